@@ -1,1 +1,75 @@
-//! Placeholder.
+//! Answers one question: does this object exist?
+//!
+//! *Architecture invariant:* a directory knows kinds and names, and neither rules nor HTTP serving. Names come
+//! to it checked.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use k8s_openapi::api::authentication::v1::UserInfo;
+
+use crate::api::Target;
+
+/// What is known of an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Presence {
+    /// It exists.
+    Exists,
+    /// It exists and is being deleted (`metadata.deletionTimestamp` is set).
+    Terminating,
+    /// There is no such object.
+    Missing,
+}
+
+/// Why it could not be found out whether an object exists.
+///
+/// One look-up may serve many requests, so the error can be cloned.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum LookupError {
+    /// The deadline passed before the API server answered.
+    #[error("no answer within {0:?}")]
+    Late(Duration),
+    /// The API server, or the way to it, failed.
+    #[error("the API server could not be asked")]
+    Failed(#[source] Arc<dyn std::error::Error + Send + Sync>),
+}
+
+/// One part of a directory, as `/readyz` and the metrics show it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartStatus {
+    /// The kind as `Company.crm.milo.io`.
+    pub kind: String,
+    /// Objects known now.
+    pub objects: usize,
+    /// Why it is not ready, in a few words; `None` when it is.
+    pub not_ready: Option<String>,
+    /// Whether the webhook must wait for this part before it is ready.
+    pub required: bool,
+}
+
+/// A source of answers about the existence of objects.
+pub trait Directory: Send + Sync + 'static {
+    /// What the local copy says, at once. `None` is "not known here": only [`Directory::confirm`] may say `Missing`.
+    fn recall(&self, target: &Target) -> Option<Presence>;
+
+    /// Asks the authority, within `limit`. Concurrent equal questions are one call.
+    fn confirm<'a>(
+        &'a self,
+        target: &'a Target,
+        limit: Duration,
+    ) -> BoxFuture<'a, Result<Presence, LookupError>>;
+
+    /// A name like the target's that does exist, if there is one and `user` may list that kind.
+    ///
+    /// A suggestion is a courtesy: any failure on the way to it, and `limit` passing, is `None`.
+    fn suggest<'a>(
+        &'a self,
+        target: &'a Target,
+        user: &'a UserInfo,
+        limit: Duration,
+    ) -> BoxFuture<'a, Option<String>>;
+
+    /// The state of every part.
+    fn status(&self) -> Vec<PartStatus>;
+}
