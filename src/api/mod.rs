@@ -2,7 +2,7 @@
 
 mod resource;
 
-pub use resource::{ResourceKind, Target};
+pub use resource::{CrmKind, ResourceKind, Target};
 
 /// The API group of the CRM kinds.
 pub const GROUP: &str = "crm.milo.io";

@@ -52,3 +52,50 @@ pub struct Target {
     /// The name.
     pub name: String,
 }
+
+/// The kinds of records that the webhook decides about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum CrmKind {
+    /// A company.
+    Company,
+    /// A person, who may work at a company.
+    Person,
+    /// A note about another object.
+    Note,
+}
+
+impl CrmKind {
+    /// All of them, in the order in which they are documented.
+    pub const ALL: [Self; 3] = [Self::Company, Self::Person, Self::Note];
+
+    /// The kind as manifests spell it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Company => "Company",
+            Self::Person => "Person",
+            Self::Note => "Note",
+        }
+    }
+
+    /// The plural in lower case, as API paths spell it.
+    pub const fn plural(self) -> &'static str {
+        match self {
+            Self::Company => "companies",
+            Self::Person => "people",
+            Self::Note => "notes",
+        }
+    }
+
+    /// The CRM kind of that group, version and kind; `None` for every other.
+    pub fn of(group: &str, version: &str, kind: &str) -> Option<Self> {
+        if group != super::GROUP || version != super::VERSION {
+            return None;
+        }
+        Self::ALL.into_iter().find(|known| known.as_str() == kind)
+    }
+
+    /// The same with all that an API path needs.
+    pub fn resource(self) -> ResourceKind {
+        ResourceKind::crm(self.as_str(), self.plural())
+    }
+}
