@@ -1,0 +1,159 @@
+//! How a requesting user becomes the name of a creator.
+
+use k8s_openapi::api::authentication::v1::UserInfo;
+use regex::Regex;
+
+/// The longest name that the API machinery accepts in a path, in characters.
+const MAX_NAME_CHARS: usize = 253;
+
+/// One way to find a creator's name in what the API server says about the requesting user.
+#[derive(Clone, Debug)]
+pub struct CreatorSource {
+    /// Where the text comes from.
+    pub from: SourceField,
+    /// A prefix that must be there, and is removed.
+    pub strip_prefix: Option<String>,
+    /// An expression that must match; its group `name` is the result.
+    pub pattern: Option<Regex>,
+}
+
+/// A field of the requesting user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SourceField {
+    /// `userInfo.username`.
+    Username,
+    /// `userInfo.uid`.
+    Uid,
+    /// The values of `userInfo.extra` under this key.
+    Extra(String),
+}
+
+impl CreatorSource {
+    /// The username as it is.
+    pub fn username() -> Self {
+        Self {
+            from: SourceField::Username,
+            strip_prefix: None,
+            pattern: None,
+        }
+    }
+
+    /// The first valid name that this source finds; `None` when it finds none.
+    pub fn name(&self, user: &UserInfo) -> Option<String> {
+        match &self.from {
+            SourceField::Username => self.extract(user.username.as_deref()?),
+            SourceField::Uid => self.extract(user.uid.as_deref()?),
+            SourceField::Extra(key) => user
+                .extra
+                .as_ref()?
+                .get(key)?
+                .iter()
+                .find_map(|value| self.extract(value)),
+        }
+    }
+
+    fn extract(&self, text: &str) -> Option<String> {
+        let text = match &self.strip_prefix {
+            Some(prefix) => text.strip_prefix(prefix.as_str())?,
+            None => text,
+        };
+        let name = match &self.pattern {
+            Some(pattern) => pattern.captures(text)?.name("name")?.as_str(),
+            None => text,
+        };
+        is_path_segment(name).then(|| name.to_owned())
+    }
+}
+
+/// Whether a name of a creator or user is safe as one segment of an API path.
+///
+/// 1 to 253 characters, no `/` or `%`, no white space or control characters, and not `.` or `..`.
+pub fn is_path_segment(name: &str) -> bool {
+    let forbidden = |c: char| matches!(c, '/' | '%') || c.is_whitespace() || c.is_control();
+    !matches!(name, "" | "." | "..")
+        && name.chars().take(MAX_NAME_CHARS + 1).count() <= MAX_NAME_CHARS
+        && !name.contains(forbidden)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn alice() -> UserInfo {
+        UserInfo {
+            username: Some("oidc:alice@corp.example".to_owned()),
+            uid: Some("u-17".to_owned()),
+            extra: Some(
+                [(
+                    "example.com/staff-id".to_owned(),
+                    vec!["a/b".to_owned(), "s42".to_owned()],
+                )]
+                .into(),
+            ),
+            ..UserInfo::default()
+        }
+    }
+
+    fn source(from: SourceField, strip_prefix: Option<&str>, pattern: Option<&str>) -> CreatorSource {
+        CreatorSource {
+            from,
+            strip_prefix: strip_prefix.map(str::to_owned),
+            pattern: pattern.map(|pattern| Regex::new(pattern).unwrap()),
+        }
+    }
+
+    #[test]
+    fn each_field_of_the_user_can_be_the_source() {
+        let extra = SourceField::Extra("example.com/staff-id".to_owned());
+        let name = |from| source(from, None, None).name(&alice());
+        assert_eq!(
+            name(SourceField::Username).as_deref(),
+            Some("oidc:alice@corp.example")
+        );
+        assert_eq!(name(SourceField::Uid).as_deref(), Some("u-17"));
+        assert_eq!(
+            name(extra).as_deref(),
+            Some("s42"),
+            "the first valid value counts"
+        );
+        assert_eq!(name(SourceField::Extra("other".to_owned())), None);
+    }
+
+    #[test]
+    fn prefix_and_pattern_take_out_the_name() {
+        let pattern = Some(r"^(?<name>[^@]+)@corp\.example$");
+        let mapped = |prefix, pattern| source(SourceField::Username, prefix, pattern).name(&alice());
+        assert_eq!(mapped(Some("oidc:"), pattern).as_deref(), Some("alice"));
+        assert_eq!(mapped(Some("saml:"), pattern), None, "a prefix that is not there");
+        assert_eq!(
+            mapped(Some("oidc:"), Some(r"^(?<name>\d+)$")),
+            None,
+            "a pattern that does not match"
+        );
+        assert_eq!(
+            mapped(None, Some(r"^oidc:(?<name>x)?")),
+            None,
+            "a group that took no part"
+        );
+    }
+
+    #[test]
+    fn names_that_are_not_one_path_segment_are_no_names() {
+        for bad in [
+            "", ".", "..", "a/b", "a%2fb", "a b", "a\u{a0}b", "a\tb", "a\u{7f}",
+        ] {
+            assert!(!is_path_segment(bad), "{bad:?}");
+        }
+        for good in [
+            "alice",
+            "oidc:alice@corp.example",
+            "system:serviceaccount:ns:sa",
+            "...",
+            "åsa",
+            &"a".repeat(253),
+        ] {
+            assert!(is_path_segment(good), "{good:?}");
+        }
+        assert!(!is_path_segment(&"é".repeat(254)));
+    }
+}
