@@ -1,1 +1,123 @@
-//! Placeholder.
+//! The engine: decides about a record, given the policy, the time and the facts that were found out.
+//!
+//! *Architecture invariant:* it does no input or output, reads no clock and draws no random numbers; the webhook,
+//! `check` and `audit` call it alike and agree by construction.
+
+mod addresses;
+mod company;
+mod creator;
+mod evaluation;
+mod finding;
+mod labels;
+mod note;
+mod path;
+mod person;
+mod quote;
+mod references;
+mod request;
+mod text;
+
+use jiff::Timestamp;
+
+use crate::api::CrmKind;
+use crate::policy::Policy;
+use evaluation::{Evaluation, Problem, Weight};
+
+pub use addresses::shown;
+pub use finding::{Change, Effect, Exempted, Finding, Reason, Shown, Verdict};
+pub use path::{FieldPath, Segment};
+pub use quote::{MAX_QUOTED_CHARS, quote, quote_at_most, quote_value, type_name};
+pub use references::is_subdomain;
+pub use request::{Fact, Facts, Operation, Record, Reference, Request};
+pub use text::{MAX_CONTENT_CHARS, MAX_DISPLAY_NAME_CHARS};
+
+/// What has to be looked up before [`evaluate`] can decide.
+pub fn references(request: &Request<'_>, policy: &Policy) -> Vec<Reference> {
+    if request.leaves_everything() || !references::are_looked_up(request, policy) {
+        return Vec::new();
+    }
+    let mut questions = references::questions(request, policy);
+    if request.kind == CrmKind::Note {
+        questions.extend(note::question(request, policy));
+    }
+    questions
+}
+
+/// Decides about a record.
+///
+/// `facts` are the answers to [`references`]; a reference without an answer is not judged. An update that leaves
+/// spec and labels as they were has an empty verdict, so that nothing can block finalizers and garbage collection.
+pub fn evaluate(request: &Request<'_>, facts: &Facts, policy: &Policy, now: Timestamp) -> Verdict {
+    let mut evaluation = Evaluation {
+        request,
+        facts,
+        policy,
+        now,
+        verdict: Verdict::default(),
+    };
+    if !request.leaves_everything() {
+        judge(&mut evaluation);
+    }
+    evaluation.verdict
+}
+
+fn judge(evaluation: &mut Evaluation<'_>) {
+    let spec = &evaluation.request.object.spec;
+    if !spec.is_null() && !spec.is_object() {
+        // Nothing below it can be judged.
+        return evaluation.wrong_type(&FieldPath::of(&["spec"]), spec, "object", Weight::Full);
+    }
+    match evaluation.request.kind {
+        CrmKind::Company => company::company(evaluation),
+        CrmKind::Person => person::person(evaluation),
+        CrmKind::Note => note::note(evaluation),
+    }
+    creator::creator(evaluation);
+    references::references(evaluation);
+    labels::label_values(evaluation);
+}
+
+/// Turns the changes of a verdict into findings, for whoever judges an object that should have been changed
+/// already: `/validate` sees the final object, so that a skipped mutation is never silent.
+pub fn insist_on_changes(
+    verdict: Verdict,
+    request: &Request<'_>,
+    policy: &Policy,
+    now: Timestamp,
+) -> Verdict {
+    let Verdict {
+        changes,
+        findings,
+        exempted,
+    } = verdict;
+    let kept = Verdict {
+        changes: Vec::new(),
+        findings,
+        exempted,
+    };
+    let facts = Facts::default();
+    let mut evaluation = Evaluation {
+        request,
+        facts: &facts,
+        policy,
+        now,
+        verdict: kept,
+    };
+    for change in &changes {
+        evaluation.report(unmade(change), Weight::ratchet(change.stood));
+    }
+    evaluation.verdict
+}
+
+/// The problem that a change was not made.
+fn unmade(change: &Change) -> Problem {
+    match change.effect {
+        Effect::Defaulted | Effect::Restored => {
+            let text = "say who created the record";
+            Problem::required(change.rule, change.field.clone(), text)
+        }
+        Effect::Trimmed | Effect::Normalized | Effect::DuplicateRemoved { .. } => {
+            addresses::not_canonical(change)
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! The state of one evaluation: the inputs that every rule reads and the verdict that they write.
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::finding::{Change, Exempted, Finding, Reason, Shown, Verdict};
+use super::path::FieldPath;
+use super::quote::type_name;
+use super::request::{Facts, Request, Text};
+use crate::catalog::{Action, RuleId};
+use crate::policy::Policy;
+
+/// One evaluation under way.
+pub(super) struct Evaluation<'a> {
+    pub(super) request: &'a Request<'a>,
+    pub(super) facts: &'a Facts,
+    pub(super) policy: &'a Policy,
+    pub(super) now: Timestamp,
+    pub(super) verdict: Verdict,
+}
+
+/// A problem as a rule sees it, before the policy has its say.
+pub(super) struct Problem {
+    pub(super) rule: RuleId,
+    pub(super) code: Option<&'static str>,
+    pub(super) field: FieldPath,
+    pub(super) reason: Reason,
+    pub(super) value: Shown,
+    pub(super) text: String,
+}
+
+/// Whether a problem may be a reason to refuse.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Weight {
+    /// As the rule's action says.
+    Full,
+    /// At most a warning.
+    Advice,
+}
+
+impl Weight {
+    /// What an update leaves as it was is never a reason to refuse.
+    pub(super) fn ratchet(left_as_it_was: bool) -> Self {
+        if left_as_it_was { Self::Advice } else { Self::Full }
+    }
+
+    /// Advice if either is.
+    pub(super) fn or(self, other: Self) -> Self {
+        if self == Self::Advice { self } else { other }
+    }
+}
+
+impl Problem {
+    /// A missing value.
+    pub(super) fn required(rule: RuleId, field: FieldPath, text: impl Into<String>) -> Self {
+        Self {
+            rule,
+            code: None,
+            field,
+            reason: Reason::Required,
+            value: Shown::Nothing,
+            text: text.into(),
+        }
+    }
+
+    /// A value that is wrong.
+    pub(super) fn invalid(rule: RuleId, field: FieldPath, value: &str, text: impl Into<String>) -> Self {
+        let value = Shown::Text(value.to_owned());
+        Self {
+            rule,
+            code: None,
+            field,
+            reason: Reason::Invalid,
+            value,
+            text: text.into(),
+        }
+    }
+
+    pub(super) fn with_reason(self, reason: Reason) -> Self {
+        Self { reason, ..self }
+    }
+
+    pub(super) fn with_code(self, code: &'static str) -> Self {
+        Self {
+            code: Some(code),
+            ..self
+        }
+    }
+
+    pub(super) fn with_value(self, value: Shown) -> Self {
+        Self { value, ..self }
+    }
+}
+
+impl<'a> Evaluation<'a> {
+    /// Makes a finding of a problem: the policy decides what it leads to and who is exempt.
+    pub(super) fn report(&mut self, problem: Problem, weight: Weight) {
+        let effective = self.policy.action(problem.rule, self.now);
+        if effective.action == Action::Disabled {
+            return;
+        }
+        let exemption = self
+            .request
+            .requester
+            .and_then(|user| self.policy.exemption(problem.rule, user, self.now));
+        if let Some(exemption) = exemption {
+            let exempted = Exempted {
+                rule: problem.rule,
+                exemption: exemption.name.clone(),
+            };
+            self.verdict.exempted.push(exempted);
+            return;
+        }
+        let action = match weight {
+            Weight::Full => effective.action,
+            Weight::Advice => effective.action.min(Action::Warn),
+        };
+        let Problem {
+            rule,
+            code,
+            field,
+            reason,
+            value,
+            text,
+        } = problem;
+        // The date matters only to those whom the rule would refuse once it has come.
+        let denies_from = effective.denies_from.filter(|_| weight == Weight::Full);
+        self.verdict.findings.push(Finding {
+            rule,
+            code,
+            field,
+            reason,
+            value,
+            text,
+            action,
+            denies_from,
+        });
+    }
+
+    /// Notes a change, unless its rule is disabled.
+    pub(super) fn change(&mut self, change: Change) {
+        if self.policy.is_enabled(change.rule) {
+            self.verdict.changes.push(change);
+        }
+    }
+
+    /// The text at `path`; a value of another type is reported and given as `None`.
+    pub(super) fn text(&mut self, path: &FieldPath) -> Option<Text<'a>> {
+        match Text::of(self.request.get(path)) {
+            Text::Wrong(value) => {
+                let weight = Weight::ratchet(self.request.leaves(path));
+                self.wrong_type(path, value, "string", weight);
+                None
+            }
+            text => Some(text),
+        }
+    }
+
+    /// The object at `path` or its absence; a value of another type is reported and given as `None`.
+    pub(super) fn object(&mut self, path: &FieldPath) -> Option<Presence> {
+        match self.request.get(path) {
+            None => Some(Presence::Absent),
+            Some(Value::Object(_)) => Some(Presence::Given),
+            Some(other) => {
+                let weight = Weight::ratchet(self.request.leaves(path));
+                self.wrong_type(path, other, "object", weight);
+                None
+            }
+        }
+    }
+
+    /// Reports that a value has another type than a rule needs.
+    pub(super) fn wrong_type(&mut self, path: &FieldPath, value: &Value, expected: &str, weight: Weight) {
+        let article = if expected == "object" { "an" } else { "a" };
+        let found = type_name(value);
+        let text = format!("must be {article} {expected}, not {}", with_article(found));
+        let shown = match value {
+            Value::Array(_) | Value::Object(_) => found.to_owned(),
+            Value::String(text) => text.clone(),
+            scalar => scalar.to_string(),
+        };
+        // A text in a place for an object could be anything, personal addresses included.
+        let value = if shown.contains('@') {
+            Shown::Hidden
+        } else {
+            Shown::Text(shown)
+        };
+        let problem = Problem::invalid(RuleId::Schema, path.clone(), "", text).with_value(value);
+        self.report(problem, weight);
+    }
+}
+
+/// Whether an optional object is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Presence {
+    Absent,
+    Given,
+}
+
+fn with_article(noun: &str) -> String {
+    match noun {
+        "null" => noun.to_owned(),
+        "object" => format!("an {noun}"),
+        _ => format!("a {noun}"),
+    }
+}

@@ -1,0 +1,62 @@
+//! The rule `label-value`: labels that the policy lists have one of their allowed values.
+
+use super::evaluation::{Evaluation, Problem, Weight};
+use super::finding::Reason;
+use super::path::FieldPath;
+use crate::catalog::RuleId;
+use crate::policy::LabelRule;
+
+/// How like an allowed value must be to what was written to be suggested (Jaro-Winkler, 0 to 1).
+const NEAR_MISS: f64 = 0.85;
+
+/// Judges the labels that the policy lists.
+pub(super) fn label_values(evaluation: &mut Evaluation<'_>) {
+    let policy = evaluation.policy;
+    for label in &policy.labels {
+        let given = evaluation.request.object.labels.get(&label.key);
+        let stored = evaluation
+            .request
+            .stored()
+            .map(|stored| stored.labels.get(&label.key));
+        let weight = Weight::ratchet(stored == Some(given));
+        let field = FieldPath::label(&label.key);
+        match given {
+            Some(value) if label.allowed.contains(value) => {}
+            Some(value) => {
+                let problem = Problem::invalid(RuleId::LabelValue, field, value, choice(label, value));
+                evaluation.report(problem.with_reason(Reason::NotSupported), weight);
+            }
+            None if label.required => {
+                let text = format!("set it to one of {}", listed(label));
+                evaluation.report(Problem::required(RuleId::LabelValue, field, text), weight);
+            }
+            None => {}
+        }
+    }
+}
+
+/// What to write instead: the one value that was probably meant, or all of them.
+fn choice(label: &LabelRule, value: &str) -> String {
+    match nearest(&label.allowed, value) {
+        Some(meant) => format!("did you mean \"{meant}\"?"),
+        None => format!("supported values: {}", listed(label)),
+    }
+}
+
+fn listed(label: &LabelRule) -> String {
+    let quoted: Vec<String> = label.allowed.iter().map(|value| format!("\"{value}\"")).collect();
+    quoted.join(", ")
+}
+
+/// The value most like `written`, if any is like it; the first of equals.
+pub(super) fn nearest<'v>(values: &'v [String], written: &str) -> Option<&'v str> {
+    let written = written.to_lowercase();
+    let mut best: Option<(f64, &str)> = None;
+    for value in values {
+        let likeness = strsim::jaro_winkler(&value.to_lowercase(), &written);
+        if likeness >= NEAR_MISS && best.is_none_or(|(most, _)| likeness > most) {
+            best = Some((likeness, value));
+        }
+    }
+    best.map(|(_, value)| value)
+}

@@ -1,0 +1,291 @@
+//! The rules for a Note: its subject, its content and its next action.
+
+use std::sync::{Arc, LazyLock};
+
+use jiff::{SignedDuration, Timestamp};
+use regex::Regex;
+
+use super::evaluation::{Evaluation, Presence, Problem, Weight};
+use super::finding::Reason;
+use super::labels::nearest;
+use super::path::FieldPath;
+use super::quote::quote;
+use super::references::{SUBDOMAIN_FORM, existence, is_subdomain};
+use super::request::{Reference, Request, Text};
+use super::text;
+use crate::api::{ResourceKind, Target};
+use crate::catalog::RuleId;
+use crate::policy::Policy;
+
+/// How far in the past a next action may lie: clocks differ, and a form takes a moment to send.
+const PAST_TOLERANCE: SignedDuration = SignedDuration::from_secs(60);
+
+/// Judges what is particular to a Note.
+pub(super) fn note(evaluation: &mut Evaluation<'_>) {
+    subject(evaluation);
+    subject_immutable(evaluation);
+    text::content(evaluation);
+    time(evaluation, "interactionTime");
+    next_action_time(evaluation);
+}
+
+fn subject_path() -> FieldPath {
+    FieldPath::of(&["spec", "subjectRef"])
+}
+
+/// `spec.subjectRef` as far as it can be read.
+struct Subject<'a> {
+    group: Text<'a>,
+    kind: Text<'a>,
+    name: Text<'a>,
+    namespace: Option<&'a str>,
+}
+
+impl<'a> Subject<'a> {
+    fn of(request: &Request<'a>) -> Self {
+        let text = |field| Text::of(request.get(&subject_path().field(field)));
+        let namespace = match text("namespace") {
+            // The API machinery takes an empty namespace for none.
+            Text::Given(namespace) if !namespace.is_empty() => Some(namespace),
+            _ => None,
+        };
+        Self {
+            group: text("apiGroup"),
+            kind: text("kind"),
+            name: text("name"),
+            namespace,
+        }
+    }
+
+    /// The accepted kind that group and kind name.
+    fn accepted<'p>(&self, policy: &'p Policy) -> Option<&'p Arc<ResourceKind>> {
+        let group = match self.group {
+            Text::Given(group) => group,
+            Text::Absent => "",
+            Text::Wrong(_) => return None,
+        };
+        let Text::Given(kind) = self.kind else { return None };
+        policy
+            .references
+            .subjects
+            .iter()
+            .find(|known| known.group == group && known.kind == kind)
+    }
+
+    /// What to look up, where the reference can be looked up at all.
+    fn target(&self, policy: &Policy) -> Option<Target> {
+        let kind = self.accepted(policy)?;
+        let Text::Given(name) = self.name else { return None };
+        let namespace_fits = self.namespace.is_some() == kind.namespaced;
+        let namespace_fine = self.namespace.is_none_or(is_namespace);
+        if !namespace_fits || !namespace_fine || !is_subdomain(name) {
+            return None;
+        }
+        let namespace = self.namespace.map(str::to_owned);
+        Some(Target {
+            kind: Arc::clone(kind),
+            namespace,
+            name: name.to_owned(),
+        })
+    }
+}
+
+/// A namespace's name is a single DNS-1123 label.
+fn is_namespace(name: &str) -> bool {
+    name.len() <= 63 && !name.contains('.') && is_subdomain(name)
+}
+
+/// The question that a Note's subject asks.
+pub(super) fn question(request: &Request<'_>, policy: &Policy) -> Option<Reference> {
+    if !policy.is_enabled(RuleId::SubjectExists) {
+        return None;
+    }
+    let target = Subject::of(request).target(policy)?;
+    Some(Reference {
+        rule: RuleId::SubjectExists,
+        target,
+    })
+}
+
+fn subject(evaluation: &mut Evaluation<'_>) {
+    let path = subject_path();
+    if evaluation.object(&path).is_none() {
+        return;
+    }
+    let mut readable = true;
+    for field in ["apiGroup", "kind", "name", "namespace"] {
+        readable &= evaluation.text(&path.field(field)).is_some();
+    }
+    if !readable {
+        return;
+    }
+    let subject = Subject::of(evaluation.request);
+    let weight = Weight::ratchet(evaluation.request.leaves(&path));
+    let kind = subject.accepted(evaluation.policy);
+    match kind {
+        Some(kind) => namespace(evaluation, &subject, kind, weight),
+        None => unaccepted(evaluation, &subject, weight),
+    }
+    subject_name(evaluation, &subject, weight);
+}
+
+fn unaccepted(evaluation: &mut Evaluation<'_>, subject: &Subject<'_>, weight: Weight) {
+    let path = subject_path();
+    let subjects = &evaluation.policy.references.subjects;
+    let Text::Given(kind) = subject.kind else {
+        let text = format!("set it to one of {}", listed(subjects));
+        return evaluation.report(
+            Problem::required(RuleId::SubjectKind, path.field("kind"), text),
+            weight,
+        );
+    };
+    let problem = match subjects.iter().find(|known| known.kind == kind) {
+        // The kind is right, so the group must be wrong.
+        Some(known) => {
+            let text = format!("{kind} is in the API group {}", quote(&known.group));
+            match subject.group {
+                Text::Given(group) if !group.is_empty() => {
+                    Problem::invalid(RuleId::SubjectKind, path.field("apiGroup"), group, text)
+                        .with_reason(Reason::NotSupported)
+                }
+                _ => Problem::required(RuleId::SubjectKind, path.field("apiGroup"), text),
+            }
+        }
+        None => {
+            let kinds: Vec<String> = subjects.iter().map(|known| known.kind.clone()).collect();
+            let text = match nearest(&kinds, kind) {
+                Some(meant) => format!("did you mean \"{meant}\"?"),
+                None => format!("notes may be about {}", listed(subjects)),
+            };
+            Problem::invalid(RuleId::SubjectKind, path.field("kind"), kind, text)
+                .with_reason(Reason::NotSupported)
+        }
+    };
+    evaluation.report(problem, weight);
+}
+
+fn listed(subjects: &[Arc<ResourceKind>]) -> String {
+    let kinds: Vec<&str> = subjects.iter().map(|kind| kind.kind.as_str()).collect();
+    kinds.join(", ")
+}
+
+fn namespace(evaluation: &mut Evaluation<'_>, subject: &Subject<'_>, kind: &ResourceKind, weight: Weight) {
+    let path = subject_path().field("namespace");
+    let problem = match (subject.namespace, kind.namespaced) {
+        (Some(_), false) => {
+            let text = format!("{} is not a namespaced kind; leave it out", kind.kind);
+            Problem::required(RuleId::SubjectKind, path, text).with_reason(Reason::Forbidden)
+        }
+        (None, true) => {
+            let text = format!("{} is a namespaced kind; say in which namespace", kind.kind);
+            Problem::required(RuleId::SubjectKind, path, text)
+        }
+        (Some(name), true) if !is_namespace(name) => {
+            Problem::invalid(RuleId::SubjectKind, path, name, "must be the name of a namespace")
+        }
+        _ => return,
+    };
+    evaluation.report(problem, weight);
+}
+
+fn subject_name(evaluation: &mut Evaluation<'_>, subject: &Subject<'_>, weight: Weight) {
+    let path = subject_path().field("name");
+    match subject.name {
+        Text::Given(name) if is_subdomain(name) => {
+            if let Some(kind) = subject.accepted(evaluation.policy) {
+                existence(evaluation, RuleId::SubjectExists, path, name, kind, weight);
+            }
+        }
+        Text::Given(name) => {
+            let problem = Problem::invalid(RuleId::SubjectExists, path, name, SUBDOMAIN_FORM);
+            evaluation.report(problem, weight);
+        }
+        _ => {
+            let problem = Problem::required(RuleId::SubjectExists, path, "name what the note is about");
+            evaluation.report(problem, weight);
+        }
+    }
+}
+
+fn subject_immutable(evaluation: &mut Evaluation<'_>) {
+    let Some(stored) = evaluation.request.stored() else {
+        return;
+    };
+    let path = subject_path();
+    if stored.get(&path).is_none() || evaluation.object(&path) != Some(Presence::Given) {
+        return;
+    }
+    for field in ["apiGroup", "kind", "name", "namespace"] {
+        let path = path.field(field);
+        let now = or_empty(Text::of(evaluation.request.get(&path)));
+        let before = or_empty(Text::of(stored.get(&path)));
+        let (Text::Given(now), Text::Given(before)) = (now, before) else {
+            continue;
+        };
+        if now != before {
+            let text = format!("field is immutable: keep {}", quote(before));
+            evaluation.report(
+                Problem::invalid(RuleId::SubjectImmutable, path, now, text),
+                Weight::Full,
+            );
+        }
+    }
+}
+
+/// An absent text of a subject means the same as an empty one.
+fn or_empty(text: Text<'_>) -> Text<'_> {
+    if text == Text::Absent {
+        Text::Given("")
+    } else {
+        text
+    }
+}
+
+/// The time at a field of `spec`; one that cannot be read is a finding.
+fn time(evaluation: &mut Evaluation<'_>, field: &'static str) -> Option<Timestamp> {
+    let path = FieldPath::of(&["spec", field]);
+    let Some(Text::Given(text)) = evaluation.text(&path) else {
+        return None;
+    };
+    let time = parse_time(text);
+    if time.is_none() {
+        let weight = Weight::ratchet(evaluation.request.leaves(&path));
+        let advice = "must be a time such as 2027-01-15T09:00:00Z";
+        evaluation.report(Problem::invalid(RuleId::Schema, path, text, advice), weight);
+    }
+    time
+}
+
+/// A time of RFC 3339, section 5.6: what the schema's `date-time` format accepts.
+fn parse_time(text: &str) -> Option<Timestamp> {
+    static SHAPE: LazyLock<Option<Regex>> = LazyLock::new(|| {
+        Regex::new(r"^\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(\.\d+)?([Zz]|[+-]\d{2}:\d{2})$").ok()
+    });
+    // jiff reads more forms than RFC 3339 has.
+    let shaped = SHAPE.as_ref().is_some_and(|shape| shape.is_match(text));
+    if shaped { text.parse().ok() } else { None }
+}
+
+fn next_action_time(evaluation: &mut Evaluation<'_>) {
+    let Some(time) = time(evaluation, "nextActionTime") else {
+        return;
+    };
+    let path = FieldPath::of(&["spec", "nextActionTime"]);
+    if evaluation.request.leaves(&path) {
+        return;
+    }
+    let latest_past = evaluation
+        .now
+        .checked_sub(PAST_TOLERANCE)
+        .unwrap_or(Timestamp::MIN);
+    if time < latest_past {
+        let Some(Text::Given(written)) = evaluation.text(&path) else {
+            return;
+        };
+        let text = "lies in the past; give a time ahead, or leave it out";
+        evaluation.report(
+            Problem::invalid(RuleId::NextActionTime, path, written, text),
+            Weight::Full,
+        );
+    }
+}

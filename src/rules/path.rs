@@ -1,0 +1,124 @@
+//! Where in an object a field is, in the spellings that people and JSON Patch use.
+
+use std::fmt;
+
+use serde_json::Value;
+
+/// The place of a field, such as `spec.domains[1]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct FieldPath(Vec<Segment>);
+
+/// One step from a value into it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Segment {
+    /// A field of an object.
+    Field(&'static str),
+    /// An entry of a list.
+    Index(usize),
+    /// An entry of a map with free keys, such as labels.
+    Key(String),
+}
+
+impl FieldPath {
+    /// A path of fields, such as `["spec", "creatorRef", "name"]`.
+    pub fn of(fields: &[&'static str]) -> Self {
+        Self(fields.iter().copied().map(Segment::Field).collect())
+    }
+
+    /// The label of that key.
+    pub fn label(key: &str) -> Self {
+        Self::of(&["metadata", "labels"]).then(Segment::Key(key.to_owned()))
+    }
+
+    /// The field of that name in this one.
+    pub fn field(&self, name: &'static str) -> Self {
+        self.clone().then(Segment::Field(name))
+    }
+
+    /// The entry of that index in this one.
+    pub fn index(&self, index: usize) -> Self {
+        self.clone().then(Segment::Index(index))
+    }
+
+    fn then(mut self, segment: Segment) -> Self {
+        self.0.push(segment);
+        self
+    }
+
+    /// The steps from the object to the field.
+    pub fn segments(&self) -> &[Segment] {
+        &self.0
+    }
+
+    /// The value at this path, where `root` is the object that the path starts from. A null is no value.
+    pub fn resolve<'v>(&self, root: &'v Value) -> Option<&'v Value> {
+        walk(&self.0, root)
+    }
+
+    /// The same, where `top` is the value that the first step leads to.
+    pub fn resolve_below_root<'v>(&self, top: &'v Value) -> Option<&'v Value> {
+        walk(self.0.get(1..).unwrap_or_default(), top)
+    }
+}
+
+fn walk<'v>(segments: &[Segment], start: &'v Value) -> Option<&'v Value> {
+    let step = |value: &'v Value, segment: &Segment| match segment {
+        Segment::Field(name) => value.get(name),
+        Segment::Index(index) => value.get(index),
+        Segment::Key(key) => value.get(key),
+    };
+    segments
+        .iter()
+        .try_fold(start, step)
+        .filter(|value| !value.is_null())
+}
+
+/// The spelling of causes and warnings: `spec.domains[1]`, `metadata.labels[crm.milo.io/source]`.
+impl fmt::Display for FieldPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (position, segment) in self.0.iter().enumerate() {
+            match segment {
+                Segment::Field(name) if position == 0 => f.write_str(name)?,
+                Segment::Field(name) => write!(f, ".{name}")?,
+                Segment::Index(index) => write!(f, "[{index}]")?,
+                Segment::Key(key) => write!(f, "[{key}]")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn paths_read_as_the_api_machinery_spells_them() {
+        assert_eq!(
+            FieldPath::of(&["spec", "creatorRef"]).field("name").to_string(),
+            "spec.creatorRef.name"
+        );
+        assert_eq!(
+            FieldPath::of(&["spec", "domains"]).index(1).to_string(),
+            "spec.domains[1]"
+        );
+        assert_eq!(
+            FieldPath::label("crm.milo.io/source").to_string(),
+            "metadata.labels[crm.milo.io/source]"
+        );
+    }
+
+    #[test]
+    fn a_path_leads_to_its_value_and_null_is_none() {
+        let object = json!({"spec": {"domains": ["a", null], "creatorRef": null}});
+        let domains = FieldPath::of(&["spec", "domains"]);
+        assert_eq!(domains.index(0).resolve(&object), Some(&json!("a")));
+        assert_eq!(domains.index(1).resolve(&object), None);
+        assert_eq!(domains.index(2).resolve(&object), None);
+        assert_eq!(
+            FieldPath::of(&["spec", "creatorRef", "name"]).resolve(&object),
+            None
+        );
+    }
+}

@@ -1,0 +1,251 @@
+//! The rules that a reference names something that exists: which questions they ask, and what the answers mean.
+
+use std::sync::Arc;
+
+use super::creator::{Creator, SEGMENT_FORM, name_path, stored_creator};
+use super::evaluation::{Evaluation, Presence, Problem, Weight};
+use super::finding::{Reason, Shown};
+use super::path::FieldPath;
+use super::quote::quote;
+use super::request::{Fact, Reference, Request, Text};
+use crate::api::{CrmKind, ResourceKind, Target};
+use crate::catalog::RuleId;
+use crate::policy::{DryRunMode, LookupErrorMode, Policy, is_path_segment};
+
+/// The longest DNS-1123 subdomain, in characters.
+const MAX_SUBDOMAIN_CHARS: usize = 253;
+
+/// What a malformed name is told.
+pub(super) const SUBDOMAIN_FORM: &str =
+    "must be a name such as acme-corp: lower-case letters, digits, \"-\" and \".\", at most 253 characters";
+
+/// A field that refers to an object of one kind by name.
+struct Link<'p> {
+    rule: RuleId,
+    /// The object that holds the name, as a field of `spec`.
+    parent: &'static str,
+    kind: Option<&'p Arc<ResourceKind>>,
+    form: NameForm,
+}
+
+/// What names of a kind look like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum NameForm {
+    Subdomain,
+    PathSegment,
+}
+
+impl NameForm {
+    fn accepts(self, name: &str) -> bool {
+        match self {
+            Self::Subdomain => is_subdomain(name),
+            Self::PathSegment => is_path_segment(name),
+        }
+    }
+
+    fn text(self) -> &'static str {
+        match self {
+            Self::Subdomain => SUBDOMAIN_FORM,
+            Self::PathSegment => SEGMENT_FORM,
+        }
+    }
+}
+
+/// Whether a name is a DNS-1123 subdomain, as names of most objects are.
+pub fn is_subdomain(name: &str) -> bool {
+    let label = |label: &str| {
+        let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        !label.is_empty() && label.bytes().all(inner) && !label.starts_with('-') && !label.ends_with('-')
+    };
+    name.len() <= MAX_SUBDOMAIN_CHARS && name.split('.').all(label)
+}
+
+/// The plain references of a kind; a Note's subject has a file of its own.
+fn links(kind: CrmKind, policy: &Policy) -> Vec<Link<'_>> {
+    let references = &policy.references;
+    let link = |rule, parent, kind, form| Link {
+        rule,
+        parent,
+        kind,
+        form,
+    };
+    let mut links = match kind {
+        CrmKind::Company => vec![link(
+            RuleId::OrganizationExists,
+            "organizationRef",
+            references.organization.as_ref(),
+            NameForm::Subdomain,
+        )],
+        CrmKind::Person => vec![
+            link(
+                RuleId::CompanyExists,
+                "companyRef",
+                Some(&references.company),
+                NameForm::Subdomain,
+            ),
+            link(
+                RuleId::UserExists,
+                "userRef",
+                references.user.as_ref(),
+                NameForm::PathSegment,
+            ),
+        ],
+        CrmKind::Note => Vec::new(),
+    };
+    links.retain(|link| policy.is_enabled(link.rule));
+    links
+}
+
+/// Whether the policy wants references of this request looked up.
+pub(super) fn are_looked_up(request: &Request<'_>, policy: &Policy) -> bool {
+    !request.dry_run || policy.references.dry_run_mode(request.field_manager) != DryRunMode::Skip
+}
+
+/// The questions that the plain references of a request ask.
+pub(super) fn questions(request: &Request<'_>, policy: &Policy) -> Vec<Reference> {
+    let of_link = |link: Link<'_>| {
+        let path = FieldPath::of(&["spec", link.parent, "name"]);
+        let Text::Given(name) = Text::of(request.get(&path)) else {
+            return None;
+        };
+        let target = Target {
+            kind: Arc::clone(link.kind?),
+            namespace: None,
+            name: name.to_owned(),
+        };
+        link.form.accepts(name).then_some(Reference {
+            rule: link.rule,
+            target,
+        })
+    };
+    let mut questions: Vec<Reference> = links(request.kind, policy)
+        .into_iter()
+        .filter_map(of_link)
+        .collect();
+    questions.extend(creator_question(request, policy));
+    questions
+}
+
+fn creator_question(request: &Request<'_>, policy: &Policy) -> Option<Reference> {
+    if !policy.is_enabled(RuleId::CreatorExists) {
+        return None;
+    }
+    let creator = Creator::of(request, policy);
+    let name = creator.name(policy).filter(|name| is_path_segment(name))?;
+    let kind = Arc::clone(policy.references.user.as_ref()?);
+    let target = Target {
+        kind,
+        namespace: None,
+        name: name.to_owned(),
+    };
+    Some(Reference {
+        rule: RuleId::CreatorExists,
+        target,
+    })
+}
+
+/// Judges the plain references of a record.
+pub(super) fn references(evaluation: &mut Evaluation<'_>) {
+    for link in links(evaluation.request.kind, evaluation.policy) {
+        judge(evaluation, &link);
+    }
+    creator_exists(evaluation);
+}
+
+fn judge(evaluation: &mut Evaluation<'_>, link: &Link<'_>) {
+    let parent = FieldPath::of(&["spec", link.parent]);
+    if evaluation.object(&parent) != Some(Presence::Given) {
+        return;
+    }
+    let path = parent.field("name");
+    let Some(name) = evaluation.text(&path) else {
+        return;
+    };
+    let weight = Weight::ratchet(evaluation.request.leaves(&path));
+    match name {
+        Text::Given(name) if link.form.accepts(name) => {
+            if let Some(kind) = link.kind {
+                existence(evaluation, link.rule, path, name, kind, weight);
+            }
+        }
+        Text::Given(name) => {
+            evaluation.report(Problem::invalid(link.rule, path, name, link.form.text()), weight);
+        }
+        _ => {
+            let text = format!("set it, or leave spec.{} out", link.parent);
+            evaluation.report(Problem::required(link.rule, path, text), weight);
+        }
+    }
+}
+
+fn creator_exists(evaluation: &mut Evaluation<'_>) {
+    let policy = evaluation.policy;
+    let Some(kind) = policy.references.user.as_ref() else {
+        return;
+    };
+    let creator = Creator::of(evaluation.request, policy);
+    if let Some(name) = creator.name(policy) {
+        let stored = evaluation.request.stored().and_then(stored_creator);
+        let weight = Weight::ratchet(stored == Some(name));
+        existence(evaluation, RuleId::CreatorExists, name_path(), name, kind, weight);
+    }
+}
+
+/// Judges what the directory said about the target of a rule's reference. Nothing asked, nothing said.
+/// `weight` says whether the update leaves the reference as it was.
+pub(super) fn existence(
+    evaluation: &mut Evaluation<'_>,
+    rule: RuleId,
+    path: FieldPath,
+    name: &str,
+    kind: &ResourceKind,
+    weight: Weight,
+) {
+    let Some(fact) = evaluation.facts.get(rule) else {
+        return;
+    };
+    let (reason, text) = match fact {
+        Fact::Exists => return,
+        // What was right when it was written is no problem of an update that leaves it.
+        Fact::Terminating if weight == Weight::Advice => return,
+        Fact::Terminating => (
+            Reason::NotFound,
+            format!("the {} of that name is being deleted", kind.kind),
+        ),
+        Fact::Missing { suggestion } => (Reason::NotFound, missing(kind, suggestion.as_deref())),
+        Fact::Unchecked => (Reason::Unchecked, "could not be checked, try again".to_owned()),
+    };
+    let weight = weight.or(leniency(evaluation, reason));
+    let value = Shown::Text(name.to_owned());
+    evaluation.report(
+        Problem {
+            rule,
+            code: None,
+            field: path,
+            reason,
+            value,
+            text,
+        },
+        weight,
+    );
+}
+
+fn missing(kind: &ResourceKind, suggestion: Option<&str>) -> String {
+    let mut text = format!("no {} of that name", kind.kind);
+    if let Some(name) = suggestion {
+        text.push_str("; did you mean ");
+        text.push_str(&quote(name));
+        text.push('?');
+    }
+    text
+}
+
+/// How much the policy lets a problem with a reference weigh in this request.
+fn leniency(evaluation: &Evaluation<'_>, reason: Reason) -> Weight {
+    let references = &evaluation.policy.references;
+    let request = evaluation.request;
+    let lenient_dry_run =
+        request.dry_run && references.dry_run_mode(request.field_manager) != DryRunMode::Enforce;
+    let lenient_error = reason == Reason::Unchecked && references.on_lookup_error == LookupErrorMode::Allow;
+    Weight::ratchet(lenient_dry_run || lenient_error)
+}

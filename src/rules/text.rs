@@ -1,0 +1,87 @@
+//! The rules `display-name` and `note-content`: texts that people read.
+
+use super::evaluation::{Evaluation, Problem, Weight};
+use super::finding::{Change, Effect};
+use super::path::FieldPath;
+use super::request::Text;
+use crate::catalog::RuleId;
+
+/// The longest display name, in characters.
+pub const MAX_DISPLAY_NAME_CHARS: usize = 256;
+/// The longest note, in characters.
+pub const MAX_CONTENT_CHARS: usize = 1000;
+
+/// Judges `spec.displayName`; white space around it is trimmed.
+pub(super) fn display_name(evaluation: &mut Evaluation<'_>) {
+    let path = FieldPath::of(&["spec", "displayName"]);
+    let Some(given) = evaluation.text(&path) else {
+        return;
+    };
+    let left = evaluation.request.leaves(&path);
+    let weight = Weight::ratchet(left);
+    let name = match given {
+        Text::Given(text) => text,
+        _ => "",
+    };
+    let trimmed = name.trim();
+    if trimmed.is_empty() {
+        let text = "give the name that people know; it must not be blank";
+        return evaluation.report(Problem::required(RuleId::DisplayName, path, text), weight);
+    }
+    let length = trimmed.chars().count();
+    if length > MAX_DISPLAY_NAME_CHARS {
+        let text = format!("must be at most {MAX_DISPLAY_NAME_CHARS} characters, has {length}");
+        evaluation.report(
+            Problem::invalid(RuleId::DisplayName, path.clone(), trimmed, text),
+            weight,
+        );
+    }
+    if trimmed.contains(char::is_control) {
+        let text = "must not contain control characters such as line breaks and tabs";
+        evaluation.report(
+            Problem::invalid(RuleId::DisplayName, path.clone(), trimmed, text),
+            weight,
+        );
+    }
+    if trimmed != name {
+        trim(evaluation, path, name, trimmed, left);
+    }
+}
+
+fn trim(evaluation: &mut Evaluation<'_>, field: FieldPath, name: &str, trimmed: &str, left: bool) {
+    let change = Change {
+        rule: RuleId::DisplayName,
+        field,
+        before: Some(name.to_owned()),
+        after: Some(trimmed.to_owned()),
+        effect: Effect::Trimmed,
+        stood: left,
+    };
+    if left {
+        evaluation.report(super::addresses::not_canonical(&change), Weight::Advice);
+    } else {
+        evaluation.change(change);
+    }
+}
+
+/// Judges `spec.content`.
+pub(super) fn content(evaluation: &mut Evaluation<'_>) {
+    let path = FieldPath::of(&["spec", "content"]);
+    let Some(given) = evaluation.text(&path) else {
+        return;
+    };
+    let weight = Weight::ratchet(evaluation.request.leaves(&path));
+    let content = match given {
+        Text::Given(text) => text,
+        _ => "",
+    };
+    if content.trim().is_empty() {
+        let text = "write what the note says; it must not be blank";
+        return evaluation.report(Problem::required(RuleId::NoteContent, path, text), weight);
+    }
+    let length = content.chars().count();
+    if length > MAX_CONTENT_CHARS {
+        let text = format!("must be at most {MAX_CONTENT_CHARS} characters, has {length}");
+        evaluation.report(Problem::invalid(RuleId::NoteContent, path, content, text), weight);
+    }
+}
