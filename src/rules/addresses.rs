@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::evaluation::{Evaluation, Problem, Weight};
 use super::finding::{Change, Effect, Shown};
 use super::path::FieldPath;
+use super::quote::quote;
 use super::request::Text;
 use crate::catalog::RuleId;
 use crate::normalize::{self, Code, Field, MAX_DOMAINS, ProfileKind};
@@ -182,6 +183,7 @@ fn rewrite(evaluation: &mut Evaluation<'_>, change: Change, mode: NormalizationM
 pub(super) fn not_canonical(change: &Change) -> Problem {
     let text = match (change.effect, &change.after) {
         (Effect::DuplicateRemoved { first }, _) => format!("duplicate of spec.domains[{first}]; remove it"),
+        (Effect::Trimmed, Some(after)) => format!("has white space around it; write {}", quote(after)),
         (_, Some(after)) => format!("not in its canonical form; write \"{after}\""),
         (_, None) => "remove it".to_owned(),
     };

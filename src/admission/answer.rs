@@ -1,0 +1,258 @@
+//! Builds the AdmissionReview that answers a request: patch, status with causes, warnings, audit annotations.
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::Serialize;
+
+use super::message;
+use super::patch;
+use super::review::Review;
+use crate::catalog::{Action, RuleId};
+use crate::policy::Policy;
+use crate::rules::{Finding, Reason, Verdict};
+
+/// A status has at most this many causes, and one that counts the rest.
+const MAX_CAUSES: usize = 50;
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Envelope<'a> {
+    api_version: &'a str,
+    kind: &'static str,
+    response: Response<'a>,
+}
+
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Response<'a> {
+    uid: &'a str,
+    allowed: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<Status>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    patch: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    patch_type: Option<&'static str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    audit_annotations: BTreeMap<&'static str, String>,
+}
+
+/// A metav1.Status of a refusal.
+#[derive(Debug, Serialize)]
+struct Status {
+    status: &'static str,
+    code: u16,
+    reason: &'static str,
+    message: String,
+    details: Details,
+}
+
+#[derive(Debug, Serialize)]
+struct Details {
+    name: String,
+    group: &'static str,
+    kind: &'static str,
+    causes: Vec<Cause>,
+}
+
+#[derive(Debug, Serialize)]
+struct Cause {
+    reason: &'static str,
+    field: String,
+    message: String,
+}
+
+/// Whether a request is allowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Decision {
+    Allowed,
+    Denied,
+}
+
+impl Decision {
+    pub(super) fn of(verdict: &Verdict) -> Self {
+        if verdict.strictest() == Action::Deny {
+            Self::Denied
+        } else {
+            Self::Allowed
+        }
+    }
+
+    /// The decision as metrics, logs and audit annotations spell it.
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Allowed => "allowed",
+            Self::Denied => "denied",
+        }
+    }
+}
+
+/// The answer to a request that no rule looks at.
+pub(super) fn untouched(review: &Review) -> Vec<u8> {
+    encode(
+        review,
+        Response {
+            uid: &review.uid,
+            allowed: true,
+            ..Response::default()
+        },
+    )
+}
+
+/// The answer to a request that was decided.
+pub(super) fn decided(review: &Review, verdict: &Verdict, policy: &Policy) -> Vec<u8> {
+    let decision = Decision::of(verdict);
+    let mut response = Response {
+        uid: &review.uid,
+        allowed: decision == Decision::Allowed,
+        warnings: warnings(verdict, decision),
+        audit_annotations: annotations(verdict, decision, policy),
+        ..Response::default()
+    };
+    match (decision, &review.write) {
+        (Decision::Denied, _) => response.status = Some(status(review, verdict)),
+        (Decision::Allowed, Some(write)) if !verdict.changes.is_empty() => {
+            let patch = patch::patch(&write.object, &verdict.changes);
+            response.patch = serde_json::to_vec(&patch).ok().map(|json| STANDARD.encode(json));
+            response.patch_type = Some("JSONPatch");
+        }
+        _ => {}
+    }
+    encode(review, response)
+}
+
+fn encode(review: &Review, response: Response<'_>) -> Vec<u8> {
+    let envelope = Envelope {
+        api_version: &review.api_version,
+        kind: "AdmissionReview",
+        response,
+    };
+    // Texts, numbers and maps with text keys always have a JSON form.
+    serde_json::to_vec(&envelope).unwrap_or_default()
+}
+
+/// Most important first: what will be refused from some date on, then what is wrong, then what was changed.
+fn warnings(verdict: &Verdict, decision: Decision) -> Vec<String> {
+    let warned: Vec<&Finding> = verdict
+        .findings
+        .iter()
+        .filter(|finding| finding.action == Action::Warn)
+        .collect();
+    let (dated, undated): (Vec<_>, Vec<_>) = warned
+        .into_iter()
+        .partition(|finding| finding.denies_from.is_some());
+    let mut warnings: Vec<String> = dated
+        .into_iter()
+        .chain(undated)
+        .map(message::finding_warning)
+        .collect();
+    // Of a refused request nothing is stored.
+    if decision == Decision::Allowed {
+        warnings.extend(verdict.changes.iter().filter_map(message::change_warning));
+    }
+    message::limited(warnings)
+}
+
+fn annotations(verdict: &Verdict, decision: Decision, policy: &Policy) -> BTreeMap<&'static str, String> {
+    let mut annotations = BTreeMap::from([
+        ("decision", decision.as_str().to_owned()),
+        ("policy", policy.origin.clone()),
+    ]);
+    let mut actions: BTreeMap<RuleId, Action> = BTreeMap::new();
+    for finding in &verdict.findings {
+        let strictest = actions.entry(finding.rule).or_insert(finding.action);
+        *strictest = finding.action.max(*strictest);
+    }
+    if !actions.is_empty() {
+        let rules = actions.iter().map(|(rule, action)| format!("{rule}={action}"));
+        annotations.insert("rules", joined(rules));
+    }
+    if !verdict.changes.is_empty() && decision == Decision::Allowed {
+        annotations.insert(
+            "changes",
+            joined(verdict.changes.iter().map(|change| change.field.to_string())),
+        );
+    }
+    if !verdict.exempted.is_empty() {
+        let mut names: Vec<String> = verdict
+            .exempted
+            .iter()
+            .map(|exempted| exempted.exemption.clone())
+            .collect();
+        names.sort();
+        names.dedup();
+        annotations.insert("exempted-by", joined(names));
+    }
+    annotations
+}
+
+fn joined(parts: impl IntoIterator<Item = String>) -> String {
+    parts.into_iter().collect::<Vec<_>>().join(",")
+}
+
+fn status(review: &Review, verdict: &Verdict) -> Status {
+    let kind = review.kind.map_or("", |kind| kind.as_str());
+    let denying: Vec<&Finding> = verdict
+        .findings
+        .iter()
+        .filter(|finding| finding.action == Action::Deny)
+        .collect();
+    let causes = causes(&denying);
+    let what = format!("{kind}.{} \"{}\"", crate::api::GROUP, review.name);
+    // Only what nobody could check stands in the way: trying again may be enough.
+    let unchecked = denying.iter().all(|finding| finding.reason == Reason::Unchecked);
+    let (code, reason, verb) = if unchecked {
+        (503, "ServiceUnavailable", "could not be checked, try again")
+    } else {
+        (422, "Invalid", "is invalid")
+    };
+    let message = format!("{what} {verb}: {}", aggregate(&causes));
+    let details = Details {
+        name: review.name.clone(),
+        group: crate::api::GROUP,
+        kind,
+        causes,
+    };
+    Status {
+        status: "Failure",
+        code,
+        reason,
+        message,
+        details,
+    }
+}
+
+fn causes(denying: &[&Finding]) -> Vec<Cause> {
+    let cause = |finding: &&Finding| Cause {
+        reason: finding.reason.cause(),
+        field: finding.field.to_string(),
+        message: message::cause(finding),
+    };
+    let mut causes: Vec<Cause> = denying.iter().take(MAX_CAUSES).map(cause).collect();
+    let left_out = denying.len().saturating_sub(MAX_CAUSES);
+    if left_out > 0 {
+        causes.push(Cause {
+            reason: Reason::Invalid.cause(),
+            field: "spec".to_owned(),
+            message: format!("and {left_out} more problems like these"),
+        });
+    }
+    causes
+}
+
+/// All causes in one text, in the form in which the API machinery puts several errors.
+fn aggregate(causes: &[Cause]) -> String {
+    let texts: Vec<String> = causes
+        .iter()
+        .map(|cause| format!("{}: {}", cause.field, cause.message))
+        .collect();
+    if texts.len() == 1 {
+        texts.concat()
+    } else {
+        format!("[{}]", texts.join(", "))
+    }
+}

@@ -1,0 +1,123 @@
+//! The words of an answer: what a finding or a change says in a status cause or a warning.
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use crate::rules::{
+    Change, Effect, FieldPath, Finding, MAX_QUOTED_CHARS, Shown, quote, quote_at_most, shown,
+};
+
+/// Longer warnings are cut by clients, so they are kept below it where possible; in characters.
+const MAX_WARNING_CHARS: usize = 120;
+/// A quote is not cut below this many characters to make room.
+const MIN_QUOTED_CHARS: usize = 16;
+/// An answer has at most this many warnings, and one that counts the rest.
+const MAX_WARNINGS: usize = 10;
+/// The warnings of an answer have at most this many bytes together.
+const MAX_WARNINGS_BYTES: usize = 3 * 1024;
+
+/// The message of a status cause: the API machinery's prefix, the fix, and the rule.
+pub(super) fn cause(finding: &Finding) -> String {
+    with_prefix(finding, MAX_QUOTED_CHARS)
+}
+
+/// A finding as a warning, `field: text [rule]`, shortened where that makes it fit.
+pub(super) fn finding_warning(finding: &Finding) -> String {
+    let candidates = [
+        format!("{}: {}", finding.field, with_prefix(finding, MAX_QUOTED_CHARS)),
+        format!("{}: {}", finding.field, with_prefix(finding, MIN_QUOTED_CHARS)),
+        format!("{}: {}", finding.field, without_prefix(finding)),
+    ];
+    let fits = |text: &&String| text.chars().count() <= MAX_WARNING_CHARS;
+    let fitting = candidates.iter().find(fits).or(candidates.last());
+    fitting.cloned().unwrap_or_default()
+}
+
+fn with_prefix(finding: &Finding, limit: usize) -> String {
+    let prefix = finding.reason.prefix();
+    let rest = text(finding);
+    if !finding.reason.quotes_value() {
+        return format!("{prefix}: {rest}");
+    }
+    format!("{prefix}: {}: {rest}", quoted(&finding.value, limit))
+}
+
+fn without_prefix(finding: &Finding) -> String {
+    if finding.reason.quotes_value() && finding.value != Shown::Hidden {
+        return format!("{}: {}", quoted(&finding.value, MIN_QUOTED_CHARS), text(finding));
+    }
+    text(finding)
+}
+
+fn quoted(value: &Shown, limit: usize) -> String {
+    match value {
+        Shown::Text(text) => quote_at_most(text, limit),
+        Shown::Nothing | Shown::Hidden => "\"\"".to_owned(),
+    }
+}
+
+/// What is wrong and the fix, with the date from which it will be refused, and the rule.
+fn text(finding: &Finding) -> String {
+    let mut text = finding.text.clone();
+    if let Some(date) = finding.denies_from {
+        text.push_str("; refused from ");
+        text.push_str(&day(date));
+    }
+    match finding.code {
+        Some(code) => format!("{text} [{}/{code}]", finding.rule),
+        None => format!("{text} [{}]", finding.rule),
+    }
+}
+
+/// A date by itself where it says all.
+fn day(time: Timestamp) -> String {
+    let civil = time.to_zoned(TimeZone::UTC).datetime();
+    if civil.time() == jiff::civil::Time::midnight() {
+        civil.date().to_string()
+    } else {
+        time.to_string()
+    }
+}
+
+/// What a change tells the user; `None` for changes that nobody needs to hear of.
+pub(super) fn change_warning(change: &Change) -> Option<String> {
+    let before = shown(change.rule, change.before.as_deref().unwrap_or_default());
+    let said = match (change.effect, &change.after) {
+        (Effect::Defaulted | Effect::Restored, _) => return None,
+        (Effect::DuplicateRemoved { .. }, _) => "duplicate removed".to_owned(),
+        // What users wrote is quoted with care; canonical forms are given whole.
+        (Effect::Trimmed, after) => format!("stored as {}", quote(after.as_deref().unwrap_or_default())),
+        (Effect::Normalized, after) => format!("stored as \"{}\"", after.as_deref().unwrap_or_default()),
+    };
+    Some(fitted(&change.field, &before, &said, change.rule.as_str()))
+}
+
+fn fitted(field: &FieldPath, before: &Shown, said: &str, rule: &str) -> String {
+    let Shown::Text(before) = before else {
+        return format!("{field}: {said} [{rule}]");
+    };
+    let around = format!("{field}: \"\" {said} [{rule}]").chars().count();
+    let room = MAX_WARNING_CHARS.saturating_sub(around + 1);
+    let quoted = quote_at_most(before, room.clamp(MIN_QUOTED_CHARS, MAX_QUOTED_CHARS));
+    format!("{field}: {quoted} {said} [{rule}]")
+}
+
+/// The warnings that fit into an answer, and one that counts those that do not.
+pub(super) fn limited(warnings: Vec<String>) -> Vec<String> {
+    let mut bytes = 0;
+    let mut fitting = 0;
+    for warning in warnings.iter().take(MAX_WARNINGS) {
+        bytes += warning.len();
+        if bytes > MAX_WARNINGS_BYTES {
+            break;
+        }
+        fitting += 1;
+    }
+    let left_out = warnings.len() - fitting;
+    let mut limited = warnings;
+    limited.truncate(fitting);
+    if left_out > 0 {
+        limited.push(format!("(+{left_out} more)"));
+    }
+    limited
+}

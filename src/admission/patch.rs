@@ -1,0 +1,59 @@
+//! Turns changes into a JSON Patch (RFC 6902) that touches the changed fields and nothing else.
+
+use json_patch::jsonptr::PointerBuf;
+use json_patch::{AddOperation, Patch, PatchOperation, RemoveOperation, ReplaceOperation};
+use serde_json::{Value, json};
+
+use crate::rules::{Change, Effect, FieldPath, Record, Segment};
+
+/// The patch that makes `changes` in `object`. It can be applied to that object only.
+pub(super) fn patch(object: &Record, changes: &[Change]) -> Patch {
+    let mut operations = Vec::with_capacity(changes.len());
+    if object.spec.is_null() && !changes.is_empty() {
+        operations.push(add(FieldPath::of(&["spec"]), json!({})));
+    }
+    // Removals come last and from the end of the list, so that every index still means what it meant.
+    let mut removals = Vec::new();
+    for change in changes {
+        match (change.effect, &change.after) {
+            (Effect::Defaulted | Effect::Restored, Some(after)) => {
+                operations.push(set_name(object, &change.field, after));
+            }
+            (_, Some(after)) => operations.push(PatchOperation::Replace(ReplaceOperation {
+                path: pointer(&change.field),
+                value: Value::String(after.clone()),
+            })),
+            (_, None) => {
+                removals.push(PatchOperation::Remove(RemoveOperation {
+                    path: pointer(&change.field),
+                }));
+            }
+        }
+    }
+    operations.extend(removals.into_iter().rev());
+    Patch(operations)
+}
+
+/// Sets a reference's name; a reference that is absent or null is made first, one that is there keeps the rest.
+fn set_name(object: &Record, field: &FieldPath, name: &str) -> PatchOperation {
+    let parent = FieldPath::of(&["spec", "creatorRef"]);
+    match parent.resolve_below_root(&object.spec) {
+        Some(Value::Object(_)) => add(field.clone(), Value::String(name.to_owned())),
+        _ => add(parent, json!({ "name": name })),
+    }
+}
+
+fn add(field: FieldPath, value: Value) -> PatchOperation {
+    PatchOperation::Add(AddOperation {
+        path: pointer(&field),
+        value,
+    })
+}
+
+fn pointer(field: &FieldPath) -> PointerBuf {
+    PointerBuf::from_tokens(field.segments().iter().map(|segment| match segment {
+        Segment::Field(name) => (*name).to_owned(),
+        Segment::Index(index) => index.to_string(),
+        Segment::Key(key) => key.clone(),
+    }))
+}

@@ -1,0 +1,204 @@
+//! One request from body to answer: read, ask, decide, answer.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use futures::future::join_all;
+use jiff::Timestamp;
+
+use super::answer::{self, Decision};
+use super::review::{self, Review, Unreadable, Write};
+use crate::catalog::RuleId;
+use crate::directory::{Directory, LookupError, Presence};
+use crate::policy::{Consistency, Policy};
+use crate::rules::{self, Fact, Facts, Operation, Reference, Request, Verdict};
+use crate::telemetry::Metrics;
+
+/// Which of the two webhooks is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Endpoint {
+    /// `/mutate`: answers a patch.
+    Mutate,
+    /// `/validate`: judges the final object.
+    Validate,
+}
+
+impl Endpoint {
+    /// The endpoint as metrics spell it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Mutate => "mutate",
+            Self::Validate => "validate",
+        }
+    }
+}
+
+/// Tells the time; tests give their own.
+pub type Clock = fn() -> Timestamp;
+
+/// All that is needed to answer requests.
+pub struct Pipeline {
+    directory: Arc<dyn Directory>,
+    policy: Arc<ArcSwap<Policy>>,
+    metrics: Arc<Metrics>,
+    clock: Clock,
+}
+
+impl Pipeline {
+    /// A pipeline over a directory and the current policy, whatever that is at each request.
+    pub fn new(directory: Arc<dyn Directory>, policy: Arc<ArcSwap<Policy>>, metrics: Arc<Metrics>) -> Self {
+        Self {
+            directory,
+            policy,
+            metrics,
+            clock: Timestamp::now,
+        }
+    }
+
+    /// The same with another clock.
+    pub fn with_clock(self, clock: Clock) -> Self {
+        Self { clock, ..self }
+    }
+
+    /// Answers the AdmissionReview in `body` with one; `limit` is how long look-ups may take.
+    ///
+    /// # Errors
+    /// A body that cannot be read has no answer.
+    pub async fn review(
+        &self,
+        endpoint: Endpoint,
+        body: &[u8],
+        limit: Duration,
+    ) -> Result<Vec<u8>, Unreadable> {
+        let started = Instant::now();
+        let review = review::parse(body)?;
+        let policy = self.policy.load_full();
+        let verdict = match &review.write {
+            Some(write) => self.decide(endpoint, &review, write, &policy, limit).await,
+            None => None,
+        };
+        let Some(verdict) = verdict else {
+            self.record(endpoint, &review, &Verdict::default(), started);
+            return Ok(answer::untouched(&review));
+        };
+        self.record(endpoint, &review, &verdict, started);
+        Ok(answer::decided(&review, &verdict, &policy))
+    }
+
+    async fn decide(
+        &self,
+        endpoint: Endpoint,
+        review: &Review,
+        write: &Write,
+        policy: &Policy,
+        limit: Duration,
+    ) -> Option<Verdict> {
+        let request = Request {
+            kind: review.kind?,
+            object: &write.object,
+            operation: write.stored.as_ref().map_or(Operation::Create, Operation::Update),
+            requester: Some(&review.user),
+            dry_run: review.dry_run,
+            field_manager: review.field_manager.as_deref(),
+        };
+        let references = rules::references(&request, policy);
+        let facts = self.look_up(references, review, policy, limit).await;
+        let now = (self.clock)();
+        let verdict = rules::evaluate(&request, &facts, policy, now);
+        Some(match endpoint {
+            Endpoint::Mutate => verdict,
+            Endpoint::Validate => rules::insist_on_changes(verdict, &request, policy, now),
+        })
+    }
+
+    async fn look_up(
+        &self,
+        references: Vec<Reference>,
+        review: &Review,
+        policy: &Policy,
+        limit: Duration,
+    ) -> Facts {
+        let consistency = policy.references.consistency;
+        let each = references
+            .into_iter()
+            .map(|Reference { rule, target }| async move {
+                let started = Instant::now();
+                let known = match consistency {
+                    Consistency::CacheThenLive => self.directory.recall(&target),
+                    Consistency::Live => None,
+                };
+                let answer = match known {
+                    Some(presence) => Ok(presence),
+                    None => self.directory.confirm(&target, limit).await,
+                };
+                let fact = match answer {
+                    Ok(Presence::Exists) => Fact::Exists,
+                    Ok(Presence::Terminating) => Fact::Terminating,
+                    Ok(Presence::Missing) => {
+                        let left = limit.saturating_sub(started.elapsed());
+                        Fact::Missing {
+                            suggestion: self.directory.suggest(&target, &review.user, left).await,
+                        }
+                    }
+                    Err(error) => unchecked(rule, review, &error),
+                };
+                (rule, fact)
+            });
+        join_all(each).await.into_iter().collect()
+    }
+
+    /// Counts and logs what was decided. Nothing of the object, and of the user only the name.
+    fn record(&self, endpoint: Endpoint, review: &Review, verdict: &Verdict, started: Instant) {
+        let decision = Decision::of(verdict);
+        let elapsed = started.elapsed();
+        let kind = review.kind.map_or("other", |kind| kind.as_str());
+        self.metrics.request_decided(
+            endpoint.as_str(),
+            kind,
+            review.verb.as_str(),
+            decision.as_str(),
+            elapsed,
+        );
+        for finding in &verdict.findings {
+            self.metrics
+                .finding(finding.rule.as_str(), finding.action.as_str());
+        }
+        for change in &verdict.changes {
+            self.metrics.change(change.rule.as_str());
+        }
+        let user = review.user.username.as_deref().unwrap_or_default();
+        let mut rules: Vec<&str> = verdict
+            .findings
+            .iter()
+            .map(|finding| finding.rule.as_str())
+            .collect();
+        rules.dedup();
+        macro_rules! log {
+            ($level:ident) => {
+                tracing::$level!(
+                    endpoint = endpoint.as_str(),
+                    uid = %review.uid,
+                    operation = review.verb.as_str(),
+                    kind,
+                    name = %review.name,
+                    user,
+                    decision = decision.as_str(),
+                    rules = %rules.join(","),
+                    duration_us = elapsed.as_micros() as u64,
+                    "decided"
+                )
+            };
+        }
+        match decision {
+            Decision::Denied => log!(info),
+            Decision::Allowed => log!(debug),
+        }
+    }
+}
+
+fn unchecked(rule: RuleId, review: &Review, error: &LookupError) -> Fact {
+    let error = anyhow::Error::new(error.clone());
+    tracing::warn!(uid = %review.uid, rule = rule.as_str(), error = format!("{error:#}"), "look-up failed");
+    Fact::Unchecked
+}

@@ -1,0 +1,274 @@
+//! Reads an AdmissionReview: first the envelope, then, for our kinds only, the objects in it.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::authentication::v1::UserInfo;
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::api::CrmKind;
+use crate::rules::Record;
+
+/// The group that AdmissionReviews are of.
+const REVIEW_GROUP: &str = "admission.k8s.io/";
+
+/// Why a body cannot be answered. The text names what is wrong and repeats nothing of the body.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unreadable {
+    /// It is not JSON.
+    #[error("the body is not JSON: error at line {line}, column {column}")]
+    NotJson {
+        /// From 1.
+        line: usize,
+        /// From 1.
+        column: usize,
+    },
+    /// A field has a type that it must not have, or is there twice.
+    #[error("not an AdmissionReview that can be read: {path} is missing or has a wrong type")]
+    WrongType {
+        /// Where, from the top of the body or of the object that is named.
+        path: String,
+    },
+    /// A field that every request has is missing.
+    #[error("not an AdmissionReview that can be answered: {0} is missing")]
+    Missing(&'static str),
+    /// It is a document of another kind.
+    #[error("not an AdmissionReview: apiVersion must be admission.k8s.io/v1 and kind AdmissionReview")]
+    OtherDocument,
+}
+
+/// The envelope of one request.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Envelope<'a> {
+    #[serde(default)]
+    api_version: String,
+    #[serde(default)]
+    kind: String,
+    #[serde(borrow)]
+    request: Option<&'a RawValue>,
+}
+
+/// One request, its objects not read yet.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Request<'a> {
+    uid: Option<String>,
+    kind: Option<GroupVersionKind>,
+    sub_resource: Option<String>,
+    name: Option<String>,
+    #[serde(default)]
+    operation: Verb,
+    user_info: Option<UserInfo>,
+    #[serde(borrow)]
+    object: Option<&'a RawValue>,
+    #[serde(borrow)]
+    old_object: Option<&'a RawValue>,
+    #[serde(default)]
+    dry_run: Option<bool>,
+    options: Option<Options>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct GroupVersionKind {
+    group: String,
+    version: String,
+    kind: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Options {
+    field_manager: Option<String>,
+}
+
+/// What is done with the object.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub(super) enum Verb {
+    #[serde(rename = "CREATE")]
+    Create,
+    #[serde(rename = "UPDATE")]
+    Update,
+    #[serde(rename = "DELETE")]
+    Delete,
+    #[serde(rename = "CONNECT")]
+    Connect,
+    /// One that a later API server has.
+    #[default]
+    #[serde(other)]
+    Other,
+}
+
+impl Verb {
+    /// The verb as metrics and logs spell it.
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Create => "CREATE",
+            Self::Update => "UPDATE",
+            Self::Delete => "DELETE",
+            Self::Connect => "CONNECT",
+            Self::Other => "other",
+        }
+    }
+}
+
+/// A request that can be answered.
+#[derive(Debug)]
+pub(super) struct Review {
+    pub(super) api_version: String,
+    pub(super) uid: String,
+    pub(super) verb: Verb,
+    /// One of our kinds, for requests about the object itself and not about a subresource.
+    pub(super) kind: Option<CrmKind>,
+    /// The name, or the prefix of the name that is yet to be made.
+    pub(super) name: String,
+    pub(super) user: UserInfo,
+    pub(super) dry_run: bool,
+    pub(super) field_manager: Option<String>,
+    /// What is to be decided; `None` for requests that are allowed untouched.
+    pub(super) write: Option<Write>,
+}
+
+/// A create or update of one of our kinds.
+#[derive(Debug)]
+pub(super) struct Write {
+    pub(super) object: Record,
+    /// The object that an update replaces.
+    pub(super) stored: Option<Record>,
+}
+
+#[derive(Debug, Deserialize)]
+struct ObjectParts {
+    #[serde(default, deserialize_with = "only_an_object")]
+    metadata: Option<Metadata>,
+    #[serde(default)]
+    spec: Value,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Metadata {
+    name: Option<String>,
+    generate_name: Option<String>,
+    labels: Option<BTreeMap<String, String>>,
+}
+
+/// Reads a field that is an object or null. By itself serde would take a list for a struct.
+fn only_an_object<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: DeserializeOwned,
+{
+    let Some(fields) = Option::<serde_json::Map<String, Value>>::deserialize(deserializer)? else {
+        return Ok(None);
+    };
+    serde_json::from_value(Value::Object(fields))
+        .map(Some)
+        .map_err(D::Error::custom)
+}
+
+/// Reads a body.
+pub(super) fn parse(body: &[u8]) -> Result<Review, Unreadable> {
+    let envelope: Envelope<'_> = read(body, "the body")?;
+    if !envelope.api_version.starts_with(REVIEW_GROUP) || envelope.kind != "AdmissionReview" {
+        return Err(Unreadable::OtherDocument);
+    }
+    let request = envelope.request.ok_or(Unreadable::Missing("request"))?;
+    let request: Request<'_> = read(request.get().as_bytes(), "request")?;
+    review(envelope.api_version, request)
+}
+
+fn review(api_version: String, request: Request<'_>) -> Result<Review, Unreadable> {
+    let uid = request
+        .uid
+        .filter(|uid| !uid.is_empty())
+        .ok_or(Unreadable::Missing("request.uid"))?;
+    let user = request.user_info.ok_or(Unreadable::Missing("request.userInfo"))?;
+    let GroupVersionKind { group, version, kind } = request.kind.unwrap_or_default();
+    let about_subresource = request.sub_resource.is_some_and(|name| !name.is_empty());
+    let kind = CrmKind::of(&group, &version, &kind).filter(|_| !about_subresource);
+    let mut name = request.name.unwrap_or_default();
+    let mut write = None;
+    if kind.is_some() && matches!(request.operation, Verb::Create | Verb::Update) {
+        let object = request.object.ok_or(Unreadable::Missing("request.object"))?;
+        let (metadata, object) = object_parts(object, "request.object")?;
+        if name.is_empty() {
+            let given = metadata.name.filter(|name| !name.is_empty());
+            name = given.or(metadata.generate_name).unwrap_or_default();
+        }
+        let stored = match request.operation {
+            Verb::Update => {
+                let stored = request
+                    .old_object
+                    .ok_or(Unreadable::Missing("request.oldObject"))?;
+                Some(object_parts(stored, "request.oldObject")?.1)
+            }
+            _ => None,
+        };
+        write = Some(Write { object, stored });
+    }
+    Ok(Review {
+        api_version,
+        uid,
+        verb: request.operation,
+        kind,
+        name,
+        user,
+        dry_run: request.dry_run.unwrap_or_default(),
+        field_manager: request.options.and_then(|options| options.field_manager),
+        write,
+    })
+}
+
+fn object_parts(object: &RawValue, place: &str) -> Result<(Metadata, Record), Unreadable> {
+    let parts: ObjectParts = read(object.get().as_bytes(), place)?;
+    let mut metadata = parts.metadata.unwrap_or_default();
+    let labels = metadata.labels.take().unwrap_or_default();
+    Ok((
+        metadata,
+        Record {
+            labels,
+            spec: parts.spec,
+        },
+    ))
+}
+
+/// Reads one JSON object; `place` is what messages call it.
+fn read<'de, T: Deserialize<'de>>(json: &'de [u8], place: &str) -> Result<T, Unreadable> {
+    let first = json.iter().find(|byte| !byte.is_ascii_whitespace());
+    if first.is_some_and(|first| *first == b'[') {
+        return Err(Unreadable::WrongType {
+            path: place.to_owned(),
+        });
+    }
+    let mut deserializer = serde_json::Deserializer::from_slice(json);
+    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        let path = error.path().to_string();
+        unreadable(error.inner(), place, &path)
+    })?;
+    deserializer
+        .end()
+        .map_err(|error| unreadable(&error, place, "."))?;
+    Ok(value)
+}
+
+fn unreadable(error: &serde_json::Error, place: &str, path: &str) -> Unreadable {
+    if error.is_data() {
+        // A dot is the path library's word for the top.
+        let path = if path == "." {
+            place.to_owned()
+        } else {
+            format!("{place}.{path}")
+        };
+        return Unreadable::WrongType {
+            path: path.trim_start_matches("the body.").to_owned(),
+        };
+    }
+    Unreadable::NotJson {
+        line: error.line(),
+        column: error.column(),
+    }
+}
