@@ -1,0 +1,123 @@
+//! Reads plain YAML scalars as kubectl does: by the rules of YAML 1.1, where `yes` is a boolean and `010` is 8.
+
+use serde_json::{Number, Value};
+
+/// The value of a plain scalar without a tag; `None` for a number that JSON cannot hold.
+pub(super) fn plain(text: &str) -> Option<Value> {
+    match text {
+        "" | "~" | "null" | "Null" | "NULL" => return Some(Value::Null),
+        "y" | "Y" | "yes" | "Yes" | "YES" | "true" | "True" | "TRUE" | "on" | "On" | "ON" => {
+            return Some(Value::Bool(true));
+        }
+        "n" | "N" | "no" | "No" | "NO" | "false" | "False" | "FALSE" | "off" | "Off" | "OFF" => {
+            return Some(Value::Bool(false));
+        }
+        _ => {}
+    }
+    let numeric = text.trim_start_matches(['+', '-']).trim_start_matches('.');
+    match numeric.as_bytes().first() {
+        Some(b'0'..=b'9') => Some(number(text).unwrap_or_else(|| Value::String(text.to_owned()))),
+        _ if is_infinite_or_nan(text) => None,
+        _ => Some(Value::String(text.to_owned())),
+    }
+}
+
+fn is_infinite_or_nan(text: &str) -> bool {
+    let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
+    matches!(unsigned, ".inf" | ".Inf" | ".INF") || matches!(text, ".nan" | ".NaN" | ".NAN")
+}
+
+fn number(text: &str) -> Option<Value> {
+    let digits = text.replace('_', "");
+    integer(&digits).or_else(|| float(&digits))
+}
+
+fn integer(digits: &str) -> Option<Value> {
+    let (negative, unsigned) = match digits.as_bytes().first()? {
+        b'-' => (true, &digits[1..]),
+        b'+' => (false, &digits[1..]),
+        _ => (false, digits),
+    };
+    let (radix, figures) = match unsigned.as_bytes() {
+        [b'0', b'x' | b'X', ..] => (16, &unsigned[2..]),
+        [b'0', b'b' | b'B', ..] => (2, &unsigned[2..]),
+        [b'0', b'o' | b'O', ..] => (8, &unsigned[2..]),
+        [b'0', _, ..] => (8, &unsigned[1..]),
+        _ => (10, unsigned),
+    };
+    if figures.starts_with(['+', '-']) {
+        return None;
+    }
+    let size = u64::from_str_radix(figures, radix).ok()?;
+    if !negative {
+        return Some(Value::Number(size.into()));
+    }
+    let value = i64::try_from(-i128::from(size)).ok()?;
+    Some(Value::Number(value.into()))
+}
+
+fn float(digits: &str) -> Option<Value> {
+    let fits = |c: char| c.is_ascii_digit() || matches!(c, '.' | 'e' | 'E' | '+' | '-');
+    if !digits.chars().all(fits) {
+        return None;
+    }
+    Number::from_f64(digits.parse().ok()?).map(Value::Number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn words_and_numbers_mean_what_they_mean_to_kubectl() {
+        let cases = [
+            ("", json!(null)),
+            ("~", json!(null)),
+            ("yes", json!(true)),
+            ("Off", json!(false)),
+            ("y", json!(true)),
+            ("42", json!(42)),
+            ("+42", json!(42)),
+            ("-7", json!(-7)),
+            ("010", json!(8)),
+            ("0o10", json!(8)),
+            ("0x1F", json!(31)),
+            ("1_000", json!(1000)),
+            ("1.5", json!(1.5)),
+            (".5", json!(0.5)),
+            ("1e3", json!(1000.0)),
+            ("089", json!(89.0)),
+            ("18446744073709551615", json!(18446744073709551615u64)),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(plain(text), Some(expected), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_only_looks_like_a_number_is_text() {
+        for text in [
+            "acme.com",
+            "1.2.3.4",
+            "2027-01-15",
+            "12:30:45x",
+            "-",
+            "+",
+            ".",
+            "0xzz",
+            "--5",
+            "1-2",
+            "é",
+        ] {
+            assert_eq!(plain(text), Some(json!(text)), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn infinity_and_not_a_number_have_no_json_form() {
+        for text in [".inf", "-.Inf", ".NaN"] {
+            assert_eq!(plain(text), None, "{text:?}");
+        }
+    }
+}
