@@ -75,11 +75,7 @@ pub(super) enum Decision {
 
 impl Decision {
     pub(super) fn of(verdict: &Verdict) -> Self {
-        if verdict.strictest() == Action::Deny {
-            Self::Denied
-        } else {
-            Self::Allowed
-        }
+        if verdict.strictest() == Action::Deny { Self::Denied } else { Self::Allowed }
     }
 
     /// The decision as metrics, logs and audit annotations spell it.
@@ -93,14 +89,7 @@ impl Decision {
 
 /// The answer to a request that no rule looks at.
 pub(super) fn untouched(review: &Review) -> Vec<u8> {
-    encode(
-        review,
-        Response {
-            uid: &review.uid,
-            allowed: true,
-            ..Response::default()
-        },
-    )
+    encode(review, Response { uid: &review.uid, allowed: true, ..Response::default() })
 }
 
 /// The answer to a request that was decided.
@@ -126,30 +115,18 @@ pub(super) fn decided(review: &Review, verdict: &Verdict, policy: &Policy) -> Ve
 }
 
 fn encode(review: &Review, response: Response<'_>) -> Vec<u8> {
-    let envelope = Envelope {
-        api_version: &review.api_version,
-        kind: "AdmissionReview",
-        response,
-    };
+    let envelope = Envelope { api_version: &review.api_version, kind: "AdmissionReview", response };
     // Texts, numbers and maps with text keys always have a JSON form.
     serde_json::to_vec(&envelope).unwrap_or_default()
 }
 
 /// Most important first: what will be refused from some date on, then what is wrong, then what was changed.
 fn warnings(verdict: &Verdict, decision: Decision) -> Vec<String> {
-    let warned: Vec<&Finding> = verdict
-        .findings
-        .iter()
-        .filter(|finding| finding.action == Action::Warn)
-        .collect();
-    let (dated, undated): (Vec<_>, Vec<_>) = warned
-        .into_iter()
-        .partition(|finding| finding.denies_from.is_some());
-    let mut warnings: Vec<String> = dated
-        .into_iter()
-        .chain(undated)
-        .map(message::finding_warning)
-        .collect();
+    let warned: Vec<&Finding> =
+        verdict.findings.iter().filter(|finding| finding.action == Action::Warn).collect();
+    let (dated, undated): (Vec<_>, Vec<_>) =
+        warned.into_iter().partition(|finding| finding.denies_from.is_some());
+    let mut warnings: Vec<String> = dated.into_iter().chain(undated).map(message::finding_warning).collect();
     // Of a refused request nothing is stored.
     if decision == Decision::Allowed {
         warnings.extend(verdict.changes.iter().filter_map(message::change_warning));
@@ -158,10 +135,8 @@ fn warnings(verdict: &Verdict, decision: Decision) -> Vec<String> {
 }
 
 fn annotations(verdict: &Verdict, decision: Decision, policy: &Policy) -> BTreeMap<&'static str, String> {
-    let mut annotations = BTreeMap::from([
-        ("decision", decision.as_str().to_owned()),
-        ("policy", policy.origin.clone()),
-    ]);
+    let mut annotations =
+        BTreeMap::from([("decision", decision.as_str().to_owned()), ("policy", policy.origin.clone())]);
     let mut actions: BTreeMap<RuleId, Action> = BTreeMap::new();
     for finding in &verdict.findings {
         let strictest = actions.entry(finding.rule).or_insert(finding.action);
@@ -172,17 +147,11 @@ fn annotations(verdict: &Verdict, decision: Decision, policy: &Policy) -> BTreeM
         annotations.insert("rules", joined(rules));
     }
     if !verdict.changes.is_empty() && decision == Decision::Allowed {
-        annotations.insert(
-            "changes",
-            joined(verdict.changes.iter().map(|change| change.field.to_string())),
-        );
+        annotations.insert("changes", joined(verdict.changes.iter().map(|change| change.field.to_string())));
     }
     if !verdict.exempted.is_empty() {
-        let mut names: Vec<String> = verdict
-            .exempted
-            .iter()
-            .map(|exempted| exempted.exemption.clone())
-            .collect();
+        let mut names: Vec<String> =
+            verdict.exempted.iter().map(|exempted| exempted.exemption.clone()).collect();
         names.sort();
         names.dedup();
         annotations.insert("exempted-by", joined(names));
@@ -196,11 +165,8 @@ fn joined(parts: impl IntoIterator<Item = String>) -> String {
 
 fn status(review: &Review, verdict: &Verdict) -> Status {
     let kind = review.kind.map_or("", |kind| kind.as_str());
-    let denying: Vec<&Finding> = verdict
-        .findings
-        .iter()
-        .filter(|finding| finding.action == Action::Deny)
-        .collect();
+    let denying: Vec<&Finding> =
+        verdict.findings.iter().filter(|finding| finding.action == Action::Deny).collect();
     let causes = causes(&denying);
     let what = format!("{kind}.{} \"{}\"", crate::api::GROUP, review.name);
     // Only what nobody could check stands in the way: trying again may be enough.
@@ -211,19 +177,8 @@ fn status(review: &Review, verdict: &Verdict) -> Status {
         (422, "Invalid", "is invalid")
     };
     let message = format!("{what} {verb}: {}", aggregate(&causes));
-    let details = Details {
-        name: review.name.clone(),
-        group: crate::api::GROUP,
-        kind,
-        causes,
-    };
-    Status {
-        status: "Failure",
-        code,
-        reason,
-        message,
-        details,
-    }
+    let details = Details { name: review.name.clone(), group: crate::api::GROUP, kind, causes };
+    Status { status: "Failure", code, reason, message, details }
 }
 
 fn causes(denying: &[&Finding]) -> Vec<Cause> {
@@ -246,13 +201,7 @@ fn causes(denying: &[&Finding]) -> Vec<Cause> {
 
 /// All causes in one text, in the form in which the API machinery puts several errors.
 fn aggregate(causes: &[Cause]) -> String {
-    let texts: Vec<String> = causes
-        .iter()
-        .map(|cause| format!("{}: {}", cause.field, cause.message))
-        .collect();
-    if texts.len() == 1 {
-        texts.concat()
-    } else {
-        format!("[{}]", texts.join(", "))
-    }
+    let texts: Vec<String> =
+        causes.iter().map(|cause| format!("{}: {}", cause.field, cause.message)).collect();
+    if texts.len() == 1 { texts.concat() } else { format!("[{}]", texts.join(", ")) }
 }

@@ -72,11 +72,7 @@ fn text(finding: &Finding) -> String {
 /// A date by itself where it says all.
 fn day(time: Timestamp) -> String {
     let civil = time.to_zoned(TimeZone::UTC).datetime();
-    if civil.time() == jiff::civil::Time::midnight() {
-        civil.date().to_string()
-    } else {
-        time.to_string()
-    }
+    if civil.time() == jiff::civil::Time::midnight() { civil.date().to_string() } else { time.to_string() }
 }
 
 /// What a change tells the user; `None` for changes that nobody needs to hear of.

@@ -24,9 +24,7 @@ pub(super) fn patch(object: &Record, changes: &[Change]) -> Patch {
                 value: Value::String(after.clone()),
             })),
             (_, None) => {
-                removals.push(PatchOperation::Remove(RemoveOperation {
-                    path: pointer(&change.field),
-                }));
+                removals.push(PatchOperation::Remove(RemoveOperation { path: pointer(&change.field) }));
             }
         }
     }
@@ -44,10 +42,7 @@ fn set_name(object: &Record, field: &FieldPath, name: &str) -> PatchOperation {
 }
 
 fn add(field: FieldPath, value: Value) -> PatchOperation {
-    PatchOperation::Add(AddOperation {
-        path: pointer(&field),
-        value,
-    })
+    PatchOperation::Add(AddOperation { path: pointer(&field), value })
 }
 
 fn pointer(field: &FieldPath) -> PointerBuf {

@@ -48,12 +48,7 @@ pub struct Pipeline {
 impl Pipeline {
     /// A pipeline over a directory and the current policy, whatever that is at each request.
     pub fn new(directory: Arc<dyn Directory>, policy: Arc<ArcSwap<Policy>>, metrics: Arc<Metrics>) -> Self {
-        Self {
-            directory,
-            policy,
-            metrics,
-            clock: Timestamp::now,
-        }
+        Self { directory, policy, metrics, clock: Timestamp::now }
     }
 
     /// The same with another clock.
@@ -120,31 +115,27 @@ impl Pipeline {
         limit: Duration,
     ) -> Facts {
         let consistency = policy.references.consistency;
-        let each = references
-            .into_iter()
-            .map(|Reference { rule, target }| async move {
-                let started = Instant::now();
-                let known = match consistency {
-                    Consistency::CacheThenLive => self.directory.recall(&target),
-                    Consistency::Live => None,
-                };
-                let answer = match known {
-                    Some(presence) => Ok(presence),
-                    None => self.directory.confirm(&target, limit).await,
-                };
-                let fact = match answer {
-                    Ok(Presence::Exists) => Fact::Exists,
-                    Ok(Presence::Terminating) => Fact::Terminating,
-                    Ok(Presence::Missing) => {
-                        let left = limit.saturating_sub(started.elapsed());
-                        Fact::Missing {
-                            suggestion: self.directory.suggest(&target, &review.user, left).await,
-                        }
-                    }
-                    Err(error) => unchecked(rule, review, &error),
-                };
-                (rule, fact)
-            });
+        let each = references.into_iter().map(|Reference { rule, target }| async move {
+            let started = Instant::now();
+            let known = match consistency {
+                Consistency::CacheThenLive => self.directory.recall(&target),
+                Consistency::Live => None,
+            };
+            let answer = match known {
+                Some(presence) => Ok(presence),
+                None => self.directory.confirm(&target, limit).await,
+            };
+            let fact = match answer {
+                Ok(Presence::Exists) => Fact::Exists,
+                Ok(Presence::Terminating) => Fact::Terminating,
+                Ok(Presence::Missing) => {
+                    let left = limit.saturating_sub(started.elapsed());
+                    Fact::Missing { suggestion: self.directory.suggest(&target, &review.user, left).await }
+                }
+                Err(error) => unchecked(rule, review, &error),
+            };
+            (rule, fact)
+        });
         join_all(each).await.into_iter().collect()
     }
 
@@ -161,18 +152,13 @@ impl Pipeline {
             elapsed,
         );
         for finding in &verdict.findings {
-            self.metrics
-                .finding(finding.rule.as_str(), finding.action.as_str());
+            self.metrics.finding(finding.rule.as_str(), finding.action.as_str());
         }
         for change in &verdict.changes {
             self.metrics.change(change.rule.as_str());
         }
         let user = review.user.username.as_deref().unwrap_or_default();
-        let mut rules: Vec<&str> = verdict
-            .findings
-            .iter()
-            .map(|finding| finding.rule.as_str())
-            .collect();
+        let mut rules: Vec<&str> = verdict.findings.iter().map(|finding| finding.rule.as_str()).collect();
         rules.dedup();
         macro_rules! log {
             ($level:ident) => {

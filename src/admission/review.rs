@@ -165,9 +165,7 @@ where
     let Some(fields) = Option::<serde_json::Map<String, Value>>::deserialize(deserializer)? else {
         return Ok(None);
     };
-    serde_json::from_value(Value::Object(fields))
-        .map(Some)
-        .map_err(D::Error::custom)
+    serde_json::from_value(Value::Object(fields)).map(Some).map_err(D::Error::custom)
 }
 
 /// Reads a body.
@@ -182,10 +180,7 @@ pub(super) fn parse(body: &[u8]) -> Result<Review, Unreadable> {
 }
 
 fn review(api_version: String, request: Request<'_>) -> Result<Review, Unreadable> {
-    let uid = request
-        .uid
-        .filter(|uid| !uid.is_empty())
-        .ok_or(Unreadable::Missing("request.uid"))?;
+    let uid = request.uid.filter(|uid| !uid.is_empty()).ok_or(Unreadable::Missing("request.uid"))?;
     let user = request.user_info.ok_or(Unreadable::Missing("request.userInfo"))?;
     let GroupVersionKind { group, version, kind } = request.kind.unwrap_or_default();
     let about_subresource = request.sub_resource.is_some_and(|name| !name.is_empty());
@@ -201,9 +196,7 @@ fn review(api_version: String, request: Request<'_>) -> Result<Review, Unreadabl
         }
         let stored = match request.operation {
             Verb::Update => {
-                let stored = request
-                    .old_object
-                    .ok_or(Unreadable::Missing("request.oldObject"))?;
+                let stored = request.old_object.ok_or(Unreadable::Missing("request.oldObject"))?;
                 Some(object_parts(stored, "request.oldObject")?.1)
             }
             _ => None,
@@ -227,48 +220,29 @@ fn object_parts(object: &RawValue, place: &str) -> Result<(Metadata, Record), Un
     let parts: ObjectParts = read(object.get().as_bytes(), place)?;
     let mut metadata = parts.metadata.unwrap_or_default();
     let labels = metadata.labels.take().unwrap_or_default();
-    Ok((
-        metadata,
-        Record {
-            labels,
-            spec: parts.spec,
-        },
-    ))
+    Ok((metadata, Record { labels, spec: parts.spec }))
 }
 
 /// Reads one JSON object; `place` is what messages call it.
 fn read<'de, T: Deserialize<'de>>(json: &'de [u8], place: &str) -> Result<T, Unreadable> {
     let first = json.iter().find(|byte| !byte.is_ascii_whitespace());
     if first.is_some_and(|first| *first == b'[') {
-        return Err(Unreadable::WrongType {
-            path: place.to_owned(),
-        });
+        return Err(Unreadable::WrongType { path: place.to_owned() });
     }
     let mut deserializer = serde_json::Deserializer::from_slice(json);
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let path = error.path().to_string();
         unreadable(error.inner(), place, &path)
     })?;
-    deserializer
-        .end()
-        .map_err(|error| unreadable(&error, place, "."))?;
+    deserializer.end().map_err(|error| unreadable(&error, place, "."))?;
     Ok(value)
 }
 
 fn unreadable(error: &serde_json::Error, place: &str, path: &str) -> Unreadable {
     if error.is_data() {
         // A dot is the path library's word for the top.
-        let path = if path == "." {
-            place.to_owned()
-        } else {
-            format!("{place}.{path}")
-        };
-        return Unreadable::WrongType {
-            path: path.trim_start_matches("the body.").to_owned(),
-        };
+        let path = if path == "." { place.to_owned() } else { format!("{place}.{path}") };
+        return Unreadable::WrongType { path: path.trim_start_matches("the body.").to_owned() };
     }
-    Unreadable::NotJson {
-        line: error.line(),
-        column: error.column(),
-    }
+    Unreadable::NotJson { line: error.line(), column: error.column() }
 }

@@ -1,10 +1,278 @@
-//! The custom resource types and their schemas, and the names that the other rooms share.
+//! The custom resource types of the group `crm.milo.io`, and the schemas that the API server enforces.
+//!
+//! The schemas are the floor: required fields, types, sizes and the one CEL rule, which hold whatever the
+//! policy says and when the webhook is bypassed. They demand neither canonical forms nor non-blank texts:
+//! those are rules, and an admin who sets a rule to `Warn` wants the value to go through.
+//!
+//! The doc comments of the specs and their fields become the descriptions in the CRDs, so they are plain text
+//! for the reader of `kubectl explain`. A long one has no colon followed by a space: YAML would have to quote
+//! it, on one line.
+//!
+//! An optional field is an `Option`, lists included, and therefore `nullable` in the schema, so that a null in
+//! a manifest means the same as no field. Without `nullable` the API server drops a null from a plain create
+//! or update, but refuses it in a server-side apply, which is how GitOps controllers write.
+//!
+//! *Architecture invariant:* pure; knows neither the rules nor where an object comes from.
 
+// The descriptions show addresses as users write them, not as rustdoc links.
+#![allow(rustdoc::bare_urls)]
+// KubeSchema copies each struct, `pub` and all, into a function; the lint means those copies.
+#![allow(unreachable_pub)]
+// Printer columns have their type in common; the lint takes that for a repeated attribute.
+#![allow(clippy::duplicated_attributes)]
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::{CustomResourceExt, KubeSchema};
+use serde::{Deserialize, Serialize};
+
+mod company;
+pub mod limits;
+mod note;
+mod person;
 mod resource;
+mod schema;
 
+pub use company::{Company, CompanySpec, OrganizationReference};
+pub use note::{Note, NoteSpec, SubjectReference};
+pub use person::{CompanyReference, ContactReference, Person, PersonSpec, UserReference};
 pub use resource::{CrmKind, ResourceKind, Target};
 
-/// The API group of the CRM kinds.
+/// The API group of the CRM records. The `kube` attributes of the kinds repeat it: they take only literals.
 pub const GROUP: &str = "crm.milo.io";
-/// The one served and stored version of the CRM kinds.
+
+/// The one version of the CRM records: served and stored.
 pub const VERSION: &str = "v1alpha1";
+
+/// The custom resource definitions of all kinds, ordered by name.
+pub fn crds() -> Vec<CustomResourceDefinition> {
+    vec![Company::crd(), Note::crd(), Person::crd()]
+}
+
+/// The user who created the record.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[schemars(transform = schema::unwrap_descriptions)]
+pub struct CreatorReference {
+    /// The name of the user, such as jane.doe@example.com. At most 253 characters; no slash, percent sign or
+    /// whitespace.
+    #[schemars(length(min = 1, max = limits::NAME))]
+    pub name: String,
+}
+
+/// What controllers observed about the record. Staff do not write it.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[schemars(transform = schema::unwrap_descriptions)]
+pub struct RecordStatus {
+    /// The current state of the record, one entry for each aspect. Wait for one with
+    /// kubectl wait --for=condition=TYPE.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::conditions")]
+    pub conditions: Vec<Condition>,
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::Resource;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// Each kind's name and its schema as it stands in the CRD.
+    fn schemas() -> Vec<(String, Value)> {
+        crds()
+            .into_iter()
+            .map(|crd| {
+                let schema = crd.spec.versions[0].schema.clone().unwrap().open_api_v3_schema.unwrap();
+                (crd.spec.names.kind, serde_json::to_value(schema).unwrap())
+            })
+            .collect()
+    }
+
+    fn schema_of(kind: &str) -> Value {
+        schemas().into_iter().find(|(name, _)| name == kind).unwrap().1
+    }
+
+    /// Calls `visit` with the path and the schema of every field below `schema`, those of list entries
+    /// included.
+    fn for_each_field(path: &str, schema: &Value, visit: &mut impl FnMut(&str, &Value)) {
+        if let Some(items) = schema.get("items") {
+            for_each_field(&format!("{path}[]"), items, visit);
+        }
+        for (name, field) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
+            let path = format!("{path}.{name}");
+            visit(&path, field);
+            for_each_field(&path, field, visit);
+        }
+    }
+
+    #[test]
+    fn the_kinds_belong_to_the_group_and_version_of_the_constants() {
+        assert_eq!((Company::group(&()), Company::version(&())), (GROUP.into(), VERSION.into()));
+        assert_eq!((Note::group(&()), Note::version(&())), (GROUP.into(), VERSION.into()));
+        assert_eq!((Person::group(&()), Person::version(&())), (GROUP.into(), VERSION.into()));
+    }
+
+    #[test]
+    fn every_crd_is_cluster_scoped_in_the_category_crm_with_a_status_and_an_age() {
+        for crd in crds() {
+            let kind = &crd.spec.names.kind;
+            assert_eq!(crd.spec.scope, "Cluster", "{kind}");
+            assert_eq!(crd.spec.names.categories, Some(vec!["crm".to_owned()]), "{kind}");
+            let [version] = crd.spec.versions.as_slice() else { panic!("{kind} has one version") };
+            assert!(version.served && version.storage, "{kind}");
+            assert!(version.subresources.as_ref().unwrap().status.is_some(), "{kind}");
+            let columns = version.additional_printer_columns.as_ref().unwrap();
+            assert_eq!(columns.last().unwrap().name, "Age", "{kind}");
+        }
+    }
+
+    #[test]
+    fn the_plurals_are_irregular() {
+        let names: Vec<_> = crds().into_iter().map(|crd| crd.metadata.name.unwrap()).collect();
+        assert_eq!(names, ["companies.crm.milo.io", "notes.crm.milo.io", "people.crm.milo.io"]);
+    }
+
+    #[test]
+    fn every_field_has_a_description_without_line_breaks_in_its_paragraphs() {
+        for (kind, schema) in schemas() {
+            assert!(schema["description"].is_string(), "{kind}");
+            for_each_field(&kind, &schema, &mut |path, field| {
+                let description = field["description"].as_str().unwrap_or_default();
+                assert!(description.ends_with('.'), "{path}: {description:?}");
+                assert!(!description.replace("\n\n", "").contains('\n'), "{path}: {description:?}");
+            });
+        }
+    }
+
+    #[test]
+    fn a_field_is_nullable_exactly_if_it_is_optional_and_without_a_default() {
+        fn check(path: &str, object: &Value) {
+            let required = object["required"].as_array().cloned().unwrap_or_default();
+            for (name, field) in object["properties"].as_object().into_iter().flatten() {
+                let optional = !required.contains(&json!(name)) && field.get("default").is_none();
+                assert_eq!(field.get("nullable").is_some(), optional, "{path}.{name}");
+                check(&format!("{path}.{name}"), field.get("items").unwrap_or(field));
+            }
+        }
+        for (kind, schema) in schemas() {
+            check(&kind, &schema["properties"]["spec"]);
+        }
+    }
+
+    #[test]
+    fn every_text_and_list_has_a_limit_or_a_format() {
+        for (kind, schema) in schemas() {
+            for_each_field("spec", &schema["properties"]["spec"], &mut |path, field| {
+                let bounds: &[&str] = match field["type"].as_str().unwrap() {
+                    "string" => &["maxLength", "format"],
+                    "array" => &["maxItems"],
+                    _ => return,
+                };
+                assert!(bounds.iter().any(|bound| field.get(bound).is_some()), "{kind} {path}");
+            });
+        }
+    }
+
+    #[test]
+    fn required_fields() {
+        for (kind, spec) in [
+            ("Company", json!(["creatorRef", "displayName"])),
+            ("Note", json!(["content", "creatorRef", "subjectRef"])),
+            ("Person", json!(["creatorRef", "displayName"])),
+        ] {
+            let schema = schema_of(kind);
+            assert_eq!(schema["required"], json!(["spec"]), "{kind}");
+            let properties = &schema["properties"]["spec"];
+            assert_eq!(properties["required"], spec, "{kind}");
+            assert_eq!(properties["properties"]["creatorRef"]["required"], json!(["name"]), "{kind}");
+        }
+        let note = schema_of("Note");
+        let subject = &note["properties"]["spec"]["properties"]["subjectRef"];
+        assert_eq!(subject["required"], json!(["kind", "name"]));
+        let person = schema_of("Person");
+        let contact = &person["properties"]["spec"]["properties"]["contactRefs"]["items"];
+        assert_eq!(contact["required"], json!(["name", "namespace"]));
+    }
+
+    #[test]
+    fn the_sizes_that_the_contract_names() {
+        let company = schema_of("Company");
+        let company = &company["properties"]["spec"]["properties"];
+        assert_eq!(company["displayName"]["maxLength"], 256);
+        assert_eq!(company["domains"]["maxItems"], 100);
+        assert_eq!(company["domains"]["items"]["maxLength"], 253);
+        assert_eq!(company["linkedinProfile"]["maxLength"], 2048);
+        assert_eq!(company["creatorRef"]["properties"]["name"]["maxLength"], 253);
+        let note = schema_of("Note");
+        assert_eq!(note["properties"]["spec"]["properties"]["content"]["maxLength"], 1000);
+    }
+
+    #[test]
+    fn domains_and_contacts_are_atomic_and_conditions_are_a_map_by_type() {
+        let (company, person) = (schema_of("Company"), schema_of("Person"));
+        assert_eq!(
+            company["properties"]["spec"]["properties"]["domains"]["x-kubernetes-list-type"],
+            "atomic"
+        );
+        assert_eq!(
+            person["properties"]["spec"]["properties"]["contactRefs"]["x-kubernetes-list-type"],
+            "atomic"
+        );
+        let conditions = &company["properties"]["status"]["properties"]["conditions"];
+        assert_eq!(conditions["x-kubernetes-list-type"], "map");
+        assert_eq!(conditions["x-kubernetes-list-map-keys"], json!(["type"]));
+    }
+
+    #[test]
+    fn people_and_notes_are_selectable_by_what_they_refer_to() {
+        let selectable = |crd: &CustomResourceDefinition| -> Vec<String> {
+            let fields = crd.spec.versions[0].selectable_fields.iter().flatten();
+            fields.map(|field| field.json_path.clone()).collect()
+        };
+        assert_eq!(selectable(&Person::crd()), [".spec.companyRef.name"]);
+        assert_eq!(selectable(&Note::crd()), [".spec.subjectRef.kind", ".spec.subjectRef.name"]);
+    }
+
+    #[test]
+    fn a_manifest_with_only_the_required_fields_is_read_and_written_unchanged() {
+        let manifest = json!({
+            "apiVersion": "crm.milo.io/v1alpha1",
+            "kind": "Person",
+            "metadata": { "name": "jane-doe" },
+            "spec": {
+                "displayName": "Jane Doe",
+                "contactRefs": [{ "name": "jane-doe-work", "namespace": "crm-contacts" }],
+                "creatorRef": { "name": "alice" },
+            },
+        });
+        let person: Person = serde_json::from_value(manifest.clone()).unwrap();
+        assert_eq!(person.spec.company_ref, None);
+        assert_eq!(serde_json::to_value(&person).unwrap(), manifest);
+    }
+
+    #[test]
+    fn a_stored_null_is_read_as_absent() {
+        let spec = json!({
+            "displayName": "Acme",
+            "domains": null,
+            "description": null,
+            "organizationRef": null,
+            "creatorRef": { "name": "alice" },
+        });
+        let spec: CompanySpec = serde_json::from_value(spec).unwrap();
+        assert_eq!((spec.domains, spec.description, spec.organization_ref), (None, None, None));
+    }
+
+    #[test]
+    fn follow_up_defaults_to_false_in_the_schema_and_in_rust() {
+        let note = schema_of("Note");
+        assert_eq!(note["properties"]["spec"]["properties"]["followUp"]["default"], json!(false));
+        let spec = json!({
+            "subjectRef": { "apiGroup": GROUP, "kind": "Company", "name": "acme-corp" },
+            "content": "Called.",
+            "creatorRef": { "name": "alice" },
+        });
+        let spec: NoteSpec = serde_json::from_value(spec).unwrap();
+        assert!(!spec.follow_up);
+    }
+}

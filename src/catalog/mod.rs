@@ -173,10 +173,7 @@ impl FromStr for RuleId {
     type Err = UnknownRule;
 
     fn from_str(id: &str) -> Result<Self, Self::Err> {
-        Self::ALL
-            .into_iter()
-            .find(|known| known.as_str() == id)
-            .ok_or_else(|| UnknownRule(id.to_owned()))
+        Self::ALL.into_iter().find(|known| known.as_str() == id).ok_or_else(|| UnknownRule(id.to_owned()))
     }
 }
 
@@ -208,13 +205,7 @@ mod tests {
     #[test]
     fn every_entry_says_something_everywhere() {
         for rule in rules() {
-            for text in [
-                rule.title,
-                rule.explanation,
-                rule.fix,
-                rule.example.bad,
-                rule.example.good,
-            ] {
+            for text in [rule.title, rule.explanation, rule.fix, rule.example.bad, rule.example.good] {
                 assert!(!text.trim().is_empty(), "{} has an empty text", rule.id);
             }
             assert!(!rule.kinds.is_empty(), "{} looks at nothing", rule.id);

@@ -59,15 +59,9 @@ pub fn read_paths(paths: &[PathBuf]) -> Result<Vec<Document>, ReadError> {
 }
 
 fn read_file(path: &Path) -> Result<Vec<Document>, ReadError> {
-    let text = fs::read_to_string(path).map_err(|source| ReadError::Io {
-        path: path.to_owned(),
-        source,
-    })?;
+    let text = fs::read_to_string(path).map_err(|source| ReadError::Io { path: path.to_owned(), source })?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-    let read = yaml::documents(text).map_err(|source| ReadError::Syntax {
-        path: path.to_owned(),
-        source,
-    })?;
+    let read = yaml::documents(text).map_err(|source| ReadError::Syntax { path: path.to_owned(), source })?;
     let mut documents = Vec::new();
     for (line, value) in read {
         unfold(path, line, value, &mut documents);
@@ -77,39 +71,26 @@ fn read_file(path: &Path) -> Result<Vec<Document>, ReadError> {
 
 /// A `List` of any kind stands for its items.
 fn unfold(path: &Path, line: usize, mut value: Value, documents: &mut Vec<Document>) {
-    let is_list = value
-        .get("kind")
-        .and_then(Value::as_str)
-        .is_some_and(|kind| kind.ends_with("List"));
+    let is_list = value.get("kind").and_then(Value::as_str).is_some_and(|kind| kind.ends_with("List"));
     match value.get_mut("items").filter(|_| is_list).map(Value::take) {
         Some(Value::Array(items)) => {
             for item in items {
                 unfold(path, line, item, documents);
             }
         }
-        _ => documents.push(Document {
-            path: path.to_owned(),
-            line,
-            value,
-        }),
+        _ => documents.push(Document { path: path.to_owned(), line, value }),
     }
 }
 
 fn files(path: &Path) -> Result<Vec<PathBuf>, ReadError> {
-    let failed = |source| ReadError::Io {
-        path: path.to_owned(),
-        source,
-    };
+    let failed = |source| ReadError::Io { path: path.to_owned(), source };
     if !fs::metadata(path).map_err(failed)?.is_dir() {
         return Ok(vec![path.to_owned()]);
     }
     let mut found = Vec::new();
     let mut pending = vec![path.to_owned()];
     while let Some(directory) = pending.pop() {
-        let failed = |source| ReadError::Io {
-            path: directory.clone(),
-            source,
-        };
+        let failed = |source| ReadError::Io { path: directory.clone(), source };
         for entry in fs::read_dir(&directory).map_err(failed)? {
             let entry = entry.map_err(failed)?;
             if entry.file_name().to_string_lossy().starts_with('.') {
@@ -145,10 +126,7 @@ mod tests {
             fs::write(path, text).unwrap();
         };
         write("b.yaml", "kind: B\n---\nkind: C\n");
-        write(
-            "a/list.yml",
-            "kind: List\nitems:\n- kind: A1\n- kind: XList\n  items: [{kind: A2}]\n",
-        );
+        write("a/list.yml", "kind: List\nitems:\n- kind: A1\n- kind: XList\n  items: [{kind: A2}]\n");
         write("d.json", "{\"kind\": \"D\"}");
         write(".hidden.yaml", "kind: Hidden\n");
         write(".git/e.yaml", "kind: Hidden\n");
@@ -156,10 +134,7 @@ mod tests {
         #[cfg(unix)]
         std::os::unix::fs::symlink(root.path(), root.path().join("circle")).unwrap();
         let documents = read_paths(&[root.path().to_owned()]).unwrap();
-        let kinds: Vec<&str> = documents
-            .iter()
-            .filter_map(|d| d.value["kind"].as_str())
-            .collect();
+        let kinds: Vec<&str> = documents.iter().filter_map(|d| d.value["kind"].as_str()).collect();
         assert_eq!(kinds, ["A1", "A2", "B", "C", "D"]);
         assert_eq!(documents[3].line, 3);
     }

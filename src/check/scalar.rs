@@ -97,19 +97,9 @@ mod tests {
 
     #[test]
     fn what_only_looks_like_a_number_is_text() {
-        for text in [
-            "acme.com",
-            "1.2.3.4",
-            "2027-01-15",
-            "12:30:45x",
-            "-",
-            "+",
-            ".",
-            "0xzz",
-            "--5",
-            "1-2",
-            "é",
-        ] {
+        for text in
+            ["acme.com", "1.2.3.4", "2027-01-15", "12:30:45x", "-", "+", ".", "0xzz", "--5", "1-2", "é"]
+        {
             assert_eq!(plain(text), Some(json!(text)), "{text:?}");
         }
     }

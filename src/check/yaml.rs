@@ -26,11 +26,7 @@ pub struct SyntaxError {
 
 impl SyntaxError {
     fn at(marker: Marker, message: impl Into<String>) -> Self {
-        Self {
-            line: marker.line(),
-            column: marker.col() + 1,
-            message: message.into(),
-        }
+        Self { line: marker.line(), column: marker.col() + 1, message: message.into() }
     }
 }
 
@@ -69,12 +65,7 @@ struct Composer<'t> {
 impl<'t> Composer<'t> {
     fn new(text: &'t str) -> Self {
         let start = Marker::new(0, 1, 0);
-        Self {
-            parser: Parser::new_from_str(text),
-            anchors: HashMap::new(),
-            values: 0,
-            last: start,
-        }
+        Self { parser: Parser::new_from_str(text), anchors: HashMap::new(), values: 0, last: start }
     }
 
     fn next(&mut self) -> Result<(Event<'t>, Span), SyntaxError> {
@@ -90,10 +81,7 @@ impl<'t> Composer<'t> {
 
     fn value(&mut self, event: Event<'t>, span: Span, depth: usize) -> Result<Value, SyntaxError> {
         if depth > MAX_DEPTH {
-            return Err(SyntaxError::at(
-                span.start,
-                format!("nested deeper than {MAX_DEPTH} levels"),
-            ));
+            return Err(SyntaxError::at(span.start, format!("nested deeper than {MAX_DEPTH} levels")));
         }
         let before = self.values;
         self.count(1, span)?;
@@ -114,26 +102,16 @@ impl<'t> Composer<'t> {
 
     fn repeated(&mut self, anchor: usize, span: Span) -> Result<Value, SyntaxError> {
         let no_anchor = || SyntaxError::at(span.start, "alias to an anchor that is not there");
-        let size = self
-            .anchors
-            .get(&anchor)
-            .map(|(_, size)| *size)
-            .ok_or_else(no_anchor)?;
+        let size = self.anchors.get(&anchor).map(|(_, size)| *size).ok_or_else(no_anchor)?;
         // Before the copy is made: a few lines of aliases can stand for more than fits into memory.
         self.count(size, span)?;
-        self.anchors
-            .get(&anchor)
-            .map(|(value, _)| value.clone())
-            .ok_or_else(no_anchor)
+        self.anchors.get(&anchor).map(|(value, _)| value.clone()).ok_or_else(no_anchor)
     }
 
     fn count(&mut self, values: usize, span: Span) -> Result<(), SyntaxError> {
         self.values += values;
         if self.values > MAX_VALUES {
-            return Err(SyntaxError::at(
-                span.start,
-                format!("holds more than {MAX_VALUES} values"),
-            ));
+            return Err(SyntaxError::at(span.start, format!("holds more than {MAX_VALUES} values")));
         }
         Ok(())
     }
@@ -164,10 +142,7 @@ impl<'t> Composer<'t> {
             if is_merge {
                 merge(&mut merged, value, value_span)?;
             } else if fields.insert(key.clone(), value).is_some() {
-                return Err(SyntaxError::at(
-                    span.start,
-                    format!("the key {key:?} is there twice"),
-                ));
+                return Err(SyntaxError::at(span.start, format!("the key {key:?} is there twice")));
             }
         }
         for (key, value) in merged {
@@ -187,10 +162,7 @@ fn merge(merged: &mut Map<String, Value>, value: Value, span: Span) -> Result<()
             Ok(())
         }
         Value::Array(maps) => maps.into_iter().try_for_each(|map| merge(merged, map, span)),
-        _ => Err(SyntaxError::at(
-            span.start,
-            "a merge key takes a map or a list of maps",
-        )),
+        _ => Err(SyntaxError::at(span.start, "a merge key takes a map or a list of maps")),
     }
 }
 
@@ -204,9 +176,7 @@ fn key_text(key: Value, span: Span) -> Result<String, SyntaxError> {
 }
 
 fn scalar_value(text: &str, style: ScalarStyle, tag: Option<&Tag>, span: Span) -> Result<Value, SyntaxError> {
-    let named = tag
-        .filter(|tag| tag.is_yaml_core_schema())
-        .map(|tag| tag.suffix.as_str());
+    let named = tag.filter(|tag| tag.is_yaml_core_schema()).map(|tag| tag.suffix.as_str());
     if named == Some("str") || style != ScalarStyle::Plain {
         return Ok(Value::String(text.to_owned()));
     }
@@ -246,10 +216,7 @@ mod tests {
 
     #[test]
     fn json_is_yaml_too() {
-        assert_eq!(
-            one("{\"a\": {\"b\": [1, null, \"no\"]}}"),
-            json!({"a": {"b": [1, null, "no"]}})
-        );
+        assert_eq!(one("{\"a\": {\"b\": [1, null, \"no\"]}}"), json!({"a": {"b": [1, null, "no"]}}));
     }
 
     #[test]
@@ -259,12 +226,7 @@ mod tests {
         let error = documents("a: 1\na: 2\n").unwrap_err();
         assert_eq!((error.line, error.column), (2, 1), "{error}");
         assert!(error.message.contains("\"a\" is there twice"), "{error}");
-        assert!(
-            documents("a: .inf\n")
-                .unwrap_err()
-                .message
-                .contains("no form in JSON")
-        );
+        assert!(documents("a: .inf\n").unwrap_err().message.contains("no form in JSON"));
         assert!(documents("a: *nothing\n").is_err());
     }
 

@@ -3,8 +3,7 @@
 use k8s_openapi::api::authentication::v1::UserInfo;
 use regex::Regex;
 
-/// The longest name that the API machinery accepts in a path, in characters.
-const MAX_NAME_CHARS: usize = 253;
+use crate::api::limits;
 
 /// One way to find a creator's name in what the API server says about the requesting user.
 #[derive(Clone, Debug)]
@@ -31,11 +30,7 @@ pub enum SourceField {
 impl CreatorSource {
     /// The username as it is.
     pub fn username() -> Self {
-        Self {
-            from: SourceField::Username,
-            strip_prefix: None,
-            pattern: None,
-        }
+        Self { from: SourceField::Username, strip_prefix: None, pattern: None }
     }
 
     /// The first valid name that this source finds; `None` when it finds none.
@@ -43,12 +38,9 @@ impl CreatorSource {
         match &self.from {
             SourceField::Username => self.extract(user.username.as_deref()?),
             SourceField::Uid => self.extract(user.uid.as_deref()?),
-            SourceField::Extra(key) => user
-                .extra
-                .as_ref()?
-                .get(key)?
-                .iter()
-                .find_map(|value| self.extract(value)),
+            SourceField::Extra(key) => {
+                user.extra.as_ref()?.get(key)?.iter().find_map(|value| self.extract(value))
+            }
         }
     }
 
@@ -71,7 +63,7 @@ impl CreatorSource {
 pub fn is_path_segment(name: &str) -> bool {
     let forbidden = |c: char| matches!(c, '/' | '%') || c.is_whitespace() || c.is_control();
     !matches!(name, "" | "." | "..")
-        && name.chars().take(MAX_NAME_CHARS + 1).count() <= MAX_NAME_CHARS
+        && name.chars().take(limits::NAME + 1).count() <= limits::NAME
         && !name.contains(forbidden)
 }
 
@@ -84,11 +76,7 @@ mod tests {
             username: Some("oidc:alice@corp.example".to_owned()),
             uid: Some("u-17".to_owned()),
             extra: Some(
-                [(
-                    "example.com/staff-id".to_owned(),
-                    vec!["a/b".to_owned(), "s42".to_owned()],
-                )]
-                .into(),
+                [("example.com/staff-id".to_owned(), vec!["a/b".to_owned(), "s42".to_owned()])].into(),
             ),
             ..UserInfo::default()
         }
@@ -106,16 +94,9 @@ mod tests {
     fn each_field_of_the_user_can_be_the_source() {
         let extra = SourceField::Extra("example.com/staff-id".to_owned());
         let name = |from| source(from, None, None).name(&alice());
-        assert_eq!(
-            name(SourceField::Username).as_deref(),
-            Some("oidc:alice@corp.example")
-        );
+        assert_eq!(name(SourceField::Username).as_deref(), Some("oidc:alice@corp.example"));
         assert_eq!(name(SourceField::Uid).as_deref(), Some("u-17"));
-        assert_eq!(
-            name(extra).as_deref(),
-            Some("s42"),
-            "the first valid value counts"
-        );
+        assert_eq!(name(extra).as_deref(), Some("s42"), "the first valid value counts");
         assert_eq!(name(SourceField::Extra("other".to_owned())), None);
     }
 
@@ -125,23 +106,13 @@ mod tests {
         let mapped = |prefix, pattern| source(SourceField::Username, prefix, pattern).name(&alice());
         assert_eq!(mapped(Some("oidc:"), pattern).as_deref(), Some("alice"));
         assert_eq!(mapped(Some("saml:"), pattern), None, "a prefix that is not there");
-        assert_eq!(
-            mapped(Some("oidc:"), Some(r"^(?<name>\d+)$")),
-            None,
-            "a pattern that does not match"
-        );
-        assert_eq!(
-            mapped(None, Some(r"^oidc:(?<name>x)?")),
-            None,
-            "a group that took no part"
-        );
+        assert_eq!(mapped(Some("oidc:"), Some(r"^(?<name>\d+)$")), None, "a pattern that does not match");
+        assert_eq!(mapped(None, Some(r"^oidc:(?<name>x)?")), None, "a group that took no part");
     }
 
     #[test]
     fn names_that_are_not_one_path_segment_are_no_names() {
-        for bad in [
-            "", ".", "..", "a/b", "a%2fb", "a b", "a\u{a0}b", "a\tb", "a\u{7f}",
-        ] {
+        for bad in ["", ".", "..", "a/b", "a%2fb", "a b", "a\u{a0}b", "a\tb", "a\u{7f}"] {
             assert!(!is_path_segment(bad), "{bad:?}");
         }
         for good in [

@@ -151,14 +151,10 @@ impl Policy {
     pub fn action(&self, rule: RuleId, now: Timestamp) -> EffectiveAction {
         let setting = self.rules[rule as usize];
         match (setting.action, setting.enforce_after) {
-            (Action::Deny, Some(date)) if now < date => EffectiveAction {
-                action: Action::Warn,
-                denies_from: Some(date),
-            },
-            (action, _) => EffectiveAction {
-                action,
-                denies_from: None,
-            },
+            (Action::Deny, Some(date)) if now < date => {
+                EffectiveAction { action: Action::Warn, denies_from: Some(date) }
+            }
+            (action, _) => EffectiveAction { action, denies_from: None },
         }
     }
 
@@ -189,37 +185,23 @@ impl Policy {
 
 impl Exemption {
     fn covers(&self, user: &UserInfo) -> bool {
-        let named = user
-            .username
-            .as_ref()
-            .is_some_and(|name| self.users.contains(name));
-        named
-            || user
-                .groups
-                .iter()
-                .flatten()
-                .any(|group| self.groups.contains(group))
+        let named = user.username.as_ref().is_some_and(|name| self.users.contains(name));
+        named || user.groups.iter().flatten().any(|group| self.groups.contains(group))
     }
 }
 
 impl References {
     /// What a dry-run by this field manager learns about its references.
     pub fn dry_run_mode(&self, field_manager: Option<&str>) -> DryRunMode {
-        let of_manager = field_manager.and_then(|manager| {
-            self.on_dry_run_by_field_manager
-                .iter()
-                .find(|(name, _)| name == manager)
-        });
+        let of_manager = field_manager
+            .and_then(|manager| self.on_dry_run_by_field_manager.iter().find(|(name, _)| name == manager));
         of_manager.map_or(self.on_dry_run, |(_, mode)| *mode)
     }
 }
 
 impl Default for RuleSetting {
     fn default() -> Self {
-        Self {
-            action: Action::Deny,
-            enforce_after: None,
-        }
+        Self { action: Action::Deny, enforce_after: None }
     }
 }
 
@@ -298,10 +280,7 @@ mod tests {
     fn the_default_gives_every_rule_its_default_action() {
         let policy = Policy::default();
         for id in RuleId::ALL {
-            let expected = EffectiveAction {
-                action: id.rule().default_action,
-                denies_from: None,
-            };
+            let expected = EffectiveAction { action: id.rule().default_action, denies_from: None };
             assert_eq!(policy.action(id, Timestamp::UNIX_EPOCH), expected, "{id}");
         }
     }
@@ -310,21 +289,9 @@ mod tests {
     fn deny_acts_as_warn_until_its_date() {
         let mut policy = Policy::default();
         let date = at("2027-01-15T00:00:00Z");
-        policy.set_rule(
-            RuleId::Domain,
-            RuleSetting {
-                action: Action::Deny,
-                enforce_after: Some(date),
-            },
-        );
+        policy.set_rule(RuleId::Domain, RuleSetting { action: Action::Deny, enforce_after: Some(date) });
         let before = policy.action(RuleId::Domain, at("2027-01-14T23:59:59Z"));
-        assert_eq!(
-            before,
-            EffectiveAction {
-                action: Action::Warn,
-                denies_from: Some(date)
-            }
-        );
+        assert_eq!(before, EffectiveAction { action: Action::Warn, denies_from: Some(date) });
         assert_eq!(policy.action(RuleId::Domain, date).action, Action::Deny);
     }
 
@@ -337,39 +304,20 @@ mod tests {
             rules: vec![RuleId::CompanyExists],
             expires: Some(at("2027-02-01T00:00:00Z")),
         };
-        let policy = Policy {
-            exemptions: vec![exemption],
-            ..Policy::default()
-        };
+        let policy = Policy { exemptions: vec![exemption], ..Policy::default() };
         let now = at("2027-01-31T00:00:00Z");
         let name = |rule, user: &UserInfo, now| policy.exemption(rule, user, now).map(|e| e.name.as_str());
-        assert_eq!(
-            name(RuleId::CompanyExists, &user("loader", &[]), now),
-            Some("migration")
-        );
-        assert_eq!(
-            name(RuleId::CompanyExists, &user("eve", &["crm-migrators"]), now),
-            Some("migration")
-        );
+        assert_eq!(name(RuleId::CompanyExists, &user("loader", &[]), now), Some("migration"));
+        assert_eq!(name(RuleId::CompanyExists, &user("eve", &["crm-migrators"]), now), Some("migration"));
         assert_eq!(name(RuleId::CompanyExists, &user("eve", &["staff"]), now), None);
         assert_eq!(name(RuleId::Domain, &user("loader", &[]), now), None);
-        assert_eq!(
-            name(
-                RuleId::CompanyExists,
-                &user("loader", &[]),
-                at("2027-02-01T00:00:00Z")
-            ),
-            None
-        );
+        assert_eq!(name(RuleId::CompanyExists, &user("loader", &[]), at("2027-02-01T00:00:00Z")), None);
     }
 
     #[test]
     fn a_dry_run_by_flux_only_warns() {
         let references = References::default();
-        assert_eq!(
-            references.dry_run_mode(Some("kustomize-controller")),
-            DryRunMode::Warn
-        );
+        assert_eq!(references.dry_run_mode(Some("kustomize-controller")), DryRunMode::Warn);
         assert_eq!(references.dry_run_mode(Some("kubectl")), DryRunMode::Enforce);
         assert_eq!(references.dry_run_mode(None), DryRunMode::Enforce);
     }

@@ -31,10 +31,7 @@ pub(super) fn domains(evaluation: &mut Evaluation<'_>) {
     if entries.len() > MAX_JUDGED_DOMAINS {
         return too_many(evaluation, &path, entries.len(), left);
     }
-    let mut list = DomainList::new(
-        evaluation.request.stored().and_then(|stored| stored.get(&path)),
-        left,
-    );
+    let mut list = DomainList::new(evaluation.request.stored().and_then(|stored| stored.get(&path)), left);
     for (index, entry) in entries.iter().enumerate() {
         list.judge(evaluation, path.index(index), index, entry);
     }
@@ -73,13 +70,7 @@ impl<'a> DomainList<'a> {
         for text in entries.filter_map(Value::as_str) {
             *counts.entry(text).or_insert(0) += 1;
         }
-        Self {
-            stored: counts,
-            seen: HashMap::new(),
-            canonical: HashMap::new(),
-            rejected: 0,
-            left,
-        }
+        Self { stored: counts, seen: HashMap::new(), canonical: HashMap::new(), rejected: 0, left }
     }
 
     /// How many entries the list has once duplicates are gone.
@@ -132,14 +123,7 @@ fn domain_change(
     effect: Effect,
     stood: bool,
 ) -> Change {
-    Change {
-        rule: RuleId::Domain,
-        field,
-        before: Some(before.to_owned()),
-        after,
-        effect,
-        stood,
-    }
+    Change { rule: RuleId::Domain, field, before: Some(before.to_owned()), after, effect, stood }
 }
 
 /// Judges `spec.linkedinProfile`.
@@ -194,23 +178,13 @@ pub(super) fn not_canonical(change: &Change) -> Problem {
 }
 
 fn rejection(rule: RuleId, path: FieldPath, text: &str, code: Code) -> Problem {
-    let field = if rule == RuleId::Domain {
-        Field::Domain
-    } else {
-        Field::LinkedinProfile
-    };
-    Problem::invalid(rule, path, "", code.text(field))
-        .with_code(code.as_str())
-        .with_value(shown(rule, text))
+    let field = if rule == RuleId::Domain { Field::Domain } else { Field::LinkedinProfile };
+    Problem::invalid(rule, path, "", code.text(field)).with_code(code.as_str()).with_value(shown(rule, text))
 }
 
 /// What a message may repeat of a value: nothing of an address with an `@`, which may hold a password or a
 /// personal address.
 pub fn shown(rule: RuleId, text: &str) -> Shown {
     let address = matches!(rule, RuleId::Domain | RuleId::LinkedinProfile);
-    if address && text.contains('@') {
-        Shown::Hidden
-    } else {
-        Shown::Text(text.to_owned())
-    }
+    if address && text.contains('@') { Shown::Hidden } else { Shown::Text(text.to_owned()) }
 }

@@ -131,10 +131,7 @@ fn well_formed(evaluation: &mut Evaluation<'_>, name: &str) {
     }
     let path = name_path();
     let weight = Weight::ratchet(evaluation.request.leaves(&path));
-    evaluation.report(
-        Problem::invalid(RuleId::CreatorRef, path, name, SEGMENT_FORM),
-        weight,
-    );
+    evaluation.report(Problem::invalid(RuleId::CreatorRef, path, name, SEGMENT_FORM), weight);
 }
 
 fn set(evaluation: &mut Evaluation<'_>, name: &str, effect: Effect) {
@@ -149,11 +146,7 @@ fn set(evaluation: &mut Evaluation<'_>, name: &str, effect: Effect) {
 }
 
 fn unmapped(evaluation: &mut Evaluation<'_>, rule: RuleId, fix: &str) {
-    let user = evaluation
-        .request
-        .requester
-        .and_then(|user| user.username.as_deref())
-        .unwrap_or_default();
+    let user = evaluation.request.requester.and_then(|user| user.username.as_deref()).unwrap_or_default();
     let text = format!("the user {} could not be mapped to a creator; {fix}", quote(user));
     let problem = match rule {
         RuleId::CreatorRef => Problem::required(rule, name_path(), text),
@@ -169,10 +162,7 @@ fn immutable(evaluation: &mut Evaluation<'_>, creator: &Creator<'_>) {
     let name = creator.name(evaluation.policy).unwrap_or_default();
     if name != stored {
         let text = format!("field is immutable: keep {}", quote(stored));
-        evaluation.report(
-            Problem::invalid(RuleId::CreatorImmutable, name_path(), name, text),
-            Weight::Full,
-        );
+        evaluation.report(Problem::invalid(RuleId::CreatorImmutable, name_path(), name, text), Weight::Full);
     }
 }
 

@@ -53,27 +53,13 @@ impl Weight {
 impl Problem {
     /// A missing value.
     pub(super) fn required(rule: RuleId, field: FieldPath, text: impl Into<String>) -> Self {
-        Self {
-            rule,
-            code: None,
-            field,
-            reason: Reason::Required,
-            value: Shown::Nothing,
-            text: text.into(),
-        }
+        Self { rule, code: None, field, reason: Reason::Required, value: Shown::Nothing, text: text.into() }
     }
 
     /// A value that is wrong.
     pub(super) fn invalid(rule: RuleId, field: FieldPath, value: &str, text: impl Into<String>) -> Self {
         let value = Shown::Text(value.to_owned());
-        Self {
-            rule,
-            code: None,
-            field,
-            reason: Reason::Invalid,
-            value,
-            text: text.into(),
-        }
+        Self { rule, code: None, field, reason: Reason::Invalid, value, text: text.into() }
     }
 
     pub(super) fn with_reason(self, reason: Reason) -> Self {
@@ -81,10 +67,7 @@ impl Problem {
     }
 
     pub(super) fn with_code(self, code: &'static str) -> Self {
-        Self {
-            code: Some(code),
-            ..self
-        }
+        Self { code: Some(code), ..self }
     }
 
     pub(super) fn with_value(self, value: Shown) -> Self {
@@ -99,15 +82,10 @@ impl<'a> Evaluation<'a> {
         if effective.action == Action::Disabled {
             return;
         }
-        let exemption = self
-            .request
-            .requester
-            .and_then(|user| self.policy.exemption(problem.rule, user, self.now));
+        let exemption =
+            self.request.requester.and_then(|user| self.policy.exemption(problem.rule, user, self.now));
         if let Some(exemption) = exemption {
-            let exempted = Exempted {
-                rule: problem.rule,
-                exemption: exemption.name.clone(),
-            };
+            let exempted = Exempted { rule: problem.rule, exemption: exemption.name.clone() };
             self.verdict.exempted.push(exempted);
             return;
         }
@@ -115,26 +93,10 @@ impl<'a> Evaluation<'a> {
             Weight::Full => effective.action,
             Weight::Advice => effective.action.min(Action::Warn),
         };
-        let Problem {
-            rule,
-            code,
-            field,
-            reason,
-            value,
-            text,
-        } = problem;
+        let Problem { rule, code, field, reason, value, text } = problem;
         // The date matters only to those whom the rule would refuse once it has come.
         let denies_from = effective.denies_from.filter(|_| weight == Weight::Full);
-        self.verdict.findings.push(Finding {
-            rule,
-            code,
-            field,
-            reason,
-            value,
-            text,
-            action,
-            denies_from,
-        });
+        self.verdict.findings.push(Finding { rule, code, field, reason, value, text, action, denies_from });
     }
 
     /// Notes a change, unless its rule is disabled.
@@ -180,11 +142,7 @@ impl<'a> Evaluation<'a> {
             scalar => scalar.to_string(),
         };
         // A text in a place for an object could be anything, personal addresses included.
-        let value = if shown.contains('@') {
-            Shown::Hidden
-        } else {
-            Shown::Text(shown)
-        };
+        let value = if shown.contains('@') { Shown::Hidden } else { Shown::Text(shown) };
         let problem = Problem::invalid(RuleId::Schema, path.clone(), "", text).with_value(value);
         self.report(problem, weight);
     }

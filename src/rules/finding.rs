@@ -141,10 +141,6 @@ impl Reason {
 impl Verdict {
     /// The strictest action of any finding; `Disabled` when there is none.
     pub fn strictest(&self) -> Action {
-        self.findings
-            .iter()
-            .map(|finding| finding.action)
-            .max()
-            .unwrap_or(Action::Disabled)
+        self.findings.iter().map(|finding| finding.action).max().unwrap_or(Action::Disabled)
     }
 }

@@ -14,10 +14,7 @@ pub(super) fn label_values(evaluation: &mut Evaluation<'_>) {
     let policy = evaluation.policy;
     for label in &policy.labels {
         let given = evaluation.request.object.labels.get(&label.key);
-        let stored = evaluation
-            .request
-            .stored()
-            .map(|stored| stored.labels.get(&label.key));
+        let stored = evaluation.request.stored().map(|stored| stored.labels.get(&label.key));
         let weight = Weight::ratchet(stored == Some(given));
         let field = FieldPath::label(&label.key);
         match given {

@@ -29,7 +29,6 @@ pub use path::{FieldPath, Segment};
 pub use quote::{MAX_QUOTED_CHARS, quote, quote_at_most, quote_value, type_name};
 pub use references::is_subdomain;
 pub use request::{Fact, Facts, Operation, Record, Reference, Request};
-pub use text::{MAX_CONTENT_CHARS, MAX_DISPLAY_NAME_CHARS};
 
 /// What has to be looked up before [`evaluate`] can decide.
 pub fn references(request: &Request<'_>, policy: &Policy) -> Vec<Reference> {
@@ -48,13 +47,7 @@ pub fn references(request: &Request<'_>, policy: &Policy) -> Vec<Reference> {
 /// `facts` are the answers to [`references`]; a reference without an answer is not judged. An update that leaves
 /// spec and labels as they were has an empty verdict, so that nothing can block finalizers and garbage collection.
 pub fn evaluate(request: &Request<'_>, facts: &Facts, policy: &Policy, now: Timestamp) -> Verdict {
-    let mut evaluation = Evaluation {
-        request,
-        facts,
-        policy,
-        now,
-        verdict: Verdict::default(),
-    };
+    let mut evaluation = Evaluation { request, facts, policy, now, verdict: Verdict::default() };
     if !request.leaves_everything() {
         judge(&mut evaluation);
     }
@@ -85,24 +78,10 @@ pub fn insist_on_changes(
     policy: &Policy,
     now: Timestamp,
 ) -> Verdict {
-    let Verdict {
-        changes,
-        findings,
-        exempted,
-    } = verdict;
-    let kept = Verdict {
-        changes: Vec::new(),
-        findings,
-        exempted,
-    };
+    let Verdict { changes, findings, exempted } = verdict;
+    let kept = Verdict { changes: Vec::new(), findings, exempted };
     let facts = Facts::default();
-    let mut evaluation = Evaluation {
-        request,
-        facts: &facts,
-        policy,
-        now,
-        verdict: kept,
-    };
+    let mut evaluation = Evaluation { request, facts: &facts, policy, now, verdict: kept };
     for change in &changes {
         evaluation.report(unmade(change), Weight::ratchet(change.stood));
     }

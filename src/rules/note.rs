@@ -49,12 +49,7 @@ impl<'a> Subject<'a> {
             Text::Given(namespace) if !namespace.is_empty() => Some(namespace),
             _ => None,
         };
-        Self {
-            group: text("apiGroup"),
-            kind: text("kind"),
-            name: text("name"),
-            namespace,
-        }
+        Self { group: text("apiGroup"), kind: text("kind"), name: text("name"), namespace }
     }
 
     /// The accepted kind that group and kind name.
@@ -65,11 +60,7 @@ impl<'a> Subject<'a> {
             Text::Wrong(_) => return None,
         };
         let Text::Given(kind) = self.kind else { return None };
-        policy
-            .references
-            .subjects
-            .iter()
-            .find(|known| known.group == group && known.kind == kind)
+        policy.references.subjects.iter().find(|known| known.group == group && known.kind == kind)
     }
 
     /// What to look up, where the reference can be looked up at all.
@@ -82,11 +73,7 @@ impl<'a> Subject<'a> {
             return None;
         }
         let namespace = self.namespace.map(str::to_owned);
-        Some(Target {
-            kind: Arc::clone(kind),
-            namespace,
-            name: name.to_owned(),
-        })
+        Some(Target { kind: Arc::clone(kind), namespace, name: name.to_owned() })
     }
 }
 
@@ -101,10 +88,7 @@ pub(super) fn question(request: &Request<'_>, policy: &Policy) -> Option<Referen
         return None;
     }
     let target = Subject::of(request).target(policy)?;
-    Some(Reference {
-        rule: RuleId::SubjectExists,
-        target,
-    })
+    Some(Reference { rule: RuleId::SubjectExists, target })
 }
 
 fn subject(evaluation: &mut Evaluation<'_>) {
@@ -134,10 +118,7 @@ fn unaccepted(evaluation: &mut Evaluation<'_>, subject: &Subject<'_>, weight: We
     let subjects = &evaluation.policy.references.subjects;
     let Text::Given(kind) = subject.kind else {
         let text = format!("set it to one of {}", listed(subjects));
-        return evaluation.report(
-            Problem::required(RuleId::SubjectKind, path.field("kind"), text),
-            weight,
-        );
+        return evaluation.report(Problem::required(RuleId::SubjectKind, path.field("kind"), text), weight);
     };
     let problem = match subjects.iter().find(|known| known.kind == kind) {
         // The kind is right, so the group must be wrong.
@@ -224,21 +205,14 @@ fn subject_immutable(evaluation: &mut Evaluation<'_>) {
         };
         if now != before {
             let text = format!("field is immutable: keep {}", quote(before));
-            evaluation.report(
-                Problem::invalid(RuleId::SubjectImmutable, path, now, text),
-                Weight::Full,
-            );
+            evaluation.report(Problem::invalid(RuleId::SubjectImmutable, path, now, text), Weight::Full);
         }
     }
 }
 
 /// An absent text of a subject means the same as an empty one.
 fn or_empty(text: Text<'_>) -> Text<'_> {
-    if text == Text::Absent {
-        Text::Given("")
-    } else {
-        text
-    }
+    if text == Text::Absent { Text::Given("") } else { text }
 }
 
 /// The time at a field of `spec`; one that cannot be read is a finding.
@@ -274,18 +248,12 @@ fn next_action_time(evaluation: &mut Evaluation<'_>) {
     if evaluation.request.leaves(&path) {
         return;
     }
-    let latest_past = evaluation
-        .now
-        .checked_sub(PAST_TOLERANCE)
-        .unwrap_or(Timestamp::MIN);
+    let latest_past = evaluation.now.checked_sub(PAST_TOLERANCE).unwrap_or(Timestamp::MIN);
     if time < latest_past {
         let Some(Text::Given(written)) = evaluation.text(&path) else {
             return;
         };
         let text = "lies in the past; give a time ahead, or leave it out";
-        evaluation.report(
-            Problem::invalid(RuleId::NextActionTime, path, written, text),
-            Weight::Full,
-        );
+        evaluation.report(Problem::invalid(RuleId::NextActionTime, path, written, text), Weight::Full);
     }
 }

@@ -67,10 +67,7 @@ fn walk<'v>(segments: &[Segment], start: &'v Value) -> Option<&'v Value> {
         Segment::Index(index) => value.get(index),
         Segment::Key(key) => value.get(key),
     };
-    segments
-        .iter()
-        .try_fold(start, step)
-        .filter(|value| !value.is_null())
+    segments.iter().try_fold(start, step).filter(|value| !value.is_null())
 }
 
 /// The spelling of causes and warnings: `spec.domains[1]`, `metadata.labels[crm.milo.io/source]`.
@@ -95,18 +92,9 @@ mod tests {
 
     #[test]
     fn paths_read_as_the_api_machinery_spells_them() {
-        assert_eq!(
-            FieldPath::of(&["spec", "creatorRef"]).field("name").to_string(),
-            "spec.creatorRef.name"
-        );
-        assert_eq!(
-            FieldPath::of(&["spec", "domains"]).index(1).to_string(),
-            "spec.domains[1]"
-        );
-        assert_eq!(
-            FieldPath::label("crm.milo.io/source").to_string(),
-            "metadata.labels[crm.milo.io/source]"
-        );
+        assert_eq!(FieldPath::of(&["spec", "creatorRef"]).field("name").to_string(), "spec.creatorRef.name");
+        assert_eq!(FieldPath::of(&["spec", "domains"]).index(1).to_string(), "spec.domains[1]");
+        assert_eq!(FieldPath::label("crm.milo.io/source").to_string(), "metadata.labels[crm.milo.io/source]");
     }
 
     #[test]
@@ -116,9 +104,6 @@ mod tests {
         assert_eq!(domains.index(0).resolve(&object), Some(&json!("a")));
         assert_eq!(domains.index(1).resolve(&object), None);
         assert_eq!(domains.index(2).resolve(&object), None);
-        assert_eq!(
-            FieldPath::of(&["spec", "creatorRef", "name"]).resolve(&object),
-            None
-        );
+        assert_eq!(FieldPath::of(&["spec", "creatorRef", "name"]).resolve(&object), None);
     }
 }

@@ -74,10 +74,7 @@ mod tests {
     fn what_could_break_a_message_is_escaped() {
         assert_eq!(quote("a \"b\" \\ c"), r#""a \"b\" \\ c""#);
         assert_eq!(quote("a\r\n\tb\u{0}\u{1b}[31m"), r#""a\r\n\tb\u0000\u001b[31m""#);
-        assert_eq!(
-            quote("a\u{200b}b\u{202e}c\u{a0}d\u{2028}"),
-            r#""a\u200bb\u202ec\u00a0d\u2028""#
-        );
+        assert_eq!(quote("a\u{200b}b\u{202e}c\u{a0}d\u{2028}"), r#""a\u200bb\u202ec\u00a0d\u2028""#);
         assert_eq!(quote("bücher 🏢"), "\"bücher 🏢\"");
     }
 

@@ -8,12 +8,9 @@ use super::finding::{Reason, Shown};
 use super::path::FieldPath;
 use super::quote::quote;
 use super::request::{Fact, Reference, Request, Text};
-use crate::api::{CrmKind, ResourceKind, Target};
+use crate::api::{CrmKind, ResourceKind, Target, limits};
 use crate::catalog::RuleId;
 use crate::policy::{DryRunMode, LookupErrorMode, Policy, is_path_segment};
-
-/// The longest DNS-1123 subdomain, in characters.
-const MAX_SUBDOMAIN_CHARS: usize = 253;
 
 /// What a malformed name is told.
 pub(super) const SUBDOMAIN_FORM: &str =
@@ -57,18 +54,13 @@ pub fn is_subdomain(name: &str) -> bool {
         let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
         !label.is_empty() && label.bytes().all(inner) && !label.starts_with('-') && !label.ends_with('-')
     };
-    name.len() <= MAX_SUBDOMAIN_CHARS && name.split('.').all(label)
+    name.len() <= limits::NAME && name.split('.').all(label)
 }
 
 /// The plain references of a kind; a Note's subject has a file of its own.
 fn links(kind: CrmKind, policy: &Policy) -> Vec<Link<'_>> {
     let references = &policy.references;
-    let link = |rule, parent, kind, form| Link {
-        rule,
-        parent,
-        kind,
-        form,
-    };
+    let link = |rule, parent, kind, form| Link { rule, parent, kind, form };
     let mut links = match kind {
         CrmKind::Company => vec![link(
             RuleId::OrganizationExists,
@@ -77,18 +69,8 @@ fn links(kind: CrmKind, policy: &Policy) -> Vec<Link<'_>> {
             NameForm::Subdomain,
         )],
         CrmKind::Person => vec![
-            link(
-                RuleId::CompanyExists,
-                "companyRef",
-                Some(&references.company),
-                NameForm::Subdomain,
-            ),
-            link(
-                RuleId::UserExists,
-                "userRef",
-                references.user.as_ref(),
-                NameForm::PathSegment,
-            ),
+            link(RuleId::CompanyExists, "companyRef", Some(&references.company), NameForm::Subdomain),
+            link(RuleId::UserExists, "userRef", references.user.as_ref(), NameForm::PathSegment),
         ],
         CrmKind::Note => Vec::new(),
     };
@@ -108,20 +90,10 @@ pub(super) fn questions(request: &Request<'_>, policy: &Policy) -> Vec<Reference
         let Text::Given(name) = Text::of(request.get(&path)) else {
             return None;
         };
-        let target = Target {
-            kind: Arc::clone(link.kind?),
-            namespace: None,
-            name: name.to_owned(),
-        };
-        link.form.accepts(name).then_some(Reference {
-            rule: link.rule,
-            target,
-        })
+        let target = Target { kind: Arc::clone(link.kind?), namespace: None, name: name.to_owned() };
+        link.form.accepts(name).then_some(Reference { rule: link.rule, target })
     };
-    let mut questions: Vec<Reference> = links(request.kind, policy)
-        .into_iter()
-        .filter_map(of_link)
-        .collect();
+    let mut questions: Vec<Reference> = links(request.kind, policy).into_iter().filter_map(of_link).collect();
     questions.extend(creator_question(request, policy));
     questions
 }
@@ -133,15 +105,8 @@ fn creator_question(request: &Request<'_>, policy: &Policy) -> Option<Reference>
     let creator = Creator::of(request, policy);
     let name = creator.name(policy).filter(|name| is_path_segment(name))?;
     let kind = Arc::clone(policy.references.user.as_ref()?);
-    let target = Target {
-        kind,
-        namespace: None,
-        name: name.to_owned(),
-    };
-    Some(Reference {
-        rule: RuleId::CreatorExists,
-        target,
-    })
+    let target = Target { kind, namespace: None, name: name.to_owned() };
+    Some(Reference { rule: RuleId::CreatorExists, target })
 }
 
 /// Judges the plain references of a record.
@@ -208,26 +173,13 @@ pub(super) fn existence(
         Fact::Exists => return,
         // What was right when it was written is no problem of an update that leaves it.
         Fact::Terminating if weight == Weight::Advice => return,
-        Fact::Terminating => (
-            Reason::NotFound,
-            format!("the {} of that name is being deleted", kind.kind),
-        ),
+        Fact::Terminating => (Reason::NotFound, format!("the {} of that name is being deleted", kind.kind)),
         Fact::Missing { suggestion } => (Reason::NotFound, missing(kind, suggestion.as_deref())),
         Fact::Unchecked => (Reason::Unchecked, "could not be checked, try again".to_owned()),
     };
     let weight = weight.or(leniency(evaluation, reason));
     let value = Shown::Text(name.to_owned());
-    evaluation.report(
-        Problem {
-            rule,
-            code: None,
-            field: path,
-            reason,
-            value,
-            text,
-        },
-        weight,
-    );
+    evaluation.report(Problem { rule, code: None, field: path, reason, value, text }, weight);
 }
 
 fn missing(kind: &ResourceKind, suggestion: Option<&str>) -> String {

@@ -76,10 +76,7 @@ pub struct Facts(Vec<(RuleId, Fact)>);
 impl Facts {
     /// The answer to the reference of `rule`.
     pub fn get(&self, rule: RuleId) -> Option<&Fact> {
-        self.0
-            .iter()
-            .find(|(asked, _)| *asked == rule)
-            .map(|(_, fact)| fact)
+        self.0.iter().find(|(asked, _)| *asked == rule).map(|(_, fact)| fact)
     }
 }
 
@@ -130,8 +127,7 @@ impl<'a> Request<'a> {
 
     /// Whether an update leaves the field at a path that starts with `spec` as it was.
     pub(super) fn leaves(&self, path: &FieldPath) -> bool {
-        self.stored()
-            .is_some_and(|stored| stored.get(path) == self.object.get(path))
+        self.stored().is_some_and(|stored| stored.get(path) == self.object.get(path))
     }
 
     /// Whether an update leaves all that rules look at as it was.

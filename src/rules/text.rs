@@ -4,12 +4,8 @@ use super::evaluation::{Evaluation, Problem, Weight};
 use super::finding::{Change, Effect};
 use super::path::FieldPath;
 use super::request::Text;
+use crate::api::limits;
 use crate::catalog::RuleId;
-
-/// The longest display name, in characters.
-pub const MAX_DISPLAY_NAME_CHARS: usize = 256;
-/// The longest note, in characters.
-pub const MAX_CONTENT_CHARS: usize = 1000;
 
 /// Judges `spec.displayName`; white space around it is trimmed.
 pub(super) fn display_name(evaluation: &mut Evaluation<'_>) {
@@ -29,19 +25,13 @@ pub(super) fn display_name(evaluation: &mut Evaluation<'_>) {
         return evaluation.report(Problem::required(RuleId::DisplayName, path, text), weight);
     }
     let length = trimmed.chars().count();
-    if length > MAX_DISPLAY_NAME_CHARS {
-        let text = format!("must be at most {MAX_DISPLAY_NAME_CHARS} characters, has {length}");
-        evaluation.report(
-            Problem::invalid(RuleId::DisplayName, path.clone(), trimmed, text),
-            weight,
-        );
+    if length > limits::DISPLAY_NAME {
+        let text = format!("must be at most {} characters, has {length}", limits::DISPLAY_NAME);
+        evaluation.report(Problem::invalid(RuleId::DisplayName, path.clone(), trimmed, text), weight);
     }
     if trimmed.contains(char::is_control) {
         let text = "must not contain control characters such as line breaks and tabs";
-        evaluation.report(
-            Problem::invalid(RuleId::DisplayName, path.clone(), trimmed, text),
-            weight,
-        );
+        evaluation.report(Problem::invalid(RuleId::DisplayName, path.clone(), trimmed, text), weight);
     }
     if trimmed != name {
         trim(evaluation, path, name, trimmed, left);
@@ -80,8 +70,8 @@ pub(super) fn content(evaluation: &mut Evaluation<'_>) {
         return evaluation.report(Problem::required(RuleId::NoteContent, path, text), weight);
     }
     let length = content.chars().count();
-    if length > MAX_CONTENT_CHARS {
-        let text = format!("must be at most {MAX_CONTENT_CHARS} characters, has {length}");
+    if length > limits::NOTE_CONTENT {
+        let text = format!("must be at most {} characters, has {length}", limits::NOTE_CONTENT);
         evaluation.report(Problem::invalid(RuleId::NoteContent, path, content, text), weight);
     }
 }
