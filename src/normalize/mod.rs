@@ -9,10 +9,12 @@
 
 mod code;
 mod domain;
+mod linkedin;
 mod shared;
 
 pub use code::{Code, Field};
 pub use domain::domain;
+pub use linkedin::{ProfileKind, linkedin_profile};
 pub use shared::is_invisible;
 
 /// The most domains that one Company may list, counted after duplicates are removed (`L3`).
