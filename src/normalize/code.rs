@@ -1,0 +1,258 @@
+//! The reasons for which a value is rejected, and the sentence that tells the user about each (section 4 of the
+//! normalization contract).
+
+use std::fmt;
+
+/// Why a value has no canonical form. The order is that of the contract's table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Code {
+    /// Nothing is left after trimming, or there is no host (`S1`, `D3`).
+    Empty,
+    /// The input, the name, one of its labels or the LinkedIn name is too long (`S2`, `D9`, `P12`).
+    TooLong,
+    /// A character that cannot be part of such a value (`S3`, `D5`).
+    BadChar,
+    /// A scheme other than http and https, or a damaged one (`S4`).
+    BadScheme,
+    /// An e-mail address in place of a domain (`D2`).
+    Email,
+    /// A user name, or any `@`, in front of the host (`D2`, `P2`).
+    Userinfo,
+    /// A port that is none or, for LinkedIn, not the default one (`D3`, `P4`).
+    BadPort,
+    /// A `*` in the host (`D4`).
+    Wildcard,
+    /// The host is not valid under UTS #46 (`D6`).
+    BadIdn,
+    /// Two dots in a row, or a dot in front (`D7`).
+    EmptyLabel,
+    /// A label that starts or ends with a hyphen (`D8`).
+    BadHyphen,
+    /// An IP address in any notation, or a name that ends in a number (`D3`, `D10`).
+    IpAddress,
+    /// A name without a dot (`D11`).
+    SingleLabel,
+    /// The whole name is a public suffix of the ICANN section (`D13`).
+    PublicSuffix,
+    /// A page on a site that many companies share (`D14`).
+    SharedHost,
+    /// More than [`MAX_DOMAINS`](super::MAX_DOMAINS) entries (`L3`; decided by whoever holds the list).
+    TooMany,
+    /// The host is not one of LinkedIn's (`P3`).
+    NotLinkedin,
+    /// A `lnkd.in` link, which only the network can resolve (`P3`).
+    ShortLink,
+    /// A `.` or `..` segment in the path (`P5`).
+    BadPath,
+    /// The address ends before it names a profile (`P6`, `P9`).
+    NoProfile,
+    /// A page of LinkedIn that is no profile (`P7`).
+    UnsupportedPath,
+    /// A company's page for a person, or the reverse (`P8`).
+    WrongKind,
+    /// The profile's name cannot be one (`P10`, `P12`).
+    BadSlug,
+    /// A page that LinkedIn shows in place of a profile (`P12`).
+    Placeholder,
+}
+
+/// The field that a [`Code`] speaks about, for the texts that differ between the two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Field {
+    /// An entry of a Company's `spec.domains`.
+    Domain,
+    /// `spec.linkedinProfile` of a Company or Person.
+    LinkedinProfile,
+}
+
+impl Code {
+    /// Every code, in the order of the contract's table.
+    pub const ALL: [Code; 24] = [
+        Code::Empty,
+        Code::TooLong,
+        Code::BadChar,
+        Code::BadScheme,
+        Code::Email,
+        Code::Userinfo,
+        Code::BadPort,
+        Code::Wildcard,
+        Code::BadIdn,
+        Code::EmptyLabel,
+        Code::BadHyphen,
+        Code::IpAddress,
+        Code::SingleLabel,
+        Code::PublicSuffix,
+        Code::SharedHost,
+        Code::TooMany,
+        Code::NotLinkedin,
+        Code::ShortLink,
+        Code::BadPath,
+        Code::NoProfile,
+        Code::UnsupportedPath,
+        Code::WrongKind,
+        Code::BadSlug,
+        Code::Placeholder,
+    ];
+
+    /// The stable identifier, in kebab case, as it stands in messages between brackets.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Code::Empty => "empty",
+            Code::TooLong => "too-long",
+            Code::BadChar => "bad-char",
+            Code::BadScheme => "bad-scheme",
+            Code::Email => "email",
+            Code::Userinfo => "userinfo",
+            Code::BadPort => "bad-port",
+            Code::Wildcard => "wildcard",
+            Code::BadIdn => "bad-idn",
+            Code::EmptyLabel => "empty-label",
+            Code::BadHyphen => "bad-hyphen",
+            Code::IpAddress => "ip-address",
+            Code::SingleLabel => "single-label",
+            Code::PublicSuffix => "public-suffix",
+            Code::SharedHost => "shared-host",
+            Code::TooMany => "too-many",
+            Code::NotLinkedin => "not-linkedin",
+            Code::ShortLink => "short-link",
+            Code::BadPath => "bad-path",
+            Code::NoProfile => "no-profile",
+            Code::UnsupportedPath => "unsupported-path",
+            Code::WrongKind => "wrong-kind",
+            Code::BadSlug => "bad-slug",
+            Code::Placeholder => "placeholder",
+        }
+    }
+
+    /// What is wrong with a value of `field` and what to do about it, without the value and without the code.
+    pub const fn text(self, field: Field) -> &'static str {
+        match self {
+            Code::Empty => "no value: remove the entry, or leave the field out",
+            Code::TooLong => match field {
+                Field::Domain => "too long (domain name: 253 characters, 63 per label; any input: 2048)",
+                Field::LinkedinProfile => "too long (LinkedIn name: 150; any input: 2048)",
+            },
+            Code::BadChar => {
+                "contains a character that cannot be part of it; give exactly one value, \
+                 without spaces, commas or quotes"
+            }
+            Code::BadScheme => "only http:// and https:// addresses (or no scheme) are accepted",
+            Code::Email => "looks like an e-mail address; give only the domain, the part after the @",
+            Code::Userinfo => r#"must not contain a user name or "@" in front of the host"#,
+            Code::BadPort => match field {
+                Field::Domain => "has an invalid port",
+                Field::LinkedinProfile => "has an invalid port (any port but the default)",
+            },
+            Code::Wildcard => "wildcards are not accepted; give the domain itself, such as acme.com",
+            Code::BadIdn => "is not a valid internationalized domain name",
+            Code::EmptyLabel => "has an empty label (two dots in a row, or a dot in front)",
+            Code::BadHyphen => "a label must not start or end with a hyphen",
+            Code::IpAddress => "is an IP address or ends in a number; give a domain name",
+            Code::SingleLabel => "is not a full domain name; give one with a dot, such as acme.com",
+            Code::PublicSuffix => {
+                "is a public suffix under which others register names; give the company's own name under it"
+            }
+            Code::SharedHost => {
+                "is a page on a shared site, not a domain; \
+                 use linkedinProfile, or give the company's own domain"
+            }
+            Code::TooMany => "more than 100 domains",
+            Code::NotLinkedin => "is not an address on linkedin.com",
+            Code::ShortLink => {
+                "lnkd.in links cannot be resolved here; open it and copy the address it leads to"
+            }
+            Code::BadPath => r#"the path contains "." or ".." segments"#,
+            Code::NoProfile => {
+                "names no profile; \
+                 expected linkedin.com/in/NAME (Person) or linkedin.com/company/NAME (Company)"
+            }
+            Code::UnsupportedPath => {
+                "is not a profile page; open the profile and copy its public address (/in/…, /company/…)"
+            }
+            Code::WrongKind => {
+                "a Person needs linkedin.com/in/…; \
+                 a Company needs linkedin.com/company/, /school/ or /showcase/"
+            }
+            Code::BadSlug => {
+                "the profile name contains characters LinkedIn names do not have, \
+                 or stray punctuation at its end"
+            }
+            Code::Placeholder => "is LinkedIn's own placeholder page, not a profile",
+        }
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(self.as_str())
+    }
+}
+
+impl std::error::Error for Code {}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+    use crate::normalize::{MAX_DOMAINS, MAX_INPUT_CHARS};
+
+    const FIELDS: [Field; 2] = [Field::Domain, Field::LinkedinProfile];
+
+    #[test]
+    fn every_code_has_an_identifier_of_its_own_in_kebab_case() {
+        let ids: HashSet<_> = Code::ALL.iter().map(|code| code.as_str()).collect();
+        assert_eq!(ids.len(), Code::ALL.len());
+        for id in ids {
+            assert!(
+                id.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-'),
+                "{id}"
+            );
+            assert!(
+                !id.starts_with('-') && !id.ends_with('-') && !id.contains("--"),
+                "{id}"
+            );
+        }
+    }
+
+    #[test]
+    fn all_lists_the_codes_in_declaration_order() {
+        assert!(Code::ALL.is_sorted());
+    }
+
+    #[test]
+    fn a_code_is_displayed_as_its_identifier() {
+        assert_eq!(Code::PublicSuffix.to_string(), "public-suffix");
+        assert_eq!(format!("{:>12}|", Code::Email), "       email|");
+    }
+
+    #[test]
+    fn every_text_is_one_line_of_its_own_without_the_code() {
+        for field in FIELDS {
+            let texts: HashSet<_> = Code::ALL.iter().map(|code| code.text(field)).collect();
+            assert_eq!(texts.len(), Code::ALL.len());
+            for text in texts {
+                assert!(!text.is_empty() && !text.contains(['\n', '[', ']']), "{text}");
+                assert!(!text.contains("  ") && text.trim() == text, "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn texts_name_only_the_limits_of_their_field() {
+        assert!(Code::TooLong.text(Field::Domain).contains("253"));
+        assert!(!Code::TooLong.text(Field::Domain).contains("150"));
+        assert!(Code::TooLong.text(Field::LinkedinProfile).contains("150"));
+        assert!(!Code::TooLong.text(Field::LinkedinProfile).contains("253"));
+        assert!(!Code::BadPort.text(Field::Domain).contains("default"));
+        assert!(Code::BadPort.text(Field::LinkedinProfile).contains("default"));
+    }
+
+    #[test]
+    fn texts_name_the_limits_that_the_code_enforces() {
+        for field in FIELDS {
+            assert!(Code::TooLong.text(field).contains(&MAX_INPUT_CHARS.to_string()));
+            assert!(Code::TooMany.text(field).contains(&MAX_DOMAINS.to_string()));
+        }
+    }
+}

@@ -1,0 +1,330 @@
+//! The steps that both kinds of value begin with: trimming, size, characters, scheme and split (`S1`–`S5`).
+
+use super::{Code, MAX_INPUT_CHARS};
+
+/// An input after `S5`: taken apart, but with nothing decoded or resolved.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Address<'a> {
+    pub(super) scheme: Scheme,
+    /// Up to the first `/`, `?`, `#` or the end; may be empty.
+    pub(super) authority: &'a str,
+    /// From there to the first `?`, `#` or the end; empty, or starts with `/`.
+    pub(super) path: &'a str,
+}
+
+/// How the input names its scheme.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scheme {
+    /// `http://`.
+    Http,
+    /// `https://` or `//`.
+    Https,
+    /// No scheme at all, which is read as https.
+    Implied,
+}
+
+/// Whether `c` is one of the *invisible* characters of the normalization contract (section 1): soft hyphen,
+/// zero-width space, directional marks and the like.
+///
+/// ZWNJ and ZWJ (U+200C, U+200D) are not among them: names in some scripts and emoji need them.
+pub fn is_invisible(c: char) -> bool {
+    matches!(
+        c,
+        '\u{AD}'
+            | '\u{61C}'
+            | '\u{180E}'
+            | '\u{200B}'
+            | '\u{200E}'
+            | '\u{200F}'
+            | '\u{202A}'..='\u{202E}'
+            | '\u{2060}'..='\u{2064}'
+            | '\u{2066}'..='\u{2069}'
+            | '\u{FEFF}'
+    )
+}
+
+/// Steps `S1` to `S5`.
+pub(super) fn read(input: &str) -> Result<Address<'_>, Code> {
+    // S1
+    let value = input.trim_matches(|c: char| c.is_whitespace() || is_invisible(c));
+    if value.is_empty() {
+        return Err(Code::Empty);
+    }
+    // S2
+    if value.chars().count() > MAX_INPUT_CHARS {
+        return Err(Code::TooLong);
+    }
+    // S3
+    if value.contains(|c: char| c.is_control() || c.is_whitespace() || c == '\\') {
+        return Err(Code::BadChar);
+    }
+    let (scheme, rest) = split_scheme(value)?;
+    let (authority, path) = split_path(rest);
+    Ok(Address {
+        scheme,
+        authority,
+        path,
+    })
+}
+
+/// `text` without `prefix` in front, compared in ASCII case-insensitively.
+pub(super) fn strip_prefix_ignoring_case<'a>(text: &'a str, prefix: &str) -> Option<&'a str> {
+    let (front, rest) = text.split_at_checked(prefix.len())?;
+    front.eq_ignore_ascii_case(prefix).then_some(rest)
+}
+
+/// Step `S4`: the scheme, and what follows it.
+fn split_scheme(value: &str) -> Result<(Scheme, &str), Code> {
+    if let Some(rest) = strip_prefix_ignoring_case(value, "http://") {
+        Ok((Scheme::Http, rest))
+    } else if let Some(rest) = strip_prefix_ignoring_case(value, "https://") {
+        Ok((Scheme::Https, rest))
+    } else if let Some(rest) = value.strip_prefix("//") {
+        Ok((Scheme::Https, rest))
+    } else if names_another_scheme(value) {
+        Err(Code::BadScheme)
+    } else {
+        Ok((Scheme::Implied, value))
+    }
+}
+
+/// Cases `S4c` and `S4d`. A scheme's name has no `:`, so only the first one can end it.
+fn names_another_scheme(value: &str) -> bool {
+    let Some((name, rest)) = value.split_once(':') else {
+        return false;
+    };
+    let is_name = name.starts_with(|c: char| c.is_ascii_alphabetic())
+        && name
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '.' | '-'));
+    // A dot in the name makes it a host with a port (`acme.com:http`), and a digit behind the colon makes it a
+    // port (`localhost:8080`); two slashes leave no doubt either way.
+    let has_slashes = rest.starts_with("//");
+    let is_host_and_port = name.contains('.') || rest.starts_with(|c: char| c.is_ascii_digit());
+    is_name && (has_slashes || !is_host_and_port)
+}
+
+/// Step `S5`: authority and path. Query and fragment are dropped.
+fn split_path(rest: &str) -> (&str, &str) {
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let tail = rest.strip_prefix(authority).unwrap_or_default();
+    let path = tail.split(['?', '#']).next().unwrap_or_default();
+    (authority, path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(
+        scheme: Scheme,
+        authority: &'static str,
+        path: &'static str,
+    ) -> Result<Address<'static>, Code> {
+        Ok(Address {
+            scheme,
+            authority,
+            path,
+        })
+    }
+
+    #[test]
+    fn the_invisible_characters_are_those_of_the_contract() {
+        let mut listed = vec![0xAD, 0x61C, 0x180E, 0x200B, 0x200E, 0x200F, 0xFEFF];
+        listed.extend(0x202A..=0x202E);
+        listed.extend(0x2060..=0x2064);
+        listed.extend(0x2066..=0x2069);
+        listed.sort_unstable();
+        let found: Vec<u32> = ('\0'..=char::MAX)
+            .filter(|c| is_invisible(*c))
+            .map(u32::from)
+            .collect();
+        assert_eq!(found, listed);
+    }
+
+    #[test]
+    fn whitespace_and_invisible_characters_are_trimmed_from_both_ends_in_any_order() {
+        let ends = [
+            "\u{FEFF} \u{200B}\t",
+            "\u{85}\u{3000}\u{2028}\u{AD}",
+            "\r\n\u{202A}\u{2069}\u{180E}",
+        ];
+        for end in ends {
+            let input = format!("{end}acme.com{end}");
+            assert_eq!(
+                read(&input),
+                address(Scheme::Implied, "acme.com", ""),
+                "{input:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_input_of_nothing_but_trimmings_is_empty() {
+        for input in ["", " ", "\u{200B}", "\u{FEFF}\n\u{61C}\u{2064} \u{2003}"] {
+            assert_eq!(read(input), Err(Code::Empty), "{input:?}");
+        }
+    }
+
+    #[test]
+    fn joiners_and_control_characters_are_not_trimmed() {
+        assert_eq!(read("\u{200C}"), address(Scheme::Implied, "\u{200C}", ""));
+        assert_eq!(read("\u{200D}a"), address(Scheme::Implied, "\u{200D}a", ""));
+        assert_eq!(read("\0"), Err(Code::BadChar));
+        assert_eq!(read("acme.com\u{1}"), Err(Code::BadChar));
+    }
+
+    #[test]
+    fn size_is_counted_in_characters_after_trimming() {
+        let longest = "é".repeat(MAX_INPUT_CHARS);
+        assert!(read(&longest).is_ok());
+        assert!(read(&format!("  {longest}\u{200B}\n")).is_ok());
+        assert_eq!(read(&format!("{longest}é")), Err(Code::TooLong));
+    }
+
+    #[test]
+    fn size_is_checked_before_characters_and_scheme() {
+        let long = "x".repeat(MAX_INPUT_CHARS);
+        assert_eq!(read(&format!("ftp://a b{long}")), Err(Code::TooLong));
+        assert_eq!(read("ftp://a b"), Err(Code::BadChar));
+    }
+
+    #[test]
+    fn whitespace_control_characters_and_backslashes_are_refused_anywhere() {
+        for bad in [
+            " ", "\u{A0}", "\u{3000}", "\u{2028}", "\u{85}", "\u{1680}", "\0", "\u{7F}", "\u{9F}", "\\",
+        ] {
+            for input in [
+                format!("ac{bad}me.com"),
+                format!("a.b/{bad}x"),
+                format!("a.b?{bad}x"),
+                format!("a.b#{bad}x"),
+                format!("https:{bad}//a.b"),
+            ] {
+                assert_eq!(read(&input), Err(Code::BadChar), "{input:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn invisible_characters_and_joiners_inside_are_left_to_later_steps() {
+        for inside in [
+            "\u{200B}", "\u{AD}", "\u{FEFF}", "\u{202E}", "\u{200C}", "\u{200D}",
+        ] {
+            assert!(read(&format!("a{inside}b.com")).is_ok(), "{inside:?}");
+        }
+    }
+
+    #[test]
+    fn http_and_https_are_schemes_in_any_case() {
+        assert_eq!(read("http://a.b"), address(Scheme::Http, "a.b", ""));
+        assert_eq!(read("HtTp://a.b"), address(Scheme::Http, "a.b", ""));
+        assert_eq!(read("HTTPS://a.b"), address(Scheme::Https, "a.b", ""));
+        assert_eq!(read("//a.b"), address(Scheme::Https, "a.b", ""));
+        assert_eq!(read("a.b"), address(Scheme::Implied, "a.b", ""));
+    }
+
+    #[test]
+    fn a_look_alike_of_http_is_not_a_scheme() {
+        // The Kelvin sign and the long s have ASCII letters as their other case.
+        assert_eq!(
+            read("http\u{17F}://a.b"),
+            address(Scheme::Implied, "http\u{17F}:", "//a.b")
+        );
+        assert_eq!(
+            read("\u{FF48}ttp://a.b"),
+            address(Scheme::Implied, "\u{FF48}ttp:", "//a.b")
+        );
+        assert_eq!(
+            read("https\u{FF1A}//a.b"),
+            address(Scheme::Implied, "https\u{FF1A}", "//a.b")
+        );
+    }
+
+    #[test]
+    fn only_one_scheme_is_removed() {
+        assert_eq!(
+            read("http://https://a.b"),
+            address(Scheme::Http, "https:", "//a.b")
+        );
+        assert_eq!(read("////a.b"), address(Scheme::Https, "", "//a.b"));
+        assert_eq!(read("///a.b"), address(Scheme::Https, "", "/a.b"));
+    }
+
+    #[test]
+    fn a_name_and_two_slashes_is_a_bad_scheme_even_with_dots() {
+        for input in [
+            "ftp://a.b",
+            "a.b://c",
+            "x+y-1.z://",
+            "h://1",
+            "httpss://a.b",
+            "shttp://a.b",
+        ] {
+            assert_eq!(read(input), Err(Code::BadScheme), "{input}");
+        }
+    }
+
+    #[test]
+    fn a_name_and_a_colon_is_a_bad_scheme_unless_a_digit_follows() {
+        for input in [
+            "mailto:x",
+            "localhost:",
+            "https:",
+            "http:/a.b",
+            "a:b",
+            "a:\u{FF18}",
+            "a+b:",
+            "a-1:x",
+            "a:/8",
+            "a:?1",
+        ] {
+            assert_eq!(read(input), Err(Code::BadScheme), "{input}");
+        }
+        for input in ["localhost:8080", "mailto:8", "a:0x"] {
+            assert_eq!(read(input), address(Scheme::Implied, input, ""), "{input}");
+        }
+    }
+
+    #[test]
+    fn a_dot_before_the_colon_makes_a_host() {
+        for input in ["acme.com:", "acme.com:http", "a.:x"] {
+            assert_eq!(read(input), address(Scheme::Implied, input, ""), "{input}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_a_schemes_name_is_no_scheme() {
+        for input in [
+            "1a:b", ":b", "+a:b", "-a:b", "a_b:c", "é:x", "aé:x", "a@b:c", "[::1]",
+        ] {
+            assert_eq!(read(input), address(Scheme::Implied, input, ""), "{input}");
+        }
+        assert_eq!(read("3://x"), address(Scheme::Implied, "3:", "//x"));
+        assert_eq!(read("://x"), address(Scheme::Implied, ":", "//x"));
+        assert_eq!(read("a/b:c"), address(Scheme::Implied, "a", "/b:c"));
+    }
+
+    #[test]
+    fn the_authority_ends_at_the_first_slash_question_mark_or_hash() {
+        assert_eq!(read("a.b/c/d?e/f#g"), address(Scheme::Implied, "a.b", "/c/d"));
+        assert_eq!(read("a.b?c/d"), address(Scheme::Implied, "a.b", ""));
+        assert_eq!(read("a.b#c/d?e"), address(Scheme::Implied, "a.b", ""));
+        assert_eq!(read("a.b/c#d?e/f"), address(Scheme::Implied, "a.b", "/c"));
+        assert_eq!(read("a.b/?c"), address(Scheme::Implied, "a.b", "/"));
+        assert_eq!(read("?a"), address(Scheme::Implied, "", ""));
+        assert_eq!(read("/a"), address(Scheme::Implied, "", "/a"));
+    }
+
+    #[test]
+    fn nothing_is_decoded_or_resolved_when_splitting() {
+        assert_eq!(read("a%2Fb/../%2e"), address(Scheme::Implied, "a%2Fb", "/../%2e"));
+    }
+
+    #[test]
+    fn a_prefix_is_stripped_only_on_a_character_boundary() {
+        assert_eq!(strip_prefix_ignoring_case("%2Ex", "%2e"), Some("x"));
+        assert_eq!(strip_prefix_ignoring_case("%2", "%2e"), None);
+        assert_eq!(strip_prefix_ignoring_case("a\u{1F680}", "%2e"), None);
+    }
+}

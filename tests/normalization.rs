@@ -1,0 +1,470 @@
+//! Normalization against its published vectors, and the properties that hold for every input.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking, in its helpers too"
+)]
+
+use std::borrow::Cow;
+use std::fmt::Write;
+use std::sync::LazyLock;
+use std::thread;
+
+use crm_admission::normalize::{
+    CANONICAL_DOMAIN_PATTERN, CANONICAL_LINKEDIN_PATTERN, Code, ProfileKind, domain, linkedin_profile,
+};
+use proptest::prelude::*;
+use proptest::test_runner::TestCaseResult;
+use regex::Regex;
+use serde::Deserialize;
+use url::Url;
+
+const KINDS: [ProfileKind; 2] = [ProfileKind::Person, ProfileKind::Company];
+
+static CANONICAL_DOMAIN: LazyLock<Regex> = LazyLock::new(|| Regex::new(CANONICAL_DOMAIN_PATTERN).unwrap());
+static CANONICAL_LINKEDIN: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(CANONICAL_LINKEDIN_PATTERN).unwrap());
+
+/// One line of a vector file: an input, and either the canonical form or the reason code it is to give.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Vector {
+    input: String,
+    kind: Option<Kind>,
+    expect: Option<String>,
+    reject: Option<String>,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+enum Kind {
+    Person,
+    Company,
+}
+
+impl From<Kind> for ProfileKind {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Person => ProfileKind::Person,
+            Kind::Company => ProfileKind::Company,
+        }
+    }
+}
+
+type Normalized<'a> = Result<Cow<'a, str>, Code>;
+
+/// Runs every vector of `file` and reports all that fail, not only the first.
+fn check_vectors(file: &str, normalize: fn(&Vector) -> Normalized<'_>) {
+    let mut failures = String::new();
+    let mut count = 0;
+    for (index, line) in file
+        .lines()
+        .enumerate()
+        .filter(|(_, line)| !line.trim().is_empty())
+    {
+        let number = index + 1;
+        let vector: Vector =
+            serde_json::from_str(line).unwrap_or_else(|error| panic!("line {number}: {error}: {line}"));
+        let expected = match (&vector.expect, &vector.reject) {
+            (Some(value), None) => Ok(value.as_str()),
+            (None, Some(code)) => Err(code.as_str()),
+            _ => panic!("line {number}: needs either expect or reject: {line}"),
+        };
+        let result = normalize(&vector);
+        let got = result.as_deref().map_err(|code| code.as_str());
+        if got != expected {
+            let input = &vector.input;
+            writeln!(
+                failures,
+                "line {number}: {input:?}\n  expected {expected:?}\n  got      {got:?}"
+            )
+            .unwrap();
+        }
+        count += 1;
+    }
+    assert!(count > 0, "the file holds no vectors");
+    assert!(failures.is_empty(), "of {count} vectors, these fail:\n{failures}");
+}
+
+#[test]
+fn domains_normalize_as_the_vectors_say() {
+    check_vectors(include_str!("vectors/domains.jsonl"), |vector| {
+        domain(&vector.input)
+    });
+}
+
+#[test]
+fn linkedin_profiles_normalize_as_the_vectors_say() {
+    check_vectors(include_str!("vectors/linkedin.jsonl"), |vector| {
+        let kind = vector.kind.expect("a LinkedIn vector names its kind");
+        linkedin_profile(&vector.input, kind.into())
+    });
+}
+
+#[test]
+fn every_vector_keeps_the_properties_of_its_result() {
+    let files = [
+        include_str!("vectors/domains.jsonl"),
+        include_str!("vectors/linkedin.jsonl"),
+    ];
+    for line in files.iter().flat_map(|file| file.lines()) {
+        let vector: Vector = serde_json::from_str(line).unwrap();
+        check_input(&vector.input).unwrap_or_else(|error| panic!("{line}: {error}"));
+    }
+}
+
+/// Everything that has to hold of the results for `input`, whatever it is.
+fn check_input(input: &str) -> TestCaseResult {
+    check_determinism(input)?;
+    if let Ok(name) = domain(input) {
+        check_canonical_domain(&name)?;
+    }
+    for kind in KINDS {
+        if let Ok(address) = linkedin_profile(input, kind) {
+            check_canonical_linkedin(&address, kind)?;
+        }
+    }
+    Ok(())
+}
+
+/// The result depends on nothing but the input: not on what was normalized before, and not on the thread.
+fn check_determinism(input: &str) -> TestCaseResult {
+    let run = || (domain(input), KINDS.map(|kind| linkedin_profile(input, kind)));
+    let first = run();
+    prop_assert_eq!(&first, &run());
+    let elsewhere = thread::scope(|scope| scope.spawn(run).join());
+    prop_assert_eq!(Some(&first), elsewhere.as_ref().ok());
+    Ok(())
+}
+
+fn check_gives(input: &str, result: Normalized<'_>, expected: &str) -> TestCaseResult {
+    let got = result.as_deref();
+    prop_assert_eq!(got, Ok(expected), "{:?}", input);
+    Ok(())
+}
+
+fn check_canonical_domain(name: &str) -> TestCaseResult {
+    prop_assert!(
+        CANONICAL_DOMAIN.is_match(name),
+        "{name} does not match the pattern"
+    );
+    prop_assert!(name.len() <= 253, "{name} is too long");
+    check_gives(name, domain(name), name)?;
+    prop_assert!(
+        matches!(domain(name), Ok(Cow::Borrowed(_))),
+        "{name} is allocated again"
+    );
+
+    // URL parsers see the same name, and no IP address.
+    let url = Url::parse(&format!("https://{name}/"));
+    prop_assert_eq!(url.as_ref().ok().and_then(Url::domain), Some(name));
+
+    // What is only decoration makes no difference.
+    for decorated in [
+        format!("https://{name}"),
+        format!(" HTTP://{name}:8080/?x=/y#z\n"),
+        format!("//{name}.:443///"),
+        name.to_ascii_uppercase(),
+    ] {
+        check_gives(&decorated, domain(&decorated), name)?;
+    }
+    let with_www = format!("www.{name}");
+    if with_www.len() <= 253 {
+        check_gives(&with_www, domain(&with_www), name)?;
+    }
+    Ok(())
+}
+
+fn check_canonical_linkedin(address: &str, kind: ProfileKind) -> TestCaseResult {
+    prop_assert!(
+        CANONICAL_LINKEDIN.is_match(address),
+        "{address} does not match the pattern"
+    );
+    prop_assert!(address.len() <= 2048, "{address} is too long");
+    check_gives(address, linkedin_profile(address, kind), address)?;
+    prop_assert!(
+        matches!(linkedin_profile(address, kind), Ok(Cow::Borrowed(_))),
+        "{address} is allocated again"
+    );
+
+    // No profile is both a person's and an organization's.
+    for other in KINDS.into_iter().filter(|other| *other != kind) {
+        prop_assert_eq!(linkedin_profile(address, other), Err(Code::WrongKind));
+    }
+
+    // URL parsers find nothing in it to repair.
+    let url = Url::parse(address);
+    prop_assert_eq!(url.as_ref().ok().map(Url::as_str), Some(address));
+
+    // What is only decoration makes no difference.
+    let bare = address.trim_start_matches("https://");
+    for decorated in [
+        format!(" {bare}/ "),
+        format!("http://WWW.{bare}?x=%zz#/../"),
+        format!("//m.{bare}//about/%ff"),
+        address.replacen("linkedin.com/", "uk.LinkedIn.com.:443/mwlite/", 1),
+    ] {
+        check_gives(&decorated, linkedin_profile(&decorated, kind), address)?;
+    }
+    Ok(())
+}
+
+/// Pieces that have a meaning to some step, or to a parser of another mind.
+const FRAGMENTS: &[&str] = &[
+    "http://",
+    "https://",
+    "HTTPS://",
+    "//",
+    "https:",
+    "ftp://",
+    "mailto:",
+    "javascript:",
+    ":",
+    "/",
+    "//",
+    "\\",
+    "?",
+    "#",
+    "@",
+    "*",
+    "[",
+    "]",
+    "[::1]",
+    "::1",
+    "www.",
+    "WWW.",
+    "www",
+    "www。",
+    "m.",
+    "uk.",
+    ".",
+    "..",
+    "。",
+    "．",
+    "-",
+    "--",
+    "_",
+    "%",
+    "%2e",
+    "%2E",
+    "%2F",
+    "%25",
+    "%00",
+    "%20",
+    "%ff",
+    "%C3%A9",
+    "%cc%88",
+    "%e2%80%8b",
+    ":80",
+    ":443",
+    ":",
+    ":65536",
+    ":+80",
+    ":80:80",
+    "/in/",
+    "/In/",
+    "/company/",
+    "/company-beta/",
+    "/school/",
+    "/showcase/",
+    "/m/",
+    "/mwlite/",
+    "/comm",
+    "/../",
+    "/./",
+    "/pub/",
+    "/me",
+    "unavailable",
+    "linkedin.com",
+    "LinkedIn.com",
+    "lnkd.in",
+    "lin\u{212A}edin.com",
+    "facebook.com",
+    "x.com",
+    "acme",
+    "Acme",
+    "acme.com",
+    "com",
+    "co.uk",
+    ".ck",
+    "github.io",
+    "xn--",
+    "xn--bcher-kva",
+    "xn--a",
+    "bücher",
+    "bu\u{308}cher",
+    "faß",
+    "食狮",
+    "公司",
+    ".cn",
+    "ａｃｍｅ",
+    "①",
+    "℀",
+    "א",
+    "\u{5D0}\u{5D1}",
+    "١",
+    "0x7f",
+    "0x",
+    "127.0.0.1",
+    "1",
+    "08",
+    "☃",
+    "🚀",
+    "👨\u{200D}🏫",
+    "\u{200C}",
+    "\u{200D}",
+    "\u{200B}",
+    "\u{AD}",
+    "\u{FEFF}",
+    "\u{202E}",
+    "\u{2060}",
+    "\u{301}",
+    "\u{345}",
+    "\u{338}",
+    "\u{FFFD}",
+    "\u{3000}",
+    "\u{A0}",
+    " ",
+    "\t",
+    "\n",
+    "\0",
+    "\u{7F}",
+    "\u{85}",
+    "İ",
+    "ı",
+    "ΑΣ",
+    "\u{212A}",
+    "\u{1E9E}",
+    "\u{37E}",
+    "<",
+    ">",
+    "=",
+    "\"",
+    "'",
+    "(",
+    ")",
+    ",",
+    ";",
+    "&",
+    "~",
+    "+",
+    "!",
+    "$",
+    "ACoAABx7Qk2mZ9_pLr4TdW-uYv8NbHs3JfGc6Ea",
+    "AC",
+    "a",
+    "Z",
+    "jane-roe",
+    "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+];
+
+fn fragment() -> impl Strategy<Value = String> {
+    prop_oneof![
+        12 => prop::sample::select(FRAGMENTS).prop_map(str::to_owned),
+        1 => any::<char>().prop_map(String::from),
+    ]
+}
+
+fn hostile(most: usize) -> impl Strategy<Value = String> {
+    prop::collection::vec(fragment(), 0..most).prop_map(|fragments| fragments.concat())
+}
+
+/// Mostly a label that the rules accept, of ASCII or other scripts.
+fn label() -> impl Strategy<Value = String> {
+    prop_oneof![
+        6 => "[a-zA-Z0-9]([a-zA-Z0-9-]{0,12}[a-zA-Z0-9])?",
+        2 => "[a-zäöüßéøœñ]{1,10}",
+        2 => "[а-яА-Я]{1,10}",
+        1 => "[\u{5D0}-\u{5EA}]{1,8}",
+        1 => "[぀-ヿ一-鿿]{1,8}",
+        1 => "[a-z0-9]{50,64}",
+        1 => "\\PC{1,6}",
+        2 => prop::sample::select(&["www", "com", "uk", "co", "ck", "example", "xn--bcher-kva"][..])
+            .prop_map(str::to_owned),
+    ]
+}
+
+fn near_domain() -> impl Strategy<Value = String> {
+    let labels = prop::collection::vec(label(), 1..6).prop_map(|labels| labels.join("."));
+    let front = prop::sample::select(&["", "", "www.", "https://", "HTTP://www.", "//", " "][..]);
+    let end = prop::sample::select(&["", "", ".", "/", ":443", ".:80/x?y#z", "\u{200B}"][..]);
+    (front, labels, end).prop_map(|(front, labels, end)| format!("{front}{labels}{end}"))
+}
+
+fn near_profile() -> impl Strategy<Value = String> {
+    let host = prop::sample::select(
+        &[
+            "linkedin.com",
+            "https://www.linkedin.com",
+            "http://UK.linkedin.com:80",
+            "//m.LinkedIn.com.",
+        ][..],
+    );
+    let page = prop::sample::select(
+        &[
+            "/in/",
+            "/In/",
+            "/m/in/",
+            "/company/",
+            "/company-beta/",
+            "//school/",
+        ][..],
+    );
+    let slug = prop_oneof![
+        2 => "[a-zA-Z0-9._~-]{1,20}",
+        2 => "[a-zA-ZÀ-ʯΑ-ωЀ-я\u{300}-\u{345}ꙀꙂᲐႠİẞΩÅ-]{1,20}",
+        1 => "AC[ow]AA[A-Za-z0-9_-]{33,35}",
+        1 => "(%[0-9a-fA-F]{2}){1,6}",
+        1 => "\\PC{1,160}",
+        2 => hostile(5),
+    ];
+    (host, page, slug, hostile(3)).prop_map(|(host, page, slug, end)| format!("{host}{page}{slug}{end}"))
+}
+
+proptest! {
+    // The seeds of failures are not kept in files: a failing input becomes a test by name.
+    #![proptest_config(ProptestConfig { cases: 1500, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_string_keeps_the_properties(input in any::<String>()) {
+        check_input(&input)?;
+    }
+
+    #[test]
+    fn any_long_string_keeps_the_properties(input in hostile(600)) {
+        check_input(&input)?;
+    }
+
+    #[test]
+    fn hostile_strings_keep_the_properties(input in hostile(9)) {
+        check_input(&input)?;
+    }
+
+    #[test]
+    fn what_is_nearly_a_domain_keeps_the_properties(input in near_domain()) {
+        check_input(&input)?;
+    }
+
+    #[test]
+    fn what_is_nearly_a_profile_keeps_the_properties(input in near_profile()) {
+        check_input(&input)?;
+    }
+}
+
+#[test]
+fn the_properties_are_tried_on_enough_results() {
+    use proptest::strategy::ValueTree;
+    use proptest::test_runner::TestRunner;
+
+    let mut runner = TestRunner::deterministic();
+    let mut names = 0;
+    let mut addresses = 0;
+    for _ in 0..500 {
+        let input = near_domain().new_tree(&mut runner).unwrap().current();
+        names += usize::from(domain(&input).is_ok());
+        let input = near_profile().new_tree(&mut runner).unwrap().current();
+        addresses += usize::from(KINDS.iter().any(|kind| linkedin_profile(&input, *kind).is_ok()));
+    }
+    assert!(names > 100, "{names} of 500 near-domains are accepted");
+    assert!(addresses > 100, "{addresses} of 500 near-profiles are accepted");
+}
