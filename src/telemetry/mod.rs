@@ -1,1 +1,10 @@
-//! Placeholder.
+//! Logs and metrics: what an operator sees of the program from outside.
+//!
+//! *Architecture invariant:* telemetry knows names of events and of labels, and nothing of what makes them happen.
+//! No label and no log field is made from the text of a request.
+
+pub mod logs;
+pub mod metrics;
+
+pub use logs::{LogFormat, LogsError};
+pub use metrics::{InFlight, Metrics};

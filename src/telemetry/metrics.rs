@@ -1,0 +1,560 @@
+//! The metrics of the program: one registry, and one method for each event that is counted.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::{Registry, Unit};
+
+/// The media type of [`Metrics::text`].
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Every metric is called `crm_admission_…`.
+const PREFIX: &str = "crm_admission";
+
+/// Upper bounds in seconds. A decision out of the cache takes well under a millisecond, one with live look-ups some
+/// milliseconds, and the API server waits for 30 seconds at most.
+const DURATION_BUCKETS: [f64; 17] = [
+    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+    30.0,
+];
+
+/// The statuses with which a call is turned away. They are there from the start, as a counter that appears at 1 has no
+/// rate.
+const REJECTIONS: [u16; 9] = [400, 404, 405, 408, 413, 415, 500, 503, 504];
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DecisionLabels {
+    endpoint: &'static str,
+    kind: &'static str,
+    operation: &'static str,
+    decision: &'static str,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct EndpointLabel {
+    endpoint: &'static str,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct FindingLabels {
+    rule: &'static str,
+    action: &'static str,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RuleLabel {
+    rule: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LookupLabels {
+    kind: Arc<str>,
+    result: &'static str,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CertificateLabel {
+    certificate: &'static str,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CodeLabel {
+    code: u16,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StageLabel {
+    stage: &'static str,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TaskLabel {
+    task: &'static str,
+}
+
+/// All metrics. A clone counts into the same ones.
+///
+/// Labels come from closed sets. A `&'static str` is how the types say so: text of a request does not live that long.
+#[derive(Clone)]
+pub struct Metrics {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    registry: Registry,
+    requests: Family<DecisionLabels, Counter>,
+    durations: Family<EndpointLabel, Histogram>,
+    findings: Family<FindingLabels, Counter>,
+    changes: Family<RuleLabel, Counter>,
+    lookups: Family<LookupLabels, Counter>,
+    objects: Arc<DirectoryObjects>,
+    policy: Arc<PolicyInfo>,
+    certificate_expiry: Family<CertificateLabel, Gauge>,
+    certificate_reloads: Counter,
+    certificate_reload_failures: Counter,
+    inflight: Gauge,
+    rejections: Family<CodeLabel, Counter>,
+    connection_failures: Family<StageLabel, Counter>,
+    panics: Counter,
+    task_restarts: Family<TaskLabel, Counter>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+impl Metrics {
+    /// A registry of its own, with everything at zero.
+    pub fn new() -> Self {
+        let mut shared = Shared {
+            registry: Registry::with_prefix(PREFIX),
+            requests: Family::default(),
+            durations: Family::new_with_constructor(|| Histogram::new(DURATION_BUCKETS)),
+            findings: Family::default(),
+            changes: Family::default(),
+            lookups: Family::default(),
+            objects: Arc::default(),
+            policy: Arc::default(),
+            certificate_expiry: Family::default(),
+            certificate_reloads: Counter::default(),
+            certificate_reload_failures: Counter::default(),
+            inflight: Gauge::default(),
+            rejections: Family::default(),
+            connection_failures: Family::default(),
+            panics: Counter::default(),
+            task_restarts: Family::default(),
+        };
+        shared.register_decisions();
+        shared.register_serving();
+        for code in REJECTIONS {
+            drop(shared.rejections.get_or_create(&CodeLabel { code }));
+        }
+        Self {
+            shared: Arc::new(shared),
+        }
+    }
+
+    /// An admission request was decided. `elapsed` runs from its arrival to its answer.
+    pub fn request_decided(
+        &self,
+        endpoint: &'static str,
+        kind: &'static str,
+        operation: &'static str,
+        decision: &'static str,
+        elapsed: Duration,
+    ) {
+        let labels = DecisionLabels {
+            endpoint,
+            kind,
+            operation,
+            decision,
+        };
+        self.shared.requests.get_or_create(&labels).inc();
+        self.shared
+            .durations
+            .get_or_create(&EndpointLabel { endpoint })
+            .observe(elapsed.as_secs_f64());
+    }
+
+    /// A rule found something, and `action` was taken.
+    pub fn finding(&self, rule: &'static str, action: &'static str) {
+        self.shared
+            .findings
+            .get_or_create(&FindingLabels { rule, action })
+            .inc();
+    }
+
+    /// A rule changed a field.
+    pub fn change(&self, rule: &'static str) {
+        self.shared.changes.get_or_create(&RuleLabel { rule }).inc();
+    }
+
+    /// The directory was asked for an object. `kind` comes from the policy, as `Company.crm.milo.io`: a caller keeps
+    /// the `Arc` beside the kind, so that counting allocates nothing.
+    pub fn lookup(&self, kind: &Arc<str>, result: &'static str) {
+        let labels = LookupLabels {
+            kind: Arc::clone(kind),
+            result,
+        };
+        self.shared.lookups.get_or_create(&labels).inc();
+    }
+
+    /// From now on `count` is asked at every scrape for the kinds of the directory and how many objects of each are
+    /// known. A kind that it names no more is no longer shown.
+    pub fn count_directory_objects(&self, count: impl Fn() -> Vec<(String, u64)> + Send + Sync + 'static) {
+        self.shared.objects.count.store(Some(Arc::new(Box::new(count))));
+    }
+
+    /// The policy that is in force from now on, as `name@generation` or the digest of a file.
+    pub fn policy_in_force(&self, policy: impl Into<String>) {
+        self.shared.policy.current.store(Some(Arc::new(policy.into())));
+    }
+
+    /// When a certificate ends, in seconds of Unix time.
+    pub fn certificate_expires(&self, certificate: &'static str, unix_seconds: i64) {
+        self.shared
+            .certificate_expiry
+            .get_or_create(&CertificateLabel { certificate })
+            .set(unix_seconds);
+    }
+
+    /// A new certificate is served from now on.
+    pub fn certificate_reloaded(&self) {
+        self.shared.certificate_reloads.inc();
+    }
+
+    /// A new certificate was no good, and the last good one is served on.
+    pub fn certificate_reload_failed(&self) {
+        self.shared.certificate_reload_failures.inc();
+    }
+
+    /// A request is being worked on for as long as the answer lives.
+    pub fn request_started(&self) -> InFlight {
+        self.shared.inflight.inc();
+        InFlight {
+            gauge: self.shared.inflight.clone(),
+        }
+    }
+
+    /// How many requests are being worked on.
+    pub fn requests_in_flight(&self) -> i64 {
+        self.shared.inflight.get()
+    }
+
+    /// A call was turned away with an HTTP status of 400 or above.
+    pub fn call_rejected(&self, code: u16) {
+        self.shared.rejections.get_or_create(&CodeLabel { code }).inc();
+    }
+
+    /// A connection came to nothing before its first request: `stage` is `accept` or `handshake`.
+    pub fn connection_failed(&self, stage: &'static str) {
+        self.shared
+            .connection_failures
+            .get_or_create(&StageLabel { stage })
+            .inc();
+    }
+
+    /// A review panicked.
+    pub fn panicked(&self) {
+        self.shared.panics.inc();
+    }
+
+    /// A background task died and was started again.
+    pub fn task_restarted(&self, task: &'static str) {
+        self.shared.task_restarts.get_or_create(&TaskLabel { task }).inc();
+    }
+
+    /// Everything in the OpenMetrics text format, of media type [`CONTENT_TYPE`].
+    pub fn text(&self) -> Result<String, fmt::Error> {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.shared.registry)?;
+        Ok(text)
+    }
+}
+
+impl Shared {
+    /// What was decided, and with what. The crate appends `_total`, `_seconds` and `_info` itself.
+    fn register_decisions(&mut self) {
+        let registry = &mut self.registry;
+        registry.register("requests", "Admission requests decided", self.requests.clone());
+        registry.register_with_unit(
+            "request_duration",
+            "Time from the arrival of an admission request to its answer",
+            Unit::Seconds,
+            self.durations.clone(),
+        );
+        registry.register(
+            "findings",
+            "Findings of the rules, by the action taken",
+            self.findings.clone(),
+        );
+        registry.register("changes", "Fields changed by the rules", self.changes.clone());
+        registry.register(
+            "directory_lookups",
+            "Questions to the directory whether an object exists",
+            self.lookups.clone(),
+        );
+        registry.register_collector(Box::new(Arc::clone(&self.objects)));
+        registry.register_collector(Box::new(Arc::clone(&self.policy)));
+    }
+
+    /// How the program itself is doing.
+    fn register_serving(&mut self) {
+        let registry = &mut self.registry;
+        registry.register_with_unit(
+            "certificate_expiry_timestamp",
+            "When a certificate ends, in Unix time",
+            Unit::Seconds,
+            self.certificate_expiry.clone(),
+        );
+        registry.register(
+            "certificate_reloads",
+            "Certificates taken over while serving",
+            self.certificate_reloads.clone(),
+        );
+        registry.register(
+            "certificate_reload_failures",
+            "New certificates that were no good, so that the last good one is still served",
+            self.certificate_reload_failures.clone(),
+        );
+        registry.register(
+            "inflight_requests",
+            "Requests being worked on",
+            self.inflight.clone(),
+        );
+        registry.register(
+            "http_rejections",
+            "Calls turned away with an HTTP error, by status code",
+            self.rejections.clone(),
+        );
+        registry.register(
+            "connection_failures",
+            "Connections that came to nothing before their first request",
+            self.connection_failures.clone(),
+        );
+        registry.register(
+            "panics",
+            "Reviews that panicked and were answered with 500",
+            self.panics.clone(),
+        );
+        registry.register(
+            "task_restarts",
+            "Background tasks that died and were started again",
+            self.task_restarts.clone(),
+        );
+        let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+        registry.register("build", "The program that is running", build);
+    }
+}
+
+/// A request that is being worked on; dropping it ends that.
+#[derive(Debug)]
+pub struct InFlight {
+    gauge: Gauge,
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.gauge.dec();
+    }
+}
+
+type CountObjects = Box<dyn Fn() -> Vec<(String, u64)> + Send + Sync>;
+
+/// Asks for the numbers when they are scraped, so that they are never stale.
+#[derive(Default)]
+struct DirectoryObjects {
+    count: ArcSwapOption<CountObjects>,
+}
+
+impl fmt::Debug for DirectoryObjects {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DirectoryObjects").finish_non_exhaustive()
+    }
+}
+
+impl Collector for DirectoryObjects {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let Some(count) = self.count.load_full() else {
+            return Ok(());
+        };
+        let help = "Objects known to the directory.";
+        let mut family = encoder.encode_descriptor("directory_objects", help, None, MetricType::Gauge)?;
+        for (kind, objects) in count() {
+            let label = [("kind", kind.as_str())];
+            ConstGauge::new(i64::try_from(objects).unwrap_or(i64::MAX))
+                .encode(family.encode_family(&label)?)?;
+        }
+        Ok(())
+    }
+}
+
+/// The policy in force. A family would keep the series of the policies before it.
+#[derive(Debug, Default)]
+struct PolicyInfo {
+    current: ArcSwapOption<String>,
+}
+
+impl Collector for PolicyInfo {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let Some(policy) = self.current.load_full() else {
+            return Ok(());
+        };
+        let help = "The policy in force.";
+        encoder
+            .encode_descriptor("policy", help, None, MetricType::Info)?
+            .encode_info(&[("policy", policy.as_str())])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The lines of `metrics` that are samples.
+    fn samples(metrics: &Metrics) -> Vec<String> {
+        let text = metrics.text().unwrap();
+        text.lines()
+            .filter(|line| !line.starts_with('#'))
+            .map(str::to_owned)
+            .collect()
+    }
+
+    #[track_caller]
+    fn assert_sample(metrics: &Metrics, sample: &str) {
+        let samples = samples(metrics);
+        assert!(
+            samples.iter().any(|line| line == sample),
+            "no {sample} in\n{}",
+            samples.join("\n")
+        );
+    }
+
+    #[test]
+    fn a_decision_is_counted_and_timed() {
+        let metrics = Metrics::new();
+        metrics.request_decided(
+            "mutate",
+            "Company",
+            "CREATE",
+            "denied",
+            Duration::from_micros(300),
+        );
+        metrics.request_decided("mutate", "Company", "CREATE", "denied", Duration::from_micros(80));
+        let labels = r#"endpoint="mutate",kind="Company",operation="CREATE",decision="denied""#;
+        assert_sample(&metrics, &format!("crm_admission_requests_total{{{labels}}} 2"));
+        let bucket = "crm_admission_request_duration_seconds_bucket";
+        assert_sample(
+            &metrics,
+            &format!(r#"{bucket}{{le="0.0001",endpoint="mutate"}} 1"#),
+        );
+        assert_sample(
+            &metrics,
+            &format!(r#"{bucket}{{le="0.0005",endpoint="mutate"}} 2"#),
+        );
+        assert_sample(
+            &metrics,
+            r#"crm_admission_request_duration_seconds_count{endpoint="mutate"} 2"#,
+        );
+    }
+
+    #[test]
+    fn findings_changes_and_lookups_are_counted_by_their_labels() {
+        let metrics = Metrics::new();
+        metrics.finding("domain", "Deny");
+        metrics.change("linkedin-profile");
+        metrics.lookup(&Arc::from("User.iam.miloapis.com"), "live");
+        assert_sample(
+            &metrics,
+            r#"crm_admission_findings_total{rule="domain",action="Deny"} 1"#,
+        );
+        assert_sample(
+            &metrics,
+            r#"crm_admission_changes_total{rule="linkedin-profile"} 1"#,
+        );
+        let lookup = r#"crm_admission_directory_lookups_total{kind="User.iam.miloapis.com",result="live"} 1"#;
+        assert_sample(&metrics, lookup);
+    }
+
+    #[test]
+    fn a_kind_that_left_the_directory_is_no_longer_shown() {
+        let metrics = Metrics::new();
+        let user = "User.iam.miloapis.com".to_owned();
+        metrics
+            .count_directory_objects(move || vec![("Company.crm.milo.io".to_owned(), 3), (user.clone(), 7)]);
+        assert_sample(
+            &metrics,
+            r#"crm_admission_directory_objects{kind="User.iam.miloapis.com"} 7"#,
+        );
+        metrics.count_directory_objects(|| vec![("Company.crm.milo.io".to_owned(), 4)]);
+        assert_sample(
+            &metrics,
+            r#"crm_admission_directory_objects{kind="Company.crm.milo.io"} 4"#,
+        );
+        assert!(!metrics.text().unwrap().contains("iam.miloapis.com"));
+    }
+
+    #[test]
+    fn only_the_policy_in_force_is_shown() {
+        let metrics = Metrics::new();
+        metrics.policy_in_force("default@1");
+        metrics.policy_in_force("default@2");
+        assert_sample(&metrics, r#"crm_admission_policy_info{policy="default@2"} 1"#);
+        assert!(!metrics.text().unwrap().contains("default@1"));
+    }
+
+    #[test]
+    fn certificates_show_when_they_end_and_how_reloads_went() {
+        let metrics = Metrics::new();
+        metrics.certificate_expires("serving", 1_800_000_000);
+        metrics.certificate_reload_failed();
+        let name = "crm_admission_certificate_expiry_timestamp_seconds";
+        assert_sample(
+            &metrics,
+            &format!(r#"{name}{{certificate="serving"}} 1800000000"#),
+        );
+        assert_sample(&metrics, "crm_admission_certificate_reload_failures_total 1");
+        assert_sample(&metrics, "crm_admission_certificate_reloads_total 0");
+    }
+
+    #[test]
+    fn a_request_is_in_flight_until_its_guard_is_dropped() {
+        let metrics = Metrics::new();
+        let guard = metrics.request_started();
+        assert_sample(&metrics, "crm_admission_inflight_requests 1");
+        drop(guard);
+        assert_sample(&metrics, "crm_admission_inflight_requests 0");
+    }
+
+    #[test]
+    fn rejections_start_at_zero() {
+        let metrics = Metrics::new();
+        assert_sample(&metrics, r#"crm_admission_http_rejections_total{code="503"} 0"#);
+        metrics.call_rejected(503);
+        assert_sample(&metrics, r#"crm_admission_http_rejections_total{code="503"} 1"#);
+    }
+
+    #[test]
+    fn the_text_names_the_build_and_ends_as_openmetrics_wants() {
+        let text = Metrics::new().text().unwrap();
+        let build = format!(
+            r#"crm_admission_build_info{{version="{}"}} 1"#,
+            env!("CARGO_PKG_VERSION")
+        );
+        assert!(text.contains(&build), "{text}");
+        assert!(text.ends_with("# EOF\n"), "{text}");
+    }
+
+    #[test]
+    fn help_texts_end_with_one_full_stop() {
+        let metrics = Metrics::new();
+        metrics.policy_in_force("default@1");
+        metrics.count_directory_objects(Vec::new);
+        for line in metrics
+            .text()
+            .unwrap()
+            .lines()
+            .filter(|line| line.starts_with("# HELP"))
+        {
+            assert!(line.ends_with('.') && !line.ends_with(".."), "{line}");
+        }
+    }
+}
