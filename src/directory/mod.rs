@@ -3,6 +3,10 @@
 //! *Architecture invariant:* a directory knows kinds and names, and neither rules nor HTTP serving. Names come
 //! to it checked.
 
+mod memory;
+mod names;
+mod nearest;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +14,8 @@ use futures::future::BoxFuture;
 use k8s_openapi::api::authentication::v1::UserInfo;
 
 use crate::api::Target;
+
+pub use memory::Memory;
 
 /// What is known of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +56,8 @@ pub struct PartStatus {
 
 /// A source of answers about the existence of objects.
 pub trait Directory: Send + Sync + 'static {
-    /// What the local copy says, at once. `None` is "not known here": only [`Directory::confirm`] may say `Missing`.
+    /// What the local copy says, at once. `None` is "not known here": only [`Directory::confirm`] may say
+    /// `Missing`.
     fn recall(&self, target: &Target) -> Option<Presence>;
 
     /// Asks the authority, within `limit`. Concurrent equal questions are one call.
