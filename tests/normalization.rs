@@ -1,10 +1,6 @@
 //! Normalization against its published vectors, and the properties that hold for every input.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test fails by panicking, in its helpers too"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, in its helpers too")]
 
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -57,11 +53,7 @@ type Normalized<'a> = Result<Cow<'a, str>, Code>;
 fn check_vectors(file: &str, normalize: fn(&Vector) -> Normalized<'_>) {
     let mut failures = String::new();
     let mut count = 0;
-    for (index, line) in file
-        .lines()
-        .enumerate()
-        .filter(|(_, line)| !line.trim().is_empty())
-    {
+    for (index, line) in file.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
         let number = index + 1;
         let vector: Vector =
             serde_json::from_str(line).unwrap_or_else(|error| panic!("line {number}: {error}: {line}"));
@@ -74,11 +66,8 @@ fn check_vectors(file: &str, normalize: fn(&Vector) -> Normalized<'_>) {
         let got = result.as_deref().map_err(|code| code.as_str());
         if got != expected {
             let input = &vector.input;
-            writeln!(
-                failures,
-                "line {number}: {input:?}\n  expected {expected:?}\n  got      {got:?}"
-            )
-            .unwrap();
+            writeln!(failures, "line {number}: {input:?}\n  expected {expected:?}\n  got      {got:?}")
+                .unwrap();
         }
         count += 1;
     }
@@ -88,9 +77,7 @@ fn check_vectors(file: &str, normalize: fn(&Vector) -> Normalized<'_>) {
 
 #[test]
 fn domains_normalize_as_the_vectors_say() {
-    check_vectors(include_str!("vectors/domains.jsonl"), |vector| {
-        domain(&vector.input)
-    });
+    check_vectors(include_str!("vectors/domains.jsonl"), |vector| domain(&vector.input));
 }
 
 #[test]
@@ -103,10 +90,7 @@ fn linkedin_profiles_normalize_as_the_vectors_say() {
 
 #[test]
 fn every_vector_keeps_the_properties_of_its_result() {
-    let files = [
-        include_str!("vectors/domains.jsonl"),
-        include_str!("vectors/linkedin.jsonl"),
-    ];
+    let files = [include_str!("vectors/domains.jsonl"), include_str!("vectors/linkedin.jsonl")];
     for line in files.iter().flat_map(|file| file.lines()) {
         let vector: Vector = serde_json::from_str(line).unwrap();
         check_input(&vector.input).unwrap_or_else(|error| panic!("{line}: {error}"));
@@ -144,16 +128,10 @@ fn check_gives(input: &str, result: Normalized<'_>, expected: &str) -> TestCaseR
 }
 
 fn check_canonical_domain(name: &str) -> TestCaseResult {
-    prop_assert!(
-        CANONICAL_DOMAIN.is_match(name),
-        "{name} does not match the pattern"
-    );
+    prop_assert!(CANONICAL_DOMAIN.is_match(name), "{name} does not match the pattern");
     prop_assert!(name.len() <= 253, "{name} is too long");
     check_gives(name, domain(name), name)?;
-    prop_assert!(
-        matches!(domain(name), Ok(Cow::Borrowed(_))),
-        "{name} is allocated again"
-    );
+    prop_assert!(matches!(domain(name), Ok(Cow::Borrowed(_))), "{name} is allocated again");
 
     // URL parsers see the same name, and no IP address.
     let url = Url::parse(&format!("https://{name}/"));
@@ -176,10 +154,7 @@ fn check_canonical_domain(name: &str) -> TestCaseResult {
 }
 
 fn check_canonical_linkedin(address: &str, kind: ProfileKind) -> TestCaseResult {
-    prop_assert!(
-        CANONICAL_LINKEDIN.is_match(address),
-        "{address} does not match the pattern"
-    );
+    prop_assert!(CANONICAL_LINKEDIN.is_match(address), "{address} does not match the pattern");
     prop_assert!(address.len() <= 2048, "{address} is too long");
     check_gives(address, linkedin_profile(address, kind), address)?;
     prop_assert!(
@@ -393,23 +368,10 @@ fn near_domain() -> impl Strategy<Value = String> {
 
 fn near_profile() -> impl Strategy<Value = String> {
     let host = prop::sample::select(
-        &[
-            "linkedin.com",
-            "https://www.linkedin.com",
-            "http://UK.linkedin.com:80",
-            "//m.LinkedIn.com.",
-        ][..],
+        &["linkedin.com", "https://www.linkedin.com", "http://UK.linkedin.com:80", "//m.LinkedIn.com."][..],
     );
-    let page = prop::sample::select(
-        &[
-            "/in/",
-            "/In/",
-            "/m/in/",
-            "/company/",
-            "/company-beta/",
-            "//school/",
-        ][..],
-    );
+    let page =
+        prop::sample::select(&["/in/", "/In/", "/m/in/", "/company/", "/company-beta/", "//school/"][..]);
     let slug = prop_oneof![
         2 => "[a-zA-Z0-9._~-]{1,20}",
         2 => "[a-zA-ZÀ-ʯΑ-ωЀ-я\u{300}-\u{345}ꙀꙂᲐႠİẞΩÅ-]{1,20}",

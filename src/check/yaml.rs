@@ -176,8 +176,11 @@ fn key_text(key: Value, span: Span) -> Result<String, SyntaxError> {
 }
 
 fn scalar_value(text: &str, style: ScalarStyle, tag: Option<&Tag>, span: Span) -> Result<Value, SyntaxError> {
-    let named = tag.filter(|tag| tag.is_yaml_core_schema()).map(|tag| tag.suffix.as_str());
-    if named == Some("str") || style != ScalarStyle::Plain {
+    let is_text = |tag: &Tag| {
+        let non_specific = tag.suffix.is_empty() || tag.suffix == "!";
+        non_specific || (tag.is_yaml_core_schema() && tag.suffix == "str")
+    };
+    if style != ScalarStyle::Plain || tag.is_some_and(is_text) {
         return Ok(Value::String(text.to_owned()));
     }
     scalar::plain(text).ok_or_else(|| SyntaxError::at(span.start, format!("{text} has no form in JSON")))
@@ -202,15 +205,15 @@ mod tests {
     #[test]
     fn quoted_and_tagged_scalars_are_text_and_plain_ones_are_read() {
         assert_eq!(
-            one("a: 'yes'\nb: yes\nc: !!str 42\nd: |\n  42\n"),
-            json!({"a": "yes", "b": true, "c": "42", "d": "42\n"})
+            one("a: 'yes'\nb: yes\nc: !!str 42\nd: |\n  42\ne: ! 12\ny: 1\n"),
+            json!({"a": "yes", "b": true, "c": "42", "d": "42\n", "e": "12", "true": 1})
         );
     }
 
     #[test]
     fn anchors_and_merge_keys_are_expanded_and_own_keys_win() {
-        let text = "base: &b {x: 1, y: 2}\nown:\n  <<: *b\n  y: 3\nlist: &l [1]\nagain: *l\n";
-        let expected = json!({"base": {"x": 1, "y": 2}, "own": {"x": 1, "y": 3}, "list": [1], "again": [1]});
+        let text = "base: &b {x: 1, z: 2}\nown:\n  <<: *b\n  z: 3\nlist: &l [1]\nagain: *l\n";
+        let expected = json!({"base": {"x": 1, "z": 2}, "own": {"x": 1, "z": 3}, "list": [1], "again": [1]});
         assert_eq!(one(text), expected);
     }
 

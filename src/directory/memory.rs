@@ -49,8 +49,7 @@ impl Memory {
         let kinds = self.kinds.entry(group.to_owned()).or_default();
         let kind = kinds.entry(kind.to_owned()).or_default();
         kind.by_name.set(None, name, presence);
-        kind.by_namespace
-            .set(Some(namespace.unwrap_or(DEFAULT_NAMESPACE)), name, presence);
+        kind.by_namespace.set(Some(namespace.unwrap_or(DEFAULT_NAMESPACE)), name, presence);
     }
 
     fn add_manifest(&mut self, object: &Value) {
@@ -71,14 +70,9 @@ impl Memory {
         }
         let metadata = &object["metadata"];
         let group = version.split_once('/').map_or("", |(group, _)| group);
-        let namespace = metadata["namespace"]
-            .as_str()
-            .filter(|namespace| !namespace.is_empty());
-        let presence = if metadata["deletionTimestamp"].is_null() {
-            Presence::Exists
-        } else {
-            Presence::Terminating
-        };
+        let namespace = metadata["namespace"].as_str().filter(|namespace| !namespace.is_empty());
+        let presence =
+            if metadata["deletionTimestamp"].is_null() { Presence::Exists } else { Presence::Terminating };
         self.add(group, kind, namespace, name, presence);
     }
 
@@ -89,11 +83,7 @@ impl Memory {
 
 impl Kind {
     fn names(&self, target: &Target) -> &Names {
-        if target.kind.namespaced {
-            &self.by_namespace
-        } else {
-            &self.by_name
-        }
+        if target.kind.namespaced { &self.by_namespace } else { &self.by_name }
     }
 }
 
@@ -127,11 +117,7 @@ impl Directory for Memory {
     fn status(&self) -> Vec<PartStatus> {
         let parts = self.kinds.iter().flat_map(|(group, kinds)| {
             kinds.iter().map(move |(kind, objects)| PartStatus {
-                kind: if group.is_empty() {
-                    kind.clone()
-                } else {
-                    format!("{kind}.{group}")
-                },
+                kind: if group.is_empty() { kind.clone() } else { format!("{kind}.{group}") },
                 objects: objects.by_namespace.len(),
                 not_ready: None,
                 required: false,
@@ -188,11 +174,7 @@ mod tests {
             plural: "contacts".into(),
             namespaced: true,
         };
-        Target {
-            kind: Arc::new(kind),
-            namespace: Some(namespace.into()),
-            name: name.into(),
-        }
+        Target { kind: Arc::new(kind), namespace: Some(namespace.into()), name: name.into() }
     }
 
     fn limit() -> Duration {
@@ -227,12 +209,7 @@ mod tests {
         let suggested = memory.suggest(&contact("sales", "bobb"), &nobody, limit()).await;
         assert_eq!(suggested.as_deref(), Some("bob"));
         assert_eq!(memory.suggest(&company("umbrella"), &nobody, limit()).await, None);
-        assert_eq!(
-            memory
-                .suggest(&contact("support", "bobb"), &nobody, limit())
-                .await,
-            None
-        );
+        assert_eq!(memory.suggest(&contact("support", "bobb"), &nobody, limit()).await, None);
     }
 
     #[test]
@@ -244,11 +221,7 @@ mod tests {
 
     #[test]
     fn every_kind_is_ready_and_counted() {
-        let parts: Vec<_> = memory()
-            .status()
-            .into_iter()
-            .map(|part| (part.kind, part.objects))
-            .collect();
+        let parts: Vec<_> = memory().status().into_iter().map(|part| (part.kind, part.objects)).collect();
         let expected = [
             ("Company.crm.milo.io", 3),
             ("Company.other.example", 1),

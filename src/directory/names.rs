@@ -64,12 +64,7 @@ impl Names {
 
     /// How many names there are.
     pub(super) fn len(&self) -> usize {
-        self.shards
-            .load()
-            .list
-            .iter()
-            .map(|shard| read(shard).len())
-            .sum()
+        self.shards.load().list.iter().map(|shard| read(shard).len()).sum()
     }
 
     /// The name in the same namespace that was probably meant by `name`.
@@ -91,10 +86,7 @@ impl Names {
 
 impl Default for Shards {
     fn default() -> Self {
-        Self {
-            hasher: RandomState::new(),
-            list: (0..SHARDS).map(|_| RwLock::default()).collect(),
-        }
+        Self { hasher: RandomState::new(), list: (0..SHARDS).map(|_| RwLock::default()).collect() }
     }
 }
 
@@ -171,12 +163,7 @@ mod tests {
     fn a_name_is_in_one_state_at_a_time() {
         let names = Names::default();
         assert_eq!(names.get(None, "acme"), Presence::Missing);
-        for presence in [
-            Presence::Exists,
-            Presence::Terminating,
-            Presence::Exists,
-            Presence::Exists,
-        ] {
+        for presence in [Presence::Exists, Presence::Terminating, Presence::Exists, Presence::Exists] {
             names.set(None, "acme", presence);
             assert_eq!(names.get(None, "acme"), presence);
             assert_eq!(names.len(), 1);
@@ -263,10 +250,7 @@ mod tests {
         let mut near = vec!["acme-corf", "acme-corb", "acme-cord", "aaame-corp", "acme-core"];
         for _ in 0..near.len() {
             near.rotate_left(1);
-            assert_eq!(
-                names(&near).nearest(None, "acme-corp").as_deref(),
-                Some("acme-corb")
-            );
+            assert_eq!(names(&near).nearest(None, "acme-corp").as_deref(), Some("acme-corb"));
         }
     }
 

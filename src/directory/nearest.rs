@@ -83,9 +83,7 @@ impl<'a> Search<'a> {
         match (self.best, self.longer) {
             (Some((_, name)), _) => Some(name),
             (None, Longer::One(name)) if !exhausted => Some(name),
-            _ => beginnings(self.wanted)
-                .find(|name| exists(name))
-                .map(str::to_owned),
+            _ => beginnings(self.wanted).find(|name| exists(name)).map(str::to_owned),
         }
     }
 
@@ -94,10 +92,7 @@ impl<'a> Search<'a> {
     }
 
     fn consider_longer(&mut self, name: &str) {
-        let goes_on = name
-            .as_bytes()
-            .get(self.wanted.len())
-            .is_some_and(|byte| BOUNDARIES.contains(byte));
+        let goes_on = name.as_bytes().get(self.wanted.len()).is_some_and(|byte| BOUNDARIES.contains(byte));
         if goes_on && name.starts_with(self.wanted) {
             self.longer = match self.longer {
                 Longer::None => Longer::One(name.to_owned()),
@@ -156,10 +151,7 @@ mod tests {
         let wanted = "abcdefghij".repeat(20);
         let far = std::iter::repeat_n("jihgfedcba".repeat(20), MOST_CELLS / (200 * 200) + 1);
         let near = format!("{wanted}k");
-        assert_eq!(
-            search(&wanted, far.clone().take(9).chain([near.clone()])),
-            Some(near.clone())
-        );
+        assert_eq!(search(&wanted, far.clone().take(9).chain([near.clone()])), Some(near.clone()));
         assert_eq!(search(&wanted, far.chain([near])), None);
     }
 
@@ -174,18 +166,12 @@ mod tests {
     #[test]
     fn letters_beyond_ascii_do_no_harm() {
         assert_eq!(search("josé", ["jose".to_owned()]), None);
-        assert_eq!(
-            search("josef-é", ["josef-è".to_owned()]).as_deref(),
-            Some("josef-è")
-        );
+        assert_eq!(search("josef-é", ["josef-è".to_owned()]).as_deref(), Some("josef-è"));
     }
 
     #[test]
     fn beginnings_are_cut_at_boundaries_and_not_too_short() {
-        assert_eq!(
-            beginnings("ab-acme.corp-inc").collect::<Vec<_>>(),
-            ["ab-acme.corp", "ab-acme"]
-        );
+        assert_eq!(beginnings("ab-acme.corp-inc").collect::<Vec<_>>(), ["ab-acme.corp", "ab-acme"]);
         assert_eq!(beginnings("acme").count(), 0);
     }
 }

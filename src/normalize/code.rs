@@ -204,14 +204,8 @@ mod tests {
         let ids: HashSet<_> = Code::ALL.iter().map(|code| code.as_str()).collect();
         assert_eq!(ids.len(), Code::ALL.len());
         for id in ids {
-            assert!(
-                id.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-'),
-                "{id}"
-            );
-            assert!(
-                !id.starts_with('-') && !id.ends_with('-') && !id.contains("--"),
-                "{id}"
-            );
+            assert!(id.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-'), "{id}");
+            assert!(!id.starts_with('-') && !id.ends_with('-') && !id.contains("--"), "{id}");
         }
     }
 

@@ -60,11 +60,7 @@ pub(super) fn read(input: &str) -> Result<Address<'_>, Code> {
     }
     let (scheme, rest) = split_scheme(value)?;
     let (authority, path) = split_path(rest);
-    Ok(Address {
-        scheme,
-        authority,
-        path,
-    })
+    Ok(Address { scheme, authority, path })
 }
 
 /// `text` without `prefix` in front, compared in ASCII case-insensitively.
@@ -94,9 +90,7 @@ fn names_another_scheme(value: &str) -> bool {
         return false;
     };
     let is_name = name.starts_with(|c: char| c.is_ascii_alphabetic())
-        && name
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '.' | '-'));
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '.' | '-'));
     // A dot in the name makes it a host with a port (`acme.com:http`), and a digit behind the colon makes it a
     // port (`localhost:8080`); two slashes leave no doubt either way.
     let has_slashes = rest.starts_with("//");
@@ -121,11 +115,7 @@ mod tests {
         authority: &'static str,
         path: &'static str,
     ) -> Result<Address<'static>, Code> {
-        Ok(Address {
-            scheme,
-            authority,
-            path,
-        })
+        Ok(Address { scheme, authority, path })
     }
 
     #[test]
@@ -135,27 +125,16 @@ mod tests {
         listed.extend(0x2060..=0x2064);
         listed.extend(0x2066..=0x2069);
         listed.sort_unstable();
-        let found: Vec<u32> = ('\0'..=char::MAX)
-            .filter(|c| is_invisible(*c))
-            .map(u32::from)
-            .collect();
+        let found: Vec<u32> = ('\0'..=char::MAX).filter(|c| is_invisible(*c)).map(u32::from).collect();
         assert_eq!(found, listed);
     }
 
     #[test]
     fn whitespace_and_invisible_characters_are_trimmed_from_both_ends_in_any_order() {
-        let ends = [
-            "\u{FEFF} \u{200B}\t",
-            "\u{85}\u{3000}\u{2028}\u{AD}",
-            "\r\n\u{202A}\u{2069}\u{180E}",
-        ];
+        let ends = ["\u{FEFF} \u{200B}\t", "\u{85}\u{3000}\u{2028}\u{AD}", "\r\n\u{202A}\u{2069}\u{180E}"];
         for end in ends {
             let input = format!("{end}acme.com{end}");
-            assert_eq!(
-                read(&input),
-                address(Scheme::Implied, "acme.com", ""),
-                "{input:?}"
-            );
+            assert_eq!(read(&input), address(Scheme::Implied, "acme.com", ""), "{input:?}");
         }
     }
 
@@ -191,9 +170,9 @@ mod tests {
 
     #[test]
     fn whitespace_control_characters_and_backslashes_are_refused_anywhere() {
-        for bad in [
-            " ", "\u{A0}", "\u{3000}", "\u{2028}", "\u{85}", "\u{1680}", "\0", "\u{7F}", "\u{9F}", "\\",
-        ] {
+        for bad in
+            [" ", "\u{A0}", "\u{3000}", "\u{2028}", "\u{85}", "\u{1680}", "\0", "\u{7F}", "\u{9F}", "\\"]
+        {
             for input in [
                 format!("ac{bad}me.com"),
                 format!("a.b/{bad}x"),
@@ -208,9 +187,7 @@ mod tests {
 
     #[test]
     fn invisible_characters_and_joiners_inside_are_left_to_later_steps() {
-        for inside in [
-            "\u{200B}", "\u{AD}", "\u{FEFF}", "\u{202E}", "\u{200C}", "\u{200D}",
-        ] {
+        for inside in ["\u{200B}", "\u{AD}", "\u{FEFF}", "\u{202E}", "\u{200C}", "\u{200D}"] {
             assert!(read(&format!("a{inside}b.com")).is_ok(), "{inside:?}");
         }
     }
@@ -227,40 +204,21 @@ mod tests {
     #[test]
     fn a_look_alike_of_http_is_not_a_scheme() {
         // The Kelvin sign and the long s have ASCII letters as their other case.
-        assert_eq!(
-            read("http\u{17F}://a.b"),
-            address(Scheme::Implied, "http\u{17F}:", "//a.b")
-        );
-        assert_eq!(
-            read("\u{FF48}ttp://a.b"),
-            address(Scheme::Implied, "\u{FF48}ttp:", "//a.b")
-        );
-        assert_eq!(
-            read("https\u{FF1A}//a.b"),
-            address(Scheme::Implied, "https\u{FF1A}", "//a.b")
-        );
+        assert_eq!(read("http\u{17F}://a.b"), address(Scheme::Implied, "http\u{17F}:", "//a.b"));
+        assert_eq!(read("\u{FF48}ttp://a.b"), address(Scheme::Implied, "\u{FF48}ttp:", "//a.b"));
+        assert_eq!(read("https\u{FF1A}//a.b"), address(Scheme::Implied, "https\u{FF1A}", "//a.b"));
     }
 
     #[test]
     fn only_one_scheme_is_removed() {
-        assert_eq!(
-            read("http://https://a.b"),
-            address(Scheme::Http, "https:", "//a.b")
-        );
+        assert_eq!(read("http://https://a.b"), address(Scheme::Http, "https:", "//a.b"));
         assert_eq!(read("////a.b"), address(Scheme::Https, "", "//a.b"));
         assert_eq!(read("///a.b"), address(Scheme::Https, "", "/a.b"));
     }
 
     #[test]
     fn a_name_and_two_slashes_is_a_bad_scheme_even_with_dots() {
-        for input in [
-            "ftp://a.b",
-            "a.b://c",
-            "x+y-1.z://",
-            "h://1",
-            "httpss://a.b",
-            "shttp://a.b",
-        ] {
+        for input in ["ftp://a.b", "a.b://c", "x+y-1.z://", "h://1", "httpss://a.b", "shttp://a.b"] {
             assert_eq!(read(input), Err(Code::BadScheme), "{input}");
         }
     }
@@ -295,9 +253,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_a_schemes_name_is_no_scheme() {
-        for input in [
-            "1a:b", ":b", "+a:b", "-a:b", "a_b:c", "é:x", "aé:x", "a@b:c", "[::1]",
-        ] {
+        for input in ["1a:b", ":b", "+a:b", "-a:b", "a_b:c", "é:x", "aé:x", "a@b:c", "[::1]"] {
             assert_eq!(read(input), address(Scheme::Implied, input, ""), "{input}");
         }
         assert_eq!(read("3://x"), address(Scheme::Implied, "3:", "//x"));

@@ -50,11 +50,7 @@ pub enum LogsError {
 pub fn init(format: LogFormat, filter: Option<&str>) -> Result<(), LogsError> {
     let filter = choose_filter(filter, |name| std::env::var(name).ok())?;
     let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    let colours = if std::io::stderr().is_terminal() && !no_color {
-        Colours::Yes
-    } else {
-        Colours::No
-    };
+    let colours = if std::io::stderr().is_terminal() && !no_color { Colours::Yes } else { Colours::No };
     let subscriber = subscriber(format, filter, colours, std::io::stderr);
     tracing::subscriber::set_global_default(subscriber).map_err(LogsError::Twice)?;
     std::panic::set_hook(Box::new(log_panic));
@@ -71,22 +67,12 @@ fn choose_filter(
     given: Option<&str>,
     variable: impl Fn(&str) -> Option<String>,
 ) -> Result<EnvFilter, LogsError> {
-    let of_variable = |name| {
-        variable(name)
-            .filter(|value| !value.is_empty())
-            .map(|value| (name, value))
-    };
+    let of_variable = |name| variable(name).filter(|value| !value.is_empty()).map(|value| (name, value));
     let (origin, filter) = given
         .map(|filter| ("the log filter", filter.to_owned()))
         .or_else(|| FILTER_VARIABLES.into_iter().find_map(of_variable))
         .unwrap_or(("the default", DEFAULT_FILTER.to_owned()));
-    EnvFilter::builder()
-        .parse(&filter)
-        .map_err(|source| LogsError::Filter {
-            origin,
-            filter,
-            source,
-        })
+    EnvFilter::builder().parse(&filter).map_err(|source| LogsError::Filter { origin, filter, source })
 }
 
 fn subscriber<W>(
@@ -104,13 +90,7 @@ where
         .with_writer(writer);
     match format {
         LogFormat::Text => Box::new(builder.finish()),
-        LogFormat::Json => Box::new(
-            builder
-                .json()
-                .flatten_event(true)
-                .with_current_span(false)
-                .finish(),
-        ),
+        LogFormat::Json => Box::new(builder.json().flatten_event(true).with_current_span(false).finish()),
     }
 }
 
@@ -128,10 +108,7 @@ fn log_panic(info: &PanicHookInfo<'_>) {
 }
 
 fn panic_message(payload: &(dyn Any + Send)) -> &'static str {
-    payload
-        .downcast_ref::<&'static str>()
-        .copied()
-        .unwrap_or("(message withheld)")
+    payload.downcast_ref::<&'static str>().copied().unwrap_or("(message withheld)")
 }
 
 #[cfg(test)]
@@ -165,9 +142,7 @@ mod tests {
 
     #[test]
     fn json_lines_hold_their_fields_at_the_top_level() {
-        let line = logged(LogFormat::Json, "info", Colours::No, || {
-            tracing::info!(uid = "u-1", "decided")
-        });
+        let line = logged(LogFormat::Json, "info", Colours::No, || tracing::info!(uid = "u-1", "decided"));
         let line: serde_json::Value = serde_json::from_str(&line).unwrap();
         assert_eq!(line["uid"], "u-1");
         assert_eq!(line["message"], "decided");
@@ -196,10 +171,7 @@ mod tests {
         assert_eq!(choose_filter(None, both).unwrap().to_string(), "warn");
         assert_eq!(choose_filter(None, common).unwrap().to_string(), "trace");
         assert_eq!(choose_filter(None, |_| None).unwrap().to_string(), "info");
-        assert_eq!(
-            choose_filter(None, |_| Some(String::new())).unwrap().to_string(),
-            "info"
-        );
+        assert_eq!(choose_filter(None, |_| Some(String::new())).unwrap().to_string(), "info");
     }
 
     #[test]
@@ -215,9 +187,6 @@ mod tests {
     fn a_bad_filter_is_refused_with_the_name_of_its_variable() {
         let bad = |name: &str| (name == "CRM_ADMISSION_LOG").then(|| "crm=loud".to_owned());
         let error = choose_filter(None, bad).unwrap_err().to_string();
-        assert!(
-            error.starts_with(r#"CRM_ADMISSION_LOG: "crm=loud" is not a log filter"#),
-            "{error}"
-        );
+        assert!(error.starts_with(r#"CRM_ADMISSION_LOG: "crm=loud" is not a log filter"#), "{error}");
     }
 }

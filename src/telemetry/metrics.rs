@@ -147,9 +147,7 @@ impl Metrics {
         for code in REJECTIONS {
             drop(shared.rejections.get_or_create(&CodeLabel { code }));
         }
-        Self {
-            shared: Arc::new(shared),
-        }
+        Self { shared: Arc::new(shared) }
     }
 
     /// An admission request was decided. `elapsed` runs from its arrival to its answer.
@@ -161,25 +159,14 @@ impl Metrics {
         decision: &'static str,
         elapsed: Duration,
     ) {
-        let labels = DecisionLabels {
-            endpoint,
-            kind,
-            operation,
-            decision,
-        };
+        let labels = DecisionLabels { endpoint, kind, operation, decision };
         self.shared.requests.get_or_create(&labels).inc();
-        self.shared
-            .durations
-            .get_or_create(&EndpointLabel { endpoint })
-            .observe(elapsed.as_secs_f64());
+        self.shared.durations.get_or_create(&EndpointLabel { endpoint }).observe(elapsed.as_secs_f64());
     }
 
     /// A rule found something, and `action` was taken.
     pub fn finding(&self, rule: &'static str, action: &'static str) {
-        self.shared
-            .findings
-            .get_or_create(&FindingLabels { rule, action })
-            .inc();
+        self.shared.findings.get_or_create(&FindingLabels { rule, action }).inc();
     }
 
     /// A rule changed a field.
@@ -190,10 +177,7 @@ impl Metrics {
     /// The directory was asked for an object. `kind` comes from the policy, as `Company.crm.milo.io`: a caller keeps
     /// the `Arc` beside the kind, so that counting allocates nothing.
     pub fn lookup(&self, kind: &Arc<str>, result: &'static str) {
-        let labels = LookupLabels {
-            kind: Arc::clone(kind),
-            result,
-        };
+        let labels = LookupLabels { kind: Arc::clone(kind), result };
         self.shared.lookups.get_or_create(&labels).inc();
     }
 
@@ -210,10 +194,7 @@ impl Metrics {
 
     /// When a certificate ends, in seconds of Unix time.
     pub fn certificate_expires(&self, certificate: &'static str, unix_seconds: i64) {
-        self.shared
-            .certificate_expiry
-            .get_or_create(&CertificateLabel { certificate })
-            .set(unix_seconds);
+        self.shared.certificate_expiry.get_or_create(&CertificateLabel { certificate }).set(unix_seconds);
     }
 
     /// A new certificate is served from now on.
@@ -229,9 +210,7 @@ impl Metrics {
     /// A request is being worked on for as long as the answer lives.
     pub fn request_started(&self) -> InFlight {
         self.shared.inflight.inc();
-        InFlight {
-            gauge: self.shared.inflight.clone(),
-        }
+        InFlight { gauge: self.shared.inflight.clone() }
     }
 
     /// How many requests are being worked on.
@@ -246,10 +225,7 @@ impl Metrics {
 
     /// A connection came to nothing before its first request: `stage` is `accept` or `handshake`.
     pub fn connection_failed(&self, stage: &'static str) {
-        self.shared
-            .connection_failures
-            .get_or_create(&StageLabel { stage })
-            .inc();
+        self.shared.connection_failures.get_or_create(&StageLabel { stage }).inc();
     }
 
     /// A review panicked.
@@ -281,11 +257,7 @@ impl Shared {
             Unit::Seconds,
             self.durations.clone(),
         );
-        registry.register(
-            "findings",
-            "Findings of the rules, by the action taken",
-            self.findings.clone(),
-        );
+        registry.register("findings", "Findings of the rules, by the action taken", self.findings.clone());
         registry.register("changes", "Fields changed by the rules", self.changes.clone());
         registry.register(
             "directory_lookups",
@@ -315,11 +287,7 @@ impl Shared {
             "New certificates that were no good, so that the last good one is still served",
             self.certificate_reload_failures.clone(),
         );
-        registry.register(
-            "inflight_requests",
-            "Requests being worked on",
-            self.inflight.clone(),
-        );
+        registry.register("inflight_requests", "Requests being worked on", self.inflight.clone());
         registry.register(
             "http_rejections",
             "Calls turned away with an HTTP error, by status code",
@@ -330,11 +298,7 @@ impl Shared {
             "Connections that came to nothing before their first request",
             self.connection_failures.clone(),
         );
-        registry.register(
-            "panics",
-            "Reviews that panicked and were answered with 500",
-            self.panics.clone(),
-        );
+        registry.register("panics", "Reviews that panicked and were answered with 500", self.panics.clone());
         registry.register(
             "task_restarts",
             "Background tasks that died and were started again",
@@ -412,48 +376,26 @@ mod tests {
     /// The lines of `metrics` that are samples.
     fn samples(metrics: &Metrics) -> Vec<String> {
         let text = metrics.text().unwrap();
-        text.lines()
-            .filter(|line| !line.starts_with('#'))
-            .map(str::to_owned)
-            .collect()
+        text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect()
     }
 
     #[track_caller]
     fn assert_sample(metrics: &Metrics, sample: &str) {
         let samples = samples(metrics);
-        assert!(
-            samples.iter().any(|line| line == sample),
-            "no {sample} in\n{}",
-            samples.join("\n")
-        );
+        assert!(samples.iter().any(|line| line == sample), "no {sample} in\n{}", samples.join("\n"));
     }
 
     #[test]
     fn a_decision_is_counted_and_timed() {
         let metrics = Metrics::new();
-        metrics.request_decided(
-            "mutate",
-            "Company",
-            "CREATE",
-            "denied",
-            Duration::from_micros(300),
-        );
+        metrics.request_decided("mutate", "Company", "CREATE", "denied", Duration::from_micros(300));
         metrics.request_decided("mutate", "Company", "CREATE", "denied", Duration::from_micros(80));
         let labels = r#"endpoint="mutate",kind="Company",operation="CREATE",decision="denied""#;
         assert_sample(&metrics, &format!("crm_admission_requests_total{{{labels}}} 2"));
         let bucket = "crm_admission_request_duration_seconds_bucket";
-        assert_sample(
-            &metrics,
-            &format!(r#"{bucket}{{le="0.0001",endpoint="mutate"}} 1"#),
-        );
-        assert_sample(
-            &metrics,
-            &format!(r#"{bucket}{{le="0.0005",endpoint="mutate"}} 2"#),
-        );
-        assert_sample(
-            &metrics,
-            r#"crm_admission_request_duration_seconds_count{endpoint="mutate"} 2"#,
-        );
+        assert_sample(&metrics, &format!(r#"{bucket}{{le="0.0001",endpoint="mutate"}} 1"#));
+        assert_sample(&metrics, &format!(r#"{bucket}{{le="0.0005",endpoint="mutate"}} 2"#));
+        assert_sample(&metrics, r#"crm_admission_request_duration_seconds_count{endpoint="mutate"} 2"#);
     }
 
     #[test]
@@ -462,14 +404,8 @@ mod tests {
         metrics.finding("domain", "Deny");
         metrics.change("linkedin-profile");
         metrics.lookup(&Arc::from("User.iam.miloapis.com"), "live");
-        assert_sample(
-            &metrics,
-            r#"crm_admission_findings_total{rule="domain",action="Deny"} 1"#,
-        );
-        assert_sample(
-            &metrics,
-            r#"crm_admission_changes_total{rule="linkedin-profile"} 1"#,
-        );
+        assert_sample(&metrics, r#"crm_admission_findings_total{rule="domain",action="Deny"} 1"#);
+        assert_sample(&metrics, r#"crm_admission_changes_total{rule="linkedin-profile"} 1"#);
         let lookup = r#"crm_admission_directory_lookups_total{kind="User.iam.miloapis.com",result="live"} 1"#;
         assert_sample(&metrics, lookup);
     }
@@ -480,15 +416,9 @@ mod tests {
         let user = "User.iam.miloapis.com".to_owned();
         metrics
             .count_directory_objects(move || vec![("Company.crm.milo.io".to_owned(), 3), (user.clone(), 7)]);
-        assert_sample(
-            &metrics,
-            r#"crm_admission_directory_objects{kind="User.iam.miloapis.com"} 7"#,
-        );
+        assert_sample(&metrics, r#"crm_admission_directory_objects{kind="User.iam.miloapis.com"} 7"#);
         metrics.count_directory_objects(|| vec![("Company.crm.milo.io".to_owned(), 4)]);
-        assert_sample(
-            &metrics,
-            r#"crm_admission_directory_objects{kind="Company.crm.milo.io"} 4"#,
-        );
+        assert_sample(&metrics, r#"crm_admission_directory_objects{kind="Company.crm.milo.io"} 4"#);
         assert!(!metrics.text().unwrap().contains("iam.miloapis.com"));
     }
 
@@ -507,10 +437,7 @@ mod tests {
         metrics.certificate_expires("serving", 1_800_000_000);
         metrics.certificate_reload_failed();
         let name = "crm_admission_certificate_expiry_timestamp_seconds";
-        assert_sample(
-            &metrics,
-            &format!(r#"{name}{{certificate="serving"}} 1800000000"#),
-        );
+        assert_sample(&metrics, &format!(r#"{name}{{certificate="serving"}} 1800000000"#));
         assert_sample(&metrics, "crm_admission_certificate_reload_failures_total 1");
         assert_sample(&metrics, "crm_admission_certificate_reloads_total 0");
     }
@@ -535,10 +462,7 @@ mod tests {
     #[test]
     fn the_text_names_the_build_and_ends_as_openmetrics_wants() {
         let text = Metrics::new().text().unwrap();
-        let build = format!(
-            r#"crm_admission_build_info{{version="{}"}} 1"#,
-            env!("CARGO_PKG_VERSION")
-        );
+        let build = format!(r#"crm_admission_build_info{{version="{}"}} 1"#, env!("CARGO_PKG_VERSION"));
         assert!(text.contains(&build), "{text}");
         assert!(text.ends_with("# EOF\n"), "{text}");
     }
@@ -548,12 +472,7 @@ mod tests {
         let metrics = Metrics::new();
         metrics.policy_in_force("default@1");
         metrics.count_directory_objects(Vec::new);
-        for line in metrics
-            .text()
-            .unwrap()
-            .lines()
-            .filter(|line| line.starts_with("# HELP"))
-        {
+        for line in metrics.text().unwrap().lines().filter(|line| line.starts_with("# HELP")) {
             assert!(line.ends_with('.') && !line.ends_with(".."), "{line}");
         }
     }

@@ -1,0 +1,614 @@
+//! What the API server gets from the two endpoints: patches, refusals with every cause, warnings, annotations.
+
+mod common;
+
+use common::{create, refusal_of, update};
+use crm_admission::catalog::{Action, RuleId};
+use crm_admission::policy::{Policy, RuleSetting};
+use rstest::rstest;
+use serde_json::{Value, json};
+
+fn subject() -> Value {
+    json!({"apiGroup": "crm.milo.io", "kind": "Company", "name": "acme-corp"})
+}
+
+fn note() -> Value {
+    json!({"subjectRef": subject(), "content": "Called.", "creatorRef": {"name": "alice"}})
+}
+
+fn setting(rule: RuleId, action: Action) -> Policy {
+    let mut policy = Policy::default();
+    policy.set_rule(rule, RuleSetting { action, enforce_after: None });
+    policy
+}
+
+// ---- The envelope
+
+#[test]
+fn an_answer_has_the_version_and_the_uid_of_its_request() {
+    let answer = create("Company", json!({"displayName": "Acme"})).ask();
+    assert_eq!(answer.review["apiVersion"], "admission.k8s.io/v1");
+    assert_eq!(answer.review["kind"], "AdmissionReview");
+    assert_eq!(answer.response()["uid"], "u-1");
+}
+
+#[rstest]
+#[case::not_json(b"hello", "not JSON")]
+#[case::empty(b"", "not JSON")]
+#[case::cut_off(br#"{"apiVersion": "admission.k8s.io/v1""#, "not JSON")]
+#[case::not_utf8(b"{\"apiVersion\": \"\xff\"}", "not JSON")]
+#[case::two_documents(b"{} {}", "not JSON")]
+#[case::a_list(b"[]", "the body")]
+#[case::a_number(b"7", "the body")]
+#[case::other_kind(br#"{"apiVersion": "v1", "kind": "Pod"}"#, "kind AdmissionReview")]
+#[case::no_request(
+    br#"{"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview"}"#,
+    "request is missing"
+)]
+fn a_body_that_is_no_review_is_told_why(#[case] body: &[u8], #[case] part: &str) {
+    let reason = refusal_of(body).to_string();
+    assert!(reason.contains(part) && !reason.contains('\n'), "{reason}");
+}
+
+#[rstest]
+#[case::no_uid("/uid", json!(null), "request.uid")]
+#[case::empty_uid("/uid", json!(""), "request.uid")]
+#[case::uid_of_a_wrong_type("/uid", json!(7), "request.uid")]
+#[case::no_user("/userInfo", json!(null), "request.userInfo")]
+#[case::user_of_a_wrong_type("/userInfo", json!("alice"), "request.userInfo")]
+#[case::no_object("/object", json!(null), "request.object")]
+#[case::object_of_a_wrong_type("/object", json!("acme"), "request.object")]
+#[case::object_a_list("/object", json!([]), "request.object")]
+#[case::metadata_a_text("/object/metadata", json!("acme"), "request.object.metadata")]
+#[case::metadata_a_list("/object/metadata", json!([]), "request.object.metadata")]
+#[case::labels_a_list("/object/metadata/labels", json!(["a"]), "request.object.metadata")]
+#[case::a_label_a_number("/object/metadata/labels", json!({"a": 1}), "request.object.metadata")]
+fn a_request_that_cannot_be_answered_is_told_why(
+    #[case] pointer: &str,
+    #[case] value: Value,
+    #[case] part: &str,
+) {
+    let body = create("Company", json!({"displayName": "Acme"})).with(pointer, value).body();
+    let reason = refusal_of(&body).to_string();
+    assert!(reason.contains(part) && !reason.contains('\n'), "{reason}");
+}
+
+#[test]
+fn a_nest_deeper_than_the_reader_goes_is_unreadable_and_nothing_worse() {
+    let body = format!("{}{}", "{\"request\":".repeat(100_000), "}".repeat(100_000));
+    assert!(refusal_of(body.as_bytes()).to_string().contains("not JSON"));
+}
+
+#[rstest]
+#[case::other_group("/kind/group", json!("apps"))]
+#[case::other_kind("/kind/kind", json!("Deployment"))]
+#[case::other_version("/kind/version", json!("v2"))]
+#[case::status("/subResource", json!("status"))]
+#[case::delete("/operation", json!("DELETE"))]
+#[case::connect("/operation", json!("CONNECT"))]
+fn what_is_not_ours_to_judge_passes_untouched(#[case] pointer: &str, #[case] value: Value) {
+    let answer = create("Company", json!({"displayName": 7})).with(pointer, value).ask();
+    answer.is_allowed_with(&[]);
+    assert_eq!(answer.patch(), [] as [Value; 0]);
+}
+
+#[test]
+fn a_delete_has_no_object_and_passes() {
+    let ask = create("Company", json!({})).with("/operation", json!("DELETE")).with("/object", json!(null));
+    ask.validate().ask().is_allowed_with(&[]);
+}
+
+// ---- Changes
+
+#[test]
+fn an_absent_creator_is_set_from_the_user_without_a_warning() {
+    let answer = create("Company", json!({"displayName": "Acme"})).ask();
+    answer.is_allowed_with(&[]);
+    assert_eq!(answer.patched()["spec"]["creatorRef"], json!({"name": "alice"}));
+    assert_eq!(answer.patch().len(), 1);
+    assert_eq!(answer.annotation("changes"), Some("spec.creatorRef.name"));
+    assert_eq!(answer.annotation("decision"), Some("allowed"));
+    assert_eq!(answer.annotation("policy"), Some("built-in"));
+}
+
+#[rstest]
+#[case::null(json!(null))]
+#[case::empty(json!({}))]
+#[case::empty_name(json!({"name": ""}))]
+#[case::null_name(json!({"name": null}))]
+fn a_creator_without_a_name_counts_as_absent(#[case] creator: Value) {
+    let answer = create("Company", json!({"displayName": "Acme", "creatorRef": creator})).ask();
+    assert_eq!(answer.patched()["spec"]["creatorRef"]["name"], "alice");
+}
+
+#[test]
+fn what_else_stands_in_a_creator_stays() {
+    let answer = create("Company", json!({"displayName": "Acme", "creatorRef": {"note": "kept"}})).ask();
+    assert_eq!(answer.patched()["spec"]["creatorRef"], json!({"note": "kept", "name": "alice"}));
+}
+
+#[test]
+fn a_given_creator_is_never_overwritten() {
+    let answer = create("Company", json!({"displayName": "Acme", "creatorRef": {"name": "bob"}})).ask();
+    answer.is_allowed_with(&[]);
+    assert_eq!(answer.patch(), [] as [Value; 0]);
+}
+
+#[test]
+fn addresses_are_normalized_duplicates_removed_and_everything_else_stays() {
+    let spec = json!({
+        "displayName": "  Acme  ",
+        "unknown": {"deep": [1, null]},
+        "domains": ["HTTPS://Acme.com/", "acme.io", "https://www.acme.com", "ACME.io"],
+        "linkedinProfile": "www.linkedin.com/company/Acme-Corp/",
+        "creatorRef": {"name": "alice"},
+    });
+    let answer = create("Company", spec).ask();
+    answer.is_allowed_with(&[
+        r#"spec.displayName: "  Acme  " stored as "Acme" [display-name]"#,
+        r#"spec.domains[0]: "HTTPS://Acme.com/" stored as "acme.com" [domain]"#,
+        r#"spec.domains[2]: "https://www.acme.com" duplicate removed [domain]"#,
+        r#"spec.domains[3]: "ACME.io" duplicate removed [domain]"#,
+        r#"spec.linkedinProfile: "www.linkedin.com/company/…" stored as "https://linkedin.com/company/acme-corp" [linkedin-profile]"#,
+    ]);
+    let spec = json!({
+        "displayName": "Acme",
+        "unknown": {"deep": [1, null]},
+        "domains": ["acme.com", "acme.io"],
+        "linkedinProfile": "https://linkedin.com/company/acme-corp",
+        "creatorRef": {"name": "alice"},
+    });
+    assert_eq!(answer.patched()["spec"], spec);
+    // What was stored is stored again as it is, and passes the other endpoint.
+    let again = create("Company", spec.clone()).ask();
+    again.is_allowed_with(&[]);
+    assert_eq!(again.patch(), [] as [Value; 0]);
+    create("Company", spec).validate().ask().is_allowed_with(&[]);
+}
+
+#[test]
+fn a_skipped_mutation_is_not_silent() {
+    let spec = json!({
+        "displayName": " Acme",
+        "domains": ["Acme.com", "acme.com"],
+        "linkedinProfile": "linkedin.com/company/acme",
+    });
+    create("Company", spec).validate().ask().is_refused_for(&[
+        ("Invalid spec.displayName", r#"write "Acme" [display-name/not-canonical]"#),
+        ("Invalid spec.domains[0]", r#"Invalid value: "Acme.com": not in its canonical form; write "acme.com" [domain/not-canonical]"#),
+        ("Invalid spec.domains[1]", "duplicate of spec.domains[0]; remove it [domain/not-canonical]"),
+        ("Invalid spec.linkedinProfile", r#"write "https://linkedin.com/company/acme" [linkedin-profile/not-canonical]"#),
+        ("Required spec.creatorRef.name", "[creator-ref]"),
+    ]);
+}
+
+#[test]
+fn an_absent_spec_is_read_as_an_empty_one_and_made_where_it_is_patched() {
+    let answer = create("Company", json!(null)).ask();
+    answer.is_refused_for(&[("Required spec.displayName", "[display-name]")]);
+    let answer = create("Company", json!(null)).ask_under(setting(RuleId::DisplayName, Action::Audit));
+    answer.is_allowed_with(&[]);
+    assert_eq!(answer.patched()["spec"], json!({"creatorRef": {"name": "alice"}}));
+    assert_eq!(answer.annotation("rules"), Some("display-name=Audit"));
+}
+
+// ---- Refusals
+
+#[test]
+fn a_refusal_is_a_status_with_every_cause() {
+    let spec = json!({
+        "displayName": " ",
+        "domains": ["acme.com", "co.uk", "bob@acme.com"],
+        "linkedinProfile": "https://example.com/acme",
+        "creatorRef": {"name": "a/b"},
+    });
+    let answer = create("Company", spec).ask();
+    answer.is_refused_for(&[
+        ("Required spec.displayName", "Required value: give the name"),
+        ("Invalid spec.domains[1]", r#"Invalid value: "co.uk": is a public suffix"#),
+        ("Invalid spec.domains[2]", r#"Invalid value: "": looks like an e-mail address"#),
+        ("Invalid spec.linkedinProfile", "[linkedin-profile/not-linkedin]"),
+        ("Invalid spec.creatorRef.name", r#"Invalid value: "a/b": must be 1-253"#),
+    ]);
+    let status = &answer.response()["status"];
+    assert_eq!(
+        (&status["code"], &status["reason"], &status["status"]),
+        (&json!(422), &json!("Invalid"), &json!("Failure"))
+    );
+    let message = status["message"].as_str().unwrap();
+    assert!(
+        message.starts_with(r#"Company.crm.milo.io "acme" is invalid: [spec.displayName: Required value"#),
+        "{message}"
+    );
+    let details = &status["details"];
+    assert_eq!(
+        (&details["group"], &details["kind"], &details["name"]),
+        (&json!("crm.milo.io"), &json!("Company"), &json!("acme"))
+    );
+    assert_eq!(answer.patch(), [] as [Value; 0], "a refusal has no patch");
+    assert_eq!(answer.annotation("decision"), Some("denied"));
+    assert_eq!(
+        answer.annotation("rules"),
+        Some("display-name=Deny,creator-ref=Deny,domain=Deny,linkedin-profile=Deny")
+    );
+    assert_eq!(answer.annotation("changes"), None);
+}
+
+#[test]
+fn a_single_cause_stands_in_the_message_without_brackets() {
+    let answer = create("Company", json!({"displayName": "Acme", "domains": ["localhost"]})).ask();
+    let message = answer.response()["status"]["message"].as_str().unwrap();
+    assert_eq!(
+        message,
+        r#"Company.crm.milo.io "acme" is invalid: spec.domains[0]: Invalid value: "localhost": is not a full domain name; give one with a dot, such as acme.com [domain/single-label]"#
+    );
+}
+
+#[test]
+fn an_object_whose_name_is_yet_to_be_made_is_called_by_its_prefix() {
+    let ask = create("Company", json!({}))
+        .with("/name", json!(""))
+        .with("/object/metadata", json!({"generateName": "acme-"}));
+    let answer = ask.ask();
+    let status = &answer.response()["status"];
+    assert_eq!(status["details"]["name"], "acme-");
+    assert!(status["message"].as_str().unwrap().starts_with(r#"Company.crm.milo.io "acme-" is invalid"#));
+}
+
+#[test]
+fn at_most_fifty_causes_and_one_that_counts_the_rest() {
+    let domains: Vec<String> = (0..60).map(|n| format!("bad_{n}.com")).collect();
+    let causes = create("Company", json!({"displayName": "Acme", "domains": domains})).ask().causes();
+    assert_eq!(causes.len(), 51);
+    assert!(causes[50].contains("10 more"), "{}", causes[50]);
+}
+
+#[rstest]
+#[case::spec("Company", json!("acme"), "Invalid spec")]
+#[case::spec_list("Company", json!([]), "Invalid spec")]
+#[case::display_name("Company", json!({"displayName": 42}), "Invalid spec.displayName")]
+#[case::display_name_of_a_person("Person", json!({"displayName": ["Jane"]}), "Invalid spec.displayName")]
+#[case::domains("Company", json!({"displayName": "A", "domains": "acme.com"}), "Invalid spec.domains")]
+#[case::domain("Company", json!({"displayName": "A", "domains": ["acme.com", 7]}), "Invalid spec.domains[1]")]
+#[case::null_domain("Company", json!({"displayName": "A", "domains": [null]}), "Invalid spec.domains[0]")]
+#[case::linkedin("Person", json!({"displayName": "A", "linkedinProfile": {}}), "Invalid spec.linkedinProfile")]
+#[case::creator("Person", json!({"displayName": "A", "creatorRef": "alice"}), "Invalid spec.creatorRef")]
+#[case::creator_name("Person", json!({"displayName": "A", "creatorRef": {"name": 7}}), "Invalid spec.creatorRef.name")]
+#[case::company("Person", json!({"displayName": "A", "companyRef": "acme-corp"}), "Invalid spec.companyRef")]
+#[case::company_name("Person", json!({"displayName": "A", "companyRef": {"name": true}}), "Invalid spec.companyRef.name")]
+#[case::subject("Note", json!({"subjectRef": "acme-corp", "content": "x"}), "Invalid spec.subjectRef")]
+#[case::subject_kind("Note", json!({"subjectRef": {"apiGroup": "crm.milo.io", "kind": 7, "name": "acme-corp"}, "content": "x"}), "Invalid spec.subjectRef.kind")]
+#[case::content("Note", json!({"subjectRef": {"apiGroup": "crm.milo.io", "kind": "Company", "name": "acme-corp"}, "content": 7}), "Invalid spec.content")]
+#[case::time("Note", json!({"subjectRef": {"apiGroup": "crm.milo.io", "kind": "Company", "name": "acme-corp"}, "content": "x", "nextActionTime": 7}), "Invalid spec.nextActionTime")]
+#[case::time_text("Note", json!({"subjectRef": {"apiGroup": "crm.milo.io", "kind": "Company", "name": "acme-corp"}, "content": "x", "interactionTime": "tomorrow"}), "Invalid spec.interactionTime")]
+fn a_wrong_type_is_one_finding_at_its_field(#[case] kind: &str, #[case] spec: Value, #[case] start: &str) {
+    for ask in
+        [create(kind, spec.clone()), create(kind, spec).with("/userInfo/username", json!("system:admin"))]
+    {
+        ask.ask().is_refused_for(&[(start, "[schema]")]);
+    }
+}
+
+#[test]
+fn nulls_are_absent_values() {
+    let spec =
+        json!({"displayName": "Acme", "domains": null, "linkedinProfile": null, "organizationRef": null});
+    create("Company", spec).ask().is_allowed_with(&[]);
+    let spec = json!({"displayName": "Jane", "companyRef": null, "userRef": null});
+    create("Person", spec).ask().is_allowed_with(&[]);
+}
+
+#[rstest]
+#[case::absent(json!({}), "Required spec.displayName", "must not be blank")]
+#[case::blank(json!({"displayName": "\u{a0} \t"}), "Required spec.displayName", "must not be blank")]
+#[case::long(json!({"displayName": "é".repeat(257)}), "Invalid spec.displayName", "at most 256 characters, has 257")]
+#[case::control(json!({"displayName": "a\u{7}b"}), "Invalid spec.displayName", r#""a\u0007b": must not contain control"#)]
+fn display_names_that_are_refused(#[case] spec: Value, #[case] start: &str, #[case] part: &str) {
+    create("Person", spec).ask().is_refused_for(&[(start, part)]);
+}
+
+#[test]
+fn a_display_name_is_measured_after_it_is_trimmed() {
+    let name = format!("  {}\n", "é".repeat(256));
+    let answer = create("Person", json!({"displayName": name})).ask();
+    assert!(answer.is_allowed(), "{:?}", answer.causes());
+    assert_eq!(answer.patched()["spec"]["displayName"], "é".repeat(256));
+}
+
+#[test]
+fn domains_are_counted_without_duplicates() {
+    let mut domains: Vec<String> = (0..100).map(|n| format!("d{n}.example")).collect();
+    domains.push("D0.example".to_owned());
+    let spec = json!({"displayName": "Acme", "domains": domains});
+    assert!(create("Company", spec).ask().is_allowed());
+    domains.push("one-more.example".to_owned());
+    let spec = json!({"displayName": "Acme", "domains": domains});
+    create("Company", spec)
+        .ask()
+        .is_refused_for(&[("Invalid spec.domains", "more than 100 domains [domain/too-many]")]);
+}
+
+#[test]
+fn a_very_long_list_is_not_judged_entry_by_entry() {
+    let domains = vec!["bad domain"; 1001];
+    let answer = create("Company", json!({"displayName": "Acme", "domains": domains})).ask();
+    answer.is_refused_for(&[("Invalid spec.domains", "[domain/too-many]")]);
+}
+
+// ---- References
+
+#[rstest]
+#[case::missing(
+    "acme-crop",
+    "NotFound spec.companyRef.name",
+    r#"Not found: "acme-crop": no Company of that name; did you mean "acme-corp"? [company-exists]"#
+)]
+#[case::unlike_any(
+    "zzz",
+    "NotFound spec.companyRef.name",
+    r#"Not found: "zzz": no Company of that name [company-exists]"#
+)]
+#[case::terminating("leaving", "NotFound spec.companyRef.name", "is being deleted [company-exists]")]
+#[case::empty("", "Invalid spec.companyRef.name", r#"Invalid value: "": must be a name such as"#)]
+#[case::a_path("../secrets", "Invalid spec.companyRef.name", "must be a name such as")]
+#[case::upper_case("Acme-Corp", "Invalid spec.companyRef.name", "must be a name such as")]
+fn companies_that_a_person_cannot_work_for(#[case] name: &str, #[case] start: &str, #[case] part: &str) {
+    let spec = json!({"displayName": "Jane", "companyRef": {"name": name}});
+    create("Person", spec.clone()).ask().is_refused_for(&[(start, part)]);
+    let spec = json!({"displayName": "Jane", "companyRef": {"name": name}, "creatorRef": {"name": "alice"}});
+    create("Person", spec).validate().ask().is_refused_for(&[(start, part)]);
+}
+
+#[test]
+fn a_company_ref_without_a_name_is_incomplete() {
+    let answer = create("Person", json!({"displayName": "Jane", "companyRef": {}})).ask();
+    answer.is_refused_for(&[("Required spec.companyRef.name", "leave spec.companyRef out [company-exists]")]);
+}
+
+#[test]
+fn a_company_that_exists_is_fine() {
+    create("Person", json!({"displayName": "Jane", "companyRef": {"name": "acme-corp"}}))
+        .ask()
+        .is_allowed_with(&[]);
+}
+
+#[rstest]
+#[case::absent(json!(null), &[("Required spec.subjectRef.kind", "[subject-kind]"), ("Required spec.subjectRef.name", "[subject-exists]")])]
+#[case::empty(json!({}), &[("Required spec.subjectRef.kind", "[subject-kind]"), ("Required spec.subjectRef.name", "[subject-exists]")])]
+#[case::no_name(json!({"apiGroup": "crm.milo.io", "kind": "Company"}), &[("Required spec.subjectRef.name", "[subject-exists]")])]
+#[case::kind_in_lower_case(json!({"apiGroup": "crm.milo.io", "kind": "company", "name": "acme-corp"}), &[("NotSupported spec.subjectRef.kind", r#"Unsupported value: "company": did you mean "Company"? [subject-kind]"#)])]
+#[case::other_kind(json!({"apiGroup": "crm.milo.io", "kind": "Note", "name": "n"}), &[("NotSupported spec.subjectRef.kind", "notes may be about Company, Person [subject-kind]")])]
+#[case::other_group(json!({"apiGroup": "example.com", "kind": "Company", "name": "acme-corp"}), &[("NotSupported spec.subjectRef.apiGroup", r#"is in the API group "crm.milo.io""#)])]
+#[case::no_group(json!({"kind": "Company", "name": "acme-corp"}), &[("Required spec.subjectRef.apiGroup", "[subject-kind]")])]
+#[case::namespace(json!({"apiGroup": "crm.milo.io", "kind": "Company", "name": "acme-corp", "namespace": "sales"}), &[("Forbidden spec.subjectRef.namespace", "leave it out [subject-kind]")])]
+#[case::missing(json!({"apiGroup": "crm.milo.io", "kind": "Person", "name": "jane-deo"}), &[("NotFound spec.subjectRef.name", r#"no Person of that name; did you mean "jane-doe"? [subject-exists]"#)])]
+fn subjects_that_a_note_cannot_have(#[case] subject: Value, #[case] expected: &[(&str, &str)]) {
+    create("Note", json!({"subjectRef": subject, "content": "x"})).ask().is_refused_for(expected);
+}
+
+#[rstest]
+#[case::absent(json!(null), "Required spec.content", "must not be blank")]
+#[case::blank(json!(" \n"), "Required spec.content", "must not be blank")]
+#[case::long(json!("é".repeat(1001)), "Invalid spec.content", "at most 1000 characters, has 1001")]
+fn contents_that_are_refused(#[case] content: Value, #[case] start: &str, #[case] part: &str) {
+    create("Note", json!({"subjectRef": subject(), "content": content}))
+        .ask()
+        .is_refused_for(&[(start, part)]);
+}
+
+#[rstest]
+#[case::ahead("2026-11-23T12:00:01Z", true)]
+#[case::a_minute_ago("2026-11-23T11:59:00Z", true)]
+#[case::longer_ago("2026-11-23T11:58:59Z", false)]
+#[case::with_an_offset("2026-11-23T13:59:30+02:00", true)]
+fn a_next_action_may_lie_one_minute_in_the_past(#[case] time: &str, #[case] allowed: bool) {
+    let mut spec = note();
+    spec["nextActionTime"] = json!(time);
+    let answer = create("Note", spec).ask();
+    if allowed {
+        answer.is_allowed_with(&[]);
+    } else {
+        answer.is_refused_for(&[("Invalid spec.nextActionTime", "lies in the past")]);
+    }
+}
+
+#[test]
+fn a_label_with_another_value_gets_a_warning_that_says_what_was_meant() {
+    let ask = create("Company", json!({"displayName": "Acme"}));
+    let answer = ask
+        .clone()
+        .with("/object/metadata/labels", json!({"crm.milo.io/source": "refferal", "free": "x"}))
+        .ask();
+    answer.is_allowed_with(&[
+        r#"metadata.labels[crm.milo.io/source]: Unsupported value: "refferal": did you mean "referral"? [label-value]"#,
+    ]);
+    let answer = ask.with("/object/metadata/labels", json!({"crm.milo.io/source": "zzz"})).ask();
+    assert!(
+        answer.warnings()[0].contains(r#"supported values: "product-signup","#),
+        "{:?}",
+        answer.warnings()
+    );
+}
+
+// ---- Updates
+
+#[test]
+fn an_update_that_leaves_spec_and_labels_alone_is_allowed_at_once() {
+    let bad = json!({"displayName": 7, "domains": ["co.uk"]});
+    let ask = update("Company", bad.clone(), bad).with("/object/metadata/finalizers", json!([]));
+    for ask in [ask.clone(), ask.validate()] {
+        let answer = ask.ask();
+        answer.is_allowed_with(&[]);
+        assert_eq!(answer.patch(), [] as [Value; 0]);
+    }
+    update("Company", json!(null), json!({})).ask().is_allowed_with(&[]);
+}
+
+#[test]
+fn what_an_update_leaves_as_it_was_is_a_warning_and_stays() {
+    let old = json!({
+        "displayName": " Acme", "domains": ["co.uk", "Acme.com"], "linkedinProfile": "x", "creatorRef": {"name": "a b"},
+    });
+    let mut new = old.clone();
+    new["description"] = json!("edited");
+    for ask in [update("Company", old.clone(), new.clone()), update("Company", old, new).validate()] {
+        let answer = ask.ask();
+        assert!(answer.is_allowed(), "{:?}", answer.causes());
+        assert_eq!(answer.patch(), [] as [Value; 0]);
+        let warnings = answer.warnings();
+        for part in [
+            "[display-name/not-canonical]",
+            "[domain/public-suffix]",
+            "[domain/not-canonical]",
+            "[linkedin-profile/not-linkedin]",
+            "[creator-ref]",
+        ] {
+            assert!(warnings.iter().any(|warning| warning.contains(part)), "{part}: {warnings:#?}");
+        }
+        assert_eq!(warnings.len(), 5, "{warnings:#?}");
+    }
+}
+
+#[test]
+fn in_a_changed_list_old_entries_stay_and_new_ones_are_judged() {
+    let old =
+        json!({"displayName": "Acme", "domains": ["co.uk", "Acme.com"], "creatorRef": {"name": "alice"}});
+    let mut new = old.clone();
+    new["domains"] = json!(["co.uk", "Acme.com", "acme.io"]);
+    let answer = update("Company", old.clone(), new.clone()).ask();
+    assert!(answer.is_allowed(), "{:?}", answer.causes());
+    assert_eq!(answer.patched()["spec"]["domains"], json!(["co.uk", "acme.com", "acme.io"]));
+    assert!(answer.warnings()[0].contains("[domain/public-suffix]"), "{:?}", answer.warnings());
+    let answer = update("Company", old.clone(), new).validate().ask();
+    assert!(answer.is_allowed(), "{:?}", answer.causes());
+    let mut new = old.clone();
+    new["domains"] = json!(["co.uk", "com.au"]);
+    update("Company", old, new)
+        .ask()
+        .is_refused_for(&[("Invalid spec.domains[1]", "[domain/public-suffix]")]);
+}
+
+#[test]
+fn a_duplicate_that_is_new_is_judged_although_its_text_stood_there() {
+    let old = json!({"displayName": "Acme", "domains": ["acme.com"], "creatorRef": {"name": "alice"}});
+    let mut new = old.clone();
+    new["domains"] = json!(["acme.com", "acme.com"]);
+    update("Company", old, new)
+        .validate()
+        .ask()
+        .is_refused_for(&[("Invalid spec.domains[1]", "duplicate of spec.domains[0]")]);
+}
+
+#[test]
+fn a_creator_that_an_update_leaves_out_is_restored_and_a_changed_one_refused() {
+    let old = json!({"displayName": "Acme", "creatorRef": {"name": "bob"}});
+    let answer = update("Company", old.clone(), json!({"displayName": "Acme Corp"})).ask();
+    answer.is_allowed_with(&[]);
+    assert_eq!(answer.patched()["spec"]["creatorRef"], json!({"name": "bob"}));
+    let answer = update("Company", old, json!({"displayName": "Acme", "creatorRef": {"name": "eve"}})).ask();
+    answer.is_refused_for(&[(
+        "Invalid spec.creatorRef.name",
+        r#"Invalid value: "eve": field is immutable: keep "bob" [creator-immutable]"#,
+    )]);
+}
+
+#[test]
+fn a_record_that_never_had_a_creator_stays_without_one_and_says_so() {
+    let answer = update("Company", json!({"displayName": "Acme"}), json!({"displayName": "Acme Corp"})).ask();
+    assert!(answer.is_allowed());
+    assert_eq!(answer.patch(), [] as [Value; 0]);
+    assert!(
+        answer.warnings()[0].starts_with("spec.creatorRef.name: Required value: "),
+        "{:?}",
+        answer.warnings()
+    );
+    let with_creator = json!({"displayName": "Acme", "creatorRef": {"name": "carol"}});
+    update("Company", json!({"displayName": "Acme"}), with_creator).ask().is_allowed_with(&[]);
+}
+
+#[test]
+fn the_subject_of_a_note_stays() {
+    let mut new = note();
+    new["subjectRef"]["kind"] = json!("Person");
+    new["subjectRef"]["name"] = json!("jane-doe");
+    update("Note", note(), new).ask().is_refused_for(&[
+        (
+            "Invalid spec.subjectRef.kind",
+            r#"Invalid value: "Person": field is immutable: keep "Company" [subject-immutable]"#,
+        ),
+        ("Invalid spec.subjectRef.name", r#"field is immutable: keep "acme-corp""#),
+    ]);
+}
+
+#[test]
+fn references_that_an_update_leaves_alone_cannot_refuse_it() {
+    let old = json!({"displayName": "Jane", "companyRef": {"name": "gone"}, "creatorRef": {"name": "alice"}});
+    let mut new = old.clone();
+    new["jobTitle"] = json!("CEO");
+    let answer = update("Person", old.clone(), new.clone()).ask();
+    answer.is_allowed_with(&[
+        r#"spec.companyRef.name: Not found: "gone": no Company of that name [company-exists]"#,
+    ]);
+    new["companyRef"]["name"] = json!("gone-too");
+    update("Person", old, new).ask().is_refused_for(&[("NotFound spec.companyRef.name", "[company-exists]")]);
+    let old =
+        json!({"displayName": "Jane", "companyRef": {"name": "leaving"}, "creatorRef": {"name": "alice"}});
+    let mut new = old.clone();
+    new["jobTitle"] = json!("CEO");
+    update("Person", old, new).ask().is_allowed_with(&[]);
+}
+
+#[test]
+fn a_next_action_that_has_passed_does_not_hinder_an_edit() {
+    let mut old = note();
+    old["nextActionTime"] = json!("2020-01-01T00:00:00Z");
+    let mut new = old.clone();
+    new["content"] = json!("Done.");
+    update("Note", old, new).ask().is_allowed_with(&[]);
+}
+
+// ---- Warnings
+
+#[test]
+fn a_value_with_an_at_sign_is_never_repeated() {
+    let spec = json!({
+        "displayName": "Acme",
+        "domains": ["https://acme.com/?mail=bob@private.example", "bob:s3cret@acme.com"],
+        "linkedinProfile": "https://bob:s3cret@linkedin.com/company/acme",
+    });
+    let answer = create("Company", spec).ask();
+    let text = answer.review.to_string();
+    assert!(!text.contains("s3cret") && !text.contains("private.example"), "{text}");
+    let spec = json!({"displayName": "Acme", "domains": ["https://acme.com/?mail=bob@private.example", "acme.com?a@b"]});
+    let warnings = create("Company", spec).ask().warnings();
+    assert_eq!(
+        warnings,
+        [r#"spec.domains[0]: stored as "acme.com" [domain]"#, "spec.domains[1]: duplicate removed [domain]"]
+    );
+}
+
+#[test]
+fn at_most_ten_warnings_and_one_that_counts_the_rest() {
+    let domains: Vec<String> = (0..15).map(|n| format!("WWW.d{n}.example")).collect();
+    let warnings = create("Company", json!({"displayName": "Acme", "domains": domains})).ask().warnings();
+    assert_eq!(warnings.len(), 11);
+    assert_eq!(warnings[10], "(+5 more)");
+}
+
+#[test]
+fn a_long_value_is_quoted_so_short_that_its_warning_fits() {
+    let long = format!("https://www.Acme.com/{}", "a".repeat(2000));
+    let warnings = create("Company", json!({"displayName": "Acme", "domains": [long]})).ask().warnings();
+    assert!(warnings[0].chars().count() <= 120, "{}", warnings[0]);
+    assert!(warnings[0].ends_with(r#"…" stored as "acme.com" [domain]"#), "{}", warnings[0]);
+}
+
+#[test]
+fn warnings_together_stay_below_three_kibibytes() {
+    let host = |n: usize| format!("{0}.{0}.{0}.d{n}.example", "a".repeat(60));
+    let domains: Vec<String> = (0..12).map(|n| format!("HTTPS://{}/", host(n))).collect();
+    let warnings = create("Company", json!({"displayName": "Acme", "domains": domains})).ask().warnings();
+    let bytes: usize = warnings.iter().map(String::len).sum();
+    assert!(bytes <= 3 * 1024 + 16, "{bytes}");
+    assert!(warnings[0].contains(&host(0)), "canonical forms are given whole: {}", warnings[0]);
+}

@@ -1,0 +1,375 @@
+//! What a policy changes about an answer: actions, dates, modes, sources of creators, references, exemptions.
+
+mod common;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::{Ask, create, noon, pipeline_over, update};
+use crm_admission::api::{ResourceKind, Target};
+use crm_admission::catalog::{Action, RuleId};
+use crm_admission::directory::{Directory, LookupError, PartStatus, Presence};
+use crm_admission::policy::{
+    Consistency, CreatorSource, DryRunMode, Exemption, LabelRule, LookupErrorMode, NormalizationMode, Policy,
+    RuleSetting, SourceField,
+};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use jiff::ToSpan;
+use k8s_openapi::api::authentication::v1::UserInfo;
+use serde_json::{Value, json};
+
+fn policy(change: impl FnOnce(&mut Policy)) -> Policy {
+    let mut policy = Policy::default();
+    change(&mut policy);
+    policy
+}
+
+fn action(rule: RuleId, action: Action) -> Policy {
+    policy(|policy| policy.set_rule(rule, RuleSetting { action, enforce_after: None }))
+}
+
+fn bad_company() -> Ask {
+    create("Company", json!({"displayName": "Acme", "domains": ["co.uk", "Acme.com"]}))
+}
+
+fn person_at(company: &str) -> Ask {
+    create("Person", json!({"displayName": "Jane", "companyRef": {"name": company}}))
+}
+
+// ---- Actions
+
+#[test]
+fn warn_lets_a_value_through_with_the_words_of_the_refusal_and_still_changes() {
+    let answer = bad_company().ask_under(action(RuleId::Domain, Action::Warn));
+    let warnings = answer.warnings();
+    assert!(
+        warnings[0].starts_with("spec.domains[0]: ") && warnings[0].ends_with("[domain/public-suffix]"),
+        "{warnings:?}"
+    );
+    assert_eq!(warnings[1], r#"spec.domains[1]: "Acme.com" stored as "acme.com" [domain]"#);
+    assert_eq!(answer.patched()["spec"]["domains"], json!(["co.uk", "acme.com"]));
+    assert_eq!(answer.annotation("rules"), Some("domain=Warn"));
+}
+
+#[test]
+fn audit_says_nothing_to_the_user_and_records_it() {
+    let answer = bad_company().ask_under(action(RuleId::Domain, Action::Audit));
+    answer.is_allowed_with(&[r#"spec.domains[1]: "Acme.com" stored as "acme.com" [domain]"#]);
+    assert_eq!(answer.annotation("rules"), Some("domain=Audit"));
+}
+
+#[test]
+fn disabled_neither_judges_nor_changes() {
+    let answer = bad_company().ask_under(action(RuleId::Domain, Action::Disabled));
+    answer.is_allowed_with(&[]);
+    assert_eq!(answer.patched()["spec"]["domains"], json!(["co.uk", "Acme.com"]));
+    assert_eq!(answer.annotation("rules"), None);
+    let answer = create("Company", json!({"displayName": "Acme"}))
+        .ask_under(action(RuleId::CreatorRef, Action::Disabled));
+    assert_eq!(answer.patch(), [] as [Value; 0]);
+}
+
+#[test]
+fn before_its_date_a_deny_warns_and_names_the_date() {
+    let dated = |days: i64| {
+        let enforce_after = Some(noon() + (24 * days).hours());
+        policy(|policy| policy.set_rule(RuleId::Domain, RuleSetting { action: Action::Deny, enforce_after }))
+    };
+    let answer = bad_company().ask_under(dated(3));
+    assert!(answer.is_allowed());
+    assert!(answer.warnings()[0].contains("refused from 2026-11-26"), "{:?}", answer.warnings());
+    bad_company()
+        .ask_under(dated(0))
+        .is_refused_for(&[("Invalid spec.domains[0]", "[domain/public-suffix]")]);
+}
+
+// ---- Normalization
+
+#[test]
+fn require_canonical_never_rewrites_and_says_the_canonical_form() {
+    let strict = || {
+        policy(|policy| {
+            policy.normalization.domains = NormalizationMode::RequireCanonical;
+            policy.normalization.linkedin_profile = NormalizationMode::RequireCanonical;
+        })
+    };
+    let spec = json!({"displayName": "Acme", "domains": ["acme.com", "Acme.com"], "linkedinProfile": "linkedin.com/company/acme"});
+    create("Company", spec).ask_under(strict()).is_refused_for(&[
+        ("Invalid spec.domains[1]", "duplicate of spec.domains[0]; remove it [domain/not-canonical]"),
+        (
+            "Invalid spec.linkedinProfile",
+            r#"write "https://linkedin.com/company/acme" [linkedin-profile/not-canonical]"#,
+        ),
+    ]);
+    let old = json!({"displayName": "Acme", "domains": ["Acme.com"], "creatorRef": {"name": "alice"}});
+    let mut new = old.clone();
+    new["domains"] = json!(["Acme.com", "acme.io"]);
+    let answer = update("Company", old, new).ask_under(strict());
+    assert!(answer.is_allowed(), "an old entry is no reason to refuse: {:?}", answer.causes());
+    assert_eq!(answer.patch(), [] as [Value; 0]);
+    assert!(answer.warnings()[0].contains("[domain/not-canonical]"), "{:?}", answer.warnings());
+}
+
+// ---- Creators
+
+fn source(from: SourceField, strip_prefix: Option<&str>, pattern: Option<&str>) -> CreatorSource {
+    let pattern = pattern.map(|pattern| regex::Regex::new(pattern).unwrap());
+    CreatorSource { from, strip_prefix: strip_prefix.map(str::to_owned), pattern }
+}
+
+#[test]
+fn the_first_source_that_yields_a_name_wins() {
+    let sources = vec![
+        source(SourceField::Extra("example.com/staff-id".to_owned()), None, None),
+        source(SourceField::Username, Some("oidc:"), Some(r"^(?<name>[^@]+)@corp\.example$")),
+    ];
+    let policy = policy(|policy| policy.creator_sources = sources);
+    let ask = |user: Value| create("Company", json!({"displayName": "Acme"})).with("/userInfo", user);
+    let creator = |user| ask(user).ask_under(policy.clone()).patched()["spec"]["creatorRef"]["name"].clone();
+    assert_eq!(creator(json!({"username": "oidc:jane@corp.example"})), "jane");
+    let extra = json!({"username": "oidc:jane@corp.example", "extra": {"example.com/staff-id": ["s42"]}});
+    assert_eq!(creator(extra), "s42");
+    ask(json!({"username": "oidc:eve@other.example"})).ask_under(policy.clone()).is_refused_for(&[(
+        "Required spec.creatorRef.name",
+        r#"the user "oidc:eve@other.example" could not be mapped to a creator; set spec.creatorRef.name [creator-ref]"#,
+    )]);
+}
+
+#[test]
+fn creator_is_requester_refuses_another_name_and_users_that_cannot_be_mapped() {
+    let strict = || action(RuleId::CreatorIsRequester, Action::Deny);
+    let named = |name: &str| create("Company", json!({"displayName": "Acme", "creatorRef": {"name": name}}));
+    named("alice").ask_under(strict()).is_allowed_with(&[]);
+    named("bob").ask_under(strict()).is_refused_for(&[(
+        "Invalid spec.creatorRef.name",
+        r#""bob": must be the requesting user, "alice" [creator-is-requester]"#,
+    )]);
+    let unmapped = named("bob").with("/userInfo/username", json!("a/b"));
+    unmapped.ask_under(strict()).is_refused_for(&[("Invalid spec.creatorRef.name", "could not be mapped")]);
+    let old = json!({"displayName": "Acme", "creatorRef": {"name": "bob"}});
+    let new = json!({"displayName": "Acme Corp", "creatorRef": {"name": "bob"}});
+    update("Company", old, new).ask_under(strict()).is_allowed_with(&[]);
+}
+
+#[test]
+fn kinds_of_the_policy_are_looked_up_for_users_and_creators() {
+    let users = |rule| {
+        policy(|policy| {
+            policy.set_rule(rule, RuleSetting { action: Action::Deny, enforce_after: None });
+            policy.references.user = Some(kind("iam.example.com", "User", "users", false));
+        })
+    };
+    let person = |user: &str| create("Person", json!({"displayName": "Jane", "userRef": {"name": user}}));
+    person("alice").ask_under(users(RuleId::UserExists)).is_allowed_with(&[]);
+    person("alcie").ask_under(users(RuleId::UserExists)).is_refused_for(&[(
+        "NotFound spec.userRef.name",
+        r#"no User of that name; did you mean "alice"? [user-exists]"#,
+    )]);
+    person("a%2fb")
+        .ask_under(users(RuleId::UserExists))
+        .is_refused_for(&[("Invalid spec.userRef.name", "[user-exists]")]);
+    person("alcie").ask().is_allowed_with(&[]);
+    let company =
+        |user: &str| create("Company", json!({"displayName": "Acme", "creatorRef": {"name": user}}));
+    company("alice").ask_under(users(RuleId::CreatorExists)).is_allowed_with(&[]);
+    company("nobody")
+        .ask_under(users(RuleId::CreatorExists))
+        .is_refused_for(&[("NotFound spec.creatorRef.name", "no User of that name [creator-exists]")]);
+    let defaulted =
+        create("Company", json!({"displayName": "Acme"})).with("/userInfo/username", json!("mallory"));
+    defaulted
+        .ask_under(users(RuleId::CreatorExists))
+        .is_refused_for(&[("NotFound spec.creatorRef.name", r#""mallory": no User"#)]);
+}
+
+#[test]
+fn an_organization_is_looked_up_where_the_policy_says_so() {
+    let policy = policy(|policy| {
+        policy
+            .set_rule(RuleId::OrganizationExists, RuleSetting { action: Action::Deny, enforce_after: None });
+        policy.references.organization =
+            Some(kind("orgs.example.com", "Organization", "organizations", false));
+    });
+    let ask = create("Company", json!({"displayName": "Acme", "organizationRef": {"name": "acme"}}));
+    ask.clone().ask().is_allowed_with(&[]);
+    ask.ask_under(policy).is_refused_for(&[(
+        "NotFound spec.organizationRef.name",
+        "no Organization of that name [organization-exists]",
+    )]);
+}
+
+fn kind(group: &str, kind: &str, plural: &str, namespaced: bool) -> Arc<ResourceKind> {
+    let owned = str::to_owned;
+    Arc::new(ResourceKind {
+        group: owned(group),
+        version: owned("v1"),
+        kind: owned(kind),
+        plural: owned(plural),
+        namespaced,
+    })
+}
+
+#[test]
+fn notes_may_be_about_kinds_that_the_policy_adds() {
+    let contacts = || {
+        policy(|policy| policy.references.subjects.push(kind("n.example.com", "Contact", "contacts", true)))
+    };
+    let about = |subject: Value| create("Note", json!({"subjectRef": subject, "content": "x"}));
+    let contact =
+        json!({"apiGroup": "n.example.com", "kind": "Contact", "name": "jane", "namespace": "sales"});
+    about(contact.clone()).ask().is_refused_for(&[("NotSupported spec.subjectRef.kind", "[subject-kind]")]);
+    about(contact)
+        .ask_under(contacts())
+        .is_refused_for(&[("NotFound spec.subjectRef.name", "no Contact of that name [subject-exists]")]);
+    let without = json!({"apiGroup": "n.example.com", "kind": "Contact", "name": "jane"});
+    about(without)
+        .ask_under(contacts())
+        .is_refused_for(&[("Required spec.subjectRef.namespace", "say in which namespace [subject-kind]")]);
+    let malformed =
+        json!({"apiGroup": "n.example.com", "kind": "Contact", "name": "jane", "namespace": "a/b"});
+    about(malformed)
+        .ask_under(contacts())
+        .is_refused_for(&[("Invalid spec.subjectRef.namespace", "[subject-kind]")]);
+}
+
+// ---- Labels
+
+#[test]
+fn the_policy_lists_labels_and_may_demand_them() {
+    let tiers = || {
+        policy(|policy| {
+            policy.labels = vec![LabelRule {
+                key: "tier".to_owned(),
+                allowed: vec!["gold".to_owned(), "tin".to_owned()],
+                required: true,
+            }];
+            policy.set_rule(RuleId::LabelValue, RuleSetting { action: Action::Deny, enforce_after: None });
+        })
+    };
+    let ask = create("Company", json!({"displayName": "Acme"}));
+    ask.clone().ask_under(tiers()).is_refused_for(&[(
+        "Required metadata.labels[tier]",
+        r#"set it to one of "gold", "tin" [label-value]"#,
+    )]);
+    let with = |value: &str| {
+        ask.clone().with("/object/metadata/labels", json!({"tier": value, "crm.milo.io/source": "anything"}))
+    };
+    with("gold").ask_under(tiers()).is_allowed_with(&[]);
+    with("Gold")
+        .ask_under(tiers())
+        .is_refused_for(&[("NotSupported metadata.labels[tier]", r#"did you mean "gold"?"#)]);
+}
+
+// ---- References
+
+#[test]
+fn a_dry_run_learns_what_the_policy_says() {
+    let dry = || person_at("nowhere").with("/dryRun", json!(true));
+    let mode = |mode| policy(|policy| policy.references.on_dry_run = mode);
+    dry().ask().is_refused_for(&[("NotFound spec.companyRef.name", "[company-exists]")]);
+    let warned = dry().ask_under(mode(DryRunMode::Warn));
+    warned.is_allowed_with(&[
+        r#"spec.companyRef.name: Not found: "nowhere": no Company of that name [company-exists]"#,
+    ]);
+    dry().ask_under(mode(DryRunMode::Skip)).is_allowed_with(&[]);
+    person_at("nowhere")
+        .ask_under(mode(DryRunMode::Skip))
+        .is_refused_for(&[("NotFound spec.companyRef.name", "")]);
+    let flux = |ask: Ask| ask.with("/options/fieldManager", json!("kustomize-controller"));
+    assert!(flux(dry()).ask().is_allowed(), "Flux dry-runs a bundle before any of it is there");
+    assert!(!flux(person_at("nowhere")).ask().is_allowed());
+    let malformed = person_at("no/where").with("/dryRun", json!(true)).ask_under(mode(DryRunMode::Skip));
+    malformed.is_refused_for(&[("Invalid spec.companyRef.name", "must be a name")]);
+}
+
+/// A directory that cannot find anything out, or is not asked.
+struct Broken(Option<Presence>);
+
+impl Directory for Broken {
+    fn recall(&self, _: &Target) -> Option<Presence> {
+        self.0
+    }
+
+    fn confirm<'a>(&'a self, _: &'a Target, limit: Duration) -> BoxFuture<'a, Result<Presence, LookupError>> {
+        async move { Err(LookupError::Late(limit)) }.boxed()
+    }
+
+    fn suggest<'a>(&'a self, _: &'a Target, _: &'a UserInfo, _: Duration) -> BoxFuture<'a, Option<String>> {
+        async { None }.boxed()
+    }
+
+    fn status(&self) -> Vec<PartStatus> {
+        Vec::new()
+    }
+}
+
+#[test]
+fn a_failed_look_up_is_never_reported_as_not_found() {
+    let broken = |known, policy| pipeline_over(Arc::new(Broken(known)), policy);
+    let answer = person_at("acme-corp").put_to(&broken(None, Policy::default()));
+    answer.is_refused_for(&[(
+        "Invalid spec.companyRef.name",
+        "could not be checked, try again [company-exists]",
+    )]);
+    let status = &answer.response()["status"];
+    assert_eq!((&status["code"], &status["reason"]), (&json!(503), &json!("ServiceUnavailable")));
+    assert!(!answer.review.to_string().to_lowercase().contains("not found"));
+
+    let allow = policy(|policy| policy.references.on_lookup_error = LookupErrorMode::Allow);
+    let answer = person_at("acme-corp").put_to(&broken(None, allow));
+    assert!(answer.is_allowed());
+    assert!(answer.warnings()[0].contains("could not be checked"), "{:?}", answer.warnings());
+
+    let with_more = create("Person", json!({"companyRef": {"name": "acme-corp"}}));
+    let answer = with_more.put_to(&broken(None, Policy::default()));
+    assert_eq!(answer.response()["status"]["code"], 422, "what is wrong for certain decides the status");
+    answer.is_refused_for(&[
+        ("Required spec.displayName", ""),
+        ("Invalid spec.companyRef.name", "could not be checked"),
+    ]);
+}
+
+#[test]
+fn an_unrelated_edit_does_not_depend_on_a_look_up() {
+    let old =
+        json!({"displayName": "Jane", "companyRef": {"name": "acme-corp"}, "creatorRef": {"name": "alice"}});
+    let mut new = old.clone();
+    new["jobTitle"] = json!("CEO");
+    let answer = update("Person", old, new).put_to(&pipeline_over(Arc::new(Broken(None)), Policy::default()));
+    assert!(answer.is_allowed(), "{:?}", answer.causes());
+}
+
+#[test]
+fn live_consistency_does_not_believe_the_local_copy() {
+    let live = policy(|policy| policy.references.consistency = Consistency::Live);
+    let pipeline = |policy| pipeline_over(Arc::new(Broken(Some(Presence::Exists))), policy);
+    person_at("acme-corp").put_to(&pipeline(Policy::default())).is_allowed_with(&[]);
+    person_at("acme-corp")
+        .put_to(&pipeline(live))
+        .is_refused_for(&[("Invalid spec.companyRef.name", "could not be checked")]);
+}
+
+// ---- Exemptions
+
+#[test]
+fn an_exemption_drops_findings_and_says_so_but_changes_are_made() {
+    let exempt = |expires: i64| {
+        policy(|policy| {
+            policy.exemptions = vec![Exemption {
+                name: "migration".to_owned(),
+                users: Vec::new(),
+                groups: vec!["crm-editors".to_owned()],
+                rules: vec![RuleId::Domain],
+                expires: Some(noon() + expires.hours()),
+            }];
+        })
+    };
+    let answer = bad_company().ask_under(exempt(1));
+    answer.is_allowed_with(&[r#"spec.domains[1]: "Acme.com" stored as "acme.com" [domain]"#]);
+    assert_eq!(answer.annotation("exempted-by"), Some("migration"));
+    assert_eq!(answer.annotation("rules"), None);
+    bad_company().ask_under(exempt(0)).is_refused_for(&[("Invalid spec.domains[0]", "")]);
+    let other = bad_company().with("/userInfo/groups", json!(["staff"]));
+    other.ask_under(exempt(1)).is_refused_for(&[("Invalid spec.domains[0]", "")]);
+}
