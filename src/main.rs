@@ -1,3 +1,12 @@
 //! The `crm-admission` program: picks the crypto provider, reads the arguments and runs the command.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser;
+use crm_admission::cli::{self, Cli};
+
+fn main() -> ExitCode {
+    // Before anything can make a TLS configuration. It fails only where a provider is installed already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    cli::run(Cli::parse())
+}

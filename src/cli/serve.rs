@@ -1,0 +1,196 @@
+//! `serve`: puts directory, policy, pipeline and server together and runs them.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use arc_swap::ArcSwap;
+use clap::{Args, ValueEnum};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::Outcome;
+use crate::admission::Pipeline;
+use crate::api::ResourceKind;
+use crate::check;
+use crate::directory::{self, Cluster, Directory, Memory, Observed, Observer};
+use crate::policy::Policy;
+use crate::server::tls::{RELOAD_INTERVAL, watch};
+use crate::server::{self, PartReport, PartState, Parts, Server, ServerConfig, Signals, Tls, TlsFiles};
+use crate::telemetry::{self, LogFormat, Metrics};
+
+#[derive(Debug, Args)]
+pub(super) struct Serve {
+    /// Where the webhook listens, with TLS.
+    #[arg(long, default_value = "0.0.0.0:9443", env = "CRM_ADMISSION_LISTEN", value_name = "ADDRESS")]
+    listen: SocketAddr,
+    /// Where /livez, /readyz and /metrics listen, without TLS.
+    #[arg(long, default_value = "0.0.0.0:8080", env = "CRM_ADMISSION_ADMIN_LISTEN", value_name = "ADDRESS")]
+    admin_listen: SocketAddr,
+    #[command(flatten)]
+    tls: TlsSource,
+    /// Where it is looked up whether an object exists: in the cluster (the default in a pod), or among the
+    /// objects in --resources (the default elsewhere).
+    #[arg(long, value_enum, env = "CRM_ADMISSION_DIRECTORY")]
+    directory: Option<DirectoryKind>,
+    /// Manifests of the objects that exist, for --directory memory: files, or directories that are searched.
+    #[arg(long, num_args = 1.., env = "CRM_ADMISSION_RESOURCES", value_delimiter = ',', value_name = "PATH")]
+    resources: Vec<PathBuf>,
+    /// How long requests are still served after SIGTERM, while the cluster learns to send none.
+    #[arg(long, default_value = "10s", env = "CRM_ADMISSION_SHUTDOWN_DELAY", value_name = "DURATION", value_parser = duration)]
+    shutdown_delay: Duration,
+    /// How log lines are written.
+    #[arg(long, value_enum, default_value_t = LogFormatArg::Text, env = "CRM_ADMISSION_LOG_FORMAT")]
+    log_format: LogFormatArg,
+    /// What is logged, such as `debug` or `info,crm_admission::directory=debug`.
+    #[arg(long, env = "CRM_ADMISSION_LOG", value_name = "FILTER")]
+    log: Option<String>,
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = true)]
+struct TlsSource {
+    /// The certificate chain, PEM; read again when its content changes.
+    #[arg(long, requires = "tls_key", env = "CRM_ADMISSION_TLS_CERT", value_name = "FILE")]
+    tls_cert: Option<PathBuf>,
+    /// The certificate's private key, PEM.
+    #[arg(long, requires = "tls_cert", env = "CRM_ADMISSION_TLS_KEY", value_name = "FILE")]
+    tls_key: Option<PathBuf>,
+    /// A directory with a development certificate (ca.crt, tls.crt, tls.key), made there if it is absent.
+    #[arg(long, conflicts_with_all = ["tls_cert", "tls_key"], env = "CRM_ADMISSION_TLS_DEV", value_name = "DIR")]
+    tls_dev: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum DirectoryKind {
+    Cluster,
+    Memory,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum LogFormatArg {
+    Text,
+    Json,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    server::parse_duration(text).ok_or_else(|| "not a duration such as 10s, 1m30s or 500ms".to_owned())
+}
+
+impl Serve {
+    pub(super) fn run(self) -> anyhow::Result<Outcome> {
+        let format = match self.log_format {
+            LogFormatArg::Text => LogFormat::Text,
+            LogFormatArg::Json => LogFormat::Json,
+        };
+        telemetry::logs::init(format, self.log.as_deref())?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()
+            .context("cannot start the runtime")?;
+        runtime.block_on(self.serve())?;
+        Ok(Outcome::Fine)
+    }
+
+    async fn serve(self) -> anyhow::Result<()> {
+        let signals = Signals::of_process().context("cannot listen for signals")?;
+        let metrics = Metrics::new();
+        let files = self.tls.files()?;
+        let tls = Arc::new(Tls::load(&files, metrics.clone()).await?);
+        let mut parts = Parts::new(Arc::clone(&tls), metrics.clone(), signals);
+        parts.tasks.spawn("certificate", watch(tls, files, RELOAD_INTERVAL));
+
+        let stop = CancellationToken::new();
+        let tasks = TaskTracker::new();
+        let directory = self.directory(&stop, &tasks).await?;
+        let reported = Arc::clone(&directory);
+        parts.readiness.ask(move || reported.status().into_iter().map(report).collect());
+        let counted = Arc::clone(&directory);
+        metrics.count_directory_objects(move || {
+            counted.status().into_iter().map(|part| (part.kind, part.objects as u64)).collect()
+        });
+
+        let policy = Arc::new(ArcSwap::from_pointee(Policy::default()));
+        metrics.policy_in_force(policy.load().origin.clone());
+        parts.readiness.part("policy").ready();
+        let observed = Arc::new(Observed::new(directory, CountLookups(metrics.clone())));
+        let pipeline = Arc::new(Pipeline::new(observed, policy, metrics));
+
+        let config = ServerConfig {
+            listen: self.listen,
+            admin_listen: self.admin_listen,
+            shutdown_delay: self.shutdown_delay,
+            ..ServerConfig::default()
+        };
+        let served = Server::bind(config).await?.run(pipeline, parts).await;
+        stop.cancel();
+        tasks.close();
+        tasks.wait().await;
+        Ok(served?)
+    }
+
+    async fn directory(
+        &self,
+        stop: &CancellationToken,
+        tasks: &TaskTracker,
+    ) -> anyhow::Result<Arc<dyn Directory>> {
+        match self.directory.unwrap_or_else(default_directory) {
+            DirectoryKind::Memory => {
+                let documents = check::read_paths(&self.resources)?;
+                tracing::info!(objects = documents.len(), "existence is looked up among the objects of --resources");
+                Ok(Arc::new(Memory::from_objects(documents.iter().map(|document| &document.value))))
+            }
+            DirectoryKind::Cluster if !self.resources.is_empty() => {
+                bail!("--resources needs --directory memory: a cluster is asked itself")
+            }
+            DirectoryKind::Cluster => {
+                let config = kube::Config::infer()
+                    .await
+                    .context("no cluster: neither a pod's service account nor a kubeconfig can be used")?;
+                let client = kube::Client::try_from(Cluster::client_config(config))
+                    .context("the kubeconfig cannot be used")?;
+                Ok(Arc::new(Cluster::start(client, stop, tasks)))
+            }
+        }
+    }
+}
+
+/// The cluster in a pod, which the kubelet tells by this variable; else what --resources gives.
+fn default_directory() -> DirectoryKind {
+    match std::env::var_os("KUBERNETES_SERVICE_HOST") {
+        Some(_) => DirectoryKind::Cluster,
+        None => DirectoryKind::Memory,
+    }
+}
+
+impl TlsSource {
+    fn files(&self) -> anyhow::Result<TlsFiles> {
+        match (&self.tls_cert, &self.tls_key, &self.tls_dev) {
+            (Some(certificate), Some(key), None) => {
+                Ok(TlsFiles { certificate: certificate.clone(), key: key.clone(), client_ca: None })
+            }
+            (None, None, Some(dir)) => Ok(server::dev_certificate::ensure(dir)?.tls_files()),
+            _ => bail!("give --tls-cert and --tls-key, or --tls-dev"),
+        }
+    }
+}
+
+fn report(part: directory::PartStatus) -> PartReport {
+    let state = match part.not_ready {
+        None => PartState::Ready,
+        Some(reason) if part.required => PartState::NotReady(reason),
+        Some(reason) => PartState::Impaired(reason),
+    };
+    PartReport { name: format!("directory {}", part.kind).into(), state }
+}
+
+/// Counts look-ups in the metrics.
+struct CountLookups(Metrics);
+
+impl Observer for CountLookups {
+    fn looked_up(&self, kind: &ResourceKind, outcome: directory::Outcome) {
+        self.0.lookup(&Arc::from(kind.to_string()), outcome.as_str());
+    }
+}
