@@ -3,9 +3,11 @@
 //! *Architecture invariant:* a directory knows kinds and names, and neither rules nor HTTP serving. Names come
 //! to it checked.
 
+mod cluster;
 mod memory;
 mod names;
 mod nearest;
+mod observed;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +17,9 @@ use k8s_openapi::api::authentication::v1::UserInfo;
 
 use crate::api::Target;
 
+pub use cluster::{Cluster, Need};
 pub use memory::Memory;
+pub use observed::{Observed, Observer, Outcome};
 
 /// What is known of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +54,9 @@ pub struct PartStatus {
     pub objects: usize,
     /// Why it is not ready, in a few words; `None` when it is.
     pub not_ready: Option<String>,
-    /// Whether the webhook must wait for this part before it is ready.
+    /// Whether the webhook must wait for this part before it is ready. Not so once it has been ready: it then
+    /// goes on with what it knows, as all its replicas would otherwise refuse their service for the same
+    /// trouble.
     pub required: bool,
 }
 
@@ -60,7 +66,10 @@ pub trait Directory: Send + Sync + 'static {
     /// `Missing`.
     fn recall(&self, target: &Target) -> Option<Presence>;
 
-    /// Asks the authority, within `limit`. Concurrent equal questions are one call.
+    /// Asks the authority, within `limit`. Concurrent equal questions share calls.
+    ///
+    /// "Missing" is never older than the question: an object that was created before it is found. The other
+    /// answers may stem from a call that was under way when the question came.
     fn confirm<'a>(
         &'a self,
         target: &'a Target,
@@ -79,4 +88,31 @@ pub trait Directory: Send + Sync + 'static {
 
     /// The state of every part.
     fn status(&self) -> Vec<PartStatus>;
+}
+
+impl<D: Directory + ?Sized> Directory for Arc<D> {
+    fn recall(&self, target: &Target) -> Option<Presence> {
+        (**self).recall(target)
+    }
+
+    fn confirm<'a>(
+        &'a self,
+        target: &'a Target,
+        limit: Duration,
+    ) -> BoxFuture<'a, Result<Presence, LookupError>> {
+        (**self).confirm(target, limit)
+    }
+
+    fn suggest<'a>(
+        &'a self,
+        target: &'a Target,
+        user: &'a UserInfo,
+        limit: Duration,
+    ) -> BoxFuture<'a, Option<String>> {
+        (**self).suggest(target, user, limit)
+    }
+
+    fn status(&self) -> Vec<PartStatus> {
+        (**self).status()
+    }
 }

@@ -1,0 +1,39 @@
+//! Asks the API server what a user may do.
+
+use k8s_openapi::api::authentication::v1::UserInfo;
+use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
+use kube::Client;
+use kube::api::{Api, PostParams};
+
+use crate::api::Target;
+
+/// Whether `user` may list the objects among which the target would be.
+///
+/// The answer is not kept: it is asked for only when a request is about to be refused and there is a name to
+/// propose, and a right that is taken away must not go on for a while here.
+pub(super) async fn may_list(client: &Client, user: &UserInfo, target: &Target) -> kube::Result<bool> {
+    let attributes = ResourceAttributes {
+        verb: Some("list".to_owned()),
+        group: Some(target.kind.group.clone()),
+        version: Some(target.kind.version.clone()),
+        resource: Some(target.kind.plural.clone()),
+        namespace: target.namespace.clone().filter(|_| target.kind.namespaced),
+        ..ResourceAttributes::default()
+    };
+    let review = SubjectAccessReview {
+        spec: SubjectAccessReviewSpec {
+            resource_attributes: Some(attributes),
+            user: user.username.clone(),
+            uid: user.uid.clone(),
+            groups: user.groups.clone(),
+            extra: user.extra.clone(),
+            ..SubjectAccessReviewSpec::default()
+        },
+        ..SubjectAccessReview::default()
+    };
+    let reviews: Api<SubjectAccessReview> = Api::all(client.clone());
+    let answer = reviews.create(&PostParams::default(), &review).await?;
+    Ok(answer
+        .status
+        .is_some_and(|status| status.allowed && status.denied != Some(true)))
+}

@@ -1,0 +1,287 @@
+//! Lets concurrent equal questions share one call.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::{BoxFuture, Shared, WeakShared};
+use tokio::time::Instant;
+
+/// A call that has taken longer is not joined any more: it may never end, and would take everyone along who
+/// asks while somebody still waits for it.
+const JOINABLE: Duration = Duration::from_secs(1);
+
+type Call<A> = BoxFuture<'static, A>;
+
+/// The calls that are under way, by question.
+///
+/// A call is driven by those who wait for it. One who leaves (at a deadline of its own) does not disturb the
+/// others, and when the last one leaves, the call is dropped.
+///
+/// Who joins gets an answer to a question that was sent before it asked itself. Some answers may be too old
+/// then: "there is no such object" does not hold for an object that was created just before the joiner asked.
+/// So whoever gets such an answer from a call that is older than its question asks once more. All who have
+/// joined the old call share the second one, which is younger than every one of their questions: any number
+/// of concurrent questions costs two calls, and nobody waits for more than two.
+pub(super) struct Flights<K: Eq + Hash, A> {
+    board: Arc<Mutex<Board<K, A>>>,
+}
+
+struct Board<K, A> {
+    clock: u64,
+    flights: HashMap<K, Flight<A>>,
+}
+
+struct Flight<A> {
+    departure: u64,
+    since: Instant,
+    call: WeakShared<Call<A>>,
+}
+
+/// Takes a call off the board when it ends, be it with an answer or because nobody waits for it any more.
+struct Landing<K: Eq + Hash, A> {
+    board: Arc<Mutex<Board<K, A>>>,
+    key: K,
+    departure: u64,
+}
+
+/// Which answers may be given to a question that was asked after the call was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Age {
+    /// The answer serves late-comers as well.
+    Any,
+    /// The answer serves only those who asked before the call was made.
+    FreshOnly,
+}
+
+impl<K: Clone + Eq + Hash + Send + 'static, A: Clone + Send + Sync + 'static> Flights<K, A> {
+    pub(super) fn new() -> Self {
+        Self {
+            board: Arc::new(Mutex::new(Board {
+                clock: 0,
+                flights: HashMap::new(),
+            })),
+        }
+    }
+
+    /// The answer to `key`, by `call` unless an equal call is under way; `age` judges answers of such a call.
+    pub(super) async fn ask(&self, key: &K, call: impl Fn() -> Call<A>, age: impl Fn(&A) -> Age) -> A {
+        let arrival = lock(&self.board).tick();
+        loop {
+            let (departure, flight) = self.join(key, &call);
+            let answer = flight.await;
+            if departure > arrival || age(&answer) == Age::Any {
+                return answer;
+            }
+        }
+    }
+
+    /// The call to wait for, and when it was made.
+    fn join(&self, key: &K, call: impl Fn() -> Call<A>) -> (u64, Shared<Call<A>>) {
+        let mut board = lock(&self.board);
+        // What `upgrade` gives leaves this function. Were it dropped here and the last of its kind, it would
+        // end the call, whose `Landing` would wait for the lock that is held here.
+        if let Some(flight) = board.flights.get(key)
+            && flight.since.elapsed() < JOINABLE
+            && let Some(call) = flight.call.upgrade()
+        {
+            return (flight.departure, call);
+        }
+        let call = call();
+        let departure = board.tick();
+        let landing = Landing {
+            board: self.board.clone(),
+            key: key.clone(),
+            departure,
+        };
+        let call = async move {
+            let _landing = landing;
+            call.await
+        };
+        let call = call.boxed().shared();
+        if let Some(weak) = call.downgrade() {
+            board.flights.insert(
+                key.clone(),
+                Flight {
+                    departure,
+                    since: Instant::now(),
+                    call: weak,
+                },
+            );
+        }
+        (departure, call)
+    }
+}
+
+impl<K, A> Board<K, A> {
+    /// A moment later than all before.
+    fn tick(&mut self) -> u64 {
+        self.clock += 1;
+        self.clock
+    }
+}
+
+impl<K: Eq + Hash, A> Drop for Landing<K, A> {
+    fn drop(&mut self) {
+        let mut board = lock(&self.board);
+        if board
+            .flights
+            .get(&self.key)
+            .is_some_and(|flight| flight.departure == self.departure)
+        {
+            board.flights.remove(&self.key);
+        }
+    }
+}
+
+/// Nothing that can panic is done under the lock, so a poisoned board is whole.
+fn lock<K, A>(board: &Mutex<Board<K, A>>) -> MutexGuard<'_, Board<K, A>> {
+    board.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::pin::pin;
+
+    use futures::future::join_all;
+    use futures::poll;
+    use tokio::sync::oneshot;
+    use tokio::time::{advance, timeout};
+
+    use super::*;
+
+    /// Calls that are answered by hand, in the order in which they were made.
+    #[derive(Default)]
+    struct Calls(RefCell<Vec<Option<oneshot::Sender<u32>>>>);
+
+    impl Calls {
+        fn make(&self) -> Call<u32> {
+            let (answer, call) = oneshot::channel();
+            self.0.borrow_mut().push(Some(answer));
+            async move { call.await.unwrap_or(u32::MAX) }.boxed()
+        }
+
+        fn answer(&self, call: usize, answer: u32) {
+            self.0.borrow_mut()[call].take().unwrap().send(answer).unwrap();
+        }
+
+        fn made(&self) -> usize {
+            self.0.borrow().len()
+        }
+
+        fn is_abandoned(&self, call: usize) -> bool {
+            self.0.borrow()[call].as_ref().unwrap().is_closed()
+        }
+    }
+
+    /// Zero must be fresh.
+    fn age(answer: &u32) -> Age {
+        if *answer == 0 { Age::FreshOnly } else { Age::Any }
+    }
+
+    async fn ask(flights: &Flights<&'static str, u32>, calls: &Calls, key: &'static str) -> u32 {
+        flights.ask(&key, || calls.make(), age).await
+    }
+
+    #[tokio::test]
+    async fn equal_questions_share_a_call_and_other_ones_do_not() {
+        let (flights, calls) = (Flights::new(), Calls::default());
+        let mut asking = pin!(join_all(
+            ["a", "a", "b", "a"].map(|key| ask(&flights, &calls, key))
+        ));
+        assert!(poll!(&mut asking).is_pending());
+        assert_eq!(calls.made(), 2);
+        calls.answer(0, 1);
+        calls.answer(1, 2);
+        assert_eq!(asking.await, [1, 1, 2, 1]);
+        assert!(lock(&flights.board).flights.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_call_that_has_ended_is_not_joined() {
+        let (flights, calls) = (Flights::new(), Calls::default());
+        for answer in [1, 2] {
+            let mut asking = pin!(ask(&flights, &calls, "a"));
+            assert!(poll!(&mut asking).is_pending());
+            calls.answer(calls.made() - 1, answer);
+            assert_eq!(asking.await, answer);
+        }
+    }
+
+    #[tokio::test]
+    async fn who_joins_an_older_call_asks_again_for_a_fresh_answer_together_with_all_others() {
+        let (flights, calls) = (Flights::new(), Calls::default());
+        let mut asking = pin!(join_all((0..64).map(|_| ask(&flights, &calls, "a"))));
+        assert!(poll!(&mut asking).is_pending());
+        calls.answer(0, 0);
+        assert!(poll!(&mut asking).is_pending());
+        assert_eq!(calls.made(), 2);
+        calls.answer(1, 7);
+        let answers = asking.await;
+        assert_eq!(answers[0], 0, "who made the call takes its answer");
+        assert!(answers[1..].iter().all(|answer| *answer == 7));
+        assert_eq!(calls.made(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_fresh_answer_is_taken_whatever_it_says() {
+        let (flights, calls) = (Flights::new(), Calls::default());
+        let mut asking = pin!(join_all((0..3).map(|_| ask(&flights, &calls, "a"))));
+        for call in 0..2 {
+            assert!(poll!(&mut asking).is_pending());
+            calls.answer(call, 0);
+        }
+        assert_eq!(asking.await, [0, 0, 0]);
+        assert_eq!(calls.made(), 2);
+    }
+
+    #[tokio::test]
+    async fn one_who_leaves_early_does_not_end_the_call_for_others() {
+        let (flights, calls) = (Flights::new(), Calls::default());
+        let mut first = Box::pin(ask(&flights, &calls, "a"));
+        let mut second = pin!(ask(&flights, &calls, "a"));
+        assert!(poll!(&mut first).is_pending());
+        assert!(poll!(&mut second).is_pending());
+        drop(first);
+        assert!(!calls.is_abandoned(0));
+        calls.answer(0, 3);
+        assert_eq!(second.await, 3);
+        assert_eq!(calls.made(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_call_that_nobody_waits_for_is_dropped_and_not_joined() {
+        let (flights, calls) = (Flights::new(), Calls::default());
+        let mut first = Box::pin(ask(&flights, &calls, "a"));
+        assert!(poll!(&mut first).is_pending());
+        drop(first);
+        assert!(calls.is_abandoned(0));
+        assert!(lock(&flights.board).flights.is_empty());
+        let mut second = pin!(ask(&flights, &calls, "a"));
+        assert!(poll!(&mut second).is_pending());
+        assert_eq!(calls.made(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_hangs_is_not_joined_for_ever() {
+        let (flights, calls) = (Flights::new(), Calls::default());
+        let mut first = pin!(timeout(JOINABLE * 3, ask(&flights, &calls, "a")));
+        assert!(poll!(&mut first).is_pending());
+        advance(JOINABLE).await;
+        let mut second = pin!(ask(&flights, &calls, "a"));
+        assert!(poll!(&mut second).is_pending());
+        assert_eq!(calls.made(), 2);
+        // The end of the old call must not take the new one off the board.
+        calls.answer(0, 1);
+        assert_eq!(first.await, Ok(1));
+        let mut third = pin!(ask(&flights, &calls, "a"));
+        assert!(poll!(&mut third).is_pending());
+        assert_eq!(calls.made(), 2);
+        calls.answer(1, 2);
+        assert_eq!(second.await, 2);
+        assert_eq!(third.await, 2);
+    }
+}

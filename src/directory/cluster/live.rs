@@ -1,0 +1,82 @@
+//! Asks the API server about single objects.
+
+use std::sync::Arc;
+
+use futures::FutureExt;
+use kube::Client;
+use kube::api::{Api, DynamicObject};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+use super::flights::{Age, Flights};
+use crate::api::Target;
+use crate::directory::{LookupError, Presence};
+
+/// What is escaped in a segment of a path: all but the unreserved characters of RFC 3986 and `:`, `@` and
+/// `+`. kube takes a name as it is, and the name of a user may hold `?`, after which a path is no path any
+/// more.
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~')
+    .remove(b':')
+    .remove(b'@')
+    .remove(b'+');
+
+/// The API server as the authority on single objects.
+pub(super) struct Live {
+    client: Client,
+    flights: Flights<Target, Answer>,
+}
+
+type Answer = Result<Presence, LookupError>;
+
+/// An answer that is none.
+#[derive(Debug, thiserror::Error)]
+#[error("the API server answered with another object than was asked for")]
+struct OtherObject;
+
+impl Live {
+    pub(super) fn new(client: Client) -> Self {
+        Self {
+            client,
+            flights: Flights::new(),
+        }
+    }
+
+    /// Whether the target exists, by one call that concurrent equal questions share. The deadline is the
+    /// caller's.
+    ///
+    /// Failures are shared as well: to repeat them for everyone would press on an API server that is in
+    /// trouble.
+    pub(super) async fn presence(&self, target: &Target) -> Answer {
+        let call = || get(self.client.clone(), target.clone()).boxed();
+        let age = |answer: &Answer| match answer {
+            Ok(Presence::Missing) => Age::FreshOnly,
+            Ok(Presence::Exists | Presence::Terminating) | Err(_) => Age::Any,
+        };
+        self.flights.ask(target, call, age).await
+    }
+}
+
+/// One GET of the object's metadata. It names no resource version, so the API server answers with the latest
+/// state.
+async fn get(client: Client, target: Target) -> Answer {
+    let resource = super::resource(&target.kind);
+    let objects: Api<DynamicObject> = match &target.namespace {
+        Some(namespace) if target.kind.namespaced => Api::namespaced_with(client, namespace, &resource),
+        _ => Api::all_with(client, &resource),
+    };
+    let name = utf8_percent_encode(&target.name, ESCAPED).to_string();
+    match objects.get_metadata(&name).await {
+        // A success that does not come from the API server proves nothing.
+        Ok(object) if object.metadata.name.as_ref() != Some(&target.name) => {
+            Err(LookupError::Failed(Arc::new(OtherObject)))
+        }
+        Ok(object) => Ok(super::presence(&object.metadata)),
+        // By the code: for a kind that the cluster does not have, whose objects do not exist either, the API
+        // server says 404 without a reason, and kube's `is_not_found` goes by the reason.
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(Presence::Missing),
+        Err(error) => Err(LookupError::Failed(Arc::new(error))),
+    }
+}

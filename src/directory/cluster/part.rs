@@ -1,0 +1,176 @@
+//! What is known of one kind, and in what state that knowledge is.
+
+use std::error::Error;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use kube::runtime::watcher;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::api::{ResourceKind, Target};
+use crate::directory::names::Names;
+use crate::directory::{PartStatus, Presence};
+
+/// How long names are believed while the watch that keeps them up to date does not work. The first minutes
+/// are worth more with old names than without any: an API server that is replaced is back by then. After that
+/// every question goes to the API server.
+const BELIEVED: Duration = Duration::from_secs(300);
+
+/// Whether the webhook must wait for a kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Need {
+    /// It can start without, and ask the API server about single objects meanwhile.
+    #[default]
+    Optional,
+    /// It is not ready before it has read the names of that kind once, or knows that the cluster has no such
+    /// kind.
+    Required,
+}
+
+/// What is wrong with a watch, as `/readyz` says it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Trouble {
+    #[error("the cluster has no such kind")]
+    Absent,
+    #[error("the watch fell too far behind")]
+    Expired,
+    #[error("the API server refuses it with status {0}")]
+    Refused(u16),
+    #[error("the API server cannot be reached")]
+    Unreachable,
+    #[error("the API server does not answer")]
+    Silent,
+    #[error("the watch died")]
+    Died,
+}
+
+impl Trouble {
+    pub(super) fn of(error: &watcher::Error) -> Self {
+        let status = match error {
+            watcher::Error::WatchError(status) => Some(status),
+            watcher::Error::InitialListFailed(kube::Error::Api(status))
+            | watcher::Error::WatchStartFailed(kube::Error::Api(status))
+            | watcher::Error::WatchFailed(kube::Error::Api(status)) => Some(status),
+            _ => None,
+        };
+        match status {
+            Some(status) if status.code == 404 => Self::Absent,
+            Some(status) if status.code == 410 => Self::Expired,
+            Some(status) => Self::Refused(status.code),
+            None => Self::Unreachable,
+        }
+    }
+}
+
+/// The names of one kind, kept up to date by a task of its own.
+pub(super) struct Part {
+    kind: Arc<ResourceKind>,
+    pub(super) names: Names,
+    pub(super) stop: CancellationToken,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    need: Need,
+    is_known: bool,
+    trouble: Option<(Trouble, Instant)>,
+}
+
+impl Part {
+    pub(super) fn new(kind: Arc<ResourceKind>, stop: CancellationToken) -> Self {
+        Self {
+            kind,
+            names: Names::default(),
+            stop,
+            state: Mutex::default(),
+        }
+    }
+
+    pub(super) fn kind(&self) -> &ResourceKind {
+        &self.kind
+    }
+
+    /// Raises the need, never lowers it.
+    pub(super) fn need(&self, need: Need) {
+        let mut state = self.state();
+        state.need = state.need.max(need);
+    }
+
+    pub(super) fn recall(&self, target: &Target) -> Option<Presence> {
+        match self.names.get(target.namespace.as_deref(), &target.name) {
+            Presence::Missing => None,
+            known => self.is_believed().then_some(known),
+        }
+    }
+
+    pub(super) fn is_believed(&self) -> bool {
+        match &self.state().trouble {
+            Some((_, since)) => since.elapsed() < BELIEVED,
+            None => true,
+        }
+    }
+
+    pub(super) fn status(&self) -> PartStatus {
+        let objects = self.names.len();
+        let state = self.state();
+        let not_ready = match &state.trouble {
+            Some((trouble, _)) => Some(trouble.to_string()),
+            None if state.is_known => None,
+            None => Some("not read yet".to_owned()),
+        };
+        let required = state.need == Need::Required && !state.is_known;
+        PartStatus {
+            kind: self.kind.to_string(),
+            objects,
+            not_ready,
+            required,
+        }
+    }
+    /// Puts a list that was read to its end in the place of what was known.
+    pub(super) fn replace(&self, names: Names) {
+        self.names.replace(names);
+        let mut state = self.state();
+        let is_first = !std::mem::replace(&mut state.is_known, true);
+        state.trouble = None;
+        drop(state);
+        if is_first {
+            tracing::info!(kind = %self.kind, objects = self.names.len(), "the names of a kind are known");
+        }
+    }
+
+    /// Notes that the watch works.
+    pub(super) fn works(&self) {
+        let trouble = self.state().trouble.take();
+        if trouble.is_some() {
+            tracing::info!(kind = %self.kind, "the watch of a kind works again");
+        }
+    }
+
+    /// Notes what is wrong with the watch, and logs it when it was not known yet.
+    pub(super) fn suffers(&self, trouble: Trouble, error: Option<&watcher::Error>) {
+        if trouble == Trouble::Absent {
+            // None of its objects can exist, and there is nothing to wait for.
+            self.names.replace(Names::default());
+        }
+        let mut state = self.state();
+        state.is_known |= trouble == Trouble::Absent;
+        let (known, since) = match state.trouble.take() {
+            Some((known, since)) => (Some(known), since),
+            None => (None, Instant::now()),
+        };
+        let is_news = known.as_ref() != Some(&trouble);
+        state.trouble = Some((trouble.clone(), since));
+        drop(state);
+        if is_news {
+            let error = error.map(|error| error as &(dyn Error + 'static));
+            tracing::warn!(kind = %self.kind, %trouble, error, "the watch of a kind does not work");
+        }
+    }
+
+    /// No operation leaves the state half changed, so it is sound even where a panic has poisoned the lock.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

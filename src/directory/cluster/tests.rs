@@ -1,0 +1,830 @@
+//! The cluster directory against an API server that is played by hand.
+//!
+//! The clock stands still and jumps when all tasks wait, so that nothing here takes time.
+
+use std::collections::HashMap;
+use std::io;
+
+use bytes::Bytes;
+use futures::channel::mpsc::{UnboundedSender, unbounded};
+use futures::future::join_all;
+use http::{Request, Response};
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::Frame;
+use kube::client::Body;
+use rstest::rstest;
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep};
+use tower_test::mock::{self, SendResponse};
+
+use super::*;
+
+type Answer = Response<BoxBody<Bytes, io::Error>>;
+
+/// The API server's end of the connection.
+struct Server(mock::Handle<Request<Body>, Answer>);
+
+/// A request that has not been answered yet.
+struct Call {
+    method: String,
+    path: String,
+    query: HashMap<String, String>,
+    accept: String,
+    body: Value,
+    respond: SendResponse<Answer>,
+}
+
+/// The other end of a watch that has been answered. It ends when this is dropped.
+struct Watch(UnboundedSender<io::Result<Frame<Bytes>>>);
+
+/// What comes back from a call.
+enum Reply {
+    Json(u16, Value),
+    Text(u16, &'static str),
+    Reset,
+    Never,
+}
+
+fn cluster() -> (Arc<Cluster>, Server) {
+    let (service, handle) = mock::pair();
+    let client = Client::new(service, "default");
+    let cluster = Cluster::without_kinds(client, &CancellationToken::new(), &TaskTracker::new());
+    (Arc::new(cluster), Server(handle))
+}
+
+/// A cluster that knows these companies, and the watch by which it would hear of others.
+async fn cluster_with(names: &[&str]) -> (Arc<Cluster>, Server, Watch) {
+    let (cluster, mut server) = cluster();
+    cluster.watch(companies(), Need::Required);
+    server.next().await.list(names, "1", None);
+    let watch = server.next().await.watch();
+    (cluster, server, watch)
+}
+
+fn companies() -> Arc<ResourceKind> {
+    Arc::new(ResourceKind::crm("Company", "companies"))
+}
+
+fn company(name: &str) -> Target {
+    Target {
+        kind: companies(),
+        namespace: None,
+        name: name.to_owned(),
+    }
+}
+
+fn contact(namespace: &str, name: &str) -> Target {
+    let kind = ResourceKind {
+        group: "example.com".into(),
+        version: "v1".into(),
+        kind: "Contact".into(),
+        plural: "contacts".into(),
+        namespaced: true,
+    };
+    Target {
+        kind: Arc::new(kind),
+        namespace: Some(namespace.into()),
+        name: name.into(),
+    }
+}
+
+fn object(name: &str) -> Value {
+    json!({
+        "apiVersion": "meta.k8s.io/v1",
+        "kind": "PartialObjectMetadata",
+        "metadata": {"name": name, "resourceVersion": "7"},
+    })
+}
+
+fn terminating(name: &str) -> Value {
+    let mut object = object(name);
+    object["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+    object
+}
+
+fn failure(code: u16, reason: &str) -> Value {
+    json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+        "message": "a message", "reason": reason, "code": code})
+}
+
+/// Lets everything run until it waits.
+async fn settle() {
+    sleep(Duration::from_millis(1)).await;
+}
+
+fn limit() -> Duration {
+    Duration::from_secs(2)
+}
+
+fn only(status: Vec<PartStatus>) -> PartStatus {
+    let [part] = <[PartStatus; 1]>::try_from(status).unwrap();
+    part
+}
+
+impl Server {
+    async fn next(&mut self) -> Call {
+        let (request, respond) = self.0.next_request().await.expect("a call");
+        Call::read(request, respond).await
+    }
+
+    /// Fails when there is a call before a watch would be renewed.
+    async fn no_call(&mut self) {
+        let call = timeout(Duration::from_secs(60), self.0.next_request()).await;
+        assert!(
+            call.is_err(),
+            "{:?}",
+            call.map(|call| call.map(|(request, _)| request.uri().clone()))
+        );
+    }
+
+    /// Fails when there is a call before the client is gone.
+    async fn no_call_to_the_end(mut self) {
+        let call = self.0.next_request().await;
+        assert!(
+            call.is_none(),
+            "{:?}",
+            call.map(|(request, _)| request.uri().clone())
+        );
+    }
+}
+
+impl Call {
+    async fn read(request: Request<Body>, respond: SendResponse<Answer>) -> Self {
+        let (head, body) = request.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        let query = url::form_urlencoded::parse(head.uri.query().unwrap_or_default().as_bytes());
+        Self {
+            method: head.method.to_string(),
+            path: head.uri.path().to_owned(),
+            query: query.into_owned().collect(),
+            accept: head
+                .headers
+                .get("accept")
+                .map(|accept| accept.to_str().unwrap().to_owned())
+                .unwrap_or_default(),
+            body: serde_json::from_slice(&body).unwrap_or(Value::Null),
+            respond,
+        }
+    }
+
+    fn query(&self, key: &str) -> Option<&str> {
+        self.query.get(key).map(String::as_str)
+    }
+
+    /// Replies; what is returned must be kept for a reply that never comes.
+    fn reply(self, reply: Reply) -> Option<SendResponse<Answer>> {
+        let answer = |code: u16, text: String| {
+            let body = Full::new(Bytes::from(text))
+                .map_err(|never| match never {})
+                .boxed();
+            Response::builder().status(code).body(body).unwrap()
+        };
+        match reply {
+            Reply::Json(code, value) => self.respond.send_response(answer(code, value.to_string())),
+            Reply::Text(code, text) => self.respond.send_response(answer(code, text.to_owned())),
+            Reply::Reset => self
+                .respond
+                .send_error(io::Error::from(io::ErrorKind::ConnectionReset)),
+            Reply::Never => return Some(self.respond),
+        }
+        None
+    }
+
+    fn fail(self, code: u16, reason: &str) {
+        self.reply(Reply::Json(code, failure(code, reason)));
+    }
+
+    fn list(self, names: &[&str], version: &str, next: Option<&str>) {
+        assert!(self.is_list(), "{} {:?}", self.path, self.query);
+        let list = json!({
+            "apiVersion": "meta.k8s.io/v1",
+            "kind": "PartialObjectMetadataList",
+            "metadata": {"resourceVersion": version, "continue": next.unwrap_or_default()},
+            "items": names.iter().map(|name| object(name)).collect::<Vec<_>>(),
+        });
+        self.reply(Reply::Json(200, list));
+    }
+
+    fn is_list(&self) -> bool {
+        self.method == "GET" && self.query("limit").is_some() && self.query("watch").is_none()
+    }
+
+    fn watch(self) -> Watch {
+        assert_eq!(
+            self.query("watch"),
+            Some("true"),
+            "{} {:?}",
+            self.path,
+            self.query
+        );
+        let (events, stream) = unbounded();
+        self.respond
+            .send_response(Response::new(BodyExt::boxed(StreamBody::new(stream))));
+        Watch(events)
+    }
+}
+
+impl Watch {
+    async fn send(&self, event: &str, object: Value) {
+        let line = format!("{}\n", json!({"type": event, "object": object}));
+        self.0.unbounded_send(Ok(Frame::data(Bytes::from(line)))).unwrap();
+        settle().await;
+    }
+
+    async fn reset(self) {
+        self.0
+            .unbounded_send(Err(io::ErrorKind::ConnectionReset.into()))
+            .unwrap();
+        settle().await;
+    }
+
+    fn is_given_up(&self) -> bool {
+        self.0.is_closed()
+    }
+}
+
+// Watching
+
+#[tokio::test(start_paused = true)]
+async fn names_are_read_in_pages_of_metadata_and_then_watched() {
+    let (cluster, mut server) = cluster();
+    cluster.watch(companies(), Need::Required);
+    let call = server.next().await;
+    assert_eq!(call.path, "/apis/crm.milo.io/v1alpha1/companies");
+    assert_eq!(call.query("limit"), Some("500"));
+    assert_eq!(call.query("continue"), None);
+    assert!(
+        call.accept.contains("as=PartialObjectMetadataList"),
+        "{}",
+        call.accept
+    );
+    call.list(&["acme"], "5", Some("more"));
+    let call = server.next().await;
+    assert_eq!(call.query("continue"), Some("more"));
+    assert_eq!(cluster.recall(&company("acme")), None, "half a list is no answer");
+    let part = only(cluster.status());
+    assert_eq!(
+        (part.not_ready.as_deref(), part.required),
+        (Some("not read yet"), true)
+    );
+    call.list(&["globex"], "5", None);
+    let call = server.next().await;
+    assert_eq!(call.query("resourceVersion"), Some("5"));
+    assert_eq!(call.query("timeoutSeconds"), Some("60"));
+    assert_eq!(call.query("allowWatchBookmarks"), Some("true"));
+    assert!(
+        call.accept.contains("as=PartialObjectMetadata"),
+        "{}",
+        call.accept
+    );
+    let _watch = call.watch();
+    for name in ["acme", "globex"] {
+        assert_eq!(cluster.recall(&company(name)), Some(Presence::Exists));
+    }
+    assert_eq!(cluster.recall(&company("initech")), None);
+    let expected = PartStatus {
+        kind: "Company.crm.milo.io".into(),
+        objects: 2,
+        not_ready: None,
+        required: false,
+    };
+    assert_eq!(only(cluster.status()), expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_change_what_is_known() {
+    let (cluster, _server, watch) = cluster_with(&["acme"]).await;
+    watch.send("ADDED", object("globex")).await;
+    assert_eq!(cluster.recall(&company("globex")), Some(Presence::Exists));
+    watch.send("MODIFIED", terminating("globex")).await;
+    assert_eq!(cluster.recall(&company("globex")), Some(Presence::Terminating));
+    watch.send("DELETED", terminating("globex")).await;
+    assert_eq!(cluster.recall(&company("globex")), None);
+    assert_eq!(cluster.recall(&company("acme")), Some(Presence::Exists));
+}
+
+#[tokio::test(start_paused = true)]
+async fn namespaced_objects_are_watched_in_all_namespaces() {
+    let (cluster, mut server) = cluster();
+    cluster.watch(contact("sales", "bob").kind, Need::Optional);
+    let call = server.next().await;
+    assert_eq!(call.path, "/apis/example.com/v1/contacts");
+    call.list(&[], "1", None);
+    let watch = server.next().await.watch();
+    let mut bob = object("bob");
+    bob["metadata"]["namespace"] = json!("sales");
+    watch.send("ADDED", bob).await;
+    assert_eq!(cluster.recall(&contact("sales", "bob")), Some(Presence::Exists));
+    assert_eq!(cluster.recall(&contact("support", "bob")), None);
+}
+
+#[derive(Debug, PartialEq)]
+enum Gone {
+    AsEvent,
+    AsStatus,
+}
+
+#[rstest]
+#[case(Gone::AsEvent)]
+#[case(Gone::AsStatus)]
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_fell_behind_lists_anew_and_answers_meanwhile(#[case] gone: Gone) {
+    let (cluster, mut server, watch) = cluster_with(&["acme", "globex"]).await;
+    match gone {
+        Gone::AsEvent => watch.send("ERROR", failure(410, "Expired")).await,
+        Gone::AsStatus => {
+            drop(watch);
+            server.next().await.fail(410, "Expired");
+        }
+    }
+    server.next().await.list(&["globex"], "20", Some("more"));
+    let rest = server.next().await;
+    assert_eq!(cluster.recall(&company("acme")), Some(Presence::Exists));
+    assert_eq!(
+        only(cluster.status()).not_ready.as_deref(),
+        Some("the watch fell too far behind")
+    );
+    rest.list(&["hooli"], "20", None);
+    let call = server.next().await;
+    assert_eq!(call.query("resourceVersion"), Some("20"));
+    assert_eq!(cluster.recall(&company("acme")), None);
+    for name in ["globex", "hooli"] {
+        assert_eq!(cluster.recall(&company(name)), Some(Presence::Exists));
+    }
+    assert_eq!(only(cluster.status()).not_ready, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_breaks_goes_on_from_where_it_was() {
+    let (cluster, mut server, watch) = cluster_with(&["acme"]).await;
+    watch.send("ADDED", object("globex")).await;
+    watch.reset().await;
+    let part = only(cluster.status());
+    assert_eq!(
+        part.not_ready.as_deref(),
+        Some("the API server cannot be reached")
+    );
+    assert!(!part.required, "all replicas would refuse their service together");
+    assert_eq!(cluster.recall(&company("acme")), Some(Presence::Exists));
+    let call = server.next().await;
+    assert_eq!(call.query("resourceVersion"), Some("7"));
+    let _watch = call.watch();
+    sleep(watch::SILENCE).await;
+    assert!(only(cluster.status()).not_ready.is_some());
+    sleep(Duration::from_secs(10)).await;
+    assert_eq!(only(cluster.status()).not_ready, None, "no news is good news");
+}
+
+#[tokio::test(start_paused = true)]
+async fn names_are_not_believed_for_ever_without_a_watch() {
+    let (cluster, mut server, watch) = cluster_with(&["acme-corp"]).await;
+    drop(watch);
+    let refusing: JoinHandle<()> = tokio::spawn(async move {
+        loop {
+            server.next().await.fail(403, "Forbidden");
+        }
+    });
+    sleep(Duration::from_secs(299)).await;
+    assert_eq!(cluster.recall(&company("acme-corp")), Some(Presence::Exists));
+    sleep(Duration::from_secs(10)).await;
+    assert_eq!(cluster.recall(&company("acme-corp")), None);
+    assert_eq!(
+        cluster
+            .suggest(&company("acme-crop"), &UserInfo::default(), limit())
+            .await,
+        None
+    );
+    let trouble = "the API server refuses it with status 403";
+    assert_eq!(only(cluster.status()).not_ready.as_deref(), Some(trouble));
+    refusing.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kind_that_the_cluster_does_not_have_is_tried_again_ever_more_slowly() {
+    let (cluster, mut server) = cluster();
+    cluster.watch(companies(), Need::Required);
+    let begin = Instant::now();
+    let mut waits = Vec::new();
+    for _ in 0..10 {
+        let call = server.next().await;
+        assert!(call.is_list());
+        waits.push(begin.elapsed().as_secs());
+        call.reply(Reply::Text(404, "404 page not found\n"));
+    }
+    assert!(waits[9] - waits[8] >= 30, "{waits:?}");
+    settle().await;
+    let part = only(cluster.status());
+    assert_eq!(part.not_ready.as_deref(), Some("the cluster has no such kind"));
+    assert!(!part.required, "there is nothing to wait for");
+    server.next().await.list(&["acme"], "1", None);
+    let _watch = server.next().await.watch();
+    assert_eq!(only(cluster.status()).not_ready, None);
+    assert_eq!(cluster.recall(&company("acme")), Some(Presence::Exists));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_names_of_a_kind_that_is_taken_from_the_cluster_are_forgotten() {
+    let (cluster, mut server, watch) = cluster_with(&["acme"]).await;
+    drop(watch);
+    server
+        .next()
+        .await
+        .reply(Reply::Text(404, "404 page not found\n"));
+    settle().await;
+    assert_eq!(cluster.recall(&company("acme")), None);
+    assert!(server.next().await.is_list());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_required_kind_that_may_not_be_read_is_waited_for() {
+    let (cluster, mut server) = cluster();
+    cluster.watch(companies(), Need::Optional);
+    server.next().await.fail(403, "Forbidden");
+    settle().await;
+    assert!(!only(cluster.status()).required);
+    cluster.watch(companies(), Need::Required);
+    let part = only(cluster.status());
+    assert_eq!(
+        part.not_ready.as_deref(),
+        Some("the API server refuses it with status 403")
+    );
+    assert!(part.required);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_that_is_never_answered_is_given_up() {
+    let (cluster, mut server) = cluster();
+    cluster.watch(companies(), Need::Required);
+    let begin = Instant::now();
+    let _unanswered = server.next().await;
+    server.next().await.list(&["acme"], "1", None);
+    assert!(
+        (70..75).contains(&begin.elapsed().as_secs()),
+        "{:?}",
+        begin.elapsed()
+    );
+    assert_eq!(
+        only(cluster.status()).not_ready.as_deref(),
+        Some("the API server does not answer")
+    );
+    let _watch = server.next().await.watch();
+    assert_eq!(cluster.recall(&company("acme")), Some(Presence::Exists));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kind_is_watched_once() {
+    let (cluster, mut server, _watch) = cluster_with(&["acme"]).await;
+    cluster.watch(companies(), Need::Optional);
+    cluster.recall(&company("acme"));
+    cluster.watch_only(&[companies()]);
+    server.no_call().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kind_is_watched_from_the_first_question_on() {
+    let (cluster, mut server) = cluster();
+    assert_eq!(cluster.recall(&contact("sales", "bob")), None);
+    assert_eq!(server.next().await.path, "/apis/example.com/v1/contacts");
+    assert!(!only(cluster.status()).required);
+}
+
+#[tokio::test(start_paused = true)]
+async fn kinds_that_no_policy_names_are_given_up_but_our_own_are_not() {
+    let (cluster, mut server, companies_watch) = cluster_with(&[]).await;
+    cluster.watch_only(&[contact("sales", "bob").kind]);
+    server.next().await.list(&[], "1", None);
+    let contacts_watch = server.next().await.watch();
+    cluster.watch_only(&[]);
+    settle().await;
+    assert!(contacts_watch.is_given_up());
+    assert!(!companies_watch.is_given_up());
+    assert_eq!(only(cluster.status()).kind, "Company.crm.milo.io");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_started_cluster_waits_for_companies_and_people() {
+    let (service, handle) = mock::pair();
+    let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+    let cluster = Cluster::start(Client::new(service, "default"), &stop, &tasks);
+    let mut server = Server(handle);
+    let mut paths = [server.next().await.path, server.next().await.path];
+    paths.sort();
+    let expected = [
+        "/apis/crm.milo.io/v1alpha1/companies",
+        "/apis/crm.milo.io/v1alpha1/people",
+    ];
+    assert_eq!(paths, expected);
+    assert!(
+        cluster
+            .status()
+            .iter()
+            .all(|part| part.required && part.not_ready.is_some())
+    );
+    stop.cancel();
+    tasks.close();
+    tasks.wait().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_tasks_end_with_the_directory() {
+    let (cluster, server, _watch) = cluster_with(&[]).await;
+    let tasks = cluster.tasks.clone();
+    drop(cluster);
+    tasks.close();
+    tasks.wait().await;
+    server.no_call_to_the_end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_that_panics_is_started_again_and_the_part_says_so() {
+    let part = Part::new(companies(), CancellationToken::new());
+    let runs = std::cell::Cell::new(0);
+    let work = || async {
+        runs.set(runs.get() + 1);
+        match runs.get() {
+            1 => panic!("as the test wants it"),
+            _ => std::future::pending::<()>().await,
+        }
+    };
+    let supervised = watch::supervise(&part, work);
+    let mut supervised = std::pin::pin!(supervised);
+    assert!(futures::poll!(&mut supervised).is_pending());
+    assert_eq!(part.status().not_ready.as_deref(), Some("the watch died"));
+    assert!(timeout(Duration::from_secs(5), supervised).await.is_err());
+    assert_eq!(runs.get(), 2);
+}
+
+// Single objects
+
+/// What the API server does about one question.
+enum Scenario {
+    /// It must not be called.
+    NotCalled,
+    /// It is called once, at this path, and replies so.
+    Called(&'static str, Reply),
+}
+
+impl Scenario {
+    fn play(self, mut server: Server) -> JoinHandle<()> {
+        tokio::spawn(async move {
+            let _unanswered = match self {
+                Self::NotCalled => None,
+                Self::Called(path, reply) => {
+                    let call = server.next().await;
+                    assert_eq!(call.path, path);
+                    call.reply(reply)
+                }
+            };
+            server.no_call_to_the_end().await;
+        })
+    }
+}
+
+const ACME: &str = "/apis/crm.milo.io/v1alpha1/companies/acme";
+
+#[rstest]
+#[case::found(Reply::Json(200, object("acme")), "Ok(Exists)")]
+#[case::terminating(Reply::Json(200, terminating("acme")), "Ok(Terminating)")]
+#[case::no_permission(Reply::Json(403, failure(403, "Forbidden")), "Failed")]
+#[case::overloaded(Reply::Json(429, failure(429, "TooManyRequests")), "Failed")]
+#[case::broken(Reply::Text(500, "oops"), "Failed")]
+#[case::unavailable(Reply::Text(503, "no backend"), "Failed")]
+#[case::reset(Reply::Reset, "Failed")]
+#[case::no_json(Reply::Text(200, "<html>Welcome</html>"), "Failed")]
+#[case::no_object(Reply::Json(200, json!({})), "Failed")]
+#[case::another_object(Reply::Json(200, object("globex")), "Failed")]
+#[case::silence(Reply::Never, "Late")]
+#[case::missing(Reply::Json(404, failure(404, "NotFound")), "Ok(Missing)")]
+#[case::no_such_kind(Reply::Text(404, "404 page not found"), "Ok(Missing)")]
+#[tokio::test(start_paused = true)]
+async fn a_question_is_one_call(#[case] reply: Reply, #[case] expected: &str) {
+    let (cluster, server) = cluster();
+    let playing = Scenario::Called(ACME, reply).play(server);
+    let answer = cluster.confirm(&company("acme"), limit()).await;
+    let answer = match &answer {
+        Ok(presence) => format!("Ok({presence:?})"),
+        Err(LookupError::Failed(_)) => "Failed".to_owned(),
+        Err(LookupError::Late(after)) => {
+            assert_eq!(*after, limit());
+            "Late".to_owned()
+        }
+    };
+    assert_eq!(answer, expected);
+    drop(cluster);
+    playing.await.unwrap();
+}
+
+#[rstest]
+#[case::in_a_namespace(contact("sales", "bob"), "/apis/example.com/v1/namespaces/sales/contacts/bob")]
+#[case::with_signs(
+    company("system:a@b.c+d"),
+    "/apis/crm.milo.io/v1alpha1/companies/system:a@b.c+d"
+)]
+#[case::with_signs_that_end_a_path(company("a?b#c d"), "/apis/crm.milo.io/v1alpha1/companies/a%3Fb%23c%20d")]
+#[case::beyond_ascii(company("josé"), "/apis/crm.milo.io/v1alpha1/companies/jos%C3%A9")]
+#[tokio::test(start_paused = true)]
+async fn a_name_is_one_segment_of_the_path(#[case] target: Target, #[case] path: &'static str) {
+    let (cluster, server) = cluster();
+    let playing = Scenario::Called(path, Reply::Json(200, object(&target.name))).play(server);
+    assert_eq!(cluster.confirm(&target, limit()).await.unwrap(), Presence::Exists);
+    drop(cluster);
+    playing.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_metadata_is_asked_for_in_its_latest_state() {
+    let (cluster, mut server) = cluster();
+    let asking = tokio::spawn(async move { cluster.confirm(&company("acme"), limit()).await });
+    let call = server.next().await;
+    assert!(
+        call.accept.contains("as=PartialObjectMetadata"),
+        "{}",
+        call.accept
+    );
+    assert_eq!(call.query, HashMap::new());
+    call.reply(Reply::Json(200, object("acme")));
+    assert_eq!(asking.await.unwrap().unwrap(), Presence::Exists);
+}
+
+/// Asks this often at once; the tasks have asked when this returns.
+async fn ask_at_once(cluster: &Arc<Cluster>, times: usize) -> JoinHandle<Vec<Result<Presence, LookupError>>> {
+    let cluster = cluster.clone();
+    let asking = tokio::spawn(async move {
+        let target = company("acme");
+        join_all((0..times).map(|_| cluster.confirm(&target, limit()))).await
+    });
+    settle().await;
+    asking
+}
+
+#[tokio::test(start_paused = true)]
+async fn sixty_four_equal_misses_are_two_calls() {
+    let (cluster, mut server) = cluster();
+    let asking = ask_at_once(&cluster, 64).await;
+    for _ in 0..2 {
+        server.next().await.fail(404, "NotFound");
+    }
+    let answers = asking.await.unwrap();
+    assert_eq!(answers.len(), 64);
+    assert!(
+        answers
+            .iter()
+            .all(|answer| matches!(answer, Ok(Presence::Missing)))
+    );
+    drop(cluster);
+    server.no_call_to_the_end().await;
+}
+
+#[rstest]
+#[case::found(Reply::Json(200, object("acme")))]
+#[case::failed(Reply::Text(500, "oops"))]
+#[tokio::test(start_paused = true)]
+async fn sixty_four_other_equal_questions_are_one_call(#[case] reply: Reply) {
+    let (cluster, mut server) = cluster();
+    let asking = ask_at_once(&cluster, 64).await;
+    server.next().await.reply(reply);
+    let answers = asking.await.unwrap();
+    assert!(
+        answers
+            .iter()
+            .all(|answer| !matches!(answer, Ok(Presence::Missing)))
+    );
+    drop(cluster);
+    server.no_call_to_the_end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_object_created_during_a_call_is_found_by_who_asks_after_that() {
+    let (cluster, mut server) = cluster();
+    let early = ask_at_once(&cluster, 1).await;
+    let call = server.next().await;
+    // The API server has looked by now; the object is created; somebody asks.
+    let late = ask_at_once(&cluster, 3).await;
+    call.fail(404, "NotFound");
+    assert!(matches!(early.await.unwrap()[..], [Ok(Presence::Missing)]));
+    server.next().await.reply(Reply::Json(200, object("acme")));
+    assert!(
+        late.await
+            .unwrap()
+            .iter()
+            .all(|answer| matches!(answer, Ok(Presence::Exists)))
+    );
+    drop(cluster);
+    server.no_call_to_the_end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_holds_for_its_own_question_only() {
+    let (cluster, mut server) = cluster();
+    let patient = ask_at_once(&cluster, 1).await;
+    let begin = Instant::now();
+    let hasty = cluster
+        .confirm(&company("acme"), Duration::from_millis(100))
+        .await;
+    assert!(matches!(hasty, Err(LookupError::Late(_))));
+    assert_eq!(begin.elapsed(), Duration::from_millis(100));
+    server.next().await.reply(Reply::Json(200, object("acme")));
+    assert!(matches!(patient.await.unwrap()[..], [Ok(Presence::Exists)]));
+    drop(cluster);
+    server.no_call_to_the_end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_deadline_covers_the_second_call_as_well() {
+    let (cluster, mut server) = cluster();
+    let asking = ask_at_once(&cluster, 2).await;
+    let begin = Instant::now();
+    let call = server.next().await;
+    sleep(Duration::from_millis(1500)).await;
+    call.fail(404, "NotFound");
+    let _unanswered = server.next().await;
+    let answers = asking.await.unwrap();
+    assert!(
+        matches!(answers[..], [Ok(Presence::Missing), Err(LookupError::Late(_))]),
+        "{answers:?}"
+    );
+    assert!(begin.elapsed() <= limit());
+}
+
+// Suggestions
+
+const REVIEWS: &str = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
+
+fn review(status: Value) -> Reply {
+    let kind = json!({"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview"});
+    let mut review = kind;
+    review["spec"] = json!({});
+    review["status"] = status;
+    Reply::Json(201, review)
+}
+
+#[rstest]
+#[case::allowed("acme-crop", Scenario::Called(REVIEWS, review(json!({"allowed": true}))), Some("acme-corp"))]
+#[case::not_allowed("acme-crop", Scenario::Called(REVIEWS, review(json!({"allowed": false}))), None)]
+#[case::denied("acme-crop", Scenario::Called(REVIEWS, review(json!({"allowed": true, "denied": true}))), None)]
+#[case::without_status("acme-crop", Scenario::Called(REVIEWS, review(Value::Null)), None)]
+#[case::refused(
+    "acme-crop",
+    Scenario::Called(REVIEWS, Reply::Json(403, failure(403, "Forbidden"))),
+    None
+)]
+#[case::reset("acme-crop", Scenario::Called(REVIEWS, Reply::Reset), None)]
+#[case::silence("acme-crop", Scenario::Called(REVIEWS, Reply::Never), None)]
+#[case::nothing_near("umbrella", Scenario::NotCalled, None)]
+#[case::the_near_one_is_being_deleted("globes", Scenario::NotCalled, None)]
+#[tokio::test(start_paused = true)]
+async fn a_name_is_proposed_to_those_who_may_list(
+    #[case] wanted: &str,
+    #[case] scenario: Scenario,
+    #[case] expected: Option<&str>,
+) {
+    let (cluster, server, watch) = cluster_with(&["acme-corp", "hooli"]).await;
+    watch.send("ADDED", terminating("globex")).await;
+    let playing = scenario.play(server);
+    let begin = Instant::now();
+    let name = cluster
+        .suggest(&company(wanted), &UserInfo::default(), limit())
+        .await;
+    assert_eq!(name.as_deref(), expected);
+    assert!(begin.elapsed() <= limit());
+    drop(cluster);
+    playing.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_right_to_list_is_asked_for_exactly_this_user_and_place() {
+    let (cluster, mut server) = cluster();
+    let target = contact("sales", "bobb");
+    cluster.watch(target.kind.clone(), Need::Optional);
+    server.next().await.list(&[], "1", None);
+    let watch = server.next().await.watch();
+    let mut bob = object("bob");
+    bob["metadata"]["namespace"] = json!("sales");
+    watch.send("ADDED", bob).await;
+    let user: UserInfo = serde_json::from_value(json!({
+        "username": "ann", "uid": "7", "groups": ["staff"], "extra": {"example.com/team": ["a", "b"]},
+    }))
+    .unwrap();
+    let asking = tokio::spawn(async move { cluster.suggest(&target, &user, limit()).await });
+    let call = server.next().await;
+    assert_eq!((call.method.as_str(), call.path.as_str()), ("POST", REVIEWS));
+    let expected = json!({
+        "user": "ann", "uid": "7", "groups": ["staff"], "extra": {"example.com/team": ["a", "b"]},
+        "resourceAttributes": {
+            "verb": "list", "group": "example.com", "version": "v1", "resource": "contacts", "namespace": "sales",
+        },
+    });
+    assert_eq!(call.body["spec"], expected);
+    call.reply(review(json!({"allowed": true})));
+    assert_eq!(asking.await.unwrap().as_deref(), Some("bob"));
+}
+
+#[test]
+fn the_client_leaves_retries_and_deadlines_to_the_directory() {
+    let config = Cluster::client_config(kube::Config::new("https://localhost".parse().unwrap()));
+    assert!(!config.default_retry);
+    assert!(config.reset_reader_on_write);
+    assert_eq!(config.read_timeout, Some(watch::SILENCE));
+}

@@ -1,0 +1,206 @@
+//! A directory whose answers are counted.
+
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use k8s_openapi::api::authentication::v1::UserInfo;
+
+use super::{Directory, LookupError, PartStatus, Presence};
+use crate::api::{ResourceKind, Target};
+
+/// How a question about an object ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// The local copy knew the object.
+    Cached,
+    /// The authority knows it.
+    Found,
+    /// The authority knows it, and it is being deleted.
+    Terminating,
+    /// There is no such object.
+    Missing,
+    /// The authority could not be asked.
+    Failed,
+    /// The authority did not answer in time.
+    Late,
+}
+
+impl Outcome {
+    /// The outcome as a metric label.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Cached => "cached",
+            Self::Found => "found",
+            Self::Terminating => "terminating",
+            Self::Missing => "missing",
+            Self::Failed => "failed",
+            Self::Late => "late",
+        }
+    }
+}
+
+impl From<&Result<Presence, LookupError>> for Outcome {
+    fn from(answer: &Result<Presence, LookupError>) -> Self {
+        match answer {
+            Ok(Presence::Exists) => Self::Found,
+            Ok(Presence::Terminating) => Self::Terminating,
+            Ok(Presence::Missing) => Self::Missing,
+            Err(LookupError::Failed(_)) => Self::Failed,
+            Err(LookupError::Late(_)) => Self::Late,
+        }
+    }
+}
+
+/// Who wants to know how questions end.
+pub trait Observer: Send + Sync + 'static {
+    /// A question about an object of `kind` has ended so. One that the local copy cannot answer has not
+    /// ended: it is reported when the authority has been asked. Questions that share a call are reported one
+    /// by one.
+    fn looked_up(&self, kind: &ResourceKind, outcome: Outcome);
+}
+
+/// A directory that tells an observer how every question ends.
+pub struct Observed<D, O> {
+    directory: D,
+    observer: O,
+}
+
+impl<D: Directory, O: Observer> Observed<D, O> {
+    /// `directory`, seen by `observer`.
+    pub fn new(directory: D, observer: O) -> Self {
+        Self { directory, observer }
+    }
+}
+
+impl<D: Directory, O: Observer> Directory for Observed<D, O> {
+    fn recall(&self, target: &Target) -> Option<Presence> {
+        let known = self.directory.recall(target)?;
+        self.observer.looked_up(&target.kind, Outcome::Cached);
+        Some(known)
+    }
+
+    fn confirm<'a>(
+        &'a self,
+        target: &'a Target,
+        limit: Duration,
+    ) -> BoxFuture<'a, Result<Presence, LookupError>> {
+        let answer = self.directory.confirm(target, limit);
+        answer
+            .inspect(|answer| self.observer.looked_up(&target.kind, answer.into()))
+            .boxed()
+    }
+
+    fn suggest<'a>(
+        &'a self,
+        target: &'a Target,
+        user: &'a UserInfo,
+        limit: Duration,
+    ) -> BoxFuture<'a, Option<String>> {
+        self.directory.suggest(target, user, limit)
+    }
+
+    fn status(&self) -> Vec<PartStatus> {
+        self.directory.status()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+    use crate::directory::Memory;
+
+    #[derive(Default)]
+    struct Log(Mutex<Vec<(String, &'static str)>>);
+
+    impl Observer for Arc<Log> {
+        fn looked_up(&self, kind: &ResourceKind, outcome: Outcome) {
+            self.0.lock().unwrap().push((kind.kind.clone(), outcome.as_str()));
+        }
+    }
+
+    /// A directory that knows nothing and fails in the way that the name says.
+    struct Failing;
+
+    impl Directory for Failing {
+        fn recall(&self, _target: &Target) -> Option<Presence> {
+            None
+        }
+
+        fn confirm<'a>(
+            &'a self,
+            target: &'a Target,
+            limit: Duration,
+        ) -> BoxFuture<'a, Result<Presence, LookupError>> {
+            let answer = match target.name.as_str() {
+                "terminating" => Ok(Presence::Terminating),
+                "late" => Err(LookupError::Late(limit)),
+                _ => Err(LookupError::Failed(Arc::new(std::fmt::Error))),
+            };
+            futures::future::ready(answer).boxed()
+        }
+
+        fn suggest<'a>(
+            &'a self,
+            _target: &'a Target,
+            _user: &'a UserInfo,
+            _limit: Duration,
+        ) -> BoxFuture<'a, Option<String>> {
+            futures::future::ready(None).boxed()
+        }
+
+        fn status(&self) -> Vec<PartStatus> {
+            Vec::new()
+        }
+    }
+
+    fn company(name: &str) -> Target {
+        Target {
+            kind: Arc::new(ResourceKind::crm("Company", "companies")),
+            namespace: None,
+            name: name.into(),
+        }
+    }
+
+    async fn ask(directory: impl Directory, names: &[&str]) -> Vec<&'static str> {
+        let log = Arc::new(Log::default());
+        let directory = Observed::new(directory, log.clone());
+        for name in names {
+            if directory.recall(&company(name)).is_none() {
+                let _ = directory.confirm(&company(name), Duration::from_secs(1)).await;
+            }
+        }
+        let log = log.0.lock().unwrap();
+        assert!(log.iter().all(|(kind, _)| kind == "Company"));
+        log.iter().map(|(_, outcome)| *outcome).collect()
+    }
+
+    #[tokio::test]
+    async fn every_question_is_reported_once() {
+        let mut memory = Memory::default();
+        memory.add("crm.milo.io", "Company", None, "acme", Presence::Exists);
+        assert_eq!(ask(memory, &["acme", "globex"]).await, ["cached", "missing"]);
+        assert_eq!(
+            ask(Failing, &["terminating", "late", "reset"]).await,
+            ["terminating", "late", "failed"]
+        );
+    }
+
+    #[tokio::test]
+    async fn a_live_answer_is_reported_even_where_the_local_copy_knows() {
+        let mut memory = Memory::default();
+        memory.add("crm.milo.io", "Company", None, "acme", Presence::Exists);
+        let log = Arc::new(Log::default());
+        let directory = Observed::new(Arc::new(memory), log.clone());
+        directory
+            .confirm(&company("acme"), Duration::from_secs(1))
+            .await
+            .unwrap();
+        assert_eq!(
+            log.0.lock().unwrap().as_slice(),
+            [("Company".to_owned(), "found")]
+        );
+    }
+}
