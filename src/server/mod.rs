@@ -1,1 +1,15 @@
-//! Placeholder.
+//! Sockets: listening, TLS and its reload, limits, routes, the admin port and shutdown.
+//!
+//! *Architecture invariant:* the server knows bytes, deadlines and certificates, and neither kinds nor rules. What a
+//! body means is the business of the [`Reviewer`].
+
+mod admin;
+mod deadline;
+pub mod readiness;
+mod reviewer;
+mod router;
+
+pub use admin::admin_router;
+pub use readiness::{Part, PartReport, PartState, Readiness};
+pub use reviewer::{Endpoint, Reviewer, Unreadable};
+pub use router::{Limits, router};
