@@ -8,8 +8,10 @@ mod deadline;
 pub mod readiness;
 mod reviewer;
 mod router;
+pub mod tls;
 
 pub use admin::admin_router;
 pub use readiness::{Part, PartReport, PartState, Readiness};
 pub use reviewer::{Endpoint, Reviewer, Unreadable};
 pub use router::{Limits, router};
+pub use tls::{Tls, TlsError, TlsFiles, TlsMaterial};
