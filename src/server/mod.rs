@@ -5,6 +5,7 @@
 
 mod admin;
 mod deadline;
+pub mod dev_certificate;
 pub mod readiness;
 mod reviewer;
 mod router;
