@@ -9,10 +9,16 @@ pub mod dev_certificate;
 pub mod readiness;
 mod reviewer;
 mod router;
+mod serve;
+mod signals;
+mod tasks;
 pub mod tls;
 
 pub use admin::admin_router;
 pub use readiness::{Part, PartReport, PartState, Readiness};
 pub use reviewer::{Endpoint, Reviewer, Unreadable};
 pub use router::{Limits, router};
+pub use serve::{Addresses, Parts, ServeError, Server, ServerConfig, serve};
+pub use signals::Signals;
+pub use tasks::Tasks;
 pub use tls::{Tls, TlsError, TlsFiles, TlsMaterial};
