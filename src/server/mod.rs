@@ -1,1 +1,24 @@
-//! Placeholder.
+//! Sockets: listening, TLS and its reload, limits, routes, the admin port and shutdown.
+//!
+//! *Architecture invariant:* the server knows bytes, deadlines and certificates, and neither kinds nor rules. What a
+//! body means is the business of the [`Reviewer`].
+
+mod admin;
+mod deadline;
+pub mod dev_certificate;
+pub mod readiness;
+mod reviewer;
+mod router;
+mod serve;
+mod signals;
+mod tasks;
+pub mod tls;
+
+pub use admin::admin_router;
+pub use readiness::{Part, PartReport, PartState, Readiness};
+pub use reviewer::{Endpoint, Reviewer, Unreadable};
+pub use router::{Limits, router};
+pub use serve::{Addresses, Parts, ServeError, Server, ServerConfig, serve};
+pub use signals::Signals;
+pub use tasks::Tasks;
+pub use tls::{Tls, TlsError, TlsFiles, TlsMaterial};

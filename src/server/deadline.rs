@@ -1,0 +1,227 @@
+//! How long a caller waits: the API server's `?timeout=`, and what of it is left.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Limits;
+
+/// The most that is kept back of the caller's time for the way back.
+///
+/// Encoding, TLS and the network take a few milliseconds, and a busy node some more. An answer that comes a moment too
+/// late is worth nothing: the API server reports a failed call instead of our reason. A tenth of the caller's time, and
+/// half a second at most, is far more than the way back takes, and look-ups are hardly the worse for it.
+const LONGEST_MARGIN: Duration = Duration::from_millis(500);
+const MARGIN_DIVISOR: u32 = 10;
+
+const NANOSECONDS_PER_SECOND: u128 = 1_000_000_000;
+
+/// The time that a caller gives a request.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Deadline {
+    arrival: Instant,
+    timeout: Duration,
+}
+
+impl Deadline {
+    /// Starts the clock. `query` is the query of the request's URL.
+    pub(super) fn start(query: Option<&str>, limits: &Limits) -> Self {
+        Self {
+            arrival: Instant::now(),
+            timeout: timeout(query, limits),
+        }
+    }
+
+    /// When the caller gives up.
+    pub(super) fn end(&self) -> Instant {
+        self.arrival + self.timeout
+    }
+
+    /// What the caller gave.
+    pub(super) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// What is left for the review, with the way back kept free; `None` if that is nothing.
+    pub(super) fn left(&self) -> Option<Duration> {
+        let margin = (self.timeout / MARGIN_DIVISOR).min(LONGEST_MARGIN);
+        let left = (self.timeout - margin).saturating_sub(self.arrival.elapsed());
+        (!left.is_zero()).then_some(left)
+    }
+}
+
+/// The caller's timeout within our limits. One that cannot be understood counts as not given: the caller still waits.
+fn timeout(query: Option<&str>, limits: &Limits) -> Duration {
+    query
+        .and_then(|query| query.split('&').find_map(|pair| pair.strip_prefix("timeout=")))
+        .and_then(go_duration)
+        .filter(|timeout| !timeout.is_zero())
+        .unwrap_or(limits.default_timeout)
+        .min(limits.longest_timeout)
+}
+
+/// Reads a duration as Go's `time.ParseDuration` does: numbers with a unit, one after the other, such as `1m30s` or
+/// `1.5s`. A negative one is none here.
+fn go_duration(text: &str) -> Option<Duration> {
+    let mut rest = text.strip_prefix('+').unwrap_or(text);
+    if rest == "0" {
+        return Some(Duration::ZERO);
+    }
+    if rest.is_empty() {
+        return None;
+    }
+    let mut total: u128 = 0;
+    while !rest.is_empty() {
+        let (nanoseconds, after) = go_duration_part(rest)?;
+        total = total.checked_add(nanoseconds)?;
+        rest = after;
+    }
+    // Go's durations are signed 64-bit numbers of nanoseconds.
+    let total = u64::try_from(total)
+        .ok()
+        .filter(|total| *total <= i64::MAX.unsigned_abs())?;
+    Some(Duration::from_nanos(total))
+}
+
+/// Reads one number with its unit. Returns it in nanoseconds, and the text after it.
+fn go_duration_part(text: &str) -> Option<(u128, &str)> {
+    let (whole, after) = digits(text);
+    let (fraction, after) = match after.strip_prefix('.') {
+        Some(after) => digits(after),
+        None => ("", after),
+    };
+    if whole.is_empty() && fraction.is_empty() {
+        return None;
+    }
+    let (unit, after) = go_unit(after)?;
+    // 18 digits fit and are more than the smallest unit can tell apart.
+    let fraction = fraction.get(..18).unwrap_or(fraction);
+    let scale = 10_u128.checked_pow(u32::try_from(fraction.len()).ok()?)?;
+    let nanoseconds = number(whole)?
+        .checked_mul(unit)?
+        .checked_add(number(fraction)? * unit / scale)?;
+    Some((nanoseconds, after))
+}
+
+fn digits(text: &str) -> (&str, &str) {
+    text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()))
+}
+
+/// No digits are zero; more of them than any duration has are no number.
+fn number(digits: &str) -> Option<u128> {
+    if digits.is_empty() {
+        Some(0)
+    } else {
+        digits.parse::<u64>().ok().map(u128::from)
+    }
+}
+
+/// The unit at the start of a text in nanoseconds, and the text after it.
+fn go_unit(text: &str) -> Option<(u128, &str)> {
+    // `ms` and `ns` before `m`. The two micro signs look the same and are different characters.
+    const UNITS: [(&str, u128); 8] = [
+        ("ns", 1),
+        ("us", 1_000),
+        ("\u{b5}s", 1_000),
+        ("\u{3bc}s", 1_000),
+        ("ms", 1_000_000),
+        ("s", NANOSECONDS_PER_SECOND),
+        ("m", 60 * NANOSECONDS_PER_SECOND),
+        ("h", 3600 * NANOSECONDS_PER_SECOND),
+    ];
+    UNITS
+        .iter()
+        .find_map(|(name, unit)| Some((*unit, text.strip_prefix(name)?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case::seconds("10s", 10_000)]
+    #[case::minutes_and_seconds("1m30s", 90_000)]
+    #[case::milliseconds("500ms", 500)]
+    #[case::fraction("1.5s", 1_500)]
+    #[case::fraction_alone(".5s", 500)]
+    #[case::point_without_fraction("2.s", 2_000)]
+    #[case::plus("+3s", 3_000)]
+    #[case::hours("1h", 3_600_000)]
+    #[case::microseconds("2000us", 2)]
+    #[case::micro_sign("2000\u{b5}s", 2)]
+    #[case::greek_mu("2000\u{3bc}s", 2)]
+    #[case::nanoseconds("3000000ns", 3)]
+    #[case::zero("0", 0)]
+    #[case::long_fraction("0.25000000000000000000000000000000001s", 250)]
+    fn go_durations_are_read(#[case] text: &str, #[case] milliseconds: u64) {
+        assert_eq!(go_duration(text), Some(Duration::from_millis(milliseconds)));
+    }
+
+    #[rstest]
+    #[case::empty("")]
+    #[case::no_unit("10")]
+    #[case::unit_alone("s")]
+    #[case::point_alone(".s")]
+    #[case::negative("-5s")]
+    #[case::two_signs("+-5s")]
+    #[case::unknown_unit("5d")]
+    #[case::upper_case("5S")]
+    #[case::space("5 s")]
+    #[case::words("soon")]
+    #[case::exponent("1e3s")]
+    #[case::beyond_64_bits("99999999999999999999s")]
+    #[case::beyond_go("9223372037s")]
+    #[case::sum_beyond_go("9223372036s9223372036s")]
+    fn what_go_refuses_is_refused(#[case] text: &str) {
+        assert_eq!(go_duration(text), None);
+    }
+
+    #[rstest]
+    #[case::missing(None, 10)]
+    #[case::another_parameter(Some("dryRun=All"), 10)]
+    #[case::given(Some("timeout=5s"), 5)]
+    #[case::among_others(Some("a=b&timeout=5s&c"), 5)]
+    #[case::another_name(Some("xtimeout=5s"), 10)]
+    #[case::the_first_counts(Some("timeout=5s&timeout=7s"), 5)]
+    #[case::not_a_duration(Some("timeout=%00"), 10)]
+    #[case::zero(Some("timeout=0s"), 10)]
+    #[case::negative(Some("timeout=-1s"), 10)]
+    #[case::over_the_cap(Some("timeout=1h"), 30)]
+    fn the_timeout_is_the_callers_within_limits(#[case] query: Option<&str>, #[case] seconds: u64) {
+        assert_eq!(timeout(query, &Limits::default()), Duration::from_secs(seconds));
+    }
+
+    #[rstest]
+    #[case::a_tenth("timeout=1s", 900)]
+    #[case::half_a_second_at_most("timeout=30s", 29_500)]
+    #[tokio::test(start_paused = true)]
+    async fn the_way_back_is_kept_free(#[case] query: &str, #[case] milliseconds: u64) {
+        let deadline = Deadline::start(Some(query), &Limits::default());
+        assert_eq!(deadline.left(), Some(Duration::from_millis(milliseconds)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_has_passed_is_no_longer_left() {
+        let deadline = Deadline::start(Some("timeout=1s"), &Limits::default());
+        tokio::time::advance(Duration::from_millis(400)).await;
+        assert_eq!(deadline.left(), Some(Duration::from_millis(500)));
+        tokio::time::advance(Duration::from_millis(500)).await;
+        assert_eq!(deadline.left(), None);
+    }
+
+    proptest! {
+        #[test]
+        fn any_query_gives_a_timeout_within_limits(query in ".*") {
+            let given = timeout(Some(&format!("timeout={query}")), &Limits::default());
+            prop_assert!(!given.is_zero() && given <= Limits::default().longest_timeout);
+        }
+
+        #[test]
+        fn any_run_of_numbers_and_units_is_read_without_overflow(text in "([0-9.]{0,30}(ns|us|ms|s|m|h)){1,4}") {
+            go_duration(&text);
+        }
+    }
+}

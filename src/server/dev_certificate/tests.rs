@@ -1,0 +1,261 @@
+//! Development certificates that are made, kept and left alone.
+
+use std::collections::BTreeMap;
+
+use rstest::rstest;
+use tempfile::TempDir;
+use x509_parser::extensions::GeneralName;
+
+use super::*;
+
+const NAMES: [&str; 3] = ["ca.crt", "tls.crt", "tls.key"];
+
+/// A directory that `ensure` has seen once.
+fn made() -> TempDir {
+    let dir = TempDir::new().unwrap();
+    assert_eq!(ensure(dir.path()).unwrap().outcome, Outcome::Made);
+    dir
+}
+
+fn contents(dir: &Path) -> BTreeMap<String, Vec<u8>> {
+    fs::read_dir(dir)
+        .unwrap()
+        .map(|entry| entry.unwrap())
+        .map(|entry| {
+            (
+                entry.file_name().into_string().unwrap(),
+                fs::read(entry.path()).unwrap(),
+            )
+        })
+        .collect()
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+/// Writes a leaf that ends after `lifetime`, with its CA and key, the way `make` does.
+fn make_ending_in(dir: &Path, lifetime: Duration) {
+    let end = OffsetDateTime::now_utc() + lifetime;
+    let mut ca = ca_params();
+    ca.not_after = end;
+    let issuer = CertifiedIssuer::self_signed(ca, KeyPair::generate().unwrap()).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let mut leaf = leaf_params().unwrap();
+    leaf.not_after = end;
+    let leaf = leaf.signed_by(&key, &issuer).unwrap();
+    let paths = Paths::of(dir);
+    write(&paths.ca, issuer.pem().as_bytes()).unwrap();
+    write(&paths.certificate, leaf.pem().as_bytes()).unwrap();
+    write(&paths.key, key.serialize_pem().as_bytes()).unwrap();
+}
+
+/// A certificate and key that somebody else made.
+fn foreign() -> (String, String) {
+    let key = KeyPair::generate().unwrap();
+    let certificate = CertificateParams::new(["localhost".to_owned()])
+        .unwrap()
+        .self_signed(&key)
+        .unwrap();
+    (certificate.pem(), key.serialize_pem())
+}
+
+#[track_caller]
+fn assert_left_alone(dir: &Path, foreign: &str) {
+    let before = contents(dir);
+    let error = ensure(dir).unwrap_err().to_string();
+    let expected = format!(
+        "{} was not made by crm-admission and is not overwritten",
+        dir.join(foreign).display()
+    );
+    assert!(error.starts_with(&expected), "{error}");
+    assert_eq!(contents(dir), before);
+}
+
+#[test]
+fn three_files_are_made_that_only_their_owner_may_read() {
+    let parent = TempDir::new().unwrap();
+    let dir = parent.path().join("new/certs");
+    let certificate = ensure(&dir).unwrap();
+    assert_eq!(certificate.outcome, Outcome::Made);
+    assert_eq!(contents(&dir).into_keys().collect::<Vec<_>>(), NAMES);
+    for path in [&certificate.ca, &certificate.certificate, &certificate.key] {
+        assert_eq!(mode(path), 0o600, "{}", path.display());
+    }
+    assert_eq!(mode(&dir), 0o700);
+}
+
+#[test]
+fn a_directory_that_is_there_keeps_its_mode() {
+    let dir = TempDir::new().unwrap();
+    fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
+    ensure(dir.path()).unwrap();
+    assert_eq!(mode(dir.path()), 0o755);
+}
+
+#[test]
+fn the_certificate_has_what_openssl_and_go_ask_for() {
+    let dir = made();
+    let pem = fs::read(dir.path().join("tls.crt")).unwrap();
+    let der = CertificateDer::from_pem_slice(&pem).unwrap();
+    let (_, leaf) = parse_x509_certificate(&der).unwrap();
+    assert_eq!(leaf.version().0, 2, "X.509 v3");
+    assert!(leaf.extended_key_usage().unwrap().unwrap().value.server_auth);
+    assert!(!leaf.basic_constraints().unwrap().unwrap().value.ca);
+    assert!(leaf.key_usage().unwrap().unwrap().value.digital_signature());
+    let names = &leaf
+        .subject_alternative_name()
+        .unwrap()
+        .unwrap()
+        .value
+        .general_names;
+    let mut ipv6 = [0; 16];
+    ipv6[15] = 1;
+    let expected = [
+        GeneralName::DNSName("localhost"),
+        GeneralName::IPAddress(&[127, 0, 0, 1]),
+        GeneralName::IPAddress(&ipv6),
+    ];
+    assert_eq!(names[..], expected);
+    let days =
+        (leaf.validity().not_after.timestamp() - leaf.validity().not_before.timestamp()) / (24 * 60 * 60);
+    assert_eq!(days, 366);
+}
+
+#[test]
+fn the_ca_may_sign_certificates_and_no_other_cas() {
+    let dir = made();
+    let pem = fs::read(dir.path().join("ca.crt")).unwrap();
+    let der = CertificateDer::from_pem_slice(&pem).unwrap();
+    let (_, ca) = parse_x509_certificate(&der).unwrap();
+    let constraints = ca.basic_constraints().unwrap().unwrap();
+    assert!(constraints.critical && constraints.value.ca);
+    assert_eq!(constraints.value.path_len_constraint, Some(0));
+    assert!(ca.key_usage().unwrap().unwrap().value.key_cert_sign());
+}
+
+#[test]
+fn good_files_are_kept_as_they_are() {
+    let dir = made();
+    fs::set_permissions(dir.path().join("ca.crt"), Permissions::from_mode(0o644)).unwrap();
+    let before = contents(dir.path());
+    assert_eq!(ensure(dir.path()).unwrap().outcome, Outcome::Kept);
+    assert_eq!(contents(dir.path()), before);
+    assert_eq!(mode(&dir.path().join("ca.crt")), 0o644);
+}
+
+#[test]
+fn each_directory_gets_a_ca_of_its_own() {
+    let (one, other) = (contents(made().path()), contents(made().path()));
+    assert!(NAMES.iter().all(|name| one[*name] != other[*name]));
+}
+
+#[rstest]
+#[case::expired(Duration::ZERO)]
+#[case::seven_days_left(RENEWAL)]
+fn what_is_about_to_end_is_made_anew(#[case] left: Duration) {
+    let dir = TempDir::new().unwrap();
+    make_ending_in(dir.path(), left.saturating_sub(Duration::from_secs(1)));
+    let before = contents(dir.path());
+    assert_eq!(ensure(dir.path()).unwrap().outcome, Outcome::Made);
+    let after = contents(dir.path());
+    assert!(
+        NAMES.iter().all(|name| before[*name] != after[*name]),
+        "all three belong together"
+    );
+    assert_eq!(ensure(dir.path()).unwrap().outcome, Outcome::Kept);
+}
+
+#[test]
+fn what_holds_a_little_longer_than_the_renewal_is_kept() {
+    let dir = TempDir::new().unwrap();
+    make_ending_in(dir.path(), RENEWAL + Duration::from_secs(60));
+    assert_eq!(ensure(dir.path()).unwrap().outcome, Outcome::Kept);
+}
+
+#[rstest]
+fn a_missing_file_makes_all_three_anew(#[values("ca.crt", "tls.crt", "tls.key")] missing: &str) {
+    let dir = made();
+    fs::remove_file(dir.path().join(missing)).unwrap();
+    assert_eq!(ensure(dir.path()).unwrap().outcome, Outcome::Made);
+    assert_eq!(ensure(dir.path()).unwrap().outcome, Outcome::Kept);
+}
+
+#[rstest]
+fn a_broken_file_makes_all_three_anew(#[values("ca.crt", "tls.crt", "tls.key")] broken: &str) {
+    let dir = made();
+    fs::write(dir.path().join(broken), "-----BEGIN").unwrap();
+    assert_eq!(ensure(dir.path()).unwrap().outcome, Outcome::Made);
+    assert_eq!(mode(&dir.path().join(broken)), 0o600);
+}
+
+#[rstest]
+fn files_of_two_makings_are_not_a_set(#[values("ca.crt", "tls.crt", "tls.key")] other: &str) {
+    let (dir, another) = (made(), made());
+    fs::copy(another.path().join(other), dir.path().join(other)).unwrap();
+    assert_eq!(ensure(dir.path()).unwrap().outcome, Outcome::Made);
+}
+
+#[test]
+fn a_certificate_of_somebody_else_is_not_overwritten() {
+    let dir = TempDir::new().unwrap();
+    let (certificate, key) = foreign();
+    fs::write(dir.path().join("tls.crt"), certificate).unwrap();
+    fs::write(dir.path().join("tls.key"), key).unwrap();
+    assert_left_alone(dir.path(), "tls.crt");
+}
+
+#[test]
+fn a_ca_of_somebody_else_is_not_overwritten() {
+    let dir = made();
+    fs::write(dir.path().join("ca.crt"), foreign().0).unwrap();
+    assert_left_alone(dir.path(), "ca.crt");
+}
+
+#[test]
+fn a_key_alone_may_be_anybodys_and_is_not_overwritten() {
+    let dir = TempDir::new().unwrap();
+    fs::write(dir.path().join("tls.key"), foreign().1).unwrap();
+    assert_left_alone(dir.path(), "tls.key");
+}
+
+#[test]
+fn what_a_crash_left_behind_is_in_nobodys_way() {
+    let dir = TempDir::new().unwrap();
+    fs::write(dir.path().join("tls.key.new"), "half").unwrap();
+    fs::set_permissions(dir.path().join("tls.key.new"), Permissions::from_mode(0o444)).unwrap();
+    assert_eq!(ensure(dir.path()).unwrap().outcome, Outcome::Made);
+    assert_eq!(contents(dir.path()).into_keys().collect::<Vec<_>>(), NAMES);
+}
+
+#[test]
+fn of_many_at_a_time_one_makes_and_the_others_keep() {
+    let dir = TempDir::new().unwrap();
+    let outcomes: Vec<Outcome> = std::thread::scope(|scope| {
+        let running: Vec<_> = (0..8)
+            .map(|_| scope.spawn(|| ensure(dir.path()).unwrap().outcome))
+            .collect();
+        running.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    assert_eq!(
+        outcomes
+            .iter()
+            .filter(|outcome| **outcome == Outcome::Made)
+            .count(),
+        1
+    );
+}
+
+#[test]
+fn a_file_in_place_of_the_directory_is_named() {
+    let dir = TempDir::new().unwrap();
+    let file = dir.path().join("certs");
+    fs::write(&file, "").unwrap();
+    let error = ensure(&file).unwrap_err().to_string();
+    let expected = format!("cannot make the directory {}: ", file.display());
+    assert!(error.starts_with(&expected), "{error}");
+    assert!(
+        error.ends_with("; give a directory that you may write to"),
+        "{error}"
+    );
+}

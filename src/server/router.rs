@@ -1,0 +1,262 @@
+//! The webhook's two routes, and every way in which a call is turned away before or instead of a review.
+
+use std::borrow::Cow;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::middleware::map_response_with_state;
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use bytes::Bytes;
+use futures::FutureExt;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use tokio::sync::Semaphore;
+use tokio::time::timeout_at;
+use tokio_util::sync::CancellationToken;
+
+use super::deadline::Deadline;
+use super::{Endpoint, Reviewer};
+use crate::telemetry::Metrics;
+
+/// What a call may take up.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// The largest body, in bytes.
+    pub body_bytes: usize,
+    /// How many requests are worked on at a time. Beyond it a call is refused at once: one that waits in a queue past
+    /// its deadline only delays the others.
+    pub concurrent_requests: usize,
+    /// The deadline of a request that gives none.
+    pub default_timeout: Duration,
+    /// The longest deadline that a request is given.
+    pub longest_timeout: Duration,
+}
+
+impl Default for Limits {
+    /// 7 MiB hold two objects of the API server's 3 MiB and what is around them. It waits for webhooks 10 seconds
+    /// unless told otherwise, and 30 at most.
+    fn default() -> Self {
+        Self {
+            body_bytes: 7 * 1024 * 1024,
+            concurrent_requests: 128,
+            default_timeout: Duration::from_secs(10),
+            longest_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+/// The routes of the webhook. While `draining` is cancelled, every answer asks its caller to open another connection.
+pub fn router<R: Reviewer>(
+    reviewer: Arc<R>,
+    limits: &Limits,
+    metrics: Metrics,
+    draining: CancellationToken,
+) -> Router {
+    let state = Arc::new(Webhook {
+        reviewer,
+        limits: limits.clone(),
+        permits: Semaphore::new(limits.concurrent_requests),
+        metrics: metrics.clone(),
+    });
+    let route = |endpoint| post(move |webhook, request| answer::<R>(webhook, endpoint, request));
+    Router::new()
+        .route(Endpoint::Mutate.path(), route(Endpoint::Mutate))
+        .route(Endpoint::Validate.path(), route(Endpoint::Validate))
+        .method_not_allowed_fallback(async || Rejection::METHOD)
+        .fallback(async || Rejection::PATH)
+        .with_state(state)
+        .layer(map_response_with_state(Outgoing { metrics, draining }, finish))
+}
+
+struct Webhook<R> {
+    reviewer: Arc<R>,
+    limits: Limits,
+    permits: Semaphore,
+    metrics: Metrics,
+}
+
+/// A call that gets no review, and why, in one line.
+#[derive(Debug)]
+struct Rejection {
+    status: StatusCode,
+    reason: Cow<'static, str>,
+}
+
+impl Rejection {
+    const PATH: Self = Self::fixed(
+        StatusCode::NOT_FOUND,
+        "no such path; POST reviews to /mutate or /validate",
+    );
+    const METHOD: Self = Self::fixed(StatusCode::METHOD_NOT_ALLOWED, "only POST is answered here");
+    const MEDIA_TYPE: Self = Self::fixed(
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        "the content type must be application/json",
+    );
+    const BUSY: Self = Self::fixed(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "too many requests at a time; try again in a moment",
+    );
+    const BODY_BROKE_OFF: Self = Self::fixed(StatusCode::REQUEST_TIMEOUT, "the body broke off");
+    const PANIC: Self = Self::fixed(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "the review failed inside; the log says where",
+    );
+
+    const fn fixed(status: StatusCode, reason: &'static str) -> Self {
+        Self {
+            status,
+            reason: Cow::Borrowed(reason),
+        }
+    }
+
+    fn too_large(limit: usize) -> Self {
+        let reason = format!("the body is larger than {limit} bytes");
+        Self {
+            status: StatusCode::PAYLOAD_TOO_LARGE,
+            reason: reason.into(),
+        }
+    }
+
+    fn body_too_late(timeout: Duration) -> Self {
+        let reason = format!("the body did not arrive within {timeout:?}");
+        Self {
+            status: StatusCode::REQUEST_TIMEOUT,
+            reason: reason.into(),
+        }
+    }
+
+    fn review_too_late(timeout: Duration) -> Self {
+        let reason = format!("no decision within {timeout:?}; try again");
+        Self {
+            status: StatusCode::GATEWAY_TIMEOUT,
+            reason: reason.into(),
+        }
+    }
+
+    fn unreadable(reason: &str) -> Self {
+        let reason = reason.lines().next().unwrap_or_default().to_owned();
+        Self {
+            status: StatusCode::BAD_REQUEST,
+            reason: reason.into(),
+        }
+    }
+}
+
+impl IntoResponse for Rejection {
+    fn into_response(self) -> Response {
+        let mut response = (self.status, format!("{}\n", self.reason)).into_response();
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            response
+                .headers_mut()
+                .insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
+    }
+}
+
+/// Answers one call. A panic in it is a 500 for this caller and nothing to the others.
+async fn answer<R: Reviewer>(
+    State(webhook): State<Arc<Webhook<R>>>,
+    endpoint: Endpoint,
+    request: Request,
+) -> Response {
+    match AssertUnwindSafe(review(&webhook, endpoint, request))
+        .catch_unwind()
+        .await
+    {
+        Ok(Ok(body)) => ([(CONTENT_TYPE, "application/json")], body).into_response(),
+        Ok(Err(rejection)) => {
+            // The reason is for the caller: it may quote the request.
+            tracing::debug!(%endpoint, status = rejection.status.as_u16(), "call rejected");
+            rejection.into_response()
+        }
+        Err(_) => {
+            webhook.metrics.panicked();
+            tracing::error!(%endpoint, "a review panicked and was answered with status 500");
+            Rejection::PANIC.into_response()
+        }
+    }
+}
+
+/// Takes a call through its limits to the reviewer. What can be refused without the body is refused before it is read.
+async fn review<R: Reviewer>(
+    webhook: &Webhook<R>,
+    endpoint: Endpoint,
+    request: Request,
+) -> Result<Vec<u8>, Rejection> {
+    let deadline = Deadline::start(request.uri().query(), &webhook.limits);
+    if !is_json(request.headers()) {
+        return Err(Rejection::MEDIA_TYPE);
+    }
+    let limit = webhook.limits.body_bytes;
+    if announced_length(request.headers()).is_some_and(|length| length > limit as u64) {
+        return Err(Rejection::too_large(limit));
+    }
+    let Ok(_permit) = webhook.permits.try_acquire() else {
+        return Err(Rejection::BUSY);
+    };
+    let _in_flight = webhook.metrics.request_started();
+
+    let body = timeout_at(deadline.end(), read(request.into_body(), limit))
+        .await
+        .unwrap_or_else(|_| Err(Rejection::body_too_late(deadline.timeout())))?;
+    let left = deadline
+        .left()
+        .ok_or_else(|| Rejection::body_too_late(deadline.timeout()))?;
+    // The reviewer keeps within `left`. If it does not, nobody waits for it any more.
+    match timeout_at(deadline.end(), webhook.reviewer.review(endpoint, body, left)).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(unreadable)) => Err(Rejection::unreadable(&unreadable.reason)),
+        Err(_) => Err(Rejection::review_too_late(deadline.timeout())),
+    }
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let value = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    let media_type = value.split(';').next().unwrap_or_default().trim();
+    media_type.eq_ignore_ascii_case("application/json")
+}
+
+fn announced_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+async fn read(body: Body, limit: usize) -> Result<Bytes, Rejection> {
+    match Limited::new(body, limit).collect().await {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(Rejection::too_large(limit)),
+        Err(_) => Err(Rejection::BODY_BROKE_OFF),
+    }
+}
+
+#[derive(Clone)]
+struct Outgoing {
+    metrics: Metrics,
+    draining: CancellationToken,
+}
+
+/// The last thing that happens to every answer, errors of the routing included.
+async fn finish(State(outgoing): State<Outgoing>, mut response: Response) -> Response {
+    let status = response.status();
+    if status.is_client_error() || status.is_server_error() {
+        outgoing.metrics.call_rejected(status.as_u16());
+    }
+    if outgoing.draining.is_cancelled() {
+        response
+            .headers_mut()
+            .insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests;
