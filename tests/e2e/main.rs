@@ -1,0 +1,16 @@
+//! The product in a real control plane, used as its users use it: with kubectl.
+//!
+//! Tests share one control plane and run in parallel, so each gives its objects names of its own.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers of tests fail as tests do"
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod stage;
+
+mod harness;
