@@ -1,0 +1,179 @@
+//! The harness itself: the control plane, its users, the shipped registration, and that nothing is left behind.
+
+use crate::stage;
+use crate::support::control_plane::{ControlPlane, WEBHOOK_USER};
+use crate::support::net;
+use crate::support::poll::{self, Seen};
+use crate::support::process::{Log, Process};
+use crate::support::webhook;
+use crate::support::workspace::Workspace;
+use serde_json::Value;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+#[test]
+fn nothing_of_a_control_plane_outlives_it() {
+    let plane = ControlPlane::start();
+    plane
+        .kubectl("admin")
+        .run(["version"])
+        .succeeds()
+        .prints("Server Version");
+    let directory = plane.workspace().path().to_owned();
+    let ports = plane.ports();
+    drop(plane);
+    assert_eq!(ports.map(net::listens), [false, false]);
+    assert!(!directory.exists(), "{} is still there", directory.display());
+}
+
+/// Names the file in which [`hold_a_program`] writes what it holds.
+const HOLDER: &str = "CRM_ADMISSION_TEST_HOLDER";
+
+#[test]
+fn a_test_program_that_is_killed_takes_its_programs_and_files_with_it() {
+    let workspace = Workspace::create();
+    let report = workspace.file("report", "held");
+    let mut holder = Command::new(std::env::current_exe().expect("the path of this program"))
+        .args(["--ignored", "--exact", "harness::hold_a_program"])
+        .env(HOLDER, &report)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("this program can be started again");
+    let held = poll::until("the report of what is held", Duration::from_secs(30), || {
+        let content = std::fs::read_to_string(&report).unwrap_or_default();
+        match content.trim_end().split_once('\n') {
+            Some((pid, directory)) => Seen::Ready((pid.to_owned(), directory.to_owned())),
+            None => Seen::NotYet(format!("{content:?}")),
+        }
+    });
+    let (pid, directory) = held;
+    assert!(runs(&pid) && Path::new(&directory).exists());
+    holder.kill().expect("this program can be killed");
+    holder.wait().expect("the end of it");
+    poll::until("the end of what it held", Duration::from_secs(30), || {
+        match (runs(&pid), Path::new(&directory).exists()) {
+            (false, false) => Seen::Ready(()),
+            (running, left) => Seen::NotYet(format!("running: {running}, files left: {left}")),
+        }
+    });
+}
+
+/// Not a test: holds a program and a directory until it is killed by the test above.
+#[test]
+#[ignore = "started by a_test_program_that_is_killed_takes_its_programs_and_files_with_it"]
+fn hold_a_program() {
+    let Some(report) = std::env::var_os(HOLDER) else {
+        return;
+    };
+    let workspace = Workspace::create();
+    let log = Log::new(workspace.file("logs", "sleep.log"));
+    let mut command = Process::command("sh");
+    command.args([
+        "-c",
+        r#"echo $$ >"$2.new"; echo "$1" >>"$2.new"; mv "$2.new" "$2"; exec sleep 600"#,
+        "sh",
+    ]);
+    command.arg(workspace.path()).arg(report);
+    let mut process = Process::start("sleep", command, &log);
+    process.wait(Duration::from_secs(600));
+}
+
+fn runs(pid: &str) -> bool {
+    Command::new("kill")
+        .args(["-0", pid])
+        .stderr(Stdio::null())
+        .status()
+        .expect("kill")
+        .success()
+}
+
+#[test]
+fn a_signal_reaches_the_program_and_its_status_comes_back() {
+    let workspace = Workspace::create();
+    let log = Log::new(workspace.file("logs", "trap.log"));
+    let mut command = Process::command("sh");
+    command.args([
+        "-c",
+        "trap 'exit 7' TERM; echo ready; while :; do sleep 0.05; done",
+    ]);
+    let mut process = Process::start("trap", command, &log);
+    let printed = || std::fs::read_to_string(log.path()).unwrap_or_default();
+    let waiting = process.ready(Duration::from_secs(30), || match printed() {
+        text if text.contains("ready") => Ok(()),
+        text => Err(text),
+    });
+    assert_eq!(waiting, Ok(()));
+    process.signal("TERM");
+    assert_eq!(process.wait(Duration::from_secs(30)).code(), Some(7));
+}
+
+#[test]
+fn users_have_the_rights_that_the_tests_rely_on() {
+    let stage = stage::shared();
+    let may = |user, verb, resource| {
+        stage
+            .plane
+            .kubectl(user)
+            .run(["auth", "can-i", verb, resource])
+            .ok()
+    };
+    for (user, verb, resource, allowed) in [
+        ("alice", "create", "notes.crm.milo.io", true),
+        ("alice", "create", "configmaps", false),
+        ("bob", "list", "people.crm.milo.io", true),
+        ("bob", "create", "people.crm.milo.io", false),
+        ("bob", "list", "notes.crm.milo.io", false),
+        ("dora", "create", "people.crm.milo.io", true),
+        ("dora", "list", "companies.crm.milo.io", false),
+        ("crm-admission", "watch", "companies.crm.milo.io", true),
+        (
+            "crm-admission",
+            "create",
+            "subjectaccessreviews.authorization.k8s.io",
+            true,
+        ),
+        ("crm-admission", "update", "companies.crm.milo.io", false),
+        ("crm-admission", "list", "secrets", false),
+    ] {
+        assert_eq!(may(user, verb, resource), allowed, "{user} {verb} {resource}");
+    }
+    stage
+        .plane
+        .kubectl("crm-admission")
+        .run(["auth", "whoami"])
+        .succeeds()
+        .prints(WEBHOOK_USER);
+    stage.plane.kubectl("alice").run(["get", "companies"]).succeeds();
+    stage
+        .plane
+        .kubectl("bob")
+        .run(["get", "notes"])
+        .fails()
+        .complains("notes.crm.milo.io is forbidden");
+}
+
+#[test]
+fn the_api_server_adds_nothing_to_the_shipped_webhooks() {
+    let stage = stage::shared();
+    let admin = stage.plane.kubectl("admin");
+    for configuration in webhook::shipped(&admin) {
+        let text = renamed(&configuration).to_string();
+        let stored = admin
+            .run_with(&text, ["create", "--dry-run=server", "-o", "json", "-f", "-"])
+            .succeeds()
+            .json();
+        assert_eq!(
+            stored["webhooks"], configuration["webhooks"],
+            "GitOps tools would see drift"
+        );
+    }
+}
+
+/// Under another name, since the configuration itself is registered already.
+fn renamed(configuration: &Value) -> Value {
+    let mut configuration = configuration.clone();
+    configuration["metadata"]["name"] = "crm-admission-as-shipped".into();
+    configuration
+}

@@ -1,0 +1,22 @@
+//! The product in a real control plane, used as its users use it: with kubectl.
+//!
+//! Tests share one control plane and run in parallel, so each gives its objects names of its own. What needs the
+//! webhook stopped or unregistered takes its turn on a second one.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers of tests fail as tests do"
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod records;
+mod stage;
+
+mod apply;
+mod floor;
+mod harness;
+mod outage;
+mod updates;

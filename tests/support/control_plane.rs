@@ -1,0 +1,296 @@
+//! A real etcd and kube-apiserver on free ports, with users whose rights differ.
+
+use super::kubectl::Kubectl;
+use super::pki::{self, Authority};
+use super::poll::{self, Seen};
+use super::process::{Log, Process, Witness};
+use super::workspace::Workspace;
+use super::{manifest, net, repository};
+use serde_json::json;
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How long a program may take to start. It takes seconds; a busy machine gets more.
+const START: Duration = Duration::from_secs(90);
+
+/// The name under which the webhook is known: that of the shipped service account, so that exactly the shipped
+/// rules say what it may do.
+pub(crate) const WEBHOOK_USER: &str = "system:serviceaccount:crm-admission-system:crm-admission";
+
+/// Somebody who can log in; `roles.yaml` says what the groups may do.
+pub(crate) struct User {
+    /// By this name the tests ask for a kubectl.
+    pub(crate) name: &'static str,
+    /// By this name the API server knows them.
+    pub(crate) username: &'static str,
+    groups: &'static [&'static str],
+}
+
+impl User {
+    const fn person(name: &'static str, groups: &'static [&'static str]) -> Self {
+        Self {
+            name,
+            username: name,
+            groups,
+        }
+    }
+}
+
+/// Everybody who can log in.
+pub(crate) const USERS: [User; 6] = [
+    User::person("admin", &["system:masters"]),
+    User::person("alice", &["crm-editors"]),
+    User::person("bob", &["crm-viewers"]),
+    User::person("carol", &["crm-editors"]),
+    User::person("dora", &["crm-people-writers"]),
+    User {
+        name: "crm-admission",
+        username: WEBHOOK_USER,
+        groups: &[
+            "system:serviceaccounts",
+            "system:serviceaccounts:crm-admission-system",
+        ],
+    },
+];
+
+/// A running control plane. Dropping it, or the end of the test program, ends its processes and removes its files.
+pub(crate) struct ControlPlane {
+    _witness: Witness,
+    apiserver: Process,
+    etcd: Process,
+    ports: [u16; 2],
+    programs: PathBuf,
+    workspace: Workspace,
+}
+
+impl ControlPlane {
+    /// Starts etcd and kube-apiserver and waits until both are ready.
+    pub(crate) fn start() -> Self {
+        let programs = programs();
+        let workspace = Workspace::create();
+        let logs =
+            ["etcd", "kube-apiserver"].map(|name| Log::new(workspace.file("logs", &format!("{name}.log"))));
+        let (etcd, etcd_port) =
+            net::on_free_ports(|ports| start_etcd(&programs, &workspace, &logs[0], ports));
+        write_identities(&workspace);
+        let (apiserver, port) =
+            net::on_free_ports(|[port]| start_apiserver(&programs, &workspace, &logs[1], etcd_port, port));
+        let ports = [etcd_port, port];
+        Self {
+            _witness: Witness::new(logs),
+            apiserver,
+            etcd,
+            ports,
+            programs,
+            workspace,
+        }
+    }
+
+    /// kubectl as one of [`USERS`].
+    #[track_caller]
+    pub(crate) fn kubectl(&self, user: &str) -> Kubectl {
+        assert!(
+            USERS.iter().any(|known| known.name == user),
+            "nobody is called {user:?}"
+        );
+        Kubectl::new(&self.programs, &self.workspace, user)
+    }
+
+    /// The kubeconfig file of one of [`USERS`].
+    pub(crate) fn kubeconfig(&self, user: &str) -> PathBuf {
+        kubeconfig(&self.workspace, user)
+    }
+
+    pub(crate) fn workspace(&self) -> &Workspace {
+        &self.workspace
+    }
+
+    /// The files in which etcd and kube-apiserver log.
+    pub(crate) fn logs(&self) -> impl Iterator<Item = Log> {
+        [&self.etcd, &self.apiserver]
+            .map(|process| process.log().clone())
+            .into_iter()
+    }
+
+    /// The ports of etcd and of kube-apiserver.
+    pub(crate) fn ports(&self) -> [u16; 2] {
+        self.ports
+    }
+
+    /// Grants the users of the tests, and the webhook, their rights.
+    pub(crate) fn install_roles(&self) {
+        let admin = self.kubectl("admin");
+        let roles = repository().join("tests/support/roles.yaml");
+        // In this order: the shipped service account lives in a namespace, which the first file makes.
+        admin.apply_path(&roles).succeeds();
+        admin.apply_path(&manifest("rbac.yaml")).succeeds();
+    }
+
+    /// Applies custom resource definitions and waits until the kinds among them that are in the category `crm` can
+    /// be used.
+    pub(crate) fn install_kinds(&self, path: &Path) {
+        let admin = self.kubectl("admin");
+        admin.apply_path(path).succeeds();
+        admin
+            .run([
+                "wait",
+                "crd",
+                "--all",
+                "--for=condition=Established",
+                "--timeout=60s",
+            ])
+            .succeeds();
+        poll::until("resources of the kinds", START, || {
+            let listed = admin.run(["get", "companies,people,notes"]);
+            if listed.ok() {
+                Seen::Ready(())
+            } else {
+                Seen::NotYet(listed.stderr)
+            }
+        });
+    }
+}
+
+/// The directory with etcd, kube-apiserver and kubectl.
+fn programs() -> PathBuf {
+    let directory = match std::env::var_os("KUBEBUILDER_ASSETS") {
+        Some(directory) if !directory.is_empty() => PathBuf::from(directory),
+        _ => repository().join("target/kubernetes/bin"),
+    };
+    let directory = std::path::absolute(directory).expect("a current directory");
+    for program in ["etcd", "kube-apiserver", "kubectl"] {
+        let path = directory.join(program);
+        assert!(
+            path.is_file(),
+            "{} is missing: run tests/control-plane/build first",
+            path.display()
+        );
+    }
+    directory
+}
+
+fn start_etcd(
+    programs: &Path,
+    workspace: &Workspace,
+    log: &Log,
+    [port, peer_port]: [u16; 2],
+) -> Result<(Process, u16), String> {
+    let client = format!("http://127.0.0.1:{port}");
+    let peer = format!("http://127.0.0.1:{peer_port}");
+    let mut command = Process::command(programs.join("etcd"));
+    command
+        // One per try: the addresses of a cluster are stored when it is first started.
+        .arg("--data-dir")
+        .arg(workspace.path().join(format!("etcd-{port}")))
+        .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
+        .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
+        .args(["--initial-cluster", &format!("default={peer}")])
+        // The data need not survive a power cut, and the disk need not be waited for.
+        .arg("--unsafe-no-fsync");
+    let mut etcd = Process::start("etcd", command, log);
+    // kube-apiserver gives up on an etcd that is not there yet.
+    etcd.ready(START, || match net::get(port, "/health") {
+        Ok((200, body)) if body.contains(r#""health":"true""#) => Ok(()),
+        Ok((code, body)) => Err(format!("{code} {body}")),
+        Err(error) => Err(error.to_string()),
+    })?;
+    Ok((etcd, port))
+}
+
+fn start_apiserver(
+    programs: &Path,
+    workspace: &Workspace,
+    log: &Log,
+    etcd_port: u16,
+    port: u16,
+) -> Result<(Process, u16), String> {
+    write_kubeconfigs(workspace, port);
+    let file = |name| workspace.file("identities", name);
+    let mut command = Process::command(programs.join("kube-apiserver"));
+    command
+        .args(["--etcd-servers", &format!("http://127.0.0.1:{etcd_port}")])
+        .args(["--bind-address", "127.0.0.1", "--secure-port", &port.to_string()])
+        .arg("--tls-cert-file")
+        .arg(file("server.crt"))
+        .arg("--tls-private-key-file")
+        .arg(file("server.key"))
+        .arg("--service-account-signing-key-file")
+        .arg(file("service-accounts.key"))
+        .arg("--service-account-key-file")
+        .arg(file("service-accounts.pub"))
+        .args(["--service-account-issuer", "https://kubernetes.default.svc"])
+        .arg("--token-auth-file")
+        .arg(file("tokens.csv"))
+        .args(["--authorization-mode", "RBAC", "--service-cluster-ip-range", "10.0.0.0/24"])
+        // It would wait for accounts that a controller makes, and no controllers run here.
+        .args(["--disable-admission-plugins", "ServiceAccount"]);
+    let mut apiserver = Process::start("kube-apiserver", command, log);
+    let admin = Kubectl::new(programs, workspace, "admin");
+    apiserver.ready(START, || {
+        let readiness = admin.run(["get", "--raw", "/readyz"]);
+        if readiness.ok() {
+            Ok(())
+        } else {
+            Err(readiness.stderr)
+        }
+    })?;
+    Ok((apiserver, port))
+}
+
+/// Writes what kube-apiserver and its users prove themselves by.
+fn write_identities(workspace: &Workspace) {
+    let authority = Authority::create("control plane of a test");
+    let server = authority.server();
+    let mut tokens = String::new();
+    for User {
+        name,
+        username,
+        groups,
+    } in &USERS
+    {
+        writeln!(
+            tokens,
+            r#"{},{username},{name},"{}""#,
+            token(name),
+            groups.join(",")
+        )
+        .expect("a longer text");
+    }
+    let write = |name, content: &str| workspace.write("identities", name, content);
+    write("ca.crt", &authority.pem);
+    write("server.crt", &server.certificate);
+    write("server.key", &server.key);
+    let (private, public) = pki::signing_keys();
+    write("service-accounts.key", &private);
+    write("service-accounts.pub", &public);
+    write("tokens.csv", &tokens);
+}
+
+/// Not a secret: the API server listens on the loopback address, for minutes, and holds made-up records.
+fn token(user: &str) -> String {
+    format!("token-of-{user}")
+}
+
+/// The path of a user's kubeconfig file.
+pub(crate) fn kubeconfig(workspace: &Workspace, user: &str) -> PathBuf {
+    workspace.file("kubeconfigs", user)
+}
+
+fn write_kubeconfigs(workspace: &Workspace, port: u16) {
+    let authority = workspace.file("identities", "ca.crt");
+    for User { name, .. } in &USERS {
+        let content = json!({
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": "test", "cluster": {
+                "server": format!("https://127.0.0.1:{port}"),
+                "certificate-authority": authority,
+            }}],
+            "users": [{"name": name, "user": {"token": token(name)}}],
+            "contexts": [{"name": "test", "context": {"cluster": "test", "user": name}}],
+            "current-context": "test",
+        });
+        workspace.write("kubeconfigs", name, &content.to_string());
+    }
+}

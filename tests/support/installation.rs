@@ -1,0 +1,61 @@
+//! A control plane with the product installed, in the order in which an admin would do it.
+
+use super::control_plane::ControlPlane;
+use super::manifest;
+use super::process::Witness;
+use super::webhook::Webhook;
+use std::ops::Deref;
+
+/// A control plane with the kinds, the roles and a webhook that runs.
+pub(crate) struct Installation {
+    pub(crate) webhook: Webhook,
+    /// Dropped last: the webhook is its client.
+    pub(crate) plane: ControlPlane,
+}
+
+impl Installation {
+    /// Starts everything. The webhook is ready, but not registered.
+    pub(crate) fn start() -> Self {
+        let plane = ControlPlane::start();
+        plane.install_kinds(&manifest("crds"));
+        plane.install_roles();
+        Self {
+            webhook: Webhook::start(&plane),
+            plane,
+        }
+    }
+
+    /// Shows what every program logs from now on, if it is dropped by a test that fails.
+    pub(crate) fn witness(&self) -> Witness {
+        Witness::new(self.plane.logs().chain([self.webhook.log().clone()]))
+    }
+}
+
+/// An installation that outlives the tests, as one of them sees it: if that test fails, the logs are shown.
+pub(crate) struct Witnessed<T> {
+    _witness: Witness,
+    installation: T,
+}
+
+impl<T: Deref<Target = Installation>> Witnessed<T> {
+    pub(crate) fn new(installation: T) -> Self {
+        Self {
+            _witness: installation.witness(),
+            installation,
+        }
+    }
+}
+
+impl<T> Deref for Witnessed<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.installation
+    }
+}
+
+impl<T> std::ops::DerefMut for Witnessed<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.installation
+    }
+}

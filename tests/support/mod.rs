@@ -1,0 +1,37 @@
+//! Runs the product inside a real control plane: etcd, kube-apiserver, kubectl and the webhook as processes.
+//!
+//! The end-to-end tests and the playground use it alike. It needs the programs that `tests/control-plane/build`
+//! builds (or `$KUBEBUILDER_ASSETS` names), a shell, and nothing else.
+#![allow(
+    dead_code,
+    reason = "compiled into several programs, none of which uses everything"
+)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test cannot go on without its control plane, and must say why"
+)]
+
+pub(crate) mod control_plane;
+pub(crate) mod installation;
+pub(crate) mod kubectl;
+pub(crate) mod net;
+pub(crate) mod pki;
+pub(crate) mod poll;
+pub(crate) mod process;
+pub(crate) mod webhook;
+pub(crate) mod workspace;
+
+use std::path::{Path, PathBuf};
+
+/// The root of the repository.
+pub(crate) fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// A file or directory under `manifests/`, as it is shipped.
+pub(crate) fn manifest(name: &str) -> PathBuf {
+    repository().join("manifests").join(name)
+}

@@ -1,0 +1,58 @@
+//! Certificates for servers on the loopback address, and the keys that a control plane needs.
+
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose,
+};
+
+/// A certification authority that exists only for one run.
+pub(crate) struct Authority {
+    /// Its certificate, which clients trust.
+    pub(crate) pem: String,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+/// A certificate and its private key, as PEM.
+pub(crate) struct Identity {
+    pub(crate) certificate: String,
+    pub(crate) key: String,
+}
+
+impl Authority {
+    pub(crate) fn create(name: &str) -> Self {
+        let mut params = CertificateParams::new(Vec::new()).expect("no names to be wrong");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let key = KeyPair::generate().expect("a key");
+        let pem = params.self_signed(&key).expect("a self-signed certificate").pem();
+        Self {
+            pem,
+            issuer: Issuer::new(params, key),
+        }
+    }
+
+    /// A server certificate for 127.0.0.1 and localhost.
+    pub(crate) fn server(&self) -> Identity {
+        let names = ["127.0.0.1", "localhost"].map(str::to_owned);
+        let mut params = CertificateParams::new(names).expect("valid names");
+        params.distinguished_name.push(DnType::CommonName, "localhost");
+        params.use_authority_key_identifier_extension = true;
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        let key = KeyPair::generate().expect("a key");
+        let certificate = params
+            .signed_by(&key, &self.issuer)
+            .expect("a signed certificate");
+        Identity {
+            certificate: certificate.pem(),
+            key: key.serialize_pem(),
+        }
+    }
+}
+
+/// A private and a public key, as PEM, by which kube-apiserver signs and checks the tokens of service accounts.
+pub(crate) fn signing_keys() -> (String, String) {
+    let key = KeyPair::generate().expect("a key");
+    (key.serialize_pem(), key.public_key_pem())
+}

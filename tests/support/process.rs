@@ -1,0 +1,194 @@
+//! Processes that never outlive the test program, however it ends, and whose logs are shown when a test fails.
+
+use super::poll::{self, Seen};
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::Duration;
+
+/// A shell that runs the program and holds the other end of a pipe to us.
+///
+/// A line on the pipe is the name of a signal for the program. When the pipe closes, which the kernel sees to even
+/// if we are killed, the program is killed. The shell ends when the program does, with its status. (`prctl` with
+/// `PR_SET_PDEATHSIG` would not do: it follows the *thread* that started the program, and tests run in threads.)
+const KEEPER: &str = r#"
+exec 3<&0
+"$@" </dev/null 3<&- &
+program=$!
+{
+    while read -r signal <&3; do kill -s "$signal" "$program"; done
+    kill -s KILL "$program"
+} 2>/dev/null &
+keeper=$!
+exec 3<&-
+wait "$program"
+status=$?
+kill -s KILL "$keeper" 2>/dev/null
+exit "$status"
+"#;
+
+/// A running program; dropping it kills it and waits until it is gone.
+pub(crate) struct Process {
+    name: &'static str,
+    shell: Child,
+    /// `None` once let go, which kills the program.
+    reins: Option<ChildStdin>,
+    log: Log,
+}
+
+impl Process {
+    /// A command line for [`Process::start`]: `program` with an empty environment, to which arguments are added.
+    pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", KEEPER, "keeper"]).arg(program);
+        clear_environment(&mut command);
+        command
+    }
+
+    /// Starts what [`Process::command`] began; its output is appended to `log`.
+    pub(crate) fn start(name: &'static str, mut command: Command, log: &Log) -> Self {
+        let output = log.open();
+        let mut shell = command
+            // A process group of its own: Ctrl-C in the terminal is for us alone, who then stop things in order.
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .stdout(output.try_clone().expect("a second handle of the log"))
+            .stderr(output)
+            .spawn()
+            .unwrap_or_else(|error| panic!("{name} cannot be started: {error}"));
+        Self {
+            name,
+            reins: shell.stdin.take(),
+            shell,
+            log: log.clone(),
+        }
+    }
+
+    /// Where its output goes.
+    pub(crate) fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// Sends a signal by its name, such as `TERM` or `STOP`. One that comes too late changes nothing.
+    pub(crate) fn signal(&mut self, signal: &str) {
+        if let Some(reins) = &mut self.reins {
+            let _ = writeln!(reins, "{signal}");
+        }
+    }
+
+    /// How the program ended, if it did.
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
+        self.shell.try_wait().expect("the state of a child process")
+    }
+
+    /// Waits until the program ends by itself.
+    #[track_caller]
+    pub(crate) fn wait(&mut self, within: Duration) -> ExitStatus {
+        let name = self.name;
+        poll::until(&format!("the end of {name}"), within, || match self.ended() {
+            Some(status) => Seen::Ready(status),
+            None => Seen::NotYet("it is running".to_owned()),
+        })
+    }
+
+    /// Waits until the program answers as it should, and says at once if it ended instead.
+    pub(crate) fn ready(
+        &mut self,
+        within: Duration,
+        mut look: impl FnMut() -> Result<(), String>,
+    ) -> Result<(), String> {
+        let what = format!("{} that is ready", self.name);
+        poll::try_until(&what, within, || match (self.ended(), look()) {
+            (Some(status), _) => Seen::Never(format!("it ended with {status}")),
+            (None, Ok(())) => Seen::Ready(()),
+            (None, Err(last)) => Seen::NotYet(last),
+        })
+        .map_err(|why| format!("{why}\n{}", self.log.tail(0)))
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        drop(self.reins.take());
+        let _ = self.shell.wait();
+    }
+}
+
+/// Leaves only `PATH`: proxies, `ETCD_…` and `CRM_ADMISSION_…` variables of the caller must not change a test.
+pub(crate) fn clear_environment(command: &mut Command) {
+    command.env_clear().env("LC_ALL", "C");
+    if let Some(path) = std::env::var_os("PATH") {
+        command.env("PATH", path);
+    }
+}
+
+/// The file that holds what a program prints, over all its restarts.
+#[derive(Clone)]
+pub(crate) struct Log {
+    path: PathBuf,
+}
+
+impl Log {
+    /// How many lines are shown of a log.
+    const LINES: usize = 40;
+
+    pub(crate) fn new(path: PathBuf) -> Self {
+        Self { path }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// How long the log is by now, in bytes.
+    fn length(&self) -> u64 {
+        fs::metadata(&self.path).map_or(0, |file| file.len())
+    }
+
+    fn open(&self) -> File {
+        let file = File::options().create(true).append(true).open(&self.path);
+        file.unwrap_or_else(|error| panic!("{} cannot be written: {error}", self.path.display()))
+    }
+
+    /// The last lines of what was written after the first `skip` bytes, under a heading.
+    fn tail(&self, skip: u64) -> String {
+        let bytes = fs::read(&self.path).unwrap_or_default();
+        let start = usize::try_from(skip).unwrap_or(usize::MAX).min(bytes.len());
+        let text = String::from_utf8_lossy(&bytes[start..]);
+        let lines: Vec<&str> = text.lines().collect();
+        let shown = &lines[lines.len().saturating_sub(Self::LINES)..];
+        let [count, all] = [shown.len(), lines.len()];
+        format!(
+            "--- {count} of {all} new lines in {}\n{}",
+            self.path.display(),
+            shown.join("\n")
+        )
+    }
+}
+
+/// Shows what the programs logged since it was made, when it is dropped by a test that fails.
+pub(crate) struct Witness {
+    logs: Vec<(Log, u64)>,
+}
+
+impl Witness {
+    pub(crate) fn new(logs: impl IntoIterator<Item = Log>) -> Self {
+        Self {
+            logs: logs.into_iter().map(|log| (log.clone(), log.length())).collect(),
+        }
+    }
+}
+
+impl Drop for Witness {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            for (log, length) in &self.logs {
+                eprintln!("{}", log.tail(*length));
+            }
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! The product as a process, and its registration with the API server.
+
+use super::control_plane::ControlPlane;
+use super::kubectl::Kubectl;
+use super::pki::Authority;
+use super::poll::{self, Seen};
+use super::process::{Log, Process, Witness};
+use super::{manifest, net};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+use std::path::PathBuf;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+/// How long a start, a stop, or the API server's taking notice may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What becomes of a write that the webhook is to be asked about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// The API server asks the webhook.
+    Called,
+    /// The API server would ask, but gets no answer.
+    Unreachable,
+    /// The API server does not ask.
+    Unregistered,
+}
+
+/// The webhook of one control plane, over all its restarts, always on the same ports.
+pub(crate) struct Webhook {
+    _witness: Witness,
+    /// `None` while it is stopped.
+    process: Option<Process>,
+    ports: [u16; 2],
+    identity: PathBuf,
+    kubeconfig: PathBuf,
+    authority: Authority,
+    admin: Kubectl,
+    log: Log,
+}
+
+impl Webhook {
+    /// Starts the product beside a control plane that has the kinds and roles, and waits until it is ready. It is
+    /// not registered yet.
+    pub(crate) fn start(plane: &ControlPlane) -> Self {
+        let workspace = plane.workspace();
+        let authority = Authority::create("webhook of a test");
+        let server = authority.server();
+        workspace.write("webhook", "tls.crt", &server.certificate);
+        workspace.write("webhook", "tls.key", &server.key);
+        let log = Log::new(workspace.file("logs", "crm-admission.log"));
+        let mut webhook = Self {
+            _witness: Witness::new([log.clone()]),
+            process: None,
+            ports: [0, 0],
+            identity: workspace.file("webhook", "tls"),
+            kubeconfig: plane.kubeconfig("crm-admission"),
+            authority,
+            admin: plane.kubectl("admin"),
+            log,
+        };
+        net::on_free_ports(|ports| {
+            webhook.ports = ports;
+            webhook.launch(&[])
+        });
+        webhook
+    }
+
+    pub(crate) fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// `http://…`, where `/readyz` and `/metrics` are.
+    pub(crate) fn admin_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.ports[1])
+    }
+
+    /// The status code and the body of a page of the admin port.
+    pub(crate) fn admin_page(&self, path: &str) -> std::io::Result<(u16, String)> {
+        net::get(self.ports[1], path)
+    }
+
+    /// Ends it without notice, as a crash would.
+    pub(crate) fn kill(&mut self) {
+        self.process = None;
+    }
+
+    /// Ends it as Kubernetes does, and tells how it ended.
+    #[track_caller]
+    pub(crate) fn stop(&mut self) -> ExitStatus {
+        let mut process = self.process.take().expect("a webhook that runs");
+        process.signal("TERM");
+        process.wait(PATIENCE)
+    }
+
+    /// Starts it if it does not run.
+    #[track_caller]
+    pub(crate) fn ensure_running(&mut self) {
+        if self.process.is_none() {
+            self.restart();
+        }
+    }
+
+    /// Starts it again after [`Webhook::kill`] or [`Webhook::stop`] and waits until it is ready.
+    #[track_caller]
+    pub(crate) fn restart(&mut self) {
+        self.restart_with(&[]);
+    }
+
+    /// Starts it again with further arguments, such as `--policy FILE`; one that still runs is stopped first.
+    #[track_caller]
+    pub(crate) fn restart_with(&mut self, args: &[&str]) {
+        if self.process.is_some() {
+            let ended = self.stop();
+            assert!(ended.success(), "the webhook stopped with {ended}");
+        }
+        self.launch(args).unwrap_or_else(|why| panic!("{why}"));
+    }
+
+    fn launch(&mut self, args: &[&str]) -> Result<(), String> {
+        let [port, admin_port] = self.ports;
+        let mut command = Process::command(product());
+        command
+            .env("KUBECONFIG", &self.kubeconfig)
+            .env("RUST_BACKTRACE", "1")
+            .arg("serve")
+            .args(["--listen", &format!("127.0.0.1:{port}")])
+            .args(["--admin-listen", &format!("127.0.0.1:{admin_port}")])
+            .arg("--tls-cert")
+            .arg(self.identity.with_extension("crt"))
+            .arg("--tls-key")
+            .arg(self.identity.with_extension("key"))
+            .args(["--directory", "cluster"])
+            .args(args);
+        let mut process = Process::start("crm-admission", command, &self.log);
+        process.ready(PATIENCE, || match net::get(admin_port, "/readyz") {
+            Ok((200, _)) => Ok(()),
+            Ok((code, body)) => Err(format!("{code} {body}")),
+            Err(error) => Err(error.to_string()),
+        })?;
+        self.process = Some(process);
+        Ok(())
+    }
+
+    /// Registers the shipped configurations and waits until the API server calls the webhook by all of them.
+    #[track_caller]
+    pub(crate) fn register(&self) {
+        let configurations: Vec<Value> = shipped(&self.admin)
+            .into_iter()
+            .map(|shipped| self.local(shipped))
+            .collect();
+        let list = json!({"apiVersion": "v1", "kind": "List", "items": configurations});
+        self.admin.apply(&list.to_string()).succeeds();
+        self.await_reach(Reach::Called);
+        self.await_validation();
+    }
+
+    /// Deletes the configurations and waits until the API server does not call the webhook any more.
+    #[track_caller]
+    pub(crate) fn unregister(&self) {
+        let kinds = "mutatingwebhookconfigurations,validatingwebhookconfigurations";
+        self.admin
+            .run(["delete", kinds, "crm-admission", "--ignore-not-found"])
+            .succeeds();
+        self.await_reach(Reach::Unregistered);
+    }
+
+    /// A configuration that leads to this process instead of to a Service, since there is no network of pods.
+    fn local(&self, mut configuration: Value) -> Value {
+        let bundle = STANDARD.encode(&self.authority.pem);
+        for webhook in configuration["webhooks"]
+            .as_array_mut()
+            .expect("a list of webhooks")
+        {
+            let path = webhook["clientConfig"]["service"]["path"]
+                .as_str()
+                .expect("a path")
+                .to_owned();
+            let url = format!("https://127.0.0.1:{}{path}", self.ports[0]);
+            webhook["clientConfig"] = json!({"url": url, "caBundle": bundle});
+        }
+        configuration
+    }
+
+    /// Waits until writes meet this fate.
+    #[track_caller]
+    pub(crate) fn await_reach(&self, wanted: Reach) {
+        poll::until(
+            &format!("a webhook that is {wanted:?}"),
+            PATIENCE,
+            || match self.reach() {
+                Ok(reach) if reach == wanted => Seen::Ready(()),
+                Ok(reach) => Seen::NotYet(format!("{reach:?}")),
+                Err(seen) => Seen::NotYet(seen),
+            },
+        );
+    }
+
+    /// Tries a write that only the webhook can complete: creatorRef is required, and is filled in by it.
+    fn reach(&self) -> Result<Reach, String> {
+        let probe = json!({
+            "apiVersion": "crm.milo.io/v1alpha1",
+            "kind": "Company",
+            "metadata": {"generateName": "probe-"},
+            "spec": {"displayName": "Probe"},
+        });
+        let tried = self
+            .admin
+            .run_with(&probe.to_string(), ["create", "--dry-run=server", "-f", "-"]);
+        if tried.ok() {
+            Ok(Reach::Called)
+        } else if tried.stderr.contains("failed calling webhook") {
+            Ok(Reach::Unreachable)
+        } else if tried.stderr.contains("spec.creatorRef") {
+            Ok(Reach::Unregistered)
+        } else {
+            Err(tried.to_string())
+        }
+    }
+
+    /// Waits until the API server calls the validating webhook too. It takes notice of the two configurations
+    /// independently, and validation changes nothing that could be seen; but the API server counts its calls.
+    #[track_caller]
+    fn await_validation(&self) {
+        let before = validations(&self.admin);
+        poll::until("a call of validate.crm.milo.io", PATIENCE, || {
+            match (self.reach(), validations(&self.admin)) {
+                (Ok(Reach::Called), after) if after > before => Seen::Ready(()),
+                (reach, after) => Seen::NotYet(format!("{reach:?}, {before} calls before, {after} now")),
+            }
+        });
+    }
+}
+
+/// The webhook configurations as they are shipped.
+#[track_caller]
+pub(crate) fn shipped(kubectl: &Kubectl) -> Vec<Value> {
+    kubectl.read(&manifest("webhooks.yaml"))
+}
+
+/// How often the API server called the validating webhook, by its own count.
+fn validations(admin: &Kubectl) -> u64 {
+    let metrics = admin.run(["get", "--raw", "/metrics"]).succeeds().stdout;
+    metrics
+        .lines()
+        .filter(|line| line.starts_with("apiserver_admission_webhook_request_total{"))
+        .filter(|line| line.contains(r#"name="validate.crm.milo.io""#))
+        .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
+        .sum()
+}
+
+/// The built program: Cargo tells tests where it is; an example finds it one directory above itself.
+pub(crate) fn product() -> PathBuf {
+    let path = option_env!("CARGO_BIN_EXE_crm-admission").map_or_else(beside_example, PathBuf::from);
+    assert!(
+        path.is_file(),
+        "{} is missing: run `cargo build` first",
+        path.display()
+    );
+    path
+}
+
+fn beside_example() -> PathBuf {
+    let example = std::env::current_exe().expect("the path of this program");
+    let examples = example.parent().expect("a directory");
+    examples
+        .parent()
+        .expect("a directory above it")
+        .join("crm-admission")
+}
