@@ -61,33 +61,18 @@ fn introduce(installation: &Installation) {
         ("bob", "reads companies and people, not notes"),
         ("admin", "may do everything"),
     ] {
-        println!(
-            "  {user:5} {may}\n        export KUBECONFIG={}",
-            plane.kubeconfig(user).display()
-        );
+        println!("  {user:5} {may}\n        export KUBECONFIG={}", plane.kubeconfig(user).display());
     }
     println!("\nThree commands worth trying, in this order:");
     let alice = plane.kubectl("alice");
     for (why, args) in [
-        (
-            "a messy file is stored in one spelling, with its creator",
-            apply(&messy),
-        ),
+        ("a messy file is stored in one spelling, with its creator", apply(&messy)),
         ("what became of it", "get company acme-corp -o yaml".to_owned()),
-        (
-            "a refusal says what is wrong and how to mend it",
-            apply(&misspelled),
-        ),
+        ("a refusal says what is wrong and how to mend it", apply(&misspelled)),
     ] {
-        println!(
-            "  # {why}\n  {}",
-            command_line(&alice, &plane.kubeconfig("alice"), &args)
-        );
+        println!("  # {why}\n  {}", command_line(&alice, &plane.kubeconfig("alice"), &args));
     }
-    println!(
-        "\nMetrics and readiness: {}/metrics, /readyz",
-        installation.webhook.admin_url()
-    );
+    println!("\nMetrics and readiness: {}/metrics, /readyz", installation.webhook.admin_url());
     println!("Logs: {}", plane.workspace().path().join("logs").display());
     println!("\nCtrl-C stops everything.");
 }
@@ -97,17 +82,10 @@ fn apply(file: &Path) -> String {
 }
 
 fn command_line(kubectl: &Kubectl, kubeconfig: &Path, args: &str) -> String {
-    format!(
-        "{} --kubeconfig {} {args}",
-        kubectl.program().display(),
-        kubeconfig.display()
-    )
+    format!("{} --kubeconfig {} {args}", kubectl.program().display(), kubeconfig.display())
 }
 
 fn wait_for_ctrl_c() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime
-        .expect("a runtime")
-        .block_on(tokio::signal::ctrl_c())
-        .expect("a signal handler");
+    runtime.expect("a runtime").block_on(tokio::signal::ctrl_c()).expect("a signal handler");
 }

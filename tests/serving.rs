@@ -73,12 +73,7 @@ struct Wishes {
 /// On ports that are free, and without a delay at the end.
 fn config() -> ServerConfig {
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
-    ServerConfig {
-        listen: any,
-        admin_listen: any,
-        shutdown_delay: Duration::ZERO,
-        ..ServerConfig::default()
-    }
+    ServerConfig { listen: any, admin_listen: any, shutdown_delay: Duration::ZERO, ..ServerConfig::default() }
 }
 
 impl Running {
@@ -88,11 +83,7 @@ impl Running {
 
     async fn start_with(wishes: Wishes) -> Self {
         static PROVIDER: Once = Once::new();
-        PROVIDER.call_once(|| {
-            rustls::crypto::ring::default_provider()
-                .install_default()
-                .unwrap()
-        });
+        PROVIDER.call_once(|| rustls::crypto::ring::default_provider().install_default().unwrap());
         let dir = TempDir::new().unwrap();
         let dev = dev_certificate::ensure(dir.path()).unwrap();
         let files = wishes.files.unwrap_or_else(|| dev.tls_files());
@@ -101,29 +92,14 @@ impl Running {
         let (sender, signals) = Signals::channel();
         let mut parts = Parts::new(Arc::clone(&tls), metrics.clone(), signals);
         parts.tasks = wishes.tasks;
-        parts.tasks.spawn(
-            "certificate reload",
-            tls::watch(tls, files, Duration::from_millis(5)),
-        );
+        parts.tasks.spawn("certificate reload", tls::watch(tls, files, Duration::from_millis(5)));
         let readiness = parts.readiness.clone();
-        let reviewer = Arc::new(StubReviewer {
-            calls: AtomicUsize::new(0),
-            gate: Semaphore::new(0),
-        });
+        let reviewer = Arc::new(StubReviewer { calls: AtomicUsize::new(0), gate: Semaphore::new(0) });
 
         let server = Server::bind(wishes.config.unwrap_or_else(config)).await.unwrap();
         let addresses = server.addresses();
         let task = tokio::spawn(server.run(Arc::clone(&reviewer), parts));
-        Self {
-            dev,
-            addresses,
-            metrics,
-            readiness,
-            reviewer,
-            signals: sender,
-            task,
-            _dir: dir,
-        }
+        Self { dev, addresses, metrics, readiness, reviewer, signals: sender, task, _dir: dir }
     }
 
     /// A client that trusts only the development CA.
@@ -136,10 +112,7 @@ impl Running {
     }
 
     fn post(&self, client: &Client, body: &'static str) -> reqwest::RequestBuilder {
-        client
-            .post(self.url("/mutate"))
-            .header("content-type", "application/json")
-            .body(body)
+        client.post(self.url("/mutate")).header("content-type", "application/json").body(body)
     }
 
     /// A new connection, and one review.
@@ -149,9 +122,7 @@ impl Running {
     }
 
     async fn admin(&self, path: &str) -> (StatusCode, String) {
-        let response = reqwest::get(format!("http://{}{path}", self.addresses.admin))
-            .await
-            .unwrap();
+        let response = reqwest::get(format!("http://{}{path}", self.addresses.admin)).await.unwrap();
         (response.status(), response.text().await.unwrap())
     }
 
@@ -164,18 +135,12 @@ impl Running {
         let calls = self.reviewer.calls.load(Ordering::SeqCst);
         let request = self.post(&self.client().build().unwrap(), "wait");
         let waiting = tokio::spawn(request.send());
-        until("the review has begun", async || {
-            self.reviewer.calls.load(Ordering::SeqCst) > calls
-        })
-        .await;
+        until("the review has begun", async || self.reviewer.calls.load(Ordering::SeqCst) > calls).await;
         waiting
     }
 
     async fn end(self) -> Result<(), ServeError> {
-        tokio::time::timeout(PATIENCE, self.task)
-            .await
-            .expect("the server ends")
-            .unwrap()
+        tokio::time::timeout(PATIENCE, self.task).await.expect("the server ends").unwrap()
     }
 
     async fn raw(&self) -> RawTls {
@@ -196,9 +161,7 @@ async fn until(what: &str, condition: impl AsyncFn() -> bool) {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, wait)
-        .await
-        .unwrap_or_else(|_| panic!("{what}: never happened"));
+    tokio::time::timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("{what}: never happened"));
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
@@ -212,9 +175,7 @@ impl RawTls {
     fn connect(address: SocketAddr, ca: &Path) -> io::Result<Self> {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_file(ca).unwrap()).unwrap();
-        let config = ClientConfig::builder()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+        let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
         let name = ServerName::try_from("localhost").unwrap();
         let mut connection = ClientConnection::new(Arc::new(config), name).unwrap();
         let mut stream = TcpStream::connect(address)?;
@@ -239,10 +200,7 @@ impl RawTls {
             }
         }
         let head = head.to_lowercase();
-        let length = head
-            .lines()
-            .find_map(|line| line.strip_prefix("content-length: "))
-            .unwrap();
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
         let mut body = vec![0; length.parse().unwrap()];
         self.0.read_exact(&mut body)?;
         Ok((head, String::from_utf8(body).unwrap()))
@@ -270,20 +228,11 @@ async fn reviews_are_answered_over_tls_to_a_client_that_trusts_the_development_c
     let server = Running::start().await;
     let client = server.client().build().unwrap();
     for host in ["localhost", "127.0.0.1"] {
-        for (path, answer) in [
-            ("mutate", r#"{"reviewed":"mutate"}"#),
-            ("validate", r#"{"reviewed":"validate"}"#),
-        ] {
-            let url = format!(
-                "https://{host}:{}/{path}?timeout=10s",
-                server.addresses.webhook.port()
-            );
-            let response = client
-                .post(url)
-                .header("content-type", "application/json")
-                .send()
-                .await
-                .unwrap();
+        for (path, answer) in
+            [("mutate", r#"{"reviewed":"mutate"}"#), ("validate", r#"{"reviewed":"validate"}"#)]
+        {
+            let url = format!("https://{host}:{}/{path}?timeout=10s", server.addresses.webhook.port());
+            let response = client.post(url).header("content-type", "application/json").send().await.unwrap();
             assert_eq!(response.status(), StatusCode::OK);
             assert_eq!(response.text().await.unwrap(), answer);
         }
@@ -293,25 +242,15 @@ async fn reviews_are_answered_over_tls_to_a_client_that_trusts_the_development_c
 #[tokio::test]
 async fn http_1_1_is_spoken_to_a_client_that_offers_http_2() {
     let response = Running::start().await.review().await;
-    assert_eq!(
-        (response.status(), response.version()),
-        (StatusCode::OK, Version::HTTP_11)
-    );
+    assert_eq!((response.status(), response.version()), (StatusCode::OK, Version::HTTP_11));
     assert_eq!(response.headers().get(CONNECTION), None);
 }
 
 #[tokio::test]
 async fn tls_1_2_is_enough() {
     let server = Running::start().await;
-    let client = server
-        .client()
-        .tls_version_max(reqwest::tls::Version::TLS_1_2)
-        .build()
-        .unwrap();
-    assert_eq!(
-        server.post(&client, "{}").send().await.unwrap().status(),
-        StatusCode::OK
-    );
+    let client = server.client().tls_version_max(reqwest::tls::Version::TLS_1_2).build().unwrap();
+    assert_eq!(server.post(&client, "{}").send().await.unwrap().status(), StatusCode::OK);
 }
 
 #[tokio::test]
@@ -334,9 +273,7 @@ async fn a_connection_is_kept_for_the_next_review() {
 async fn a_client_that_does_not_trust_us_is_counted() {
     let server = Running::start().await;
     let another = TempDir::new().unwrap();
-    let client = trusting(&dev_certificate::ensure(another.path()).unwrap().ca)
-        .build()
-        .unwrap();
+    let client = trusting(&dev_certificate::ensure(another.path()).unwrap().ca).build().unwrap();
     server.post(&client, "{}").send().await.unwrap_err();
     until("the handshake is counted", async || {
         let sample = r#"crm_admission_connection_failures_total{stage="handshake"} 1"#;
@@ -352,9 +289,7 @@ async fn plain_http_on_the_tls_port_harms_nobody_else() {
     let answer = blocking(move || {
         let mut stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream
-            .write_all(b"GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n")
-            .unwrap();
+        stream.write_all(b"GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
         let mut answer = Vec::new();
         // The server may reset the connection; either way it comes to an end.
         let _ = stream.read_to_end(&mut answer);
@@ -367,15 +302,8 @@ async fn plain_http_on_the_tls_port_harms_nobody_else() {
 
 #[tokio::test]
 async fn clients_that_say_nothing_hold_up_nobody_and_are_dropped_in_the_end() {
-    let config = ServerConfig {
-        handshake_timeout: Duration::from_millis(300),
-        ..config()
-    };
-    let server = Running::start_with(Wishes {
-        config: Some(config),
-        ..Wishes::default()
-    })
-    .await;
+    let config = ServerConfig { handshake_timeout: Duration::from_millis(300), ..config() };
+    let server = Running::start_with(Wishes { config: Some(config), ..Wishes::default() }).await;
     let address = server.addresses.webhook;
     let silent: Vec<_> = (0..50).map(|_| TcpStream::connect(address).unwrap()).collect();
     assert_eq!(server.review().await.status(), StatusCode::OK);
@@ -394,15 +322,8 @@ async fn clients_that_say_nothing_hold_up_nobody_and_are_dropped_in_the_end() {
 
 #[tokio::test]
 async fn a_connection_without_requests_and_one_without_the_end_of_its_headers_are_closed() {
-    let config = ServerConfig {
-        idle_timeout: Duration::from_millis(100),
-        ..config()
-    };
-    let server = Running::start_with(Wishes {
-        config: Some(config),
-        ..Wishes::default()
-    })
-    .await;
+    let config = ServerConfig { idle_timeout: Duration::from_millis(100), ..config() };
+    let server = Running::start_with(Wishes { config: Some(config), ..Wishes::default() }).await;
     let (mut idle, mut used, mut slow) = (server.raw().await, server.raw().await, server.raw().await);
     blocking(move || {
         used.post("/mutate", "{}").unwrap();
@@ -435,12 +356,7 @@ async fn headers_beyond_all_measure_are_refused() {
     let server = Running::start().await;
     let client = server.client().build().unwrap();
     // The server may hang up while they are still being sent, and then the client sees no status.
-    if let Ok(response) = server
-        .post(&client, "{}")
-        .header("x-large", "x".repeat(1_000_000))
-        .send()
-        .await
-    {
+    if let Ok(response) = server.post(&client, "{}").header("x-large", "x".repeat(1_000_000)).send().await {
         assert_eq!(response.status(), StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
     }
     assert_eq!(server.reviewer.calls.load(Ordering::SeqCst), 0);
@@ -461,21 +377,11 @@ async fn only_callers_with_a_certificate_of_the_client_ca_are_let_in() {
     let caller = params.signed_by(&key, &ca).unwrap().pem() + &key.serialize_pem();
 
     let dev = dev_certificate::ensure(dir.path()).unwrap();
-    let files = TlsFiles {
-        client_ca: Some(dir.path().join("clients.crt")),
-        ..dev.tls_files()
-    };
-    let server = Running::start_with(Wishes {
-        files: Some(files),
-        ..Wishes::default()
-    })
-    .await;
+    let files = TlsFiles { client_ca: Some(dir.path().join("clients.crt")), ..dev.tls_files() };
+    let server = Running::start_with(Wishes { files: Some(files), ..Wishes::default() }).await;
     let identity = Identity::from_pem(caller.as_bytes()).unwrap();
     let known = trusting(&dev.ca).identity(identity).build().unwrap();
-    assert_eq!(
-        server.post(&known, "{}").send().await.unwrap().status(),
-        StatusCode::OK
-    );
+    assert_eq!(server.post(&known, "{}").send().await.unwrap().status(), StatusCode::OK);
     let unknown = trusting(&dev.ca).build().unwrap();
     server.post(&unknown, "{}").send().await.unwrap_err();
     assert_eq!(server.reviewer.calls.load(Ordering::SeqCst), 1);
@@ -489,10 +395,7 @@ struct Mount {
 
 impl Mount {
     fn new() -> Self {
-        let mount = Self {
-            dir: TempDir::new().unwrap(),
-            versions: 0,
-        };
+        let mount = Self { dir: TempDir::new().unwrap(), versions: 0 };
         for name in ["tls.crt", "tls.key", "ca.crt"] {
             std::os::unix::fs::symlink(Path::new("..data").join(name), mount.path(name)).unwrap();
         }
@@ -524,47 +427,27 @@ impl Mount {
     }
 
     fn files(&self) -> TlsFiles {
-        TlsFiles {
-            certificate: self.path("tls.crt"),
-            key: self.path("tls.key"),
-            client_ca: None,
-        }
+        TlsFiles { certificate: self.path("tls.crt"), key: self.path("tls.key"), client_ca: None }
     }
 
     fn certificate(&self) -> Vec<u8> {
-        CertificateDer::from_pem_file(self.path("tls.crt"))
-            .unwrap()
-            .to_vec()
+        CertificateDer::from_pem_file(self.path("tls.crt")).unwrap().to_vec()
     }
 }
 
 /// The certificate that a new connection is shown.
 async fn shown(server: &Running) -> Vec<u8> {
-    let client = Client::builder()
-        .tls_danger_accept_invalid_certs(true)
-        .tls_info(true)
-        .build()
-        .unwrap();
+    let client = Client::builder().tls_danger_accept_invalid_certs(true).tls_info(true).build().unwrap();
     let response = server.post(&client, "{}").send().await.unwrap();
     assert_eq!(response.status(), StatusCode::OK);
-    response
-        .extensions()
-        .get::<TlsInfo>()
-        .unwrap()
-        .peer_certificate()
-        .unwrap()
-        .to_vec()
+    response.extensions().get::<TlsInfo>().unwrap().peer_certificate().unwrap().to_vec()
 }
 
 #[tokio::test]
 async fn new_connections_see_a_renewed_certificate_and_old_ones_go_on() {
     let mut mount = Mount::new();
     mount.renew();
-    let server = Running::start_with(Wishes {
-        files: Some(mount.files()),
-        ..Wishes::default()
-    })
-    .await;
+    let server = Running::start_with(Wishes { files: Some(mount.files()), ..Wishes::default() }).await;
     let first = mount.certificate();
     assert_eq!(shown(&server).await, first);
     let (address, ca) = (server.addresses.webhook, mount.path("ca.crt"));
@@ -573,10 +456,7 @@ async fn new_connections_see_a_renewed_certificate_and_old_ones_go_on() {
     mount.renew();
     let second = mount.certificate();
     assert_ne!(first, second);
-    until("the renewed certificate is shown", async || {
-        shown(&server).await == second
-    })
-    .await;
+    until("the renewed certificate is shown", async || shown(&server).await == second).await;
     let (head, _) = blocking(move || old.post("/mutate", "{}").unwrap()).await;
     assert!(head.starts_with("http/1.1 200"), "{head}");
 }
@@ -585,22 +465,14 @@ async fn new_connections_see_a_renewed_certificate_and_old_ones_go_on() {
 async fn a_bad_certificate_leaves_the_last_good_one_in_service_and_is_counted() {
     let mut mount = Mount::new();
     mount.renew();
-    let server = Running::start_with(Wishes {
-        files: Some(mount.files()),
-        ..Wishes::default()
-    })
-    .await;
+    let server = Running::start_with(Wishes { files: Some(mount.files()), ..Wishes::default() }).await;
     let good = mount.certificate();
     let bad = mount.prepare();
     fs::write(bad.join("tls.crt"), "not a certificate").unwrap();
     fs::write(bad.join("tls.key"), "not a key").unwrap();
     mount.swap(&bad);
     until("the bad certificate is counted", async || {
-        server
-            .admin("/metrics")
-            .await
-            .1
-            .contains("crm_admission_certificate_reload_failures_total 1\n")
+        server.admin("/metrics").await.1.contains("crm_admission_certificate_reload_failures_total 1\n")
     })
     .await;
     assert_eq!(shown(&server).await, good);
@@ -614,10 +486,7 @@ async fn the_server_is_ready_when_all_its_parts_are() {
     let policy = server.readiness.part("policy");
     let (status, body) = server.admin("/readyz").await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
-    assert_eq!(
-        body,
-        "[+]certificate ok\n[+]shutdown ok\n[-]policy: starting\nreadyz check failed\n"
-    );
+    assert_eq!(body, "[+]certificate ok\n[+]shutdown ok\n[-]policy: starting\nreadyz check failed\n");
     policy.ready();
     assert_eq!(server.admin("/readyz").await.0, StatusCode::OK);
 }
@@ -646,39 +515,21 @@ async fn metrics_have_the_promised_names() {
         "inflight_requests 0",
     ] {
         let start = format!("crm_admission_{start}");
-        assert!(
-            text.lines().any(|line| line.starts_with(&start)),
-            "no {start} in\n{text}"
-        );
+        assert!(text.lines().any(|line| line.starts_with(&start)), "no {start} in\n{text}");
     }
 }
 
 #[tokio::test]
 async fn during_the_shutdown_delay_it_is_not_ready_and_serves_with_connection_close() {
-    let config = ServerConfig {
-        shutdown_delay: FOREVER,
-        ..config()
-    };
-    let server = Running::start_with(Wishes {
-        config: Some(config),
-        ..Wishes::default()
-    })
-    .await;
+    let config = ServerConfig { shutdown_delay: FOREVER, ..config() };
+    let server = Running::start_with(Wishes { config: Some(config), ..Wishes::default() }).await;
     let mut kept = server.raw().await;
     assert_eq!(server.admin("/readyz").await.0, StatusCode::OK);
 
     server.signal().await;
-    until("it is not ready", async || {
-        server.admin("/readyz").await.0 == StatusCode::SERVICE_UNAVAILABLE
-    })
-    .await;
-    assert!(
-        server
-            .admin("/readyz")
-            .await
-            .1
-            .contains("[-]shutdown: stopping\n")
-    );
+    until("it is not ready", async || server.admin("/readyz").await.0 == StatusCode::SERVICE_UNAVAILABLE)
+        .await;
+    assert!(server.admin("/readyz").await.1.contains("[-]shutdown: stopping\n"));
     assert_eq!(server.admin("/livez").await.0, StatusCode::OK);
     let response = server.review().await;
     assert_eq!(response.status(), StatusCode::OK);
@@ -703,14 +554,8 @@ async fn a_review_that_is_being_worked_on_is_answered_before_the_end() {
     let mut idle = server.raw().await;
     server.signal().await;
     let address = server.addresses.webhook;
-    until("new connections are refused", async || {
-        TcpStream::connect(address).is_err()
-    })
-    .await;
-    assert!(
-        blocking(move || idle.is_closed()).await,
-        "an idle connection does not hold up the end"
-    );
+    until("new connections are refused", async || TcpStream::connect(address).is_err()).await;
+    assert!(blocking(move || idle.is_closed()).await, "an idle connection does not hold up the end");
     assert!(!server.task.is_finished());
 
     server.reviewer.gate.add_permits(1);
@@ -727,41 +572,22 @@ async fn the_admin_port_answers_until_the_last_review_is_answered() {
     let waiting = server.start_waiting_review().await;
     server.signal().await;
     let address = server.addresses.webhook;
-    until("new connections are refused", async || {
-        TcpStream::connect(address).is_err()
-    })
-    .await;
+    until("new connections are refused", async || TcpStream::connect(address).is_err()).await;
     assert_eq!(server.admin("/livez").await.0, StatusCode::OK);
     assert_eq!(server.admin("/readyz").await.0, StatusCode::SERVICE_UNAVAILABLE);
-    assert!(
-        server
-            .admin("/metrics")
-            .await
-            .1
-            .contains("crm_admission_inflight_requests 1\n")
-    );
+    assert!(server.admin("/metrics").await.1.contains("crm_admission_inflight_requests 1\n"));
 
     server.reviewer.gate.add_permits(1);
     waiting.await.unwrap().unwrap();
     let admin = server.addresses.admin;
     server.end().await.unwrap();
-    until("the admin port is free", async || {
-        TcpStream::connect(admin).is_err()
-    })
-    .await;
+    until("the admin port is free", async || TcpStream::connect(admin).is_err()).await;
 }
 
 #[tokio::test]
 async fn a_review_that_does_not_end_is_cut_off_at_the_drain_limit() {
-    let config = ServerConfig {
-        drain_limit: Duration::from_millis(50),
-        ..config()
-    };
-    let server = Running::start_with(Wishes {
-        config: Some(config),
-        ..Wishes::default()
-    })
-    .await;
+    let config = ServerConfig { drain_limit: Duration::from_millis(50), ..config() };
+    let server = Running::start_with(Wishes { config: Some(config), ..Wishes::default() }).await;
     let waiting = server.start_waiting_review().await;
     server.signal().await;
     waiting.await.unwrap().unwrap_err();
@@ -781,15 +607,8 @@ async fn a_second_signal_ends_it_at_once() {
 
 #[tokio::test(start_paused = true)]
 async fn the_shutdown_delay_is_waited_for_in_full() {
-    let config = ServerConfig {
-        shutdown_delay: Duration::from_secs(10),
-        ..config()
-    };
-    let server = Running::start_with(Wishes {
-        config: Some(config),
-        ..Wishes::default()
-    })
-    .await;
+    let config = ServerConfig { shutdown_delay: Duration::from_secs(10), ..config() };
+    let server = Running::start_with(Wishes { config: Some(config), ..Wishes::default() }).await;
     let start = tokio::time::Instant::now();
     server.signal().await;
     server.end().await.unwrap();
@@ -808,11 +627,7 @@ async fn the_death_of_a_background_task_ends_the_server_with_its_name() {
                 panic!("for the test");
             }
         });
-        let server = Running::start_with(Wishes {
-            tasks,
-            ..Wishes::default()
-        })
-        .await;
+        let server = Running::start_with(Wishes { tasks, ..Wishes::default() }).await;
         assert_eq!(server.end().await.unwrap_err().to_string(), expected);
     }
 }
@@ -826,30 +641,10 @@ enum Death {
 async fn a_port_that_is_taken_is_named_with_its_flag() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
-    let error = Server::bind(ServerConfig {
-        listen: address,
-        ..config()
-    })
-    .await
-    .unwrap_err()
-    .to_string();
-    assert!(
-        error.starts_with(&format!("cannot listen on {address} (--listen): ")),
-        "{error}"
-    );
-    assert!(
-        error.ends_with("; stop what listens there, or give another port"),
-        "{error}"
-    );
-    let error = Server::bind(ServerConfig {
-        admin_listen: address,
-        ..config()
-    })
-    .await
-    .unwrap_err()
-    .to_string();
-    assert!(
-        error.starts_with(&format!("cannot listen on {address} (--admin-listen): ")),
-        "{error}"
-    );
+    let error = Server::bind(ServerConfig { listen: address, ..config() }).await.unwrap_err().to_string();
+    assert!(error.starts_with(&format!("cannot listen on {address} (--listen): ")), "{error}");
+    assert!(error.ends_with("; stop what listens there, or give another port"), "{error}");
+    let error =
+        Server::bind(ServerConfig { admin_listen: address, ..config() }).await.unwrap_err().to_string();
+    assert!(error.starts_with(&format!("cannot listen on {address} (--admin-listen): ")), "{error}");
 }

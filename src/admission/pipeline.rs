@@ -32,6 +32,14 @@ impl Endpoint {
             Self::Validate => "validate",
         }
     }
+
+    /// The path of the URL.
+    pub const fn path(self) -> &'static str {
+        match self {
+            Self::Mutate => "/mutate",
+            Self::Validate => "/validate",
+        }
+    }
 }
 
 /// Tells the time; tests give their own.
@@ -41,13 +49,13 @@ pub type Clock = fn() -> Timestamp;
 pub struct Pipeline {
     directory: Arc<dyn Directory>,
     policy: Arc<ArcSwap<Policy>>,
-    metrics: Arc<Metrics>,
+    metrics: Metrics,
     clock: Clock,
 }
 
 impl Pipeline {
     /// A pipeline over a directory and the current policy, whatever that is at each request.
-    pub fn new(directory: Arc<dyn Directory>, policy: Arc<ArcSwap<Policy>>, metrics: Arc<Metrics>) -> Self {
+    pub fn new(directory: Arc<dyn Directory>, policy: Arc<ArcSwap<Policy>>, metrics: Metrics) -> Self {
         Self { directory, policy, metrics, clock: Timestamp::now }
     }
 

@@ -32,7 +32,8 @@ impl Certs {
                     dev_certificate::Outcome::Kept => "kept",
                 };
                 let files = [&made.ca, &made.certificate, &made.key];
-                let lines: Vec<String> = files.iter().map(|file| format!("{verb} {}\n", file.display())).collect();
+                let lines: Vec<String> =
+                    files.iter().map(|file| format!("{verb} {}\n", file.display())).collect();
                 print(&lines.concat())
             }
         }

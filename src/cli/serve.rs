@@ -139,7 +139,10 @@ impl Serve {
         match self.directory.unwrap_or_else(default_directory) {
             DirectoryKind::Memory => {
                 let documents = check::read_paths(&self.resources)?;
-                tracing::info!(objects = documents.len(), "existence is looked up among the objects of --resources");
+                tracing::info!(
+                    objects = documents.len(),
+                    "existence is looked up among the objects of --resources"
+                );
                 Ok(Arc::new(Memory::from_objects(documents.iter().map(|document| &document.value))))
             }
             DirectoryKind::Cluster if !self.resources.is_empty() => {

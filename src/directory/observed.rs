@@ -86,9 +86,7 @@ impl<D: Directory, O: Observer> Directory for Observed<D, O> {
         limit: Duration,
     ) -> BoxFuture<'a, Result<Presence, LookupError>> {
         let answer = self.directory.confirm(target, limit);
-        answer
-            .inspect(|answer| self.observer.looked_up(&target.kind, answer.into()))
-            .boxed()
+        answer.inspect(|answer| self.observer.looked_up(&target.kind, answer.into())).boxed()
     }
 
     fn suggest<'a>(
@@ -182,10 +180,7 @@ mod tests {
         let mut memory = Memory::default();
         memory.add("crm.milo.io", "Company", None, "acme", Presence::Exists);
         assert_eq!(ask(memory, &["acme", "globex"]).await, ["cached", "missing"]);
-        assert_eq!(
-            ask(Failing, &["terminating", "late", "reset"]).await,
-            ["terminating", "late", "failed"]
-        );
+        assert_eq!(ask(Failing, &["terminating", "late", "reset"]).await, ["terminating", "late", "failed"]);
     }
 
     #[tokio::test]
@@ -194,13 +189,7 @@ mod tests {
         memory.add("crm.milo.io", "Company", None, "acme", Presence::Exists);
         let log = Arc::new(Log::default());
         let directory = Observed::new(Arc::new(memory), log.clone());
-        directory
-            .confirm(&company("acme"), Duration::from_secs(1))
-            .await
-            .unwrap();
-        assert_eq!(
-            log.0.lock().unwrap().as_slice(),
-            [("Company".to_owned(), "found")]
-        );
+        directory.confirm(&company("acme"), Duration::from_secs(1)).await.unwrap();
+        assert_eq!(log.0.lock().unwrap().as_slice(), [("Company".to_owned(), "found")]);
     }
 }

@@ -17,21 +17,13 @@ pub fn admin_router(readiness: Readiness, metrics: Metrics) -> Router {
         .route("/readyz", get(readyz).with_state(readiness))
         .route("/metrics", get(show_metrics).with_state(metrics))
         .method_not_allowed_fallback(async || (StatusCode::METHOD_NOT_ALLOWED, "only GET is answered here\n"))
-        .fallback(async || {
-            (
-                StatusCode::NOT_FOUND,
-                "no such path; there are /livez, /readyz and /metrics\n",
-            )
-        })
+        .fallback(async || (StatusCode::NOT_FOUND, "no such path; there are /livez, /readyz and /metrics\n"))
 }
 
 async fn readyz(State(readiness): State<Readiness>) -> (StatusCode, String) {
     let report = readiness.report();
     let mut text: String = report.iter().map(|part| format!("{part}\n")).collect();
-    if report
-        .iter()
-        .any(|part| matches!(part.state, PartState::NotReady(_)))
-    {
+    if report.iter().any(|part| matches!(part.state, PartState::NotReady(_))) {
         text.push_str("readyz check failed\n");
         return (StatusCode::SERVICE_UNAVAILABLE, text);
     }
@@ -42,11 +34,7 @@ async fn readyz(State(readiness): State<Readiness>) -> (StatusCode, String) {
 async fn show_metrics(State(metrics): State<Metrics>) -> Response {
     match metrics.text() {
         Ok(text) => ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
-        Err(_) => (
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "the metrics could not be written\n",
-        )
-            .into_response(),
+        Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, "the metrics could not be written\n").into_response(),
     }
 }
 
@@ -61,23 +49,10 @@ mod tests {
     use crate::server::readiness::PartReport;
 
     async fn call(readiness: &Readiness, method: Method, path: &str) -> (StatusCode, String, String) {
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .body(Body::empty())
-            .unwrap();
-        let response = admin_router(readiness.clone(), Metrics::new())
-            .oneshot(request)
-            .await
-            .unwrap();
+        let request = Request::builder().method(method).uri(path).body(Body::empty()).unwrap();
+        let response = admin_router(readiness.clone(), Metrics::new()).oneshot(request).await.unwrap();
         let status = response.status();
-        let content_type = response
-            .headers()
-            .get(CONTENT_TYPE)
-            .unwrap()
-            .to_str()
-            .unwrap()
-            .to_owned();
+        let content_type = response.headers().get(CONTENT_TYPE).unwrap().to_str().unwrap().to_owned();
         let body = response.into_body().collect().await.unwrap().to_bytes();
         (status, content_type, String::from_utf8(body.to_vec()).unwrap())
     }
@@ -135,10 +110,7 @@ mod tests {
         readiness.ask(move || vec![listing.clone()]);
         let (status, _, body) = get(&readiness, "/readyz").await;
         assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
-        assert_eq!(
-            body,
-            "[-]directory Company.crm.milo.io: listing\nreadyz check failed\n"
-        );
+        assert_eq!(body, "[-]directory Company.crm.milo.io: listing\nreadyz check failed\n");
     }
 
     #[tokio::test]
@@ -161,10 +133,7 @@ mod tests {
     async fn metrics_are_openmetrics() {
         let (status, content_type, body) = get(&Readiness::default(), "/metrics").await;
         assert_eq!(status, StatusCode::OK);
-        assert_eq!(
-            content_type,
-            "application/openmetrics-text; version=1.0.0; charset=utf-8"
-        );
+        assert_eq!(content_type, "application/openmetrics-text; version=1.0.0; charset=utf-8");
         assert!(body.contains("crm_admission_panics_total 0"), "{body}");
     }
 
@@ -177,10 +146,7 @@ mod tests {
     #[tokio::test]
     async fn other_methods_are_refused() {
         let (status, _, body) = call(&Readiness::default(), Method::POST, "/metrics").await;
-        assert_eq!(
-            (status, body.as_str()),
-            (StatusCode::METHOD_NOT_ALLOWED, "only GET is answered here\n")
-        );
+        assert_eq!((status, body.as_str()), (StatusCode::METHOD_NOT_ALLOWED, "only GET is answered here\n"));
     }
 
     #[tokio::test]

@@ -26,10 +26,7 @@ pub(super) struct Deadline {
 impl Deadline {
     /// Starts the clock. `query` is the query of the request's URL.
     pub(super) fn start(query: Option<&str>, limits: &Limits) -> Self {
-        Self {
-            arrival: Instant::now(),
-            timeout: timeout(query, limits),
-        }
+        Self { arrival: Instant::now(), timeout: timeout(query, limits) }
     }
 
     /// When the caller gives up.
@@ -54,7 +51,7 @@ impl Deadline {
 fn timeout(query: Option<&str>, limits: &Limits) -> Duration {
     query
         .and_then(|query| query.split('&').find_map(|pair| pair.strip_prefix("timeout=")))
-        .and_then(go_duration)
+        .and_then(parse_duration)
         .filter(|timeout| !timeout.is_zero())
         .unwrap_or(limits.default_timeout)
         .min(limits.longest_timeout)
@@ -62,7 +59,7 @@ fn timeout(query: Option<&str>, limits: &Limits) -> Duration {
 
 /// Reads a duration as Go's `time.ParseDuration` does: numbers with a unit, one after the other, such as `1m30s` or
 /// `1.5s`. A negative one is none here.
-fn go_duration(text: &str) -> Option<Duration> {
+pub fn parse_duration(text: &str) -> Option<Duration> {
     let mut rest = text.strip_prefix('+').unwrap_or(text);
     if rest == "0" {
         return Some(Duration::ZERO);
@@ -72,19 +69,17 @@ fn go_duration(text: &str) -> Option<Duration> {
     }
     let mut total: u128 = 0;
     while !rest.is_empty() {
-        let (nanoseconds, after) = go_duration_part(rest)?;
+        let (nanoseconds, after) = parse_duration_part(rest)?;
         total = total.checked_add(nanoseconds)?;
         rest = after;
     }
     // Go's durations are signed 64-bit numbers of nanoseconds.
-    let total = u64::try_from(total)
-        .ok()
-        .filter(|total| *total <= i64::MAX.unsigned_abs())?;
+    let total = u64::try_from(total).ok().filter(|total| *total <= i64::MAX.unsigned_abs())?;
     Some(Duration::from_nanos(total))
 }
 
 /// Reads one number with its unit. Returns it in nanoseconds, and the text after it.
-fn go_duration_part(text: &str) -> Option<(u128, &str)> {
+fn parse_duration_part(text: &str) -> Option<(u128, &str)> {
     let (whole, after) = digits(text);
     let (fraction, after) = match after.strip_prefix('.') {
         Some(after) => digits(after),
@@ -97,9 +92,7 @@ fn go_duration_part(text: &str) -> Option<(u128, &str)> {
     // 18 digits fit and are more than the smallest unit can tell apart.
     let fraction = fraction.get(..18).unwrap_or(fraction);
     let scale = 10_u128.checked_pow(u32::try_from(fraction.len()).ok()?)?;
-    let nanoseconds = number(whole)?
-        .checked_mul(unit)?
-        .checked_add(number(fraction)? * unit / scale)?;
+    let nanoseconds = number(whole)?.checked_mul(unit)?.checked_add(number(fraction)? * unit / scale)?;
     Some((nanoseconds, after))
 }
 
@@ -109,11 +102,7 @@ fn digits(text: &str) -> (&str, &str) {
 
 /// No digits are zero; more of them than any duration has are no number.
 fn number(digits: &str) -> Option<u128> {
-    if digits.is_empty() {
-        Some(0)
-    } else {
-        digits.parse::<u64>().ok().map(u128::from)
-    }
+    if digits.is_empty() { Some(0) } else { digits.parse::<u64>().ok().map(u128::from) }
 }
 
 /// The unit at the start of a text in nanoseconds, and the text after it.
@@ -129,9 +118,7 @@ fn go_unit(text: &str) -> Option<(u128, &str)> {
         ("m", 60 * NANOSECONDS_PER_SECOND),
         ("h", 3600 * NANOSECONDS_PER_SECOND),
     ];
-    UNITS
-        .iter()
-        .find_map(|(name, unit)| Some((*unit, text.strip_prefix(name)?)))
+    UNITS.iter().find_map(|(name, unit)| Some((*unit, text.strip_prefix(name)?)))
 }
 
 #[cfg(test)]
@@ -157,7 +144,7 @@ mod tests {
     #[case::zero("0", 0)]
     #[case::long_fraction("0.25000000000000000000000000000000001s", 250)]
     fn go_durations_are_read(#[case] text: &str, #[case] milliseconds: u64) {
-        assert_eq!(go_duration(text), Some(Duration::from_millis(milliseconds)));
+        assert_eq!(parse_duration(text), Some(Duration::from_millis(milliseconds)));
     }
 
     #[rstest]
@@ -176,7 +163,7 @@ mod tests {
     #[case::beyond_go("9223372037s")]
     #[case::sum_beyond_go("9223372036s9223372036s")]
     fn what_go_refuses_is_refused(#[case] text: &str) {
-        assert_eq!(go_duration(text), None);
+        assert_eq!(parse_duration(text), None);
     }
 
     #[rstest]
@@ -221,7 +208,7 @@ mod tests {
 
         #[test]
         fn any_run_of_numbers_and_units_is_read_without_overflow(text in "([0-9.]{0,30}(ns|us|ms|s|m|h)){1,4}") {
-            go_duration(&text);
+            parse_duration(&text);
         }
     }
 }

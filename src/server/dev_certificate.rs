@@ -54,11 +54,7 @@ pub struct DevCertificate {
 impl DevCertificate {
     /// The files that the server reads. Callers need no certificate.
     pub fn tls_files(&self) -> TlsFiles {
-        TlsFiles {
-            certificate: self.certificate.clone(),
-            key: self.key.clone(),
-            client_ca: None,
-        }
+        TlsFiles { certificate: self.certificate.clone(), key: self.key.clone(), client_ca: None }
     }
 }
 
@@ -121,20 +117,11 @@ pub fn ensure(dir: &Path) -> Result<DevCertificate, DevCertificateError> {
         Outcome::Made
     };
     let Paths { ca, certificate, key } = paths;
-    Ok(DevCertificate {
-        ca,
-        certificate,
-        key,
-        outcome,
-    })
+    Ok(DevCertificate { ca, certificate, key, outcome })
 }
 
 fn failed<'p>(action: &'static str, path: &'p Path) -> impl FnOnce(io::Error) -> DevCertificateError + 'p {
-    move |source| DevCertificateError::File {
-        action,
-        path: path.to_owned(),
-        source,
-    }
+    move |source| DevCertificateError::File { action, path: path.to_owned(), source }
 }
 
 struct Paths {
@@ -145,11 +132,7 @@ struct Paths {
 
 impl Paths {
     fn of(dir: &Path) -> Self {
-        Self {
-            ca: dir.join("ca.crt"),
-            certificate: dir.join("tls.crt"),
-            key: dir.join("tls.key"),
-        }
+        Self { ca: dir.join("ca.crt"), certificate: dir.join("tls.crt"), key: dir.join("tls.key") }
     }
 }
 
@@ -167,11 +150,7 @@ impl Found {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(failed("read", path)(error)),
         };
-        Ok(Self {
-            ca: read(&paths.ca)?,
-            certificate: read(&paths.certificate)?,
-            key: read(&paths.key)?,
-        })
+        Ok(Self { ca: read(&paths.ca)?, certificate: read(&paths.certificate)?, key: read(&paths.key)? })
     }
 
     /// Whether a client that trusts the CA would accept the certificate, under each of its names, now and when the
@@ -195,9 +174,7 @@ impl Found {
             }
         }
         if self.key.is_some() && !ours {
-            return Err(DevCertificateError::Foreign {
-                path: paths.key.clone(),
-            });
+            return Err(DevCertificateError::Foreign { path: paths.key.clone() });
         }
         Ok(())
     }
@@ -207,10 +184,7 @@ impl Found {
 fn is_ours(pem: &[u8]) -> Option<bool> {
     let der = CertificateDer::from_pem_slice(pem).ok()?;
     let (_, certificate) = parse_x509_certificate(&der).ok()?;
-    let mut issuer = certificate
-        .issuer()
-        .iter_common_name()
-        .filter_map(|name| name.as_str().ok());
+    let mut issuer = certificate.issuer().iter_common_name().filter_map(|name| name.as_str().ok());
     Some(issuer.any(|name| name == CA_NAME))
 }
 
@@ -219,11 +193,7 @@ fn accepted(ca: &[u8], certificate: &[u8], key: &[u8]) -> Result<bool, Box<dyn s
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(ca)?)?;
     let certificate = CertificateDer::from_pem_slice(certificate)?;
-    CertifiedKey::from_der(
-        vec![certificate.clone()],
-        PrivateKeyDer::from_pem_slice(key)?,
-        &provider,
-    )?;
+    CertifiedKey::from_der(vec![certificate.clone()], PrivateKeyDer::from_pem_slice(key)?, &provider)?;
     let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build()?;
     let now = UnixTime::now();
     let renewal = UnixTime::since_unix_epoch(Duration::from_secs(now.as_secs()) + RENEWAL);
@@ -291,11 +261,7 @@ fn write_and_rename(new: &Path, path: &Path, content: &[u8]) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(FILE_MODE)
-        .open(new)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(new)?;
     // The mode above is lessened by the umask.
     file.set_permissions(Permissions::from_mode(FILE_MODE))?;
     file.write_all(content)?;

@@ -15,8 +15,9 @@ mod tasks;
 pub mod tls;
 
 pub use admin::admin_router;
+pub use deadline::parse_duration;
 pub use readiness::{Part, PartReport, PartState, Readiness};
-pub use reviewer::{Endpoint, Reviewer, Unreadable};
+pub use reviewer::{Reviewer, Unreadable};
 pub use router::{Limits, router};
 pub use serve::{Addresses, Parts, ServeError, Server, ServerConfig, serve};
 pub use signals::Signals;

@@ -60,12 +60,7 @@ impl Readiness {
     /// A new part. It is `starting` until it says otherwise.
     pub fn part(&self, name: impl Into<Cow<'static, str>>) -> Part {
         let reason = ArcSwapOption::from_pointee("starting".to_owned());
-        let part = Part {
-            shared: Arc::new(SharedPart {
-                name: name.into(),
-                reason,
-            }),
-        };
+        let part = Part { shared: Arc::new(SharedPart { name: name.into(), reason }) };
         self.add(Source::Part(part.clone()));
         part
     }
@@ -76,20 +71,13 @@ impl Readiness {
     }
 
     fn add(&self, source: Source) {
-        self.sources
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(source);
+        self.sources.write().unwrap_or_else(PoisonError::into_inner).push(source);
     }
 
     /// All parts, in the order in which they were added.
     pub fn report(&self) -> Vec<PartReport> {
         // Copied, so that no lock is held while the parts are asked.
-        let sources = self
-            .sources
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
+        let sources = self.sources.read().unwrap_or_else(PoisonError::into_inner).clone();
         let mut report = Vec::with_capacity(sources.len());
         for source in sources {
             match source {
@@ -130,9 +118,6 @@ impl Part {
             None => PartState::Ready,
             Some(reason) => PartState::NotReady(reason.clone()),
         };
-        PartReport {
-            name: self.shared.name.clone(),
-            state,
-        }
+        PartReport { name: self.shared.name.clone(), state }
     }
 }

@@ -1,42 +1,10 @@
 //! What the server asks of the room below it: an answer to the body of a request.
 
-use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
 
-/// The two paths that the API server calls.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Endpoint {
-    /// `/mutate`
-    Mutate,
-    /// `/validate`
-    Validate,
-}
-
-impl Endpoint {
-    /// The name, as metrics and logs show it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Mutate => "mutate",
-            Self::Validate => "validate",
-        }
-    }
-
-    /// The path of the URL.
-    pub fn path(self) -> &'static str {
-        match self {
-            Self::Mutate => "/mutate",
-            Self::Validate => "/validate",
-        }
-    }
-}
-
-impl fmt::Display for Endpoint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
+use crate::admission::{Endpoint, Pipeline};
 
 /// The body cannot be read as an AdmissionReview, so there is nobody to answer: the call fails with status 400.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -57,4 +25,12 @@ pub trait Reviewer: Send + Sync + 'static {
         body: Bytes,
         limit: Duration,
     ) -> impl Future<Output = Result<Vec<u8>, Unreadable>> + Send;
+}
+
+impl Reviewer for Pipeline {
+    async fn review(&self, endpoint: Endpoint, body: Bytes, limit: Duration) -> Result<Vec<u8>, Unreadable> {
+        Pipeline::review(self, endpoint, &body, limit)
+            .await
+            .map_err(|error| Unreadable { reason: error.to_string() })
+    }
 }

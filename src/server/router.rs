@@ -20,8 +20,9 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout_at;
 use tokio_util::sync::CancellationToken;
 
+use super::Reviewer;
 use super::deadline::Deadline;
-use super::{Endpoint, Reviewer};
+use crate::admission::Endpoint;
 use crate::telemetry::Metrics;
 
 /// What a call may take up.
@@ -89,62 +90,39 @@ struct Rejection {
 }
 
 impl Rejection {
-    const PATH: Self = Self::fixed(
-        StatusCode::NOT_FOUND,
-        "no such path; POST reviews to /mutate or /validate",
-    );
+    const PATH: Self =
+        Self::fixed(StatusCode::NOT_FOUND, "no such path; POST reviews to /mutate or /validate");
     const METHOD: Self = Self::fixed(StatusCode::METHOD_NOT_ALLOWED, "only POST is answered here");
-    const MEDIA_TYPE: Self = Self::fixed(
-        StatusCode::UNSUPPORTED_MEDIA_TYPE,
-        "the content type must be application/json",
-    );
-    const BUSY: Self = Self::fixed(
-        StatusCode::SERVICE_UNAVAILABLE,
-        "too many requests at a time; try again in a moment",
-    );
+    const MEDIA_TYPE: Self =
+        Self::fixed(StatusCode::UNSUPPORTED_MEDIA_TYPE, "the content type must be application/json");
+    const BUSY: Self =
+        Self::fixed(StatusCode::SERVICE_UNAVAILABLE, "too many requests at a time; try again in a moment");
     const BODY_BROKE_OFF: Self = Self::fixed(StatusCode::REQUEST_TIMEOUT, "the body broke off");
-    const PANIC: Self = Self::fixed(
-        StatusCode::INTERNAL_SERVER_ERROR,
-        "the review failed inside; the log says where",
-    );
+    const PANIC: Self =
+        Self::fixed(StatusCode::INTERNAL_SERVER_ERROR, "the review failed inside; the log says where");
 
     const fn fixed(status: StatusCode, reason: &'static str) -> Self {
-        Self {
-            status,
-            reason: Cow::Borrowed(reason),
-        }
+        Self { status, reason: Cow::Borrowed(reason) }
     }
 
     fn too_large(limit: usize) -> Self {
         let reason = format!("the body is larger than {limit} bytes");
-        Self {
-            status: StatusCode::PAYLOAD_TOO_LARGE,
-            reason: reason.into(),
-        }
+        Self { status: StatusCode::PAYLOAD_TOO_LARGE, reason: reason.into() }
     }
 
     fn body_too_late(timeout: Duration) -> Self {
         let reason = format!("the body did not arrive within {timeout:?}");
-        Self {
-            status: StatusCode::REQUEST_TIMEOUT,
-            reason: reason.into(),
-        }
+        Self { status: StatusCode::REQUEST_TIMEOUT, reason: reason.into() }
     }
 
     fn review_too_late(timeout: Duration) -> Self {
         let reason = format!("no decision within {timeout:?}; try again");
-        Self {
-            status: StatusCode::GATEWAY_TIMEOUT,
-            reason: reason.into(),
-        }
+        Self { status: StatusCode::GATEWAY_TIMEOUT, reason: reason.into() }
     }
 
     fn unreadable(reason: &str) -> Self {
         let reason = reason.lines().next().unwrap_or_default().to_owned();
-        Self {
-            status: StatusCode::BAD_REQUEST,
-            reason: reason.into(),
-        }
+        Self { status: StatusCode::BAD_REQUEST, reason: reason.into() }
     }
 }
 
@@ -152,9 +130,7 @@ impl IntoResponse for Rejection {
     fn into_response(self) -> Response {
         let mut response = (self.status, format!("{}\n", self.reason)).into_response();
         if self.status == StatusCode::SERVICE_UNAVAILABLE {
-            response
-                .headers_mut()
-                .insert(RETRY_AFTER, HeaderValue::from_static("1"));
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
         response
     }
@@ -166,19 +142,23 @@ async fn answer<R: Reviewer>(
     endpoint: Endpoint,
     request: Request,
 ) -> Response {
-    match AssertUnwindSafe(review(&webhook, endpoint, request))
-        .catch_unwind()
-        .await
-    {
+    match AssertUnwindSafe(review(&webhook, endpoint, request)).catch_unwind().await {
         Ok(Ok(body)) => ([(CONTENT_TYPE, "application/json")], body).into_response(),
         Ok(Err(rejection)) => {
             // The reason is for the caller: it may quote the request.
-            tracing::debug!(%endpoint, status = rejection.status.as_u16(), "call rejected");
+            tracing::debug!(
+                endpoint = endpoint.as_str(),
+                status = rejection.status.as_u16(),
+                "call rejected"
+            );
             rejection.into_response()
         }
         Err(_) => {
             webhook.metrics.panicked();
-            tracing::error!(%endpoint, "a review panicked and was answered with status 500");
+            tracing::error!(
+                endpoint = endpoint.as_str(),
+                "a review panicked and was answered with status 500"
+            );
             Rejection::PANIC.into_response()
         }
     }
@@ -206,9 +186,7 @@ async fn review<R: Reviewer>(
     let body = timeout_at(deadline.end(), read(request.into_body(), limit))
         .await
         .unwrap_or_else(|_| Err(Rejection::body_too_late(deadline.timeout())))?;
-    let left = deadline
-        .left()
-        .ok_or_else(|| Rejection::body_too_late(deadline.timeout()))?;
+    let left = deadline.left().ok_or_else(|| Rejection::body_too_late(deadline.timeout()))?;
     // The reviewer keeps within `left`. If it does not, nobody waits for it any more.
     match timeout_at(deadline.end(), webhook.reviewer.review(endpoint, body, left)).await {
         Ok(Ok(answer)) => Ok(answer),
@@ -218,10 +196,7 @@ async fn review<R: Reviewer>(
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
-    let value = headers
-        .get(CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
+    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let media_type = value.split(';').next().unwrap_or_default().trim();
     media_type.eq_ignore_ascii_case("application/json")
 }
@@ -251,9 +226,7 @@ async fn finish(State(outgoing): State<Outgoing>, mut response: Response) -> Res
         outgoing.metrics.call_rejected(status.as_u16());
     }
     if outgoing.draining.is_cancelled() {
-        response
-            .headers_mut()
-            .insert(CONNECTION, HeaderValue::from_static("close"));
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response
 }

@@ -88,13 +88,7 @@ impl Parts {
         let readiness = Readiness::default();
         let reported = Arc::clone(&tls);
         readiness.ask(move || vec![reported.report()]);
-        Self {
-            tls,
-            readiness,
-            metrics,
-            tasks: Tasks::default(),
-            signals,
-        }
+        Self { tls, readiness, metrics, tasks: Tasks::default(), signals }
     }
 }
 
@@ -176,16 +170,8 @@ impl Server {
     pub async fn bind(config: ServerConfig) -> Result<Self, ServeError> {
         let (webhook, webhook_address) = listen(config.listen, "--listen").await?;
         let (admin, admin_address) = listen(config.admin_listen, "--admin-listen").await?;
-        let addresses = Addresses {
-            webhook: webhook_address,
-            admin: admin_address,
-        };
-        Ok(Self {
-            config,
-            webhook,
-            admin,
-            addresses,
-        })
+        let addresses = Addresses { webhook: webhook_address, admin: admin_address };
+        Ok(Self { config, webhook, admin, addresses })
     }
 
     /// The addresses that it listens on.
@@ -199,13 +185,7 @@ impl Server {
     /// `Connection: close`. Then nothing new is accepted, and when the last request is answered this returns. A second
     /// signal ends it at once, with an error; so does the death of a listener or of a background task.
     pub async fn run<R: Reviewer>(self, reviewer: Arc<R>, parts: Parts) -> Result<(), ServeError> {
-        let Parts {
-            tls,
-            readiness,
-            metrics,
-            mut tasks,
-            mut signals,
-        } = parts;
+        let Parts { tls, readiness, metrics, mut tasks, mut signals } = parts;
         let shutdown = readiness.part("shutdown");
         shutdown.ready();
 
@@ -213,10 +193,7 @@ impl Server {
         let reviews = router(reviewer, &self.config.limits, metrics.clone(), draining.clone());
         let mut webhook = serve_tls(self.webhook, &self.config, &tls, &metrics, reviews);
         let mut admin = serve_plain(self.admin, &self.config, admin_router(readiness, metrics.clone()));
-        let Addresses {
-            webhook: listen,
-            admin: admin_listen,
-        } = self.addresses;
+        let Addresses { webhook: listen, admin: admin_listen } = self.addresses;
         tracing::info!(%listen, %admin_listen, "serving");
 
         let signal = tokio::select! {
@@ -237,11 +214,7 @@ impl Server {
 }
 
 async fn listen(address: SocketAddr, flag: &'static str) -> Result<(TcpListener, SocketAddr), ServeError> {
-    let failed = |source| ServeError::Listen {
-        address,
-        flag,
-        source,
-    };
+    let failed = |source| ServeError::Listen { address, flag, source };
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
     Ok((listener, address))
@@ -282,10 +255,7 @@ impl Listening {
             Ok(Err(error)) => Some(error.to_string()),
             Err(error) => Some(error.to_string()),
         };
-        ServeError::ListenerEnded {
-            name: self.name,
-            reason,
-        }
+        ServeError::ListenerEnded { name: self.name, reason }
     }
 }
 
@@ -364,9 +334,7 @@ fn report_failure(metrics: &Metrics, peer: Option<&SocketAddr>, error: &io::Erro
 
 /// Whether the peer ended the handshake because it did not like our certificate.
 fn is_distrust(error: &io::Error) -> bool {
-    let source = error
-        .get_ref()
-        .and_then(|source| source.downcast_ref::<rustls::Error>());
+    let source = error.get_ref().and_then(|source| source.downcast_ref::<rustls::Error>());
     let Some(rustls::Error::AlertReceived(alert)) = source else {
         return false;
     };

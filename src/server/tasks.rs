@@ -26,10 +26,7 @@ impl Tasks {
             None => std::future::pending().await,
         };
         let name = self.names.remove(&id).unwrap_or("unnamed");
-        Death {
-            name,
-            how: if panicked { "panicked" } else { "ended" },
-        }
+        Death { name, how: if panicked { "panicked" } else { "ended" } }
     }
 }
 

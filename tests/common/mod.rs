@@ -42,7 +42,7 @@ pub fn pipeline_with(policy: Policy) -> Pipeline {
 /// A pipeline over any directory.
 pub fn pipeline_over(directory: Arc<dyn Directory>, policy: Policy) -> Pipeline {
     let policy = Arc::new(ArcSwap::from_pointee(policy));
-    Pipeline::new(directory, policy, Arc::new(Metrics::new())).with_clock(noon)
+    Pipeline::new(directory, policy, Metrics::new()).with_clock(noon)
 }
 
 /// One question to the webhook, as the API server puts it.

@@ -23,13 +23,8 @@ fn a_company_can_be_applied_server_side() {
     let stage = stage::shared();
     let alice = stage.plane.kubectl("alice");
     let name = "apply-server-side";
-    alice
-        .apply_server_side(&company(name, "{displayName: Acme, domains: [acme.com]}"))
-        .succeeds();
-    assert_eq!(
-        alice.get("company", name)["spec"]["creatorRef"],
-        json!({"name": "alice"})
-    );
+    alice.apply_server_side(&company(name, "{displayName: Acme, domains: [acme.com]}")).succeeds();
+    assert_eq!(alice.get("company", name)["spec"]["creatorRef"], json!({"name": "alice"}));
 }
 
 #[test]
@@ -37,13 +32,8 @@ fn a_creator_that_is_given_is_kept() {
     let stage = stage::shared();
     let alice = stage.plane.kubectl("alice");
     let name = "apply-given-creator";
-    alice
-        .apply(&company(name, "{displayName: Acme, creatorRef: {name: zoe}}"))
-        .succeeds();
-    assert_eq!(
-        alice.get("company", name)["spec"]["creatorRef"],
-        json!({"name": "zoe"})
-    );
+    alice.apply(&company(name, "{displayName: Acme, creatorRef: {name: zoe}}")).succeeds();
+    assert_eq!(alice.get("company", name)["spec"]["creatorRef"], json!({"name": "zoe"}));
 }
 
 #[test]
@@ -68,16 +58,9 @@ fn a_generated_name_is_no_obstacle() {
     let stage = stage::shared();
     let alice = stage.plane.kubectl("alice");
     let unnamed = |spec| record("Company", "{generateName: apply-generated-}", spec);
-    let created = alice.run_with(
-        &unnamed("{displayName: Acme}"),
-        ["create", "-o", "json", "-f", "-"],
-    );
+    let created = alice.run_with(&unnamed("{displayName: Acme}"), ["create", "-o", "json", "-f", "-"]);
     let created = created.succeeds().json();
-    assert!(
-        created["metadata"]["name"]
-            .as_str()
-            .is_some_and(|name| name.len() > "apply-generated-".len())
-    );
+    assert!(created["metadata"]["name"].as_str().is_some_and(|name| name.len() > "apply-generated-".len()));
     assert_eq!(created["spec"]["creatorRef"], json!({"name": "alice"}));
     alice
         .create(&unnamed("{displayName: Acme, domains: [co.uk]}"))
@@ -91,10 +74,7 @@ fn a_dry_run_gets_the_same_answer_and_stores_nothing() {
     let alice = stage.plane.kubectl("alice");
     let name = "apply-dry-run";
     let dry_run = |spec: &str| {
-        alice.run_with(
-            &company(name, spec),
-            ["apply", "--dry-run=server", "-o", "json", "-f", "-"],
-        )
+        alice.run_with(&company(name, spec), ["apply", "--dry-run=server", "-o", "json", "-f", "-"])
     };
     let answered = dry_run("{displayName: Acme, domains: [Acme.com]}")
         .succeeds()
@@ -102,9 +82,7 @@ fn a_dry_run_gets_the_same_answer_and_stores_nothing() {
         .json();
     assert_eq!(answered["spec"]["domains"], json!(["acme.com"]));
     assert_eq!(answered["spec"]["creatorRef"], json!({"name": "alice"}));
-    dry_run("{displayName: Acme, domains: [co.uk]}")
-        .fails()
-        .complains("[domain/public-suffix]");
+    dry_run("{displayName: Acme, domains: [co.uk]}").fails().complains("[domain/public-suffix]");
     assert!(!alice.has("company", name));
 }
 
@@ -114,10 +92,7 @@ fn a_bundle_is_applied_in_one_go() {
     let alice = stage.plane.kubectl("alice");
     let documents = bundle([
         company("apply-bundle", "{displayName: Acme}"),
-        person(
-            "apply-bundle-ada",
-            "{displayName: Ada, companyRef: {name: apply-bundle}}",
-        ),
+        person("apply-bundle-ada", "{displayName: Ada, companyRef: {name: apply-bundle}}"),
         note_about("apply-bundle-ada", "apply-bundle-note"),
     ]);
     alice
@@ -138,23 +113,12 @@ fn what_was_created_a_moment_ago_can_be_referred_to() {
     let documents = (0..50).map(name).flat_map(|name| {
         [
             company(&name, "{displayName: Acme}"),
-            person(
-                &name,
-                &format!("{{displayName: Ada, companyRef: {{name: {name}}}}}"),
-            ),
+            person(&name, &format!("{{displayName: Ada, companyRef: {{name: {name}}}}}")),
             note_about(&name, &name),
         ]
     });
     let created = alice.create(&bundle(documents)).succeeds();
-    assert_eq!(
-        created
-            .stdout
-            .lines()
-            .filter(|line| line.ends_with(" created"))
-            .count(),
-        150,
-        "{created}"
-    );
+    assert_eq!(created.stdout.lines().filter(|line| line.ends_with(" created")).count(), 150, "{created}");
 }
 
 #[test]
@@ -179,9 +143,7 @@ fn a_refusal_lists_every_problem_and_names_its_rule() {
 fn a_misspelled_company_is_corrected_for_those_who_may_list_companies() {
     let stage = stage::shared();
     let alice = stage.plane.kubectl("alice");
-    alice
-        .apply(&company("apply-acme-corp", "{displayName: Acme}"))
-        .succeeds();
+    alice.apply(&company("apply-acme-corp", "{displayName: Acme}")).succeeds();
     let misspelled = |name| person(name, "{displayName: Ada, companyRef: {name: apply-acme-crop}}");
     alice.apply(&misspelled("apply-misspelled")).fails().complains(
         r#"spec.companyRef.name: Not found: "apply-acme-crop": no Company of that name; did you mean "apply-acme-corp"? [company-exists]"#,
@@ -201,21 +163,11 @@ fn a_misspelled_company_is_corrected_for_those_who_may_list_companies() {
 #[test]
 fn those_who_may_not_list_companies_can_still_name_one() {
     let stage = stage::shared();
-    stage
-        .plane
-        .kubectl("alice")
-        .apply(&company("apply-known", "{displayName: Acme}"))
-        .succeeds();
+    stage.plane.kubectl("alice").apply(&company("apply-known", "{displayName: Acme}")).succeeds();
     let dora = stage.plane.kubectl("dora");
-    let ada = person(
-        "apply-known-ada",
-        "{displayName: Ada, companyRef: {name: apply-known}}",
-    );
+    let ada = person("apply-known-ada", "{displayName: Ada, companyRef: {name: apply-known}}");
     dora.apply(&ada).succeeds().without_warnings();
-    assert_eq!(
-        dora.get("person", "apply-known-ada")["spec"]["creatorRef"],
-        json!({"name": "dora"})
-    );
+    assert_eq!(dora.get("person", "apply-known-ada")["spec"]["creatorRef"], json!({"name": "dora"}));
 }
 
 #[test]
@@ -231,20 +183,11 @@ fn people_can_be_selected_by_their_company() {
         person("apply-eve", &at("apply-there")),
     ]);
     alice.apply(&documents).succeeds();
-    let selected = alice.run([
-        "get",
-        "people",
-        "--field-selector",
-        "spec.companyRef.name=apply-here",
-        "-o",
-        "name",
-    ]);
+    let selected =
+        alice.run(["get", "people", "--field-selector", "spec.companyRef.name=apply-here", "-o", "name"]);
     let selected = selected.succeeds().stdout;
     let people: Vec<&str> = selected.lines().collect();
-    assert_eq!(
-        people,
-        ["person.crm.milo.io/apply-ada", "person.crm.milo.io/apply-bob"]
-    );
+    assert_eq!(people, ["person.crm.milo.io/apply-ada", "person.crm.milo.io/apply-bob"]);
 }
 
 #[test]
@@ -258,10 +201,7 @@ fn records_can_be_deleted() {
     ]);
     alice.apply(&documents).succeeds();
     for resource in ["note", "person", "company"] {
-        alice
-            .run(["delete", resource, "apply-deleted"])
-            .succeeds()
-            .without_warnings();
+        alice.run(["delete", resource, "apply-deleted"]).succeeds().without_warnings();
         assert!(!alice.has(resource, "apply-deleted"), "{resource}");
     }
 }
@@ -270,10 +210,7 @@ fn records_can_be_deleted() {
 fn the_shipped_examples_are_admitted_without_a_warning() {
     let stage = stage::shared();
     let alice = stage.plane.kubectl("alice");
-    alice
-        .apply_path(&manifest("examples"))
-        .succeeds()
-        .without_warnings();
+    alice.apply_path(&manifest("examples")).succeeds().without_warnings();
     for example in alice.read(&manifest("examples")) {
         let text = |value: &Value| value.as_str().expect("text").to_owned();
         let stored = alice.get(&text(&example["kind"]), &text(&example["metadata"]["name"]));

@@ -20,10 +20,7 @@ impl Floor {
 
     /// alice creates a record, but only for show.
     fn create(&self, manifest: &str) -> Outcome {
-        self.0
-            .plane
-            .kubectl("alice")
-            .run_with(manifest, ["create", "--dry-run=server", "-f", "-"])
+        self.0.plane.kubectl("alice").run_with(manifest, ["create", "--dry-run=server", "-f", "-"])
     }
 
     /// Like [`Floor::create`], for records that differ in one field from an acceptable one.
@@ -31,9 +28,7 @@ impl Floor {
     fn refuses(&self, kind: &str, spec: &Value, field: &str, value: Value) {
         let mut spec = spec.clone();
         spec[field] = value;
-        let refused = self
-            .create(&record(kind, "{name: floor}", &spec.to_string()))
-            .fails();
+        let refused = self.create(&record(kind, "{name: floor}", &spec.to_string())).fails();
         refused.complains(&format!("spec.{field}"));
     }
 }
@@ -57,27 +52,18 @@ fn acceptable_person() -> Value {
 #[test]
 fn records_without_a_required_field_are_refused() {
     let floor = Floor::stand();
-    for (kind, acceptable) in [
-        ("Company", acceptable_company()),
-        ("Person", acceptable_person()),
-        ("Note", acceptable_note()),
-    ] {
-        floor
-            .create(&record(kind, "{name: floor}", &acceptable.to_string()))
-            .succeeds();
+    for (kind, acceptable) in
+        [("Company", acceptable_company()), ("Person", acceptable_person()), ("Note", acceptable_note())]
+    {
+        floor.create(&record(kind, "{name: floor}", &acceptable.to_string())).succeeds();
         for field in acceptable.as_object().expect("fields").keys() {
             let mut spec = acceptable.clone();
             spec.as_object_mut().expect("fields").remove(field);
-            let refused = floor
-                .create(&record(kind, "{name: floor}", &spec.to_string()))
-                .fails();
+            let refused = floor.create(&record(kind, "{name: floor}", &spec.to_string())).fails();
             refused.complains(&format!("spec.{field}: Required value"));
         }
     }
-    floor
-        .create(&company("floor", "{}"))
-        .fails()
-        .complains("spec.displayName: Required value");
+    floor.create(&company("floor", "{}")).fails().complains("spec.displayName: Required value");
 }
 
 #[test]
@@ -100,18 +86,8 @@ fn values_of_the_wrong_type_are_refused() {
 #[test]
 fn values_that_are_too_large_are_refused() {
     let floor = Floor::stand();
-    floor.refuses(
-        "Company",
-        &acceptable_company(),
-        "displayName",
-        json!("x".repeat(257)),
-    );
-    floor.refuses(
-        "Company",
-        &acceptable_company(),
-        "domains",
-        json!(vec!["acme.com"; 101]),
-    );
+    floor.refuses("Company", &acceptable_company(), "displayName", json!("x".repeat(257)));
+    floor.refuses("Company", &acceptable_company(), "domains", json!(vec!["acme.com"; 101]));
     floor.refuses("Note", &acceptable_note(), "content", json!("x".repeat(1001)));
 }
 
@@ -121,14 +97,10 @@ fn values_that_are_just_small_enough_are_admitted() {
     let mut company = acceptable_company();
     company["displayName"] = "ü".repeat(256).into();
     company["domains"] = vec!["acme.com"; 100].into();
-    floor
-        .create(&record("Company", "{name: floor}", &company.to_string()))
-        .succeeds();
+    floor.create(&record("Company", "{name: floor}", &company.to_string())).succeeds();
     let mut note = acceptable_note();
     note["content"] = "ü".repeat(1000).into();
-    floor
-        .create(&record("Note", "{name: floor}", &note.to_string()))
-        .succeeds();
+    floor.create(&record("Note", "{name: floor}", &note.to_string())).succeeds();
 }
 
 #[test]
@@ -138,22 +110,14 @@ fn a_person_has_at_most_one_primary_contact() {
     let mut spec = acceptable_person();
     spec["contactRefs"] = json!([contact("work")]);
     floor.create(&person("floor", &spec.to_string())).succeeds();
-    floor.refuses(
-        "Person",
-        &spec,
-        "contactRefs",
-        json!([contact("work"), contact("home")]),
-    );
+    floor.refuses("Person", &spec, "contactRefs", json!([contact("work"), contact("home")]));
 }
 
 #[test]
 fn a_misspelled_field_is_refused() {
     let floor = Floor::stand();
     floor
-        .create(&company(
-            "floor",
-            "{displayName: Acme, displyName: Acme, creatorRef: {name: zoe}}",
-        ))
+        .create(&company("floor", "{displayName: Acme, displyName: Acme, creatorRef: {name: zoe}}"))
         .fails()
         .complains(r#"unknown field "spec.displyName""#);
 }

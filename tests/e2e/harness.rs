@@ -15,11 +15,7 @@ use std::time::Duration;
 #[test]
 fn nothing_of_a_control_plane_outlives_it() {
     let plane = ControlPlane::start();
-    plane
-        .kubectl("admin")
-        .run(["version"])
-        .succeeds()
-        .prints("Server Version");
+    plane.kubectl("admin").run(["version"]).succeeds().prints("Server Version");
     let directory = plane.workspace().path().to_owned();
     let ports = plane.ports();
     drop(plane);
@@ -81,12 +77,7 @@ fn hold_a_program() {
 }
 
 fn runs(pid: &str) -> bool {
-    Command::new("kill")
-        .args(["-0", pid])
-        .stderr(Stdio::null())
-        .status()
-        .expect("kill")
-        .success()
+    Command::new("kill").args(["-0", pid]).stderr(Stdio::null()).status().expect("kill").success()
 }
 
 #[test]
@@ -94,10 +85,7 @@ fn a_signal_reaches_the_program_and_its_status_comes_back() {
     let workspace = Workspace::create();
     let log = Log::new(workspace.file("logs", "trap.log"));
     let mut command = Process::command("sh");
-    command.args([
-        "-c",
-        "trap 'exit 7' TERM; echo ready; while :; do sleep 0.05; done",
-    ]);
+    command.args(["-c", "trap 'exit 7' TERM; echo ready; while :; do sleep 0.05; done"]);
     let mut process = Process::start("trap", command, &log);
     let printed = || std::fs::read_to_string(log.path()).unwrap_or_default();
     let waiting = process.ready(Duration::from_secs(30), || match printed() {
@@ -112,13 +100,7 @@ fn a_signal_reaches_the_program_and_its_status_comes_back() {
 #[test]
 fn users_have_the_rights_that_the_tests_rely_on() {
     let stage = stage::shared();
-    let may = |user, verb, resource| {
-        stage
-            .plane
-            .kubectl(user)
-            .run(["auth", "can-i", verb, resource])
-            .ok()
-    };
+    let may = |user, verb, resource| stage.plane.kubectl(user).run(["auth", "can-i", verb, resource]).ok();
     for (user, verb, resource, allowed) in [
         ("alice", "create", "notes.crm.milo.io", true),
         ("alice", "create", "configmaps", false),
@@ -128,30 +110,15 @@ fn users_have_the_rights_that_the_tests_rely_on() {
         ("dora", "create", "people.crm.milo.io", true),
         ("dora", "list", "companies.crm.milo.io", false),
         ("crm-admission", "watch", "companies.crm.milo.io", true),
-        (
-            "crm-admission",
-            "create",
-            "subjectaccessreviews.authorization.k8s.io",
-            true,
-        ),
+        ("crm-admission", "create", "subjectaccessreviews.authorization.k8s.io", true),
         ("crm-admission", "update", "companies.crm.milo.io", false),
         ("crm-admission", "list", "secrets", false),
     ] {
         assert_eq!(may(user, verb, resource), allowed, "{user} {verb} {resource}");
     }
-    stage
-        .plane
-        .kubectl("crm-admission")
-        .run(["auth", "whoami"])
-        .succeeds()
-        .prints(WEBHOOK_USER);
+    stage.plane.kubectl("crm-admission").run(["auth", "whoami"]).succeeds().prints(WEBHOOK_USER);
     stage.plane.kubectl("alice").run(["get", "companies"]).succeeds();
-    stage
-        .plane
-        .kubectl("bob")
-        .run(["get", "notes"])
-        .fails()
-        .complains("notes.crm.milo.io is forbidden");
+    stage.plane.kubectl("bob").run(["get", "notes"]).fails().complains("notes.crm.milo.io is forbidden");
 }
 
 #[test]
@@ -160,14 +127,9 @@ fn the_api_server_adds_nothing_to_the_shipped_webhooks() {
     let admin = stage.plane.kubectl("admin");
     for configuration in webhook::shipped(&admin) {
         let text = renamed(&configuration).to_string();
-        let stored = admin
-            .run_with(&text, ["create", "--dry-run=server", "-o", "json", "-f", "-"])
-            .succeeds()
-            .json();
-        assert_eq!(
-            stored["webhooks"], configuration["webhooks"],
-            "GitOps tools would see drift"
-        );
+        let stored =
+            admin.run_with(&text, ["create", "--dry-run=server", "-o", "json", "-f", "-"]).succeeds().json();
+        assert_eq!(stored["webhooks"], configuration["webhooks"], "GitOps tools would see drift");
     }
 }
 

@@ -18,30 +18,17 @@ fn a_webhook_that_is_down_stops_writers_of_crm_records_and_nobody_else() {
     stand(&mut stage);
     let alice = stage.plane.kubectl("alice");
     let admin = stage.plane.kubectl("admin");
-    alice
-        .apply(&company("outage-before", "{displayName: Acme}"))
-        .succeeds();
+    alice.apply(&company("outage-before", "{displayName: Acme}")).succeeds();
 
     stage.webhook.kill();
     let refusal = r#"failed calling webhook "mutate.crm.milo.io""#;
     let new = company("outage-during", "{displayName: Acme}");
     alice.apply(&new).fails().complains(refusal);
     let edit = json!({"spec": {"description": "Anvils"}});
-    alice
-        .patch("company", "outage-before", &edit)
-        .fails()
-        .complains(refusal);
+    alice.patch("company", "outage-before", &edit).fails().complains(refusal);
     alice.run(["get", "company", "outage-before"]).succeeds();
     admin.run(["create", "namespace", "outage"]).succeeds();
-    admin
-        .run([
-            "create",
-            "configmap",
-            "outage",
-            "--namespace=outage",
-            "--from-literal=key=value",
-        ])
-        .succeeds();
+    admin.run(["create", "configmap", "outage", "--namespace=outage", "--from-literal=key=value"]).succeeds();
     // Cleaning up is never in need of the webhook.
     alice.run(["delete", "company", "outage-before"]).succeeds();
 

@@ -10,11 +10,7 @@ use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 pub(crate) fn shared() -> Witnessed<&'static Installation> {
     static SHARED: LazyLock<Installation> = LazyLock::new(|| {
         let installation = Installation::start();
-        installation
-            .plane
-            .kubectl("alice")
-            .apply(&updates::older_than_the_rules())
-            .succeeds();
+        installation.plane.kubectl("alice").apply(&updates::older_than_the_rules()).succeeds();
         installation.webhook.register();
         installation
     });

@@ -19,11 +19,7 @@ fn applying_the_same_file_twice_changes_nothing() {
     let file = company(name, "{displayName: Acme, domains: [acme.com]}");
     alice.apply(&file).succeeds();
     let first = version(&alice, name);
-    alice
-        .apply(&file)
-        .succeeds()
-        .prints("unchanged")
-        .without_warnings();
+    alice.apply(&file).succeeds().prints("unchanged").without_warnings();
     assert_eq!(version(&alice, name), first);
 }
 
@@ -33,26 +29,17 @@ fn a_canonical_file_shows_no_difference_once_applied() {
     let alice = stage.plane.kubectl("alice");
     let file = records_named("update-diff");
     alice.apply(&file).succeeds();
-    alice
-        .run_with(&file, ["diff", "-f", "-"])
-        .succeeds()
-        .prints_nothing();
+    alice.run_with(&file, ["diff", "-f", "-"]).succeeds().prints_nothing();
     let file = records_named("update-diff-server-side");
     alice.apply_server_side(&file).succeeds();
-    alice
-        .run_with(&file, ["diff", "--server-side", "-f", "-"])
-        .succeeds()
-        .prints_nothing();
+    alice.run_with(&file, ["diff", "--server-side", "-f", "-"]).succeeds().prints_nothing();
 }
 
 /// A canonical record of every kind.
 fn records_named(name: &str) -> String {
     bundle([
         company(name, "{displayName: Acme, domains: [acme.com]}"),
-        person(
-            name,
-            &format!("{{displayName: Ada, companyRef: {{name: {name}}}}}"),
-        ),
+        person(name, &format!("{{displayName: Ada, companyRef: {{name: {name}}}}}")),
         note_about(name, name),
     ])
 }
@@ -79,22 +66,14 @@ fn a_record_can_be_patched_and_labelled() {
     let stage = stage::shared();
     let alice = stage.plane.kubectl("alice");
     let name = "update-patched";
-    alice
-        .apply(&company(name, "{displayName: Acme, domains: [acme.com]}"))
-        .succeeds();
-    alice
-        .patch("company", name, &json!({"spec": {"description": "Anvils"}}))
-        .succeeds()
-        .without_warnings();
+    alice.apply(&company(name, "{displayName: Acme, domains: [acme.com]}")).succeeds();
+    alice.patch("company", name, &json!({"spec": {"description": "Anvils"}})).succeeds().without_warnings();
     let addition = r#"[{"op": "add", "path": "/spec/domains/-", "value": "HTTPS://Acme.io/"}]"#;
     alice
         .run(["patch", "company", name, "--type=json", "-p", addition])
         .succeeds()
         .warns(r#"spec.domains[1]: "HTTPS://Acme.io/" stored as "acme.io" [domain]"#);
-    alice
-        .run(["label", "company", name, "crm.milo.io/source=referral"])
-        .succeeds()
-        .without_warnings();
+    alice.run(["label", "company", name, "crm.milo.io/source=referral"]).succeeds().without_warnings();
     let stored = alice.get("company", name);
     assert_eq!(stored["spec"]["description"], "Anvils");
     assert_eq!(stored["spec"]["domains"], json!(["acme.com", "acme.io"]));
@@ -118,16 +97,9 @@ fn a_label_value_that_nobody_listed_is_stored_with_a_warning() {
 fn replacing_a_record_keeps_its_creator() {
     let stage = stage::shared();
     let name = "update-replaced";
-    stage
-        .plane
-        .kubectl("alice")
-        .create(&company(name, "{displayName: Acme}"))
-        .succeeds();
+    stage.plane.kubectl("alice").create(&company(name, "{displayName: Acme}")).succeeds();
     let carol = stage.plane.kubectl("carol");
-    carol
-        .replace(&company(name, "{displayName: Acme Ltd}"))
-        .succeeds()
-        .without_warnings();
+    carol.replace(&company(name, "{displayName: Acme Ltd}")).succeeds().without_warnings();
     assert_eq!(
         carol.get("company", name)["spec"],
         json!({"displayName": "Acme Ltd", "creatorRef": {"name": "alice"}})
@@ -138,19 +110,11 @@ fn replacing_a_record_keeps_its_creator() {
 fn the_creator_of_a_record_cannot_be_changed() {
     let stage = stage::shared();
     let name = "update-creator";
-    stage
-        .plane
-        .kubectl("alice")
-        .create(&company(name, "{displayName: Acme}"))
-        .succeeds();
+    stage.plane.kubectl("alice").create(&company(name, "{displayName: Acme}")).succeeds();
     stage
         .plane
         .kubectl("carol")
-        .patch(
-            "company",
-            name,
-            &json!({"spec": {"creatorRef": {"name": "carol"}}}),
-        )
+        .patch("company", name, &json!({"spec": {"creatorRef": {"name": "carol"}}}))
         .fails()
         .complains(r#"spec.creatorRef.name: Invalid value: "carol": field is immutable: "#)
         .complains("[creator-immutable");
@@ -161,19 +125,12 @@ fn the_creator_of_a_record_cannot_be_changed() {
 pub(crate) fn older_than_the_rules() -> String {
     let spec = r#"{displayName: Old, domains: ["HTTPS://Old.example/", co.uk], linkedinProfile: "https://example.com/old", creatorRef: {name: zoe}}"#;
     bundle([
-        record(
-            "Company",
-            "{name: old-finalized, finalizers: [crm.milo.io/hold]}",
-            spec,
-        ),
+        record("Company", "{name: old-finalized, finalizers: [crm.milo.io/hold]}", spec),
         company("old-annotated", spec),
         company("old-edited", spec),
         company("old-worsened", spec),
         company("old-mended", spec),
-        person(
-            "old-dangling",
-            "{displayName: Old, companyRef: {name: old-gone}, creatorRef: {name: zoe}}",
-        ),
+        person("old-dangling", "{displayName: Old, companyRef: {name: old-gone}, creatorRef: {name: zoe}}"),
     ])
 }
 
@@ -184,16 +141,9 @@ fn an_old_record_can_lose_its_finalizer() {
     let name = "old-finalized";
     alice.run(["delete", "company", name, "--wait=false"]).succeeds();
     assert!(alice.has("company", name), "the finalizer holds it");
-    alice
-        .patch("company", name, &json!({"metadata": {"finalizers": null}}))
-        .succeeds()
-        .without_warnings();
+    alice.patch("company", name, &json!({"metadata": {"finalizers": null}})).succeeds().without_warnings();
     poll::until("the end of a company", Duration::from_secs(30), || {
-        if alice.has("company", name) {
-            Seen::NotYet("it is there".to_owned())
-        } else {
-            Seen::Ready(())
-        }
+        if alice.has("company", name) { Seen::NotYet("it is there".to_owned()) } else { Seen::Ready(()) }
     });
 }
 
@@ -201,10 +151,7 @@ fn an_old_record_can_lose_its_finalizer() {
 fn an_old_record_can_be_annotated() {
     let stage = stage::shared();
     let alice = stage.plane.kubectl("alice");
-    alice
-        .run(["annotate", "company", "old-annotated", "example.com/seen=yes"])
-        .succeeds()
-        .without_warnings();
+    alice.run(["annotate", "company", "old-annotated", "example.com/seen=yes"]).succeeds().without_warnings();
 }
 
 #[test]
@@ -220,11 +167,7 @@ fn another_field_of_an_old_record_can_be_edited() {
         .warns_about("spec.linkedinProfile: ", "linkedin-profile");
     let mut expected = before;
     expected["description"] = "Anvils".into();
-    assert_eq!(
-        alice.get("company", name)["spec"],
-        expected,
-        "what was not touched is not rewritten"
-    );
+    assert_eq!(alice.get("company", name)["spec"], expected, "what was not touched is not rewritten");
 }
 
 #[test]
@@ -246,14 +189,8 @@ fn an_old_record_can_be_mended() {
     let stage = stage::shared();
     let alice = stage.plane.kubectl("alice");
     let mended = json!({"spec": {"domains": ["old.example"], "linkedinProfile": null}});
-    alice
-        .patch("company", "old-mended", &mended)
-        .succeeds()
-        .without_warnings();
-    assert_eq!(
-        alice.get("company", "old-mended")["spec"]["domains"],
-        json!(["old.example"])
-    );
+    alice.patch("company", "old-mended", &mended).succeeds().without_warnings();
+    assert_eq!(alice.get("company", "old-mended")["spec"]["domains"], json!(["old.example"]));
 }
 
 #[test]
@@ -261,15 +198,9 @@ fn a_person_whose_company_is_gone_can_be_edited_but_not_sent_to_another_missing_
     let stage = stage::shared();
     let alice = stage.plane.kubectl("alice");
     let name = "old-dangling";
+    alice.patch("person", name, &json!({"spec": {"jobTitle": "Smith"}})).succeeds();
     alice
-        .patch("person", name, &json!({"spec": {"jobTitle": "Smith"}}))
-        .succeeds();
-    alice
-        .patch(
-            "person",
-            name,
-            &json!({"spec": {"companyRef": {"name": "old-missing"}}}),
-        )
+        .patch("person", name, &json!({"spec": {"companyRef": {"name": "old-missing"}}}))
         .fails()
         .complains(r#"spec.companyRef.name: Not found: "old-missing": "#)
         .complains("[company-exists]");

@@ -29,11 +29,7 @@ pub(crate) struct User {
 
 impl User {
     const fn person(name: &'static str, groups: &'static [&'static str]) -> Self {
-        Self {
-            name,
-            username: name,
-            groups,
-        }
+        Self { name, username: name, groups }
     }
 }
 
@@ -47,10 +43,7 @@ pub(crate) const USERS: [User; 6] = [
     User {
         name: "crm-admission",
         username: WEBHOOK_USER,
-        groups: &[
-            "system:serviceaccounts",
-            "system:serviceaccounts:crm-admission-system",
-        ],
+        groups: &["system:serviceaccounts", "system:serviceaccounts:crm-admission-system"],
     },
 ];
 
@@ -77,23 +70,13 @@ impl ControlPlane {
         let (apiserver, port) =
             net::on_free_ports(|[port]| start_apiserver(&programs, &workspace, &logs[1], etcd_port, port));
         let ports = [etcd_port, port];
-        Self {
-            _witness: Witness::new(logs),
-            apiserver,
-            etcd,
-            ports,
-            programs,
-            workspace,
-        }
+        Self { _witness: Witness::new(logs), apiserver, etcd, ports, programs, workspace }
     }
 
     /// kubectl as one of [`USERS`].
     #[track_caller]
     pub(crate) fn kubectl(&self, user: &str) -> Kubectl {
-        assert!(
-            USERS.iter().any(|known| known.name == user),
-            "nobody is called {user:?}"
-        );
+        assert!(USERS.iter().any(|known| known.name == user), "nobody is called {user:?}");
         Kubectl::new(&self.programs, &self.workspace, user)
     }
 
@@ -108,9 +91,7 @@ impl ControlPlane {
 
     /// The files in which etcd and kube-apiserver log.
     pub(crate) fn logs(&self) -> impl Iterator<Item = Log> {
-        [&self.etcd, &self.apiserver]
-            .map(|process| process.log().clone())
-            .into_iter()
+        [&self.etcd, &self.apiserver].map(|process| process.log().clone()).into_iter()
     }
 
     /// The ports of etcd and of kube-apiserver.
@@ -132,22 +113,10 @@ impl ControlPlane {
     pub(crate) fn install_kinds(&self, path: &Path) {
         let admin = self.kubectl("admin");
         admin.apply_path(path).succeeds();
-        admin
-            .run([
-                "wait",
-                "crd",
-                "--all",
-                "--for=condition=Established",
-                "--timeout=60s",
-            ])
-            .succeeds();
+        admin.run(["wait", "crd", "--all", "--for=condition=Established", "--timeout=60s"]).succeeds();
         poll::until("resources of the kinds", START, || {
             let listed = admin.run(["get", "companies,people,notes"]);
-            if listed.ok() {
-                Seen::Ready(())
-            } else {
-                Seen::NotYet(listed.stderr)
-            }
+            if listed.ok() { Seen::Ready(()) } else { Seen::NotYet(listed.stderr) }
         });
     }
 }
@@ -161,11 +130,7 @@ fn programs() -> PathBuf {
     let directory = std::path::absolute(directory).expect("a current directory");
     for program in ["etcd", "kube-apiserver", "kubectl"] {
         let path = directory.join(program);
-        assert!(
-            path.is_file(),
-            "{} is missing: run tests/control-plane/build first",
-            path.display()
-        );
+        assert!(path.is_file(), "{} is missing: run tests/control-plane/build first", path.display());
     }
     directory
 }
@@ -229,11 +194,7 @@ fn start_apiserver(
     let admin = Kubectl::new(programs, workspace, "admin");
     apiserver.ready(START, || {
         let readiness = admin.run(["get", "--raw", "/readyz"]);
-        if readiness.ok() {
-            Ok(())
-        } else {
-            Err(readiness.stderr)
-        }
+        if readiness.ok() { Ok(()) } else { Err(readiness.stderr) }
     })?;
     Ok((apiserver, port))
 }
@@ -243,19 +204,9 @@ fn write_identities(workspace: &Workspace) {
     let authority = Authority::create("control plane of a test");
     let server = authority.server();
     let mut tokens = String::new();
-    for User {
-        name,
-        username,
-        groups,
-    } in &USERS
-    {
-        writeln!(
-            tokens,
-            r#"{},{username},{name},"{}""#,
-            token(name),
-            groups.join(",")
-        )
-        .expect("a longer text");
+    for User { name, username, groups } in &USERS {
+        writeln!(tokens, r#"{},{username},{name},"{}""#, token(name), groups.join(","))
+            .expect("a longer text");
     }
     let write = |name, content: &str| workspace.write("identities", name, content);
     write("ca.crt", &authority.pem);

@@ -19,10 +19,7 @@ impl Installation {
         let plane = ControlPlane::start();
         plane.install_kinds(&manifest("crds"));
         plane.install_roles();
-        Self {
-            webhook: Webhook::start(&plane),
-            plane,
-        }
+        Self { webhook: Webhook::start(&plane), plane }
     }
 
     /// Shows what every program logs from now on, if it is dropped by a test that fails.
@@ -39,10 +36,7 @@ pub(crate) struct Witnessed<T> {
 
 impl<T: Deref<Target = Installation>> Witnessed<T> {
     pub(crate) fn new(installation: T) -> Self {
-        Self {
-            _witness: installation.witness(),
-            installation,
-        }
+        Self { _witness: installation.witness(), installation }
     }
 }
 

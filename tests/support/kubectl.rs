@@ -118,9 +118,7 @@ impl Kubectl {
     /// Whether an object of that name is stored.
     #[track_caller]
     pub(crate) fn has(&self, resource: &str, name: &str) -> bool {
-        let found = self
-            .run(["get", resource, name, "--ignore-not-found", "-o", "name"])
-            .succeeds();
+        let found = self.run(["get", resource, name, "--ignore-not-found", "-o", "name"]).succeeds();
         !found.stdout.is_empty()
     }
 
@@ -129,16 +127,7 @@ impl Kubectl {
     pub(crate) fn read(&self, path: &Path) -> Vec<Value> {
         let path = path.to_str().expect("a path in UTF-8");
         let read = self
-            .run([
-                "create",
-                "--dry-run=client",
-                "--validate=false",
-                "-o",
-                "json",
-                "-R",
-                "-f",
-                path,
-            ])
+            .run(["create", "--dry-run=client", "--validate=false", "-o", "json", "-R", "-f", path])
             .succeeds();
         serde_json::Deserializer::from_str(&read.stdout)
             .into_iter()
@@ -174,9 +163,7 @@ impl Outcome {
     /// `text` is on standard output.
     #[track_caller]
     pub(crate) fn prints(self, text: &str) -> Self {
-        self.check(&format!("it does not print {text:?}"), |it| {
-            it.stdout.contains(text)
-        })
+        self.check(&format!("it does not print {text:?}"), |it| it.stdout.contains(text))
     }
 
     /// Nothing is on standard output.
@@ -188,9 +175,7 @@ impl Outcome {
     /// `text` is on standard error.
     #[track_caller]
     pub(crate) fn complains(self, text: &str) -> Self {
-        self.check(&format!("it does not complain {text:?}"), |it| {
-            it.stderr.contains(text)
-        })
+        self.check(&format!("it does not complain {text:?}"), |it| it.stderr.contains(text))
     }
 
     /// `text` is not on standard error.
@@ -202,9 +187,7 @@ impl Outcome {
     /// A line on standard error is exactly this warning.
     #[track_caller]
     pub(crate) fn warns(self, text: &str) -> Self {
-        self.check(&format!("it does not warn {text:?}"), |it| {
-            it.warnings().any(|warning| warning == text)
-        })
+        self.check(&format!("it does not warn {text:?}"), |it| it.warnings().any(|warning| warning == text))
     }
 
     /// A warning begins with `start`, and a rule of this id is behind it.
@@ -214,9 +197,7 @@ impl Outcome {
         let fits = |warning: &str| {
             warning.starts_with(start) && (warning.contains(&plain) || warning.contains(&with_code))
         };
-        self.check(&format!("it does not warn {start:?} … [{rule}]"), |it| {
-            it.warnings().any(fits)
-        })
+        self.check(&format!("it does not warn {start:?} … [{rule}]"), |it| it.warnings().any(fits))
     }
 
     /// There is no warning at all.
@@ -232,9 +213,7 @@ impl Outcome {
     }
 
     fn warnings(&self) -> impl Iterator<Item = &str> {
-        self.stderr
-            .lines()
-            .filter_map(|line| line.strip_prefix("Warning: "))
+        self.stderr.lines().filter_map(|line| line.strip_prefix("Warning: "))
     }
 
     #[track_caller]

@@ -2,10 +2,7 @@
 //!
 //! The end-to-end tests and the playground use it alike. It needs the programs that `tests/control-plane/build`
 //! builds (or `$KUBEBUILDER_ASSETS` names), a shell, and nothing else.
-#![allow(
-    dead_code,
-    reason = "compiled into several programs, none of which uses everything"
-)]
+#![allow(dead_code, reason = "compiled into several programs, none of which uses everything")]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

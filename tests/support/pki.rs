@@ -26,10 +26,7 @@ impl Authority {
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let key = KeyPair::generate().expect("a key");
         let pem = params.self_signed(&key).expect("a self-signed certificate").pem();
-        Self {
-            pem,
-            issuer: Issuer::new(params, key),
-        }
+        Self { pem, issuer: Issuer::new(params, key) }
     }
 
     /// A server certificate for 127.0.0.1 and localhost.
@@ -41,13 +38,8 @@ impl Authority {
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         let key = KeyPair::generate().expect("a key");
-        let certificate = params
-            .signed_by(&key, &self.issuer)
-            .expect("a signed certificate");
-        Identity {
-            certificate: certificate.pem(),
-            key: key.serialize_pem(),
-        }
+        let certificate = params.signed_by(&key, &self.issuer).expect("a signed certificate");
+        Identity { certificate: certificate.pem(), key: key.serialize_pem() }
     }
 }
 

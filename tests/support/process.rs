@@ -60,12 +60,7 @@ impl Process {
             .stderr(output)
             .spawn()
             .unwrap_or_else(|error| panic!("{name} cannot be started: {error}"));
-        Self {
-            name,
-            reins: shell.stdin.take(),
-            shell,
-            log: log.clone(),
-        }
+        Self { name, reins: shell.stdin.take(), shell, log: log.clone() }
     }
 
     /// Where its output goes.
@@ -162,11 +157,7 @@ impl Log {
         let lines: Vec<&str> = text.lines().collect();
         let shown = &lines[lines.len().saturating_sub(Self::LINES)..];
         let [count, all] = [shown.len(), lines.len()];
-        format!(
-            "--- {count} of {all} new lines in {}\n{}",
-            self.path.display(),
-            shown.join("\n")
-        )
+        format!("--- {count} of {all} new lines in {}\n{}", self.path.display(), shown.join("\n"))
     }
 }
 
@@ -177,9 +168,7 @@ pub(crate) struct Witness {
 
 impl Witness {
     pub(crate) fn new(logs: impl IntoIterator<Item = Log>) -> Self {
-        Self {
-            logs: logs.into_iter().map(|log| (log.clone(), log.length())).collect(),
-        }
+        Self { logs: logs.into_iter().map(|log| (log.clone(), log.length())).collect() }
     }
 }
 

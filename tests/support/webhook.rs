@@ -146,10 +146,8 @@ impl Webhook {
     /// Registers the shipped configurations and waits until the API server calls the webhook by all of them.
     #[track_caller]
     pub(crate) fn register(&self) {
-        let configurations: Vec<Value> = shipped(&self.admin)
-            .into_iter()
-            .map(|shipped| self.local(shipped))
-            .collect();
+        let configurations: Vec<Value> =
+            shipped(&self.admin).into_iter().map(|shipped| self.local(shipped)).collect();
         let list = json!({"apiVersion": "v1", "kind": "List", "items": configurations});
         self.admin.apply(&list.to_string()).succeeds();
         self.await_reach(Reach::Called);
@@ -160,23 +158,15 @@ impl Webhook {
     #[track_caller]
     pub(crate) fn unregister(&self) {
         let kinds = "mutatingwebhookconfigurations,validatingwebhookconfigurations";
-        self.admin
-            .run(["delete", kinds, "crm-admission", "--ignore-not-found"])
-            .succeeds();
+        self.admin.run(["delete", kinds, "crm-admission", "--ignore-not-found"]).succeeds();
         self.await_reach(Reach::Unregistered);
     }
 
     /// A configuration that leads to this process instead of to a Service, since there is no network of pods.
     fn local(&self, mut configuration: Value) -> Value {
         let bundle = STANDARD.encode(&self.authority.pem);
-        for webhook in configuration["webhooks"]
-            .as_array_mut()
-            .expect("a list of webhooks")
-        {
-            let path = webhook["clientConfig"]["service"]["path"]
-                .as_str()
-                .expect("a path")
-                .to_owned();
+        for webhook in configuration["webhooks"].as_array_mut().expect("a list of webhooks") {
+            let path = webhook["clientConfig"]["service"]["path"].as_str().expect("a path").to_owned();
             let url = format!("https://127.0.0.1:{}{path}", self.ports[0]);
             webhook["clientConfig"] = json!({"url": url, "caBundle": bundle});
         }
@@ -186,15 +176,11 @@ impl Webhook {
     /// Waits until writes meet this fate.
     #[track_caller]
     pub(crate) fn await_reach(&self, wanted: Reach) {
-        poll::until(
-            &format!("a webhook that is {wanted:?}"),
-            PATIENCE,
-            || match self.reach() {
-                Ok(reach) if reach == wanted => Seen::Ready(()),
-                Ok(reach) => Seen::NotYet(format!("{reach:?}")),
-                Err(seen) => Seen::NotYet(seen),
-            },
-        );
+        poll::until(&format!("a webhook that is {wanted:?}"), PATIENCE, || match self.reach() {
+            Ok(reach) if reach == wanted => Seen::Ready(()),
+            Ok(reach) => Seen::NotYet(format!("{reach:?}")),
+            Err(seen) => Seen::NotYet(seen),
+        });
     }
 
     /// Tries a write that only the webhook can complete: creatorRef is required, and is filled in by it.
@@ -205,9 +191,7 @@ impl Webhook {
             "metadata": {"generateName": "probe-"},
             "spec": {"displayName": "Probe"},
         });
-        let tried = self
-            .admin
-            .run_with(&probe.to_string(), ["create", "--dry-run=server", "-f", "-"]);
+        let tried = self.admin.run_with(&probe.to_string(), ["create", "--dry-run=server", "-f", "-"]);
         if tried.ok() {
             Ok(Reach::Called)
         } else if tried.stderr.contains("failed calling webhook") {
@@ -253,19 +237,12 @@ fn validations(admin: &Kubectl) -> u64 {
 /// The built program: Cargo tells tests where it is; an example finds it one directory above itself.
 pub(crate) fn product() -> PathBuf {
     let path = option_env!("CARGO_BIN_EXE_crm-admission").map_or_else(beside_example, PathBuf::from);
-    assert!(
-        path.is_file(),
-        "{} is missing: run `cargo build` first",
-        path.display()
-    );
+    assert!(path.is_file(), "{} is missing: run `cargo build` first", path.display());
     path
 }
 
 fn beside_example() -> PathBuf {
     let example = std::env::current_exe().expect("the path of this program");
     let examples = example.parent().expect("a directory");
-    examples
-        .parent()
-        .expect("a directory above it")
-        .join("crm-admission")
+    examples.parent().expect("a directory above it").join("crm-admission")
 }

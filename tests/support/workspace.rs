@@ -60,12 +60,7 @@ impl Workspace {
 
 fn private_file(path: &Path) -> fs::File {
     use std::os::unix::fs::OpenOptionsExt;
-    let file = fs::File::options()
-        .create(true)
-        .write(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(path);
+    let file = fs::File::options().create(true).write(true).truncate(true).mode(0o600).open(path);
     file.unwrap_or_else(|error| panic!("{} cannot be written: {error}", path.display()))
 }
 

@@ -33,7 +33,5 @@ pub(super) async fn may_list(client: &Client, user: &UserInfo, target: &Target) 
     };
     let reviews: Api<SubjectAccessReview> = Api::all(client.clone());
     let answer = reviews.create(&PostParams::default(), &review).await?;
-    Ok(answer
-        .status
-        .is_some_and(|status| status.allowed && status.denied != Some(true)))
+    Ok(answer.status.is_some_and(|status| status.allowed && status.denied != Some(true)))
 }

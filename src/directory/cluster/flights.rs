@@ -58,12 +58,7 @@ pub(super) enum Age {
 
 impl<K: Clone + Eq + Hash + Send + 'static, A: Clone + Send + Sync + 'static> Flights<K, A> {
     pub(super) fn new() -> Self {
-        Self {
-            board: Arc::new(Mutex::new(Board {
-                clock: 0,
-                flights: HashMap::new(),
-            })),
-        }
+        Self { board: Arc::new(Mutex::new(Board { clock: 0, flights: HashMap::new() })) }
     }
 
     /// The answer to `key`, by `call` unless an equal call is under way; `age` judges answers of such a call.
@@ -91,25 +86,14 @@ impl<K: Clone + Eq + Hash + Send + 'static, A: Clone + Send + Sync + 'static> Fl
         }
         let call = call();
         let departure = board.tick();
-        let landing = Landing {
-            board: self.board.clone(),
-            key: key.clone(),
-            departure,
-        };
+        let landing = Landing { board: self.board.clone(), key: key.clone(), departure };
         let call = async move {
             let _landing = landing;
             call.await
         };
         let call = call.boxed().shared();
         if let Some(weak) = call.downgrade() {
-            board.flights.insert(
-                key.clone(),
-                Flight {
-                    departure,
-                    since: Instant::now(),
-                    call: weak,
-                },
-            );
+            board.flights.insert(key.clone(), Flight { departure, since: Instant::now(), call: weak });
         }
         (departure, call)
     }
@@ -126,11 +110,7 @@ impl<K, A> Board<K, A> {
 impl<K: Eq + Hash, A> Drop for Landing<K, A> {
     fn drop(&mut self) {
         let mut board = lock(&self.board);
-        if board
-            .flights
-            .get(&self.key)
-            .is_some_and(|flight| flight.departure == self.departure)
-        {
+        if board.flights.get(&self.key).is_some_and(|flight| flight.departure == self.departure) {
             board.flights.remove(&self.key);
         }
     }
@@ -189,9 +169,7 @@ mod tests {
     #[tokio::test]
     async fn equal_questions_share_a_call_and_other_ones_do_not() {
         let (flights, calls) = (Flights::new(), Calls::default());
-        let mut asking = pin!(join_all(
-            ["a", "a", "b", "a"].map(|key| ask(&flights, &calls, key))
-        ));
+        let mut asking = pin!(join_all(["a", "a", "b", "a"].map(|key| ask(&flights, &calls, key))));
         assert!(poll!(&mut asking).is_pending());
         assert_eq!(calls.made(), 2);
         calls.answer(0, 1);

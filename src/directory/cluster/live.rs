@@ -38,10 +38,7 @@ struct OtherObject;
 
 impl Live {
     pub(super) fn new(client: Client) -> Self {
-        Self {
-            client,
-            flights: Flights::new(),
-        }
+        Self { client, flights: Flights::new() }
     }
 
     /// Whether the target exists, by one call that concurrent equal questions share. The deadline is the

@@ -121,18 +121,11 @@ impl Cluster {
 
     /// The part for `kind`, which is begun when there is none.
     fn part(&self, kind: &Arc<ResourceKind>) -> Arc<Part> {
-        if let Some(part) = self
-            .parts
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(kind)
-        {
+        if let Some(part) = self.parts.read().unwrap_or_else(PoisonError::into_inner).get(kind) {
             return part.clone();
         }
         let mut parts = self.parts.write().unwrap_or_else(PoisonError::into_inner);
-        let part = parts
-            .entry(kind.clone())
-            .or_insert_with(|| self.begin(kind.clone()));
+        let part = parts.entry(kind.clone()).or_insert_with(|| self.begin(kind.clone()));
         part.clone()
     }
 
@@ -212,10 +205,7 @@ impl Directory for Cluster {
 
 /// The kinds that references of the CRM's own kinds point at.
 fn own_kinds() -> [ResourceKind; 2] {
-    [
-        ResourceKind::crm("Company", "companies"),
-        ResourceKind::crm("Person", "people"),
-    ]
+    [ResourceKind::crm("Company", "companies"), ResourceKind::crm("Person", "people")]
 }
 
 /// What kube needs to know of a kind. It is all in the policy, so the API server is not asked what it serves.

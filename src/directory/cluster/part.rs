@@ -80,12 +80,7 @@ struct State {
 
 impl Part {
     pub(super) fn new(kind: Arc<ResourceKind>, stop: CancellationToken) -> Self {
-        Self {
-            kind,
-            names: Names::default(),
-            stop,
-            state: Mutex::default(),
-        }
+        Self { kind, names: Names::default(), stop, state: Mutex::default() }
     }
 
     pub(super) fn kind(&self) -> &ResourceKind {
@@ -121,12 +116,7 @@ impl Part {
             None => Some("not read yet".to_owned()),
         };
         let required = state.need == Need::Required && !state.is_known;
-        PartStatus {
-            kind: self.kind.to_string(),
-            objects,
-            not_ready,
-            required,
-        }
+        PartStatus { kind: self.kind.to_string(), objects, not_ready, required }
     }
     /// Puts a list that was read to its end in the place of what was known.
     pub(super) fn replace(&self, names: Names) {

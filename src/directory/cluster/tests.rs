@@ -68,11 +68,7 @@ fn companies() -> Arc<ResourceKind> {
 }
 
 fn company(name: &str) -> Target {
-    Target {
-        kind: companies(),
-        namespace: None,
-        name: name.to_owned(),
-    }
+    Target { kind: companies(), namespace: None, name: name.to_owned() }
 }
 
 fn contact(namespace: &str, name: &str) -> Target {
@@ -83,11 +79,7 @@ fn contact(namespace: &str, name: &str) -> Target {
         plural: "contacts".into(),
         namespaced: true,
     };
-    Target {
-        kind: Arc::new(kind),
-        namespace: Some(namespace.into()),
-        name: name.into(),
-    }
+    Target { kind: Arc::new(kind), namespace: Some(namespace.into()), name: name.into() }
 }
 
 fn object(name: &str) -> Value {
@@ -132,21 +124,13 @@ impl Server {
     /// Fails when there is a call before a watch would be renewed.
     async fn no_call(&mut self) {
         let call = timeout(Duration::from_secs(60), self.0.next_request()).await;
-        assert!(
-            call.is_err(),
-            "{:?}",
-            call.map(|call| call.map(|(request, _)| request.uri().clone()))
-        );
+        assert!(call.is_err(), "{:?}", call.map(|call| call.map(|(request, _)| request.uri().clone())));
     }
 
     /// Fails when there is a call before the client is gone.
     async fn no_call_to_the_end(mut self) {
         let call = self.0.next_request().await;
-        assert!(
-            call.is_none(),
-            "{:?}",
-            call.map(|(request, _)| request.uri().clone())
-        );
+        assert!(call.is_none(), "{:?}", call.map(|(request, _)| request.uri().clone()));
     }
 }
 
@@ -176,17 +160,13 @@ impl Call {
     /// Replies; what is returned must be kept for a reply that never comes.
     fn reply(self, reply: Reply) -> Option<SendResponse<Answer>> {
         let answer = |code: u16, text: String| {
-            let body = Full::new(Bytes::from(text))
-                .map_err(|never| match never {})
-                .boxed();
+            let body = Full::new(Bytes::from(text)).map_err(|never| match never {}).boxed();
             Response::builder().status(code).body(body).unwrap()
         };
         match reply {
             Reply::Json(code, value) => self.respond.send_response(answer(code, value.to_string())),
             Reply::Text(code, text) => self.respond.send_response(answer(code, text.to_owned())),
-            Reply::Reset => self
-                .respond
-                .send_error(io::Error::from(io::ErrorKind::ConnectionReset)),
+            Reply::Reset => self.respond.send_error(io::Error::from(io::ErrorKind::ConnectionReset)),
             Reply::Never => return Some(self.respond),
         }
         None
@@ -212,16 +192,9 @@ impl Call {
     }
 
     fn watch(self) -> Watch {
-        assert_eq!(
-            self.query("watch"),
-            Some("true"),
-            "{} {:?}",
-            self.path,
-            self.query
-        );
+        assert_eq!(self.query("watch"), Some("true"), "{} {:?}", self.path, self.query);
         let (events, stream) = unbounded();
-        self.respond
-            .send_response(Response::new(BodyExt::boxed(StreamBody::new(stream))));
+        self.respond.send_response(Response::new(BodyExt::boxed(StreamBody::new(stream))));
         Watch(events)
     }
 }
@@ -234,9 +207,7 @@ impl Watch {
     }
 
     async fn reset(self) {
-        self.0
-            .unbounded_send(Err(io::ErrorKind::ConnectionReset.into()))
-            .unwrap();
+        self.0.unbounded_send(Err(io::ErrorKind::ConnectionReset.into())).unwrap();
         settle().await;
     }
 
@@ -255,41 +226,26 @@ async fn names_are_read_in_pages_of_metadata_and_then_watched() {
     assert_eq!(call.path, "/apis/crm.milo.io/v1alpha1/companies");
     assert_eq!(call.query("limit"), Some("500"));
     assert_eq!(call.query("continue"), None);
-    assert!(
-        call.accept.contains("as=PartialObjectMetadataList"),
-        "{}",
-        call.accept
-    );
+    assert!(call.accept.contains("as=PartialObjectMetadataList"), "{}", call.accept);
     call.list(&["acme"], "5", Some("more"));
     let call = server.next().await;
     assert_eq!(call.query("continue"), Some("more"));
     assert_eq!(cluster.recall(&company("acme")), None, "half a list is no answer");
     let part = only(cluster.status());
-    assert_eq!(
-        (part.not_ready.as_deref(), part.required),
-        (Some("not read yet"), true)
-    );
+    assert_eq!((part.not_ready.as_deref(), part.required), (Some("not read yet"), true));
     call.list(&["globex"], "5", None);
     let call = server.next().await;
     assert_eq!(call.query("resourceVersion"), Some("5"));
     assert_eq!(call.query("timeoutSeconds"), Some("60"));
     assert_eq!(call.query("allowWatchBookmarks"), Some("true"));
-    assert!(
-        call.accept.contains("as=PartialObjectMetadata"),
-        "{}",
-        call.accept
-    );
+    assert!(call.accept.contains("as=PartialObjectMetadata"), "{}", call.accept);
     let _watch = call.watch();
     for name in ["acme", "globex"] {
         assert_eq!(cluster.recall(&company(name)), Some(Presence::Exists));
     }
     assert_eq!(cluster.recall(&company("initech")), None);
-    let expected = PartStatus {
-        kind: "Company.crm.milo.io".into(),
-        objects: 2,
-        not_ready: None,
-        required: false,
-    };
+    let expected =
+        PartStatus { kind: "Company.crm.milo.io".into(), objects: 2, not_ready: None, required: false };
     assert_eq!(only(cluster.status()), expected);
 }
 
@@ -342,10 +298,7 @@ async fn a_watch_that_fell_behind_lists_anew_and_answers_meanwhile(#[case] gone:
     server.next().await.list(&["globex"], "20", Some("more"));
     let rest = server.next().await;
     assert_eq!(cluster.recall(&company("acme")), Some(Presence::Exists));
-    assert_eq!(
-        only(cluster.status()).not_ready.as_deref(),
-        Some("the watch fell too far behind")
-    );
+    assert_eq!(only(cluster.status()).not_ready.as_deref(), Some("the watch fell too far behind"));
     rest.list(&["hooli"], "20", None);
     let call = server.next().await;
     assert_eq!(call.query("resourceVersion"), Some("20"));
@@ -362,10 +315,7 @@ async fn a_watch_that_breaks_goes_on_from_where_it_was() {
     watch.send("ADDED", object("globex")).await;
     watch.reset().await;
     let part = only(cluster.status());
-    assert_eq!(
-        part.not_ready.as_deref(),
-        Some("the API server cannot be reached")
-    );
+    assert_eq!(part.not_ready.as_deref(), Some("the API server cannot be reached"));
     assert!(!part.required, "all replicas would refuse their service together");
     assert_eq!(cluster.recall(&company("acme")), Some(Presence::Exists));
     let call = server.next().await;
@@ -390,12 +340,7 @@ async fn names_are_not_believed_for_ever_without_a_watch() {
     assert_eq!(cluster.recall(&company("acme-corp")), Some(Presence::Exists));
     sleep(Duration::from_secs(10)).await;
     assert_eq!(cluster.recall(&company("acme-corp")), None);
-    assert_eq!(
-        cluster
-            .suggest(&company("acme-crop"), &UserInfo::default(), limit())
-            .await,
-        None
-    );
+    assert_eq!(cluster.suggest(&company("acme-crop"), &UserInfo::default(), limit()).await, None);
     let trouble = "the API server refuses it with status 403";
     assert_eq!(only(cluster.status()).not_ready.as_deref(), Some(trouble));
     refusing.abort();
@@ -428,10 +373,7 @@ async fn a_kind_that_the_cluster_does_not_have_is_tried_again_ever_more_slowly()
 async fn the_names_of_a_kind_that_is_taken_from_the_cluster_are_forgotten() {
     let (cluster, mut server, watch) = cluster_with(&["acme"]).await;
     drop(watch);
-    server
-        .next()
-        .await
-        .reply(Reply::Text(404, "404 page not found\n"));
+    server.next().await.reply(Reply::Text(404, "404 page not found\n"));
     settle().await;
     assert_eq!(cluster.recall(&company("acme")), None);
     assert!(server.next().await.is_list());
@@ -446,10 +388,7 @@ async fn a_required_kind_that_may_not_be_read_is_waited_for() {
     assert!(!only(cluster.status()).required);
     cluster.watch(companies(), Need::Required);
     let part = only(cluster.status());
-    assert_eq!(
-        part.not_ready.as_deref(),
-        Some("the API server refuses it with status 403")
-    );
+    assert_eq!(part.not_ready.as_deref(), Some("the API server refuses it with status 403"));
     assert!(part.required);
 }
 
@@ -460,15 +399,8 @@ async fn a_list_that_is_never_answered_is_given_up() {
     let begin = Instant::now();
     let _unanswered = server.next().await;
     server.next().await.list(&["acme"], "1", None);
-    assert!(
-        (70..75).contains(&begin.elapsed().as_secs()),
-        "{:?}",
-        begin.elapsed()
-    );
-    assert_eq!(
-        only(cluster.status()).not_ready.as_deref(),
-        Some("the API server does not answer")
-    );
+    assert!((70..75).contains(&begin.elapsed().as_secs()), "{:?}", begin.elapsed());
+    assert_eq!(only(cluster.status()).not_ready.as_deref(), Some("the API server does not answer"));
     let _watch = server.next().await.watch();
     assert_eq!(cluster.recall(&company("acme")), Some(Presence::Exists));
 }
@@ -511,17 +443,9 @@ async fn a_started_cluster_waits_for_companies_and_people() {
     let mut server = Server(handle);
     let mut paths = [server.next().await.path, server.next().await.path];
     paths.sort();
-    let expected = [
-        "/apis/crm.milo.io/v1alpha1/companies",
-        "/apis/crm.milo.io/v1alpha1/people",
-    ];
+    let expected = ["/apis/crm.milo.io/v1alpha1/companies", "/apis/crm.milo.io/v1alpha1/people"];
     assert_eq!(paths, expected);
-    assert!(
-        cluster
-            .status()
-            .iter()
-            .all(|part| part.required && part.not_ready.is_some())
-    );
+    assert!(cluster.status().iter().all(|part| part.required && part.not_ready.is_some()));
     stop.cancel();
     tasks.close();
     tasks.wait().await;
@@ -618,10 +542,7 @@ async fn a_question_is_one_call(#[case] reply: Reply, #[case] expected: &str) {
 
 #[rstest]
 #[case::in_a_namespace(contact("sales", "bob"), "/apis/example.com/v1/namespaces/sales/contacts/bob")]
-#[case::with_signs(
-    company("system:a@b.c+d"),
-    "/apis/crm.milo.io/v1alpha1/companies/system:a@b.c+d"
-)]
+#[case::with_signs(company("system:a@b.c+d"), "/apis/crm.milo.io/v1alpha1/companies/system:a@b.c+d")]
 #[case::with_signs_that_end_a_path(company("a?b#c d"), "/apis/crm.milo.io/v1alpha1/companies/a%3Fb%23c%20d")]
 #[case::beyond_ascii(company("josé"), "/apis/crm.milo.io/v1alpha1/companies/jos%C3%A9")]
 #[tokio::test(start_paused = true)]
@@ -638,11 +559,7 @@ async fn only_metadata_is_asked_for_in_its_latest_state() {
     let (cluster, mut server) = cluster();
     let asking = tokio::spawn(async move { cluster.confirm(&company("acme"), limit()).await });
     let call = server.next().await;
-    assert!(
-        call.accept.contains("as=PartialObjectMetadata"),
-        "{}",
-        call.accept
-    );
+    assert!(call.accept.contains("as=PartialObjectMetadata"), "{}", call.accept);
     assert_eq!(call.query, HashMap::new());
     call.reply(Reply::Json(200, object("acme")));
     assert_eq!(asking.await.unwrap().unwrap(), Presence::Exists);
@@ -668,11 +585,7 @@ async fn sixty_four_equal_misses_are_two_calls() {
     }
     let answers = asking.await.unwrap();
     assert_eq!(answers.len(), 64);
-    assert!(
-        answers
-            .iter()
-            .all(|answer| matches!(answer, Ok(Presence::Missing)))
-    );
+    assert!(answers.iter().all(|answer| matches!(answer, Ok(Presence::Missing))));
     drop(cluster);
     server.no_call_to_the_end().await;
 }
@@ -686,11 +599,7 @@ async fn sixty_four_other_equal_questions_are_one_call(#[case] reply: Reply) {
     let asking = ask_at_once(&cluster, 64).await;
     server.next().await.reply(reply);
     let answers = asking.await.unwrap();
-    assert!(
-        answers
-            .iter()
-            .all(|answer| !matches!(answer, Ok(Presence::Missing)))
-    );
+    assert!(answers.iter().all(|answer| !matches!(answer, Ok(Presence::Missing))));
     drop(cluster);
     server.no_call_to_the_end().await;
 }
@@ -705,12 +614,7 @@ async fn an_object_created_during_a_call_is_found_by_who_asks_after_that() {
     call.fail(404, "NotFound");
     assert!(matches!(early.await.unwrap()[..], [Ok(Presence::Missing)]));
     server.next().await.reply(Reply::Json(200, object("acme")));
-    assert!(
-        late.await
-            .unwrap()
-            .iter()
-            .all(|answer| matches!(answer, Ok(Presence::Exists)))
-    );
+    assert!(late.await.unwrap().iter().all(|answer| matches!(answer, Ok(Presence::Exists))));
     drop(cluster);
     server.no_call_to_the_end().await;
 }
@@ -720,9 +624,7 @@ async fn a_deadline_holds_for_its_own_question_only() {
     let (cluster, mut server) = cluster();
     let patient = ask_at_once(&cluster, 1).await;
     let begin = Instant::now();
-    let hasty = cluster
-        .confirm(&company("acme"), Duration::from_millis(100))
-        .await;
+    let hasty = cluster.confirm(&company("acme"), Duration::from_millis(100)).await;
     assert!(matches!(hasty, Err(LookupError::Late(_))));
     assert_eq!(begin.elapsed(), Duration::from_millis(100));
     server.next().await.reply(Reply::Json(200, object("acme")));
@@ -741,10 +643,7 @@ async fn the_deadline_covers_the_second_call_as_well() {
     call.fail(404, "NotFound");
     let _unanswered = server.next().await;
     let answers = asking.await.unwrap();
-    assert!(
-        matches!(answers[..], [Ok(Presence::Missing), Err(LookupError::Late(_))]),
-        "{answers:?}"
-    );
+    assert!(matches!(answers[..], [Ok(Presence::Missing), Err(LookupError::Late(_))]), "{answers:?}");
     assert!(begin.elapsed() <= limit());
 }
 
@@ -765,11 +664,7 @@ fn review(status: Value) -> Reply {
 #[case::not_allowed("acme-crop", Scenario::Called(REVIEWS, review(json!({"allowed": false}))), None)]
 #[case::denied("acme-crop", Scenario::Called(REVIEWS, review(json!({"allowed": true, "denied": true}))), None)]
 #[case::without_status("acme-crop", Scenario::Called(REVIEWS, review(Value::Null)), None)]
-#[case::refused(
-    "acme-crop",
-    Scenario::Called(REVIEWS, Reply::Json(403, failure(403, "Forbidden"))),
-    None
-)]
+#[case::refused("acme-crop", Scenario::Called(REVIEWS, Reply::Json(403, failure(403, "Forbidden"))), None)]
 #[case::reset("acme-crop", Scenario::Called(REVIEWS, Reply::Reset), None)]
 #[case::silence("acme-crop", Scenario::Called(REVIEWS, Reply::Never), None)]
 #[case::nothing_near("umbrella", Scenario::NotCalled, None)]
@@ -784,9 +679,7 @@ async fn a_name_is_proposed_to_those_who_may_list(
     watch.send("ADDED", terminating("globex")).await;
     let playing = scenario.play(server);
     let begin = Instant::now();
-    let name = cluster
-        .suggest(&company(wanted), &UserInfo::default(), limit())
-        .await;
+    let name = cluster.suggest(&company(wanted), &UserInfo::default(), limit()).await;
     assert_eq!(name.as_deref(), expected);
     assert!(begin.elapsed() <= limit());
     drop(cluster);

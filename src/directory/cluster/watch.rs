@@ -97,11 +97,7 @@ async fn list_and_watch(part: &Part, client: &Client, pause: &mut DefaultBackoff
 }
 
 fn settings() -> watcher::Config {
-    watcher::Config {
-        timeout: Some(WATCH_SECONDS),
-        page_size: Some(PAGE),
-        ..watcher::Config::default()
-    }
+    watcher::Config { timeout: Some(WATCH_SECONDS), page_size: Some(PAGE), ..watcher::Config::default() }
 }
 
 /// Enters one event into the names. A list is gathered aside in `listed`, so that what was known before goes

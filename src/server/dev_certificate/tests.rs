@@ -21,12 +21,7 @@ fn contents(dir: &Path) -> BTreeMap<String, Vec<u8>> {
     fs::read_dir(dir)
         .unwrap()
         .map(|entry| entry.unwrap())
-        .map(|entry| {
-            (
-                entry.file_name().into_string().unwrap(),
-                fs::read(entry.path()).unwrap(),
-            )
-        })
+        .map(|entry| (entry.file_name().into_string().unwrap(), fs::read(entry.path()).unwrap()))
         .collect()
 }
 
@@ -53,10 +48,7 @@ fn make_ending_in(dir: &Path, lifetime: Duration) {
 /// A certificate and key that somebody else made.
 fn foreign() -> (String, String) {
     let key = KeyPair::generate().unwrap();
-    let certificate = CertificateParams::new(["localhost".to_owned()])
-        .unwrap()
-        .self_signed(&key)
-        .unwrap();
+    let certificate = CertificateParams::new(["localhost".to_owned()]).unwrap().self_signed(&key).unwrap();
     (certificate.pem(), key.serialize_pem())
 }
 
@@ -64,10 +56,8 @@ fn foreign() -> (String, String) {
 fn assert_left_alone(dir: &Path, foreign: &str) {
     let before = contents(dir);
     let error = ensure(dir).unwrap_err().to_string();
-    let expected = format!(
-        "{} was not made by crm-admission and is not overwritten",
-        dir.join(foreign).display()
-    );
+    let expected =
+        format!("{} was not made by crm-admission and is not overwritten", dir.join(foreign).display());
     assert!(error.starts_with(&expected), "{error}");
     assert_eq!(contents(dir), before);
 }
@@ -103,12 +93,7 @@ fn the_certificate_has_what_openssl_and_go_ask_for() {
     assert!(leaf.extended_key_usage().unwrap().unwrap().value.server_auth);
     assert!(!leaf.basic_constraints().unwrap().unwrap().value.ca);
     assert!(leaf.key_usage().unwrap().unwrap().value.digital_signature());
-    let names = &leaf
-        .subject_alternative_name()
-        .unwrap()
-        .unwrap()
-        .value
-        .general_names;
+    let names = &leaf.subject_alternative_name().unwrap().unwrap().value.general_names;
     let mut ipv6 = [0; 16];
     ipv6[15] = 1;
     let expected = [
@@ -159,10 +144,7 @@ fn what_is_about_to_end_is_made_anew(#[case] left: Duration) {
     let before = contents(dir.path());
     assert_eq!(ensure(dir.path()).unwrap().outcome, Outcome::Made);
     let after = contents(dir.path());
-    assert!(
-        NAMES.iter().all(|name| before[*name] != after[*name]),
-        "all three belong together"
-    );
+    assert!(NAMES.iter().all(|name| before[*name] != after[*name]), "all three belong together");
     assert_eq!(ensure(dir.path()).unwrap().outcome, Outcome::Kept);
 }
 
@@ -232,18 +214,10 @@ fn what_a_crash_left_behind_is_in_nobodys_way() {
 fn of_many_at_a_time_one_makes_and_the_others_keep() {
     let dir = TempDir::new().unwrap();
     let outcomes: Vec<Outcome> = std::thread::scope(|scope| {
-        let running: Vec<_> = (0..8)
-            .map(|_| scope.spawn(|| ensure(dir.path()).unwrap().outcome))
-            .collect();
+        let running: Vec<_> = (0..8).map(|_| scope.spawn(|| ensure(dir.path()).unwrap().outcome)).collect();
         running.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
-    assert_eq!(
-        outcomes
-            .iter()
-            .filter(|outcome| **outcome == Outcome::Made)
-            .count(),
-        1
-    );
+    assert_eq!(outcomes.iter().filter(|outcome| **outcome == Outcome::Made).count(), 1);
 }
 
 #[test]
@@ -254,8 +228,5 @@ fn a_file_in_place_of_the_directory_is_named() {
     let error = ensure(&file).unwrap_err().to_string();
     let expected = format!("cannot make the directory {}: ", file.display());
     assert!(error.starts_with(&expected), "{error}");
-    assert!(
-        error.ends_with("; give a directory that you may write to"),
-        "{error}"
-    );
+    assert!(error.ends_with("; give a directory that you may write to"), "{error}");
 }

@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 use tower::ServiceExt;
 
 use super::*;
+use crate::admission::Endpoint;
 use crate::server::Unreadable;
 
 /// What the reviewer in these tests does with a review.
@@ -44,9 +45,7 @@ impl Reviewer for StubReviewer {
         match self.behaviour {
             Behaviour::Answers => {}
             Behaviour::FindsItUnreadable(reason) => {
-                return Err(Unreadable {
-                    reason: reason.into(),
-                });
+                return Err(Unreadable { reason: reason.into() });
             }
             Behaviour::Panics => panic!("this one"),
             Behaviour::NeverAnswers => std::future::pending().await,
@@ -81,19 +80,11 @@ impl Fixture {
     }
 
     fn with_limits(behaviour: Behaviour, limits: &Limits) -> Self {
-        let reviewer = Arc::new(StubReviewer {
-            behaviour,
-            ..StubReviewer::default()
-        });
+        let reviewer = Arc::new(StubReviewer { behaviour, ..StubReviewer::default() });
         let metrics = Metrics::new();
         let draining = CancellationToken::new();
         let router = router(Arc::clone(&reviewer), limits, metrics.clone(), draining.clone());
-        Self {
-            reviewer,
-            metrics,
-            draining,
-            router,
-        }
+        Self { reviewer, metrics, draining, router }
     }
 
     async fn send(&self, request: Request) -> Answer {
@@ -101,11 +92,7 @@ impl Fixture {
         let (parts, body) = response.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
         let body = String::from_utf8(body.to_vec()).unwrap();
-        Answer {
-            status: parts.status,
-            headers: parts.headers,
-            body,
-        }
+        Answer { status: parts.status, headers: parts.headers, body }
     }
 
     fn reviews(&self) -> usize {
@@ -119,10 +106,7 @@ impl Fixture {
 }
 
 fn post_to(path: &str) -> Builder {
-    Request::builder()
-        .method(Method::POST)
-        .uri(path)
-        .header(CONTENT_TYPE, "application/json")
+    Request::builder().method(Method::POST).uri(path).header(CONTENT_TYPE, "application/json")
 }
 
 fn review_of(body: impl Into<Body>) -> Request {
@@ -132,10 +116,7 @@ fn review_of(body: impl Into<Body>) -> Request {
 /// A rejection is one line of plain text that ends as a line does.
 #[track_caller]
 fn assert_rejected(answer: &Answer, status: StatusCode, reason: &str) {
-    assert_eq!(
-        (answer.status, answer.body.as_str()),
-        (status, format!("{reason}\n").as_str())
-    );
+    assert_eq!((answer.status, answer.body.as_str()), (status, format!("{reason}\n").as_str()));
     assert_eq!(answer.header(CONTENT_TYPE), Some("text/plain; charset=utf-8"));
 }
 
@@ -156,9 +137,7 @@ async fn each_path_is_reviewed_as_its_endpoint(#[case] path: &str, #[case] endpo
 
 #[tokio::test]
 async fn an_unknown_path_is_told_the_known_ones() {
-    let answer = Fixture::new(Behaviour::Answers)
-        .send(post_to("/").body("{}".into()).unwrap())
-        .await;
+    let answer = Fixture::new(Behaviour::Answers).send(post_to("/").body("{}".into()).unwrap()).await;
     let reason = "no such path; POST reviews to /mutate or /validate";
     assert_rejected(&answer, StatusCode::NOT_FOUND, reason);
 }
@@ -171,11 +150,7 @@ async fn an_unknown_path_is_told_the_known_ones() {
 async fn only_post_is_answered(#[case] method: Method) {
     let request = post_to("/validate").method(method).body(Body::empty()).unwrap();
     let answer = Fixture::new(Behaviour::Answers).send(request).await;
-    assert_rejected(
-        &answer,
-        StatusCode::METHOD_NOT_ALLOWED,
-        "only POST is answered here",
-    );
+    assert_rejected(&answer, StatusCode::METHOD_NOT_ALLOWED, "only POST is answered here");
     assert_eq!(answer.header(ALLOW), Some("POST"));
 }
 
@@ -188,9 +163,7 @@ async fn only_post_is_answered(#[case] method: Method) {
 async fn only_json_is_read(#[case] content_type: Option<&str>) {
     let mut request = Request::post("/mutate").body(Body::from("{}")).unwrap();
     if let Some(content_type) = content_type {
-        request
-            .headers_mut()
-            .insert(CONTENT_TYPE, content_type.parse().unwrap());
+        request.headers_mut().insert(CONTENT_TYPE, content_type.parse().unwrap());
     }
     let fixture = Fixture::new(Behaviour::Answers);
     let answer = fixture.send(request).await;
@@ -205,13 +178,8 @@ async fn only_json_is_read(#[case] content_type: Option<&str>) {
 #[tokio::test]
 async fn json_may_have_parameters_and_any_case(#[case] content_type: &str) {
     let mut request = review_of("{}");
-    request
-        .headers_mut()
-        .insert(CONTENT_TYPE, content_type.parse().unwrap());
-    assert_eq!(
-        Fixture::new(Behaviour::Answers).send(request).await.status,
-        StatusCode::OK
-    );
+    request.headers_mut().insert(CONTENT_TYPE, content_type.parse().unwrap());
+    assert_eq!(Fixture::new(Behaviour::Answers).send(request).await.status, StatusCode::OK);
 }
 
 const LIMIT: usize = 7 * 1024 * 1024;
@@ -219,9 +187,10 @@ const TOO_LARGE: &str = "the body is larger than 7340032 bytes";
 
 #[tokio::test]
 async fn a_body_that_announces_too_much_is_refused_before_it_is_read() {
-    let unread = Body::from_stream(stream::poll_fn(
-        |_| -> std::task::Poll<Option<Result<Bytes, Infallible>>> { panic!("the body was read") },
-    ));
+    let unread =
+        Body::from_stream(stream::poll_fn(|_| -> std::task::Poll<Option<Result<Bytes, Infallible>>> {
+            panic!("the body was read")
+        }));
     let mut request = review_of(unread);
     request.headers_mut().insert(CONTENT_LENGTH, (LIMIT + 1).into());
     let fixture = Fixture::new(Behaviour::Answers);
@@ -248,19 +217,14 @@ async fn a_body_of_exactly_the_limit_is_reviewed() {
     let fixture = Fixture::new(Behaviour::Answers);
     let answer = fixture.send(review_of(vec![b' '; LIMIT])).await;
     assert_eq!(answer.status, StatusCode::OK);
-    assert_eq!(
-        fixture.reviewer.last.lock().unwrap().as_ref().unwrap().1.len(),
-        LIMIT
-    );
+    assert_eq!(fixture.reviewer.last.lock().unwrap().as_ref().unwrap().1.len(), LIMIT);
 }
 
 #[tokio::test]
 async fn a_body_that_breaks_off_is_not_reviewed() {
     let parts: [Result<&str, _>; 2] = [Ok("{"), Err(std::io::Error::other("reset"))];
     let fixture = Fixture::new(Behaviour::Answers);
-    let answer = fixture
-        .send(review_of(Body::from_stream(stream::iter(parts))))
-        .await;
+    let answer = fixture.send(review_of(Body::from_stream(stream::iter(parts)))).await;
     assert_rejected(&answer, StatusCode::REQUEST_TIMEOUT, "the body broke off");
     assert_eq!(fixture.reviews(), 0);
 }
@@ -272,11 +236,7 @@ async fn a_body_that_does_not_arrive_in_time_is_not_waited_for() {
     let body = Body::from_stream(first.chain(stream::pending()));
     let fixture = Fixture::new(Behaviour::Answers);
     let answer = fixture.send(request.body(body).unwrap()).await;
-    assert_rejected(
-        &answer,
-        StatusCode::REQUEST_TIMEOUT,
-        "the body did not arrive within 2s",
-    );
+    assert_rejected(&answer, StatusCode::REQUEST_TIMEOUT, "the body did not arrive within 2s");
     assert_eq!(fixture.reviews(), 0);
 }
 
@@ -287,9 +247,7 @@ async fn the_time_that_the_body_takes_is_taken_from_the_review() {
         Ok::<_, Infallible>("{}")
     });
     let fixture = Fixture::new(Behaviour::Answers);
-    let request = post_to("/mutate?timeout=10s")
-        .body(Body::from_stream(slow))
-        .unwrap();
+    let request = post_to("/mutate?timeout=10s").body(Body::from_stream(slow)).unwrap();
     assert_eq!(fixture.send(request).await.status, StatusCode::OK);
     assert_eq!(fixture.last_limit(), Duration::from_millis(6_500));
 }
@@ -310,19 +268,12 @@ async fn the_review_gets_the_callers_time_but_for_a_margin(#[case] query: &str, 
 
 #[tokio::test(start_paused = true)]
 async fn a_review_that_overruns_is_not_waited_for_and_frees_its_place() {
-    let limits = Limits {
-        concurrent_requests: 1,
-        ..Limits::default()
-    };
+    let limits = Limits { concurrent_requests: 1, ..Limits::default() };
     let fixture = Fixture::with_limits(Behaviour::NeverAnswers, &limits);
     for _ in 0..2 {
         let request = post_to("/mutate?timeout=2s").body("{}".into()).unwrap();
         let answer = fixture.send(request).await;
-        assert_rejected(
-            &answer,
-            StatusCode::GATEWAY_TIMEOUT,
-            "no decision within 2s; try again",
-        );
+        assert_rejected(&answer, StatusCode::GATEWAY_TIMEOUT, "no decision within 2s; try again");
     }
     assert_eq!(fixture.metrics.requests_in_flight(), 0);
 }
@@ -336,10 +287,7 @@ async fn what_the_reviewer_cannot_read_is_a_bad_request_with_its_reason() {
 
 #[tokio::test]
 async fn beyond_the_limit_calls_are_refused_at_once_and_served_again_after() {
-    let limits = Limits {
-        concurrent_requests: 2,
-        ..Limits::default()
-    };
+    let limits = Limits { concurrent_requests: 2, ..Limits::default() };
     let fixture = Arc::new(Fixture::with_limits(Behaviour::Waits, &limits));
     let waiting: Vec<_> = (0..2)
         .map(|_| {
@@ -368,23 +316,14 @@ async fn beyond_the_limit_calls_are_refused_at_once_and_served_again_after() {
 
 #[tokio::test]
 async fn a_panic_is_answered_and_counted_and_frees_its_place() {
-    let limits = Limits {
-        concurrent_requests: 1,
-        ..Limits::default()
-    };
+    let limits = Limits { concurrent_requests: 1, ..Limits::default() };
     let fixture = Fixture::with_limits(Behaviour::Panics, &limits);
     for _ in 0..2 {
         let answer = fixture.send(review_of("{}")).await;
         let reason = "the review failed inside; the log says where";
         assert_rejected(&answer, StatusCode::INTERNAL_SERVER_ERROR, reason);
     }
-    assert!(
-        fixture
-            .metrics
-            .text()
-            .unwrap()
-            .contains("crm_admission_panics_total 2")
-    );
+    assert!(fixture.metrics.text().unwrap().contains("crm_admission_panics_total 2"));
     assert_eq!(fixture.metrics.requests_in_flight(), 0);
 }
 
@@ -393,9 +332,7 @@ async fn rejections_are_counted_by_status_and_reviews_are_not() {
     let fixture = Fixture::new(Behaviour::Answers);
     fixture.send(review_of("{}")).await;
     fixture.send(post_to("/nowhere").body("{}".into()).unwrap()).await;
-    fixture
-        .send(post_to("/mutate").method(Method::GET).body("{}".into()).unwrap())
-        .await;
+    fixture.send(post_to("/mutate").method(Method::GET).body("{}".into()).unwrap()).await;
     let text = fixture.metrics.text().unwrap();
     for (code, count) in [(404, 1), (405, 1), (400, 0), (500, 0)] {
         let sample = format!(r#"crm_admission_http_rejections_total{{code="{code}"}} {count}"#);
@@ -408,10 +345,7 @@ async fn rejections_are_counted_by_status_and_reviews_are_not() {
 async fn while_draining_every_answer_closes_its_connection() {
     let fixture = Fixture::new(Behaviour::Answers);
     fixture.draining.cancel();
-    assert_eq!(
-        fixture.send(review_of("{}")).await.header(CONNECTION),
-        Some("close")
-    );
+    assert_eq!(fixture.send(review_of("{}")).await.header(CONNECTION), Some("close"));
     let lost = fixture.send(post_to("/nowhere").body("{}".into()).unwrap()).await;
     assert_eq!(lost.header(CONNECTION), Some("close"));
 }

@@ -19,10 +19,7 @@ pub struct Pem {
 impl Pem {
     /// `origin` is what messages call it: a path, or the name of a Secret and its key.
     pub fn new(origin: impl Into<String>, content: impl Into<Vec<u8>>) -> Self {
-        Self {
-            origin: origin.into(),
-            content: content.into(),
-        }
+        Self { origin: origin.into(), content: content.into() }
     }
 
     async fn read(role: Role, path: &Path) -> Result<Self, TlsError> {
@@ -76,16 +73,9 @@ pub(super) fn certificates(role: Role, pem: &Pem) -> Result<Vec<CertificateDer<'
     let origin = || pem.origin.clone();
     let found = CertificateDer::pem_slice_iter(&pem.content)
         .collect::<Result<Vec<_>, _>>()
-        .map_err(|source| TlsError::Damaged {
-            role,
-            origin: origin(),
-            source,
-        })?;
+        .map_err(|source| TlsError::Damaged { role, origin: origin(), source })?;
     if found.is_empty() {
-        return Err(TlsError::Absent {
-            role,
-            origin: origin(),
-        });
+        return Err(TlsError::Absent { role, origin: origin() });
     }
     Ok(found)
 }
@@ -111,18 +101,12 @@ pub(super) fn validity(
     pem: &Pem,
     der: Option<&CertificateDer<'_>>,
 ) -> Result<Validity, TlsError> {
-    let der = der.ok_or_else(|| TlsError::Absent {
-        role,
-        origin: pem.origin.clone(),
-    })?;
+    let der = der.ok_or_else(|| TlsError::Absent { role, origin: pem.origin.clone() })?;
     let (_, certificate) = parse_x509_certificate(der).map_err(|error| TlsError::Unusable {
         role,
         origin: pem.origin.clone(),
         reason: error.to_string(),
     })?;
     let validity = certificate.validity();
-    Ok(Validity {
-        not_before: validity.not_before.timestamp(),
-        not_after: validity.not_after.timestamp(),
-    })
+    Ok(Validity { not_before: validity.not_before.timestamp(), not_after: validity.not_after.timestamp() })
 }

@@ -48,9 +48,7 @@ struct Served {
 
 impl fmt::Debug for Tls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tls")
-            .field("validity", &self.validity())
-            .finish_non_exhaustive()
+        f.debug_struct("Tls").field("validity", &self.validity()).finish_non_exhaustive()
     }
 }
 
@@ -64,10 +62,7 @@ impl Tls {
     pub fn new(material: TlsMaterial, metrics: Metrics) -> Result<Self, TlsError> {
         let checked = check(&material)?;
         checked.show(&metrics);
-        let served = Served {
-            material,
-            validity: checked.validity,
-        };
+        let served = Served { material, validity: checked.validity };
         Ok(Self {
             rustls: RustlsConfig::from_config(checked.config),
             served: ArcSwap::from_pointee(served),
@@ -80,10 +75,7 @@ impl Tls {
         let checked = check(&material)?;
         let validity = checked.validity;
         if !validity.covers(unix_now()) {
-            return Err(TlsError::NotNow {
-                origin: material.certificate.origin,
-                validity,
-            });
+            return Err(TlsError::NotNow { origin: material.certificate.origin, validity });
         }
         self.rustls.reload_from_config(Arc::clone(&checked.config));
         self.served.store(Arc::new(Served { material, validity }));
@@ -100,10 +92,7 @@ impl Tls {
 
     /// The part `certificate` of `/readyz`.
     pub fn report(&self) -> PartReport {
-        PartReport {
-            name: "certificate".into(),
-            state: state_at(self.validity(), unix_now()),
-        }
+        PartReport { name: "certificate".into(), state: state_at(self.validity(), unix_now()) }
     }
 
     pub(super) fn rustls(&self) -> RustlsConfig {
@@ -151,11 +140,7 @@ fn check(material: &TlsMaterial) -> Result<Checked, TlsError> {
         .with_cert_resolver(Arc::new(SingleCertAndKey::from(key)));
     // The API server speaks HTTP/1.1 to webhooks, and HTTP/2 is not served.
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Checked {
-        config: Arc::new(config),
-        validity,
-        client_ca_not_after,
-    })
+    Ok(Checked { config: Arc::new(config), validity, client_ca_not_after })
 }
 
 fn certified_key(
@@ -168,15 +153,12 @@ fn certified_key(
     let der = private_key(key)?;
     match CertifiedKey::from_der(chain, der, provider) {
         Ok(certified) => Ok((certified, validity)),
-        Err(rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch)) => Err(TlsError::Mismatch {
-            certificate: certificate.origin.clone(),
-            key: key.origin.clone(),
-        }),
-        Err(error) => Err(TlsError::Unusable {
-            role: Role::Key,
-            origin: key.origin.clone(),
-            reason: error.to_string(),
-        }),
+        Err(rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch)) => {
+            Err(TlsError::Mismatch { certificate: certificate.origin.clone(), key: key.origin.clone() })
+        }
+        Err(error) => {
+            Err(TlsError::Unusable { role: Role::Key, origin: key.origin.clone(), reason: error.to_string() })
+        }
     }
 }
 
@@ -186,11 +168,7 @@ fn client_verifier(
     provider: &Arc<CryptoProvider>,
 ) -> Result<(Arc<dyn ClientCertVerifier>, Option<i64>), TlsError> {
     let role = Role::ClientCa;
-    let unusable = |reason: String| TlsError::Unusable {
-        role,
-        origin: pem.origin.clone(),
-        reason,
-    };
+    let unusable = |reason: String| TlsError::Unusable { role, origin: pem.origin.clone(), reason };
     let mut roots = RootCertStore::empty();
     let mut not_after = None;
     for der in certificates(role, pem)? {

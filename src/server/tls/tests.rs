@@ -34,10 +34,7 @@ impl Pair {
         params.not_before = OffsetDateTime::now_utc() - 60 * DAY;
         params.not_after = not_after;
         let certificate = params.self_signed(&key).unwrap().pem();
-        Self {
-            certificate,
-            key: key.serialize_pem(),
-        }
+        Self { certificate, key: key.serialize_pem() }
     }
 
     fn expired() -> Self {
@@ -53,10 +50,7 @@ impl Pair {
     }
 
     fn der(&self) -> Vec<u8> {
-        certificates(Role::Certificate, &self.material().certificate)
-            .unwrap()
-            .remove(0)
-            .to_vec()
+        certificates(Role::Certificate, &self.material().certificate).unwrap().remove(0).to_vec()
     }
 }
 
@@ -77,10 +71,7 @@ fn a_good_pair_is_served_with_http_1_1_only() {
 
 #[test]
 fn text_without_pem_is_no_certificate() {
-    let material = TlsMaterial {
-        certificate: Pem::new("tls.crt", "hello"),
-        ..Pair::new().material()
-    };
+    let material = TlsMaterial { certificate: Pem::new("tls.crt", "hello"), ..Pair::new().material() };
     let expected = "the certificate tls.crt holds no PEM block of that sort; \
                     it must begin with -----BEGIN CERTIFICATE----- (is it DER, or are the files exchanged?)";
     assert_eq!(error(material), expected);
@@ -89,31 +80,18 @@ fn text_without_pem_is_no_certificate() {
 #[test]
 fn exchanged_files_are_named() {
     let TlsMaterial { certificate, key, .. } = Pair::new().material();
-    let material = TlsMaterial {
-        certificate: key,
-        key: certificate,
-        client_ca: None,
-    };
+    let material = TlsMaterial { certificate: key, key: certificate, client_ca: None };
     let message = error(material);
-    assert!(
-        message.starts_with("the certificate tls.key holds no PEM block"),
-        "{message}"
-    );
+    assert!(message.starts_with("the certificate tls.key holds no PEM block"), "{message}");
     assert!(message.contains("are the files exchanged?"), "{message}");
 }
 
 #[test]
 fn a_key_file_without_a_key_is_refused() {
     let pair = Pair::new();
-    let material = TlsMaterial {
-        key: Pem::new("tls.key", pair.certificate.as_str()),
-        ..pair.material()
-    };
+    let material = TlsMaterial { key: Pem::new("tls.key", pair.certificate.as_str()), ..pair.material() };
     let message = error(material);
-    assert!(
-        message.starts_with("the private key tls.key holds no PEM block of that sort"),
-        "{message}"
-    );
+    assert!(message.starts_with("the private key tls.key holds no PEM block of that sort"), "{message}");
     assert!(message.contains("-----BEGIN PRIVATE KEY-----"), "{message}");
 }
 
@@ -123,10 +101,7 @@ fn a_key_file_without_a_key_is_refused() {
     "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n\nAAAA\n-----END RSA PRIVATE KEY-----\n"
 )]
 fn an_encrypted_key_is_refused_with_how_to_decrypt_it(#[case] key: &str) {
-    let material = TlsMaterial {
-        key: Pem::new("tls.key", key),
-        ..Pair::new().material()
-    };
+    let material = TlsMaterial { key: Pem::new("tls.key", key), ..Pair::new().material() };
     let message = error(material);
     assert!(
         message.starts_with("the private key tls.key is encrypted; decrypt it (openssl pkey"),
@@ -138,51 +113,30 @@ fn an_encrypted_key_is_refused_with_how_to_decrypt_it(#[case] key: &str) {
 fn a_truncated_certificate_is_damaged() {
     let pair = Pair::new();
     let half = &pair.certificate[..pair.certificate.len() / 2];
-    let material = TlsMaterial {
-        certificate: Pem::new("tls.crt", half),
-        ..pair.material()
-    };
+    let material = TlsMaterial { certificate: Pem::new("tls.crt", half), ..pair.material() };
     let message = error(material);
-    assert!(
-        message.starts_with("the certificate tls.crt is damaged: missing section end"),
-        "{message}"
-    );
+    assert!(message.starts_with("the certificate tls.crt is damaged: missing section end"), "{message}");
 }
 
 #[test]
 fn a_block_that_is_no_certificate_inside_cannot_be_used() {
     let block = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
-    let material = TlsMaterial {
-        certificate: Pem::new("tls.crt", block),
-        ..Pair::new().material()
-    };
+    let material = TlsMaterial { certificate: Pem::new("tls.crt", block), ..Pair::new().material() };
     let message = error(material);
-    assert!(
-        message.starts_with("the certificate tls.crt cannot be used: "),
-        "{message}"
-    );
+    assert!(message.starts_with("the certificate tls.crt cannot be used: "), "{message}");
 }
 
 #[test]
 fn a_block_that_is_no_key_inside_cannot_be_used() {
     let block = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
-    let material = TlsMaterial {
-        key: Pem::new("tls.key", block),
-        ..Pair::new().material()
-    };
+    let material = TlsMaterial { key: Pem::new("tls.key", block), ..Pair::new().material() };
     let message = error(material);
-    assert!(
-        message.starts_with("the private key tls.key cannot be used: "),
-        "{message}"
-    );
+    assert!(message.starts_with("the private key tls.key cannot be used: "), "{message}");
 }
 
 #[test]
 fn the_key_of_another_certificate_is_refused() {
-    let material = TlsMaterial {
-        key: Pair::new().material().key,
-        ..Pair::new().material()
-    };
+    let material = TlsMaterial { key: Pair::new().material().key, ..Pair::new().material() };
     let expected = "the private key tls.key is not that of the certificate tls.crt; \
                     use the pair that was made together";
     assert_eq!(error(material), expected);
@@ -190,15 +144,9 @@ fn the_key_of_another_certificate_is_refused() {
 
 #[test]
 fn a_client_ca_must_hold_certificates() {
-    let material = TlsMaterial {
-        client_ca: Some(Pem::new("clients.crt", "")),
-        ..Pair::new().material()
-    };
+    let material = TlsMaterial { client_ca: Some(Pem::new("clients.crt", "")), ..Pair::new().material() };
     let message = error(material);
-    assert!(
-        message.starts_with("the client CA clients.crt holds no PEM block of that sort"),
-        "{message}"
-    );
+    assert!(message.starts_with("the client CA clients.crt holds no PEM block of that sort"), "{message}");
 }
 
 #[test]
@@ -212,14 +160,8 @@ fn metrics_show_when_the_certificate_and_the_client_ca_end() {
     Tls::new(material, metrics.clone()).unwrap();
     let text = metrics.text().unwrap();
     let name = "crm_admission_certificate_expiry_timestamp_seconds";
-    assert!(
-        text.contains(&format!("{name}{{certificate=\"serving\"}} 1950000000")),
-        "{text}"
-    );
-    assert!(
-        text.contains(&format!("{name}{{certificate=\"client-ca\"}} 1900000000")),
-        "{text}"
-    );
+    assert!(text.contains(&format!("{name}{{certificate=\"serving\"}} 1950000000")), "{text}");
+    assert!(text.contains(&format!("{name}{{certificate=\"client-ca\"}} 1900000000")), "{text}");
 }
 
 #[test]
@@ -236,24 +178,15 @@ fn an_expired_certificate_does_not_replace_another() {
     let good = Pair::new();
     let tls = served(&good);
     let message = tls.replace(Pair::expired().material()).unwrap_err().to_string();
-    assert!(
-        message.starts_with("the certificate tls.crt holds from 20"),
-        "{message}"
-    );
-    assert!(
-        message.ends_with("and not now; renew it, or set the clock"),
-        "{message}"
-    );
+    assert!(message.starts_with("the certificate tls.crt holds from 20"), "{message}");
+    assert!(message.ends_with("and not now; renew it, or set the clock"), "{message}");
     assert!(tls.serves(&good.material()));
 }
 
 #[test]
 fn a_certificate_of_the_future_is_not_ready() {
     let now = unix_now();
-    let validity = Validity {
-        not_before: now + 60,
-        not_after: now + 120,
-    };
+    let validity = Validity { not_before: now + 60, not_after: now + 120 };
     assert!(
         matches!(state_at(validity, now), PartState::NotReady(reason) if reason.starts_with("holds only"))
     );
@@ -270,10 +203,7 @@ struct Mount {
 
 impl Mount {
     fn new(pair: &Pair) -> Self {
-        let mut mount = Self {
-            dir: TempDir::new().unwrap(),
-            versions: 0,
-        };
+        let mut mount = Self { dir: TempDir::new().unwrap(), versions: 0 };
         mount.swap(&pair.certificate, &pair.key);
         for name in ["tls.crt", "tls.key"] {
             std::os::unix::fs::symlink(Path::new("..data").join(name), mount.path(name)).unwrap();
@@ -297,11 +227,7 @@ impl Mount {
 
     fn files(&self) -> TlsFiles {
         let (certificate, key) = (self.path("tls.crt"), self.path("tls.key"));
-        TlsFiles {
-            certificate,
-            key,
-            client_ca: None,
-        }
+        TlsFiles { certificate, key, client_ca: None }
     }
 
     async fn watch(&self, metrics: &Metrics) -> Watch {
@@ -313,10 +239,7 @@ impl Mount {
 /// The certificate that is served.
 fn shown(watch: &Watch) -> Vec<u8> {
     let served = watch.tls().served.load();
-    certificates(Role::Certificate, &served.material.certificate)
-        .unwrap()
-        .remove(0)
-        .to_vec()
+    certificates(Role::Certificate, &served.material.certificate).unwrap().remove(0).to_vec()
 }
 
 fn counted(metrics: &Metrics) -> (bool, bool) {
@@ -386,10 +309,7 @@ async fn each_new_bad_pair_is_counted() {
     mount.swap("two", "two");
     watch.look().await;
     let text = metrics.text().unwrap();
-    assert!(
-        text.contains("crm_admission_certificate_reload_failures_total 2\n"),
-        "{text}"
-    );
+    assert!(text.contains("crm_admission_certificate_reload_failures_total 2\n"), "{text}");
 }
 
 #[tokio::test]
@@ -411,10 +331,7 @@ async fn a_missing_file_is_named() {
     let dir = TempDir::new().unwrap();
     let mount = Mount::new(&Pair::new());
     let key = dir.path().join("tls.key");
-    let files = TlsFiles {
-        key: key.clone(),
-        ..mount.files()
-    };
+    let files = TlsFiles { key: key.clone(), ..mount.files() };
     let message = files.read().await.err().unwrap().to_string();
     let expected = format!("the private key {} cannot be read: No such file", key.display());
     assert!(message.starts_with(&expected), "{message}");
@@ -424,26 +341,16 @@ async fn a_missing_file_is_named() {
 #[tokio::test]
 async fn a_directory_in_place_of_a_file_is_named() {
     let mount = Mount::new(&Pair::new());
-    let files = TlsFiles {
-        certificate: mount.dir.path().to_owned(),
-        ..mount.files()
-    };
+    let files = TlsFiles { certificate: mount.dir.path().to_owned(), ..mount.files() };
     let message = files.read().await.err().unwrap().to_string();
     assert!(message.starts_with("the certificate /"), "{message}");
-    assert!(
-        message.ends_with("; give the path of the file in it"),
-        "{message}"
-    );
+    assert!(message.ends_with("; give the path of the file in it"), "{message}");
 }
 
 #[test]
 fn a_file_that_may_not_be_read_is_told_how_to_let_it() {
     let source = std::io::Error::from(std::io::ErrorKind::PermissionDenied);
-    let error = TlsError::Unreadable {
-        role: Role::Key,
-        origin: "tls.key".into(),
-        source,
-    };
+    let error = TlsError::Unreadable { role: Role::Key, origin: "tls.key".into(), source };
     let expected = "the private key tls.key cannot be read: permission denied; \
                     let this user read it (in a Pod: the volume's defaultMode and fsGroup)";
     assert_eq!(error.to_string(), expected);

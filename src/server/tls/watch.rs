@@ -36,11 +36,7 @@ type Seen = Result<TlsMaterial, String>;
 
 impl Watch {
     pub(super) fn new(tls: Arc<Tls>, files: TlsFiles) -> Self {
-        Self {
-            tls,
-            files,
-            refused: None,
-        }
+        Self { tls, files, refused: None }
     }
 
     #[cfg(test)]
@@ -56,10 +52,7 @@ impl Watch {
         if let Err(refusal) = self.take().await {
             self.tls.metrics.certificate_reload_failed();
             let error = refusal.error;
-            tracing::error!(
-                error,
-                "the new certificate is no good; the last good one is still served"
-            );
+            tracing::error!(error, "the new certificate is no good; the last good one is still served");
             self.refused = Some(refusal.seen);
         }
     }
@@ -72,10 +65,7 @@ impl Watch {
         }
         let outcome = match &seen {
             Ok(material) if self.tls.serves(material) => Ok(()),
-            Ok(material) => self
-                .tls
-                .replace(material.clone())
-                .map_err(|error| error.to_string()),
+            Ok(material) => self.tls.replace(material.clone()).map_err(|error| error.to_string()),
             Err(error) => Err(error.clone()),
         };
         match outcome {
