@@ -8,7 +8,7 @@ CARGO_DENY_VERSION := 0.20.2
 TOOLS := target/tools
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test e2e lint deny generate control-plane cluster clean
+.PHONY: help build run test smoke e2e lint deny generate control-plane cluster clean
 
 help: ## List these targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '  make %-14s %s\n' "$$name" "$$text"; done
@@ -29,6 +29,9 @@ control-plane: ## Build etcd, kube-apiserver and kubectl from source, once (need
 
 e2e: control-plane ## Run the tests against a real API server with the real kubectl
 	$(CARGO) test --locked --test e2e
+
+smoke: ## Do what the README says `make run` does, and check what it prints
+	scripts/smoke
 
 cluster: control-plane build ## Start a cluster to play in, until Ctrl-C
 	$(CARGO) run --locked --quiet --example playground

@@ -76,10 +76,15 @@ pub fn reference() -> String {
          What `--help` says. Results go to standard output, logs and progress to standard error. Exit codes: 0 fine,\n\
          1 findings or not healthy, 2 the command could not do its work.\n",
     );
-    let mut root = Cli::command().term_width(100);
+    let mut root = without_values(Cli::command().term_width(100));
     root.build();
     describe(&mut text, &mut root, "crm-admission");
     text
+}
+
+/// The page must not depend on the environment of whoever makes it.
+fn without_values(command: clap::Command) -> clap::Command {
+    command.mut_args(|arg| arg.hide_env_values(true)).mut_subcommands(without_values)
 }
 
 fn describe(text: &mut String, command: &mut clap::Command, name: &str) {
