@@ -1,5 +1,7 @@
 //! The commands as users call them: what goes to which stream, and how they end.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a helper that fails fails the test")]
+
 use std::fs;
 
 use assert_cmd::Command;

@@ -1,5 +1,7 @@
 //! What a policy changes about an answer: actions, dates, modes, sources of creators, references, exemptions.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a helper that fails fails the test")]
+
 mod common;
 
 use std::sync::Arc;

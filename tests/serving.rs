@@ -12,10 +12,11 @@ use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use bytes::Bytes;
+use crm_admission::admission::Endpoint;
 use crm_admission::server::dev_certificate::{self, DevCertificate};
 use crm_admission::server::{
-    Addresses, Endpoint, Parts, Readiness, Reviewer, ServeError, Server, ServerConfig, Signals, Tasks, Tls,
-    TlsFiles, Unreadable, tls,
+    Addresses, Parts, Readiness, Reviewer, ServeError, Server, ServerConfig, Signals, Tasks, Tls, TlsFiles,
+    Unreadable, tls,
 };
 use crm_admission::telemetry::Metrics;
 use reqwest::header::CONNECTION;

@@ -1,5 +1,6 @@
 //! One request from body to answer: read, ask, decide, answer.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -39,6 +40,12 @@ impl Endpoint {
             Self::Mutate => "/mutate",
             Self::Validate => "/validate",
         }
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 

@@ -44,7 +44,7 @@ pub fn references(request: &Request<'_>, policy: &Policy) -> Vec<Reference> {
 
 /// Decides about a record.
 ///
-/// `facts` are the answers to [`references`]; a reference without an answer is not judged. An update that leaves
+/// `facts` are the answers to [`references()`]; a reference without an answer is not judged. An update that leaves
 /// spec and labels as they were has an empty verdict, so that nothing can block finalizers and garbage collection.
 pub fn evaluate(request: &Request<'_>, facts: &Facts, policy: &Policy, now: Timestamp) -> Verdict {
     let mut evaluation = Evaluation { request, facts, policy, now, verdict: Verdict::default() };
