@@ -1,6 +1,5 @@
 //! What is known of one kind, and in what state that knowledge is.
 
-use std::error::Error;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -163,9 +162,12 @@ impl Part {
         let is_news = known.as_ref() != Some(&trouble);
         state.trouble = Some((trouble.clone(), since));
         drop(state);
-        if is_news {
-            let error = error.map(|error| error as &(dyn Error + 'static));
-            tracing::warn!(kind = %self.kind, %trouble, error, "the watch of a kind does not work");
+        let error = error.map(tracing::field::display);
+        match trouble {
+            _ if !is_news => {}
+            // What follows the restart of an API server, and is mended by the list that comes next.
+            Trouble::Expired => tracing::info!(kind = %self.kind, %trouble, error, "a kind is listed anew"),
+            _ => tracing::warn!(kind = %self.kind, %trouble, error, "the watch of a kind does not work"),
         }
     }
 

@@ -80,7 +80,12 @@ async fn list_and_watch(part: &Part, client: &Client, pause: &mut DefaultBackoff
             }
             Ok(Some(Err(error))) => {
                 listed = None;
-                part.suffers(Trouble::of(&error), Some(&error));
+                let trouble = Trouble::of(&error);
+                if trouble == Trouble::Expired {
+                    // The API server is well again and only wants to be asked for a list.
+                    pause.reset();
+                }
+                part.suffers(trouble, Some(&error));
                 if !can_resume(&error) {
                     return;
                 }
