@@ -127,14 +127,15 @@ impl Part {
             required,
         }
     }
+
     /// Puts a list that was read to its end in the place of what was known.
     pub(super) fn replace(&self, names: Names) {
         self.names.replace(names);
         let mut state = self.state();
-        let is_first = !std::mem::replace(&mut state.is_known, true);
-        state.trouble = None;
+        let was_known = std::mem::replace(&mut state.is_known, true);
+        let trouble = state.trouble.take();
         drop(state);
-        if is_first {
+        if !was_known || trouble.is_some() {
             tracing::info!(kind = %self.kind, objects = self.names.len(), "the names of a kind are known");
         }
     }
