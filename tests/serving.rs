@@ -693,7 +693,7 @@ async fn during_the_shutdown_delay_it_is_not_ready_and_serves_with_connection_cl
 
     server.signal().await;
     let error = server.end().await.unwrap_err().to_string();
-    assert_eq!(error, "ended at once by a second signal; 0 requests were cut off");
+    assert_eq!(error, "ended at once by a second signal; requests cut off: 0");
 }
 
 #[tokio::test]
@@ -776,7 +776,7 @@ async fn a_second_signal_ends_it_at_once() {
     server.signal().await;
     waiting.await.unwrap().unwrap_err();
     let error = server.end().await.unwrap_err().to_string();
-    assert_eq!(error, "ended at once by a second signal; 1 requests were cut off");
+    assert_eq!(error, "ended at once by a second signal; requests cut off: 1");
 }
 
 #[tokio::test(start_paused = true)]

@@ -124,7 +124,7 @@ fn log_panic(info: &PanicHookInfo<'_>) {
     let backtrace = Backtrace::capture();
     let stack =
         (backtrace.status() == BacktraceStatus::Captured).then(|| tracing::field::display(&backtrace));
-    tracing::error!(message, place, stack, "panicked");
+    tracing::error!(panic = message, place, stack, "panicked");
 }
 
 fn panic_message(payload: &(dyn Any + Send)) -> &'static str {
