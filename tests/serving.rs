@@ -377,6 +377,7 @@ async fn clients_that_say_nothing_hold_up_nobody_and_are_dropped_in_the_end() {
     })
     .await;
     let address = server.addresses.webhook;
+    let start = std::time::Instant::now();
     let silent: Vec<_> = (0..50).map(|_| TcpStream::connect(address).unwrap()).collect();
     assert_eq!(server.review().await.status(), StatusCode::OK);
     blocking(move || {
@@ -390,6 +391,8 @@ async fn clients_that_say_nothing_hold_up_nobody_and_are_dropped_in_the_end() {
         }
     })
     .await;
+    // The limit that was set, and not the 10 seconds that are the default.
+    assert!(start.elapsed() < Duration::from_secs(9), "{:?}", start.elapsed());
 }
 
 #[tokio::test]
