@@ -363,6 +363,7 @@ fn an_exemption_drops_findings_and_says_so_but_changes_are_made() {
                 users: Vec::new(),
                 groups: vec!["crm-editors".to_owned()],
                 rules: vec![RuleId::Domain],
+                reason: None,
                 expires: Some(noon() + expires.hours()),
             }];
         })

@@ -28,6 +28,7 @@ use serde::{Deserialize, Serialize};
 
 mod company;
 pub mod limits;
+pub mod names;
 mod note;
 mod person;
 mod resource;
@@ -43,6 +44,12 @@ pub const GROUP: &str = "crm.milo.io";
 
 /// The one version of the CRM records: served and stored.
 pub const VERSION: &str = "v1alpha1";
+
+/// The API group of the policy that admins write.
+pub const POLICY_GROUP: &str = "admission.crm.milo.io";
+
+/// The kind of the policy that admins write.
+pub const POLICY_KIND: &str = "AdmissionPolicy";
 
 /// The custom resource definitions of all kinds, ordered by name.
 pub fn crds() -> Vec<CustomResourceDefinition> {

@@ -7,8 +7,9 @@ use super::finding::{Change, Effect};
 use super::path::FieldPath;
 use super::quote::quote;
 use super::request::{Operation, Record, Request, Text};
+use crate::api::names::is_path_segment;
 use crate::catalog::RuleId;
-use crate::policy::{Policy, is_path_segment};
+use crate::policy::Policy;
 
 /// What a malformed name is told.
 pub(super) const SEGMENT_FORM: &str =

@@ -27,7 +27,6 @@ pub use addresses::shown;
 pub use finding::{Change, Effect, Exempted, Finding, Reason, Shown, Verdict};
 pub use path::{FieldPath, Segment};
 pub use quote::{MAX_QUOTED_CHARS, quote, quote_at_most, quote_value, type_name};
-pub use references::is_subdomain;
 pub use request::{Fact, Facts, Operation, Record, Reference, Request};
 
 /// What has to be looked up before [`evaluate`] can decide.

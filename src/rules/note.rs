@@ -1,18 +1,18 @@
 //! The rules for a Note: its subject, its content and its next action.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use regex::Regex;
 
 use super::evaluation::{Evaluation, Presence, Problem, Weight};
 use super::finding::Reason;
 use super::labels::nearest;
 use super::path::FieldPath;
 use super::quote::quote;
-use super::references::{SUBDOMAIN_FORM, existence, is_subdomain};
+use super::references::{SUBDOMAIN_FORM, existence};
 use super::request::{Reference, Request, Text};
 use super::text;
+use crate::api::names::{is_label, is_subdomain, parse_time};
 use crate::api::{ResourceKind, Target};
 use crate::catalog::RuleId;
 use crate::policy::Policy;
@@ -68,18 +68,13 @@ impl<'a> Subject<'a> {
         let kind = self.accepted(policy)?;
         let Text::Given(name) = self.name else { return None };
         let namespace_fits = self.namespace.is_some() == kind.namespaced;
-        let namespace_fine = self.namespace.is_none_or(is_namespace);
+        let namespace_fine = self.namespace.is_none_or(is_label);
         if !namespace_fits || !namespace_fine || !is_subdomain(name) {
             return None;
         }
         let namespace = self.namespace.map(str::to_owned);
         Some(Target { kind: Arc::clone(kind), namespace, name: name.to_owned() })
     }
-}
-
-/// A namespace's name is a single DNS-1123 label.
-fn is_namespace(name: &str) -> bool {
-    name.len() <= 63 && !name.contains('.') && is_subdomain(name)
 }
 
 /// The question that a Note's subject asks.
@@ -161,7 +156,7 @@ fn namespace(evaluation: &mut Evaluation<'_>, subject: &Subject<'_>, kind: &Reso
             let text = format!("{} is a namespaced kind; say in which namespace", kind.kind);
             Problem::required(RuleId::SubjectKind, path, text)
         }
-        (Some(name), true) if !is_namespace(name) => {
+        (Some(name), true) if !is_label(name) => {
             Problem::invalid(RuleId::SubjectKind, path, name, "must be the name of a namespace")
         }
         _ => return,
@@ -228,16 +223,6 @@ fn time(evaluation: &mut Evaluation<'_>, field: &'static str) -> Option<Timestam
         evaluation.report(Problem::invalid(RuleId::Schema, path, text, advice), weight);
     }
     time
-}
-
-/// A time of RFC 3339, section 5.6: what the schema's `date-time` format accepts.
-fn parse_time(text: &str) -> Option<Timestamp> {
-    static SHAPE: LazyLock<Option<Regex>> = LazyLock::new(|| {
-        Regex::new(r"^\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(\.\d+)?([Zz]|[+-]\d{2}:\d{2})$").ok()
-    });
-    // jiff reads more forms than RFC 3339 has.
-    let shaped = SHAPE.as_ref().is_some_and(|shape| shape.is_match(text));
-    if shaped { text.parse().ok() } else { None }
 }
 
 fn next_action_time(evaluation: &mut Evaluation<'_>) {

@@ -8,9 +8,10 @@ use super::finding::{Reason, Shown};
 use super::path::FieldPath;
 use super::quote::quote;
 use super::request::{Fact, Reference, Request, Text};
-use crate::api::{CrmKind, ResourceKind, Target, limits};
+use crate::api::names::{is_path_segment, is_subdomain};
+use crate::api::{CrmKind, ResourceKind, Target};
 use crate::catalog::RuleId;
-use crate::policy::{DryRunMode, LookupErrorMode, Policy, is_path_segment};
+use crate::policy::{DryRunMode, LookupErrorMode, Policy};
 
 /// What a malformed name is told.
 pub(super) const SUBDOMAIN_FORM: &str =
@@ -46,15 +47,6 @@ impl NameForm {
             Self::PathSegment => SEGMENT_FORM,
         }
     }
-}
-
-/// Whether a name is a DNS-1123 subdomain, as names of most objects are.
-pub fn is_subdomain(name: &str) -> bool {
-    let label = |label: &str| {
-        let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-        !label.is_empty() && label.bytes().all(inner) && !label.starts_with('-') && !label.ends_with('-')
-    };
-    name.len() <= limits::NAME && name.split('.').all(label)
 }
 
 /// The plain references of a kind; a Note's subject has a file of its own.
