@@ -12,6 +12,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod recipes;
 mod records;
 mod stage;
 
