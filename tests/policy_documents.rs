@@ -105,12 +105,18 @@ fn what_a_document_says_is_shown_again_with_the_defaults_filled_in() {
 }
 
 #[test]
+fn a_rule_that_is_listed_without_an_action_keeps_its_own() {
+    let compiled = compile(&with_spec(json!({"rules": [{"rule": "label-value"}]})), "test").unwrap();
+    assert_eq!(compiled.rule(RuleId::LabelValue).action, Action::Warn);
+}
+
+#[test]
 fn every_problem_is_named_at_once_with_its_field() {
     let document = with_spec(json!({
         "rules": [
             {"rule": "domains", "action": "Deny"},
             {"rule": "domain", "action": "Off"},
-            {"rule": "schema"},
+            {"action": "Warn"},
             {"rule": "label-value", "action": "Deny", "enforceAfter": "soon"},
         ],
         "creator": {"sources": [{"from": "Username", "pattern": "("}, {"from": "Username", "pattern": "^x$"}]},
@@ -121,7 +127,7 @@ fn every_problem_is_named_at_once_with_its_field() {
     let expected = [
         (r#"spec.rules[0].rule: Unsupported value: "domains"; did you mean "domain"?"#, ""),
         (r#"spec.rules[1].action: Unsupported value: "Off""#, "Deny"),
-        ("spec.rules[2].action: Required value", ""),
+        ("spec.rules[2].rule: Required value", ""),
         (r#"spec.rules[3].enforceAfter: Invalid value: "soon""#, "2027-01-15T00:00:00Z"),
         (r#"spec.creator.sources[0].pattern: Invalid value: "(": not a regular expression: "#, "unclosed"),
         (r#"spec.creator.sources[1].pattern: Invalid value: "^x$": must have a group "name""#, ""),

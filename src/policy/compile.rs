@@ -89,11 +89,9 @@ fn rules(spec: &mut Fields<'_>, policy: &mut Policy, notes: &mut Notes) {
         let Some(mut fields) = Fields::entry(&path, entry, notes) else { continue };
         let rule = fields.required_text("rule", notes).and_then(|id| rule_id(&fields.at("rule"), id, notes));
         let wanted = fields.choice("action", &ACTIONS, notes);
-        if fields.value("action").is_none() {
-            notes.required(&fields.at("action"), "one of Deny, Warn, Audit, Disabled");
-        }
         let enforce_after = fields.time("enforceAfter", notes);
-        if let (Some(rule), Some(action)) = (rule, wanted) {
+        if let Some(rule) = rule {
+            let action = wanted.unwrap_or(rule.rule().default_action);
             policy.set_rule(rule, RuleSetting { action, enforce_after });
         }
         if let Some(rule) = rule.filter(|rule| !seen.insert(*rule)) {

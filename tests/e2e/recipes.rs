@@ -26,7 +26,11 @@ fn every_recipe_prints_what_the_page_says() {
     if std::env::var("UPDATE_GENERATED").is_ok_and(|value| value == "1") {
         std::fs::write(&path, &written).expect("docs/policy.md can be written");
     }
-    assert!(page == written, "docs/policy.md says otherwise than the cluster:\n{}", difference(&page, &written));
+    assert!(
+        page == written,
+        "docs/policy.md says otherwise than the cluster:\n{}",
+        difference(&page, &written)
+    );
 }
 
 /// The page cut before every heading.
@@ -47,11 +51,14 @@ fn run(stage: &Installation, section: &str) -> String {
         // Every second part is the inside of a fence.
         let inside = match part.split_once('\n') {
             Some(("yaml", content)) if index % 2 == 1 => {
-                let name = content.lines().next().and_then(|line| line.strip_prefix("# ")).expect("a file's name");
+                let name =
+                    content.lines().next().and_then(|line| line.strip_prefix("# ")).expect("a file's name");
                 workspace.write("recipe", name, &content.replace(DAY, &in_a_week()));
                 part.to_owned()
             }
-            Some(("console", content)) if index % 2 == 1 => format!("console\n{}", console(stage, &directory, content)),
+            Some(("console", content)) if index % 2 == 1 => {
+                format!("console\n{}", console(stage, &directory, content))
+            }
             _ => part.to_owned(),
         };
         written += if index == 0 { "" } else { "```" };
