@@ -106,6 +106,7 @@ struct Shared {
     rejections: Family<CodeLabel, Counter>,
     connection_failures: Family<StageLabel, Counter>,
     panics: Counter,
+    policy_refusals: Counter,
     task_restarts: Family<TaskLabel, Counter>,
 }
 
@@ -140,6 +141,7 @@ impl Metrics {
             rejections: Family::default(),
             connection_failures: Family::default(),
             panics: Counter::default(),
+            policy_refusals: Counter::default(),
             task_restarts: Family::default(),
         };
         shared.register_decisions();
@@ -228,6 +230,11 @@ impl Metrics {
         self.shared.connection_failures.get_or_create(&StageLabel { stage }).inc();
     }
 
+    /// A policy did not hold together, and the last good one goes on.
+    pub fn policy_refused(&self) {
+        self.shared.policy_refusals.inc();
+    }
+
     /// A review panicked.
     pub fn panicked(&self) {
         self.shared.panics.inc();
@@ -297,6 +304,11 @@ impl Shared {
             "connection_failures",
             "Connections that came to nothing before their first request",
             self.connection_failures.clone(),
+        );
+        registry.register(
+            "policy_refusals",
+            "Policies that did not hold together and were refused",
+            self.policy_refusals.clone(),
         );
         registry.register("panics", "Reviews that panicked and were answered with 500", self.panics.clone());
         registry.register(
