@@ -118,7 +118,12 @@ impl Serve {
         parts.readiness.ask(move || reported.status().into_iter().map(report).collect());
         let counted = Arc::clone(&directory);
         metrics.count_directory_objects(move || {
-            counted.status().into_iter().map(|part| (part.kind, part.objects as u64)).collect()
+            let shown = |part: directory::PartStatus| telemetry::DirectoryKind {
+                kind: part.kind,
+                objects: part.objects as u64,
+                ready: part.not_ready.is_none(),
+            };
+            counted.status().into_iter().map(shown).collect()
         });
 
         let current = Arc::new(Current::new(metrics.clone(), move |policy| {
