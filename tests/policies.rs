@@ -282,7 +282,7 @@ fn a_dry_run_learns_what_the_policy_says() {
     assert!(flux(dry()).ask().is_allowed(), "Flux dry-runs a bundle before any of it is there");
     assert!(!flux(person_at("nowhere")).ask().is_allowed());
     let malformed = person_at("no/where").with("/dryRun", json!(true)).ask_under(mode(DryRunMode::Skip));
-    malformed.is_refused_for(&[("Invalid spec.companyRef.name", "must be a name")]);
+    malformed.is_refused_for(&[("Invalid spec.companyRef.name", "must be lower-case letters")]);
 }
 
 /// A directory that cannot find anything out, or is not asked.

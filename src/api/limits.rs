@@ -35,3 +35,27 @@ pub const NOTE_CONTENT: usize = 1000;
 
 /// What is to be done next, in a note.
 pub const NEXT_ACTION: usize = 1000;
+
+/// The entries of most lists in a policy.
+pub const POLICY_ENTRIES: usize = 100;
+
+/// The sources of a creator's name.
+pub const CREATOR_SOURCES: usize = 20;
+
+/// The regular expression in a source.
+pub const PATTERN: usize = 1024;
+
+/// A label's key, or that of an attribute of a user: a DNS subdomain, a slash and a name.
+pub const QUALIFIED_NAME: usize = 317;
+
+/// The values that one label may have.
+pub const LABEL_VALUES: usize = 500;
+
+/// The name of a field manager, as the API server limits it.
+pub const FIELD_MANAGER: usize = 128;
+
+/// The name of a user or of a group of users: some directories name groups by a whole path.
+pub const IDENTITY: usize = 1024;
+
+/// Why somebody is exempt.
+pub const REASON: usize = 1024;

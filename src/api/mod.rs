@@ -1,4 +1,4 @@
-//! The custom resource types of the group `crm.milo.io`, and the schemas that the API server enforces.
+//! The custom resource types of the CRM records and of the policy, and the schemas that the API server enforces.
 //!
 //! The schemas are the floor: required fields, types, sizes and the one CEL rule, which hold whatever the
 //! policy says and when the webhook is bypassed. They demand neither canonical forms nor non-blank texts:
@@ -31,12 +31,14 @@ pub mod limits;
 pub mod names;
 mod note;
 mod person;
+pub mod policy;
 mod resource;
 mod schema;
 
 pub use company::{Company, CompanySpec, OrganizationReference};
 pub use note::{Note, NoteSpec, SubjectReference};
 pub use person::{CompanyReference, ContactReference, Person, PersonSpec, UserReference};
+pub use policy::{AdmissionPolicy, AdmissionPolicySpec, AdmissionPolicyStatus};
 pub use resource::{CrmKind, ResourceKind, Target};
 
 /// The API group of the CRM records. The `kube` attributes of the kinds repeat it: they take only literals.
@@ -45,15 +47,12 @@ pub const GROUP: &str = "crm.milo.io";
 /// The one version of the CRM records: served and stored.
 pub const VERSION: &str = "v1alpha1";
 
-/// The API group of the policy that admins write.
-pub const POLICY_GROUP: &str = "admission.crm.milo.io";
-
-/// The kind of the policy that admins write.
-pub const POLICY_KIND: &str = "AdmissionPolicy";
-
-/// The custom resource definitions of all kinds, ordered by name.
-pub fn crds() -> Vec<CustomResourceDefinition> {
-    vec![Company::crd(), Note::crd(), Person::crd()]
+/// The custom resource definitions of all kinds, ordered by group and name.
+///
+/// `rule_ids` are the ids that a policy may name. Whoever asks passes those of the catalogue, which builds on
+/// this room and is therefore unknown to it.
+pub fn crds(rule_ids: &[&str]) -> Vec<CustomResourceDefinition> {
+    vec![policy::crd(rule_ids), Company::crd(), Note::crd(), Person::crd()]
 }
 
 /// The user who created the record.

@@ -3,6 +3,7 @@
 use std::sync::LazyLock;
 
 use jiff::Timestamp;
+use jiff::civil::DateTime;
 use regex::Regex;
 
 use super::limits;
@@ -35,11 +36,20 @@ pub fn is_path_segment(name: &str) -> bool {
 /// Reads a time of RFC 3339, section 5.6: what the schema's `date-time` format accepts.
 pub fn parse_time(text: &str) -> Option<Timestamp> {
     static SHAPE: LazyLock<Option<Regex>> = LazyLock::new(|| {
-        Regex::new(r"^\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(\.\d+)?([Zz]|[+-]\d{2}:\d{2})$").ok()
+        let shape = r"^(\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:[0-5]\d)(?:\.(\d{1,9})\d*)?([Zz]|[+-]\d{2}:\d{2})$";
+        Regex::new(shape).ok()
     });
-    // jiff reads more forms than RFC 3339 has.
-    let shaped = SHAPE.as_ref().is_some_and(|shape| shape.is_match(text));
-    if shaped { text.parse().ok() } else { None }
+    // jiff reads more forms than RFC 3339 has, and fractions of at most nine digits.
+    let parts = SHAPE.as_ref()?.captures(text)?;
+    let part = |group| parts.get(group).map(|part| part.as_str());
+    let (civil, fraction, offset) = (part(1)?, part(2).unwrap_or("0"), part(3)?);
+    if let Ok(time) = format!("{civil}.{fraction}{offset}").parse() {
+        return Some(time);
+    }
+    // The last hours of the year 9999, a popular "never", lie past the last instant that jiff has.
+    let is_a_date = civil.parse::<DateTime>().is_ok()
+        && format!("2000-01-01T00:00:00{offset}").parse::<Timestamp>().is_ok();
+    (is_a_date && civil.starts_with("9999-12-3")).then_some(Timestamp::MAX)
 }
 
 #[cfg(test)]
@@ -78,7 +88,14 @@ mod tests {
 
     #[test]
     fn times_are_those_of_rfc_3339() {
-        for good in ["2027-01-15T09:00:00Z", "2027-01-15t09:00:00.123z", "2027-01-15T09:00:00+01:00"] {
+        for good in [
+            "2027-01-15T09:00:00Z",
+            "2027-01-15t09:00:00.123z",
+            "2027-01-15T09:00:00+01:00",
+            "2027-01-15T09:30:00.1234567890123Z",
+            "9999-12-31T23:59:59Z",
+            "9999-12-31T23:59:59-05:00",
+        ] {
             assert!(parse_time(good).is_some(), "{good}");
         }
         for bad in [
@@ -86,6 +103,9 @@ mod tests {
             "2027-01-15 09:00:00Z",
             "2027-01-15T09:00Z",
             "2027-13-15T09:00:00Z",
+            "2027-01-15T09:00:60Z",
+            "9999-12-32T00:00:00Z",
+            "2027-01-15T09:00:00+99:99",
             "2027-01-15T09:00:00",
             "tomorrow",
             "",

@@ -4,6 +4,16 @@
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value};
 
+/// An API group: a DNS subdomain, or nothing for the core group.
+pub(super) const GROUP_PATTERN: &str =
+    r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*)?$";
+
+/// A kind, in CamelCase.
+pub(super) const KIND_PATTERN: &str = r"^[A-Za-z]([-A-Za-z0-9]*[A-Za-z0-9])?$";
+
+/// A DNS label, such as the plural of a kind.
+pub(super) const LABEL_PATTERN: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
+
 /// Joins the lines of each paragraph in the descriptions of a struct and of its fields.
 ///
 /// A doc comment is wrapped where the source line ends, but `kubectl explain` wraps to its own width and

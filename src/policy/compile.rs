@@ -13,7 +13,7 @@ use super::{
     RuleSetting, SourceField,
 };
 use crate::api::names::{is_label, is_subdomain};
-use crate::api::{POLICY_GROUP, POLICY_KIND, ResourceKind, VERSION};
+use crate::api::{ResourceKind, policy as document_kind};
 use crate::catalog::{Action, RuleId};
 
 /// How much memory a compiled expression may take, in bytes. The engine's time is linear in the text whatever the
@@ -68,8 +68,8 @@ pub fn compile(document: &Value, origin: impl Into<String>) -> Result<Policy, Pr
 }
 
 fn header(top: &mut Fields<'_>, notes: &mut Notes) {
-    let version = format!("{POLICY_GROUP}/{VERSION}");
-    for (field, expected) in [("apiVersion", version.as_str()), ("kind", POLICY_KIND)] {
+    let version = format!("{}/{}", document_kind::GROUP, document_kind::VERSION);
+    for (field, expected) in [("apiVersion", version.as_str()), ("kind", document_kind::KIND)] {
         match top.required_text(field, notes) {
             Some(found) if found != expected => notes.invalid(field, found, &format!("must be {expected}")),
             _ => {}
@@ -375,5 +375,22 @@ fn needed_kinds(policy: &Policy, notes: &mut Notes) {
                 &format!("the rule {rule} looks this kind up; give it, or disable the rule"),
             );
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_words_are_those_of_the_schema() {
+        fn words<T: Copy, const N: usize>(choices: [(&'static str, T); N]) -> [&'static str; N] {
+            choices.map(|(word, _)| word)
+        }
+        assert_eq!(words(ACTIONS), document_kind::ACTIONS);
+        assert_eq!(words(NORMALIZATION), document_kind::NORMALIZATION_MODES);
+        assert_eq!(words(DRY_RUN), document_kind::DRY_RUN_MODES);
+        assert_eq!(words(LOOKUP_ERROR), document_kind::LOOKUP_ERROR_MODES);
+        assert_eq!(words(CONSISTENCY), document_kind::CONSISTENCIES);
     }
 }

@@ -6,14 +6,14 @@ use serde_json::{Value, json};
 use super::{
     Consistency, CreatorSource, DryRunMode, LookupErrorMode, NormalizationMode, Policy, SourceField,
 };
-use crate::api::{CrmKind, POLICY_GROUP, POLICY_KIND, ResourceKind, VERSION};
+use crate::api::{CrmKind, ResourceKind, policy as document_kind};
 use crate::catalog::RuleId;
 
 /// The document of an effective policy.
 pub fn document(policy: &Policy) -> Value {
     json!({
-        "apiVersion": format!("{POLICY_GROUP}/{VERSION}"),
-        "kind": POLICY_KIND,
+        "apiVersion": format!("{}/{}", document_kind::GROUP, document_kind::VERSION),
+        "kind": document_kind::KIND,
         "metadata": {"name": "default"},
         "spec": {
             "rules": RuleId::ALL.map(|id| rule(policy, id)),

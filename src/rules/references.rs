@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::creator::{Creator, SEGMENT_FORM, name_path, stored_creator};
-use super::evaluation::{Evaluation, Presence, Problem, Weight};
+use super::evaluation::{Evaluation, Problem, Shape, Weight};
 use super::finding::{Reason, Shown};
 use super::path::FieldPath;
 use super::quote::quote;
@@ -15,7 +15,7 @@ use crate::policy::{DryRunMode, LookupErrorMode, Policy};
 
 /// What a malformed name is told.
 pub(super) const SUBDOMAIN_FORM: &str =
-    "must be a name such as acme-corp: lower-case letters, digits, \"-\" and \".\", at most 253 characters";
+    "must be lower-case letters, digits, \"-\" and \".\", such as acme-corp";
 
 /// A field that refers to an object of one kind by name.
 struct Link<'p> {
@@ -111,14 +111,16 @@ pub(super) fn references(evaluation: &mut Evaluation<'_>) {
 
 fn judge(evaluation: &mut Evaluation<'_>, link: &Link<'_>) {
     let parent = FieldPath::of(&["spec", link.parent]);
-    if evaluation.object(&parent) != Some(Presence::Given) {
+    if evaluation.object(&parent) != Some(Shape::Object) {
         return;
     }
     let path = parent.field("name");
     let Some(name) = evaluation.text(&path) else {
         return;
     };
-    let weight = Weight::ratchet(evaluation.request.leaves(&path));
+    // A name that is absent as before is left only where all of the reference is.
+    let left = if name == Text::Absent { &parent } else { &path };
+    let weight = Weight::ratchet(evaluation.request.leaves(left));
     match name {
         Text::Given(name) if link.form.accepts(name) => {
             if let Some(kind) = link.kind {
