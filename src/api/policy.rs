@@ -85,8 +85,8 @@ pub const CONSISTENCIES: [&str; 2] = ["CacheThenLive", "Live"];
 #[schemars(transform = schema::unwrap_descriptions)]
 pub struct AdmissionPolicySpec {
     /// What single rules do, one entry for each rule. A rule that is not listed keeps its default action, which
-    /// the command crm-admission rules shows. At most 100 entries. For example, - {rule: label-value, action:
-    /// Deny} refuses records with a label value that is not allowed.
+    /// the command crm-admission rules shows. At most 100 entries. For example, rule label-value with
+    /// action Deny refuses records with a label value that is not allowed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = limits::POLICY_ENTRIES))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["rule".into()]))]
@@ -102,8 +102,8 @@ pub struct AdmissionPolicySpec {
 
     /// The labels whose values are restricted, for the rule label-value, one entry for each label. The list
     /// replaces the default list, which restricts crm.milo.io/source. An empty list restricts no label. At
-    /// most 100 entries. For example, - {key: crm.milo.io/segment, allowed: [smb, enterprise]} restricts the
-    /// segment, and nothing else.
+    /// most 100 entries. For example, key crm.milo.io/segment with allowed
+    /// [smb, enterprise] restricts the segment, and nothing else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = limits::POLICY_ENTRIES))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["key".into()]))]
@@ -174,8 +174,9 @@ pub struct Normalization {
 pub struct Creator {
     /// Where the name of the creator comes from when a record is created without spec.creatorRef. The sources
     /// are tried in order, and the first that yields a valid name wins. The rule creator-is-requester compares
-    /// a given creator with the same name. The list replaces the default list, which is - {from: Username}.
-    /// With an empty list everybody has to write spec.creatorRef. At most 20 sources.
+    /// a given creator with the same name. The list replaces the default list, which is one
+    /// source from Username, as it is. With an empty list everybody has to write spec.creatorRef. At most 20
+    /// sources.
     // Atomic, since the order counts: parts of two owners have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = limits::CREATOR_SOURCES))]
@@ -187,6 +188,16 @@ pub struct Creator {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 #[schemars(transform = schema::unwrap_descriptions)]
+#[x_kube(
+    validation = Rule::new("self.from != 'Extra' || has(self.key)")
+        .message("say which attribute, such as example.com/staff-id")
+        .reason(Reason::FieldValueRequired)
+        .field_path(".key"),
+    validation = Rule::new("self.from == 'Extra' || !has(self.key)")
+        .message("only a source from Extra has a key")
+        .reason(Reason::FieldValueForbidden)
+        .field_path(".key")
+)]
 pub struct CreatorSource {
     /// What is looked at. Username is the name by which the user logged in; UID is the id that the identity
     /// provider gave; Extra is a further attribute, named by key, of which the first value that yields a name
@@ -201,8 +212,7 @@ pub struct CreatorSource {
     #[schemars(length(min = 1, max = limits::QUALIFIED_NAME))]
     pub key: Option<String>,
 
-    /// What the text has to begin with, such as oidc. followed by a colon. It is removed before pattern is
-    /// matched. A text that does not begin with it yields no name. At most 253 characters. Left out, nothing
+    /// What the text has to begin with, such as "oidc:", which is removed before pattern is matched. A text that does not begin with it yields no name. At most 253 characters. Left out, nothing
     /// is removed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = limits::NAME))]
@@ -254,7 +264,7 @@ pub struct References {
 
     /// The same for dry runs of single field managers, one entry for each manager. It is for tools that dry-run
     /// a whole bundle before they apply any of it, and would never get past a reference inside the bundle. The
-    /// list replaces the default list, which is - {manager: kustomize-controller, mode: Warn}, for Flux. At
+    /// list replaces the default list, which is manager kustomize-controller with mode Warn, for Flux. At
     /// most 100 entries.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = limits::POLICY_ENTRIES))]
@@ -310,15 +320,16 @@ pub struct FieldManagerMode {
 #[schemars(transform = schema::unwrap_descriptions)]
 pub struct Kinds {
     /// The kind that a creatorRef and a Person's userRef name, for the rules creator-exists and user-exists. It is
-    /// cluster-scoped. For example, {group: iam.miloapis.com, version: v1alpha1, kind: User, plural: users}.
+    /// cluster-scoped. For example, group iam.miloapis.com, version v1alpha1, kind User and plural
+    /// users. By default there is none.
     // Atomic, as are all kinds outside of lists: the halves of two kinds do not make a third.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(merge_strategy = MapMerge::Atomic)]
     pub user: Option<ClusterKind>,
 
     /// The kind that a Company's organizationRef names, for the rule organization-exists. It is cluster-scoped.
-    /// For example, {group: resourcemanager.miloapis.com, version: v1alpha1, kind: Organization, plural:
-    /// organizations}.
+    /// For example, group resourcemanager.miloapis.com, version v1alpha1, kind Organization and plural
+    /// organizations. By default there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(merge_strategy = MapMerge::Atomic)]
     pub organization: Option<ClusterKind>,
@@ -387,8 +398,8 @@ pub struct SubjectKind {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[schemars(transform = schema::unwrap_descriptions)]
 pub struct Exemption {
-    /// What the exemption is called in the audit log, such as migration. Lower-case letters, digits and hyphens, at
-    /// most 63 characters.
+    /// What the exemption is called in the audit log, such as migration. It consists of
+    /// lower-case letters, digits and hyphens. At most 63 characters.
     #[serde(default)]
     #[schemars(!default, length(min = 1, max = limits::LABEL), regex(pattern = schema::LABEL_PATTERN))]
     pub name: String,
@@ -486,5 +497,183 @@ fn list_rule_ids(schema: &mut JSONSchemaProps, ids: &[JSON]) {
     }
     if let Some(JSONSchemaPropsOrArray::Schema(items)) = &mut schema.items {
         list_rule_ids(items, ids);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const IDS: [&str; 2] = ["some-rule", "other-rule"];
+
+    /// The schema of `spec`, as it stands in the CRD.
+    fn spec() -> Value {
+        let schema = crd(&IDS).spec.versions.remove(0).schema.unwrap().open_api_v3_schema.unwrap();
+        serde_json::to_value(schema).unwrap()["properties"]["spec"].take()
+    }
+
+    /// The schema of a field of the spec, such as `labels[].key`.
+    fn field(path: &str) -> Value {
+        path.split('.').fold(spec(), |schema, segment| {
+            let name = segment.trim_end_matches("[]");
+            let field = schema["properties"][name].clone();
+            assert!(!field.is_null(), "{path}: no {name}");
+            if segment.ends_with("[]") { field["items"].clone() } else { field }
+        })
+    }
+
+    #[test]
+    fn the_ids_of_rules_are_those_that_the_caller_gives() {
+        for path in ["rules[].rule", "exemptions[].rules[]"] {
+            assert_eq!(field(path)["enum"], json!(IDS), "{path}");
+            assert_eq!(field(path).get("format"), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn lists_of_entries_are_maps_by_what_names_an_entry() {
+        for (path, keys) in [
+            ("rules", json!(["rule"])),
+            ("labels", json!(["key"])),
+            ("references.onDryRunByFieldManager", json!(["manager"])),
+            ("references.subjects", json!(["group", "kind"])),
+            ("exemptions", json!(["name"])),
+        ] {
+            assert_eq!(field(path)["x-kubernetes-list-type"], "map", "{path}");
+            assert_eq!(field(path)["x-kubernetes-list-map-keys"], keys, "{path}");
+        }
+    }
+
+    #[test]
+    fn lists_of_texts_are_sets_and_the_sources_of_a_creator_keep_their_order() {
+        for path in ["labels[].allowed", "exemptions[].groups", "exemptions[].users", "exemptions[].rules"] {
+            assert_eq!(field(path)["x-kubernetes-list-type"], "set", "{path}");
+        }
+        assert_eq!(field("creator.sources")["x-kubernetes-list-type"], "atomic");
+    }
+
+    #[test]
+    fn required_fields() {
+        assert_eq!(spec().get("required"), None);
+        for (path, required) in [
+            ("rules[]", json!(["rule"])),
+            ("creator.sources[]", json!(["from"])),
+            ("labels[]", json!(["allowed", "key"])),
+            ("references.onDryRunByFieldManager[]", json!(["manager", "mode"])),
+            ("references.kinds.user", json!(["group", "kind", "plural", "version"])),
+            ("references.kinds.organization", json!(["group", "kind", "plural", "version"])),
+            ("references.subjects[]", json!(["group", "kind", "plural", "version"])),
+            ("exemptions[]", json!(["name", "reason", "rules"])),
+        ] {
+            assert_eq!(field(path)["required"], required, "{path}");
+        }
+        for path in ["normalization", "creator", "references", "references.kinds"] {
+            assert_eq!(field(path).get("required"), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn the_schema_fills_in_only_what_absence_can_never_mean_otherwise() {
+        fn defaults(path: &str, schema: &Value, found: &mut Vec<String>) {
+            if schema.get("default").is_some() {
+                found.push(format!("{path} = {}", schema["default"]));
+            }
+            if let Some(items) = schema.get("items") {
+                defaults(&format!("{path}[]"), items, found);
+            }
+            for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+                defaults(&format!("{path}.{name}"), field, found);
+            }
+        }
+        let mut found = Vec::new();
+        defaults("spec", &spec(), &mut found);
+        assert_eq!(
+            found,
+            ["spec.labels[].required = false", "spec.references.subjects[].namespaced = false"]
+        );
+    }
+
+    #[test]
+    fn choices_are_listed() {
+        for (path, values) in [
+            ("rules[].action", json!(ACTIONS)),
+            ("normalization.domains", json!(NORMALIZATION_MODES)),
+            ("normalization.linkedinProfile", json!(NORMALIZATION_MODES)),
+            ("creator.sources[].from", json!(CREATOR_FIELDS)),
+            ("references.onDryRun", json!(DRY_RUN_MODES)),
+            ("references.onDryRunByFieldManager[].mode", json!(DRY_RUN_MODES)),
+            ("references.onLookupError", json!(LOOKUP_ERROR_MODES)),
+            ("references.consistency", json!(CONSISTENCIES)),
+        ] {
+            assert_eq!(field(path)["enum"], values, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_full_policy_is_read_and_written_unchanged() {
+        let spec = json!({
+            "rules": [
+                { "rule": "label-value", "action": "Deny", "enforceAfter": "2027-01-15T00:00:00Z" },
+                { "rule": "creator-is-requester" },
+            ],
+            "normalization": { "domains": "Normalize", "linkedinProfile": "RequireCanonical" },
+            "creator": { "sources": [
+                { "from": "Extra", "key": "example.com/staff-id" },
+                { "from": "Username", "stripPrefix": "oidc:", "pattern": r"^(?<name>[^@]+)@corp\.example$" },
+            ] },
+            "labels": [{ "key": "crm.milo.io/source", "allowed": ["referral"], "required": true }],
+            "references": {
+                "onDryRun": "Enforce",
+                "onDryRunByFieldManager": [{ "manager": "kustomize-controller", "mode": "Warn" }],
+                "onLookupError": "Deny",
+                "consistency": "CacheThenLive",
+                "kinds": { "user": {
+                    "group": "iam.miloapis.com", "version": "v1alpha1", "kind": "User", "plural": "users",
+                } },
+                "subjects": [{
+                    "group": "", "version": "v1", "kind": "Secret", "plural": "secrets", "namespaced": true,
+                }],
+            },
+            "exemptions": [{
+                "name": "migration",
+                "groups": ["crm-migrators"],
+                "users": [],
+                "rules": ["company-exists"],
+                "reason": "bulk import",
+                "expires": "2027-02-01T00:00:00Z",
+            }],
+        });
+        let read: AdmissionPolicySpec = serde_json::from_value(spec.clone()).unwrap();
+        assert_eq!(serde_json::to_value(&read).unwrap(), spec);
+    }
+
+    #[test]
+    fn an_empty_list_is_not_an_absent_one() {
+        let read = |spec| serde_json::from_value::<AdmissionPolicySpec>(spec).unwrap().labels;
+        assert_eq!(read(json!({})), None);
+        assert_eq!(read(json!({ "labels": null })), None);
+        assert_eq!(read(json!({ "labels": [] })), Some(Vec::new()));
+    }
+
+    /// They are the compiler's business, which reports them all together.
+    #[test]
+    fn a_file_is_read_whatever_its_texts_say_and_whichever_are_missing() {
+        let read: AdmissionPolicySpec = serde_json::from_value(json!({
+            "rules": [{ "rule": "no-such", "action": "Off", "enforceAfter": "soon" }, {}],
+            "creator": { "sources": [{}] },
+            "labels": [{}],
+            "references": {
+                "onDryRun": "Perhaps", "onDryRunByFieldManager": [{}], "kinds": { "user": {} }, "subjects": [{}],
+            },
+            "exemptions": [{ "expires": "never" }],
+            "misspelled": true,
+        }))
+        .unwrap();
+        let rules = read.rules.unwrap();
+        assert_eq!(rules[0].action.as_deref(), Some("Off"));
+        assert_eq!(rules[1].rule, "");
+        assert_eq!(read.exemptions.unwrap()[0].reason, "");
     }
 }
