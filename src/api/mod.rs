@@ -83,14 +83,19 @@ mod tests {
 
     use super::*;
 
-    /// The definitions of the records.
-    fn crds() -> Vec<CustomResourceDefinition> {
-        super::crds(&[]).into_iter().filter(|crd| crd.spec.group == GROUP).collect()
+    /// The definitions, with ids that no rule has: where they stand, nothing else may.
+    fn all_crds() -> Vec<CustomResourceDefinition> {
+        crds(&["some-rule", "other-rule"])
+    }
+
+    /// The definitions of the CRM records.
+    fn record_crds() -> impl Iterator<Item = CustomResourceDefinition> {
+        all_crds().into_iter().filter(|crd| crd.spec.group == GROUP)
     }
 
     /// Each kind's name and its schema as it stands in the CRD.
     fn schemas() -> Vec<(String, Value)> {
-        crds()
+        all_crds()
             .into_iter()
             .map(|crd| {
                 let schema = crd.spec.versions[0].schema.clone().unwrap().open_api_v3_schema.unwrap();
@@ -121,14 +126,23 @@ mod tests {
         assert_eq!((Company::group(&()), Company::version(&())), (GROUP.into(), VERSION.into()));
         assert_eq!((Note::group(&()), Note::version(&())), (GROUP.into(), VERSION.into()));
         assert_eq!((Person::group(&()), Person::version(&())), (GROUP.into(), VERSION.into()));
+        let policy = (AdmissionPolicy::group(&()), AdmissionPolicy::version(&()));
+        assert_eq!(policy, (policy::GROUP.into(), policy::VERSION.into()));
     }
 
     #[test]
-    fn every_crd_is_cluster_scoped_in_the_category_crm_with_a_status_and_an_age() {
-        for crd in crds() {
+    fn the_records_are_in_the_category_crm_and_the_policy_is_in_none() {
+        for crd in record_crds() {
+            assert_eq!(crd.spec.names.categories, Some(vec!["crm".to_owned()]), "{}", crd.spec.names.kind);
+        }
+        assert_eq!(AdmissionPolicy::crd().spec.names.categories, None);
+    }
+
+    #[test]
+    fn every_crd_is_cluster_scoped_with_a_status_and_an_age() {
+        for crd in all_crds() {
             let kind = &crd.spec.names.kind;
             assert_eq!(crd.spec.scope, "Cluster", "{kind}");
-            assert_eq!(crd.spec.names.categories, Some(vec!["crm".to_owned()]), "{kind}");
             let [version] = crd.spec.versions.as_slice() else { panic!("{kind} has one version") };
             assert!(version.served && version.storage, "{kind}");
             assert!(version.subresources.as_ref().unwrap().status.is_some(), "{kind}");
@@ -139,7 +153,7 @@ mod tests {
 
     #[test]
     fn the_plurals_are_irregular() {
-        let names: Vec<_> = crds().into_iter().map(|crd| crd.metadata.name.unwrap()).collect();
+        let names: Vec<_> = record_crds().map(|crd| crd.metadata.name.unwrap()).collect();
         assert_eq!(names, ["companies.crm.milo.io", "notes.crm.milo.io", "people.crm.milo.io"]);
     }
 
@@ -171,11 +185,11 @@ mod tests {
     }
 
     #[test]
-    fn every_text_and_list_has_a_limit_or_a_format() {
+    fn every_text_and_list_has_a_limit_a_format_or_its_values() {
         for (kind, schema) in schemas() {
             for_each_field("spec", &schema["properties"]["spec"], &mut |path, field| {
                 let bounds: &[&str] = match field["type"].as_str().unwrap() {
-                    "string" => &["maxLength", "format"],
+                    "string" => &["maxLength", "format", "enum"],
                     "array" => &["maxItems"],
                     _ => return,
                 };

@@ -502,3 +502,181 @@ fn list_rule_ids(schema: &mut JSONSchemaProps, ids: &[JSON]) {
         list_rule_ids(items, ids);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const IDS: [&str; 2] = ["some-rule", "other-rule"];
+
+    /// The schema of `spec`, as it stands in the CRD.
+    fn spec() -> Value {
+        let schema = crd(&IDS).spec.versions.remove(0).schema.unwrap().open_api_v3_schema.unwrap();
+        serde_json::to_value(schema).unwrap()["properties"]["spec"].take()
+    }
+
+    /// The schema of a field of the spec, such as `labels[].key`.
+    fn field(path: &str) -> Value {
+        path.split('.').fold(spec(), |schema, segment| {
+            let name = segment.trim_end_matches("[]");
+            let field = schema["properties"][name].clone();
+            assert!(!field.is_null(), "{path}: no {name}");
+            if segment.ends_with("[]") { field["items"].clone() } else { field }
+        })
+    }
+
+    #[test]
+    fn the_ids_of_rules_are_those_that_the_caller_gives() {
+        for path in ["rules[].rule", "exemptions[].rules[]"] {
+            assert_eq!(field(path)["enum"], json!(IDS), "{path}");
+            assert_eq!(field(path).get("format"), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn lists_of_entries_are_maps_by_what_names_an_entry() {
+        for (path, keys) in [
+            ("rules", json!(["rule"])),
+            ("labels", json!(["key"])),
+            ("references.onDryRunByFieldManager", json!(["manager"])),
+            ("references.subjects", json!(["group", "kind"])),
+            ("exemptions", json!(["name"])),
+        ] {
+            assert_eq!(field(path)["x-kubernetes-list-type"], "map", "{path}");
+            assert_eq!(field(path)["x-kubernetes-list-map-keys"], keys, "{path}");
+        }
+    }
+
+    #[test]
+    fn lists_of_texts_are_sets_and_the_sources_of_a_creator_keep_their_order() {
+        for path in ["labels[].allowed", "exemptions[].groups", "exemptions[].users", "exemptions[].rules"] {
+            assert_eq!(field(path)["x-kubernetes-list-type"], "set", "{path}");
+        }
+        assert_eq!(field("creator.sources")["x-kubernetes-list-type"], "atomic");
+    }
+
+    #[test]
+    fn required_fields() {
+        assert_eq!(spec().get("required"), None);
+        for (path, required) in [
+            ("rules[]", json!(["rule"])),
+            ("creator.sources[]", json!(["from"])),
+            ("labels[]", json!(["allowed", "key"])),
+            ("references.onDryRunByFieldManager[]", json!(["manager", "mode"])),
+            ("references.kinds.user", json!(["group", "kind", "plural", "version"])),
+            ("references.kinds.organization", json!(["group", "kind", "plural", "version"])),
+            ("references.subjects[]", json!(["group", "kind", "plural", "version"])),
+            ("exemptions[]", json!(["name", "rules"])),
+        ] {
+            assert_eq!(field(path)["required"], required, "{path}");
+        }
+        for path in ["normalization", "creator", "references", "references.kinds"] {
+            assert_eq!(field(path).get("required"), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn the_schema_fills_in_only_what_absence_can_never_mean_otherwise() {
+        fn defaults(path: &str, schema: &Value, found: &mut Vec<String>) {
+            if schema.get("default").is_some() {
+                found.push(format!("{path} = {}", schema["default"]));
+            }
+            if let Some(items) = schema.get("items") {
+                defaults(&format!("{path}[]"), items, found);
+            }
+            for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+                defaults(&format!("{path}.{name}"), field, found);
+            }
+        }
+        let mut found = Vec::new();
+        defaults("spec", &spec(), &mut found);
+        assert_eq!(
+            found,
+            ["spec.labels[].required = false", "spec.references.subjects[].namespaced = false"]
+        );
+    }
+
+    #[test]
+    fn choices_are_listed() {
+        for (path, values) in [
+            ("rules[].action", json!(ACTIONS)),
+            ("normalization.domains", json!(NORMALIZATION_MODES)),
+            ("normalization.linkedinProfile", json!(NORMALIZATION_MODES)),
+            ("creator.sources[].from", json!(CREATOR_FIELDS)),
+            ("references.onDryRun", json!(DRY_RUN_MODES)),
+            ("references.onDryRunByFieldManager[].mode", json!(DRY_RUN_MODES)),
+            ("references.onLookupError", json!(LOOKUP_ERROR_MODES)),
+            ("references.consistency", json!(CONSISTENCIES)),
+        ] {
+            assert_eq!(field(path)["enum"], values, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_full_policy_is_read_and_written_unchanged() {
+        let spec = json!({
+            "rules": [
+                { "rule": "label-value", "action": "Deny", "enforceAfter": "2027-01-15T00:00:00Z" },
+                { "rule": "creator-is-requester" },
+            ],
+            "normalization": { "domains": "Normalize", "linkedinProfile": "RequireCanonical" },
+            "creator": { "sources": [
+                { "from": "Extra", "key": "example.com/staff-id" },
+                { "from": "Username", "stripPrefix": "oidc:", "pattern": r"^(?<name>[^@]+)@corp\.example$" },
+            ] },
+            "labels": [{ "key": "crm.milo.io/source", "allowed": ["referral"], "required": true }],
+            "references": {
+                "onDryRun": "Enforce",
+                "onDryRunByFieldManager": [{ "manager": "kustomize-controller", "mode": "Warn" }],
+                "onLookupError": "Deny",
+                "consistency": "CacheThenLive",
+                "kinds": { "user": {
+                    "group": "iam.miloapis.com", "version": "v1alpha1", "kind": "User", "plural": "users",
+                } },
+                "subjects": [{
+                    "group": "", "version": "v1", "kind": "Secret", "plural": "secrets", "namespaced": true,
+                }],
+            },
+            "exemptions": [{
+                "name": "migration",
+                "groups": ["crm-migrators"],
+                "users": [],
+                "rules": ["company-exists"],
+                "reason": "bulk import",
+                "expires": "2027-02-01T00:00:00Z",
+            }],
+        });
+        let read: AdmissionPolicySpec = serde_json::from_value(spec.clone()).unwrap();
+        assert_eq!(serde_json::to_value(&read).unwrap(), spec);
+    }
+
+    #[test]
+    fn an_empty_list_is_not_an_absent_one() {
+        let read = |spec| serde_json::from_value::<AdmissionPolicySpec>(spec).unwrap().labels;
+        assert_eq!(read(json!({})), None);
+        assert_eq!(read(json!({ "labels": null })), None);
+        assert_eq!(read(json!({ "labels": [] })), Some(Vec::new()));
+    }
+
+    /// They are the compiler's business, which reports them all together.
+    #[test]
+    fn a_file_is_read_whatever_its_texts_say_and_whichever_are_missing() {
+        let read: AdmissionPolicySpec = serde_json::from_value(json!({
+            "rules": [{ "rule": "no-such", "action": "Off", "enforceAfter": "soon" }, {}],
+            "creator": { "sources": [{}] },
+            "labels": [{}],
+            "references": {
+                "onDryRun": "Perhaps", "onDryRunByFieldManager": [{}], "kinds": { "user": {} }, "subjects": [{}],
+            },
+            "exemptions": [{ "expires": "never" }],
+            "misspelled": true,
+        }))
+        .unwrap();
+        let rules = read.rules.unwrap();
+        assert_eq!(rules[0].action.as_deref(), Some("Off"));
+        assert_eq!(rules[1].rule, "");
+        assert_eq!(read.exemptions.unwrap()[0].reason, None);
+    }
+}

@@ -191,6 +191,13 @@ mod tests {
     }
 
     #[test]
+    fn the_schema_of_the_policy_lists_the_actions() {
+        let mut actions = Action::ALL.map(Action::as_str);
+        actions.reverse();
+        assert_eq!(actions, crate::api::policy::ACTIONS);
+    }
+
+    #[test]
     fn every_entry_says_something_everywhere() {
         for rule in rules() {
             for text in [rule.title, rule.explanation, rule.fix, rule.example.bad, rule.example.good] {
