@@ -8,7 +8,7 @@ CARGO_DENY_VERSION := 0.20.2
 TOOLS := target/tools
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test smoke e2e lint deny generate control-plane cluster clean
+.PHONY: help build run test smoke e2e lint deny bench generate control-plane cluster clean
 
 help: ## List these targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '  make %-14s %s\n' "$$name" "$$text"; done
@@ -50,6 +50,9 @@ deny: $(TOOLS)/bin/cargo-deny ## Check dependencies: bans, licences, sources, an
 
 $(TOOLS)/bin/cargo-deny:
 	$(CARGO) install --quiet --locked --root $(TOOLS) --version $(CARGO_DENY_VERSION) cargo-deny
+
+bench: ## Measure the engine: normalization, decisions, and whether a policy can slow them down
+	$(CARGO) bench --locked --bench engine
 
 generate: ## Write the files that are made from the code: CRDs, docs/rules.md, docs/cli.md
 	UPDATE_GENERATED=1 $(CARGO) test --locked --quiet --test generated --test crds

@@ -150,3 +150,64 @@ fn a_reader_that_has_seen_enough_is_no_error() {
     drop(child.stdout.take());
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }
+
+#[test]
+fn policy_check_accepts_a_policy_that_holds_together() {
+    let (code, out, err) = run(&["policy", "check", "manifests/policy/default.yaml"]);
+    assert_eq!((code, out.as_str(), err.as_str()), (0, "manifests/policy/default.yaml: accepted\n", ""));
+}
+
+#[test]
+fn policy_check_lists_every_problem_and_ends_with_1() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("policy.yaml");
+    fs::write(&file, "apiVersion: admission.crm.milo.io/v1alpha1\nkind: AdmissionPolicy\nspec: {rules: [{rule: x, action: Off}, {rule: user-exists, action: Deny}]}\n").unwrap();
+    let (code, out, err) = run(&["policy", "check", file.to_str().unwrap()]);
+    assert_eq!((code, err.as_str()), (1, ""));
+    for part in [
+        "policy.yaml: spec.rules[0].rule: ",
+        "policy.yaml: spec.rules[0].action: ",
+        "policy.yaml: spec.references.kinds.user: ",
+    ] {
+        assert!(out.contains(part), "{part} is not in {out}");
+    }
+    let (code, out, err) = run(&["policy", "show", file.to_str().unwrap()]);
+    assert_eq!((code, out.as_str()), (2, ""));
+    assert!(err.contains("spec.rules[0].rule: "), "{err}");
+    fs::write(&file, "").unwrap();
+    let (code, out, _) = run(&["policy", "check", file.to_str().unwrap()]);
+    assert!(code == 1 && out.contains("empty"), "{out}");
+}
+
+#[test]
+fn policy_check_ends_with_2_where_there_is_nothing_to_check() {
+    let (code, out, err) = run(&["policy", "check", "no/such.yaml"]);
+    assert_eq!((code, out.as_str()), (2, ""));
+    assert!(err.contains("no/such.yaml"), "{err}");
+}
+
+#[test]
+fn policy_show_prints_the_policy_that_is_in_force_without_one() {
+    let (code, out, err) = run(&["policy", "show"]);
+    assert_eq!((code, err.as_str()), (0, ""));
+    let (_, shown) = crm_admission::check::documents(&out).unwrap().remove(0);
+    let (_, shipped) =
+        crm_admission::check::documents(include_str!("../manifests/policy/default.yaml")).unwrap().remove(0);
+    assert_eq!(shown, shipped);
+}
+
+#[test]
+fn serve_does_not_start_with_a_policy_that_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("policy.yaml");
+    fs::write(
+        &file,
+        "apiVersion: admission.crm.milo.io/v1alpha1\nkind: AdmissionPolicy\nspec: {rules: 1, labels: 2}\n",
+    )
+    .unwrap();
+    let certs = dir.path().join("certs");
+    let (code, _, err) =
+        run(&["serve", "--tls-dev", certs.to_str().unwrap(), "--policy", file.to_str().unwrap()]);
+    assert_eq!(code, 2);
+    assert!(err.contains("spec.rules: ") && err.contains("spec.labels: "), "{err}");
+}

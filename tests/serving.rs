@@ -18,7 +18,7 @@ use crm_admission::server::{
     Addresses, Parts, Readiness, Reviewer, ServeError, Server, ServerConfig, Signals, Tasks, Tls, TlsFiles,
     Unreadable, tls,
 };
-use crm_admission::telemetry::Metrics;
+use crm_admission::telemetry::{self, Metrics};
 use reqwest::header::CONNECTION;
 use reqwest::tls::TlsInfo;
 use reqwest::{Certificate, Client, Identity, StatusCode, Version};
@@ -503,7 +503,9 @@ async fn metrics_have_the_promised_names() {
     metrics.finding("domain", "Deny");
     metrics.change("domain");
     metrics.lookup(&Arc::from("Company.crm.milo.io"), "cached");
-    metrics.count_directory_objects(|| vec![("Company.crm.milo.io".to_owned(), 1)]);
+    metrics.count_directory_objects(|| {
+        vec![telemetry::DirectoryKind { kind: "Company.crm.milo.io".to_owned(), objects: 1, ready: true }]
+    });
     metrics.policy_in_force("default@1");
     let (status, text) = server.admin("/metrics").await;
     assert_eq!(status, StatusCode::OK);

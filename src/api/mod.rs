@@ -83,6 +83,11 @@ mod tests {
 
     use super::*;
 
+    /// The definitions of the records.
+    fn crds() -> Vec<CustomResourceDefinition> {
+        super::crds(&[]).into_iter().filter(|crd| crd.spec.group == GROUP).collect()
+    }
+
     /// Each kind's name and its schema as it stands in the CRD.
     fn schemas() -> Vec<(String, Value)> {
         crds()

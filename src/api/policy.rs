@@ -88,8 +88,8 @@ pub const CONSISTENCIES: [&str; 2] = ["CacheThenLive", "Live"];
 #[schemars(transform = schema::unwrap_descriptions)]
 pub struct AdmissionPolicySpec {
     /// What single rules do, one entry for each rule. A rule that is not listed keeps its default action, which
-    /// the command crm-admission rules shows. At most 100 entries. For example, - {rule: label-value, action:
-    /// Deny} refuses records with a label value that is not allowed.
+    /// the command crm-admission rules shows. At most 100 entries. For example, rule label-value with
+    /// action Deny refuses records with a label value that is not allowed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = limits::POLICY_ENTRIES))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["rule".into()]))]
@@ -105,8 +105,8 @@ pub struct AdmissionPolicySpec {
 
     /// The labels whose values are restricted, for the rule label-value, one entry for each label. The list
     /// replaces the default list, which restricts crm.milo.io/source. An empty list restricts no label. At
-    /// most 100 entries. For example, - {key: crm.milo.io/segment, allowed: [smb, enterprise]} restricts the
-    /// segment, and nothing else.
+    /// most 100 entries. For example, key crm.milo.io/segment with allowed
+    /// [smb, enterprise] restricts the segment, and nothing else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = limits::POLICY_ENTRIES))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["key".into()]))]
@@ -177,8 +177,9 @@ pub struct Normalization {
 pub struct Creator {
     /// Where the name of the creator comes from when a record is created without spec.creatorRef. The sources
     /// are tried in order, and the first that yields a valid name wins. The rule creator-is-requester compares
-    /// a given creator with the same name. The list replaces the default list, which is - {from: Username}.
-    /// With an empty list everybody has to write spec.creatorRef. At most 20 sources.
+    /// a given creator with the same name. The list replaces the default list, which is one
+    /// source from Username, as it is. With an empty list everybody has to write spec.creatorRef. At most 20
+    /// sources.
     // Atomic, since the order counts: parts of two owners have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = limits::CREATOR_SOURCES))]
@@ -190,6 +191,16 @@ pub struct Creator {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 #[schemars(transform = schema::unwrap_descriptions)]
+#[x_kube(
+    validation = Rule::new("self.from != 'Extra' || has(self.key)")
+        .message("say which attribute, such as example.com/staff-id")
+        .reason(Reason::FieldValueRequired)
+        .field_path(".key"),
+    validation = Rule::new("self.from == 'Extra' || !has(self.key)")
+        .message("only a source from Extra has a key")
+        .reason(Reason::FieldValueForbidden)
+        .field_path(".key")
+)]
 pub struct CreatorSource {
     /// What is looked at. Username is the name by which the user logged in; UID is the id that the identity
     /// provider gave; Extra is a further attribute, named by key, of which the first value that yields a name
@@ -204,8 +215,7 @@ pub struct CreatorSource {
     #[schemars(length(min = 1, max = limits::QUALIFIED_NAME))]
     pub key: Option<String>,
 
-    /// What the text has to begin with, such as oidc. followed by a colon. It is removed before pattern is
-    /// matched. A text that does not begin with it yields no name. At most 253 characters. Left out, nothing
+    /// What the text has to begin with, such as "oidc:", which is removed before pattern is matched. A text that does not begin with it yields no name. At most 253 characters. Left out, nothing
     /// is removed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = limits::NAME))]
@@ -257,7 +267,7 @@ pub struct References {
 
     /// The same for dry runs of single field managers, one entry for each manager. It is for tools that dry-run
     /// a whole bundle before they apply any of it, and would never get past a reference inside the bundle. The
-    /// list replaces the default list, which is - {manager: kustomize-controller, mode: Warn}, for Flux. At
+    /// list replaces the default list, which is manager kustomize-controller with mode Warn, for Flux. At
     /// most 100 entries.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = limits::POLICY_ENTRIES))]
@@ -313,15 +323,16 @@ pub struct FieldManagerMode {
 #[schemars(transform = schema::unwrap_descriptions)]
 pub struct Kinds {
     /// The kind that a creatorRef and a Person's userRef name, for the rules creator-exists and user-exists. It is
-    /// cluster-scoped. For example, {group: iam.miloapis.com, version: v1alpha1, kind: User, plural: users}.
+    /// cluster-scoped. For example, group iam.miloapis.com, version v1alpha1, kind User and plural
+    /// users. By default there is none.
     // Atomic, as are all kinds outside of lists: the halves of two kinds do not make a third.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(merge_strategy = MapMerge::Atomic)]
     pub user: Option<ClusterKind>,
 
     /// The kind that a Company's organizationRef names, for the rule organization-exists. It is cluster-scoped.
-    /// For example, {group: resourcemanager.miloapis.com, version: v1alpha1, kind: Organization, plural:
-    /// organizations}.
+    /// For example, group resourcemanager.miloapis.com, version v1alpha1, kind Organization and plural
+    /// organizations. By default there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(merge_strategy = MapMerge::Atomic)]
     pub organization: Option<ClusterKind>,
@@ -390,8 +401,8 @@ pub struct SubjectKind {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[schemars(transform = schema::unwrap_descriptions)]
 pub struct Exemption {
-    /// What the exemption is called in the audit log, such as migration. Lower-case letters, digits and hyphens, at
-    /// most 63 characters.
+    /// What the exemption is called in the audit log, such as migration. It consists of
+    /// lower-case letters, digits and hyphens. At most 63 characters.
     #[serde(default)]
     #[schemars(!default, length(min = 1, max = limits::LABEL), regex(pattern = schema::LABEL_PATTERN))]
     pub name: String,
@@ -417,7 +428,7 @@ pub struct Exemption {
     pub rules: Vec<String>,
 
     /// Why they are exempt, for whoever reviews the policy, such as bulk import. At most 1024 characters.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = limits::REASON))]
     pub reason: Option<String>,
 

@@ -2,6 +2,7 @@
 
 mod certs;
 pub mod crds;
+mod policy;
 mod rules;
 mod serve;
 
@@ -12,6 +13,8 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 pub use rules::markdown as rules_markdown;
 
+/// Something was found: findings, or an unhealthy state.
+const EXIT_FINDINGS: u8 = 1;
 /// The command could not do its work: bad arguments, unreadable input, no cluster.
 const EXIT_FAILED: u8 = 2;
 
@@ -29,6 +32,9 @@ enum Command {
     Serve(Box<serve::Serve>),
     /// List the rules, or explain one with an example and its fix.
     Rules(rules::Rules),
+    /// Check a policy, or print what one amounts to.
+    #[command(arg_required_else_help = true)]
+    Policy(policy::PolicyArgs),
     /// Print the CustomResourceDefinitions as YAML.
     Crds,
     /// Make certificates for development.
@@ -40,12 +46,15 @@ enum Command {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
     Fine,
+    /// Something was found, and said on standard output.
+    Findings,
 }
 
 impl From<Outcome> for ExitCode {
     fn from(outcome: Outcome) -> Self {
         match outcome {
             Outcome::Fine => Self::SUCCESS,
+            Outcome::Findings => Self::from(EXIT_FINDINGS),
         }
     }
 }
@@ -55,6 +64,7 @@ pub fn run(cli: Cli) -> ExitCode {
     let outcome = match cli.command {
         Command::Serve(serve) => serve.run(),
         Command::Rules(rules) => rules.run(),
+        Command::Policy(policy) => policy.run(),
         Command::Crds => crds::render().and_then(|text| print(&text)),
         Command::Certs(certs) => certs.run(),
     };

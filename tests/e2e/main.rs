@@ -20,4 +20,5 @@ mod apply;
 mod floor;
 mod harness;
 mod outage;
+mod policy;
 mod updates;

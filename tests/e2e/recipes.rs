@@ -33,9 +33,9 @@ fn every_recipe_prints_what_the_page_says() {
     );
 }
 
-/// The page cut before every heading.
+/// The page cut before every heading but its title; YAML comments have a single "#" too.
 fn sections(page: &str) -> Vec<&str> {
-    let mut starts: Vec<usize> = page.match_indices("\n#").map(|(at, _)| at + 1).collect();
+    let mut starts: Vec<usize> = page.match_indices("\n##").map(|(at, _)| at + 1).collect();
     starts.insert(0, 0);
     let ends = starts.iter().skip(1).copied().chain([page.len()]);
     starts.iter().zip(ends).map(|(start, end)| &page[*start..end]).collect()
