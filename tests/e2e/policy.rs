@@ -196,3 +196,29 @@ fn a_policy_from_a_file_takes_the_place_of_the_clusters() {
     stage.webhook.kill();
     stage.webhook.restart();
 }
+
+#[test]
+fn a_kind_that_the_cluster_does_not_have_is_shown_and_stops_nothing_else() {
+    let mut stage = stage::exclusive();
+    let admin = stand(&mut stage);
+    let alice = stage.plane.kubectl("alice");
+    let subject = "{group: crm.example.com, version: v1, kind: Deal, plural: deals}";
+    admin.apply(&policy("default", &format!("{{references: {{subjects: [{subject}]}}}}"))).succeeds();
+    accepted(&admin, "default", "True", "Accepted");
+    let spec = "{subjectRef: {apiGroup: crm.example.com, kind: Deal, name: big-one}, content: signed}";
+    let note = record("Note", "{name: about-a-deal}", spec);
+    // The webhook may not read that kind, and the cluster does not have it: either way nobody can say it exists.
+    let dry_run = ["apply", "--dry-run=server", "-f", "-"];
+    alice.run_with(&note, dry_run).fails().complains("spec.subjectRef.name").complains("[subject-exists]");
+    poll::until("the kind on the admin port", PATIENCE, || {
+        let (code, ready) = stage.webhook.admin_page("/readyz").expect("the admin port answers");
+        let (_, metrics) = stage.webhook.admin_page("/metrics").expect("the admin port answers");
+        let shown = ready.contains("[!]directory Deal.crm.example.com: ");
+        let counted = metrics.contains(r#"crm_admission_directory_ready{kind="Deal.crm.example.com"} 0"#);
+        match (code, shown && counted) {
+            (200, true) => Seen::Ready(()),
+            _ => Seen::NotYet(format!("{code} {ready}")),
+        }
+    });
+    alice.run_with(&company("beside-a-deal", "{displayName: Acme}"), dry_run).succeeds();
+}
