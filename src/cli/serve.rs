@@ -114,40 +114,13 @@ impl Serve {
             Some(cluster) => Arc::clone(cluster) as Arc<dyn Directory>,
             None => Arc::new(self.memory()?),
         };
-        let reported = Arc::clone(&directory);
-        parts.readiness.ask(move || reported.status().into_iter().map(report).collect());
-        let counted = Arc::clone(&directory);
-        metrics.count_directory_objects(move || {
-            let shown = |part: directory::PartStatus| telemetry::DirectoryKind {
-                kind: part.kind,
-                objects: part.objects as u64,
-                ready: part.not_ready.is_none(),
-            };
-            counted.status().into_iter().map(shown).collect()
-        });
-
+        show_directory(&directory, &parts);
         let current = Arc::new(Current::new(metrics.clone(), move |policy| {
             if let Some(cluster) = &cluster {
                 cluster.watch_only(&looked_up(policy));
             }
         }));
-        let asked = Arc::clone(&current);
-        parts
-            .readiness
-            .ask(move || vec![PartReport { name: "policy".into(), state: policy_state(asked.state()) }]);
-        match (self.policy, client) {
-            (Some(path), _) => {
-                // The first one must be good: there is no last good one to go on with.
-                current.accept(policy_source::read(&path)?);
-                let follow =
-                    policy_source::follow(path, Arc::clone(&current), policy_source::RELOAD_INTERVAL);
-                parts.tasks.spawn("policy", follow);
-            }
-            (None, Some(client)) => {
-                parts.tasks.spawn("policy", policy_source::cluster::follow(client, Arc::clone(&current)));
-            }
-            (None, None) => current.accept(Policy::default()),
-        }
+        self.follow_policy(&current, client, &mut parts)?;
         let observed = Arc::new(Observed::new(directory, CountLookups(metrics.clone())));
         let pipeline = Arc::new(Pipeline::new(observed, current.policy(), metrics));
 
@@ -162,6 +135,32 @@ impl Serve {
         tasks.close();
         tasks.wait().await;
         Ok(served?)
+    }
+
+    /// Keeps the policy current, from wherever it comes, and shows how that goes in `/readyz`.
+    fn follow_policy(
+        &self,
+        current: &Arc<Current>,
+        client: Option<kube::Client>,
+        parts: &mut Parts,
+    ) -> anyhow::Result<()> {
+        let asked = Arc::clone(current);
+        let report = move || PartReport { name: "policy".into(), state: policy_state(asked.state()) };
+        parts.readiness.ask(move || vec![report()]);
+        let current = Arc::clone(current);
+        match (&self.policy, client) {
+            (Some(path), _) => {
+                // The first one must be good: there is no last good one to go on with.
+                current.accept(policy_source::read(path)?);
+                let follow = policy_source::follow(path.clone(), current, policy_source::RELOAD_INTERVAL);
+                parts.tasks.spawn("policy", follow);
+            }
+            (None, Some(client)) => {
+                parts.tasks.spawn("policy", policy_source::cluster::follow(client, current));
+            }
+            (None, None) => current.accept(Policy::default()),
+        }
+        Ok(())
     }
 
     /// The way to the cluster, where that is what is asked for existence.
@@ -187,6 +186,21 @@ impl Serve {
         tracing::info!(objects = documents.len(), "existence is looked up among the objects of --resources");
         Ok(Memory::from_objects(documents.iter().map(|document| &document.value)))
     }
+}
+
+/// Shows the parts of the directory in `/readyz` and in the metrics.
+fn show_directory(directory: &Arc<dyn Directory>, parts: &Parts) {
+    let asked = Arc::clone(directory);
+    parts.readiness.ask(move || asked.status().into_iter().map(report).collect());
+    let asked = Arc::clone(directory);
+    parts.metrics.count_directory_objects(move || {
+        let shown = |part: directory::PartStatus| telemetry::DirectoryKind {
+            kind: part.kind,
+            objects: part.objects as u64,
+            ready: part.not_ready.is_none(),
+        };
+        asked.status().into_iter().map(shown).collect()
+    });
 }
 
 /// The kinds that a policy has looked up, besides our own.

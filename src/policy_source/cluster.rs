@@ -157,11 +157,9 @@ impl Source {
         let document = serde_json::to_value(object).unwrap_or_default();
         match policy::compile(&document, origin.clone()) {
             Ok(policy) => {
-                // In force before the status says so. A status that comes back is not a new policy.
-                if self.current.policy().load().origin != origin || self.current.state() != super::State::Fine
-                {
-                    self.current.accept(policy);
-                }
+                // In force before the status says so. Taken again at every event, for one that was deleted and made
+                // anew in a moment when nobody watched has the same generation.
+                self.current.accept(policy);
                 let message = "The policy is in force.".to_owned();
                 Judgement { status: "True", reason: "Accepted", message }
             }

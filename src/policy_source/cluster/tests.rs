@@ -88,6 +88,14 @@ async fn a_good_policy_is_in_force_and_a_bad_one_leaves_it_there() {
 }
 
 #[tokio::test]
+async fn one_that_was_made_anew_is_in_force_although_its_generation_is_the_same() {
+    let (source, _server) = source();
+    source.judge(&policy("default", 1, strict()));
+    source.judge(&policy("default", 1, json!({"rules": [{"rule": "label-value", "action": "Audit"}]})));
+    assert_eq!(action(&source.current), Action::Audit);
+}
+
+#[tokio::test]
 async fn a_policy_of_another_name_is_not_used() {
     let (source, _server) = source();
     let judged = source.judge(&policy("strict", 1, strict()));
