@@ -10,7 +10,7 @@ use serde_json::Value;
 use tokio::time::MissedTickBehavior;
 
 use super::Current;
-use crate::check::{self, SyntaxError};
+use crate::check::{self, ReadError};
 use crate::policy::{self, Policy, Problem, Problems};
 
 /// How often the file is looked at.
@@ -19,23 +19,9 @@ pub const RELOAD_INTERVAL: Duration = Duration::from_secs(2);
 /// Why a file is no policy.
 #[derive(Debug, thiserror::Error)]
 pub enum PolicyFileError {
-    /// It cannot be read.
-    #[error("{}: cannot be read", path.display())]
-    Io {
-        /// Which file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// It is not YAML.
-    #[error("{}: {source}", path.display())]
-    Syntax {
-        /// Which file.
-        path: PathBuf,
-        /// Where and why.
-        source: SyntaxError,
-    },
+    /// It cannot be read, or is not YAML.
+    #[error(transparent)]
+    Unreadable(#[from] ReadError),
     /// It is YAML, and no policy that holds together.
     #[error("{}: {problems}", path.display())]
     Refused {
@@ -51,17 +37,15 @@ pub enum PolicyFileError {
 /// # Errors
 /// A file that cannot be read, is not YAML, or does not hold together; then with every problem.
 pub fn read(path: &Path) -> Result<Policy, PolicyFileError> {
-    let content =
-        std::fs::read(path).map_err(|source| PolicyFileError::Io { path: path.to_owned(), source })?;
+    let content = std::fs::read(path).map_err(|source| ReadError::Io { path: path.to_owned(), source })?;
     compile(path, &content)
 }
 
 fn compile(path: &Path, content: &[u8]) -> Result<Policy, PolicyFileError> {
     let path = || path.to_owned();
     let text = std::str::from_utf8(content)
-        .map_err(|error| PolicyFileError::Io { path: path(), source: io::Error::other(error) })?;
-    let documents =
-        check::documents(text).map_err(|source| PolicyFileError::Syntax { path: path(), source })?;
+        .map_err(|error| ReadError::Io { path: path(), source: io::Error::other(error) })?;
+    let documents = check::documents(text).map_err(|source| ReadError::Syntax { path: path(), source })?;
     let compiled = match documents.as_slice() {
         [] => policy::compile(&Value::Null, origin(content)),
         [(_, document)] => policy::compile(document, origin(content)),
@@ -165,7 +149,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("policy.yaml");
         fs::write(&path, "a: [\n").unwrap();
-        assert!(matches!(read(&path), Err(PolicyFileError::Syntax { .. })));
+        assert!(matches!(read(&path), Err(PolicyFileError::Unreadable(ReadError::Syntax { .. }))));
     }
 
     #[cfg(unix)]
