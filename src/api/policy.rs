@@ -13,6 +13,9 @@
 //! (a team that brings its own label, an operator who exempts a migration) adds to them. The order counts in
 //! one list only, the sources of a creator; it is atomic.
 
+// The descriptions are plain text for `kubectl explain`, and show what users write in brackets.
+#![allow(rustdoc::broken_intra_doc_links, rustdoc::invalid_html_tags)]
+
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSON, JSONSchemaProps, JSONSchemaPropsOrArray,
 };

@@ -222,3 +222,40 @@ fn a_kind_that_the_cluster_does_not_have_is_shown_and_stops_nothing_else() {
     });
     alice.run_with(&company("beside-a-deal", "{displayName: Acme}"), dry_run).succeeds();
 }
+
+#[test]
+fn two_managers_of_one_policy_each_keep_their_rules() {
+    let mut stage = stage::exclusive();
+    let admin = stand(&mut stage);
+    let as_manager = |manager: &str, rule: &str| {
+        let spec = format!("{{rules: [{{rule: {rule}, action: Audit}}]}}");
+        let manager = format!("--field-manager={manager}");
+        let args = ["apply", "--server-side", &manager, "-f", "-"];
+        admin.run_with(&policy("default", &spec), args).succeeds();
+    };
+    as_manager("security", "label-value");
+    as_manager("sales", "domain");
+    let object = admin.get("admissionpolicy", "default");
+    let rules = object["spec"]["rules"].as_array().unwrap();
+    let mut listed: Vec<&str> = rules.iter().filter_map(|rule| rule["rule"].as_str()).collect();
+    listed.sort_unstable();
+    assert_eq!(listed, ["domain", "label-value"]);
+}
+
+#[test]
+fn the_api_server_refuses_what_no_policy_can_say() {
+    let mut stage = stage::exclusive();
+    let admin = stand(&mut stage);
+    for (spec, part) in [
+        ("{rules: [{rule: domains, action: Deny}]}", "spec.rules[0].rule: Unsupported value: \"domains\""),
+        ("{rules: [{rule: domain, action: Refuse}]}", "spec.rules[0].action: Unsupported value: \"Refuse\""),
+        ("{rules: [{rule: domain, action: Deny, enforceAfter: soon}]}", "spec.rules[0].enforceAfter"),
+        ("{rules: [{rule: domain, action: Deny}, {rule: domain, action: Warn}]}", "Duplicate value"),
+        ("{creator: {sources: [{from: Extra}]}}", "spec.creator.sources[0]"),
+        ("{exemptions: [{name: x, users: [u], rules: [nothing]}]}", "spec.exemptions[0].rules[0]"),
+        ("{refrences: {}}", "unknown field \"spec.refrences\""),
+    ] {
+        admin.apply(&policy("default", spec)).fails().complains(part);
+    }
+    admin.run(["explain", "admissionpolicy.spec.rules"]).succeeds().prints("action").prints("enforceAfter");
+}
