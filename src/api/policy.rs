@@ -3,7 +3,7 @@
 //! The same types are read from a file, which no API server has checked. So that whoever compiles a policy can
 //! report all its problems at once, whatever the schema restricts is a plain `String` here, and a required
 //! text that is absent is read as empty. The schema stays strict: the values that it lists are the constants of
-//! this module, which the compiler reads too.
+//! this module, and a test holds the compiler to the same ones.
 //!
 //! An absent field means the built-in default. The schema fills in none of those, as it would store today's
 //! default for good, in a policy that said nothing. `required` and `namespaced` are the exception: no other
