@@ -2,9 +2,14 @@
 
 mod common;
 
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
 use common::{create, refusal_of, update};
+use crm_admission::admission::Pipeline;
 use crm_admission::catalog::{Action, RuleId};
 use crm_admission::policy::{Policy, RuleSetting};
+use crm_admission::telemetry::Metrics;
 use rstest::rstest;
 use serde_json::{Value, json};
 
@@ -774,4 +779,15 @@ fn a_skipped_restoration_says_whom_to_keep() {
     let answer = update("Company", acme(), json!({"displayName": "Acme Corp"})).validate().ask();
     let causes = answer.causes();
     assert!(causes.iter().any(|cause| cause.contains(r#"keep "alice" [creator-ref]"#)), "{causes:#?}");
+}
+
+#[test]
+fn changes_of_a_refused_request_are_not_counted() {
+    let metrics = Metrics::new();
+    let policy = Arc::new(ArcSwap::from_pointee(Policy::default()));
+    let pipeline = Pipeline::new(Arc::new(common::directory()), policy, metrics.clone());
+    create("Company", json!({"displayName": "Acme", "domains": ["Acme.com", "co.uk"]})).put_to(&pipeline);
+    assert!(!metrics.text().unwrap().contains("changes_total{"));
+    create("Company", json!({"displayName": "Acme", "domains": ["Acme.com"]})).put_to(&pipeline);
+    assert!(metrics.text().unwrap().contains(r#"changes_total{rule="domain"} 1"#));
 }

@@ -211,3 +211,26 @@ fn serve_does_not_start_with_a_policy_that_is_refused() {
     assert_eq!(code, 2);
     assert!(err.contains("spec.rules: ") && err.contains("spec.labels: "), "{err}");
 }
+
+#[test]
+fn an_address_that_is_taken_is_said_once_and_an_empty_log_variable_is_none() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let dir = tempfile::tempdir().unwrap();
+    let certs = dir.path().join("certs");
+    let args = [
+        "serve",
+        "--tls-dev",
+        certs.to_str().unwrap(),
+        "--listen",
+        &address,
+        "--admin-listen",
+        "127.0.0.1:0",
+    ];
+    let output = crm_admission().args(args).env("CRM_ADMISSION_LOG", "").output().unwrap();
+    let err = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(err.matches("in use").count(), 1, "{err}");
+    assert!(err.contains(&address) && err.contains("--listen"), "{err}");
+    assert!(err.contains("INFO"), "the default filter shows what is informative: {err}");
+}

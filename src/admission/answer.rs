@@ -173,7 +173,7 @@ fn status(review: &Review, verdict: &Verdict) -> Status {
     // Only what nobody could check stands in the way: trying again may be enough.
     let unchecked = denying.iter().all(|finding| finding.reason == Reason::Unchecked);
     let (code, reason, verb) = if unchecked {
-        (503, "ServiceUnavailable", "could not be checked, try again")
+        (503, "ServiceUnavailable", "could not be decided")
     } else {
         (422, "Invalid", "is invalid")
     };

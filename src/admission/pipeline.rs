@@ -170,7 +170,8 @@ impl Pipeline {
         for finding in &verdict.findings {
             self.metrics.finding(finding.rule.as_str(), finding.action.as_str());
         }
-        for change in &verdict.changes {
+        // Of a refused request nothing is changed.
+        for change in verdict.changes.iter().filter(|_| decision == Decision::Allowed) {
             self.metrics.change(change.rule.as_str());
         }
         let user = review.user.username.as_deref().unwrap_or_default();
@@ -200,7 +201,7 @@ impl Pipeline {
 }
 
 fn unchecked(rule: RuleId, review: &Review, error: &LookupError) -> Fact {
-    let error = anyhow::Error::new(error.clone());
-    tracing::warn!(uid = %review.uid, rule = rule.as_str(), error = format!("{error:#}"), "look-up failed");
+    // Not its causes: the client's errors name what was looked up, which is a value of a field.
+    tracing::warn!(uid = %review.uid, rule = rule.as_str(), %error, "look-up failed");
     Fact::Unchecked
 }

@@ -71,7 +71,7 @@ pub fn run(cli: Cli) -> ExitCode {
     match outcome {
         Ok(outcome) => outcome.into(),
         Err(error) => {
-            let text = format!("error: {error:#}\n");
+            let text = format!("error: {}\n", with_causes(&error));
             // Where even this cannot be written there is nobody left to tell.
             let _ = anstream::stderr().write_all(text.as_bytes());
             ExitCode::from(EXIT_FAILED)
@@ -105,6 +105,18 @@ fn describe(text: &mut String, command: &mut clap::Command, name: &str) {
         let name = format!("{name} {}", child.get_name());
         describe(text, child, &name);
     }
+}
+
+/// An error with its causes, without those that it repeats in its own words.
+fn with_causes(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+    }
+    text
 }
 
 /// Writes a result to standard output. A reader that has seen enough and closed it is no error.

@@ -89,7 +89,8 @@ impl Serve {
             LogFormatArg::Text => LogFormat::Text,
             LogFormatArg::Json => LogFormat::Json,
         };
-        telemetry::logs::init(format, self.log.as_deref())?;
+        // An empty variable is one that is not set.
+        telemetry::logs::init(format, self.log.as_deref().filter(|filter| !filter.is_empty()))?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .build()

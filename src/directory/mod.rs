@@ -41,8 +41,16 @@ pub enum LookupError {
     #[error("no answer within {0:?}")]
     Late(Duration),
     /// The API server, or the way to it, failed.
-    #[error("the API server could not be asked")]
+    #[error("the API server could not be asked{}", status(.0.as_ref()))]
     Failed(#[source] Arc<dyn std::error::Error + Send + Sync>),
+}
+
+/// The status with which the API server refused, where it did.
+fn status(error: &(dyn std::error::Error + Send + Sync + 'static)) -> String {
+    match error.downcast_ref::<kube::Error>() {
+        Some(kube::Error::Api(status)) => format!(": it answers with status {}", status.code),
+        _ => String::new(),
+    }
 }
 
 /// One part of a directory, as `/readyz` and the metrics show it.

@@ -105,6 +105,12 @@ impl<'a> Fields<'a> {
         words: &[(&str, T)],
         notes: &mut Notes,
     ) -> Option<T> {
+        if let Some(Value::Bool(flag)) = self.value(name) {
+            let words: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+            let note = "YAML reads bare words such as Off and No as booleans";
+            notes.note(&self.at(name), format!("Unsupported value: {flag}: {note}; {}", supported(&words)));
+            return None;
+        }
         let text = self.text(name, notes)?;
         let meant = words.iter().find(|(word, _)| *word == text);
         if meant.is_none() {
@@ -174,9 +180,14 @@ impl<'a> Fields<'a> {
 
 /// The message about a word that is not among the known ones.
 pub(super) fn unsupported(word: &str, known: &[&str]) -> String {
-    let hint = did_you_mean(word, known);
-    let listed: Vec<String> = known.iter().map(|word| format!("{word:?}")).collect();
-    format!("Unsupported value: {word:?}{hint}: supported values: {}", listed.join(", "))
+    let hint = did_you_mean(word, known).replacen("; ", "", 1);
+    let space = if hint.is_empty() { "" } else { " " };
+    format!("Unsupported value: {word:?}: {hint}{space}{}", supported(known))
+}
+
+fn supported(words: &[&str]) -> String {
+    let listed: Vec<String> = words.iter().map(|word| format!("{word:?}")).collect();
+    format!("supported values: {}", listed.join(", "))
 }
 
 fn did_you_mean(word: &str, known: &[&str]) -> String {

@@ -1,7 +1,8 @@
 //! The policy of a cluster: the AdmissionPolicy named `default`, watched, and told in its status what became of it.
 
+use std::collections::HashMap;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -45,7 +46,7 @@ struct Judgement {
 pub async fn follow(client: Client, current: Arc<Current>) {
     let kind = GroupVersionKind::gvk(document_kind::GROUP, document_kind::VERSION, document_kind::KIND);
     let resource = ApiResource::from_gvk_with_plural(&kind, "admissionpolicies");
-    let source = Source { objects: Api::all_with(client, &resource), current };
+    let source = Source { objects: Api::all_with(client, &resource), current, told: Mutex::default() };
     let mut pause = DefaultBackoff::default();
     loop {
         source.list_and_watch(&mut pause).await;
@@ -53,9 +54,14 @@ pub async fn follow(client: Client, current: Arc<Current>) {
     }
 }
 
+/// What was said of which state of a policy: its uid, its generation, and the judgement.
+type Telling = (Option<String>, Option<i64>, Judgement);
+
 struct Source {
     objects: Api<DynamicObject>,
     current: Arc<Current>,
+    /// What was told last of each policy, by name.
+    told: Mutex<HashMap<String, Telling>>,
 }
 
 impl Source {
@@ -129,10 +135,18 @@ impl Source {
         let judgement = self.judge(&object);
         let patch = status_patch(&object, &judgement, Timestamp::now())?;
         let name = object.name_any();
+        let telling = (object.metadata.uid.clone(), object.metadata.generation, judgement);
+        // Once is enough: in a rollout another version may word it otherwise, and both would write in circles.
+        if self.told().get(&name) == Some(&telling) {
+            return None;
+        }
         let (params, patch) = (PatchParams::default(), Patch::Merge(patch));
         let written = self.objects.patch_status(&name, &params, &patch);
         match timeout(STATUS_PATIENCE, written).await {
-            Ok(Ok(_)) => None,
+            Ok(Ok(_)) => {
+                self.told().insert(name, telling);
+                None
+            }
             // Somebody was faster, and what is there now comes as the next event.
             Ok(Err(kube::Error::Api(status))) if matches!(status.code, 404 | 409) => None,
             Ok(Err(error)) => {
@@ -144,6 +158,10 @@ impl Source {
                 Some(object)
             }
         }
+    }
+
+    fn told(&self) -> MutexGuard<'_, HashMap<String, Telling>> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Puts the policy into force where it is the one that counts and holds together.

@@ -31,7 +31,7 @@ pub enum LogFormat {
 pub enum LogsError {
     /// The filter is not one.
     #[error(
-        "{origin}: {filter:?} is not a log filter ({source}); give a level such as \"debug\", or \"info,kube=debug\""
+        "{origin}: {filter:?} is not a log filter ({source}); give a level such as \"debug\", or \"info,kube_client=debug\""
     )]
     Filter {
         /// Where the filter was given.

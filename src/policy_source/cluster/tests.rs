@@ -20,7 +20,11 @@ fn source() -> (Source, Server) {
     let kind = GroupVersionKind::gvk(document_kind::GROUP, document_kind::VERSION, document_kind::KIND);
     let resource = ApiResource::from_gvk_with_plural(&kind, "admissionpolicies");
     (
-        Source { objects: Api::all_with(Client::new(service, "default"), &resource), current: current() },
+        Source {
+            objects: Api::all_with(Client::new(service, "default"), &resource),
+            current: current(),
+            told: Mutex::default(),
+        },
         server,
     )
 }
@@ -113,6 +117,21 @@ async fn two_replicas_write_the_status_once() {
     assert_eq!(first["status"]["observedGeneration"], 3);
     let told = patched(object, &first);
     assert_eq!(status_patch(&told, &judged, at("2026-11-23T12:00:05Z")), None);
+}
+
+#[tokio::test]
+async fn a_replica_that_words_it_otherwise_is_not_written_over_again_and_again() {
+    let (source, mut server) = source();
+    let object = policy("default", 1, strict());
+    let (untold, written) =
+        tokio::join!(source.take(object.clone()), answer(&mut server, 200, json!(object)));
+    assert!(untold.is_none() && written.starts_with("PATCH "), "{written}");
+    let mut other = object;
+    other.data["status"] =
+        json!({"conditions": [{"type": ACCEPTED, "status": "True", "reason": "Fine", "message": "x"}]});
+    // Would wait for the answer of a server that is not there.
+    drop(server);
+    assert!(source.take(other).await.is_none());
 }
 
 #[tokio::test]
