@@ -19,4 +19,5 @@ mod apply;
 mod floor;
 mod harness;
 mod outage;
+mod policy_schema;
 mod updates;
