@@ -1,5 +1,7 @@
 //! What a policy changes about an answer: actions, dates, modes, sources of creators, references, exemptions.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a helper that fails fails the test")]
+
 mod common;
 
 use std::sync::Arc;
@@ -280,7 +282,7 @@ fn a_dry_run_learns_what_the_policy_says() {
     assert!(flux(dry()).ask().is_allowed(), "Flux dry-runs a bundle before any of it is there");
     assert!(!flux(person_at("nowhere")).ask().is_allowed());
     let malformed = person_at("no/where").with("/dryRun", json!(true)).ask_under(mode(DryRunMode::Skip));
-    malformed.is_refused_for(&[("Invalid spec.companyRef.name", "must be a name")]);
+    malformed.is_refused_for(&[("Invalid spec.companyRef.name", "must be lower-case letters")]);
 }
 
 /// A directory that cannot find anything out, or is not asked.
@@ -361,6 +363,7 @@ fn an_exemption_drops_findings_and_says_so_but_changes_are_made() {
                 users: Vec::new(),
                 groups: vec!["crm-editors".to_owned()],
                 rules: vec![RuleId::Domain],
+                reason: None,
                 expires: Some(noon() + expires.hours()),
             }];
         })

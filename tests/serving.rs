@@ -12,12 +12,13 @@ use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use bytes::Bytes;
+use crm_admission::admission::Endpoint;
 use crm_admission::server::dev_certificate::{self, DevCertificate};
 use crm_admission::server::{
-    Addresses, Endpoint, Parts, Readiness, Reviewer, ServeError, Server, ServerConfig, Signals, Tasks, Tls,
-    TlsFiles, Unreadable, tls,
+    Addresses, Parts, Readiness, Reviewer, ServeError, Server, ServerConfig, Signals, Tasks, Tls, TlsFiles,
+    Unreadable, tls,
 };
-use crm_admission::telemetry::Metrics;
+use crm_admission::telemetry::{self, Metrics};
 use reqwest::header::CONNECTION;
 use reqwest::tls::TlsInfo;
 use reqwest::{Certificate, Client, Identity, StatusCode, Version};
@@ -305,6 +306,7 @@ async fn clients_that_say_nothing_hold_up_nobody_and_are_dropped_in_the_end() {
     let config = ServerConfig { handshake_timeout: Duration::from_millis(300), ..config() };
     let server = Running::start_with(Wishes { config: Some(config), ..Wishes::default() }).await;
     let address = server.addresses.webhook;
+    let start = std::time::Instant::now();
     let silent: Vec<_> = (0..50).map(|_| TcpStream::connect(address).unwrap()).collect();
     assert_eq!(server.review().await.status(), StatusCode::OK);
     blocking(move || {
@@ -318,6 +320,8 @@ async fn clients_that_say_nothing_hold_up_nobody_and_are_dropped_in_the_end() {
         }
     })
     .await;
+    // The limit that was set, and not the 10 seconds that are the default.
+    assert!(start.elapsed() < Duration::from_secs(9), "{:?}", start.elapsed());
 }
 
 #[tokio::test]
@@ -499,7 +503,9 @@ async fn metrics_have_the_promised_names() {
     metrics.finding("domain", "Deny");
     metrics.change("domain");
     metrics.lookup(&Arc::from("Company.crm.milo.io"), "cached");
-    metrics.count_directory_objects(|| vec![("Company.crm.milo.io".to_owned(), 1)]);
+    metrics.count_directory_objects(|| {
+        vec![telemetry::DirectoryKind { kind: "Company.crm.milo.io".to_owned(), objects: 1, ready: true }]
+    });
     metrics.policy_in_force("default@1");
     let (status, text) = server.admin("/metrics").await;
     assert_eq!(status, StatusCode::OK);
@@ -544,7 +550,7 @@ async fn during_the_shutdown_delay_it_is_not_ready_and_serves_with_connection_cl
 
     server.signal().await;
     let error = server.end().await.unwrap_err().to_string();
-    assert_eq!(error, "ended at once by a second signal; 0 requests were cut off");
+    assert_eq!(error, "ended at once by a second signal; requests cut off: 0");
 }
 
 #[tokio::test]
@@ -602,7 +608,7 @@ async fn a_second_signal_ends_it_at_once() {
     server.signal().await;
     waiting.await.unwrap().unwrap_err();
     let error = server.end().await.unwrap_err().to_string();
-    assert_eq!(error, "ended at once by a second signal; 1 requests were cut off");
+    assert_eq!(error, "ended at once by a second signal; requests cut off: 1");
 }
 
 #[tokio::test(start_paused = true)]

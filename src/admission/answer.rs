@@ -9,9 +9,10 @@ use serde::Serialize;
 use super::message;
 use super::patch;
 use super::review::Review;
+use crate::api::limits;
 use crate::catalog::{Action, RuleId};
 use crate::policy::Policy;
-use crate::rules::{Finding, Reason, Verdict};
+use crate::rules::{Finding, Reason, Verdict, quote};
 
 /// A status has at most this many causes, and one that counts the rest.
 const MAX_CAUSES: usize = 50;
@@ -168,7 +169,7 @@ fn status(review: &Review, verdict: &Verdict) -> Status {
     let denying: Vec<&Finding> =
         verdict.findings.iter().filter(|finding| finding.action == Action::Deny).collect();
     let causes = causes(&denying);
-    let what = format!("{kind}.{} \"{}\"", crate::api::GROUP, review.name);
+    let what = format!("{kind}.{} {}", crate::api::GROUP, quote(&review.name));
     // Only what nobody could check stands in the way: trying again may be enough.
     let unchecked = denying.iter().all(|finding| finding.reason == Reason::Unchecked);
     let (code, reason, verb) = if unchecked {
@@ -177,7 +178,12 @@ fn status(review: &Review, verdict: &Verdict) -> Status {
         (422, "Invalid", "is invalid")
     };
     let message = format!("{what} {verb}: {}", aggregate(&causes));
-    let details = Details { name: review.name.clone(), group: crate::api::GROUP, kind, causes };
+    let details = Details {
+        name: review.name.chars().take(limits::NAME).collect(),
+        group: crate::api::GROUP,
+        kind,
+        causes,
+    };
     Status { status: "Failure", code, reason, message, details }
 }
 
@@ -193,7 +199,7 @@ fn causes(denying: &[&Finding]) -> Vec<Cause> {
         causes.push(Cause {
             reason: Reason::Invalid.cause(),
             field: "spec".to_owned(),
-            message: format!("and {left_out} more problems like these"),
+            message: format!("and {left_out} more"),
         });
     }
     causes

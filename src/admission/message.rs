@@ -3,14 +3,14 @@
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use crate::rules::{
-    Change, Effect, FieldPath, Finding, MAX_QUOTED_CHARS, Shown, quote, quote_at_most, shown,
-};
+use crate::rules::{Change, Effect, FieldPath, Finding, MAX_QUOTED_CHARS, Shown, quote_at_most, shown};
 
 /// Longer warnings are cut by clients, so they are kept below it where possible; in characters.
 const MAX_WARNING_CHARS: usize = 120;
 /// A quote is not cut below this many characters to make room.
 const MIN_QUOTED_CHARS: usize = 16;
+/// A trimmed value is shown twice in a warning, so each time at most this much of it.
+const MAX_TRIMMED_CHARS: usize = 32;
 /// An answer has at most this many warnings, and one that counts the rest.
 const MAX_WARNINGS: usize = 10;
 /// The warnings of an answer have at most this many bytes together.
@@ -82,7 +82,9 @@ pub(super) fn change_warning(change: &Change) -> Option<String> {
         (Effect::Defaulted | Effect::Restored, _) => return None,
         (Effect::DuplicateRemoved { .. }, _) => "duplicate removed".to_owned(),
         // What users wrote is quoted with care; canonical forms are given whole.
-        (Effect::Trimmed, after) => format!("stored as {}", quote(after.as_deref().unwrap_or_default())),
+        (Effect::Trimmed, after) => {
+            format!("stored as {}", quote_at_most(after.as_deref().unwrap_or_default(), MAX_TRIMMED_CHARS))
+        }
         (Effect::Normalized, after) => format!("stored as \"{}\"", after.as_deref().unwrap_or_default()),
     };
     Some(fitted(&change.field, &before, &said, change.rule.as_str()))

@@ -1,5 +1,7 @@
 //! One request from body to answer: read, ask, decide, answer.
 
+use std::collections::BTreeSet;
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -39,6 +41,12 @@ impl Endpoint {
             Self::Mutate => "/mutate",
             Self::Validate => "/validate",
         }
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 
@@ -166,8 +174,8 @@ impl Pipeline {
             self.metrics.change(change.rule.as_str());
         }
         let user = review.user.username.as_deref().unwrap_or_default();
-        let mut rules: Vec<&str> = verdict.findings.iter().map(|finding| finding.rule.as_str()).collect();
-        rules.dedup();
+        let rules: BTreeSet<RuleId> = verdict.findings.iter().map(|finding| finding.rule).collect();
+        let rules: Vec<&str> = rules.into_iter().map(RuleId::as_str).collect();
         macro_rules! log {
             ($level:ident) => {
                 tracing::$level!(

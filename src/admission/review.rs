@@ -13,6 +13,8 @@ use crate::rules::Record;
 
 /// The group that AdmissionReviews are of.
 const REVIEW_GROUP: &str = "admission.k8s.io/";
+/// What messages call the whole.
+const THE_BODY: &str = "the body";
 
 /// Why a body cannot be answered. The text names what is wrong and repeats nothing of the body.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -31,6 +33,9 @@ pub enum Unreadable {
         /// Where, from the top of the body or of the object that is named.
         path: String,
     },
+    /// A part is JSON, and still cannot be read.
+    #[error("{0} cannot be read: it is nested too deep, or has a number that is too large")]
+    BeyondLimits(&'static str),
     /// A field that every request has is missing.
     #[error("not an AdmissionReview that can be answered: {0} is missing")]
     Missing(&'static str),
@@ -56,19 +61,40 @@ struct Envelope<'a> {
 #[serde(rename_all = "camelCase")]
 struct Request<'a> {
     uid: Option<String>,
+    #[serde(default, deserialize_with = "only_an_object")]
     kind: Option<GroupVersionKind>,
     sub_resource: Option<String>,
     name: Option<String>,
-    #[serde(default)]
-    operation: Verb,
-    user_info: Option<UserInfo>,
+    operation: Option<String>,
+    #[serde(default, deserialize_with = "only_an_object")]
+    user_info: Option<User>,
     #[serde(borrow)]
     object: Option<&'a RawValue>,
     #[serde(borrow)]
     old_object: Option<&'a RawValue>,
     #[serde(default)]
     dry_run: Option<bool>,
+    #[serde(default, deserialize_with = "only_an_object")]
     options: Option<Options>,
+}
+
+/// A `userInfo`. Go writes a list without entries as null.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct User {
+    username: Option<String>,
+    uid: Option<String>,
+    groups: Option<Vec<String>>,
+    extra: Option<BTreeMap<String, Option<Vec<String>>>>,
+}
+
+impl From<User> for UserInfo {
+    fn from(user: User) -> Self {
+        let User { username, uid, groups, extra } = user;
+        let extra = extra
+            .map(|extra| extra.into_iter().map(|(key, values)| (key, values.unwrap_or_default())).collect());
+        Self { username, uid, groups, extra }
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -86,23 +112,27 @@ struct Options {
 }
 
 /// What is done with the object.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verb {
-    #[serde(rename = "CREATE")]
     Create,
-    #[serde(rename = "UPDATE")]
     Update,
-    #[serde(rename = "DELETE")]
     Delete,
-    #[serde(rename = "CONNECT")]
     Connect,
     /// One that a later API server has.
-    #[default]
-    #[serde(other)]
     Other,
 }
 
 impl Verb {
+    fn of(operation: &str) -> Self {
+        match operation {
+            "CREATE" => Self::Create,
+            "UPDATE" => Self::Update,
+            "DELETE" => Self::Delete,
+            "CONNECT" => Self::Connect,
+            _ => Self::Other,
+        }
+    }
+
     /// The verb as metrics and logs spell it.
     pub(super) const fn as_str(self) -> &'static str {
         match self {
@@ -170,7 +200,7 @@ where
 
 /// Reads a body.
 pub(super) fn parse(body: &[u8]) -> Result<Review, Unreadable> {
-    let envelope: Envelope<'_> = read(body, "the body")?;
+    let envelope: Envelope<'_> = read(body, THE_BODY)?;
     if !envelope.api_version.starts_with(REVIEW_GROUP) || envelope.kind != "AdmissionReview" {
         return Err(Unreadable::OtherDocument);
     }
@@ -181,20 +211,21 @@ pub(super) fn parse(body: &[u8]) -> Result<Review, Unreadable> {
 
 fn review(api_version: String, request: Request<'_>) -> Result<Review, Unreadable> {
     let uid = request.uid.filter(|uid| !uid.is_empty()).ok_or(Unreadable::Missing("request.uid"))?;
-    let user = request.user_info.ok_or(Unreadable::Missing("request.userInfo"))?;
+    let user = request.user_info.ok_or(Unreadable::Missing("request.userInfo"))?.into();
+    let verb = Verb::of(&request.operation.ok_or(Unreadable::Missing("request.operation"))?);
     let GroupVersionKind { group, version, kind } = request.kind.unwrap_or_default();
     let about_subresource = request.sub_resource.is_some_and(|name| !name.is_empty());
     let kind = CrmKind::of(&group, &version, &kind).filter(|_| !about_subresource);
     let mut name = request.name.unwrap_or_default();
     let mut write = None;
-    if kind.is_some() && matches!(request.operation, Verb::Create | Verb::Update) {
+    if kind.is_some() && matches!(verb, Verb::Create | Verb::Update) {
         let object = request.object.ok_or(Unreadable::Missing("request.object"))?;
         let (metadata, object) = object_parts(object, "request.object")?;
         if name.is_empty() {
             let given = metadata.name.filter(|name| !name.is_empty());
             name = given.or(metadata.generate_name).unwrap_or_default();
         }
-        let stored = match request.operation {
+        let stored = match verb {
             Verb::Update => {
                 let stored = request.old_object.ok_or(Unreadable::Missing("request.oldObject"))?;
                 Some(object_parts(stored, "request.oldObject")?.1)
@@ -206,7 +237,7 @@ fn review(api_version: String, request: Request<'_>) -> Result<Review, Unreadabl
     Ok(Review {
         api_version,
         uid,
-        verb: request.operation,
+        verb,
         kind,
         name,
         user,
@@ -216,7 +247,7 @@ fn review(api_version: String, request: Request<'_>) -> Result<Review, Unreadabl
     })
 }
 
-fn object_parts(object: &RawValue, place: &str) -> Result<(Metadata, Record), Unreadable> {
+fn object_parts(object: &RawValue, place: &'static str) -> Result<(Metadata, Record), Unreadable> {
     let parts: ObjectParts = read(object.get().as_bytes(), place)?;
     let mut metadata = parts.metadata.unwrap_or_default();
     let labels = metadata.labels.take().unwrap_or_default();
@@ -224,7 +255,7 @@ fn object_parts(object: &RawValue, place: &str) -> Result<(Metadata, Record), Un
 }
 
 /// Reads one JSON object; `place` is what messages call it.
-fn read<'de, T: Deserialize<'de>>(json: &'de [u8], place: &str) -> Result<T, Unreadable> {
+fn read<'de, T: Deserialize<'de>>(json: &'de [u8], place: &'static str) -> Result<T, Unreadable> {
     let first = json.iter().find(|byte| !byte.is_ascii_whitespace());
     if first.is_some_and(|first| *first == b'[') {
         return Err(Unreadable::WrongType { path: place.to_owned() });
@@ -238,11 +269,15 @@ fn read<'de, T: Deserialize<'de>>(json: &'de [u8], place: &str) -> Result<T, Unr
     Ok(value)
 }
 
-fn unreadable(error: &serde_json::Error, place: &str, path: &str) -> Unreadable {
+fn unreadable(error: &serde_json::Error, place: &'static str, path: &str) -> Unreadable {
     if error.is_data() {
         // A dot is the path library's word for the top.
         let path = if path == "." { place.to_owned() } else { format!("{place}.{path}") };
         return Unreadable::WrongType { path: path.trim_start_matches("the body.").to_owned() };
+    }
+    if place != THE_BODY {
+        // The body was read up to its end before, so this part of it is JSON.
+        return Unreadable::BeyondLimits(place);
     }
     Unreadable::NotJson { line: error.line(), column: error.column() }
 }

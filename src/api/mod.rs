@@ -29,6 +29,7 @@ use serde::{Deserialize, Serialize};
 
 mod company;
 pub mod limits;
+pub mod names;
 mod note;
 mod person;
 pub mod policy;

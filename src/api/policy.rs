@@ -3,7 +3,7 @@
 //! The same types are read from a file, which no API server has checked. So that whoever compiles a policy can
 //! report all its problems at once, whatever the schema restricts is a plain `String` here, and a required
 //! text that is absent is read as empty. The schema stays strict: the values that it lists are the constants of
-//! this module, which the compiler reads too.
+//! this module, and a test holds the compiler to the same ones.
 //!
 //! An absent field means the built-in default. The schema fills in none of those, as it would store today's
 //! default for good, in a policy that said nothing. `required` and `namespaced` are the exception: no other
@@ -12,6 +12,9 @@
 //! Lists of entries are maps by what names an entry, and lists of texts are sets, so that a server-side apply by
 //! a second manager (a team that brings its own label, an operator who exempts a migration) adds to them. Two
 //! lists are atomic: the sources of a creator, whose order counts, and the rules of an exemption.
+
+// The descriptions are plain text for `kubectl explain`, and show what users write in brackets.
+#![allow(rustdoc::broken_intra_doc_links, rustdoc::invalid_html_tags)]
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSON, JSONSchemaProps, JSONSchemaPropsOrArray,
@@ -29,6 +32,9 @@ pub const GROUP: &str = "admission.crm.milo.io";
 
 /// The one version of the policy: served and stored.
 pub const VERSION: &str = "v1alpha1";
+
+/// The kind of the policy.
+pub const KIND: &str = "AdmissionPolicy";
 
 /// What `rules[].action` may be.
 pub const ACTIONS: [&str; 4] = ["Deny", "Warn", "Audit", "Disabled"];
@@ -427,9 +433,9 @@ pub struct Exemption {
     pub rules: Vec<String>,
 
     /// Why they are exempt, for whoever reviews the policy, such as bulk import. At most 1024 characters.
-    #[serde(default)]
-    #[schemars(!default, length(min = 1, max = limits::REASON))]
-    pub reason: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = limits::REASON))]
+    pub reason: Option<String>,
 
     /// When the exemption ends, as an RFC 3339 time such as 2027-02-01T00:00:00Z. Left out, it never does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -569,7 +575,7 @@ mod tests {
             ("references.kinds.user", json!(["group", "kind", "plural", "version"])),
             ("references.kinds.organization", json!(["group", "kind", "plural", "version"])),
             ("references.subjects[]", json!(["group", "kind", "plural", "version"])),
-            ("exemptions[]", json!(["name", "reason", "rules"])),
+            ("exemptions[]", json!(["name", "rules"])),
         ] {
             assert_eq!(field(path)["required"], required, "{path}");
         }
@@ -678,6 +684,6 @@ mod tests {
         let rules = read.rules.unwrap();
         assert_eq!(rules[0].action.as_deref(), Some("Off"));
         assert_eq!(rules[1].rule, "");
-        assert_eq!(read.exemptions.unwrap()[0].reason, "");
+        assert_eq!(read.exemptions.unwrap()[0].reason, None);
     }
 }

@@ -144,18 +144,6 @@ impl RuleId {
         // `entries::RULES` is in the order of the enum; a test holds it so.
         &entries::RULES[self as usize]
     }
-
-    /// Whether the rule asks if another object exists.
-    pub const fn is_reference(self) -> bool {
-        matches!(
-            self,
-            Self::CreatorExists
-                | Self::OrganizationExists
-                | Self::CompanyExists
-                | Self::UserExists
-                | Self::SubjectExists
-        )
-    }
 }
 
 impl fmt::Display for RuleId {

@@ -95,7 +95,10 @@ impl<'t> Composer<'t> {
             _ => return Err(SyntaxError::at(span.start, "the document ends too early")),
         };
         if anchor != 0 {
-            self.anchors.insert(anchor, (value.clone(), self.values - before));
+            // The copy counts too: anchors inside anchors are copied once for each of them.
+            let size = self.values - before;
+            self.count(size, span)?;
+            self.anchors.insert(anchor, (value.clone(), size));
         }
         Ok(value)
     }
@@ -240,6 +243,14 @@ mod tests {
             let previous = format!("*a{}", level - 1);
             text += &format!("a{level}: &a{level} [{}]\n", vec![previous; 10].join(", "));
         }
+        let error = documents(&text).unwrap_err();
+        assert!(error.message.contains("more than"), "{error}");
+    }
+
+    #[test]
+    fn anchors_inside_anchors_are_counted_each_time_they_are_copied() {
+        let open: String = (0..100).map(|level| format!("&a{level} [")).collect();
+        let text = format!("{open}{}{}", "x, ".repeat(20_000), "]".repeat(100));
         let error = documents(&text).unwrap_err();
         assert!(error.message.contains("more than"), "{error}");
     }

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use arc_swap::ArcSwap;
 use clap::{Args, ValueEnum};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -14,9 +13,11 @@ use tokio_util::task::TaskTracker;
 use super::Outcome;
 use crate::admission::Pipeline;
 use crate::api::ResourceKind;
+use crate::catalog::RuleId;
 use crate::check;
 use crate::directory::{self, Cluster, Directory, Memory, Observed, Observer};
 use crate::policy::Policy;
+use crate::policy_source::{self, Current};
 use crate::server::tls::{RELOAD_INTERVAL, watch};
 use crate::server::{self, PartReport, PartState, Parts, Server, ServerConfig, Signals, Tls, TlsFiles};
 use crate::telemetry::{self, LogFormat, Metrics};
@@ -38,6 +39,9 @@ pub(super) struct Serve {
     /// Manifests of the objects that exist, for --directory memory: files, or directories that are searched.
     #[arg(long, num_args = 1.., env = "CRM_ADMISSION_RESOURCES", value_delimiter = ',', value_name = "PATH")]
     resources: Vec<PathBuf>,
+    /// The policy, read again when it changes; without it the cluster's, else the built-in one.
+    #[arg(long, env = "CRM_ADMISSION_POLICY", value_name = "FILE")]
+    policy: Option<PathBuf>,
     /// How long requests are still served after SIGTERM, while the cluster learns to send none.
     #[arg(long, default_value = "10s", env = "CRM_ADMISSION_SHUTDOWN_DELAY", value_name = "DURATION", value_parser = duration)]
     shutdown_delay: Duration,
@@ -104,19 +108,21 @@ impl Serve {
 
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
-        let directory = self.directory(&stop, &tasks).await?;
-        let reported = Arc::clone(&directory);
-        parts.readiness.ask(move || reported.status().into_iter().map(report).collect());
-        let counted = Arc::clone(&directory);
-        metrics.count_directory_objects(move || {
-            counted.status().into_iter().map(|part| (part.kind, part.objects as u64)).collect()
-        });
-
-        let policy = Arc::new(ArcSwap::from_pointee(Policy::default()));
-        metrics.policy_in_force(policy.load().origin.clone());
-        parts.readiness.part("policy").ready();
+        let client = self.client().await?;
+        let cluster = client.clone().map(|client| Arc::new(Cluster::start(client, &stop, &tasks)));
+        let directory: Arc<dyn Directory> = match &cluster {
+            Some(cluster) => Arc::clone(cluster) as Arc<dyn Directory>,
+            None => Arc::new(self.memory()?),
+        };
+        show_directory(&directory, &parts);
+        let current = Arc::new(Current::new(metrics.clone(), move |policy| {
+            if let Some(cluster) = &cluster {
+                cluster.watch_only(&looked_up(policy));
+            }
+        }));
+        self.follow_policy(&current, client, &mut parts)?;
         let observed = Arc::new(Observed::new(directory, CountLookups(metrics.clone())));
-        let pipeline = Arc::new(Pipeline::new(observed, policy, metrics));
+        let pipeline = Arc::new(Pipeline::new(observed, current.policy(), metrics));
 
         let config = ServerConfig {
             listen: self.listen,
@@ -131,20 +137,36 @@ impl Serve {
         Ok(served?)
     }
 
-    async fn directory(
+    /// Keeps the policy current, from wherever it comes, and shows how that goes in `/readyz`.
+    fn follow_policy(
         &self,
-        stop: &CancellationToken,
-        tasks: &TaskTracker,
-    ) -> anyhow::Result<Arc<dyn Directory>> {
-        match self.directory.unwrap_or_else(default_directory) {
-            DirectoryKind::Memory => {
-                let documents = check::read_paths(&self.resources)?;
-                tracing::info!(
-                    objects = documents.len(),
-                    "existence is looked up among the objects of --resources"
-                );
-                Ok(Arc::new(Memory::from_objects(documents.iter().map(|document| &document.value))))
+        current: &Arc<Current>,
+        client: Option<kube::Client>,
+        parts: &mut Parts,
+    ) -> anyhow::Result<()> {
+        let asked = Arc::clone(current);
+        let report = move || PartReport { name: "policy".into(), state: policy_state(asked.state()) };
+        parts.readiness.ask(move || vec![report()]);
+        let current = Arc::clone(current);
+        match (&self.policy, client) {
+            (Some(path), _) => {
+                // The first one must be good: there is no last good one to go on with.
+                current.accept(policy_source::read(path)?);
+                let follow = policy_source::follow(path.clone(), current, policy_source::RELOAD_INTERVAL);
+                parts.tasks.spawn("policy", follow);
             }
+            (None, Some(client)) => {
+                parts.tasks.spawn("policy", policy_source::cluster::follow(client, current));
+            }
+            (None, None) => current.accept(Policy::default()),
+        }
+        Ok(())
+    }
+
+    /// The way to the cluster, where that is what is asked for existence.
+    async fn client(&self) -> anyhow::Result<Option<kube::Client>> {
+        match self.directory.unwrap_or_else(default_directory) {
+            DirectoryKind::Memory => Ok(None),
             DirectoryKind::Cluster if !self.resources.is_empty() => {
                 bail!("--resources needs --directory memory: a cluster is asked itself")
             }
@@ -154,9 +176,49 @@ impl Serve {
                     .context("no cluster: neither a pod's service account nor a kubeconfig can be used")?;
                 let client = kube::Client::try_from(Cluster::client_config(config))
                     .context("the kubeconfig cannot be used")?;
-                Ok(Arc::new(Cluster::start(client, stop, tasks)))
+                Ok(Some(client))
             }
         }
+    }
+
+    fn memory(&self) -> anyhow::Result<Memory> {
+        let documents = check::read_paths(&self.resources)?;
+        tracing::info!(objects = documents.len(), "existence is looked up among the objects of --resources");
+        Ok(Memory::from_objects(documents.iter().map(|document| &document.value)))
+    }
+}
+
+/// Shows the parts of the directory in `/readyz` and in the metrics.
+fn show_directory(directory: &Arc<dyn Directory>, parts: &Parts) {
+    let asked = Arc::clone(directory);
+    parts.readiness.ask(move || asked.status().into_iter().map(report).collect());
+    let asked = Arc::clone(directory);
+    parts.metrics.count_directory_objects(move || {
+        let shown = |part: directory::PartStatus| telemetry::DirectoryKind {
+            kind: part.kind,
+            objects: part.objects as u64,
+            ready: part.not_ready.is_none(),
+        };
+        asked.status().into_iter().map(shown).collect()
+    });
+}
+
+/// The kinds that a policy has looked up, besides our own.
+fn looked_up(policy: &Policy) -> Vec<Arc<ResourceKind>> {
+    let references = &policy.references;
+    let users = [RuleId::UserExists, RuleId::CreatorExists].iter().any(|rule| policy.is_enabled(*rule));
+    let user = references.user.iter().filter(|_| users);
+    let organizations = policy.is_enabled(RuleId::OrganizationExists);
+    let organization = references.organization.iter().filter(|_| organizations);
+    let subjects = references.subjects.iter().filter(|_| policy.is_enabled(RuleId::SubjectExists));
+    user.chain(organization).chain(subjects).cloned().collect()
+}
+
+fn policy_state(state: policy_source::State) -> PartState {
+    match state {
+        policy_source::State::Starting(why) => PartState::NotReady(why),
+        policy_source::State::Fine => PartState::Ready,
+        policy_source::State::Impaired(why) => PartState::Impaired(why),
     }
 }
 

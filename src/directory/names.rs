@@ -223,6 +223,7 @@ mod tests {
     #[case::a_letter_too_many("acmee-corp", Some("acme-corp"))]
     #[case::another_letter("acme-korp", Some("acme-corp"))]
     #[case::two_edits_in_a_long_name("akme-korp", Some("acme-corp"))]
+    #[case::two_letters_that_occur_nowhere_else("axme-cyrp", Some("acme-corp"))]
     #[case::three_edits("akne-korp", None)]
     #[case::two_edits_in_a_short_name("gloss", None)]
     #[case::something_else("umbrella", None)]

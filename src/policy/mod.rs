@@ -3,7 +3,11 @@
 //! *Architecture invariant:* a policy does not know where it came from; whoever loads it says so in
 //! [`Policy::origin`].
 
+mod compile;
 mod creator;
+mod problem;
+mod reader;
+mod show;
 
 use std::sync::Arc;
 
@@ -13,7 +17,10 @@ use k8s_openapi::api::authentication::v1::UserInfo;
 use crate::api::{CrmKind, ResourceKind};
 use crate::catalog::{Action, RuleId};
 
-pub use creator::{CreatorSource, SourceField, is_path_segment};
+pub use compile::compile;
+pub use creator::{CreatorSource, SourceField};
+pub use problem::{Problem, Problems};
+pub use show::document;
 
 /// A checked policy, swapped as a whole.
 #[derive(Clone, Debug)]
@@ -142,6 +149,8 @@ pub struct Exemption {
     pub groups: Vec<String>,
     /// The rules whose findings are dropped.
     pub rules: Vec<RuleId>,
+    /// Why, for those who read the policy.
+    pub reason: Option<String>,
     /// When it ends; `None` for never.
     pub expires: Option<Timestamp>,
 }
@@ -302,6 +311,7 @@ mod tests {
             users: vec!["loader".to_owned()],
             groups: vec!["crm-migrators".to_owned()],
             rules: vec![RuleId::CompanyExists],
+            reason: None,
             expires: Some(at("2027-02-01T00:00:00Z")),
         };
         let policy = Policy { exemptions: vec![exemption], ..Policy::default() };

@@ -35,7 +35,8 @@ pub(super) fn domains(evaluation: &mut Evaluation<'_>) {
     for (index, entry) in entries.iter().enumerate() {
         list.judge(evaluation, path.index(index), index, entry);
     }
-    let remaining = list.distinct();
+    // Rejected entries have findings of their own, and will not stay.
+    let remaining = list.canonical.len();
     if remaining > MAX_DOMAINS {
         too_many(evaluation, &path, remaining, left);
     }
@@ -53,35 +54,31 @@ fn too_many(evaluation: &mut Evaluation<'_>, path: &FieldPath, count: usize, lef
 
 /// What has been seen of a list of domains so far.
 struct DomainList<'a> {
+    stored_entries: &'a [Value],
     /// How often each text stands in the stored list.
     stored: HashMap<&'a str, usize>,
     /// How often each text has come up.
     seen: HashMap<&'a str, usize>,
     /// The index at which each canonical form came up first.
     canonical: HashMap<String, usize>,
-    rejected: usize,
     left: bool,
 }
 
 impl<'a> DomainList<'a> {
     fn new(stored: Option<&'a Value>, left: bool) -> Self {
         let mut counts = HashMap::new();
-        let entries = stored.and_then(Value::as_array).into_iter().flatten();
-        for text in entries.filter_map(Value::as_str) {
+        let stored_entries = stored.and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+        for text in stored_entries.iter().filter_map(Value::as_str) {
             *counts.entry(text).or_insert(0) += 1;
         }
-        Self { stored: counts, seen: HashMap::new(), canonical: HashMap::new(), rejected: 0, left }
-    }
-
-    /// How many entries the list has once duplicates are gone.
-    fn distinct(&self) -> usize {
-        self.canonical.len() + self.rejected
+        let (seen, canonical) = (HashMap::new(), HashMap::new());
+        Self { stored_entries, stored: counts, seen, canonical, left }
     }
 
     fn judge(&mut self, evaluation: &mut Evaluation<'_>, path: FieldPath, index: usize, entry: &'a Value) {
         let Value::String(text) = entry else {
-            self.rejected += 1;
-            return evaluation.wrong_type(&path, entry, "string", Weight::ratchet(self.left));
+            let stood = self.stored_entries.contains(entry);
+            return evaluation.wrong_type(&path, entry, "string", Weight::ratchet(stood));
         };
         let times = self.seen.entry(text).or_insert(0);
         *times += 1;
@@ -89,7 +86,6 @@ impl<'a> DomainList<'a> {
         let stood = *times <= self.stored.get(text.as_str()).copied().unwrap_or(0);
         match normalize::domain(text) {
             Err(code) => {
-                self.rejected += 1;
                 let weight = Weight::ratchet(self.stored.contains_key(text.as_str()));
                 evaluation.report(rejection(RuleId::Domain, path, text, code), weight);
             }

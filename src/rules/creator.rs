@@ -7,12 +7,13 @@ use super::finding::{Change, Effect};
 use super::path::FieldPath;
 use super::quote::quote;
 use super::request::{Operation, Record, Request, Text};
+use crate::api::names::is_path_segment;
 use crate::catalog::RuleId;
-use crate::policy::{Policy, is_path_segment};
+use crate::policy::Policy;
 
 /// What a malformed name is told.
 pub(super) const SEGMENT_FORM: &str =
-    "must be 1-253 characters without \"/\", \"%\", spaces or control characters, and not \".\" or \"..\"";
+    "must be 1-253 characters, without \"/\", \"%\" or white space, and not \".\" or \"..\"";
 
 /// Where a record's creator comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,13 +103,13 @@ pub(super) fn name_path() -> FieldPath {
 pub(super) fn creator(evaluation: &mut Evaluation<'_>) {
     let creator = Creator::of(evaluation.request, evaluation.policy);
     match &creator {
-        Creator::Unreadable => return unreadable(evaluation),
+        Creator::Unreadable => unreadable(evaluation),
         Creator::Given(name) => well_formed(evaluation, name),
         Creator::Defaulted(name) => set(evaluation, name, Effect::Defaulted),
         Creator::Restored(name) => set(evaluation, name, Effect::Restored),
         Creator::Unmapped => unmapped(evaluation, RuleId::CreatorRef, "set spec.creatorRef.name"),
         Creator::NeverSet => {
-            let text = "the stored record has none either; say who created it";
+            let text = "no creator is stored either; say who created the record";
             let problem = Problem::required(RuleId::CreatorRef, name_path(), text);
             evaluation.report(problem, Weight::Advice);
         }

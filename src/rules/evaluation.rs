@@ -76,6 +76,17 @@ impl Problem {
 }
 
 impl<'a> Evaluation<'a> {
+    /// An evaluation that adds to `verdict`.
+    pub(super) fn new(
+        request: &'a Request<'a>,
+        facts: &'a Facts,
+        policy: &'a Policy,
+        now: Timestamp,
+        verdict: Verdict,
+    ) -> Self {
+        Self { request, facts, policy, now, verdict }
+    }
+
     /// Makes a finding of a problem: the policy decides what it leads to and who is exempt.
     pub(super) fn report(&mut self, problem: Problem, weight: Weight) {
         let effective = self.policy.action(problem.rule, self.now);
@@ -119,10 +130,10 @@ impl<'a> Evaluation<'a> {
     }
 
     /// The object at `path` or its absence; a value of another type is reported and given as `None`.
-    pub(super) fn object(&mut self, path: &FieldPath) -> Option<Presence> {
+    pub(super) fn object(&mut self, path: &FieldPath) -> Option<Shape> {
         match self.request.get(path) {
-            None => Some(Presence::Absent),
-            Some(Value::Object(_)) => Some(Presence::Given),
+            None => Some(Shape::Absent),
+            Some(Value::Object(_)) => Some(Shape::Object),
             Some(other) => {
                 let weight = Weight::ratchet(self.request.leaves(path));
                 self.wrong_type(path, other, "object", weight);
@@ -150,9 +161,9 @@ impl<'a> Evaluation<'a> {
 
 /// Whether an optional object is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Presence {
+pub(super) enum Shape {
     Absent,
-    Given,
+    Object,
 }
 
 fn with_article(noun: &str) -> String {

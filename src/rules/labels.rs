@@ -3,11 +3,14 @@
 use super::evaluation::{Evaluation, Problem, Weight};
 use super::finding::Reason;
 use super::path::FieldPath;
+use crate::api::limits;
 use crate::catalog::RuleId;
 use crate::policy::LabelRule;
 
 /// How like an allowed value must be to what was written to be suggested (Jaro-Winkler, 0 to 1).
 const NEAR_MISS: f64 = 0.85;
+/// Longer texts are not compared, in bytes.
+const LONGEST_COMPARED: usize = 4 * limits::LABEL;
 
 /// Judges the labels that the policy lists.
 pub(super) fn label_values(evaluation: &mut Evaluation<'_>) {
@@ -47,6 +50,10 @@ fn listed(label: &LabelRule) -> String {
 
 /// The value most like `written`, if any is like it; the first of equals.
 pub(super) fn nearest<'v>(values: &'v [String], written: &str) -> Option<&'v str> {
+    // What is longer than any label value or kind was not meant as one, and would take its time to compare.
+    if written.len() > LONGEST_COMPARED {
+        return None;
+    }
     let written = written.to_lowercase();
     let mut best: Option<(f64, &str)> = None;
     for value in values {

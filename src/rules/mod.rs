@@ -26,8 +26,7 @@ use evaluation::{Evaluation, Problem, Weight};
 pub use addresses::shown;
 pub use finding::{Change, Effect, Exempted, Finding, Reason, Shown, Verdict};
 pub use path::{FieldPath, Segment};
-pub use quote::{MAX_QUOTED_CHARS, quote, quote_at_most, quote_value, type_name};
-pub use references::is_subdomain;
+pub use quote::{MAX_QUOTED_CHARS, quote, quote_at_most};
 pub use request::{Fact, Facts, Operation, Record, Reference, Request};
 
 /// What has to be looked up before [`evaluate`] can decide.
@@ -44,10 +43,10 @@ pub fn references(request: &Request<'_>, policy: &Policy) -> Vec<Reference> {
 
 /// Decides about a record.
 ///
-/// `facts` are the answers to [`references`]; a reference without an answer is not judged. An update that leaves
+/// `facts` are the answers to [`references()`]; a reference without an answer is not judged. An update that leaves
 /// spec and labels as they were has an empty verdict, so that nothing can block finalizers and garbage collection.
 pub fn evaluate(request: &Request<'_>, facts: &Facts, policy: &Policy, now: Timestamp) -> Verdict {
-    let mut evaluation = Evaluation { request, facts, policy, now, verdict: Verdict::default() };
+    let mut evaluation = Evaluation::new(request, facts, policy, now, Verdict::default());
     if !request.leaves_everything() {
         judge(&mut evaluation);
     }
@@ -55,18 +54,16 @@ pub fn evaluate(request: &Request<'_>, facts: &Facts, policy: &Policy, now: Time
 }
 
 fn judge(evaluation: &mut Evaluation<'_>) {
-    let spec = &evaluation.request.object.spec;
-    if !spec.is_null() && !spec.is_object() {
-        // Nothing below it can be judged.
-        return evaluation.wrong_type(&FieldPath::of(&["spec"]), spec, "object", Weight::Full);
+    // Nothing below a spec of another type can be judged.
+    if evaluation.object(&FieldPath::of(&["spec"])).is_some() {
+        match evaluation.request.kind {
+            CrmKind::Company => company::company(evaluation),
+            CrmKind::Person => person::person(evaluation),
+            CrmKind::Note => note::note(evaluation),
+        }
+        creator::creator(evaluation);
+        references::references(evaluation);
     }
-    match evaluation.request.kind {
-        CrmKind::Company => company::company(evaluation),
-        CrmKind::Person => person::person(evaluation),
-        CrmKind::Note => note::note(evaluation),
-    }
-    creator::creator(evaluation);
-    references::references(evaluation);
     labels::label_values(evaluation);
 }
 
@@ -81,7 +78,7 @@ pub fn insist_on_changes(
     let Verdict { changes, findings, exempted } = verdict;
     let kept = Verdict { changes: Vec::new(), findings, exempted };
     let facts = Facts::default();
-    let mut evaluation = Evaluation { request, facts: &facts, policy, now, verdict: kept };
+    let mut evaluation = Evaluation::new(request, &facts, policy, now, kept);
     for change in &changes {
         evaluation.report(unmade(change), Weight::ratchet(change.stood));
     }
@@ -91,8 +88,11 @@ pub fn insist_on_changes(
 /// The problem that a change was not made.
 fn unmade(change: &Change) -> Problem {
     match change.effect {
-        Effect::Defaulted | Effect::Restored => {
-            let text = "say who created the record";
+        Effect::Defaulted => {
+            Problem::required(change.rule, change.field.clone(), "say who created the record")
+        }
+        Effect::Restored => {
+            let text = format!("keep {}", quote(change.after.as_deref().unwrap_or_default()));
             Problem::required(change.rule, change.field.clone(), text)
         }
         Effect::Trimmed | Effect::Normalized | Effect::DuplicateRemoved { .. } => {

@@ -1,18 +1,19 @@
 //! The rules for a Note: its subject, its content and its next action.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use regex::Regex;
+use serde_json::Value;
 
-use super::evaluation::{Evaluation, Presence, Problem, Weight};
+use super::evaluation::{Evaluation, Problem, Weight};
 use super::finding::Reason;
 use super::labels::nearest;
 use super::path::FieldPath;
 use super::quote::quote;
-use super::references::{SUBDOMAIN_FORM, existence, is_subdomain};
+use super::references::{SUBDOMAIN_FORM, existence};
 use super::request::{Reference, Request, Text};
 use super::text;
+use crate::api::names::{is_label, is_subdomain, parse_time};
 use crate::api::{ResourceKind, Target};
 use crate::catalog::RuleId;
 use crate::policy::Policy;
@@ -28,6 +29,9 @@ pub(super) fn note(evaluation: &mut Evaluation<'_>) {
     time(evaluation, "interactionTime");
     next_action_time(evaluation);
 }
+
+/// The fields that say together what a note is about.
+const SUBJECT_FIELDS: [&str; 4] = ["apiGroup", "kind", "name", "namespace"];
 
 fn subject_path() -> FieldPath {
     FieldPath::of(&["spec", "subjectRef"])
@@ -68,18 +72,13 @@ impl<'a> Subject<'a> {
         let kind = self.accepted(policy)?;
         let Text::Given(name) = self.name else { return None };
         let namespace_fits = self.namespace.is_some() == kind.namespaced;
-        let namespace_fine = self.namespace.is_none_or(is_namespace);
+        let namespace_fine = self.namespace.is_none_or(is_label);
         if !namespace_fits || !namespace_fine || !is_subdomain(name) {
             return None;
         }
         let namespace = self.namespace.map(str::to_owned);
         Some(Target { kind: Arc::clone(kind), namespace, name: name.to_owned() })
     }
-}
-
-/// A namespace's name is a single DNS-1123 label.
-fn is_namespace(name: &str) -> bool {
-    name.len() <= 63 && !name.contains('.') && is_subdomain(name)
 }
 
 /// The question that a Note's subject asks.
@@ -96,29 +95,40 @@ fn subject(evaluation: &mut Evaluation<'_>) {
     if evaluation.object(&path).is_none() {
         return;
     }
-    let mut readable = true;
-    for field in ["apiGroup", "kind", "name", "namespace"] {
-        readable &= evaluation.text(&path.field(field)).is_some();
-    }
-    if !readable {
-        return;
+    for field in SUBJECT_FIELDS {
+        // Reports one of a wrong type; the others are judged all the same.
+        evaluation.text(&path.field(field));
     }
     let subject = Subject::of(evaluation.request);
-    let weight = Weight::ratchet(evaluation.request.leaves(&path));
-    let kind = subject.accepted(evaluation.policy);
-    match kind {
+    let weight = Weight::ratchet(is_left(evaluation.request));
+    match subject.accepted(evaluation.policy) {
         Some(kind) => namespace(evaluation, &subject, kind, weight),
         None => unaccepted(evaluation, &subject, weight),
     }
     subject_name(evaluation, &subject, weight);
 }
 
+/// Whether an update leaves the subject what it was, however it is spelled.
+fn is_left(request: &Request<'_>) -> bool {
+    let Some(stored) = request.stored() else { return false };
+    SUBJECT_FIELDS.iter().all(|field| {
+        let path = subject_path().field(field);
+        or_empty(Text::of(request.get(&path))) == or_empty(Text::of(stored.get(&path)))
+    })
+}
+
 fn unaccepted(evaluation: &mut Evaluation<'_>, subject: &Subject<'_>, weight: Weight) {
     let path = subject_path();
     let subjects = &evaluation.policy.references.subjects;
-    let Text::Given(kind) = subject.kind else {
-        let text = format!("set it to one of {}", listed(subjects));
-        return evaluation.report(Problem::required(RuleId::SubjectKind, path.field("kind"), text), weight);
+    let kind = match (subject.kind, subject.group) {
+        // Reported for its type.
+        (Text::Wrong(_), _) | (_, Text::Wrong(_)) => return,
+        (Text::Given(kind), _) if !kind.is_empty() => kind,
+        _ => {
+            let text = format!("set it to one of {}", listed(subjects));
+            let problem = Problem::required(RuleId::SubjectKind, path.field("kind"), text);
+            return evaluation.report(problem, weight);
+        }
     };
     let problem = match subjects.iter().find(|known| known.kind == kind) {
         // The kind is right, so the group must be wrong.
@@ -161,7 +171,7 @@ fn namespace(evaluation: &mut Evaluation<'_>, subject: &Subject<'_>, kind: &Reso
             let text = format!("{} is a namespaced kind; say in which namespace", kind.kind);
             Problem::required(RuleId::SubjectKind, path, text)
         }
-        (Some(name), true) if !is_namespace(name) => {
+        (Some(name), true) if !is_label(name) => {
             Problem::invalid(RuleId::SubjectKind, path, name, "must be the name of a namespace")
         }
         _ => return,
@@ -181,32 +191,37 @@ fn subject_name(evaluation: &mut Evaluation<'_>, subject: &Subject<'_>, weight: 
             let problem = Problem::invalid(RuleId::SubjectExists, path, name, SUBDOMAIN_FORM);
             evaluation.report(problem, weight);
         }
-        _ => {
+        Text::Absent => {
             let problem = Problem::required(RuleId::SubjectExists, path, "name what the note is about");
             evaluation.report(problem, weight);
         }
+        Text::Wrong(_) => {}
     }
 }
 
 fn subject_immutable(evaluation: &mut Evaluation<'_>) {
-    let Some(stored) = evaluation.request.stored() else {
-        return;
-    };
+    let Some(stored) = evaluation.request.stored() else { return };
     let path = subject_path();
-    if stored.get(&path).is_none() || evaluation.object(&path) != Some(Presence::Given) {
+    if !stored.get(&path).is_some_and(Value::is_object) {
         return;
     }
-    for field in ["apiGroup", "kind", "name", "namespace"] {
+    let is_readable = evaluation.request.get(&path).is_some_and(Value::is_object);
+    // A subject that is gone, or can no longer be read, is one change and not four.
+    let fields = if is_readable { &SUBJECT_FIELDS[..] } else { &["name"] };
+    for field in fields {
         let path = path.field(field);
         let now = or_empty(Text::of(evaluation.request.get(&path)));
         let before = or_empty(Text::of(stored.get(&path)));
-        let (Text::Given(now), Text::Given(before)) = (now, before) else {
+        let Text::Given(before) = before else { continue };
+        if now == Text::Given(before) {
             continue;
-        };
-        if now != before {
-            let text = format!("field is immutable: keep {}", quote(before));
-            evaluation.report(Problem::invalid(RuleId::SubjectImmutable, path, now, text), Weight::Full);
         }
+        let text = match before {
+            "" => "field is immutable: leave it out".to_owned(),
+            before => format!("field is immutable: keep {}", quote(before)),
+        };
+        let now = if let Text::Given(now) = now { now } else { "" };
+        evaluation.report(Problem::invalid(RuleId::SubjectImmutable, path, now, text), Weight::Full);
     }
 }
 
@@ -215,44 +230,29 @@ fn or_empty(text: Text<'_>) -> Text<'_> {
     if text == Text::Absent { Text::Given("") } else { text }
 }
 
-/// The time at a field of `spec`; one that cannot be read is a finding.
-fn time(evaluation: &mut Evaluation<'_>, field: &'static str) -> Option<Timestamp> {
+/// The time at a field of `spec`, as it is written and what it means; one that cannot be read is a finding.
+fn time<'a>(evaluation: &mut Evaluation<'a>, field: &'static str) -> Option<(&'a str, Timestamp)> {
     let path = FieldPath::of(&["spec", field]);
-    let Some(Text::Given(text)) = evaluation.text(&path) else {
-        return None;
-    };
+    let Some(Text::Given(text)) = evaluation.text(&path) else { return None };
     let time = parse_time(text);
     if time.is_none() {
         let weight = Weight::ratchet(evaluation.request.leaves(&path));
         let advice = "must be a time such as 2027-01-15T09:00:00Z";
         evaluation.report(Problem::invalid(RuleId::Schema, path, text, advice), weight);
     }
-    time
-}
-
-/// A time of RFC 3339, section 5.6: what the schema's `date-time` format accepts.
-fn parse_time(text: &str) -> Option<Timestamp> {
-    static SHAPE: LazyLock<Option<Regex>> = LazyLock::new(|| {
-        Regex::new(r"^\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(\.\d+)?([Zz]|[+-]\d{2}:\d{2})$").ok()
-    });
-    // jiff reads more forms than RFC 3339 has.
-    let shaped = SHAPE.as_ref().is_some_and(|shape| shape.is_match(text));
-    if shaped { text.parse().ok() } else { None }
+    time.map(|time| (text, time))
 }
 
 fn next_action_time(evaluation: &mut Evaluation<'_>) {
-    let Some(time) = time(evaluation, "nextActionTime") else {
-        return;
-    };
+    let Some((written, time)) = time(evaluation, "nextActionTime") else { return };
     let path = FieldPath::of(&["spec", "nextActionTime"]);
-    if evaluation.request.leaves(&path) {
+    let stored = evaluation.request.stored().map(|stored| Text::of(stored.get(&path)));
+    // The same instant in other words is no change.
+    if matches!(stored, Some(Text::Given(stored)) if parse_time(stored) == Some(time)) {
         return;
     }
     let latest_past = evaluation.now.checked_sub(PAST_TOLERANCE).unwrap_or(Timestamp::MIN);
     if time < latest_past {
-        let Some(Text::Given(written)) = evaluation.text(&path) else {
-            return;
-        };
         let text = "lies in the past; give a time ahead, or leave it out";
         evaluation.report(Problem::invalid(RuleId::NextActionTime, path, written, text), Weight::Full);
     }

@@ -3,18 +3,19 @@
 use std::sync::Arc;
 
 use super::creator::{Creator, SEGMENT_FORM, name_path, stored_creator};
-use super::evaluation::{Evaluation, Presence, Problem, Weight};
+use super::evaluation::{Evaluation, Problem, Shape, Weight};
 use super::finding::{Reason, Shown};
 use super::path::FieldPath;
 use super::quote::quote;
 use super::request::{Fact, Reference, Request, Text};
-use crate::api::{CrmKind, ResourceKind, Target, limits};
+use crate::api::names::{is_path_segment, is_subdomain};
+use crate::api::{CrmKind, ResourceKind, Target};
 use crate::catalog::RuleId;
-use crate::policy::{DryRunMode, LookupErrorMode, Policy, is_path_segment};
+use crate::policy::{DryRunMode, LookupErrorMode, Policy};
 
 /// What a malformed name is told.
 pub(super) const SUBDOMAIN_FORM: &str =
-    "must be a name such as acme-corp: lower-case letters, digits, \"-\" and \".\", at most 253 characters";
+    "must be lower-case letters, digits, \"-\" and \".\", such as acme-corp";
 
 /// A field that refers to an object of one kind by name.
 struct Link<'p> {
@@ -46,15 +47,6 @@ impl NameForm {
             Self::PathSegment => SEGMENT_FORM,
         }
     }
-}
-
-/// Whether a name is a DNS-1123 subdomain, as names of most objects are.
-pub fn is_subdomain(name: &str) -> bool {
-    let label = |label: &str| {
-        let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-        !label.is_empty() && label.bytes().all(inner) && !label.starts_with('-') && !label.ends_with('-')
-    };
-    name.len() <= limits::NAME && name.split('.').all(label)
 }
 
 /// The plain references of a kind; a Note's subject has a file of its own.
@@ -119,14 +111,16 @@ pub(super) fn references(evaluation: &mut Evaluation<'_>) {
 
 fn judge(evaluation: &mut Evaluation<'_>, link: &Link<'_>) {
     let parent = FieldPath::of(&["spec", link.parent]);
-    if evaluation.object(&parent) != Some(Presence::Given) {
+    if evaluation.object(&parent) != Some(Shape::Object) {
         return;
     }
     let path = parent.field("name");
     let Some(name) = evaluation.text(&path) else {
         return;
     };
-    let weight = Weight::ratchet(evaluation.request.leaves(&path));
+    // A name that is absent as before is left only where all of the reference is.
+    let left = if name == Text::Absent { &parent } else { &path };
+    let weight = Weight::ratchet(evaluation.request.leaves(left));
     match name {
         Text::Given(name) if link.form.accepts(name) => {
             if let Some(kind) = link.kind {

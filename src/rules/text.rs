@@ -24,16 +24,20 @@ pub(super) fn display_name(evaluation: &mut Evaluation<'_>) {
         let text = "give the name that people know; it must not be blank";
         return evaluation.report(Problem::required(RuleId::DisplayName, path, text), weight);
     }
+    let mut valid = true;
     let length = trimmed.chars().count();
     if length > limits::DISPLAY_NAME {
+        valid = false;
         let text = format!("must be at most {} characters, has {length}", limits::DISPLAY_NAME);
         evaluation.report(Problem::invalid(RuleId::DisplayName, path.clone(), trimmed, text), weight);
     }
     if trimmed.contains(char::is_control) {
+        valid = false;
         let text = "must not contain control characters such as line breaks and tabs";
         evaluation.report(Problem::invalid(RuleId::DisplayName, path.clone(), trimmed, text), weight);
     }
-    if trimmed != name {
+    // A value that is refused is not also one to be spelled otherwise.
+    if valid && trimmed != name {
         trim(evaluation, path, name, trimmed, left);
     }
 }

@@ -147,7 +147,7 @@ async fn answer<R: Reviewer>(
         Ok(Err(rejection)) => {
             // The reason is for the caller: it may quote the request.
             tracing::debug!(
-                endpoint = endpoint.as_str(),
+                %endpoint,
                 status = rejection.status.as_u16(),
                 "call rejected"
             );
@@ -156,7 +156,7 @@ async fn answer<R: Reviewer>(
         Err(_) => {
             webhook.metrics.panicked();
             tracing::error!(
-                endpoint = endpoint.as_str(),
+                %endpoint,
                 "a review panicked and was answered with status 500"
             );
             Rejection::PANIC.into_response()

@@ -122,7 +122,7 @@ pub enum ServeError {
         how: &'static str,
     },
     /// A second signal came before the first was done with.
-    #[error("ended at once by a second signal; {in_flight} requests were cut off")]
+    #[error("ended at once by a second signal; requests cut off: {in_flight}")]
     Aborted {
         /// How many requests were being worked on.
         in_flight: i64,

@@ -12,6 +12,9 @@ use tracing_subscriber::fmt::MakeWriter;
 /// The variables that may hold a filter, the first of them that is set counts.
 const FILTER_VARIABLES: [&str; 2] = ["CRM_ADMISSION_LOG", "RUST_LOG"];
 const DEFAULT_FILTER: &str = "info";
+/// The client library logs what fails by itself, and at some places the body of an answer, which may hold records.
+/// Our own lines say what failed; whoever needs the library's must name it in the filter.
+const QUIET: &str = "kube_client=off,kube_runtime=off";
 
 /// How a line of the log looks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -72,7 +75,11 @@ fn choose_filter(
         .map(|filter| ("the log filter", filter.to_owned()))
         .or_else(|| FILTER_VARIABLES.into_iter().find_map(of_variable))
         .unwrap_or(("the default", DEFAULT_FILTER.to_owned()));
-    EnvFilter::builder().parse(&filter).map_err(|source| LogsError::Filter { origin, filter, source })
+    EnvFilter::builder().parse(format!("{QUIET},{filter}")).map_err(|source| LogsError::Filter {
+        origin,
+        filter,
+        source,
+    })
 }
 
 fn subscriber<W>(
@@ -104,7 +111,7 @@ fn log_panic(info: &PanicHookInfo<'_>) {
     let backtrace = Backtrace::capture();
     let stack =
         (backtrace.status() == BacktraceStatus::Captured).then(|| tracing::field::display(&backtrace));
-    tracing::error!(message, place, stack, "panicked");
+    tracing::error!(panic = message, place, stack, "panicked");
 }
 
 fn panic_message(payload: &(dyn Any + Send)) -> &'static str {
@@ -167,11 +174,23 @@ mod tests {
     fn the_command_line_comes_before_our_variable_and_that_before_the_common_one() {
         let both = |name: &str| Some(if name == "RUST_LOG" { "trace" } else { "warn" }.to_owned());
         let common = |name: &str| (name == "RUST_LOG").then(|| "trace".to_owned());
-        assert_eq!(choose_filter(Some("error"), both).unwrap().to_string(), "error");
-        assert_eq!(choose_filter(None, both).unwrap().to_string(), "warn");
-        assert_eq!(choose_filter(None, common).unwrap().to_string(), "trace");
-        assert_eq!(choose_filter(None, |_| None).unwrap().to_string(), "info");
-        assert_eq!(choose_filter(None, |_| Some(String::new())).unwrap().to_string(), "info");
+        let level = |given, variable: &dyn Fn(&str) -> Option<String>| {
+            let filter = choose_filter(given, variable).unwrap().to_string();
+            let own = filter.split(',').filter(|directive| !directive.contains("=off"));
+            own.map(str::to_owned).collect::<String>()
+        };
+        assert_eq!(level(Some("error"), &both), "error");
+        assert_eq!(level(None, &both), "warn");
+        assert_eq!(level(None, &common), "trace");
+        assert_eq!(level(None, &|_| None), "info");
+        assert_eq!(level(None, &|_| Some(String::new())), "info");
+    }
+
+    #[test]
+    fn the_client_library_is_silent_unless_the_filter_names_it() {
+        let event = || tracing::warn!(target: "kube_client", "a body");
+        assert_eq!(logged(LogFormat::Text, "debug", Colours::No, event), "");
+        assert!(logged(LogFormat::Text, "info,kube_client=warn", Colours::No, event).contains("a body"));
     }
 
     #[test]

@@ -106,6 +106,7 @@ struct Shared {
     rejections: Family<CodeLabel, Counter>,
     connection_failures: Family<StageLabel, Counter>,
     panics: Counter,
+    policy_refusals: Counter,
     task_restarts: Family<TaskLabel, Counter>,
 }
 
@@ -140,6 +141,7 @@ impl Metrics {
             rejections: Family::default(),
             connection_failures: Family::default(),
             panics: Counter::default(),
+            policy_refusals: Counter::default(),
             task_restarts: Family::default(),
         };
         shared.register_decisions();
@@ -181,9 +183,9 @@ impl Metrics {
         self.shared.lookups.get_or_create(&labels).inc();
     }
 
-    /// From now on `count` is asked at every scrape for the kinds of the directory and how many objects of each are
-    /// known. A kind that it names no more is no longer shown.
-    pub fn count_directory_objects(&self, count: impl Fn() -> Vec<(String, u64)> + Send + Sync + 'static) {
+    /// From now on `count` is asked at every scrape for the kinds of the directory. A kind that it names no more is
+    /// no longer shown.
+    pub fn count_directory_objects(&self, count: impl Fn() -> Vec<DirectoryKind> + Send + Sync + 'static) {
         self.shared.objects.count.store(Some(Arc::new(Box::new(count))));
     }
 
@@ -226,6 +228,11 @@ impl Metrics {
     /// A connection came to nothing before its first request: `stage` is `accept` or `handshake`.
     pub fn connection_failed(&self, stage: &'static str) {
         self.shared.connection_failures.get_or_create(&StageLabel { stage }).inc();
+    }
+
+    /// A policy did not hold together, and the last good one goes on.
+    pub fn policy_refused(&self) {
+        self.shared.policy_refusals.inc();
     }
 
     /// A review panicked.
@@ -298,6 +305,11 @@ impl Shared {
             "Connections that came to nothing before their first request",
             self.connection_failures.clone(),
         );
+        registry.register(
+            "policy_refusals",
+            "Policies that did not hold together and were refused",
+            self.policy_refusals.clone(),
+        );
         registry.register("panics", "Reviews that panicked and were answered with 500", self.panics.clone());
         registry.register(
             "task_restarts",
@@ -321,7 +333,18 @@ impl Drop for InFlight {
     }
 }
 
-type CountObjects = Box<dyn Fn() -> Vec<(String, u64)> + Send + Sync>;
+type CountObjects = Box<dyn Fn() -> Vec<DirectoryKind> + Send + Sync>;
+
+/// One kind of the directory, as the metrics show it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DirectoryKind {
+    /// The kind as `Company.crm.milo.io`.
+    pub kind: String,
+    /// How many objects of it are known.
+    pub objects: u64,
+    /// Whether they are kept up to date; a kind that the cluster does not have is not.
+    pub ready: bool,
+}
 
 /// Asks for the numbers when they are scraped, so that they are never stale.
 #[derive(Default)]
@@ -342,10 +365,16 @@ impl Collector for DirectoryObjects {
         };
         let help = "Objects known to the directory.";
         let mut family = encoder.encode_descriptor("directory_objects", help, None, MetricType::Gauge)?;
-        for (kind, objects) in count() {
+        let kinds = count();
+        for DirectoryKind { kind, objects, .. } in &kinds {
             let label = [("kind", kind.as_str())];
-            ConstGauge::new(i64::try_from(objects).unwrap_or(i64::MAX))
+            ConstGauge::new(i64::try_from(*objects).unwrap_or(i64::MAX))
                 .encode(family.encode_family(&label)?)?;
+        }
+        let help = "Whether the objects of a kind are kept up to date.";
+        let mut family = encoder.encode_descriptor("directory_ready", help, None, MetricType::Gauge)?;
+        for DirectoryKind { kind, ready, .. } in &kinds {
+            ConstGauge::new(i64::from(*ready)).encode(family.encode_family(&[("kind", kind.as_str())])?)?;
         }
         Ok(())
     }
@@ -413,11 +442,14 @@ mod tests {
     #[test]
     fn a_kind_that_left_the_directory_is_no_longer_shown() {
         let metrics = Metrics::new();
-        let user = "User.iam.miloapis.com".to_owned();
-        metrics
-            .count_directory_objects(move || vec![("Company.crm.milo.io".to_owned(), 3), (user.clone(), 7)]);
+        let kind = |kind: &str, objects, ready| DirectoryKind { kind: kind.to_owned(), objects, ready };
+        metrics.count_directory_objects(move || {
+            vec![kind("Company.crm.milo.io", 3, true), kind("User.iam.miloapis.com", 7, false)]
+        });
+        assert_sample(&metrics, r#"crm_admission_directory_ready{kind="Company.crm.milo.io"} 1"#);
+        assert_sample(&metrics, r#"crm_admission_directory_ready{kind="User.iam.miloapis.com"} 0"#);
         assert_sample(&metrics, r#"crm_admission_directory_objects{kind="User.iam.miloapis.com"} 7"#);
-        metrics.count_directory_objects(|| vec![("Company.crm.milo.io".to_owned(), 4)]);
+        metrics.count_directory_objects(move || vec![kind("Company.crm.milo.io", 4, true)]);
         assert_sample(&metrics, r#"crm_admission_directory_objects{kind="Company.crm.milo.io"} 4"#);
         assert!(!metrics.text().unwrap().contains("iam.miloapis.com"));
     }

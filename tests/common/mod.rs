@@ -1,6 +1,8 @@
 //! Fixtures for tests that put reviews to the pipeline and read its answers.
 
-#![allow(dead_code, unreachable_pub)] // each test crate uses its part, and nobody else any
+// Each test crate uses its part, and nobody else any.
+#![allow(dead_code, unreachable_pub)]
+#![allow(clippy::unwrap_used, reason = "a fixture that fails fails the test")]
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -12,6 +12,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod recipes;
 mod records;
 mod stage;
 
@@ -19,5 +20,6 @@ mod apply;
 mod floor;
 mod harness;
 mod outage;
+mod policy;
 mod policy_schema;
 mod updates;

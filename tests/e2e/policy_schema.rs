@@ -211,7 +211,7 @@ fn what_an_entry_needs_is_demanded() {
             "{labels: [{key: team, allowed: []}]}",
             "spec.labels[0].allowed in body should have at least 1 items",
         ),
-        ("{exemptions: [{name: all, rules: [domain]}]}", "spec.exemptions[0].reason: Required value"),
+        ("{exemptions: [{name: all, users: [eve]}]}", "spec.exemptions[0].rules: Required value"),
         (
             "{references: {kinds: {user: {group: a.example, version: v1, kind: User}}}}",
             "spec.references.kinds.user.plural: Required value",

@@ -198,7 +198,10 @@ fn a_person_whose_company_is_gone_can_be_edited_but_not_sent_to_another_missing_
     let stage = stage::shared();
     let alice = stage.plane.kubectl("alice");
     let name = "old-dangling";
-    alice.patch("person", name, &json!({"spec": {"jobTitle": "Smith"}})).succeeds();
+    alice
+        .patch("person", name, &json!({"spec": {"jobTitle": "Smith"}}))
+        .succeeds()
+        .warns_about("spec.companyRef.name: ", "company-exists");
     alice
         .patch("person", name, &json!({"spec": {"companyRef": {"name": "old-missing"}}}))
         .fails()

@@ -132,6 +132,10 @@ impl Webhook {
             .arg("--tls-key")
             .arg(self.identity.with_extension("key"))
             .args(["--directory", "cluster"])
+            // There are no endpoints here that take time to hear of a stop.
+            .args(["--shutdown-delay", "1s"])
+            // Decisions that allow are logged too: a test that fails shows them.
+            .args(["--log", "info,crm_admission=debug"])
             .args(args);
         let mut process = Process::start("crm-admission", command, &self.log);
         process.ready(PATIENCE, || match net::get(admin_port, "/readyz") {

@@ -262,4 +262,32 @@ mod tests {
         assert_eq!(second.await, 2);
         assert_eq!(third.await, 2);
     }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn every_question_is_answered_whatever_the_order_of_joining_leaving_and_landing() {
+        let flights = Arc::new(Flights::<u32, u32>::new());
+        let asking = (0..2000_u32).map(|number| {
+            let flights = flights.clone();
+            tokio::spawn(async move {
+                let call = || {
+                    let call = async move {
+                        for _ in 0..number % 5 {
+                            tokio::task::yield_now().await;
+                        }
+                        number % 2
+                    };
+                    call.boxed()
+                };
+                let key = number % 3;
+                let mut asking = pin!(flights.ask(&key, call, age));
+                if number % 7 == 0 {
+                    let _left = poll!(&mut asking);
+                    return true;
+                }
+                asking.await < 2
+            })
+        });
+        assert!(join_all(asking).await.into_iter().all(|answer| answer.unwrap()));
+        assert!(lock(&flights.board).flights.is_empty());
+    }
 }

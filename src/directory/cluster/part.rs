@@ -1,6 +1,5 @@
 //! What is known of one kind, and in what state that knowledge is.
 
-use std::error::Error;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -118,14 +117,15 @@ impl Part {
         let required = state.need == Need::Required && !state.is_known;
         PartStatus { kind: self.kind.to_string(), objects, not_ready, required }
     }
+
     /// Puts a list that was read to its end in the place of what was known.
     pub(super) fn replace(&self, names: Names) {
         self.names.replace(names);
         let mut state = self.state();
-        let is_first = !std::mem::replace(&mut state.is_known, true);
-        state.trouble = None;
+        let was_known = std::mem::replace(&mut state.is_known, true);
+        let trouble = state.trouble.take();
         drop(state);
-        if is_first {
+        if !was_known || trouble.is_some() {
             tracing::info!(kind = %self.kind, objects = self.names.len(), "the names of a kind are known");
         }
     }
@@ -153,9 +153,12 @@ impl Part {
         let is_news = known.as_ref() != Some(&trouble);
         state.trouble = Some((trouble.clone(), since));
         drop(state);
-        if is_news {
-            let error = error.map(|error| error as &(dyn Error + 'static));
-            tracing::warn!(kind = %self.kind, %trouble, error, "the watch of a kind does not work");
+        let error = error.map(tracing::field::display);
+        match trouble {
+            _ if !is_news => {}
+            // What follows the restart of an API server, and is mended by the list that comes next.
+            Trouble::Expired => tracing::info!(kind = %self.kind, %trouble, error, "a kind is listed anew"),
+            _ => tracing::warn!(kind = %self.kind, %trouble, error, "the watch of a kind does not work"),
         }
     }
 

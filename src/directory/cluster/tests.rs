@@ -117,7 +117,8 @@ fn only(status: Vec<PartStatus>) -> PartStatus {
 
 impl Server {
     async fn next(&mut self) -> Call {
-        let (request, respond) = self.0.next_request().await.expect("a call");
+        let call = timeout(Duration::from_secs(3600), self.0.next_request()).await;
+        let (request, respond) = call.expect("a call within an hour").expect("a client");
         Call::read(request, respond).await
     }
 
@@ -333,14 +334,20 @@ async fn names_are_not_believed_for_ever_without_a_watch() {
     drop(watch);
     let refusing: JoinHandle<()> = tokio::spawn(async move {
         loop {
-            server.next().await.fail(403, "Forbidden");
+            let call = server.next().await;
+            match call.path.as_str() {
+                REVIEWS => drop(call.reply(review(json!({"allowed": true})))),
+                _ => call.fail(403, "Forbidden"),
+            }
         }
     });
+    let user = UserInfo::default();
     sleep(Duration::from_secs(299)).await;
     assert_eq!(cluster.recall(&company("acme-corp")), Some(Presence::Exists));
+    assert!(cluster.suggest(&company("acme-crop"), &user, limit()).await.is_some());
     sleep(Duration::from_secs(10)).await;
     assert_eq!(cluster.recall(&company("acme-corp")), None);
-    assert_eq!(cluster.suggest(&company("acme-crop"), &UserInfo::default(), limit()).await, None);
+    assert!(cluster.suggest(&company("acme-crop"), &user, limit()).await.is_none());
     let trouble = "the API server refuses it with status 403";
     assert_eq!(only(cluster.status()).not_ready.as_deref(), Some(trouble));
     refusing.abort();
@@ -386,10 +393,13 @@ async fn a_required_kind_that_may_not_be_read_is_waited_for() {
     server.next().await.fail(403, "Forbidden");
     settle().await;
     assert!(!only(cluster.status()).required);
-    cluster.watch(companies(), Need::Required);
-    let part = only(cluster.status());
-    assert_eq!(part.not_ready.as_deref(), Some("the API server refuses it with status 403"));
-    assert!(part.required);
+    for need in [Need::Required, Need::Optional] {
+        cluster.watch(companies(), need);
+        let part = only(cluster.status());
+        let trouble = "the API server refuses it with status 403";
+        assert_eq!(part.not_ready.as_deref(), Some(trouble));
+        assert!(part.required);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -79,9 +79,14 @@ async fn list_and_watch(part: &Part, client: &Client, pause: &mut DefaultBackoff
                 apply(event, part, &mut listed);
             }
             Ok(Some(Err(error))) => {
-                listed = None;
-                part.suffers(Trouble::of(&error), Some(&error));
-                if !can_resume(&error) {
+                let trouble = Trouble::of(&error);
+                if trouble == Trouble::Expired {
+                    // The API server is well again and only wants to be asked for a list.
+                    pause.reset();
+                }
+                let can_resume = can_resume(&trouble);
+                part.suffers(trouble, Some(&error));
+                if !can_resume {
                     return;
                 }
                 rest(pause).await;
@@ -126,14 +131,10 @@ fn set(names: &Names, object: &Object, presence: Presence) {
     }
 }
 
-/// Whether the watch can go on from where it was. It cannot when the API server no longer knows the place or
-/// the kind: kube would then ask for the same place for ever.
-fn can_resume(error: &watcher::Error) -> bool {
-    let was_watching = matches!(
-        error,
-        watcher::Error::WatchStartFailed(_) | watcher::Error::WatchError(_) | watcher::Error::WatchFailed(_)
-    );
-    was_watching && !matches!(Trouble::of(error), Trouble::Absent | Trouble::Expired)
+/// Whether kube recovers by itself. It does not when the API server no longer knows the place or the kind: a
+/// watch is then asked for at the same place for ever.
+fn can_resume(trouble: &Trouble) -> bool {
+    !matches!(trouble, Trouble::Absent | Trouble::Expired)
 }
 
 async fn rest(pause: &mut DefaultBackoff) {

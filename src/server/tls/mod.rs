@@ -53,7 +53,7 @@ impl fmt::Debug for Tls {
 }
 
 impl Tls {
-    /// Serves what the files hold, as [`Tls::new`] does. [`watch`] keeps it up to date.
+    /// Serves what the files hold, as [`Tls::new`] does. [`watch()`] keeps it up to date.
     pub async fn load(files: &TlsFiles, metrics: Metrics) -> Result<Self, TlsError> {
         Self::new(files.read().await?, metrics)
     }

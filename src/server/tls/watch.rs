@@ -27,12 +27,18 @@ pub async fn watch(tls: Arc<Tls>, files: TlsFiles, interval: Duration) {
 pub(super) struct Watch {
     tls: Arc<Tls>,
     files: TlsFiles,
-    /// What was no good when it was last looked at, so that it is reported once.
-    refused: Option<Seen>,
+    refused: Option<Refused>,
 }
 
 /// What the files hold, or why they cannot be read.
 type Seen = Result<TlsMaterial, String>;
+
+/// What was no good when it was last looked at.
+struct Refused {
+    seen: Seen,
+    /// Each is reported once.
+    reported: bool,
+}
 
 impl Watch {
     pub(super) fn new(tls: Arc<Tls>, files: TlsFiles) -> Self {
@@ -44,24 +50,11 @@ impl Watch {
         &self.tls
     }
 
+    /// Serves what the files hold, unless that is served already or was refused before.
     pub(super) async fn look(&mut self) {
-        if self.take().await.is_ok() {
-            return;
-        }
-        // The certificate may have been read before a swap and the key after it. A second look sees both after it.
-        if let Err(refusal) = self.take().await {
-            self.tls.metrics.certificate_reload_failed();
-            let error = refusal.error;
-            tracing::error!(error, "the new certificate is no good; the last good one is still served");
-            self.refused = Some(refusal.seen);
-        }
-    }
-
-    /// Serves what the files hold, unless it is served already or was refused before.
-    async fn take(&mut self) -> Result<(), Refusal> {
         let seen = self.files.read().await.map_err(|error| error.to_string());
-        if self.refused.as_ref() == Some(&seen) {
-            return Ok(());
+        if self.refused.as_ref().is_some_and(|refused| refused.reported && refused.seen == seen) {
+            return;
         }
         let outcome = match &seen {
             Ok(material) if self.tls.serves(material) => Ok(()),
@@ -69,17 +62,21 @@ impl Watch {
             Err(error) => Err(error.clone()),
         };
         match outcome {
-            Ok(()) => {
-                self.refused = None;
-                Ok(())
-            }
-            Err(error) => Err(Refusal { seen, error }),
+            Ok(()) => self.refused = None,
+            Err(error) => self.refuse(seen, &error),
         }
     }
-}
 
-/// Something that is no good, and why.
-struct Refusal {
-    seen: Seen,
-    error: String,
+    /// The first time it may only be that the certificate was written and its key not yet. The second time in a row
+    /// it is a failure.
+    fn refuse(&mut self, seen: Seen, error: &str) {
+        let reported = self.refused.is_some();
+        if reported {
+            self.tls.metrics.certificate_reload_failed();
+            tracing::error!(error, "the new certificate is no good; the last good one is still served");
+        } else {
+            tracing::debug!(error, "the new certificate is no good yet");
+        }
+        self.refused = Some(Refused { seen, reported });
+    }
 }

@@ -1,0 +1,62 @@
+# Everything that is done with this repository, by name. `make help` lists it.
+
+# rustup takes the toolchain from rust-toolchain.toml; nothing else is needed but for `e2e` and `cluster` (Go).
+CARGO ?= cargo
+LISTEN ?= 127.0.0.1:9443
+ADMIN_LISTEN ?= 127.0.0.1:8080
+CARGO_DENY_VERSION := 0.20.2
+TOOLS := target/tools
+
+.DEFAULT_GOAL := help
+.PHONY: help build run test smoke e2e lint deny bench generate control-plane cluster clean
+
+help: ## List these targets
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '  make %-14s %s\n' "$$name" "$$text"; done
+
+build: ## Build the program for development
+	$(CARGO) build --locked
+
+run: build ## Start the webhook here on the examples, and print two calls to try
+	@scripts/try "$(CURDIR)" "$(LISTEN)"
+	@target/debug/crm-admission serve --listen $(LISTEN) --admin-listen $(ADMIN_LISTEN) \
+		--tls-dev certs --directory memory --resources manifests/examples --shutdown-delay 0s --log debug
+
+test: ## Run all tests that need only Rust
+	$(CARGO) test --locked
+
+control-plane: ## Build etcd, kube-apiserver and kubectl from source, once (needs Go; minutes)
+	tests/control-plane/build
+
+e2e: control-plane ## Run the tests against a real API server with the real kubectl
+	$(CARGO) test --locked --test e2e
+
+smoke: ## Do what the README says `make run` does, and check what it prints
+	scripts/smoke
+
+cluster: control-plane build ## Start a cluster to play in, until Ctrl-C
+	$(CARGO) run --locked --quiet --example playground
+
+lint: deny ## Check format, lints, licences, docs, the pure rooms and generated files
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) clippy --locked --test e2e -- -D warnings
+	$(CARGO) check --locked --no-default-features --lib
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items
+	$(CARGO) test --locked --test generated --test crds
+
+deny: $(TOOLS)/bin/cargo-deny ## Check dependencies: bans, licences, sources, and advisories where their database can be reached
+	$(TOOLS)/bin/cargo-deny check bans licenses sources
+	@if timeout 60 $(TOOLS)/bin/cargo-deny fetch db >/dev/null 2>&1; then $(TOOLS)/bin/cargo-deny check --disable-fetch advisories; else echo "advisories are not checked: their database cannot be reached from here"; fi
+
+$(TOOLS)/bin/cargo-deny:
+	$(CARGO) install --quiet --locked --root $(TOOLS) --version $(CARGO_DENY_VERSION) cargo-deny
+
+bench: ## Measure the engine: normalization, decisions, and whether a policy can slow them down
+	$(CARGO) bench --locked --bench engine
+
+generate: ## Write the files that are made from the code: CRDs, docs/rules.md, docs/cli.md
+	UPDATE_GENERATED=1 $(CARGO) test --locked --quiet --test generated --test crds
+
+clean: ## Remove what was built, the control plane and development certificates included
+	$(CARGO) clean
+	rm -f certs/*.crt certs/*.key

@@ -1,0 +1,118 @@
+//! What a decision costs without sockets, and whether a policy can make it dear: `make bench`.
+//!
+//! The cases are read side by side in one run. `hostile_pattern` is `needs_default` under a policy whose expression
+//! would take a backtracking engine for ever; it must not stand out.
+
+#![allow(clippy::unwrap_used, reason = "a benchmark that cannot be set up has nothing to measure")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use crm_admission::admission::{Endpoint, Pipeline};
+use crm_admission::directory::Memory;
+use crm_admission::normalize::{self, ProfileKind};
+use crm_admission::policy::{Policy, compile};
+use crm_admission::telemetry::Metrics;
+use divan::{Bencher, black_box};
+use serde_json::{Value, json};
+
+fn main() {
+    divan::main();
+}
+
+fn review(kind: &str, username: &str, spec: Value) -> Vec<u8> {
+    let request = json!({
+        "uid": "u-1",
+        "kind": {"group": "crm.milo.io", "version": "v1alpha1", "kind": kind},
+        "name": "acme",
+        "operation": "CREATE",
+        "userInfo": {"username": username, "groups": ["system:authenticated"]},
+        "object": {"apiVersion": "crm.milo.io/v1alpha1", "kind": kind, "metadata": {"name": "acme"}, "spec": spec},
+    });
+    let review = json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request});
+    serde_json::to_vec(&review).unwrap()
+}
+
+fn pipeline(policy: Policy) -> Pipeline {
+    let company =
+        json!({"apiVersion": "crm.milo.io/v1alpha1", "kind": "Company", "metadata": {"name": "acme"}});
+    let directory = Arc::new(Memory::from_objects([&company]));
+    Pipeline::new(directory, Arc::new(ArcSwap::from_pointee(policy)), Metrics::new())
+}
+
+/// Every repetition may match every character, in exponentially many ways.
+fn hostile() -> Policy {
+    let sources =
+        json!([{"from": "Username", "pattern": "^(?<name>(a|a?)+(a|aa)+(a*)*)$"}, {"from": "Username"}]);
+    let document = json!({
+        "apiVersion": "admission.crm.milo.io/v1alpha1",
+        "kind": "AdmissionPolicy",
+        "spec": {"creator": {"sources": sources}},
+    });
+    compile(&document, "hostile").unwrap()
+}
+
+fn decide(bencher: Bencher<'_, '_>, policy: Policy, body: &[u8]) {
+    let pipeline = pipeline(policy);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let limit = Duration::from_secs(5);
+    bencher
+        .bench_local(|| runtime.block_on(pipeline.review(Endpoint::Mutate, black_box(body), limit)).unwrap());
+}
+
+fn messy_company() -> Value {
+    json!({"displayName": "Acme", "domains": ["HTTPS://www.Acme.com/", "acme.io"], "linkedinProfile": "linkedin.com/company/Acme"})
+}
+
+fn clean_company() -> Value {
+    json!({
+        "displayName": "Acme",
+        "domains": ["acme.com", "acme.io"],
+        "linkedinProfile": "https://linkedin.com/company/acme",
+        "creatorRef": {"name": "alice"},
+    })
+}
+
+/// A username that a hostile expression has much to do with, and that matches it nowhere.
+fn long_name() -> String {
+    format!("{}!", "a".repeat(200))
+}
+
+#[divan::bench]
+fn clean(bencher: Bencher<'_, '_>) {
+    decide(bencher, Policy::default(), &review("Company", "alice", clean_company()));
+}
+
+#[divan::bench]
+fn needs_default(bencher: Bencher<'_, '_>) {
+    decide(bencher, Policy::default(), &review("Company", &long_name(), messy_company()));
+}
+
+#[divan::bench]
+fn hostile_pattern(bencher: Bencher<'_, '_>) {
+    decide(bencher, hostile(), &review("Company", &long_name(), messy_company()));
+}
+
+#[divan::bench]
+fn person_with_a_cache_hit(bencher: Bencher<'_, '_>) {
+    let spec =
+        json!({"displayName": "Jane", "companyRef": {"name": "acme"}, "creatorRef": {"name": "alice"}});
+    decide(bencher, Policy::default(), &review("Person", "alice", spec));
+}
+
+#[divan::bench]
+fn refusal_with_five_findings(bencher: Bencher<'_, '_>) {
+    let spec = json!({"displayName": " ", "domains": ["co.uk", "a b"], "linkedinProfile": "x", "creatorRef": {"name": "/"}});
+    decide(bencher, Policy::default(), &review("Company", "alice", spec));
+}
+
+#[divan::bench(args = ["acme.com", "HTTPS://www.Acme.com/", "bücher.example"])]
+fn domain(text: &str) -> bool {
+    normalize::domain(black_box(text)).is_ok()
+}
+
+#[divan::bench(args = ["https://linkedin.com/company/acme", "www.linkedin.com/company/Acme-Corp/about/"])]
+fn linkedin_profile(text: &str) -> bool {
+    normalize::linkedin_profile(black_box(text), ProfileKind::Company).is_ok()
+}

@@ -1,0 +1,212 @@
+//! The policy of a cluster: the AdmissionPolicy named `default`, watched, and told in its status what became of it.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use jiff::Timestamp;
+use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
+use kube::core::GroupVersionKind;
+use kube::runtime::utils::Backoff;
+use kube::runtime::watcher::{self, DefaultBackoff, Event, watcher};
+use kube::{Client, ResourceExt};
+use serde_json::{Value, json};
+use tokio::time::{sleep, timeout};
+
+use super::Current;
+use crate::api::policy as document_kind;
+use crate::policy::{self, Policy};
+
+/// The name of the object that counts.
+const IN_FORCE: &str = "default";
+/// The condition that says what became of a policy.
+const ACCEPTED: &str = "Accepted";
+/// How long one watch call lasts, in seconds.
+const WATCH_SECONDS: u32 = 60;
+/// How long a status may take to be written.
+const STATUS_PATIENCE: Duration = Duration::from_secs(5);
+/// When a status that could not be written is tried again.
+const STATUS_PAUSE: Duration = Duration::from_secs(10);
+/// The longest message that a condition may have, in bytes.
+const MAX_MESSAGE: usize = 32_000;
+
+/// What became of a policy, as its status says it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Judgement {
+    status: &'static str,
+    reason: &'static str,
+    message: String,
+}
+
+/// Follows the policies of a cluster, for ever.
+///
+/// A cluster without the kind has no policy, so the built-in one is in force; the kind is looked for again and again.
+pub async fn follow(client: Client, current: Arc<Current>) {
+    let kind = GroupVersionKind::gvk(document_kind::GROUP, document_kind::VERSION, document_kind::KIND);
+    let resource = ApiResource::from_gvk_with_plural(&kind, "admissionpolicies");
+    let source = Source { objects: Api::all_with(client, &resource), current };
+    let mut pause = DefaultBackoff::default();
+    loop {
+        source.list_and_watch(&mut pause).await;
+        sleep(pause.next().unwrap_or(STATUS_PAUSE)).await;
+    }
+}
+
+struct Source {
+    objects: Api<DynamicObject>,
+    current: Arc<Current>,
+}
+
+impl Source {
+    /// Lists the policies once and follows their changes, until something fails.
+    ///
+    /// The pauses are made by the caller: kube's own are forgotten at every event, and every attempt to list begins
+    /// with one.
+    async fn list_and_watch(&self, pause: &mut DefaultBackoff) {
+        let settings = watcher::Config { timeout: Some(WATCH_SECONDS), ..watcher::Config::default() };
+        let mut events = pin!(watcher(self.objects.clone(), settings));
+        let mut there_is_one = false;
+        let mut untold: Option<DynamicObject> = None;
+        loop {
+            let event = match untold {
+                None => events.next().await,
+                Some(_) => match timeout(STATUS_PAUSE, events.next()).await {
+                    Ok(event) => event,
+                    Err(_) => {
+                        if let Some(object) = untold.take() {
+                            untold = self.take(object).await;
+                        }
+                        continue;
+                    }
+                },
+            };
+            match event {
+                Some(Ok(Event::Init)) => there_is_one = false,
+                Some(Ok(Event::InitApply(object) | Event::Apply(object))) => {
+                    there_is_one |= object.name_any() == IN_FORCE;
+                    untold = self.take(object).await;
+                }
+                Some(Ok(Event::InitDone)) => {
+                    pause.reset();
+                    if !there_is_one {
+                        self.current.accept(Policy::default());
+                    }
+                }
+                Some(Ok(Event::Delete(object))) => {
+                    untold.take_if(|untold| untold.name_any() == object.name_any());
+                    if object.name_any() == IN_FORCE {
+                        self.current.accept(Policy::default());
+                    }
+                }
+                Some(Err(error)) => return self.fails(&error),
+                None => return,
+            }
+        }
+    }
+
+    fn fails(&self, error: &watcher::Error) {
+        let status = match error {
+            watcher::Error::InitialListFailed(kube::Error::Api(status))
+            | watcher::Error::WatchStartFailed(kube::Error::Api(status))
+            | watcher::Error::WatchFailed(kube::Error::Api(status))
+            | watcher::Error::WatchError(status) => Some(status.code),
+            _ => None,
+        };
+        match status {
+            Some(404) => self.current.accept(Policy::default()),
+            // The API server only wants to be asked for a list.
+            Some(410) => {}
+            Some(code) => {
+                self.current.lose(&format!("the API server refuses to list policies with status {code}"))
+            }
+            None => self.current.lose("the API server cannot be reached"),
+        }
+    }
+
+    /// Takes a policy as it is now. Returns it where its status has still to be written.
+    async fn take(&self, object: DynamicObject) -> Option<DynamicObject> {
+        let judgement = self.judge(&object);
+        let patch = status_patch(&object, &judgement, Timestamp::now())?;
+        let name = object.name_any();
+        let (params, patch) = (PatchParams::default(), Patch::Merge(patch));
+        let written = self.objects.patch_status(&name, &params, &patch);
+        match timeout(STATUS_PATIENCE, written).await {
+            Ok(Ok(_)) => None,
+            // Somebody was faster, and what is there now comes as the next event.
+            Ok(Err(kube::Error::Api(status))) if matches!(status.code, 404 | 409) => None,
+            Ok(Err(error)) => {
+                tracing::warn!(policy = name, error = %error, "the status of a policy could not be written");
+                Some(object)
+            }
+            Err(_) => {
+                tracing::warn!(policy = name, "the status of a policy could not be written in time");
+                Some(object)
+            }
+        }
+    }
+
+    /// Puts the policy into force where it is the one that counts and holds together.
+    fn judge(&self, object: &DynamicObject) -> Judgement {
+        let name = object.name_any();
+        if name != IN_FORCE {
+            let message = format!("Only the AdmissionPolicy named {IN_FORCE} is used.");
+            return Judgement { status: "False", reason: "NotUsed", message };
+        }
+        let origin = format!("{name}@{}", object.metadata.generation.unwrap_or_default());
+        let document = serde_json::to_value(object).unwrap_or_default();
+        match policy::compile(&document, origin.clone()) {
+            Ok(policy) => {
+                // In force before the status says so. Taken again at every event, for one that was deleted and made
+                // anew in a moment when nobody watched has the same generation.
+                self.current.accept(policy);
+                let message = "The policy is in force.".to_owned();
+                Judgement { status: "True", reason: "Accepted", message }
+            }
+            Err(problems) => {
+                self.current.refuse(&origin, &problems);
+                let mut message = problems.to_string();
+                message.truncate(message.floor_char_boundary(MAX_MESSAGE));
+                Judgement { status: "False", reason: "Invalid", message }
+            }
+        }
+    }
+}
+
+/// The change of the status; `None` where it says so already, so that replicas do not write over each other.
+fn status_patch(object: &DynamicObject, judgement: &Judgement, now: Timestamp) -> Option<Value> {
+    let generation = object.metadata.generation.unwrap_or_default();
+    let stored = object.data.pointer("/status/conditions").and_then(Value::as_array);
+    let mut conditions = stored.cloned().unwrap_or_default();
+    let before = conditions.iter().find(|condition| condition["type"] == ACCEPTED).cloned();
+    let says = |key: &str, value: &Value| before.as_ref().is_some_and(|before| &before[key] == value);
+    let told = says("status", &json!(judgement.status))
+        && says("reason", &json!(judgement.reason))
+        && says("message", &json!(judgement.message))
+        && says("observedGeneration", &json!(generation))
+        && object.data.pointer("/status/observedGeneration") == Some(&json!(generation));
+    if told {
+        return None;
+    }
+    let since = match &before {
+        Some(before) if before["status"] == judgement.status => before["lastTransitionTime"].clone(),
+        _ => json!(now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()),
+    };
+    conditions.retain(|condition| condition["type"] != ACCEPTED);
+    conditions.push(json!({
+        "type": ACCEPTED,
+        "status": judgement.status,
+        "reason": judgement.reason,
+        "message": judgement.message,
+        "observedGeneration": generation,
+        "lastTransitionTime": since,
+    }));
+    Some(json!({
+        // Whoever is slower is refused, instead of writing over what the other wrote.
+        "metadata": {"resourceVersion": object.metadata.resource_version},
+        "status": {"observedGeneration": generation, "conditions": conditions},
+    }))
+}
+
+#[cfg(test)]
+mod tests;

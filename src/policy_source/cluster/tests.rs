@@ -1,0 +1,202 @@
+//! The policies of a cluster against an API server that is played by hand.
+
+use http::{Request, Response};
+use kube::client::Body;
+use tower_test::mock::{self, Handle};
+
+use super::*;
+use crate::catalog::{Action, RuleId};
+use crate::policy_source::State;
+use crate::telemetry::Metrics;
+
+type Server = Handle<Request<Body>, Response<Body>>;
+
+fn current() -> Arc<Current> {
+    Arc::new(Current::new(Metrics::new(), |_| {}))
+}
+
+fn source() -> (Source, Server) {
+    let (service, server) = mock::pair();
+    let kind = GroupVersionKind::gvk(document_kind::GROUP, document_kind::VERSION, document_kind::KIND);
+    let resource = ApiResource::from_gvk_with_plural(&kind, "admissionpolicies");
+    (
+        Source { objects: Api::all_with(Client::new(service, "default"), &resource), current: current() },
+        server,
+    )
+}
+
+fn policy(name: &str, generation: i64, spec: Value) -> DynamicObject {
+    serde_json::from_value(json!({
+        "apiVersion": "admission.crm.milo.io/v1alpha1",
+        "kind": "AdmissionPolicy",
+        "metadata": {"name": name, "generation": generation, "resourceVersion": "7"},
+        "spec": spec,
+    }))
+    .unwrap()
+}
+
+fn strict() -> Value {
+    json!({"rules": [{"rule": "label-value", "action": "Deny"}]})
+}
+
+fn action(current: &Current) -> Action {
+    current.policy().load().rule(RuleId::LabelValue).action
+}
+
+/// The object after a status patch, as the API server would have it.
+fn patched(mut object: DynamicObject, patch: &Value) -> DynamicObject {
+    object.data["status"] = patch["status"].clone();
+    object
+}
+
+fn at(time: &str) -> Timestamp {
+    time.parse().unwrap()
+}
+
+/// Answers one request, and gives its method and path.
+async fn answer(server: &mut Server, code: u16, body: Value) -> String {
+    let (request, respond) = server.next_request().await.unwrap();
+    let bytes = serde_json::to_vec(&body).unwrap();
+    respond.send_response(Response::builder().status(code).body(Body::from(bytes)).unwrap());
+    format!("{} {}", request.method(), request.uri().path())
+}
+
+fn failure(code: u16) -> Value {
+    json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": "x", "message": "x"})
+}
+
+fn list(items: &[DynamicObject]) -> Value {
+    json!({"apiVersion": "admission.crm.milo.io/v1alpha1", "kind": "AdmissionPolicyList", "metadata": {"resourceVersion": "9"}, "items": items})
+}
+
+#[tokio::test]
+async fn a_good_policy_is_in_force_and_a_bad_one_leaves_it_there() {
+    let (source, _server) = source();
+    let judged = source.judge(&policy("default", 1, strict()));
+    assert_eq!((judged.status, judged.reason), ("True", "Accepted"));
+    assert_eq!(action(&source.current), Action::Deny);
+    assert_eq!(source.current.policy().load().origin, "default@1");
+
+    let judged = source.judge(&policy("default", 2, json!({"rules": [{"rule": "x"}, {"rule": "y"}]})));
+    assert_eq!((judged.status, judged.reason), ("False", "Invalid"));
+    assert!(
+        judged.message.contains("spec.rules[0].rule") && judged.message.contains("spec.rules[1].rule"),
+        "{judged:?}"
+    );
+    assert_eq!(source.current.policy().load().origin, "default@1");
+    assert!(matches!(source.current.state(), State::Impaired(_)));
+}
+
+#[tokio::test]
+async fn one_that_was_made_anew_is_in_force_although_its_generation_is_the_same() {
+    let (source, _server) = source();
+    source.judge(&policy("default", 1, strict()));
+    source.judge(&policy("default", 1, json!({"rules": [{"rule": "label-value", "action": "Audit"}]})));
+    assert_eq!(action(&source.current), Action::Audit);
+}
+
+#[tokio::test]
+async fn a_policy_of_another_name_is_not_used() {
+    let (source, _server) = source();
+    let judged = source.judge(&policy("strict", 1, strict()));
+    assert_eq!((judged.status, judged.reason), ("False", "NotUsed"));
+    assert_eq!(source.current.policy().load().origin, "built-in");
+}
+
+#[tokio::test]
+async fn two_replicas_write_the_status_once() {
+    let (source, _server) = source();
+    let object = policy("default", 3, strict());
+    let judged = source.judge(&object);
+    let first = status_patch(&object, &judged, at("2026-11-23T12:00:00Z")).unwrap();
+    assert_eq!(first["metadata"]["resourceVersion"], "7", "the slower replica is refused");
+    assert_eq!(first["status"]["observedGeneration"], 3);
+    let told = patched(object, &first);
+    assert_eq!(status_patch(&told, &judged, at("2026-11-23T12:00:05Z")), None);
+}
+
+#[tokio::test]
+async fn the_time_of_a_condition_is_that_of_its_last_change() {
+    let (source, _server) = source();
+    let object = policy("default", 1, strict());
+    let judged = source.judge(&object);
+    let first = status_patch(&object, &judged, at("2026-11-23T12:00:00Z")).unwrap();
+    let mut newer = patched(policy("default", 2, strict()), &first);
+    newer.data["status"]["conditions"]
+        .as_array_mut()
+        .unwrap()
+        .push(json!({"type": "Other", "status": "True"}));
+    let again = status_patch(&newer, &judged, at("2026-11-23T13:00:00Z")).unwrap();
+    let conditions = again["status"]["conditions"].as_array().unwrap();
+    assert_eq!(conditions.len(), 2, "what others say stays");
+    let ours = conditions.iter().find(|condition| condition["type"] == ACCEPTED).unwrap();
+    assert_eq!(ours["lastTransitionTime"], "2026-11-23T12:00:00Z");
+    let refused = source.judge(&policy("default", 3, json!({"rules": 1})));
+    let changed = status_patch(&newer, &refused, at("2026-11-23T14:00:00Z")).unwrap();
+    assert!(changed.to_string().contains("2026-11-23T14:00:00Z"), "{changed}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cluster_without_the_kind_has_the_built_in_policy() {
+    let (source, mut server) = source();
+    let current = Arc::clone(&source.current);
+    let mut pause = DefaultBackoff::default();
+    let (_, asked) = tokio::join!(source.list_and_watch(&mut pause), answer(&mut server, 404, failure(404)));
+    assert_eq!(asked, "GET /apis/admission.crm.milo.io/v1alpha1/admissionpolicies");
+    assert_eq!(current.state(), State::Fine);
+    assert_eq!(current.policy().load().origin, "built-in");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_api_server_that_refuses_leaves_what_was_in_force() {
+    let (source, mut server) = source();
+    let current = Arc::clone(&source.current);
+    let mut pause = DefaultBackoff::default();
+    tokio::join!(source.list_and_watch(&mut pause), answer(&mut server, 403, failure(403)));
+    assert!(matches!(current.state(), State::Starting(why) if why.contains("403")));
+    source.judge(&policy("default", 1, strict()));
+    tokio::join!(source.list_and_watch(&mut pause), answer(&mut server, 500, failure(500)));
+    assert_eq!(action(&current), Action::Deny);
+    assert!(matches!(current.state(), State::Impaired(why) if why.contains("500")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_without_the_policy_restores_the_built_in_one_and_a_conflict_is_no_trouble() {
+    let (source, mut server) = source();
+    let current = Arc::clone(&source.current);
+    let mut pause = DefaultBackoff::default();
+    let play = async {
+        answer(&mut server, 200, list(&[policy("default", 1, strict())])).await;
+        let written = answer(&mut server, 409, failure(409)).await;
+        assert_eq!(written, "PATCH /apis/admission.crm.milo.io/v1alpha1/admissionpolicies/default/status");
+        answer(&mut server, 403, failure(403)).await;
+        server
+    };
+    let (_, mut server) = tokio::join!(source.list_and_watch(&mut pause), play);
+    assert_eq!(action(&current), Action::Deny);
+    let play = async {
+        answer(&mut server, 200, list(&[])).await;
+        answer(&mut server, 403, failure(403)).await;
+    };
+    tokio::join!(source.list_and_watch(&mut pause), play);
+    assert_eq!(current.policy().load().origin, "built-in");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_status_that_could_not_be_written_is_tried_again() {
+    let (source, mut server) = source();
+    let mut pause = DefaultBackoff::default();
+    let play = async {
+        answer(&mut server, 200, list(&[policy("default", 1, strict())])).await;
+        answer(&mut server, 500, failure(500)).await;
+        // The watch is asked for, and says nothing.
+        let (watch, _silent) = server.next_request().await.unwrap();
+        assert_eq!(watch.method(), "GET");
+        let again = answer(&mut server, 200, json!(policy("default", 1, strict()))).await;
+        assert!(again.starts_with("PATCH "), "{again}");
+    };
+    tokio::select! {
+        _ = source.list_and_watch(&mut pause) => panic!("the watch goes on"),
+        () = play => {}
+    }
+}

@@ -1,0 +1,191 @@
+//! A policy in a file, read again when its content changes.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ring::digest;
+use serde_json::Value;
+use tokio::time::MissedTickBehavior;
+
+use super::Current;
+use crate::check::{self, ReadError};
+use crate::policy::{self, Policy, Problem, Problems};
+
+/// How often the file is looked at.
+pub const RELOAD_INTERVAL: Duration = Duration::from_secs(2);
+
+/// Why a file is no policy.
+#[derive(Debug, thiserror::Error)]
+pub enum PolicyFileError {
+    /// It cannot be read, or is not YAML.
+    #[error(transparent)]
+    Unreadable(#[from] ReadError),
+    /// It is YAML, and no policy that holds together.
+    #[error("{}: {problems}", path.display())]
+    Refused {
+        /// Which file.
+        path: PathBuf,
+        /// Everything that is wrong with it.
+        problems: Problems,
+    },
+}
+
+/// Reads the policy in a file.
+///
+/// # Errors
+/// A file that cannot be read, is not YAML, or does not hold together; then with every problem.
+pub fn read(path: &Path) -> Result<Policy, PolicyFileError> {
+    let content = std::fs::read(path).map_err(|source| ReadError::Io { path: path.to_owned(), source })?;
+    compile(path, &content)
+}
+
+fn compile(path: &Path, content: &[u8]) -> Result<Policy, PolicyFileError> {
+    let path = || path.to_owned();
+    let text = std::str::from_utf8(content)
+        .map_err(|error| ReadError::Io { path: path(), source: io::Error::other(error) })?;
+    let documents = check::documents(text).map_err(|source| ReadError::Syntax { path: path(), source })?;
+    let compiled = match documents.as_slice() {
+        [] => policy::compile(&Value::Null, origin(content)),
+        [(_, document)] => policy::compile(document, origin(content)),
+        several => {
+            let text = format!("a policy is one document, and here are {}", several.len());
+            Err(Problems(vec![Problem { field: String::new(), text }]))
+        }
+    };
+    compiled.map_err(|problems| PolicyFileError::Refused { path: path(), problems })
+}
+
+/// What a file's policy is called: the start of its content's digest.
+fn origin(content: &[u8]) -> String {
+    let digest = digest::digest(&digest::SHA256, content);
+    let hex: String = digest.as_ref().iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+    format!("sha256:{hex}")
+}
+
+/// Looks at the file again and again, and puts what is in it into force when that changes. Never returns.
+///
+/// Contents are compared, since events of the file system miss the swap of a mounted ConfigMap's link.
+pub async fn follow(path: PathBuf, current: Arc<Current>, interval: Duration) {
+    let mut ticks = tokio::time::interval(interval);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut seen = None;
+    loop {
+        ticks.tick().await;
+        look(&path, &current, &mut seen).await;
+    }
+}
+
+/// One look; `seen` is the content that was looked at last.
+async fn look(path: &Path, current: &Current, seen: &mut Option<Vec<u8>>) {
+    let content = match tokio::fs::read(path).await {
+        Ok(content) => content,
+        Err(error) => {
+            *seen = None;
+            return current.lose(&format!("{}: {error}", path.display()));
+        }
+    };
+    if seen.as_deref() == Some(content.as_slice()) {
+        return;
+    }
+    match compile(path, &content) {
+        Ok(policy) => current.accept(policy),
+        Err(PolicyFileError::Refused { problems, .. }) => current.refuse(&origin(&content), &problems),
+        Err(error) => current.lose(&error.to_string()),
+    }
+    *seen = Some(content);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::catalog::{Action, RuleId};
+    use crate::policy_source::State;
+    use crate::telemetry::Metrics;
+
+    const STRICT: &str = "apiVersion: admission.crm.milo.io/v1alpha1\nkind: AdmissionPolicy\nspec: {rules: [{rule: label-value, action: Deny}]}\n";
+    const BROKEN: &str = "apiVersion: admission.crm.milo.io/v1alpha1\nkind: AdmissionPolicy\nspec: {rules: [{rule: labels, action: Deny}]}\n";
+
+    fn action(current: &Current) -> Action {
+        current.policy().load().rule(RuleId::LabelValue).action
+    }
+
+    fn refused(text: &str) -> Problems {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("policy.yaml");
+        fs::write(&path, text).unwrap();
+        match read(&path).unwrap_err() {
+            PolicyFileError::Refused { problems, .. } => problems,
+            error => panic!("{error}"),
+        }
+    }
+
+    #[test]
+    fn a_policy_is_called_by_the_digest_of_its_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("policy.yaml");
+        fs::write(&path, STRICT).unwrap();
+        let first = read(&path).unwrap().origin;
+        assert!(first.starts_with("sha256:") && first.len() == 19, "{first}");
+        fs::write(&path, format!("{STRICT}# changed\n")).unwrap();
+        assert_ne!(read(&path).unwrap().origin, first);
+    }
+
+    #[test]
+    fn empty_files_and_several_documents_are_refused() {
+        assert!(refused("").to_string().contains("empty"));
+        assert!(refused("# nothing\n---\n").to_string().contains("empty"));
+        assert!(refused(&format!("{STRICT}---\n{STRICT}")).to_string().contains("here are 2"));
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_named() {
+        let error = read(Path::new("no/such/policy.yaml")).unwrap_err();
+        assert!(error.to_string().contains("no/such/policy.yaml"), "{error}");
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("policy.yaml");
+        fs::write(&path, "a: [\n").unwrap();
+        assert!(matches!(read(&path), Err(PolicyFileError::Unreadable(ReadError::Syntax { .. }))));
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn a_new_content_comes_into_force_and_a_bad_one_does_not() {
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let hears = Arc::clone(&heard);
+        let current =
+            Current::new(Metrics::new(), move |policy| hears.lock().unwrap().push(policy.origin.clone()));
+        let dir = tempfile::tempdir().unwrap();
+        let link = dir.path().join("policy.yaml");
+        // As a mounted ConfigMap changes: the file is a link, and the link is swapped.
+        let swap = |name: &str, text: &str| {
+            fs::write(dir.path().join(name), text).unwrap();
+            let new = dir.path().join("new");
+            std::os::unix::fs::symlink(dir.path().join(name), &new).unwrap();
+            fs::rename(new, &link).unwrap();
+        };
+        let mut seen = None;
+        swap("1", STRICT);
+        look(&link, &current, &mut seen).await;
+        assert_eq!((action(&current), current.state()), (Action::Deny, State::Fine));
+        look(&link, &current, &mut seen).await;
+        assert_eq!(heard.lock().unwrap().len(), 1, "the same content is no change");
+
+        swap("2", BROKEN);
+        look(&link, &current, &mut seen).await;
+        assert_eq!(action(&current), Action::Deny);
+        let State::Impaired(why) = current.state() else { panic!("{:?}", current.state()) };
+        assert!(why.contains("spec.rules[0].rule: Unsupported value: \"labels\""), "{why}");
+
+        fs::remove_file(&link).unwrap();
+        look(&link, &current, &mut seen).await;
+        assert!(matches!(current.state(), State::Impaired(_)));
+        swap("3", &STRICT.replace("Deny", "Audit"));
+        look(&link, &current, &mut seen).await;
+        assert_eq!((action(&current), current.state()), (Action::Audit, State::Fine));
+    }
+}

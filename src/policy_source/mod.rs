@@ -1,0 +1,94 @@
+//! Where the policy comes from, a file or the cluster, and what is in force now.
+//!
+//! *Architecture invariant:* a source knows documents and where they stand; what they mean is the business of
+//! [`crate::policy`]. The policy is swapped as a whole, and the last good one goes on when a new one is refused.
+
+pub mod cluster;
+mod file;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+
+use crate::policy::{Policy, Problems};
+use crate::telemetry::Metrics;
+
+pub use file::{PolicyFileError, RELOAD_INTERVAL, follow, read};
+
+/// The policy in force, and how its source is doing.
+pub struct Current {
+    policy: Arc<ArcSwap<Policy>>,
+    state: Mutex<State>,
+    metrics: Metrics,
+    on_change: Box<dyn Fn(&Policy) + Send + Sync>,
+}
+
+/// How the source of the policy is doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// It has not been read yet; why, in a few words.
+    Starting(String),
+    /// What the source says is in force.
+    Fine,
+    /// The last good policy is in force, and the source says something else or cannot be read.
+    Impaired(String),
+}
+
+impl Current {
+    /// The built-in policy, until a source says otherwise. `on_change` hears of every policy that comes into force.
+    pub fn new(metrics: Metrics, on_change: impl Fn(&Policy) + Send + Sync + 'static) -> Self {
+        let policy = Arc::new(ArcSwap::from_pointee(Policy::default()));
+        let state = Mutex::new(State::Starting("not read yet".to_owned()));
+        Self { policy, state, metrics, on_change: Box::new(on_change) }
+    }
+
+    /// What those who decide read, whatever it is at that moment.
+    pub fn policy(&self) -> Arc<ArcSwap<Policy>> {
+        Arc::clone(&self.policy)
+    }
+
+    /// How the source is doing.
+    pub fn state(&self) -> State {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Puts a policy into force.
+    pub fn accept(&self, policy: Policy) {
+        if self.policy.load().origin != policy.origin || self.state() != State::Fine {
+            tracing::info!(policy = %policy.origin, "policy in force");
+        }
+        self.metrics.policy_in_force(policy.origin.clone());
+        (self.on_change)(&policy);
+        self.policy.store(Arc::new(policy));
+        self.set(State::Fine);
+    }
+
+    /// Notes that a policy is refused; the one in force goes on.
+    fn refuse(&self, origin: &str, problems: &Problems) {
+        let in_force = self.policy.load().origin.clone();
+        let state = State::Impaired(format!("{origin} is refused, {in_force} goes on: {problems}"));
+        if self.state() == state {
+            return;
+        }
+        tracing::error!(policy = origin, %in_force, %problems, "policy refused");
+        self.metrics.policy_refused();
+        self.set(state);
+    }
+
+    /// Notes that the source cannot be read.
+    fn lose(&self, why: &str) {
+        let state = match self.state() {
+            State::Starting(_) => State::Starting(why.to_owned()),
+            State::Fine | State::Impaired(_) => State::Impaired(why.to_owned()),
+        };
+        if self.state() == state {
+            return;
+        }
+        tracing::warn!(reason = why, "the policy cannot be read");
+        self.set(state);
+    }
+
+    fn set(&self, state: State) {
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
+    }
+}

@@ -1,0 +1,184 @@
+//! Policy documents: what they compile to, and every problem at once when they do not.
+
+#![allow(clippy::unwrap_used, reason = "a helper that fails fails the test")]
+
+use crm_admission::catalog::{Action, RuleId};
+use crm_admission::policy::{self, Policy, Problems};
+use crm_admission::{check, policy::compile};
+use rstest::rstest;
+use serde_json::{Value, json};
+
+fn yaml(text: &str) -> Value {
+    check::documents(text).unwrap().remove(0).1
+}
+
+fn with_spec(spec: Value) -> Value {
+    json!({"apiVersion": "admission.crm.milo.io/v1alpha1", "kind": "AdmissionPolicy", "metadata": {"name": "default"}, "spec": spec})
+}
+
+fn problems(document: &Value) -> Vec<String> {
+    let Problems(problems) = compile(document, "test").unwrap_err();
+    problems.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn the_shipped_default_is_what_is_in_force_without_a_policy() {
+    let shipped = yaml(include_str!("../manifests/policy/default.yaml"));
+    let compiled = compile(&shipped, "built-in").unwrap();
+    let built_in = Policy::default();
+    assert_eq!(policy::document(&compiled), policy::document(&built_in));
+    assert_eq!(policy::document(&built_in), shipped, "every field is spelled out");
+}
+
+#[test]
+fn an_empty_spec_is_the_built_in_policy() {
+    let compiled = compile(&with_spec(json!({})), "test").unwrap();
+    assert_eq!(policy::document(&compiled), policy::document(&Policy::default()));
+    assert_eq!(compiled.origin, "test");
+}
+
+/// A document that says something everywhere.
+fn full() -> Value {
+    yaml(
+        r#"
+apiVersion: admission.crm.milo.io/v1alpha1
+kind: AdmissionPolicy
+metadata: {name: default}
+spec:
+  rules:
+  - {rule: label-value, action: Deny, enforceAfter: "2027-01-15T00:00:00Z"}
+  - {rule: creator-is-requester, action: Warn}
+  - {rule: user-exists, action: Audit}
+  normalization: {domains: Normalize, linkedinProfile: RequireCanonical}
+  creator:
+    sources:
+    - {from: Extra, key: "example.com/staff-id"}
+    - {from: Username, stripPrefix: "oidc:", pattern: '^(?<name>[^@]+)@corp\.example$'}
+    - {from: UID}
+  labels:
+  - {key: crm.milo.io/source, allowed: [referral, event], required: true}
+  references:
+    onDryRun: Skip
+    onDryRunByFieldManager: [{manager: argocd-controller, mode: Warn}]
+    onLookupError: Allow
+    consistency: Live
+    kinds:
+      user: {group: iam.miloapis.com, version: v1alpha1, kind: User, plural: users}
+      organization: {group: resourcemanager.miloapis.com, version: v1alpha1, kind: Organization, plural: organizations}
+    subjects:
+    - {group: notification.miloapis.com, version: v1alpha1, kind: Contact, plural: contacts, namespaced: true}
+    - {group: crm.milo.io, version: v1alpha1, kind: Deal, plural: deals}
+  exemptions:
+  - {name: migration, groups: [crm-migrators], users: [], rules: [company-exists], reason: "bulk import", expires: "2027-02-01T00:00:00Z"}
+"#,
+    )
+}
+
+#[test]
+fn what_a_document_says_is_shown_again_with_the_defaults_filled_in() {
+    let compiled = compile(&full(), "test").unwrap();
+    let shown = policy::document(&compiled);
+    for (pointer, expected) in [
+        ("/spec/normalization/linkedinProfile", json!("RequireCanonical")),
+        ("/spec/creator/sources", full()["spec"]["creator"]["sources"].clone()),
+        ("/spec/labels", full()["spec"]["labels"].clone()),
+        ("/spec/references/onDryRun", json!("Skip")),
+        (
+            "/spec/references/onDryRunByFieldManager",
+            json!([{"manager": "argocd-controller", "mode": "Warn"}]),
+        ),
+        ("/spec/references/onLookupError", json!("Allow")),
+        ("/spec/references/consistency", json!("Live")),
+        ("/spec/references/kinds/user/plural", json!("users")),
+        ("/spec/references/kinds/user/namespaced", json!(false)),
+        ("/spec/references/subjects/0/kind", json!("Contact")),
+        ("/spec/references/subjects/1/kind", json!("Deal")),
+        ("/spec/exemptions", full()["spec"]["exemptions"].clone()),
+    ] {
+        assert_eq!(shown.pointer(pointer), Some(&expected), "{pointer}");
+    }
+    assert_eq!(compiled.rule(RuleId::LabelValue).action, Action::Deny);
+    assert_eq!(compiled.rule(RuleId::UserExists).action, Action::Audit);
+    assert_eq!(compiled.rule(RuleId::Domain).action, Action::Deny, "an unlisted rule keeps its default");
+    let again = compile(&shown, "test").unwrap();
+    assert_eq!(policy::document(&again), shown);
+}
+
+#[test]
+fn a_rule_that_is_listed_without_an_action_keeps_its_own() {
+    let compiled = compile(&with_spec(json!({"rules": [{"rule": "label-value"}]})), "test").unwrap();
+    assert_eq!(compiled.rule(RuleId::LabelValue).action, Action::Warn);
+}
+
+#[test]
+fn every_problem_is_named_at_once_with_its_field() {
+    let document = with_spec(json!({
+        "rules": [
+            {"rule": "domains", "action": "Deny"},
+            {"rule": "domain", "action": "Off"},
+            {"action": "Warn"},
+            {"rule": "label-value", "action": "Deny", "enforceAfter": "soon"},
+        ],
+        "creator": {"sources": [{"from": "Username", "pattern": "("}, {"from": "Username", "pattern": "^x$"}]},
+        "exemptions": [{"name": "all", "rules": []}],
+        "refrences": {},
+    }));
+    let problems = problems(&document);
+    let expected = [
+        (r#"spec.rules[0].rule: Unsupported value: "domains"; did you mean "domain"?"#, ""),
+        (r#"spec.rules[1].action: Unsupported value: "Off""#, "Deny"),
+        ("spec.rules[2].rule: Required value", ""),
+        (r#"spec.rules[3].enforceAfter: Invalid value: "soon""#, "2027-01-15T00:00:00Z"),
+        (r#"spec.creator.sources[0].pattern: Invalid value: "(": not a regular expression: "#, "unclosed"),
+        (r#"spec.creator.sources[1].pattern: Invalid value: "^x$": must have a group "name""#, ""),
+        ("spec.exemptions[0]: Required value", "users or groups"),
+        ("spec.exemptions[0].rules: Required value", ""),
+        ("spec.refrences: Forbidden: unknown field; did you mean \"references\"?", ""),
+    ];
+    assert_eq!(problems.len(), expected.len(), "{problems:#?}");
+    for (problem, (start, part)) in problems.iter().zip(expected) {
+        assert!(problem.starts_with(start) && problem.contains(part), "{problem} is not {start} … {part}");
+    }
+}
+
+#[rstest]
+#[case::empty(json!(null), "the document is empty")]
+#[case::a_list(json!([]), "must be an object")]
+#[case::another_kind(json!({"apiVersion": "admission.crm.milo.io/v1alpha1", "kind": "Company", "spec": {}}), "kind: Invalid value: \"Company\": must be AdmissionPolicy")]
+#[case::another_version(json!({"apiVersion": "v1", "kind": "AdmissionPolicy", "spec": {}}), "apiVersion: Invalid value")]
+#[case::no_spec(json!({"apiVersion": "admission.crm.milo.io/v1alpha1", "kind": "AdmissionPolicy"}), "spec: Required value")]
+#[case::spec_of_a_wrong_type(with_spec(json!("x")), "spec: Invalid value: must be an object")]
+#[case::rules_of_a_wrong_type(with_spec(json!({"rules": {}})), "spec.rules: Invalid value: must be a list")]
+#[case::a_rule_of_a_wrong_type(with_spec(json!({"rules": ["domain"]})), "spec.rules[0]: Invalid value: must be an object")]
+#[case::off_is_a_boolean(with_spec(json!({"rules": [{"rule": "domain", "action": false}]})), "spec.rules[0].action: Invalid value: \"false\": must be a text")]
+#[case::a_rule_twice(with_spec(json!({"rules": [{"rule": "domain", "action": "Warn"}, {"rule": "domain", "action": "Deny"}]})), "spec.rules[1].rule: Invalid value: \"domain\": the rule is listed twice")]
+#[case::a_mode(with_spec(json!({"normalization": {"domains": "Rewrite"}})), "spec.normalization.domains: Unsupported value")]
+#[case::extra_without_a_key(with_spec(json!({"creator": {"sources": [{"from": "Extra"}]}})), "spec.creator.sources[0].key: Required value")]
+#[case::username_with_a_key(with_spec(json!({"creator": {"sources": [{"from": "Username", "key": "x"}]}})), "spec.creator.sources[0].key: Forbidden")]
+#[case::no_from(with_spec(json!({"creator": {"sources": [{}]}})), "spec.creator.sources[0].from: Required value")]
+#[case::a_huge_pattern(with_spec(json!({"creator": {"sources": [{"from": "UID", "pattern": r"(?<name>(\w{1000}){1000})"}]}})), "takes too much memory")]
+#[case::a_label_key(with_spec(json!({"labels": [{"key": "a b", "allowed": ["x"]}]})), "spec.labels[0].key: Invalid value")]
+#[case::a_label_without_values(with_spec(json!({"labels": [{"key": "a", "allowed": []}]})), "spec.labels[0].allowed: Required value")]
+#[case::a_label_twice(with_spec(json!({"labels": [{"key": "a", "allowed": ["x"]}, {"key": "a", "allowed": ["y"]}]})), "spec.labels[1].key: Invalid value: \"a\": the label is listed twice")]
+#[case::required_as_a_text(with_spec(json!({"labels": [{"key": "a", "allowed": ["x"], "required": "yes"}]})), "spec.labels[0].required: Invalid value")]
+#[case::a_dry_run_mode(with_spec(json!({"references": {"onDryRun": "Ignore"}})), "spec.references.onDryRun: Unsupported value")]
+#[case::a_manager_without_a_mode(with_spec(json!({"references": {"onDryRunByFieldManager": [{"manager": "m"}]}})), "spec.references.onDryRunByFieldManager[0].mode: Required value")]
+#[case::a_lookup_mode(with_spec(json!({"references": {"onLookupError": "Warn"}})), "spec.references.onLookupError: Unsupported value")]
+#[case::a_consistency(with_spec(json!({"references": {"consistency": "live"}})), "did you mean \"Live\"?")]
+#[case::user_exists_without_a_kind(with_spec(json!({"rules": [{"rule": "user-exists", "action": "Warn"}]})), "spec.references.kinds.user: Required value: the rule user-exists")]
+#[case::creator_exists_without_a_kind(with_spec(json!({"rules": [{"rule": "creator-exists", "action": "Deny"}]})), "spec.references.kinds.user: Required value: the rule creator-exists")]
+#[case::organization_exists_without_a_kind(with_spec(json!({"rules": [{"rule": "organization-exists", "action": "Deny"}]})), "spec.references.kinds.organization: Required value")]
+#[case::a_kind_without_a_plural(with_spec(json!({"references": {"kinds": {"user": {"group": "g.example.com", "version": "v1", "kind": "User"}}}})), "spec.references.kinds.user.plural: Required value")]
+#[case::a_path_in_a_plural(with_spec(json!({"references": {"kinds": {"user": {"group": "g.example.com", "version": "v1", "kind": "User", "plural": "users/x"}}}})), "spec.references.kinds.user.plural: Invalid value")]
+#[case::a_path_in_a_group(with_spec(json!({"references": {"kinds": {"user": {"group": "../g", "version": "v1", "kind": "User", "plural": "users"}}}})), "spec.references.kinds.user.group: Invalid value")]
+#[case::a_namespaced_user(with_spec(json!({"references": {"kinds": {"user": {"group": "g.example.com", "version": "v1", "kind": "User", "plural": "users", "namespaced": true}}}})), "spec.references.kinds.user.namespaced: Invalid value")]
+#[case::a_subject_twice(with_spec(json!({"references": {"subjects": [{"group": "crm.milo.io", "version": "v1alpha1", "kind": "Company", "plural": "companies"}]}})), "spec.references.subjects[0]: Invalid value")]
+#[case::an_exemption_from_an_unknown_rule(with_spec(json!({"exemptions": [{"name": "x", "users": ["u"], "rules": ["domians"]}]})), "spec.exemptions[0].rules[0]: Unsupported value: \"domians\"; did you mean \"domain\"?")]
+#[case::an_exemption_without_a_name(with_spec(json!({"exemptions": [{"users": ["u"], "rules": ["domain"]}]})), "spec.exemptions[0].name: Required value")]
+#[case::an_exemption_that_ends_at_no_time(with_spec(json!({"exemptions": [{"name": "x", "users": ["u"], "rules": ["domain"], "expires": "2027-02-30T00:00:00Z"}]})), "spec.exemptions[0].expires: Invalid value")]
+#[case::an_unknown_field(with_spec(json!({"rules": [{"rule": "domain", "action": "Warn", "acton": "Deny"}]})), "spec.rules[0].acton: Forbidden: unknown field; did you mean \"action\"?")]
+fn documents_that_are_refused(#[case] document: Value, #[case] part: &str) {
+    let problems = problems(&document);
+    assert!(problems.iter().any(|problem| problem.contains(part)), "{problems:#?}");
+    assert!(problems.len() <= 2, "one mistake, one problem or two: {problems:#?}");
+}
