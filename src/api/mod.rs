@@ -10,7 +10,8 @@
 //!
 //! An optional field is an `Option`, lists included, and therefore `nullable` in the schema, so that a null in
 //! a manifest means the same as no field. Without `nullable` the API server drops a null from a plain create
-//! or update, but refuses it in a server-side apply, which is how GitOps controllers write.
+//! or update, but refuses it in a server-side apply, which is how GitOps controllers write. A choice of listed
+//! values is not `nullable`: the API server takes no null for one, not even if the null is listed.
 //!
 //! *Architecture invariant:* pure; knows neither the rules nor where an object comes from.
 
@@ -170,12 +171,13 @@ mod tests {
     }
 
     #[test]
-    fn a_field_is_nullable_exactly_if_it_is_optional_and_without_a_default() {
+    fn a_field_is_nullable_exactly_if_it_is_optional_and_without_a_default_or_listed_values() {
         fn check(path: &str, object: &Value) {
             let required = object["required"].as_array().cloned().unwrap_or_default();
             for (name, field) in object["properties"].as_object().into_iter().flatten() {
-                let optional = !required.contains(&json!(name)) && field.get("default").is_none();
-                assert_eq!(field.get("nullable").is_some(), optional, "{path}.{name}");
+                let optional = !required.contains(&json!(name));
+                let nullable = optional && field.get("default").is_none() && field.get("enum").is_none();
+                assert_eq!(field.get("nullable").is_some(), nullable, "{path}.{name}");
                 check(&format!("{path}.{name}"), field.get("items").unwrap_or(field));
             }
         }

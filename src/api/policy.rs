@@ -9,9 +9,9 @@
 //! default for good, in a policy that said nothing. `required` and `namespaced` are the exception: no other
 //! value than false can ever be meant by their absence.
 //!
-//! Lists have entries with keys where they can, and sets else, so that a server-side apply by a second manager
-//! (a team that brings its own label, an operator who exempts a migration) adds to them. The order counts in
-//! one list only, the sources of a creator; it is atomic.
+//! Lists of entries are maps by what names an entry, and lists of texts are sets, so that a server-side apply by
+//! a second manager (a team that brings its own label, an operator who exempts a migration) adds to them. Two
+//! lists are atomic: the sources of a creator, whose order counts, and the rules of an exemption.
 
 // The descriptions are plain text for `kubectl explain`, and show what users write in brackets.
 #![allow(rustdoc::broken_intra_doc_links, rustdoc::invalid_html_tags)]
@@ -142,7 +142,7 @@ pub struct RuleSetting {
     /// does not bring values to their canonical form either. Write Disabled, not Off, which YAML may read as
     /// false. Left out, the rule keeps its default action.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("enum" = ACTIONS))]
+    #[schemars(with = "String", extend("enum" = ACTIONS))]
     pub action: Option<String>,
 
     /// Until this time Deny acts as Warn, and the warning names the time, so that users can mend their records
@@ -162,7 +162,7 @@ pub struct Normalization {
     /// what was stored. RequireCanonical never rewrites; what is not canonical breaks the rule domain, and
     /// the message says the canonical form. Defaults to Normalize.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("enum" = NORMALIZATION_MODES))]
+    #[schemars(with = "String", extend("enum" = NORMALIZATION_MODES))]
     pub domains: Option<String>,
 
     /// For spec.linkedinProfile of a Company or a Person. Normalize rewrites linkedin.com/company/Acme/ to
@@ -170,7 +170,7 @@ pub struct Normalization {
     /// rewrites; what is not canonical breaks the rule linkedin-profile, and the message says the canonical
     /// form. Choose it where a GitOps tool would undo a rewrite. Defaults to Normalize.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("enum" = NORMALIZATION_MODES))]
+    #[schemars(with = "String", extend("enum" = NORMALIZATION_MODES))]
     pub linkedin_profile: Option<String>,
 }
 
@@ -265,7 +265,7 @@ pub struct References {
     /// What a dry run (kubectl apply --dry-run=server) learns about references. Enforce treats it like a real
     /// request; Warn turns a refusal into a warning; Skip does not look. Defaults to Enforce.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("enum" = DRY_RUN_MODES))]
+    #[schemars(with = "String", extend("enum" = DRY_RUN_MODES))]
     pub on_dry_run: Option<String>,
 
     /// The same for dry runs of single field managers, one entry for each manager. It is for tools that dry-run
@@ -281,14 +281,14 @@ pub struct References {
     /// in time. Deny refuses the request with the advice to try again; Allow lets it through with a warning.
     /// Defaults to Deny.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("enum" = LOOKUP_ERROR_MODES))]
+    #[schemars(with = "String", extend("enum" = LOOKUP_ERROR_MODES))]
     pub on_lookup_error: Option<String>,
 
     /// Who is asked whether an object exists. CacheThenLive believes the local copy if it has the object, and
     /// asks the API server otherwise. Live always asks the API server, so that not even an object that was
     /// deleted a moment ago is accepted; each reference then costs one call. Defaults to CacheThenLive.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("enum" = CONSISTENCIES))]
+    #[schemars(with = "String", extend("enum" = CONSISTENCIES))]
     pub consistency: Option<String>,
 
     /// The kinds of the cluster's users and organizations, for the rules creator-exists, user-exists and
@@ -399,8 +399,7 @@ pub struct SubjectKind {
     pub namespaced: bool,
 }
 
-/// Who is exempt from which rules, why, and until when.
-// Groups, users and rules are sets, as the order means nothing and an entry that is listed twice is a slip.
+/// Users who are exempt from the same rules for the same reason.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[schemars(transform = schema::unwrap_descriptions)]
 pub struct Exemption {
@@ -410,24 +409,27 @@ pub struct Exemption {
     #[schemars(!default, length(min = 1, max = limits::LABEL), regex(pattern = schema::LABEL_PATTERN))]
     pub name: String,
 
-    /// Every user in one of these groups is exempt, such as [crm-migrators]. At most 100, of at most 1024
+    /// Every user in one of these groups is exempt, such as crm-migrators. At most 100, of at most 1024
     /// characters.
+    // A set, like the users: the order means nothing, and a name that is listed twice is a slip.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = limits::POLICY_ENTRIES), inner(length(min = 1, max = limits::IDENTITY)))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub groups: Option<Vec<String>>,
 
     /// These users are exempt, by the names that the API server knows, such as
-    /// [system:serviceaccount:crm:importer]. At most 100, of at most 1024 characters.
+    /// system:serviceaccount:crm:importer. At most 100, of at most 1024 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = limits::POLICY_ENTRIES), inner(length(min = 1, max = limits::IDENTITY)))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub users: Option<Vec<String>>,
 
-    /// The rules from which they are exempt, such as [company-exists]. At least one, and at most 100.
+    /// The rules from which they are exempt, such as company-exists. At least one, and at most 100.
+    // Atomic: were it a set, two managers who meet in one name would free each other's users from rules that
+    // neither meant for them. So the second has to list the same rules, or is told of the conflict.
     #[serde(default)]
     #[schemars(!default, with = "Vec<RuleId>", length(min = 1, max = limits::POLICY_ENTRIES))]
-    #[x_kube(merge_strategy = ListMerge::Set)]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub rules: Vec<String>,
 
     /// Why they are exempt, for whoever reviews the policy, such as bulk import. At most 1024 characters.
@@ -553,11 +555,13 @@ mod tests {
     }
 
     #[test]
-    fn lists_of_texts_are_sets_and_the_sources_of_a_creator_keep_their_order() {
-        for path in ["labels[].allowed", "exemptions[].groups", "exemptions[].users", "exemptions[].rules"] {
+    fn lists_of_texts_are_sets_but_two_lists_have_one_owner() {
+        for path in ["labels[].allowed", "exemptions[].groups", "exemptions[].users"] {
             assert_eq!(field(path)["x-kubernetes-list-type"], "set", "{path}");
         }
-        assert_eq!(field("creator.sources")["x-kubernetes-list-type"], "atomic");
+        for path in ["creator.sources", "exemptions[].rules"] {
+            assert_eq!(field(path)["x-kubernetes-list-type"], "atomic", "{path}");
+        }
     }
 
     #[test]

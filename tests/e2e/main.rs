@@ -21,4 +21,5 @@ mod floor;
 mod harness;
 mod outage;
 mod policy;
+mod policy_schema;
 mod updates;

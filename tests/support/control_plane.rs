@@ -108,14 +108,13 @@ impl ControlPlane {
         admin.apply_path(&manifest("rbac.yaml")).succeeds();
     }
 
-    /// Applies custom resource definitions and waits until the kinds among them that are in the category `crm` can
-    /// be used.
+    /// Applies the product's custom resource definitions and waits until the kinds can be used.
     pub(crate) fn install_kinds(&self, path: &Path) {
         let admin = self.kubectl("admin");
         admin.apply_path(path).succeeds();
         admin.run(["wait", "crd", "--all", "--for=condition=Established", "--timeout=60s"]).succeeds();
         poll::until("resources of the kinds", START, || {
-            let listed = admin.run(["get", "companies,people,notes"]);
+            let listed = admin.run(["get", "companies,people,notes,admissionpolicies"]);
             if listed.ok() { Seen::Ready(()) } else { Seen::NotYet(listed.stderr) }
         });
     }
