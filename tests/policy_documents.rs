@@ -90,7 +90,7 @@ fn what_a_document_says_is_shown_again_with_the_defaults_filled_in() {
         ("/spec/references/onLookupError", json!("Allow")),
         ("/spec/references/consistency", json!("Live")),
         ("/spec/references/kinds/user/plural", json!("users")),
-        ("/spec/references/kinds/user/namespaced", json!(false)),
+        ("/spec/references/kinds", full()["spec"]["references"]["kinds"].clone()),
         ("/spec/references/subjects/0/kind", json!("Contact")),
         ("/spec/references/subjects/1/kind", json!("Deal")),
         ("/spec/exemptions", full()["spec"]["exemptions"].clone()),

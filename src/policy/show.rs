@@ -77,8 +77,8 @@ fn references(policy: &Policy) -> Value {
             Consistency::Live => "Live",
         },
         "kinds": given(json!({
-            "user": references.user.as_deref().map(resource_kind),
-            "organization": references.organization.as_deref().map(resource_kind),
+            "user": references.user.as_deref().map(cluster_kind),
+            "organization": references.organization.as_deref().map(cluster_kind),
         })),
         "subjects": added.map(|kind| resource_kind(kind)).collect::<Vec<_>>(),
     })
@@ -92,14 +92,14 @@ fn dry_run(mode: DryRunMode) -> &'static str {
     }
 }
 
+fn cluster_kind(kind: &ResourceKind) -> Value {
+    json!({"group": kind.group, "version": kind.version, "kind": kind.kind, "plural": kind.plural})
+}
+
 fn resource_kind(kind: &ResourceKind) -> Value {
-    json!({
-        "group": kind.group,
-        "version": kind.version,
-        "kind": kind.kind,
-        "plural": kind.plural,
-        "namespaced": kind.namespaced,
-    })
+    let mut shown = cluster_kind(kind);
+    shown["namespaced"] = json!(kind.namespaced);
+    shown
 }
 
 fn exemptions(policy: &Policy) -> Vec<Value> {

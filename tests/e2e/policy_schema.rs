@@ -5,6 +5,7 @@
 
 use crate::stage;
 use crate::support::kubectl::{Kubectl, Outcome};
+use crate::support::webhook::product;
 use serde_json::{Value, json};
 
 /// A policy that decides everything that a policy can decide.
@@ -326,4 +327,21 @@ fn the_list_of_policies_says_which_is_accepted() {
     let [heading, row] = columns(&["-o", "wide"]).try_into().expect("a heading and a row");
     assert_eq!(heading, ["NAME", "ACCEPTED", "REASON", "AGE"]);
     assert_eq!(row[..3], [name, "False", "NotUsed"]);
+}
+
+#[test]
+fn what_policy_show_prints_can_be_applied() {
+    let stage = stage::exclusive();
+    let file = stage.plane.workspace().write(
+        "policy",
+        "shown.yaml",
+        "apiVersion: admission.crm.milo.io/v1alpha1\nkind: AdmissionPolicy\nspec:\n  creator: {sources: [{from: UID}]}\n  \
+         references:\n    kinds:\n      user: {group: g.example.com, version: v1, kind: User, plural: users}\n    \
+         subjects: [{group: g.example.com, version: v1, kind: Deal, plural: deals}]\n  \
+         exemptions: [{name: x, users: [u], rules: [domain], expires: \"2099-01-01T00:00:00Z\"}]\n",
+    );
+    let shown = std::process::Command::new(product()).args(["policy", "show"]).arg(file).output().unwrap();
+    let shown = String::from_utf8(shown.stdout).unwrap();
+    let args = ["apply", "--dry-run=server", "-f", "-"];
+    stage.plane.kubectl("admin").run_with(&shown, args).succeeds();
 }

@@ -15,7 +15,8 @@ const DAY: &str = "2027-02-01";
 
 #[test]
 fn every_recipe_prints_what_the_page_says() {
-    let stage = stage::exclusive();
+    let mut stage = stage::exclusive();
+    stage.webhook.ensure_running();
     stage.webhook.register();
     let path = repository().join("docs/policy.md");
     let page = std::fs::read_to_string(&path).expect("docs/policy.md");

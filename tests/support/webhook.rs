@@ -11,6 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::process::ExitStatus;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// How long a start, a stop, or the API server's taking notice may take.
@@ -47,14 +48,18 @@ impl Webhook {
         let workspace = plane.workspace();
         let authority = Authority::create("webhook of a test");
         let server = authority.server();
-        workspace.write("webhook", "tls.crt", &server.certificate);
-        workspace.write("webhook", "tls.key", &server.key);
-        let log = Log::new(workspace.file("logs", "crm-admission.log"));
+        // Replicas stand side by side, each with its own certificate: one must not overwrite another's, which that
+        // one would take for a renewal.
+        static STARTED: AtomicUsize = AtomicUsize::new(0);
+        let name = format!("crm-admission-{}", STARTED.fetch_add(1, Ordering::Relaxed));
+        workspace.write(&name, "tls.crt", &server.certificate);
+        workspace.write(&name, "tls.key", &server.key);
+        let log = Log::new(workspace.file("logs", &format!("{name}.log")));
         let mut webhook = Self {
             _witness: Witness::new([log.clone()]),
             process: None,
             ports: [0, 0],
-            identity: workspace.file("webhook", "tls"),
+            identity: workspace.file(&name, "tls"),
             kubeconfig: plane.kubeconfig("crm-admission"),
             authority,
             admin: plane.kubectl("admin"),
