@@ -8,6 +8,9 @@ use regex::Regex;
 
 use super::limits;
 
+/// Longer texts are not compared with known words, in bytes.
+const LONGEST_COMPARED: usize = 4 * limits::LABEL;
+
 /// Whether a name is a DNS-1123 subdomain, as names of most objects are. The API machinery bounds only the whole.
 pub fn is_subdomain(name: &str) -> bool {
     name.len() <= limits::NAME && name.split('.').all(has_form_of_a_label)
@@ -31,6 +34,24 @@ pub fn is_path_segment(name: &str) -> bool {
     !matches!(name, "" | "." | "..")
         && name.chars().take(limits::NAME + 1).count() <= limits::NAME
         && !name.contains(forbidden)
+}
+
+/// The known word most like `written`, whatever its case, if it is at least so like it (Jaro-Winkler, 0 to 1); the
+/// first of equals.
+pub fn nearest<'w>(known: impl IntoIterator<Item = &'w str>, written: &str, least: f64) -> Option<&'w str> {
+    // What is longer than any label value or kind was not meant as one, and would take its time to compare.
+    if written.len() > LONGEST_COMPARED {
+        return None;
+    }
+    let written = written.to_lowercase();
+    let mut best: Option<(f64, &str)> = None;
+    for word in known {
+        let likeness = strsim::jaro_winkler(&word.to_lowercase(), &written);
+        if likeness >= least && best.is_none_or(|(most, _)| likeness > most) {
+            best = Some((likeness, word));
+        }
+    }
+    best.map(|(_, word)| word)
 }
 
 /// Reads a time of RFC 3339, section 5.6: what the schema's `date-time` format accepts.

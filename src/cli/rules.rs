@@ -5,7 +5,11 @@ use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
 use super::{Outcome, print};
+use crate::api::names::nearest;
 use crate::catalog::{self, Rule, RuleId};
+
+/// How like an id must be to what was written to be suggested (Jaro-Winkler, 0 to 1).
+const NEAR_MISS: f64 = 0.8;
 
 #[derive(Debug, Args)]
 pub(super) struct Rules {
@@ -45,10 +49,8 @@ impl Rules {
 }
 
 fn did_you_mean(id: &str) -> String {
-    let likeness = |known: &RuleId| strsim::jaro_winkler(known.as_str(), id);
-    let nearest = RuleId::ALL.into_iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
-    match nearest.filter(|known| likeness(known) > 0.8) {
-        Some(known) => format!("; did you mean {:?}?", known.as_str()),
+    match nearest(RuleId::ALL.map(RuleId::as_str), id, NEAR_MISS) {
+        Some(known) => format!("; did you mean {known:?}?"),
         None => String::new(),
     }
 }

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use super::problem::Problem;
-use crate::api::names::parse_time;
+use crate::api::names::{nearest, parse_time};
 
 /// How like a known word must be to what was written to be suggested (Jaro-Winkler, 0 to 1).
 const NEAR_MISS: f64 = 0.8;
@@ -191,9 +191,7 @@ fn supported(words: &[&str]) -> String {
 }
 
 fn did_you_mean(word: &str, known: &[&str]) -> String {
-    let likeness = |known: &str| strsim::jaro_winkler(&known.to_lowercase(), &word.to_lowercase());
-    let nearest = known.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
-    match nearest.filter(|known| likeness(known) >= NEAR_MISS) {
+    match nearest(known.iter().copied(), word, NEAR_MISS) {
         Some(meant) => format!("; did you mean {meant:?}?"),
         None => String::new(),
     }

@@ -3,14 +3,12 @@
 use super::evaluation::{Evaluation, Problem, Weight};
 use super::finding::Reason;
 use super::path::FieldPath;
-use crate::api::limits;
+use crate::api::names;
 use crate::catalog::RuleId;
 use crate::policy::LabelRule;
 
 /// How like an allowed value must be to what was written to be suggested (Jaro-Winkler, 0 to 1).
 const NEAR_MISS: f64 = 0.85;
-/// Longer texts are not compared, in bytes.
-const LONGEST_COMPARED: usize = 4 * limits::LABEL;
 
 /// Judges the labels that the policy lists.
 pub(super) fn label_values(evaluation: &mut Evaluation<'_>) {
@@ -48,19 +46,7 @@ fn listed(label: &LabelRule) -> String {
     quoted.join(", ")
 }
 
-/// The value most like `written`, if any is like it; the first of equals.
+/// The value that was probably meant, if any is like it.
 pub(super) fn nearest<'v>(values: &'v [String], written: &str) -> Option<&'v str> {
-    // What is longer than any label value or kind was not meant as one, and would take its time to compare.
-    if written.len() > LONGEST_COMPARED {
-        return None;
-    }
-    let written = written.to_lowercase();
-    let mut best: Option<(f64, &str)> = None;
-    for value in values {
-        let likeness = strsim::jaro_winkler(&value.to_lowercase(), &written);
-        if likeness >= NEAR_MISS && best.is_none_or(|(most, _)| likeness > most) {
-            best = Some((likeness, value));
-        }
-    }
-    best.map(|(_, value)| value)
+    names::nearest(values.iter().map(String::as_str), written, NEAR_MISS)
 }

@@ -138,6 +138,10 @@ fn judge(evaluation: &mut Evaluation<'_>, link: &Link<'_>) {
 }
 
 fn creator_exists(evaluation: &mut Evaluation<'_>) {
+    // Not asked: finding out who the creator is would be for nothing.
+    if evaluation.facts.get(RuleId::CreatorExists).is_none() {
+        return;
+    }
     let policy = evaluation.policy;
     let Some(kind) = policy.references.user.as_ref() else {
         return;
