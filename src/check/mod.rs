@@ -3,6 +3,7 @@
 //! *Architecture invariant:* it knows nothing of HTTP.
 
 mod read;
+pub mod report;
 mod scalar;
 mod yaml;
 

@@ -1,0 +1,115 @@
+//! What a check found, and the formats in which it is told.
+
+mod github;
+mod json;
+mod junit;
+mod sarif;
+mod text;
+
+use crate::catalog::{Action, RuleId};
+
+/// All that one check has to say.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Report {
+    /// What is wrong, in the order of the files and, within one, of their lines.
+    pub findings: Vec<Located>,
+    /// What could not be read, and so was not checked.
+    pub errors: Vec<InputError>,
+    /// How much was looked at.
+    pub summary: Summary,
+}
+
+/// A finding with its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Located {
+    /// The file as it was named or found, `/` between its parts; `-` for standard input.
+    pub file: String,
+    /// From 1.
+    pub line: usize,
+    /// From 1, in Unicode characters.
+    pub column: usize,
+    /// The template that Helm made the document from, as its `# Source:` comment says.
+    pub source: Option<String>,
+    /// The kind of the object, as it is written.
+    pub kind: String,
+    /// The name of the object, or the prefix of the name that is yet to be made; empty where there is none.
+    pub name: String,
+    /// The leaf field, such as `spec.domains[1]`.
+    pub field: String,
+    /// The rule that is broken.
+    pub rule: RuleId,
+    /// The reason code of a rule that has several.
+    pub code: Option<&'static str>,
+    /// What it leads to in the cluster.
+    pub action: Action,
+    /// What is wrong and the fix, as a status cause of the webhook words it.
+    pub message: String,
+}
+
+/// A file or a part of one that cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InputError {
+    /// As in [`Located::file`].
+    pub file: String,
+    /// Line and column, both from 1; `None` where the file as a whole cannot be read.
+    pub place: Option<(usize, usize)>,
+    /// What is wrong.
+    pub message: String,
+}
+
+/// How much was looked at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Files that were read, standard input included.
+    pub files: usize,
+    /// Objects of the CRM that were checked, `List`s unfolded.
+    pub checked: usize,
+    /// Objects of other groups, which count as existing and are not checked.
+    pub other: usize,
+    /// Values that `--fix` brought to their canonical form or removed as duplicates.
+    pub fixed: usize,
+}
+
+impl Report {
+    /// How many findings have this action.
+    pub fn count(&self, action: Action) -> usize {
+        self.findings.iter().filter(|finding| finding.action == action).count()
+    }
+}
+
+/// How a report is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// For people, one line for each finding.
+    #[default]
+    Text,
+    /// One JSON object: `findings`, `errors`, `summary`.
+    Json,
+    /// JUnit XML, as CI servers read test results.
+    Junit,
+    /// SARIF 2.1.0, as code scanning reads it.
+    Sarif,
+    /// Workflow commands that GitHub shows as annotations.
+    Github,
+}
+
+/// Whether text is coloured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Colour {
+    /// ANSI escape sequences mark what matters.
+    Ansi,
+    /// Plain text.
+    #[default]
+    Plain,
+}
+
+/// The report as text of that format, ending in a line break. Only [`Format::Text`] is ever coloured.
+pub fn render(report: &Report, format: Format, colour: Colour) -> String {
+    match format {
+        Format::Text => text::render(report, colour),
+        Format::Json => json::render(report),
+        Format::Junit => junit::render(report),
+        Format::Sarif => sarif::render(report),
+        Format::Github => github::render(report),
+    }
+}
