@@ -2,10 +2,15 @@
 //!
 //! *Architecture invariant:* it knows nothing of HTTP.
 
+mod compose;
+mod documents;
+mod fix;
+mod json;
 mod read;
 pub mod report;
 mod scalar;
-mod yaml;
+mod text;
+mod tree;
 
+pub use documents::{SyntaxError, documents};
 pub use read::{Document, ReadError, read_paths};
-pub use yaml::{SyntaxError, documents};

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::yaml::{self, SyntaxError};
+use super::documents::{self, SyntaxError};
 
 /// One document of a file, `List` kinds unfolded.
 #[derive(Clone, Debug, PartialEq)]
@@ -60,8 +60,8 @@ pub fn read_paths(paths: &[PathBuf]) -> Result<Vec<Document>, ReadError> {
 
 fn read_file(path: &Path) -> Result<Vec<Document>, ReadError> {
     let text = fs::read_to_string(path).map_err(|source| ReadError::Io { path: path.to_owned(), source })?;
-    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-    let read = yaml::documents(text).map_err(|source| ReadError::Syntax { path: path.to_owned(), source })?;
+    let read =
+        documents::documents(&text).map_err(|source| ReadError::Syntax { path: path.to_owned(), source })?;
     let mut documents = Vec::new();
     for (line, value) in read {
         unfold(path, line, value, &mut documents);

@@ -1,3 +1,5 @@
 //! stub
-use super::{Report, Colour};
-pub(super) fn render(_report: &Report, _colour: Colour) -> String { String::new() }
+use super::{Colour, Report};
+pub(super) fn render(_report: &Report, _colour: Colour) -> String {
+    String::new()
+}

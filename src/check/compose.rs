@@ -1,0 +1,288 @@
+//! Composes YAML documents into trees, with anchors, merge keys and kubectl's reading of scalars.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Span, StrInput, Tag};
+use serde_json::Value;
+
+use super::scalar;
+use super::tree::{Builder, Content, Entry, Layout, MAX_DEPTH, NodeId, Style, TooLarge, Tree};
+
+/// Where and why a text is not YAML.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Fault {
+    /// In bytes.
+    pub(super) at: usize,
+    pub(super) message: String,
+}
+
+/// The trees of a text's documents. Empty documents are left out. `base` is added to every place.
+pub(super) fn compose(text: &str, base: usize) -> Result<Vec<Tree>, Fault> {
+    let mut composer = Composer::new(text, base);
+    let mut trees = Vec::new();
+    loop {
+        let (event, span) = composer.next()?;
+        match event {
+            Event::StreamEnd => return Ok(trees),
+            Event::StreamStart | Event::DocumentStart(_) | Event::DocumentEnd | Event::Nothing => {}
+            event => {
+                let root = composer.node(event, span, 0)?;
+                composer.anchors.clear();
+                let is_null =
+                    matches!(&composer.nodes.get(root).content, Content::Scalar { value: Value::Null, .. });
+                let nodes = std::mem::take(&mut composer.nodes);
+                trees.extend(nodes.finish().filter(|_| !is_null));
+            }
+        }
+    }
+}
+
+struct Composer<'t> {
+    parser: Parser<'t, StrInput<'t>>,
+    text: &'t str,
+    base: usize,
+    /// The byte of each character, for texts that have others than ASCII.
+    bytes: Option<Vec<usize>>,
+    nodes: Builder,
+    anchors: HashMap<usize, NodeId>,
+    /// Where the event before ends, in bytes of `text`.
+    done: usize,
+    last: Marker,
+}
+
+impl<'t> Composer<'t> {
+    fn new(text: &'t str, base: usize) -> Self {
+        let bytes = (!text.is_ascii()).then(|| text.char_indices().map(|(byte, _)| byte).collect());
+        Self {
+            parser: Parser::new_from_str(text),
+            text,
+            base,
+            bytes,
+            nodes: Builder::default(),
+            anchors: HashMap::new(),
+            done: 0,
+            last: Marker::new(0, 1, 0),
+        }
+    }
+
+    fn next(&mut self) -> Result<(Event<'t>, Span), Fault> {
+        match self.parser.next_event() {
+            Some(Ok((event, span))) => {
+                self.last = span.start;
+                Ok((event, span))
+            }
+            Some(Err(error)) => Err(self.fault(*error.marker(), error.info())),
+            None => Ok((Event::StreamEnd, Span::new(self.last, self.last))),
+        }
+    }
+
+    /// The byte in `text` of a place that the parser gives in characters.
+    fn byte(&self, marker: Marker) -> usize {
+        let byte = match &self.bytes {
+            None => marker.index(),
+            Some(bytes) => bytes.get(marker.index()).copied().unwrap_or(self.text.len()),
+        };
+        byte.min(self.text.len())
+    }
+
+    fn fault(&self, marker: Marker, message: impl Into<String>) -> Fault {
+        Fault { at: self.base + self.byte(marker), message: message.into() }
+    }
+
+    fn node(&mut self, event: Event<'t>, span: Span, depth: usize) -> Result<NodeId, Fault> {
+        if depth > MAX_DEPTH {
+            return Err(self.fault(span.start, TooLarge::Depth.to_string()));
+        }
+        let (anchor, content, range) = match event {
+            Event::Scalar(text, style, anchor, tag) => {
+                let (content, range) = self.scalar(text.as_ref(), style, tag.as_deref(), span)?;
+                (anchor, content, range)
+            }
+            Event::SequenceStart(anchor, _) => {
+                let start = self.after_properties(self.byte(span.start));
+                let layout = self.layout(span, '[');
+                let (entries, end) = self.sequence(depth)?;
+                (anchor, Content::Sequence { entries, layout }, start..end)
+            }
+            Event::MappingStart(anchor, _) => {
+                let start = self.after_properties(self.byte(span.start));
+                let layout = self.layout(span, '{');
+                let (entries, end) = self.mapping(depth)?;
+                (anchor, Content::Mapping { entries, layout }, start..end)
+            }
+            Event::Alias(anchor) => {
+                let no_anchor = "alias to an anchor that is not there";
+                let target = self.anchors.get(&anchor).copied();
+                let target = target.ok_or_else(|| self.fault(span.start, no_anchor))?;
+                (0, Content::Alias(target), self.byte(span.start)..self.byte(span.end))
+            }
+            _ => return Err(self.fault(span.start, "the document ends too early")),
+        };
+        self.done = range.end.max(self.done);
+        let range = range.start + self.base..range.end + self.base;
+        let added = self.nodes.add(content, range, anchor != 0);
+        let id = added.map_err(|error| self.fault(span.start, error.to_string()))?;
+        if anchor != 0 {
+            self.anchors.insert(anchor, id);
+        }
+        Ok(id)
+    }
+
+    fn sequence(&mut self, depth: usize) -> Result<(Vec<NodeId>, usize), Fault> {
+        let mut entries = Vec::new();
+        loop {
+            let (event, span) = self.next()?;
+            if matches!(event, Event::SequenceEnd) {
+                return Ok((entries, self.byte(span.end)));
+            }
+            entries.push(self.node(event, span, depth + 1)?);
+        }
+    }
+
+    fn mapping(&mut self, depth: usize) -> Result<(Vec<Entry>, usize), Fault> {
+        let mut entries: Vec<Entry> = Vec::new();
+        let mut known = std::collections::HashSet::new();
+        loop {
+            let (event, span) = self.next()?;
+            if matches!(event, Event::MappingEnd) {
+                return Ok((entries, self.byte(span.end)));
+            }
+            let merge = matches!(&event, Event::Scalar(key, ScalarStyle::Plain, ..) if key == "<<");
+            let key_node = self.node(event, span, depth + 1)?;
+            let (key, key_range) = self.key(key_node, span)?;
+            let (event, value_span) = self.next()?;
+            let value = self.node(event, value_span, depth + 1)?;
+            if merge && !self.can_be_merged(value) {
+                return Err(self.fault(value_span.start, "a merge key takes a map or a list of maps"));
+            }
+            if !merge && !known.insert(key.clone()) {
+                return Err(self.fault(span.start, format!("the key {key:?} is there twice")));
+            }
+            entries.push(Entry { key, key_range, value, merge });
+        }
+    }
+
+    /// JSON has text keys only; others become the text of their value, as kubectl makes them.
+    fn key(&self, node: NodeId, span: Span) -> Result<(String, Range<usize>), Fault> {
+        let shown = self.nodes.get(node);
+        let target = match shown.content {
+            Content::Alias(target) => self.nodes.get(target),
+            _ => shown,
+        };
+        let key = match &target.content {
+            Content::Scalar { value: Value::String(key), .. } => key.clone(),
+            Content::Scalar { value, .. } => value.to_string(),
+            _ => return Err(self.fault(span.start, "a key must be a scalar")),
+        };
+        Ok((key, shown.range.clone()))
+    }
+
+    fn can_be_merged(&self, id: NodeId) -> bool {
+        match &self.nodes.get(id).content {
+            Content::Mapping { .. } => true,
+            Content::Alias(target) => self.can_be_merged(*target),
+            Content::Sequence { entries, .. } => entries.iter().all(|entry| self.can_be_merged(*entry)),
+            Content::Scalar { .. } => false,
+        }
+    }
+
+    fn scalar(
+        &self,
+        text: &str,
+        style: ScalarStyle,
+        tag: Option<&Tag>,
+        span: Span,
+    ) -> Result<(Content, Range<usize>), Fault> {
+        let value = match style {
+            ScalarStyle::Plain if !tag.is_some_and(is_text) => scalar::plain(text)
+                .ok_or_else(|| self.fault(span.start, format!("{text} has no form in JSON")))?,
+            _ => Value::String(text.to_owned()),
+        };
+        let (start, end) = (self.byte(span.start), self.byte(span.end));
+        let (style, range) = match style {
+            ScalarStyle::Plain => (Style::Plain, self.after_properties(start).min(end)..end),
+            ScalarStyle::SingleQuoted => (Style::SingleQuoted, self.quoted(start, end, '\'')),
+            ScalarStyle::DoubleQuoted => (Style::DoubleQuoted, self.quoted(start, end, '"')),
+            ScalarStyle::Literal | ScalarStyle::Folded => (Style::Block, self.block(start, end)),
+        };
+        Ok((Content::Scalar { value, style }, range))
+    }
+
+    /// The parser's span of a quoted scalar takes in what stands around it.
+    fn quoted(&self, start: usize, end: usize, mark: char) -> Range<usize> {
+        let start = self.after_properties(start);
+        let inside = self.text.get(start..end).unwrap_or_default();
+        let close = inside.rfind(mark).map_or(end, |close| start + close + mark.len_utf8());
+        start..close
+    }
+
+    /// The parser's span of a block scalar starts at its text where it has neither anchor nor tag, and ends
+    /// after the blank lines that follow it.
+    fn block(&self, start: usize, end: usize) -> Range<usize> {
+        let has_properties = self.rest(start).starts_with(['&', '!']);
+        let from = if has_properties { start } else { self.done.min(start) };
+        let header = self.block_indicator(from).unwrap_or(start);
+        let text = self.text.get(header..end).unwrap_or_default();
+        let last = text.trim_end().len();
+        // White space at the end of the last line is part of the text.
+        let line_end = text.get(last..).and_then(|rest| rest.find(['\r', '\n'])).unwrap_or(text.len() - last);
+        header..header + last + line_end
+    }
+
+    fn rest(&self, from: usize) -> &str {
+        self.text.get(from..).unwrap_or_default()
+    }
+
+    /// The byte of the first `|` or `>` after what may stand before a block scalar.
+    fn block_indicator(&self, from: usize) -> Option<usize> {
+        let mut at = self.after_blanks(from);
+        loop {
+            let skipped = match self.rest(at).chars().next()? {
+                '|' | '>' => return Some(at),
+                '-' | ':' | '?' => at + 1,
+                '&' | '!' => self.after_word(at),
+                _ => return None,
+            };
+            at = self.after_blanks(skipped);
+        }
+    }
+
+    /// The byte after the anchor and the tag that stand at `from`, if there are any.
+    fn after_properties(&self, from: usize) -> usize {
+        let mut at = from;
+        while self.rest(at).starts_with(['&', '!']) {
+            at = self.after_blanks(self.after_word(at));
+        }
+        at
+    }
+
+    fn after_word(&self, from: usize) -> usize {
+        from + self.rest(from).find(char::is_whitespace).unwrap_or(self.rest(from).len())
+    }
+
+    /// The first byte from `from` on that is neither white space nor in a comment.
+    fn after_blanks(&self, from: usize) -> usize {
+        let mut at = from;
+        loop {
+            let rest = self.rest(at);
+            at += rest.len() - rest.trim_start().len();
+            if !self.rest(at).starts_with('#') {
+                return at;
+            }
+            at += self.rest(at).find('\n').unwrap_or(self.rest(at).len());
+        }
+    }
+
+    /// A flow collection's first event takes in its bracket, which is no part of a block collection's.
+    fn layout(&self, span: Span, bracket: char) -> Layout {
+        let opening = self.text.get(self.byte(span.start)..self.byte(span.end)).unwrap_or_default();
+        if opening.ends_with(bracket) { Layout::Flow } else { Layout::Block }
+    }
+}
+
+/// Whether a tag makes text of what follows it.
+fn is_text(tag: &Tag) -> bool {
+    let non_specific = tag.suffix.is_empty() || tag.suffix == "!";
+    non_specific || (tag.is_yaml_core_schema() && tag.suffix == "str")
+}

@@ -1,0 +1,226 @@
+//! Splits a text into documents as kubectl does, and reads each by itself, so that one that is broken does not take
+//! the others with it.
+
+use serde_json::Value;
+
+use super::compose::{self, Fault};
+use super::json;
+use super::text::Text;
+use super::tree::Tree;
+
+/// The line between two documents.
+const SEPARATOR: &str = "---";
+/// What Helm writes before each document.
+const SOURCE: &str = "# Source: ";
+
+/// Where and why a text cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}, column {column}: {message}")]
+pub struct SyntaxError {
+    /// From 1.
+    pub line: usize,
+    /// From 1, in Unicode characters.
+    pub column: usize,
+    /// What is wrong.
+    pub message: String,
+}
+
+/// What a text holds.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Parsed {
+    pub(super) documents: Vec<ParsedDocument>,
+    pub(super) errors: Vec<SyntaxError>,
+}
+
+/// One document of a text.
+#[derive(Clone, Debug)]
+pub(super) struct ParsedDocument {
+    pub(super) tree: Tree,
+    pub(super) source: Option<String>,
+}
+
+/// How messages about a text that is neither are worded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Syntax {
+    /// YAML, or JSON where the text starts like it.
+    Yaml,
+    /// The name of the file says that it is JSON.
+    Json,
+}
+
+/// The values of a text's documents, each with the line on which it starts. Empty documents are left out.
+///
+/// # Errors
+/// The first place that is not YAML or JSON, or has no JSON form.
+pub fn documents(text: &str) -> Result<Vec<(usize, Value)>, SyntaxError> {
+    let text = Text::new(text.to_owned());
+    let mut parsed = parse(&text, Syntax::Yaml);
+    if !parsed.errors.is_empty() {
+        return Err(parsed.errors.swap_remove(0));
+    }
+    let placed = |document: &ParsedDocument| {
+        let tree = &document.tree;
+        let (line, _) = text.line_and_column(tree.node(tree.root).range.start);
+        (line, tree.value(tree.root))
+    };
+    Ok(parsed.documents.iter().map(placed).collect())
+}
+
+/// Reads every document of a text that can be read.
+pub(super) fn parse(text: &Text, syntax: Syntax) -> Parsed {
+    let mut parsed = Parsed::default();
+    for (start, part) in parts(text.as_str()) {
+        let source = source(part);
+        match trees(part, start, syntax) {
+            Ok(trees) => {
+                let documents = trees.into_iter().map(|tree| ParsedDocument { tree, source: source.clone() });
+                parsed.documents.extend(documents);
+            }
+            Err(Fault { at, message }) => {
+                let (line, column) = text.line_and_column(at);
+                parsed.errors.push(SyntaxError { line, column, message });
+            }
+        }
+    }
+    parsed
+}
+
+fn trees(part: &str, start: usize, syntax: Syntax) -> Result<Vec<Tree>, Fault> {
+    if !part.trim_start_matches(['\u{feff}', ' ', '\t', '\r', '\n']).starts_with(['{', '[']) {
+        return compose::compose(part, start);
+    }
+    let (skipped, json) = match part.strip_prefix('\u{feff}') {
+        Some(json) => (part.len() - json.len(), json),
+        None => (0, part),
+    };
+    // A flow mapping of YAML starts like JSON.
+    json::trees(json, start + skipped).or_else(|not_json| {
+        let composed = compose::compose(part, start);
+        if syntax == Syntax::Json { composed.map_err(|_| not_json) } else { composed }
+    })
+}
+
+/// The parts of a text between lines that hold a separator and nothing else, each with the byte at which it starts.
+fn parts(text: &str) -> Vec<(usize, &str)> {
+    let mut parts = Vec::new();
+    let mut start = 0;
+    let mut at = 0;
+    for line in text.split_inclusive('\n') {
+        let before = text.get(start..at).unwrap_or_default();
+        // Directives belong to the document after the separator.
+        if line.trim_end() == SEPARATOR && !before.lines().any(|line| line.starts_with('%')) {
+            parts.push((start, before));
+            start = at + line.len();
+        }
+        at += line.len();
+    }
+    parts.push((start, text.get(start..).unwrap_or_default()));
+    parts
+}
+
+/// The template that a document was made from, where Helm says so in front of it.
+fn source(part: &str) -> Option<String> {
+    let comments = part.lines().take_while(|line| line.is_empty() || line.starts_with(['#', '\u{feff}']));
+    let path = comments.filter_map(|line| line.strip_prefix(SOURCE)).next()?;
+    Some(path.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn one(text: &str) -> Value {
+        documents(text).unwrap().remove(0).1
+    }
+
+    #[test]
+    fn documents_come_with_the_line_they_start_on_and_empty_ones_do_not_come() {
+        let read = documents("# only a comment\n---\na: 1\n---\n---\nb: [x, 'y']\n").unwrap();
+        assert_eq!(read, [(3, json!({"a": 1})), (6, json!({"b": ["x", "y"]}))]);
+        assert_eq!(documents("").unwrap(), []);
+    }
+
+    #[test]
+    fn quoted_and_tagged_scalars_are_text_and_plain_ones_are_read() {
+        assert_eq!(
+            one("a: 'yes'\nb: yes\nc: !!str 42\nd: |\n  42\ne: ! 12\ny: 1\n"),
+            json!({"a": "yes", "b": true, "c": "42", "d": "42\n", "e": "12", "true": 1})
+        );
+    }
+
+    #[test]
+    fn anchors_and_merge_keys_are_expanded_and_own_keys_win() {
+        let text = "base: &b {x: 1, z: 2}\nown:\n  <<: *b\n  z: 3\nlist: &l [1]\nagain: *l\n";
+        let expected = json!({"base": {"x": 1, "z": 2}, "own": {"x": 1, "z": 3}, "list": [1], "again": [1]});
+        assert_eq!(one(text), expected);
+    }
+
+    #[test]
+    fn json_is_yaml_too() {
+        assert_eq!(one("{\"a\": {\"b\": [1, null, \"no\"]}}"), json!({"a": {"b": [1, null, "no"]}}));
+    }
+
+    #[test]
+    fn errors_say_where() {
+        let error = documents("a: 1\nb: [1, 2\nc: 3\n").unwrap_err();
+        assert!(error.line >= 2, "{error}");
+        let error = documents("a: 1\na: 2\n").unwrap_err();
+        assert_eq!((error.line, error.column), (2, 1), "{error}");
+        assert!(error.message.contains("\"a\" is there twice"), "{error}");
+        assert!(documents("a: .inf\n").unwrap_err().message.contains("no form in JSON"));
+        assert!(documents("a: *nothing\n").is_err());
+    }
+
+    #[test]
+    fn a_bomb_of_aliases_is_refused_instead_of_expanded() {
+        let mut text = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+        for level in 1..12 {
+            let previous = format!("*a{}", level - 1);
+            text += &format!("a{level}: &a{level} [{}]\n", vec![previous; 10].join(", "));
+        }
+        let error = documents(&text).unwrap_err();
+        assert!(error.message.contains("more than"), "{error}");
+    }
+
+    #[test]
+    fn a_deep_nest_is_refused_instead_of_exhausting_the_stack() {
+        let error = documents(&"[".repeat(100_000)).unwrap_err();
+        assert!(!error.message.is_empty());
+    }
+
+    #[test]
+    fn a_broken_document_does_not_take_the_others_with_it() {
+        let text = Text::new("a: 1\n---\nb: [1\nc: é: 2\n--- \n# Source: x/y.yaml\nd: 4\n".to_owned());
+        let parsed = parse(&text, Syntax::Yaml);
+        let values: Vec<Value> = parsed.documents.iter().map(|d| d.tree.value(d.tree.root)).collect();
+        assert_eq!(values, [json!({"a": 1}), json!({"d": 4})]);
+        assert_eq!(parsed.errors.len(), 1, "{:?}", parsed.errors);
+        assert_eq!(parsed.errors[0].line, 4);
+        assert_eq!(parsed.documents[1].source.as_deref(), Some("x/y.yaml"));
+    }
+
+    #[test]
+    fn a_directive_belongs_to_the_document_after_it() {
+        assert_eq!(one("%YAML 1.2\n---\na: 1\n"), json!({"a": 1}));
+    }
+
+    #[test]
+    fn what_starts_like_json_may_be_yaml() {
+        assert_eq!(one("{a: yes, 'b': [x]}\n"), json!({"a": true, "b": ["x"]}));
+        assert_eq!(one("\u{feff}{\"a\": \"\\ud83d\\ude00\"}\n"), json!({"a": "😀"}));
+        let error = documents("[1, {]").unwrap_err();
+        assert!(!error.message.starts_with("not JSON"), "{error}");
+        let parsed = parse(&Text::new("{\"a\": }".to_owned()), Syntax::Json);
+        assert!(parsed.documents.is_empty() || parsed.errors.is_empty());
+    }
+
+    #[test]
+    fn chains_of_aliases_are_refused_instead_of_exhausting_the_stack() {
+        let mut text = "a0: &a0 [x]\n".to_owned();
+        for level in 1..10_000 {
+            text += &format!("a{level}: &a{level} [*a{}]\n", level - 1);
+        }
+        assert!(documents(&text).unwrap_err().message.contains("nested deeper than"));
+    }
+}
