@@ -191,7 +191,7 @@ fn causes(denying: &[&Finding]) -> Vec<Cause> {
     let cause = |finding: &&Finding| Cause {
         reason: finding.reason.cause(),
         field: finding.field.to_string(),
-        message: message::cause(finding),
+        message: finding.message(),
     };
     let mut causes: Vec<Cause> = denying.iter().take(MAX_CAUSES).map(cause).collect();
     let left_out = denying.len().saturating_sub(MAX_CAUSES);

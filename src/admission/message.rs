@@ -1,8 +1,5 @@
 //! The words of an answer: what a finding or a change says in a status cause or a warning.
 
-use jiff::Timestamp;
-use jiff::tz::TimeZone;
-
 use crate::rules::{Change, Effect, FieldPath, Finding, MAX_QUOTED_CHARS, Shown, quote_at_most, shown};
 
 /// Longer warnings are cut by clients, so they are kept below it where possible; in characters.
@@ -16,63 +13,16 @@ const MAX_WARNINGS: usize = 10;
 /// The warnings of an answer have at most this many bytes together.
 const MAX_WARNINGS_BYTES: usize = 3 * 1024;
 
-/// The message of a status cause: the API machinery's prefix, the fix, and the rule.
-pub(super) fn cause(finding: &Finding) -> String {
-    with_prefix(finding, MAX_QUOTED_CHARS)
-}
-
 /// A finding as a warning, `field: text [rule]`, shortened where that makes it fit.
 pub(super) fn finding_warning(finding: &Finding) -> String {
     let candidates = [
-        format!("{}: {}", finding.field, with_prefix(finding, MAX_QUOTED_CHARS)),
-        format!("{}: {}", finding.field, with_prefix(finding, MIN_QUOTED_CHARS)),
-        format!("{}: {}", finding.field, without_prefix(finding)),
+        format!("{}: {}", finding.field, finding.message()),
+        format!("{}: {}", finding.field, finding.message_quoting(MIN_QUOTED_CHARS)),
+        format!("{}: {}", finding.field, finding.message_without_prefix(MIN_QUOTED_CHARS)),
     ];
     let fits = |text: &&String| text.chars().count() <= MAX_WARNING_CHARS;
     let fitting = candidates.iter().find(fits).or(candidates.last());
     fitting.cloned().unwrap_or_default()
-}
-
-fn with_prefix(finding: &Finding, limit: usize) -> String {
-    let prefix = finding.reason.prefix();
-    let rest = text(finding);
-    if !finding.reason.quotes_value() {
-        return format!("{prefix}: {rest}");
-    }
-    format!("{prefix}: {}: {rest}", quoted(&finding.value, limit))
-}
-
-fn without_prefix(finding: &Finding) -> String {
-    if finding.reason.quotes_value() && finding.value != Shown::Hidden {
-        return format!("{}: {}", quoted(&finding.value, MIN_QUOTED_CHARS), text(finding));
-    }
-    text(finding)
-}
-
-fn quoted(value: &Shown, limit: usize) -> String {
-    match value {
-        Shown::Text(text) => quote_at_most(text, limit),
-        Shown::Nothing | Shown::Hidden => "\"\"".to_owned(),
-    }
-}
-
-/// What is wrong and the fix, with the date from which it will be refused, and the rule.
-fn text(finding: &Finding) -> String {
-    let mut text = finding.text.clone();
-    if let Some(date) = finding.denies_from {
-        text.push_str("; refused from ");
-        text.push_str(&day(date));
-    }
-    match finding.code {
-        Some(code) => format!("{text} [{}/{code}]", finding.rule),
-        None => format!("{text} [{}]", finding.rule),
-    }
-}
-
-/// A date by itself where it says all.
-fn day(time: Timestamp) -> String {
-    let civil = time.to_zoned(TimeZone::UTC).datetime();
-    if civil.time() == jiff::civil::Time::midnight() { civil.date().to_string() } else { time.to_string() }
 }
 
 /// What a change tells the user; `None` for changes that nobody needs to hear of.

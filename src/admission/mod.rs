@@ -8,5 +8,6 @@ mod patch;
 mod pipeline;
 mod review;
 
+pub(crate) use patch::patch;
 pub use pipeline::{Clock, Endpoint, Pipeline};
 pub use review::Unreadable;

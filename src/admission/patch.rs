@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::rules::{Change, Effect, FieldPath, Record, Segment};
 
 /// The patch that makes `changes` in `object`. It can be applied to that object only.
-pub(super) fn patch(object: &Record, changes: &[Change]) -> Patch {
+pub(crate) fn patch(object: &Record, changes: &[Change]) -> Patch {
     let mut operations = Vec::with_capacity(changes.len());
     if object.spec.is_null() && !changes.is_empty() {
         operations.push(add(FieldPath::of(&["spec"]), json!({})));
@@ -47,7 +47,7 @@ fn add(field: FieldPath, value: Value) -> PatchOperation {
 
 fn pointer(field: &FieldPath) -> PointerBuf {
     PointerBuf::from_tokens(field.segments().iter().map(|segment| match segment {
-        Segment::Field(name) => (*name).to_owned(),
+        Segment::Field(name) => name.clone().into_owned(),
         Segment::Index(index) => index.to_string(),
         Segment::Key(key) => key.clone(),
     }))

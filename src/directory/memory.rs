@@ -52,6 +52,12 @@ impl Memory {
         kind.by_namespace.set(Some(namespace.unwrap_or(DEFAULT_NAMESPACE)), name, presence);
     }
 
+    /// A name like the target's that is known, if there is one.
+    pub fn nearest(&self, target: &Target) -> Option<String> {
+        let names = self.kind(&target.kind)?.names(target);
+        names.nearest(target.namespace.as_deref(), &target.name)
+    }
+
     fn add_manifest(&mut self, object: &Value) {
         let Some(kind) = object["kind"].as_str() else {
             return;
@@ -110,8 +116,7 @@ impl Directory for Memory {
         _user: &'a UserInfo,
         _limit: Duration,
     ) -> BoxFuture<'a, Option<String>> {
-        let names = self.kind(&target.kind).map(|kind| kind.names(target));
-        ready(names.and_then(|names| names.nearest(target.namespace.as_deref(), &target.name))).boxed()
+        ready(self.nearest(target)).boxed()
     }
 
     fn status(&self) -> Vec<PartStatus> {

@@ -16,10 +16,12 @@ mod quote;
 mod references;
 mod request;
 mod text;
+mod wording;
 
 use jiff::Timestamp;
 
 use crate::api::CrmKind;
+use crate::catalog::{Action, RuleId};
 use crate::policy::Policy;
 use evaluation::{Evaluation, Problem, Weight};
 
@@ -83,6 +85,23 @@ pub fn insist_on_changes(
         evaluation.report(unmade(change), Weight::ratchet(change.stood));
     }
     evaluation.verdict
+}
+
+/// What a verdict means for a record in a file, which is not a write: a change that the cluster would make is a
+/// warning, except that it may be left to the cluster to say who creates the record, and a time that was ahead
+/// when the file was written is no reason to refuse.
+pub fn for_file(verdict: Verdict) -> Verdict {
+    let Verdict { changes, mut findings, exempted } = verdict;
+    for finding in findings.iter_mut().filter(|finding| finding.rule == RuleId::NextActionTime) {
+        finding.action = finding.action.min(Action::Warn);
+    }
+    let values =
+        changes.iter().filter(|change| !matches!(change.effect, Effect::Defaulted | Effect::Restored));
+    findings.extend(values.map(|change| {
+        let Problem { rule, code, field, reason, value, text } = unmade(change);
+        Finding { rule, code, field, reason, value, text, action: Action::Warn, denies_from: None }
+    }));
+    Verdict { changes: Vec::new(), findings, exempted }
 }
 
 /// The problem that a change was not made.

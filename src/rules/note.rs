@@ -112,7 +112,7 @@ fn subject(evaluation: &mut Evaluation<'_>) {
 fn is_left(request: &Request<'_>) -> bool {
     let Some(stored) = request.stored() else { return false };
     SUBJECT_FIELDS.iter().all(|field| {
-        let path = subject_path().field(field);
+        let path = subject_path().field(*field);
         or_empty(Text::of(request.get(&path))) == or_empty(Text::of(stored.get(&path)))
     })
 }
@@ -209,7 +209,7 @@ fn subject_immutable(evaluation: &mut Evaluation<'_>) {
     // A subject that is gone, or can no longer be read, is one change and not four.
     let fields = if is_readable { &SUBJECT_FIELDS[..] } else { &["name"] };
     for field in fields {
-        let path = path.field(field);
+        let path = path.field(*field);
         let now = or_empty(Text::of(evaluation.request.get(&path)));
         let before = or_empty(Text::of(stored.get(&path)));
         let Text::Given(before) = before else { continue };

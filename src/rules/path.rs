@@ -1,5 +1,6 @@
 //! Where in an object a field is, in the spellings that people and JSON Patch use.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde_json::Value;
@@ -11,8 +12,8 @@ pub struct FieldPath(Vec<Segment>);
 /// One step from a value into it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Segment {
-    /// A field of an object.
-    Field(&'static str),
+    /// A field of an object: by the names of our kinds, which are constants, or by whatever a file says.
+    Field(Cow<'static, str>),
     /// An entry of a list.
     Index(usize),
     /// An entry of a map with free keys, such as labels.
@@ -22,17 +23,17 @@ pub enum Segment {
 impl FieldPath {
     /// A path of fields, such as `["spec", "creatorRef", "name"]`.
     pub fn of(fields: &[&'static str]) -> Self {
-        Self(fields.iter().copied().map(Segment::Field).collect())
+        Self(fields.iter().map(|name| Segment::Field(Cow::Borrowed(name))).collect())
     }
 
     /// The label of that key.
     pub fn label(key: &str) -> Self {
-        Self::of(&["metadata", "labels"]).then(Segment::Key(key.to_owned()))
+        Self::of(&["metadata", "labels"]).key(key)
     }
 
     /// The field of that name in this one.
-    pub fn field(&self, name: &'static str) -> Self {
-        self.clone().then(Segment::Field(name))
+    pub fn field(&self, name: impl Into<Cow<'static, str>>) -> Self {
+        self.clone().then(Segment::Field(name.into()))
     }
 
     /// The entry of that index in this one.
@@ -45,6 +46,16 @@ impl FieldPath {
         self
     }
 
+    /// Whether one of the two is the other or lies in it.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        self.0.iter().zip(&other.0).all(|(ours, theirs)| ours == theirs)
+    }
+
+    /// The entry of that key in this map.
+    pub fn key(&self, key: &str) -> Self {
+        self.clone().then(Segment::Key(key.to_owned()))
+    }
+
     /// The steps from the object to the field.
     pub fn segments(&self) -> &[Segment] {
         &self.0
@@ -54,7 +65,7 @@ impl FieldPath {
     pub fn resolve_below_root<'v>(&self, top: &'v Value) -> Option<&'v Value> {
         let below = self.0.get(1..).unwrap_or_default();
         let step = |value: &'v Value, segment: &Segment| match segment {
-            Segment::Field(name) => value.get(name),
+            Segment::Field(name) => value.get(name.as_ref()),
             Segment::Index(index) => value.get(index),
             Segment::Key(key) => value.get(key),
         };

@@ -154,6 +154,9 @@ fn creator_exists(evaluation: &mut Evaluation<'_>) {
     }
 }
 
+/// The code of a reference that leads out of what is known.
+const UNRESOLVED: &str = "unresolved";
+
 /// Judges what the directory said about the target of a rule's reference. Nothing asked, nothing said.
 /// `weight` says whether the update leaves the reference as it was.
 pub(super) fn existence(
@@ -167,21 +170,26 @@ pub(super) fn existence(
     let Some(fact) = evaluation.facts.get(rule) else {
         return;
     };
+    let mut code = None;
     let (reason, text) = match fact {
         Fact::Exists => return,
         // What was right when it was written is no problem of an update that leaves it.
         Fact::Terminating if weight == Weight::Advice => return,
         Fact::Terminating => (Reason::NotFound, format!("the {} of that name is being deleted", kind.kind)),
-        Fact::Missing { suggestion } => (Reason::NotFound, missing(kind, suggestion.as_deref())),
+        Fact::Missing { suggestion } => (Reason::NotFound, missing(kind, "", suggestion.as_deref())),
+        Fact::Unresolved { suggestion } => {
+            code = Some(UNRESOLVED);
+            (Reason::NotFound, missing(kind, " among these files", suggestion.as_deref()))
+        }
         Fact::Unchecked => (Reason::Unchecked, "could not be checked, try again".to_owned()),
     };
-    let weight = weight.or(leniency(evaluation, reason));
+    let weight = weight.or(leniency(evaluation, reason)).or(Weight::ratchet(code.is_some()));
     let value = Shown::Text(name.to_owned());
-    evaluation.report(Problem { rule, code: None, field: path, reason, value, text }, weight);
+    evaluation.report(Problem { rule, code, field: path, reason, value, text }, weight);
 }
 
-fn missing(kind: &ResourceKind, suggestion: Option<&str>) -> String {
-    let mut text = format!("no {} of that name", kind.kind);
+fn missing(kind: &ResourceKind, place: &str, suggestion: Option<&str>) -> String {
+    let mut text = format!("no {} of that name{place}", kind.kind);
     if let Some(name) = suggestion {
         text.push_str("; did you mean ");
         text.push_str(&quote(name));

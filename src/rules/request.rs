@@ -65,6 +65,11 @@ pub enum Fact {
         /// A name that does exist, that the requester may know of, and that may have been meant.
         suggestion: Option<String>,
     },
+    /// It is not among what is known, and nobody could be asked about the rest.
+    Unresolved {
+        /// A known name that may have been meant.
+        suggestion: Option<String>,
+    },
     /// It could not be found out.
     Unchecked,
 }
