@@ -26,6 +26,27 @@ fn has_form_of_a_label(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(inner) && !text.starts_with('-') && !text.ends_with('-')
 }
 
+/// Whether a text can be a label's key: a name, or a DNS subdomain, a slash and a name.
+pub fn is_label_key(key: &str) -> bool {
+    match key.split_once('/') {
+        Some((prefix, name)) => is_subdomain(prefix) && has_form_of_a_label_name(name),
+        None => has_form_of_a_label_name(key),
+    }
+}
+
+/// Whether a text can be a label's value: it may be empty.
+pub fn is_label_value(value: &str) -> bool {
+    value.is_empty() || has_form_of_a_label_name(value)
+}
+
+fn has_form_of_a_label_name(name: &str) -> bool {
+    let edge = |c: char| c.is_ascii_alphanumeric();
+    (1..=limits::LABEL).contains(&name.len())
+        && name.starts_with(edge)
+        && name.ends_with(edge)
+        && name.chars().all(|c| edge(c) || matches!(c, '-' | '_' | '.'))
+}
+
 /// Whether a name of a creator or user is safe as one segment of an API path.
 ///
 /// 1 to 253 characters, no `/` or `%`, no white space or control characters, and not `.` or `..`.
@@ -87,6 +108,19 @@ mod tests {
             assert!(!is_subdomain(bad), "{bad}");
         }
         assert!(is_label(&"a".repeat(63)) && !is_label(&"a".repeat(64)) && !is_label("a.b"));
+    }
+
+    #[test]
+    fn keys_and_values_of_labels_have_the_form_that_the_api_server_demands() {
+        for good in ["source", "crm.milo.io/source", "a.b_c-D/1"] {
+            assert!(is_label_key(good), "{good}");
+        }
+        for bad in ["", "a b", "-a", "A.b/c", "a/b/c", "/a", "a/", &"a".repeat(64)] {
+            assert!(!is_label_key(bad), "{bad}");
+        }
+        assert!(
+            is_label_value("") && is_label_value("a_B.1") && !is_label_value("a b") && !is_label_value("a-")
+        );
     }
 
     #[test]

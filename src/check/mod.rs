@@ -2,15 +2,25 @@
 //!
 //! *Architecture invariant:* it knows nothing of HTTP.
 
+mod bundle;
 mod compose;
+mod diff;
 mod documents;
 mod fix;
 mod json;
+mod judge;
+mod order;
 mod read;
 pub mod report;
 mod scalar;
+mod schema;
 mod text;
 mod tree;
+mod write;
 
+pub use bundle::{Bundle, Rewritten};
 pub use documents::{SyntaxError, documents};
-pub use read::{Document, ReadError, read_paths};
+pub use judge::{Judge, Known};
+pub use order::Applier;
+pub use read::{ReadError, read_objects};
+pub use schema::UnusableSchema;

@@ -1,23 +1,21 @@
-//! Finds manifest files and reads the documents in them.
+//! Finds manifest files and reads them.
 
-use std::fs;
-use std::io;
+use std::collections::HashSet;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use rayon::prelude::*;
 use serde_json::Value;
 
-use super::documents::{self, SyntaxError};
+use super::documents::{self, ParsedDocument, Syntax, SyntaxError};
+use super::report::InputError;
+use super::text::Text;
 
-/// One document of a file, `List` kinds unfolded.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Document {
-    /// The file, as it was named or found.
-    pub path: PathBuf,
-    /// The line on which the document starts, from 1.
-    pub line: usize,
-    /// What it says.
-    pub value: Value,
-}
+/// Stands for standard input among paths, and names it in reports.
+const STANDARD_INPUT: &str = "-";
+/// More than this is no file that a person wrote, in bytes.
+const MAX_FILE: u64 = 64 * 1024 * 1024;
 
 /// Why manifests cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -41,50 +39,142 @@ pub enum ReadError {
     },
 }
 
-/// Reads all documents of the files given and, recursively, of the directories given.
+/// One file, or what came from standard input.
+#[derive(Clone, Debug)]
+pub(super) struct Source {
+    /// How reports call it.
+    pub(super) name: String,
+    /// Where it is; `None` for standard input.
+    pub(super) path: Option<PathBuf>,
+    pub(super) syntax: Syntax,
+    pub(super) text: Text,
+    pub(super) documents: Vec<ParsedDocument>,
+    pub(super) errors: Vec<SyntaxError>,
+}
+
+impl Source {
+    fn new(path: &Path, text: String) -> Self {
+        let is_json = path.extension().is_some_and(|extension| extension == "json");
+        let mut source = Self {
+            name: name(path),
+            path: Some(path.to_owned()).filter(|path| path.as_os_str() != STANDARD_INPUT),
+            syntax: if is_json { Syntax::Json } else { Syntax::Yaml },
+            text: Text::new(String::new()),
+            documents: Vec::new(),
+            errors: Vec::new(),
+        };
+        source.set_text(text);
+        source
+    }
+
+    /// Takes another text and reads it.
+    pub(super) fn set_text(&mut self, text: String) {
+        self.text = Text::new(text);
+        let parsed = documents::parse(&self.text, self.syntax);
+        (self.documents, self.errors) = (parsed.documents, parsed.errors);
+    }
+}
+
+/// The name of a file in reports: with `/` between its parts and without a needless `./`, as CI servers match it
+/// with the files of a repository.
+fn name(path: &Path) -> String {
+    let path = path.strip_prefix(".").unwrap_or(path);
+    let parts: Vec<_> = path.iter().map(|part| part.to_string_lossy()).collect();
+    match parts.split_first() {
+        Some((root, rest)) if root == "/" => format!("/{}", rest.join("/")),
+        _ => parts.join("/"),
+    }
+}
+
+/// Reads the files given and, recursively, those of the directories given, in parallel; `-` is standard input.
 ///
 /// In directories that is every `*.yaml`, `*.yml` and `*.json` that is not hidden; links to directories are not
-/// followed. Files come in the order given, those of a directory in the order of their names.
+/// followed. Files come in the order given, those of a directory in the order of their names, and each once.
+/// What is found and cannot be read is reported beside what can. `on_file` hears of each file that is done.
+///
+/// # Errors
+/// A path that is given and not there.
+pub(super) fn sources(
+    paths: &[PathBuf],
+    on_file: &(dyn Fn() + Sync),
+) -> Result<(Vec<Source>, Vec<InputError>), ReadError> {
+    let read = |path: &PathBuf| {
+        let source = source(path);
+        on_file();
+        source
+    };
+    let results: Vec<Result<Source, InputError>> = all_files(paths)?.par_iter().map(read).collect();
+    let mut sources = Vec::with_capacity(results.len());
+    let mut errors = Vec::new();
+    for result in results {
+        match result {
+            Ok(source) => sources.push(source),
+            Err(error) => errors.push(error),
+        }
+    }
+    Ok((sources, errors))
+}
+
+/// The objects in the files given and, recursively, in the directories given.
 ///
 /// # Errors
 /// The first file that cannot be read.
-pub fn read_paths(paths: &[PathBuf]) -> Result<Vec<Document>, ReadError> {
-    let mut documents = Vec::new();
+pub fn read_objects(paths: &[PathBuf]) -> Result<Vec<Value>, ReadError> {
+    let mut objects = Vec::new();
+    for path in all_files(paths)? {
+        let text = content(&path).map_err(|source| ReadError::Io { path: path.clone(), source })?;
+        let source = Source::new(&path, text);
+        if let Some(source) = source.errors.into_iter().next() {
+            return Err(ReadError::Syntax { path, source });
+        }
+        objects.extend(source.documents.iter().map(|document| document.tree.value(document.tree.root)));
+    }
+    Ok(objects)
+}
+
+fn source(path: &Path) -> Result<Source, InputError> {
+    let text = content(path).map_err(|error| InputError {
+        file: name(path),
+        place: None,
+        message: format!("cannot be read: {error}"),
+    })?;
+    Ok(Source::new(path, text))
+}
+
+fn content(path: &Path) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    let mut read = |from: &mut dyn Read| from.take(MAX_FILE + 1).read_to_end(&mut bytes);
+    if path.as_os_str() == STANDARD_INPUT {
+        read(&mut io::stdin().lock())?
+    } else {
+        read(&mut File::open(path)?)?
+    };
+    if bytes.len() as u64 > MAX_FILE {
+        return Err(io::Error::other(format!("larger than {} MiB", MAX_FILE >> 20)));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let valid = error.utf8_error().valid_up_to();
+        io::Error::other(format!("not UTF-8 text after byte {valid}"))
+    })
+}
+
+/// The files that the paths lead to, each once however it is named.
+fn all_files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, ReadError> {
+    let mut seen = HashSet::new();
+    let mut all = Vec::new();
     for path in paths {
         for file in files(path)? {
-            documents.extend(read_file(&file)?);
-        }
-    }
-    Ok(documents)
-}
-
-fn read_file(path: &Path) -> Result<Vec<Document>, ReadError> {
-    let text = fs::read_to_string(path).map_err(|source| ReadError::Io { path: path.to_owned(), source })?;
-    let read =
-        documents::documents(&text).map_err(|source| ReadError::Syntax { path: path.to_owned(), source })?;
-    let mut documents = Vec::new();
-    for (line, value) in read {
-        unfold(path, line, value, &mut documents);
-    }
-    Ok(documents)
-}
-
-/// A `List` of any kind stands for its items.
-fn unfold(path: &Path, line: usize, mut value: Value, documents: &mut Vec<Document>) {
-    let is_list = value.get("kind").and_then(Value::as_str).is_some_and(|kind| kind.ends_with("List"));
-    match value.get_mut("items").filter(|_| is_list).map(Value::take) {
-        Some(Value::Array(items)) => {
-            for item in items {
-                unfold(path, line, item, documents);
+            if seen.insert(fs::canonicalize(&file).unwrap_or_else(|_| file.clone())) {
+                all.push(file);
             }
         }
-        _ => documents.push(Document { path: path.to_owned(), line, value }),
     }
+    Ok(all)
 }
 
 fn files(path: &Path) -> Result<Vec<PathBuf>, ReadError> {
     let failed = |source| ReadError::Io { path: path.to_owned(), source };
-    if !fs::metadata(path).map_err(failed)?.is_dir() {
+    if path.as_os_str() == STANDARD_INPUT || !fs::metadata(path).map_err(failed)?.is_dir() {
         return Ok(vec![path.to_owned()]);
     }
     let mut found = Vec::new();
@@ -118,7 +208,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn directories_are_searched_for_manifests_and_lists_are_unfolded() {
+    fn directories_are_searched_for_manifests_and_each_is_read_once() {
         let root = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| {
             let path = root.path().join(name);
@@ -133,20 +223,39 @@ mod tests {
         write("notes.txt", "kind: Text\n");
         #[cfg(unix)]
         std::os::unix::fs::symlink(root.path(), root.path().join("circle")).unwrap();
-        let documents = read_paths(&[root.path().to_owned()]).unwrap();
-        let kinds: Vec<&str> = documents.iter().filter_map(|d| d.value["kind"].as_str()).collect();
-        assert_eq!(kinds, ["A1", "A2", "B", "C", "D"]);
-        assert_eq!(documents[3].line, 3);
+        let again = root.path().join("a/../b.yaml");
+        let objects = read_objects(&[root.path().to_owned(), again]).unwrap();
+        let kinds: Vec<&str> = objects.iter().filter_map(|object| object["kind"].as_str()).collect();
+        assert_eq!(kinds, ["List", "B", "C", "D"]);
     }
 
     #[test]
     fn what_cannot_be_read_is_named() {
-        let error = read_paths(&["no/such/file.yaml".into()]).unwrap_err();
+        let error = read_objects(&["no/such/file.yaml".into()]).unwrap_err();
         assert!(error.to_string().contains("no/such/file.yaml"), "{error}");
         let root = tempfile::tempdir().unwrap();
         let file = root.path().join("broken.yaml");
         fs::write(&file, "a: [1\nb: 2\n").unwrap();
-        let error = read_paths(&[file]).unwrap_err();
+        let error = read_objects(&[file]).unwrap_err();
         assert!(error.to_string().contains("broken.yaml: line "), "{error}");
+    }
+
+    #[test]
+    fn names_in_reports_are_those_of_a_repository() {
+        for (path, expected) in
+            [("./a/b.yaml", "a/b.yaml"), ("a.yaml", "a.yaml"), ("/x/./y.json", "/x/y.json")]
+        {
+            assert_eq!(name(Path::new(path)), expected);
+        }
+    }
+
+    #[test]
+    fn what_is_found_and_cannot_be_read_does_not_hide_the_rest() {
+        let root = tempfile::tempdir().unwrap();
+        fs::write(root.path().join("a.yaml"), b"a: \xff\n").unwrap();
+        fs::write(root.path().join("b.yaml"), "b: 1\n").unwrap();
+        let (sources, errors) = sources(&[root.path().to_owned()], &|| ()).unwrap();
+        assert_eq!((sources.len(), errors.len()), (1, 1));
+        assert!(errors[0].message.contains("not UTF-8 text after byte 3"), "{errors:?}");
     }
 }

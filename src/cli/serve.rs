@@ -183,9 +183,9 @@ impl Serve {
     }
 
     fn memory(&self) -> anyhow::Result<Memory> {
-        let documents = check::read_paths(&self.resources)?;
-        tracing::info!(objects = documents.len(), "existence is looked up among the objects of --resources");
-        Ok(Memory::from_objects(documents.iter().map(|document| &document.value)))
+        let objects = check::read_objects(&self.resources)?;
+        tracing::info!(objects = objects.len(), "existence is looked up among the objects of --resources");
+        Ok(Memory::from_objects(&objects))
     }
 }
 

@@ -12,7 +12,7 @@ use super::{
     Consistency, CreatorSource, DryRunMode, Exemption, LabelRule, LookupErrorMode, NormalizationMode, Policy,
     RuleSetting, SourceField,
 };
-use crate::api::names::{is_label, is_subdomain};
+use crate::api::names::{is_label, is_label_key, is_subdomain};
 use crate::api::{ResourceKind, policy as document_kind};
 use crate::catalog::{Action, RuleId};
 
@@ -208,21 +208,6 @@ fn labels(spec: &mut Fields<'_>, policy: &mut Policy, notes: &mut Notes) {
             policy.labels.push(LabelRule { key: key.to_owned(), allowed, required });
         }
         fields.end(notes);
-    }
-}
-
-/// A label's key is a name, or a DNS subdomain, a slash and a name.
-fn is_label_key(key: &str) -> bool {
-    let is_name = |name: &str| {
-        let edge = |c: char| c.is_ascii_alphanumeric();
-        (1..=63).contains(&name.len())
-            && name.starts_with(edge)
-            && name.ends_with(edge)
-            && name.chars().all(|c| edge(c) || matches!(c, '-' | '_' | '.'))
-    };
-    match key.split_once('/') {
-        Some((prefix, name)) => is_subdomain(prefix) && is_name(name),
-        None => is_name(key),
     }
 }
 

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::finding::{Change, Exempted, Finding, Reason, Shown, Verdict};
 use super::path::FieldPath;
-use super::quote::type_name;
+use super::quote::wrong_type;
 use super::request::{Facts, Request, Text};
 use crate::catalog::{Action, RuleId};
 use crate::policy::Policy;
@@ -144,17 +144,8 @@ impl<'a> Evaluation<'a> {
 
     /// Reports that a value has another type than a rule needs.
     pub(super) fn wrong_type(&mut self, path: &FieldPath, value: &Value, expected: &str, weight: Weight) {
-        let article = if expected == "object" { "an" } else { "a" };
-        let found = type_name(value);
-        let text = format!("must be {article} {expected}, not {}", with_article(found));
-        let shown = match value {
-            Value::Array(_) | Value::Object(_) => found.to_owned(),
-            Value::String(text) => text.clone(),
-            scalar => scalar.to_string(),
-        };
-        // A text in a place for an object could be anything, personal addresses included.
-        let value = if shown.contains('@') { Shown::Hidden } else { Shown::Text(shown) };
-        let problem = Problem::invalid(RuleId::Schema, path.clone(), "", text).with_value(value);
+        let text = wrong_type(expected, value);
+        let problem = Problem::invalid(RuleId::Schema, path.clone(), "", text).with_value(Shown::of(value));
         self.report(problem, weight);
     }
 }
@@ -164,12 +155,4 @@ impl<'a> Evaluation<'a> {
 pub(super) enum Shape {
     Absent,
     Object,
-}
-
-fn with_article(noun: &str) -> String {
-    match noun {
-        "null" => noun.to_owned(),
-        "object" => format!("an {noun}"),
-        _ => format!("a {noun}"),
-    }
 }

@@ -1,8 +1,10 @@
 //! What the engine says about a request: changes, findings, and the verdict that holds them.
 
 use jiff::Timestamp;
+use serde_json::Value;
 
 use super::path::FieldPath;
+use super::quote::type_name;
 use crate::catalog::{Action, RuleId};
 
 /// What the engine says about one request.
@@ -90,6 +92,19 @@ pub enum Shown {
     Text(String),
     /// The value may hold a password or a personal address: an empty text stands for it.
     Hidden,
+}
+
+impl Shown {
+    /// A value of any type; of a list or an object only that it is one.
+    pub fn of(value: &Value) -> Self {
+        let shown = match value {
+            Value::Array(_) | Value::Object(_) => type_name(value).to_owned(),
+            Value::String(text) => text.clone(),
+            scalar => scalar.to_string(),
+        };
+        // A text in a place for something else could be anything, personal addresses included.
+        if shown.contains('@') { Self::Hidden } else { Self::Text(shown) }
+    }
 }
 
 /// The kind of problem, in the API machinery's terms.

@@ -28,7 +28,7 @@ use evaluation::{Evaluation, Problem, Weight};
 pub use addresses::shown;
 pub use finding::{Change, Effect, Exempted, Finding, Reason, Shown, Verdict};
 pub use path::{FieldPath, Segment};
-pub use quote::{MAX_QUOTED_CHARS, quote, quote_at_most};
+pub use quote::{MAX_QUOTED_CHARS, quote, quote_at_most, wrong_type};
 pub use request::{Fact, Facts, Operation, Record, Reference, Request};
 
 /// What has to be looked up before [`evaluate`] can decide.

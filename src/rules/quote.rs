@@ -48,6 +48,19 @@ fn push_escaped(quoted: &mut String, c: char) {
     }
 }
 
+/// What is said of a value that has another type than it must have, such as `must be a list, not a string`.
+pub fn wrong_type(expected: &str, value: &Value) -> String {
+    format!("must be {}, not {}", with_article(expected), with_article(type_name(value)))
+}
+
+fn with_article(noun: &str) -> String {
+    match noun {
+        "null" => noun.to_owned(),
+        "object" | "integer" => format!("an {noun}"),
+        _ => format!("a {noun}"),
+    }
+}
+
 /// The name of a JSON value's type, as users know it from `kubectl explain`.
 pub(super) fn type_name(value: &Value) -> &'static str {
     match value {
