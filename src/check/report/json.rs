@@ -1,3 +1,5 @@
 //! stub
 use super::Report;
-pub(super) fn render(_report: &Report) -> String { String::new() }
+pub(super) fn render(_report: &Report) -> String {
+    String::new()
+}

@@ -6,7 +6,12 @@ mod junit;
 mod sarif;
 mod text;
 
+use std::fmt::Write;
+
+use crate::api::limits;
 use crate::catalog::{Action, RuleId};
+use crate::normalize::is_invisible;
+use crate::rules::quote_at_most;
 
 /// All that one check has to say.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -111,5 +116,90 @@ pub fn render(report: &Report, format: Format, colour: Colour) -> String {
         Format::Junit => junit::render(report),
         Format::Sarif => sarif::render(report),
         Format::Github => github::render(report),
+    }
+}
+
+impl Located {
+    /// `companies.yaml:7:5`, fit to be shown.
+    fn position(&self) -> String {
+        position(&self.file, Some((self.line, self.column)))
+    }
+
+    /// What is wrong with which field of which object, in one line that is fit to be shown.
+    fn told(&self) -> String {
+        let mut told = printable(&self.kind);
+        if !self.name.is_empty() {
+            told.push(' ');
+            told.push_str(&printable(&quote_at_most(&self.name, limits::NAME)));
+        }
+        if !self.field.is_empty() {
+            told.push_str(": ");
+            told.push_str(&printable(&self.field));
+        }
+        told.push_str(": ");
+        told.push_str(&printable(&self.message));
+        told.push_str(&printable(&self.origin()));
+        told
+    }
+
+    /// The end of a sentence that says where Helm had the document from; empty where it was not Helm.
+    fn origin(&self) -> String {
+        self.source.as_ref().map(|source| format!(" (from {source})")).unwrap_or_default()
+    }
+}
+
+impl InputError {
+    /// `companies.yaml:7:5`, or the file alone, fit to be shown.
+    fn position(&self) -> String {
+        position(&self.file, self.place)
+    }
+}
+
+fn position(file: &str, place: Option<(usize, usize)>) -> String {
+    match place {
+        Some((line, column)) => format!("{}:{line}:{column}", printable(file)),
+        None => printable(file),
+    }
+}
+
+/// `text` in one line and without anything that a terminal obeys.
+fn printable(text: &str) -> String {
+    let mut printable = String::with_capacity(text.len());
+    text.chars().for_each(|c| push_printable(&mut printable, c));
+    printable
+}
+
+/// Escapes as quotes in messages do, but leaves quotes and backslashes: messages are escaped once already.
+fn push_printable(printable: &mut String, c: char) {
+    match c {
+        ' ' => printable.push(' '),
+        '\n' => printable.push_str("\\n"),
+        '\r' => printable.push_str("\\r"),
+        '\t' => printable.push_str("\\t"),
+        // XML has no way to write the last two.
+        c if c.is_control()
+            || c.is_whitespace()
+            || is_invisible(c)
+            || matches!(c, '\u{fffe}' | '\u{ffff}') =>
+        {
+            // Writing into a String cannot fail.
+            let _ = write!(printable, "\\u{:04x}", u32::from(c));
+        }
+        c => printable.push(c),
+    }
+}
+
+#[cfg(test)]
+mod samples;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_terminal_obeys_is_escaped_and_what_people_write_is_not() {
+        assert_eq!(printable("a\r\n\tb\u{1b}[31m\u{9b}\u{7f}"), r"a\r\n\tb\u001b[31m\u009b\u007f");
+        assert_eq!(printable("a\u{202e}b\u{2028}c\u{ffff}"), r"a\u202eb\u2028c\uffff");
+        assert_eq!(printable(r#"bücher "🏢" \n"#), r#"bücher "🏢" \n"#);
     }
 }
