@@ -8,6 +8,8 @@ mod text;
 
 use std::fmt::Write;
 
+use serde::Serialize;
+
 use crate::api::limits;
 use crate::catalog::{Action, RuleId};
 use crate::normalize::is_invisible;
@@ -187,6 +189,14 @@ fn push_printable(printable: &mut String, c: char) {
         }
         c => printable.push(c),
     }
+}
+
+/// The value as indented JSON.
+fn pretty(value: &impl Serialize) -> String {
+    // Only maps with keys that are no text and failing implementations can fail, and reports have neither.
+    let mut json = serde_json::to_string_pretty(value).unwrap_or_default();
+    json.push('\n');
+    json
 }
 
 #[cfg(test)]
