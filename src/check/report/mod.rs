@@ -15,6 +15,9 @@ use crate::catalog::{Action, RuleId};
 use crate::normalize::is_invisible;
 use crate::rules::quote_at_most;
 
+/// The name of standard input among files.
+const STANDARD_INPUT: &str = "-";
+
 /// All that one check has to say.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Report {
@@ -122,6 +125,14 @@ pub fn render(report: &Report, format: Format, colour: Colour) -> String {
 }
 
 impl Located {
+    /// The rule, and the reason code where there is one: `domain/bad-label`.
+    fn rule_and_code(&self) -> String {
+        match self.code {
+            Some(code) => format!("{}/{code}", self.rule),
+            None => self.rule.to_string(),
+        }
+    }
+
     /// `companies.yaml:7:5`, fit to be shown.
     fn position(&self) -> String {
         position(&self.file, Some((self.line, self.column)))
@@ -162,6 +173,11 @@ fn position(file: &str, place: Option<(usize, usize)>) -> String {
         Some((line, column)) => format!("{}:{line}:{column}", printable(file)),
         None => printable(file),
     }
+}
+
+/// The file as others name it: what shows files beside their changes knows no `./companies.yaml`.
+fn plain_path(file: &str) -> &str {
+    file.strip_prefix("./").unwrap_or(file)
 }
 
 /// `text` in one line and without anything that a terminal obeys.
