@@ -6,6 +6,7 @@ mod junit;
 mod sarif;
 mod text;
 
+use std::collections::HashMap;
 use std::fmt::Write;
 
 use serde::Serialize;
@@ -207,6 +208,19 @@ fn push_printable(printable: &mut String, c: char) {
     }
 }
 
+/// Tells apart what would be called the same.
+#[derive(Debug, Default)]
+struct Names(HashMap<(&'static str, String), usize>);
+
+impl Names {
+    /// `name` the first time that the class has it, `name (2)` the second.
+    fn unique(&mut self, class: &'static str, name: String) -> String {
+        let times = self.0.entry((class, name.clone())).or_default();
+        *times += 1;
+        if *times == 1 { name } else { format!("{name} ({times})") }
+    }
+}
+
 /// The value as indented JSON.
 fn pretty(value: &impl Serialize) -> String {
     // Only maps with keys that are no text and failing implementations can fail, and reports have neither.
@@ -227,5 +241,13 @@ mod tests {
         assert_eq!(printable("a\r\n\tb\u{1b}[31m\u{9b}\u{7f}"), r"a\r\n\tb\u001b[31m\u009b\u007f");
         assert_eq!(printable("a\u{202e}b\u{2028}c\u{ffff}"), r"a\u202eb\u2028c\uffff");
         assert_eq!(printable(r#"bücher "🏢" \n"#), r#"bücher "🏢" \n"#);
+    }
+
+    #[test]
+    fn what_would_be_called_the_same_is_counted() {
+        let mut names = Names::default();
+        let called = [("x", "a"), ("x", "b"), ("x", "a"), ("y", "a"), ("x", "a")];
+        let unique = called.map(|(class, name)| names.unique(class, name.to_owned()));
+        assert_eq!(unique, ["a", "b", "a (2)", "a", "a (3)"]);
     }
 }
