@@ -250,4 +250,23 @@ mod tests {
         let unique = called.map(|(class, name)| names.unique(class, name.to_owned()));
         assert_eq!(unique, ["a", "b", "a (2)", "a", "a (3)"]);
     }
+
+    #[test]
+    fn every_format_ends_in_one_line_break() {
+        for report in [Report::default(), samples::report(), samples::hostile()] {
+            for format in [Format::Text, Format::Json, Format::Junit, Format::Sarif, Format::Github] {
+                let text = render(&report, format, Colour::Plain);
+                assert!(text.ends_with('\n') && !text.ends_with("\n\n"), "{format:?}: {text:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_format_but_text_is_coloured() {
+        for format in [Format::Json, Format::Junit, Format::Sarif, Format::Github] {
+            let [ansi, plain] =
+                [Colour::Ansi, Colour::Plain].map(|colour| render(&samples::report(), format, colour));
+            assert_eq!(ansi, plain);
+        }
+    }
 }
