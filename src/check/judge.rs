@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use jiff::Timestamp;
 use k8s_openapi::api::authentication::v1::UserInfo;
 use rayon::prelude::*;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::bundle::{Bundle, Identity, Object};
 use super::fix::Wanted;
@@ -239,7 +239,7 @@ impl Known {
     }
 
     /// Whether a target is known to be there before anything of the bundle is applied.
-    pub(super) fn is_there_already(&self, target: &Target) -> bool {
+    pub fn is_there_already(&self, target: &Target) -> bool {
         self.resources.recall(target) == Some(Presence::Exists)
             || self.asked.get(target) == Some(&Fact::Exists)
     }

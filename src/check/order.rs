@@ -7,9 +7,9 @@ use serde_json::Value;
 
 use super::bundle::Object;
 use crate::api::Target;
-use crate::catalog::{Action, RuleId};
+use crate::catalog::Action;
 use crate::policy::{DryRunMode, Policy};
-use crate::rules::{FieldPath, Finding, Reason, Reference, Shown, quote};
+use crate::rules::{Finding, Reason, Reference, Shown, quote};
 
 /// The code of a reference whose target comes too late.
 const ORDER: &str = "order";
@@ -77,7 +77,7 @@ impl<'o> Sequence<'o> {
         Some(Finding {
             rule: reference.rule,
             code: Some(ORDER),
-            field: field(reference.rule),
+            field: reference.field(),
             reason: Reason::NotFound,
             value: Shown::Text(target.name.clone()),
             text: words(self.applier, dry_run, kind, target),
@@ -109,18 +109,6 @@ fn identity(object: &Value) -> (&str, &str, &str) {
 
 fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
-}
-
-/// The field in which a rule's reference stands.
-fn field(rule: RuleId) -> FieldPath {
-    let parent = match rule {
-        RuleId::CompanyExists => "companyRef",
-        RuleId::OrganizationExists => "organizationRef",
-        RuleId::UserExists => "userRef",
-        RuleId::CreatorExists => "creatorRef",
-        _ => "subjectRef",
-    };
-    FieldPath::of(&["spec", parent, "name"])
 }
 
 fn words(applier: Applier, dry_run: bool, kind: &str, target: &Target) -> String {

@@ -1,15 +1,20 @@
 //! The command line: one file for each command; turns arguments into calls and errors into exit codes.
 
 mod certs;
+mod check;
 pub mod crds;
 mod policy;
+mod progress;
 mod rules;
 mod serve;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::directory::Cluster;
 
 pub use rules::markdown as rules_markdown;
 
@@ -30,6 +35,8 @@ pub struct Cli {
 enum Command {
     /// Serve the webhook.
     Serve(Box<serve::Serve>),
+    /// Check records in files: what the webhook would say of them, without a cluster.
+    Check(check::Check),
     /// List the rules, or explain one with an example and its fix.
     Rules(rules::Rules),
     /// Check a policy, or print what one amounts to.
@@ -48,6 +55,8 @@ enum Outcome {
     Fine,
     /// Something was found, and said on standard output.
     Findings,
+    /// Part of the work could not be done, and was named.
+    Incomplete,
 }
 
 impl From<Outcome> for ExitCode {
@@ -55,6 +64,7 @@ impl From<Outcome> for ExitCode {
         match outcome {
             Outcome::Fine => Self::SUCCESS,
             Outcome::Findings => Self::from(EXIT_FINDINGS),
+            Outcome::Incomplete => Self::from(EXIT_FAILED),
         }
     }
 }
@@ -63,6 +73,7 @@ impl From<Outcome> for ExitCode {
 pub fn run(cli: Cli) -> ExitCode {
     let outcome = match cli.command {
         Command::Serve(serve) => serve.run(),
+        Command::Check(check) => check.run(),
         Command::Rules(rules) => rules.run(),
         Command::Policy(policy) => policy.run(),
         Command::Crds => crds::render().and_then(|text| print(&text)),
@@ -119,9 +130,17 @@ fn with_causes(error: &anyhow::Error) -> String {
     text
 }
 
-/// Writes a result to standard output. A reader that has seen enough and closed it is no error.
+/// The way to the cluster of the service account or the current kubeconfig.
+async fn connect() -> anyhow::Result<kube::Client> {
+    let config = kube::Config::infer()
+        .await
+        .context("no cluster: neither a pod's service account nor a kubeconfig can be used")?;
+    kube::Client::try_from(Cluster::client_config(config)).context("the kubeconfig cannot be used")
+}
+
+/// Writes a result to standard output, with colours only where they can be seen. A reader that has seen enough and closed it is no error.
 fn print(text: &str) -> anyhow::Result<Outcome> {
-    let mut out = io::stdout().lock();
+    let mut out = anstream::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(anyhow::Error::new(error).context("cannot write to standard output"))

@@ -10,7 +10,7 @@ use clap::{Args, ValueEnum};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::Outcome;
+use super::{Outcome, connect};
 use crate::admission::Pipeline;
 use crate::api::ResourceKind;
 use crate::catalog::RuleId;
@@ -171,14 +171,7 @@ impl Serve {
             DirectoryKind::Cluster if !self.resources.is_empty() => {
                 bail!("--resources needs --directory memory: a cluster is asked itself")
             }
-            DirectoryKind::Cluster => {
-                let config = kube::Config::infer()
-                    .await
-                    .context("no cluster: neither a pod's service account nor a kubeconfig can be used")?;
-                let client = kube::Client::try_from(Cluster::client_config(config))
-                    .context("the kubeconfig cannot be used")?;
-                Ok(Some(client))
-            }
+            DirectoryKind::Cluster => Ok(Some(connect().await?)),
         }
     }
 

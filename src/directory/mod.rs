@@ -17,7 +17,7 @@ use k8s_openapi::api::authentication::v1::UserInfo;
 
 use crate::api::Target;
 
-pub use cluster::{Cluster, Need};
+pub use cluster::{Cluster, Live, Need};
 pub use memory::Memory;
 pub use observed::{Observed, Observer, Outcome};
 

@@ -33,7 +33,7 @@ pub(super) fn note(evaluation: &mut Evaluation<'_>) {
 /// The fields that say together what a note is about.
 const SUBJECT_FIELDS: [&str; 4] = ["apiGroup", "kind", "name", "namespace"];
 
-fn subject_path() -> FieldPath {
+pub(super) fn subject_path() -> FieldPath {
     FieldPath::of(&["spec", "subjectRef"])
 }
 

@@ -17,6 +17,10 @@ use crate::policy::{DryRunMode, LookupErrorMode, Policy};
 pub(super) const SUBDOMAIN_FORM: &str =
     "must be lower-case letters, digits, \"-\" and \".\", such as acme-corp";
 
+const ORGANIZATION: &str = "organizationRef";
+const COMPANY: &str = "companyRef";
+const USER: &str = "userRef";
+
 /// A field that refers to an object of one kind by name.
 struct Link<'p> {
     rule: RuleId,
@@ -56,13 +60,13 @@ fn links(kind: CrmKind, policy: &Policy) -> Vec<Link<'_>> {
     let mut links = match kind {
         CrmKind::Company => vec![link(
             RuleId::OrganizationExists,
-            "organizationRef",
+            ORGANIZATION,
             references.organization.as_ref(),
             NameForm::Subdomain,
         )],
         CrmKind::Person => vec![
-            link(RuleId::CompanyExists, "companyRef", Some(&references.company), NameForm::Subdomain),
-            link(RuleId::UserExists, "userRef", references.user.as_ref(), NameForm::PathSegment),
+            link(RuleId::CompanyExists, COMPANY, Some(&references.company), NameForm::Subdomain),
+            link(RuleId::UserExists, USER, references.user.as_ref(), NameForm::PathSegment),
         ],
         CrmKind::Note => Vec::new(),
     };
@@ -99,6 +103,19 @@ fn creator_question(request: &Request<'_>, policy: &Policy) -> Option<Reference>
     let kind = Arc::clone(policy.references.user.as_ref()?);
     let target = Target { kind, namespace: None, name: name.to_owned() };
     Some(Reference { rule: RuleId::CreatorExists, target })
+}
+
+impl Reference {
+    /// The field that holds the target's name.
+    pub fn field(&self) -> FieldPath {
+        match self.rule {
+            RuleId::CreatorExists => name_path(),
+            RuleId::OrganizationExists => FieldPath::of(&["spec", ORGANIZATION, "name"]),
+            RuleId::CompanyExists => FieldPath::of(&["spec", COMPANY, "name"]),
+            RuleId::UserExists => FieldPath::of(&["spec", USER, "name"]),
+            _ => super::note::subject_path().field("name"),
+        }
+    }
 }
 
 /// Judges the plain references of a record.

@@ -1,5 +1,387 @@
-//! stub
-use super::Report;
-pub(super) fn render(_report: &Report) -> String {
-    String::new()
+//! A report as SARIF 2.1.0, which code scanning keeps as alerts.
+
+use std::collections::BTreeMap;
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::{Value, json};
+use serde_sarif::sarif::{
+    ArtifactLocation, Invocation, Location, LogicalLocation, Message, MultiformatMessageString, Notification,
+    PhysicalLocation, PropertyBag, Region, ReportingConfiguration, ReportingDescriptor, Result as Finding,
+    ResultLevel, Run, Sarif, Tool, ToolComponent,
+};
+
+use super::{InputError, Located, Names, Report, STANDARD_INPUT, plain_path, pretty};
+use crate::catalog::{self, Action, Rule, RuleId};
+
+const SCHEMA: &str = "https://json.schemastore.org/sarif-2.1.0.json";
+
+/// The number changes when the same finding would get another fingerprint.
+const FINGERPRINT: &str = "crmAdmission/v1";
+
+/// What a segment of a path need not encode (RFC 3986, "unreserved"), and the slash between segments.
+///
+/// The colon is not among them: a relative reference with one in its first segment has a scheme.
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
+
+pub(super) fn render(report: &Report) -> String {
+    let mut names = Names::default();
+    let run = Run::builder()
+        .tool(Tool::builder().driver(driver()).build())
+        .invocations(vec![invocation(&report.errors)])
+        .column_kind(json!("unicodeCodePoints"))
+        .results(report.findings.iter().map(|finding| result(finding, &mut names)).collect::<Vec<_>>())
+        .build();
+    pretty(&Sarif::builder().schema(SCHEMA).version(json!("2.1.0")).runs(vec![run]).build())
+}
+
+fn driver() -> ToolComponent {
+    ToolComponent::builder()
+        .name("crm-admission")
+        .version(env!("CARGO_PKG_VERSION"))
+        .rules(catalog::rules().iter().map(descriptor).collect::<Vec<_>>())
+        .build()
+}
+
+fn descriptor(rule: &Rule) -> ReportingDescriptor {
+    let mut tags = vec!["kubernetes".to_owned()];
+    tags.extend(rule.kinds.iter().map(|kind| kind.as_str().to_owned()));
+    ReportingDescriptor::builder()
+        .id(rule.id.as_str())
+        .name(pascal_case(rule.id.as_str()))
+        .short_description(MultiformatMessageString::builder().text(rule.title).build())
+        .full_description(MultiformatMessageString::builder().text(rule.explanation).build())
+        .help(help(rule))
+        .default_configuration(configuration(rule.default_action))
+        .properties(PropertyBag::builder().tags(tags).build())
+        .build()
+}
+
+fn pascal_case(id: &str) -> String {
+    let mut name = String::with_capacity(id.len());
+    for word in id.split('-') {
+        let (first, rest) = word.split_at_checked(1).unwrap_or((word, ""));
+        name.push_str(&first.to_ascii_uppercase());
+        name.push_str(rest);
+    }
+    name
+}
+
+fn help(rule: &Rule) -> MultiformatMessageString {
+    let mut text = format!("{}\n\nFix: {}\n", rule.explanation, rule.fix);
+    let mut markdown = format!("{}\n\n**Fix.** {}\n", rule.explanation, rule.fix);
+    let stored = rule.example.stored.map(|manifest| ("What is stored", manifest));
+    let shown = [("What breaks it", rule.example.bad), ("What mends it", rule.example.good)];
+    for (title, manifest) in stored.into_iter().chain(shown) {
+        text += &format!("\n{title}:\n\n{manifest}");
+        markdown += &format!("\n{title}:\n\n```yaml\n{manifest}```\n");
+    }
+    MultiformatMessageString::builder().text(text).markdown(markdown).build()
+}
+
+fn configuration(action: Action) -> ReportingConfiguration {
+    let configuration = ReportingConfiguration::builder();
+    match action {
+        Action::Disabled => configuration.enabled(false).build(),
+        Action::Audit | Action::Warn | Action::Deny => configuration.level(json!(level(action))).build(),
+    }
+}
+
+fn level(action: Action) -> ResultLevel {
+    match action {
+        Action::Deny => ResultLevel::Error,
+        Action::Warn => ResultLevel::Warning,
+        Action::Audit | Action::Disabled => ResultLevel::Note,
+    }
+}
+
+fn result(finding: &Located, names: &mut Names) -> Finding {
+    let physical = physical(&finding.file, Some((finding.line, finding.column)));
+    let logical =
+        LogicalLocation::builder().fully_qualified_name(qualified_name(finding)).kind("object").build();
+    let location = Location::builder().physical_location(physical).logical_locations(vec![logical]).build();
+    Finding::builder()
+        .rule_id(finding.rule.as_str())
+        .rule_index(rule_index(finding.rule))
+        .level(level(finding.action))
+        .message(Message::builder().text(finding.message.clone() + &finding.origin()).build())
+        .locations(vec![location])
+        .partial_fingerprints(BTreeMap::from([(FINGERPRINT.to_owned(), fingerprint(finding, names))]))
+        .properties(properties(finding))
+        .build()
+}
+
+/// The catalogue lists the rules in the order of their ids, and so does [`driver`].
+fn rule_index(rule: RuleId) -> i64 {
+    rule as i64
+}
+
+/// `Company/acme-corp/spec.domains[1]`
+fn qualified_name(finding: &Located) -> String {
+    let parts = [&finding.kind, &finding.name, &finding.field];
+    parts.into_iter().filter(|part| !part.is_empty()).map(String::as_str).collect::<Vec<_>>().join("/")
+}
+
+/// What stays when lines move, so that an alert is not closed and opened anew.
+fn fingerprint(finding: &Located, names: &mut Names) -> String {
+    let place = format!("{}#{}", uri(&finding.file), qualified_name(finding));
+    names.unique(finding.rule.as_str(), format!("{}#{place}", finding.rule_and_code()))
+}
+
+fn properties(finding: &Located) -> PropertyBag {
+    let mut properties = BTreeMap::from([
+        ("action".to_owned(), json!(finding.action.as_str())),
+        ("code".to_owned(), json!(finding.code)),
+        ("field".to_owned(), json!(finding.field)),
+        ("kind".to_owned(), json!(finding.kind)),
+        ("name".to_owned(), json!(finding.name)),
+    ]);
+    if let Some(source) = &finding.source {
+        properties.insert("source".to_owned(), Value::from(source.as_str()));
+    }
+    PropertyBag::builder().additional_properties(properties).build()
+}
+
+fn physical(file: &str, place: Option<(usize, usize)>) -> PhysicalLocation {
+    let artifact = ArtifactLocation::builder().uri(uri(file)).build();
+    let location = PhysicalLocation::builder().artifact_location(artifact);
+    match place {
+        Some((line, column)) => location
+            .region(Region::builder().start_line(number(line)).start_column(number(column)).build())
+            .build(),
+        None => location.build(),
+    }
+}
+
+fn number(number: usize) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+fn uri(file: &str) -> String {
+    if file == STANDARD_INPUT {
+        return "stdin".to_owned();
+    }
+    let path = utf8_percent_encode(plain_path(file), ENCODED);
+    if file.starts_with('/') { format!("file://{path}") } else { path.to_string() }
+}
+
+fn invocation(errors: &[InputError]) -> Invocation {
+    let invocation = Invocation::builder().execution_successful(errors.is_empty());
+    if errors.is_empty() {
+        return invocation.build();
+    }
+    invocation.tool_execution_notifications(errors.iter().map(notification).collect::<Vec<_>>()).build()
+}
+
+fn notification(error: &InputError) -> Notification {
+    let location = Location::builder().physical_location(physical(&error.file, error.place)).build();
+    Notification::builder()
+        .level(json!("error"))
+        .message(Message::builder().text(error.message.clone()).build())
+        .locations(vec![location])
+        .build()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples;
+    use super::*;
+
+    fn parsed(report: &Report) -> (Sarif, Value) {
+        let text = render(report);
+        (serde_json::from_str(&text).unwrap(), serde_json::from_str(&text).unwrap())
+    }
+
+    #[test]
+    fn each_finding_is_a_result() {
+        let (_, value) = parsed(&samples::report());
+        let location = |uri, line, column, name| {
+            json!([{
+                "physicalLocation": {
+                    "artifactLocation": {"uri": uri},
+                    "region": {"startLine": line, "startColumn": column},
+                },
+                "logicalLocations": [{"fullyQualifiedName": name, "kind": "object"}],
+            }])
+        };
+        let expected = json!([
+            {
+                "ruleId": "domain",
+                "ruleIndex": 6,
+                "level": "error",
+                "message": {"text": "Invalid value: \"a_b.com\": no domain name [domain/bad-label]"},
+                "locations": location("crm/companies.yaml", 7, 7, "Company/acme-corp/spec.domains[1]"),
+                "partialFingerprints": {
+                    "crmAdmission/v1": "domain/bad-label#crm/companies.yaml#Company/acme-corp/spec.domains[1]",
+                },
+                "properties": {
+                    "action": "Deny",
+                    "code": "bad-label",
+                    "field": "spec.domains[1]",
+                    "kind": "Company",
+                    "name": "acme-corp",
+                },
+            },
+            {
+                "ruleId": "label-value",
+                "ruleIndex": 8,
+                "level": "warning",
+                "message": {"text": "Unsupported value: \"gold\": one of \"a\", \"b\" [label-value]"},
+                "locations": location("crm/companies.yaml", 12, 3, "Company/metadata.labels[tier]"),
+                "partialFingerprints": {
+                    "crmAdmission/v1": "label-value#crm/companies.yaml#Company/metadata.labels[tier]",
+                },
+                "properties": {
+                    "action": "Warn",
+                    "code": null,
+                    "field": "metadata.labels[tier]",
+                    "kind": "Company",
+                    "name": "",
+                },
+            },
+            {
+                "ruleId": "note-content",
+                "ruleIndex": 15,
+                "level": "note",
+                "message": {"text": "Required value: say something [note-content] (from crm/templates/note.yaml)"},
+                "locations": location("stdin", 3, 1, "Note/call/spec.content"),
+                "partialFingerprints": {"crmAdmission/v1": "note-content#stdin#Note/call/spec.content"},
+                "properties": {
+                    "action": "Audit",
+                    "code": null,
+                    "field": "spec.content",
+                    "kind": "Note",
+                    "name": "call",
+                    "source": "crm/templates/note.yaml",
+                },
+            },
+        ]);
+        assert_eq!(value["runs"][0]["results"], expected);
+    }
+
+    #[test]
+    fn the_file_says_what_made_it_and_how_it_counts() {
+        let (sarif, value) = parsed(&Report::default());
+        assert_eq!(sarif.runs.len(), 1);
+        assert_eq!(value["version"], "2.1.0");
+        assert_eq!(value["$schema"], SCHEMA);
+        assert_eq!(value["runs"][0]["columnKind"], "unicodeCodePoints");
+        assert_eq!(value["runs"][0]["tool"]["driver"]["name"], "crm-admission");
+        assert_eq!(value["runs"][0]["tool"]["driver"]["version"], env!("CARGO_PKG_VERSION"));
+        // Without the list a run is no scan, and alerts of earlier runs would stay open.
+        assert_eq!(value["runs"][0]["results"], json!([]));
+        assert_eq!(value["runs"][0]["invocations"], json!([{"executionSuccessful": true}]));
+    }
+
+    #[test]
+    fn an_index_points_at_the_rule_of_that_id() {
+        let mut report = samples::report();
+        let finding = report.findings[0].clone();
+        report.findings = RuleId::ALL.map(|rule| Located { rule, code: None, ..finding.clone() }).to_vec();
+        let (sarif, _) = parsed(&report);
+        let run = &sarif.runs[0];
+        let rules = run.tool.driver.rules.as_ref().unwrap();
+        assert_eq!(rules.len(), RuleId::ALL.len());
+        for result in run.results.as_ref().unwrap() {
+            let index = usize::try_from(result.rule_index.unwrap()).unwrap();
+            assert_eq!(Some(&rules[index].id), result.rule_id.as_ref());
+        }
+    }
+
+    #[test]
+    fn every_rule_is_explained() {
+        let (sarif, value) = parsed(&Report::default());
+        for rule in sarif.runs[0].tool.driver.rules.as_ref().unwrap() {
+            let help = rule.help.as_ref().unwrap();
+            assert!(
+                !help.text.is_empty() && help.markdown.as_ref().unwrap().contains("```yaml\n"),
+                "{}",
+                rule.id
+            );
+            assert!(rule.short_description.is_some() && rule.full_description.is_some(), "{}", rule.id);
+            // GitHub refuses a file with more.
+            assert!(rule.properties.as_ref().unwrap().tags.as_ref().unwrap().len() <= 20, "{}", rule.id);
+        }
+        let rules = &value["runs"][0]["tool"]["driver"]["rules"];
+        assert_eq!(rules[1]["name"], "DisplayName");
+        assert_eq!(rules[1]["defaultConfiguration"], json!({"level": "error"}));
+        assert_eq!(rules[1]["properties"], json!({"tags": ["kubernetes", "Company", "Person"]}));
+        assert_eq!(rules[4]["defaultConfiguration"], json!({"enabled": false}));
+    }
+
+    #[test]
+    fn default_actions_become_levels() {
+        let configured = Action::ALL.map(|action| serde_json::to_value(configuration(action)).unwrap());
+        let expected = [
+            json!({"enabled": false}),
+            json!({"level": "note"}),
+            json!({"level": "warning"}),
+            json!({"level": "error"}),
+        ];
+        assert_eq!(configured, expected);
+    }
+
+    #[test]
+    fn what_cannot_be_read_makes_the_run_unsuccessful() {
+        let (_, value) = parsed(&samples::report());
+        let expected = json!([{
+            "executionSuccessful": false,
+            "toolExecutionNotifications": [
+                {
+                    "level": "error",
+                    "message": {"text": "did not find expected ',' or ']'"},
+                    "locations": [{"physicalLocation": {
+                        "artifactLocation": {"uri": "crm/broken.yaml"},
+                        "region": {"startLine": 2, "startColumn": 4},
+                    }}],
+                },
+                {
+                    "level": "error",
+                    "message": {"text": "no such file"},
+                    "locations": [{"physicalLocation": {"artifactLocation": {"uri": "absent.yaml"}}}],
+                },
+            ],
+        }]);
+        assert_eq!(value["runs"][0]["invocations"], expected);
+    }
+
+    #[test]
+    fn files_are_named_by_uris() {
+        assert_eq!(uri("crm/a b.yaml"), "crm/a%20b.yaml");
+        assert_eq!(uri("./crm/a.yaml"), "crm/a.yaml");
+        assert_eq!(uri("../a-b_c~d.yaml"), "../a-b_c~d.yaml");
+        assert_eq!(uri("a:b/100%?#[é].yaml"), "a%3Ab/100%25%3F%23%5B%C3%A9%5D.yaml");
+        assert_eq!(uri("/srv/a b.yaml"), "file:///srv/a%20b.yaml");
+        assert_eq!(uri("-"), "stdin");
+        assert_eq!(uri("a\n\u{1b}\\.yaml"), "a%0A%1B%5C.yaml");
+    }
+
+    #[test]
+    fn a_fingerprint_stays_when_lines_move_and_is_the_findings_own() {
+        let report = samples::report();
+        let mut moved = report.clone();
+        moved.findings[0].line += 10;
+        moved.findings[0].column += 2;
+        moved.findings.push(moved.findings[0].clone());
+        let fingerprints = |report| -> Vec<String> {
+            let (sarif, _) = parsed(report);
+            let results = sarif.runs.into_iter().flat_map(|run| run.results.unwrap());
+            results.map(|result| result.partial_fingerprints.unwrap()[FINGERPRINT].clone()).collect()
+        };
+        let (before, after) = (fingerprints(&report), fingerprints(&moved));
+        assert_eq!(before, after[..3]);
+        assert_eq!(after[3], format!("{} (2)", after[0]));
+    }
+
+    #[test]
+    fn what_users_write_comes_back_as_it_was() {
+        let report = samples::hostile();
+        assert!(!render(&report).contains(['\u{1b}', '\u{0}', '\r']));
+        let (_, value) = parsed(&report);
+        let result = &value["runs"][0]["results"][0];
+        let finding = &report.findings[0];
+        assert_eq!(result["message"]["text"], format!("{} (from {})", finding.message, finding.file));
+        assert_eq!(result["properties"]["field"], finding.field);
+        let file = "a%25%0D%0A%3A%3Aerror%3A%3A%2Cb%3A%1B%5B31m%00%3C%26%22%5D%5D%3E%E2%80%AE%EF%BF%BE";
+        assert_eq!(result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"], file);
+    }
 }

@@ -24,7 +24,7 @@ const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'+');
 
 /// The API server as the authority on single objects.
-pub(super) struct Live {
+pub struct Live {
     client: Client,
     flights: Flights<Target, Answer>,
 }
@@ -37,7 +37,8 @@ type Answer = Result<Presence, LookupError>;
 struct OtherObject;
 
 impl Live {
-    pub(super) fn new(client: Client) -> Self {
+    /// `client` should be one whose configuration has gone through [`super::Cluster::client_config`].
+    pub fn new(client: Client) -> Self {
         Self { client, flights: Flights::new() }
     }
 
@@ -46,7 +47,10 @@ impl Live {
     ///
     /// Failures are shared as well: to repeat them for everyone would press on an API server that is in
     /// trouble.
-    pub(super) async fn presence(&self, target: &Target) -> Answer {
+    ///
+    /// # Errors
+    /// It could not be found out.
+    pub async fn presence(&self, target: &Target) -> Result<Presence, LookupError> {
         let call = || get(self.client.clone(), target.clone()).boxed();
         let age = |answer: &Answer| match answer {
             Ok(Presence::Missing) => Age::FreshOnly,

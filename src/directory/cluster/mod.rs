@@ -24,11 +24,11 @@ use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
-use self::live::Live;
 use self::part::Part;
 use super::{Directory, LookupError, PartStatus, Presence};
 use crate::api::{ResourceKind, Target};
 
+pub use self::live::Live;
 pub use self::part::Need;
 
 /// How long opening a connection to the API server may take.

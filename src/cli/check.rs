@@ -1,0 +1,280 @@
+//! `check`: says of files what the webhook would say of the records in them, and brings them to canonical form.
+
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::builder::FalseyValueParser;
+use clap::{Args, ValueEnum};
+use futures::StreamExt;
+use jiff::Timestamp;
+use k8s_openapi::api::authentication::v1::UserInfo;
+
+use super::progress::Progress;
+use super::{Outcome, connect, print};
+use crate::api::Target;
+use crate::catalog::Action;
+use crate::check::report::{self, Colour, Report};
+use crate::check::{self, Applier, Bundle, Judge, Known, Rewritten};
+use crate::directory::{Live, Memory, Presence};
+use crate::policy::Policy;
+use crate::policy_source;
+use crate::rules::Fact;
+
+/// How many questions are put to the cluster at a time.
+const CONCURRENT_LOOKUPS: usize = 16;
+/// How long the cluster may take to answer one.
+const LOOKUP_LIMIT: Duration = Duration::from_secs(10);
+/// The group that the API server puts everybody into who is logged in.
+const AUTHENTICATED: &str = "system:authenticated";
+
+#[derive(Debug, Args)]
+pub(super) struct Check {
+    /// Files, directories that are searched for *.yaml, *.yml and *.json, or `-` for standard input.
+    #[arg(default_value = ".", value_name = "PATH")]
+    paths: Vec<PathBuf>,
+    /// Manifests of objects that exist besides those that are checked: files or directories. They are neither
+    /// checked nor fixed.
+    #[arg(long, num_args = 1, env = "CRM_ADMISSION_RESOURCES", value_delimiter = ',', value_name = "PATH")]
+    resources: Vec<PathBuf>,
+    /// Ask the cluster of the current kubeconfig whether an object exists.
+    #[arg(long, env = "CRM_ADMISSION_CLUSTER", value_parser = FalseyValueParser::new())]
+    cluster: bool,
+    /// The policy; the built-in one without it.
+    #[arg(long, env = "CRM_ADMISSION_POLICY", value_name = "FILE")]
+    policy: Option<PathBuf>,
+    /// The user who will create the records. Without it, rules that depend on the user are left to the cluster.
+    #[arg(long = "as", env = "CRM_ADMISSION_AS", value_name = "USER")]
+    as_user: Option<String>,
+    /// A group of that user; may be given more than once.
+    #[arg(
+        long,
+        num_args = 1,
+        requires = "as_user",
+        env = "CRM_ADMISSION_AS_GROUP",
+        value_delimiter = ',',
+        value_name = "GROUP"
+    )]
+    as_group: Vec<String>,
+    /// What brings the files into the cluster: warns of references that it would send before their targets.
+    #[arg(long, value_enum, env = "CRM_ADMISSION_APPLIER")]
+    applier: Option<ApplierArg>,
+    /// Bring values to their canonical form in the files; nothing else in them changes.
+    #[arg(long, env = "CRM_ADMISSION_FIX", value_parser = FalseyValueParser::new())]
+    fix: bool,
+    /// Print what --fix would change as a unified diff, and write nothing.
+    #[arg(long, env = "CRM_ADMISSION_DIFF", value_parser = FalseyValueParser::new())]
+    diff: bool,
+    /// How findings are reported.
+    #[arg(long, value_enum, default_value_t = FormatArg::Text, env = "CRM_ADMISSION_FORMAT")]
+    format: FormatArg,
+    /// Where the report goes; standard output without it, or standard error where that is taken by a fixed
+    /// stream or a diff.
+    #[arg(long, env = "CRM_ADMISSION_OUTPUT", value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// From which action on a finding makes the exit code 1.
+    #[arg(long, value_enum, default_value_t = FailOn::Deny, env = "CRM_ADMISSION_FAIL_ON")]
+    fail_on: FailOn,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum ApplierArg {
+    Kubectl,
+    Helm,
+    Argocd,
+    Flux,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum FormatArg {
+    Text,
+    Json,
+    Junit,
+    Sarif,
+    Github,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum FailOn {
+    /// What the webhook would refuse.
+    Deny,
+    /// Warnings too.
+    Warn,
+}
+
+impl Check {
+    pub(super) fn run(self) -> anyhow::Result<Outcome> {
+        let policy = match &self.policy {
+            Some(path) => policy_source::read(path)?,
+            None => Policy::default(),
+        };
+        let judge = Judge::new(policy, self.requester(), Timestamp::now())?;
+        let resources = check::read_objects(&self.resources)?;
+        let progress = Progress::new("files read");
+        let mut bundle = Bundle::read(&self.paths, &|| progress.step())?;
+        drop(progress);
+
+        let as_found = bundle.clone();
+        let rewritten = if self.fix || self.diff { bundle.fix(&judge) } else { Vec::new() };
+        if self.diff {
+            // Nothing is written, so what is judged is what is there.
+            bundle = as_found;
+        }
+        let report = self.report(&bundle, &judge, &resources)?;
+        // First, since it is what is lost if the report cannot be written.
+        self.hand_out(&bundle, &rewritten)?;
+        self.tell(&report)?;
+        self.outcome(&report)
+    }
+
+    fn requester(&self) -> Option<UserInfo> {
+        let username = self.as_user.clone()?;
+        let mut groups = self.as_group.clone();
+        if !groups.iter().any(|group| group == AUTHENTICATED) {
+            groups.push(AUTHENTICATED.to_owned());
+        }
+        Some(UserInfo { username: Some(username), groups: Some(groups), ..UserInfo::default() })
+    }
+
+    fn report(
+        &self,
+        bundle: &Bundle,
+        judge: &Judge,
+        resources: &[serde_json::Value],
+    ) -> anyhow::Result<Report> {
+        let mut known = Known {
+            bundle: Memory::from_objects(&bundle.values()),
+            resources: Memory::from_objects(resources),
+            asked: HashMap::new(),
+            complete: self.cluster || !self.resources.is_empty(),
+        };
+        if self.cluster {
+            let targets = judge.targets(bundle).into_iter();
+            let unknown = targets.filter(|target| !known.is_there_already(target)).collect();
+            known.asked = ask_cluster(unknown)?;
+        }
+        let progress = Progress::new("records checked");
+        Ok(judge.report(bundle, &known, self.applier.map(Applier::from), &|| progress.step()))
+    }
+
+    /// Writes files, or prints what would be written.
+    fn hand_out(&self, bundle: &Bundle, rewritten: &[Rewritten]) -> anyhow::Result<()> {
+        if self.diff {
+            let diff: String = rewritten.iter().map(Rewritten::diff).collect();
+            print(&diff)?;
+        } else if self.fix {
+            for file in rewritten {
+                file.write().with_context(|| format!("{}: cannot be written", file.name))?;
+            }
+            if let Some(text) = bundle.standard_input() {
+                print(text)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether standard output is taken by something else than the report.
+    fn takes_standard_output(&self) -> bool {
+        self.diff || (self.fix && self.paths.iter().any(|path| path.as_os_str() == "-"))
+    }
+
+    fn tell(&self, report: &Report) -> anyhow::Result<()> {
+        let format = self.format.into();
+        if let Some(path) = &self.output {
+            let text = report::render(report, format, Colour::Plain);
+            fs::write(path, text).with_context(|| format!("{}: cannot be written", path.display()))?;
+        } else if self.takes_standard_output() {
+            let mut stderr = anstream::stderr();
+            stderr.write_all(report::render(report, format, Colour::Ansi).as_bytes())?;
+            return Ok(());
+        } else {
+            print(&report::render(report, format, Colour::Ansi))?;
+        }
+        // People read the report; programs that read it leave this to people.
+        if format != report::Format::Text || self.output.is_some() {
+            let lines: String = report.errors.iter().map(|error| format!("error: {error}\n")).collect();
+            io::stderr().write_all(lines.as_bytes())?;
+        }
+        Ok(())
+    }
+
+    fn outcome(&self, report: &Report) -> anyhow::Result<Outcome> {
+        let least = match self.fail_on {
+            FailOn::Deny => Action::Deny,
+            FailOn::Warn => Action::Warn,
+        };
+        Ok(if !report.errors.is_empty() {
+            Outcome::Incomplete
+        } else if report.findings.iter().any(|finding| finding.action >= least) {
+            Outcome::Findings
+        } else {
+            Outcome::Fine
+        })
+    }
+}
+
+/// What the cluster of the current kubeconfig says of the existence of these.
+fn ask_cluster(targets: HashSet<Target>) -> anyhow::Result<HashMap<Target, Fact>> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    runtime.block_on(async {
+        let live = Live::new(connect().await?);
+        let progress = Progress::new("references looked up");
+        let answers = futures::stream::iter(targets).map(|target| {
+            let (live, progress) = (&live, &progress);
+            async move {
+                let answer = tokio::time::timeout(LOOKUP_LIMIT, live.presence(&target)).await;
+                progress.step();
+                let fact = match answer {
+                    Ok(Ok(Presence::Exists)) => Fact::Exists,
+                    Ok(Ok(Presence::Terminating)) => Fact::Terminating,
+                    Ok(Ok(Presence::Missing)) => Fact::Missing { suggestion: None },
+                    Ok(Err(error)) => {
+                        return Err(anyhow::Error::new(error).context(unanswered(&target)));
+                    }
+                    Err(_) => bail!("{}: no answer within {LOOKUP_LIMIT:?}", unanswered(&target)),
+                };
+                Ok((target, fact))
+            }
+        });
+        // The first failure ends it: a verdict without the cluster is not the one that was asked for.
+        let mut answers = answers.buffer_unordered(CONCURRENT_LOOKUPS);
+        let mut facts = HashMap::new();
+        while let Some(answer) = answers.next().await {
+            facts.extend([answer?]);
+        }
+        Ok(facts)
+    })
+}
+
+fn unanswered(target: &Target) -> String {
+    format!("the cluster does not say whether {} {:?} exists", target.kind, target.name)
+}
+
+impl From<ApplierArg> for Applier {
+    fn from(applier: ApplierArg) -> Self {
+        match applier {
+            ApplierArg::Kubectl => Self::Kubectl,
+            ApplierArg::Helm => Self::Helm,
+            ApplierArg::Argocd => Self::ArgoCd,
+            ApplierArg::Flux => Self::Flux,
+        }
+    }
+}
+
+impl From<FormatArg> for report::Format {
+    fn from(format: FormatArg) -> Self {
+        match format {
+            FormatArg::Text => Self::Text,
+            FormatArg::Json => Self::Json,
+            FormatArg::Junit => Self::Junit,
+            FormatArg::Sarif => Self::Sarif,
+            FormatArg::Github => Self::Github,
+        }
+    }
+}
