@@ -1,0 +1,492 @@
+//! `check` as CI calls it: what it reads, where it points, what it decides, how it ends.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a helper that fails fails the test")]
+
+use std::fs;
+use std::path::Path;
+
+use assert_cmd::Command;
+use rstest::rstest;
+use serde_json::Value;
+use tempfile::TempDir;
+
+const COMPANY: &str = "apiVersion: crm.milo.io/v1alpha1\nkind: Company\nmetadata: {name: acme}\n";
+const PERSON: &str = "apiVersion: crm.milo.io/v1alpha1\nkind: Person\nmetadata: {name: jane}\n";
+const GOOD: &str = "spec: {displayName: Acme}\n";
+
+/// A directory in which files are checked.
+struct Repository(TempDir);
+
+/// How a check ended.
+struct Ended {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+impl Repository {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn with(files: &[(&str, &str)]) -> Self {
+        let repository = Self::new();
+        for (name, text) in files {
+            repository.write(name, text);
+        }
+        repository
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        let path = self.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.path().join(name)).unwrap()
+    }
+
+    fn check(&self, args: &[&str]) -> Ended {
+        self.check_input("", args)
+    }
+
+    fn check_input(&self, input: &str, args: &[&str]) -> Ended {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_crm-admission"));
+        // A developer's environment must not change what is tested.
+        let ours = std::env::vars().map(|(name, _)| name).filter(|name| name.starts_with("CRM_ADMISSION_"));
+        for name in ours {
+            command.env_remove(name);
+        }
+        command.env_remove("KUBERNETES_SERVICE_HOST").env("KUBECONFIG", "/nonexistent/kubeconfig");
+        let output =
+            command.current_dir(self.path()).arg("check").args(args).write_stdin(input).output().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        Ended { code: output.status.code().unwrap(), out: text(output.stdout), err: text(output.stderr) }
+    }
+
+    /// Each finding as `FILE:LINE:COLUMN ACTION FIELD [RULE/CODE]`.
+    #[track_caller]
+    fn findings(&self, args: &[&str]) -> Vec<String> {
+        let ended = self.check(&[args, &["--format", "json"]].concat());
+        ended.findings()
+    }
+}
+
+impl Ended {
+    #[track_caller]
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {} {}", self.out, self.err))
+    }
+
+    #[track_caller]
+    fn findings(&self) -> Vec<String> {
+        let spelled = |finding: &Value| {
+            let text = |key: &str| finding[key].as_str().unwrap().to_owned();
+            let rule = match finding["code"].as_str() {
+                Some(code) => format!("{}/{code}", text("rule")),
+                None => text("rule"),
+            };
+            let (line, column) = (&finding["line"], &finding["column"]);
+            format!("{}:{line}:{column} {} {} [{rule}]", text("file"), text("action"), text("field"))
+        };
+        self.json()["findings"].as_array().unwrap().iter().map(spelled).collect()
+    }
+
+    #[track_caller]
+    fn ends_with(&self, code: i32) -> &Self {
+        assert_eq!(self.code, code, "{}{}", self.out, self.err);
+        self
+    }
+}
+
+/// What is found in one file with this text.
+#[track_caller]
+fn found_in(text: &str) -> Vec<String> {
+    Repository::with(&[("a.yaml", text)]).findings(&["a.yaml"])
+}
+
+fn company(spec: &str) -> String {
+    format!("{COMPANY}spec:\n{spec}")
+}
+
+// Places.
+
+#[rstest]
+#[case::plain("  displayName: Acme\n  domains:\n  - Acme.com # main\n", "6:5 Warn spec.domains[0]")]
+#[case::spaces_after_the_dash(
+    "  displayName: Acme\n  domains:\n  -   Acme.com\n",
+    "6:7 Warn spec.domains[0]"
+)]
+#[case::flow("  displayName: Acme\n  domains: [acme.io, Acme.com]\n", "5:22 Warn spec.domains[1]")]
+#[case::flow_over_lines(
+    "  displayName: Acme\n  domains: [\n    acme.io,\n    Acme.com ]\n",
+    "7:5 Warn spec.domains[1]"
+)]
+#[case::single_quoted("  displayName: Acme\n  domains: ['Acme.com' , a.io]\n", "5:13 Warn spec.domains[0]")]
+#[case::double_quoted(
+    "  displayName: \"é\"\n  linkedinProfile:   \"linkedin.com/company/acme\"\n",
+    "5:22 Warn spec.linkedinProfile"
+)]
+#[case::after_other_than_ascii(
+    "  {displayName: é🏢, linkedinProfile: linkedin.com/company/acme}\n",
+    "4:38 Warn spec.linkedinProfile"
+)]
+#[case::folded(
+    "  displayName: Acme\n  linkedinProfile: >-\n    linkedin.com/company/acme\n",
+    "5:20 Warn spec.linkedinProfile"
+)]
+#[case::literal_with_a_comment(
+    "  displayName: Acme\n  domains:\n  - |2- # why | not\n      Acme.com\n",
+    "6:5 Warn spec.domains[0]"
+)]
+#[case::anchored("  displayName: Acme\n  domains:\n  - &main Acme.com\n", "6:11 Warn spec.domains[0]")]
+#[case::tagged("  displayName: Acme\n  domains:\n  - !!str &main 'Acme.com'\n", "6:17 Warn spec.domains[0]")]
+#[case::alias("  displayName: &main Acme.com\n  domains:\n  - *main\n", "6:5 Warn spec.domains[0]")]
+#[case::merged(
+    "  <<: {linkedinProfile: linkedin.com/company/acme}\n  displayName: Acme\n",
+    "4:7 Warn spec.linkedinProfile"
+)]
+#[case::unknown_field("  displayName: Acme\n  colour: red\n", "5:3 Deny spec.colour")]
+#[case::missing_field("  description: none\n", "3:1 Deny spec.displayName")]
+#[case::empty_value("  displayName:\n", "4:3 Deny spec.displayName")]
+#[case::wrong_type("  displayName: 42\n", "4:16 Deny spec.displayName")]
+#[case::flow_collection("  displayName: [Acme]\n", "4:16 Deny spec.displayName")]
+#[case::block_collection("  displayName:\n  - Acme\n", "4:3 Deny spec.displayName")]
+fn a_finding_points_at_what_a_person_would_point_at(#[case] spec: &str, #[case] expected: &str) {
+    let (place, expected) = expected.split_once(' ').unwrap();
+    let (line, column) = place.split_once(':').unwrap();
+    // One further than the constant starts: `spec:` stands before.
+    let line: usize = line.parse::<usize>().unwrap() + 1;
+    let found = found_in(&company(spec));
+    assert_eq!(found.len(), 1, "{found:?}");
+    let start = format!("a.yaml:{line}:{column} {expected} [");
+    assert!(found[0].starts_with(&start), "{found:?} is not {start}");
+    // The same with the line ends of another system, and after another document.
+    let other = company(spec).replace('\n', "\r\n");
+    let found = found_in(&format!("\u{feff}# é\r\n---\r\n{other}"));
+    let start = format!("a.yaml:{}:{column} {expected} [", line + 2);
+    assert!(found[0].starts_with(&start), "{found:?} is not {start}");
+}
+
+#[test]
+fn what_is_missing_at_the_top_points_at_the_object() {
+    let found =
+        found_in(&format!("{COMPANY}---\napiVersion: crm.milo.io/v1alpha1\nkind: Note\nspec: {{}}\n"));
+    assert_eq!(found[0], "a.yaml:1:1 Deny spec.displayName [display-name]");
+    assert!(found.contains(&"a.yaml:5:1 Deny metadata [schema]".to_owned()), "{found:?}");
+}
+
+#[test]
+fn json_has_places_too() {
+    let text = "{\"apiVersion\": \"crm.milo.io/v1alpha1\", \"kind\": \"Company\", \"metadata\": {\"name\": \"a\"},\n \"spec\": {\"displayName\": \"é\", \"domains\": [\"Acme.com\"]}}";
+    let repository = Repository::with(&[("a.json", text)]);
+    assert_eq!(repository.findings(&["a.json"]), ["a.json:2:43 Warn spec.domains[0] [domain/not-canonical]"]);
+}
+
+// Reading.
+
+#[test]
+fn directories_lists_and_standard_input_are_read() {
+    let bad = company("  displayName: Acme\n  domains: [co.uk]\n");
+    let list = "apiVersion: v1\nkind: List\nitems:\n- apiVersion: crm.milo.io/v1alpha1\n  kind: Company\n  metadata: {name: b}\n  spec: {displayName: 1}\n";
+    let repository = Repository::with(&[
+        ("records/deep/a.yml", &bad),
+        ("records/list.yaml", list),
+        ("records/.hidden/c.yaml", &bad),
+        ("records/notes.txt", &bad),
+    ]);
+    let expected = [
+        "records/deep/a.yml:6:13 Deny spec.domains[0] [domain/public-suffix]",
+        "records/list.yaml:7:23 Deny spec.displayName [schema]",
+    ];
+    // Without a path, the current directory.
+    assert_eq!(repository.findings(&[]), expected);
+    assert_eq!(repository.findings(&["records", "./records/list.yaml"]), expected);
+    let ended = repository.check_input(&bad, &["-", "--format", "json"]);
+    assert_eq!(ended.ends_with(1).findings(), ["-:6:13 Deny spec.domains[0] [domain/public-suffix]"]);
+}
+
+#[test]
+fn a_document_that_does_not_parse_is_reported_and_the_rest_is_checked() {
+    let text = format!("a: [1\nb: 2\n---\n{}", company("  displayName: 1\n"));
+    let repository = Repository::with(&[("a.yaml", &text), ("b.yaml", &company("  displayName: 2\n"))]);
+    let ended = repository.check(&["--format", "json"]);
+    ended.ends_with(2);
+    assert_eq!(
+        ended.findings(),
+        ["a.yaml:8:16 Deny spec.displayName [schema]", "b.yaml:5:16 Deny spec.displayName [schema]"]
+    );
+    let error = &ended.json()["errors"][0];
+    assert_eq!((&error["file"], &error["line"]), (&"a.yaml".into(), &2.into()), "{error}");
+    assert!(error["column"].is_u64(), "{error}");
+    assert!(ended.err.starts_with("error: a.yaml:2:") && ended.err.lines().count() == 1, "{}", ended.err);
+    // People who read the report are not told twice.
+    let ended = repository.check(&[]);
+    assert!(ended.ends_with(2).out.contains("a.yaml:2:") && ended.err.is_empty(), "{}", ended.err);
+}
+
+#[test]
+fn helm_sources_are_kept() {
+    let text = format!("---\n# Source: crm/templates/a.yaml\n{}", company("  displayName: 1\n"));
+    let ended = Repository::new().check_input(&text, &["-", "--format", "json"]);
+    assert_eq!(ended.json()["findings"][0]["source"], "crm/templates/a.yaml");
+}
+
+#[test]
+fn what_is_not_ours_is_counted_and_what_claims_to_be_is_not_let_pass() {
+    let text = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n---\njust: a file\n---\napiVersion: crm.milo.io/v2\nkind: Company\n---\napiVersion: crm.milo.io/v1alpha1\nkind: company\n---\nkind: Note\n";
+    let repository = Repository::with(&[("a.yaml", text)]);
+    let ended = repository.check(&["--format", "json"]);
+    assert_eq!(
+        ended.ends_with(1).findings(),
+        [
+            "a.yaml:7:13 Deny apiVersion [schema]",
+            "a.yaml:11:7 Deny kind [schema]",
+            "a.yaml:13:1 Deny apiVersion [schema]"
+        ]
+    );
+    let summary = &ended.json()["summary"];
+    assert_eq!((&summary["checked"], &summary["other"]), (&3.into(), &2.into()), "{summary}");
+    assert!(ended.out.contains("did you mean \\\"Company\\\"?"), "{}", ended.out);
+}
+
+#[test]
+fn nothing_to_check_is_fine_and_said() {
+    let ended = Repository::new().check(&[]);
+    assert!(ended.ends_with(0).out.contains("nothing to check"), "{}", ended.out);
+}
+
+// Deciding.
+
+#[test]
+fn the_schema_demands_what_no_rule_does() {
+    let text =
+        "  displayName: Acme\n  description: 1\n  creatorRef: {name: a, uid: b}\n  organizationRef: {}\n";
+    assert_eq!(
+        found_in(&company(text)),
+        [
+            "a.yaml:6:16 Deny spec.description [schema]",
+            "a.yaml:7:25 Deny spec.creatorRef.uid [schema]",
+            "a.yaml:8:3 Deny spec.organizationRef.name [schema]",
+        ]
+    );
+}
+
+#[test]
+fn a_problem_is_told_once_by_whoever_says_more() {
+    let long = "x".repeat(300);
+    let found = found_in(&company(&format!("  displayName: {long}\n  domains: acme.com\n")));
+    assert_eq!(
+        found,
+        ["a.yaml:5:16 Deny spec.displayName [display-name]", "a.yaml:6:12 Deny spec.domains [schema]"]
+    );
+}
+
+#[test]
+fn a_file_is_not_a_write() {
+    let note = "apiVersion: crm.milo.io/v1alpha1\nkind: Note\nmetadata: {name: a}\nspec:\n  subjectRef: {apiGroup: crm.milo.io, kind: Company, name: acme}\n  content: x\n  nextActionTime: 2001-01-01T00:00:00Z\n";
+    let text =
+        format!("{COMPANY}spec:\n  displayName: ' Acme'\n  domains: [acme.com, ACME.com]\n---\n{note}");
+    let repository = Repository::with(&[("a.yaml", &text)]);
+    assert_eq!(
+        repository.findings(&[]),
+        [
+            "a.yaml:5:16 Warn spec.displayName [display-name/not-canonical]",
+            "a.yaml:6:23 Warn spec.domains[1] [domain/not-canonical]",
+            "a.yaml:14:19 Warn spec.nextActionTime [next-action-time]"
+        ]
+    );
+    repository.check(&[]).ends_with(0);
+    repository.check(&["--fail-on", "warn"]).ends_with(1);
+}
+
+#[test]
+fn without_a_user_the_creator_is_left_to_the_cluster() {
+    let repository = Repository::with(&[("a.yaml", &format!("{COMPANY}{GOOD}"))]);
+    repository.check(&["--fail-on", "warn"]).ends_with(0);
+    let policy = "apiVersion: admission.crm.milo.io/v1alpha1\nkind: AdmissionPolicy\nmetadata: {name: default}\nspec:\n  rules: [{rule: creator-is-requester, action: Deny}]\n  exemptions: [{name: staff, groups: [staff], rules: [creator-is-requester]}]\n";
+    repository.write("policy/p.yaml", policy);
+    repository.write("a.yaml", &company("  displayName: Acme\n  creatorRef: {name: bob}\n"));
+    let found =
+        |args: &[&str]| repository.findings(&[&["a.yaml", "--policy", "policy/p.yaml"], args].concat());
+    assert_eq!(found(&[]), [] as [&str; 0]);
+    assert_eq!(found(&["--as", "alice"]), ["a.yaml:6:22 Deny spec.creatorRef.name [creator-is-requester]"]);
+    assert_eq!(found(&["--as", "bob"]), [] as [&str; 0]);
+    assert_eq!(found(&["--as", "alice", "--as-group", "staff"]), [] as [&str; 0]);
+    let ended = repository.check(&["--as-group", "staff"]);
+    assert!(ended.ends_with(2).err.contains("--as <USER>"), "{}", ended.err);
+}
+
+#[test]
+fn the_policy_decides_and_a_bad_one_is_told_whole() {
+    let text = company("  displayName: Acme\n  domains: [Acme.com]\n");
+    let policy = "apiVersion: admission.crm.milo.io/v1alpha1\nkind: AdmissionPolicy\nmetadata: {name: default}\nspec:\n  normalization: {domains: RequireCanonical}\n";
+    let repository = Repository::with(&[("a.yaml", &text), ("p/policy.yaml", policy)]);
+    let found = repository.findings(&["a.yaml", "--policy", "p/policy.yaml"]);
+    assert_eq!(found, ["a.yaml:6:13 Deny spec.domains[0] [domain/not-canonical]"]);
+    repository.write("p/policy.yaml", &policy.replace("RequireCanonical}", "Sometimes, x: 1}"));
+    let ended = repository.check(&["a.yaml", "--policy", "p/policy.yaml"]);
+    assert_eq!(ended.ends_with(2).out, "");
+    assert!(
+        ended.err.contains("spec.normalization.domains") && ended.err.contains("spec.normalization.x"),
+        "{}",
+        ended.err
+    );
+}
+
+// References.
+
+#[test]
+fn references_are_resolved_in_the_bundle_in_any_order_and_across_files() {
+    let person = format!("{PERSON}spec: {{displayName: Jane, companyRef: {{name: acme}}}}\n");
+    let broken_company = company("  displayName: 1\n");
+    let repository = Repository::with(&[("a.yaml", &person), ("z.json", "{}"), ("z.yaml", &broken_company)]);
+    assert_eq!(repository.findings(&[]), ["z.yaml:5:16 Deny spec.displayName [schema]"]);
+    // By itself it refers to what nobody knows.
+    let found = repository.findings(&["a.yaml"]);
+    assert_eq!(found, ["a.yaml:4:46 Warn spec.companyRef.name [company-exists/unresolved]"]);
+    repository.check(&["a.yaml"]).ends_with(0);
+}
+
+#[test]
+fn resources_stand_for_what_exists_and_make_the_rest_missing() {
+    let person = format!("{PERSON}spec: {{displayName: Jane, companyRef: {{name: acme}}}}\n");
+    let repository = Repository::with(&[
+        ("a.yaml", &person),
+        ("there/acme.yaml", &company("  displayName: 1\n")),
+        ("else/acmee.yaml", &company("  displayName: A\n").replace("acme", "acmee")),
+        (
+            "gone/acme.yaml",
+            &company("  displayName: A\n")
+                .replace("acme}", "acme, deletionTimestamp: \"2026-01-01T00:00:00Z\"}"),
+        ),
+    ]);
+    // They are not checked themselves.
+    assert_eq!(repository.findings(&["a.yaml", "--resources", "there"]), [] as [&str; 0]);
+    let missing = ["a.yaml:4:46 Deny spec.companyRef.name [company-exists]"];
+    assert_eq!(repository.findings(&["a.yaml", "--resources", "else"]), missing);
+    assert_eq!(repository.findings(&["a.yaml", "--resources", "gone"]), missing);
+    assert_eq!(
+        repository.findings(&["a.yaml", "--resources", "else", "--resources", "there"]),
+        [] as [&str; 0]
+    );
+    let ended = repository.check(&["a.yaml", "--resources", "else"]);
+    assert!(
+        ended.out.contains("no Company of that name; did you mean \"acmee\"? [company-exists]"),
+        "{}",
+        ended.out
+    );
+    let ended = repository.check(&["a.yaml", "--resources", "gone"]);
+    assert!(ended.out.contains("is being deleted [company-exists]"), "{}", ended.out);
+}
+
+#[test]
+fn a_cluster_that_cannot_be_reached_is_no_verdict() {
+    let person = format!("{PERSON}spec: {{displayName: Jane, companyRef: {{name: acme}}}}\n");
+    let repository = Repository::with(&[("a.yaml", &person)]);
+    let ended = repository.check(&["a.yaml", "--cluster"]);
+    assert!(ended.ends_with(2).err.contains("no cluster"), "{}", ended.err);
+}
+
+// Order.
+
+/// A note about a person at a company, in that order of files.
+fn ordered() -> Repository {
+    let note = "apiVersion: crm.milo.io/v1alpha1\nkind: Note\nmetadata: {name: a}\nspec:\n  subjectRef: {apiGroup: crm.milo.io, kind: Person, name: jane}\n  content: x\n";
+    let person = format!("{PERSON}spec: {{displayName: Jane, companyRef: {{name: acme}}}}\n");
+    Repository::with(&[("1.yaml", note), ("2.yaml", &format!("{COMPANY}{GOOD}")), ("3.yaml", &person)])
+}
+
+#[rstest]
+#[case::kubectl("kubectl", &["1.yaml:5:59 Warn spec.subjectRef.name [subject-exists/order]"], "in the order of the files")]
+#[case::helm("helm", &["1.yaml:5:59 Warn spec.subjectRef.name [subject-exists/order]"], "a release that is installed before")]
+#[case::argocd("argocd", &["1.yaml:5:59 Warn spec.subjectRef.name [subject-exists/order]"], "argocd.argoproj.io/sync-wave")]
+#[case::flux("flux", &["1.yaml:5:59 Warn spec.subjectRef.name [subject-exists/order]"], "dependsOn")]
+fn an_applier_that_sends_a_reference_first_is_named_with_what_helps(
+    #[case] applier: &str,
+    #[case] expected: &[&str],
+    #[case] help: &str,
+) {
+    let repository = ordered();
+    assert_eq!(repository.findings(&["--applier", applier]), expected);
+    let ended = repository.check(&["--applier", applier]);
+    assert!(ended.ends_with(0).out.contains(help), "{}", ended.out);
+    assert_eq!(repository.findings(&[]), [] as [&str; 0], "nobody asked");
+}
+
+#[test]
+fn a_wave_an_earlier_file_and_what_is_there_already_put_it_right() {
+    let repository = ordered();
+    let person = repository.read("3.yaml");
+    let early = "metadata: {name: jane, annotations: {argocd.argoproj.io/sync-wave: \"-1\"}}";
+    repository.write("3.yaml", &person.replace("metadata: {name: jane}", early));
+    let found = repository.findings(&["--applier", "argocd"]);
+    // Now it is the person who comes before the company.
+    assert_eq!(found, ["3.yaml:4:46 Warn spec.companyRef.name [company-exists/order]"]);
+    repository.write("3.yaml", &person);
+    repository.write("there/jane.yaml", &person);
+    let found =
+        repository.findings(&["1.yaml", "2.yaml", "3.yaml", "--applier", "helm", "--resources", "there"]);
+    assert_eq!(found, [] as [&str; 0]);
+    let found = repository.findings(&["2.yaml", "3.yaml", "1.yaml", "--applier", "kubectl"]);
+    assert_eq!(found, [] as [&str; 0]);
+}
+
+#[test]
+fn flux_under_a_policy_that_enforces_in_dry_runs_needs_every_target_beforehand() {
+    let repository = ordered();
+    let policy = "apiVersion: admission.crm.milo.io/v1alpha1\nkind: AdmissionPolicy\nmetadata: {name: default}\nspec:\n  references: {onDryRunByFieldManager: []}\n";
+    repository.write("policy/p.yaml", policy);
+    let args = ["1.yaml", "2.yaml", "3.yaml", "--applier", "flux", "--policy", "policy/p.yaml"];
+    assert_eq!(
+        repository.findings(&args),
+        [
+            "1.yaml:5:59 Warn spec.subjectRef.name [subject-exists/order]",
+            "3.yaml:4:46 Warn spec.companyRef.name [company-exists/order]"
+        ]
+    );
+}
+
+// Reports.
+
+#[test]
+fn a_report_goes_where_it_is_told_in_the_format_that_is_told() {
+    let repository = Repository::with(&[("a.yaml", &company("  displayName: 1\n"))]);
+    let ended = repository.check(&["--format", "sarif", "--output", "report.sarif"]);
+    assert_eq!(ended.ends_with(1).out, "");
+    let sarif: Value = serde_json::from_str(&repository.read("report.sarif")).unwrap();
+    let region = &sarif["runs"][0]["results"][0]["locations"][0]["physicalLocation"]["region"];
+    assert_eq!((&region["startLine"], &region["startColumn"]), (&5.into(), &16.into()));
+    let out = repository.check(&["--format", "junit", "a.yaml"]).out;
+    assert!(out.starts_with("<?xml") && out.contains("<failure"), "{out}");
+    let out = repository.check(&["--format", "github", "a.yaml"]).out;
+    assert!(out.starts_with("::error file=a.yaml,line=5,col=16,"), "{out}");
+    let out = repository.check(&["a.yaml"]).out;
+    assert!(out.starts_with("a.yaml:5:16: deny: Company \"acme\": spec.displayName: "), "{out}");
+    assert!(!out.contains('\u{1b}'), "colours where no terminal is: {out}");
+}
+
+#[rstest]
+#[case::no_such_file(&["nowhere.yaml"], "nowhere.yaml: cannot be read: No such file or directory")]
+#[case::no_such_resource(&["--resources", "nowhere"], "nowhere: cannot be read: No such file or directory")]
+#[case::no_such_policy(&["--policy", "nowhere.yaml"], "nowhere.yaml: cannot be read: No such file or directory")]
+#[case::output(&["--output", "nowhere/report"], "nowhere/report: cannot be written: No such file or directory")]
+fn what_cannot_be_read_or_written_ends_with_one_clear_line(#[case] args: &[&str], #[case] expected: &str) {
+    let ended = Repository::new().check(args);
+    assert!(ended.ends_with(2).err.starts_with(&format!("error: {expected}")), "{}", ended.err);
+    assert_eq!(ended.err.lines().count(), 1, "{}", ended.err);
+}
+
+#[rstest]
+#[case::format(&["--format", "yaml"], "invalid value 'yaml' for '--format <FORMAT>'")]
+#[case::flag(&["--fixx"], "unexpected argument '--fixx'")]
+#[case::applier(&["--applier", "rsync"], "invalid value 'rsync' for '--applier <APPLIER>'")]
+fn wrong_usage_is_named(#[case] args: &[&str], #[case] expected: &str) {
+    let ended = Repository::new().check(args);
+    assert!(ended.ends_with(2).err.contains(expected), "{}", ended.err);
+}
