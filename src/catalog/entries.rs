@@ -18,7 +18,7 @@ pub(super) static RULES: [Rule; RuleId::ALL.len()] = [
         kinds: ALL_KINDS,
         default_action: Action::Deny,
         title: "Fields have the types that the rules need",
-        explanation: "A value of a wrong type (a number where text belongs, a single value where a list belongs) cannot be judged by the rule that looks at it, so it is reported as a finding of its own. The schema in the CustomResourceDefinition demands the same and more, and holds even when this rule is disabled.",
+        explanation: "A value of a wrong type (a number where text belongs, a single value where a list belongs) cannot be judged by the rule that looks at it, so it is reported as a finding of its own. The schema in the CustomResourceDefinition demands the same and more, and the API server holds to it even when this rule is disabled. `crm-admission check` reports all that the schema demands under this rule, unknown fields included.",
         fix: "Give the value in the type that the message names; quote text that YAML would read as a number or a boolean. `kubectl explain` shows every field with its type.",
         example: Example {
             stored: None,

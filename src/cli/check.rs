@@ -117,12 +117,14 @@ impl Check {
         let mut bundle = Bundle::read(&self.paths, &|| progress.step())?;
         drop(progress);
 
-        let as_found = bundle.clone();
-        let rewritten = if self.fix || self.diff { bundle.fix(&judge) } else { Vec::new() };
-        if self.diff {
+        let rewritten = if self.diff {
             // Nothing is written, so what is judged is what is there.
-            bundle = as_found;
-        }
+            bundle.clone().fix(&judge)
+        } else if self.fix {
+            bundle.fix(&judge)
+        } else {
+            Vec::new()
+        };
         let report = self.report(&bundle, &judge, &resources)?;
         // First, since it is what is lost if the report cannot be written.
         self.hand_out(&bundle, &rewritten)?;
