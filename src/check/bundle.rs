@@ -58,13 +58,14 @@ pub struct Rewritten {
 }
 
 impl Rewritten {
-    /// Writes the file, so that whatever happens either the old content or the new one is there.
+    /// Writes the file, so that whatever happens either the old content or the new one is there. Standard input has
+    /// nowhere to be written to.
     ///
     /// # Errors
-    /// The file, or one beside it, cannot be written. Standard input has nowhere to be written to.
+    /// The file, or one beside it, cannot be written, or somebody else has written it meanwhile.
     pub fn write(&self) -> std::io::Result<()> {
         match &self.path {
-            Some(path) => write::replace(path, self.after.as_bytes()),
+            Some(path) => write::replace(path, self.before.as_bytes(), self.after.as_bytes()),
             None => Ok(()),
         }
     }

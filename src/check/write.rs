@@ -1,4 +1,107 @@
-//! stub
-pub(super) fn replace(_path: &std::path::Path, _content: &[u8]) -> std::io::Result<()> {
+//! Puts new content in the place of a file, so that at any moment either the old or the new is there, whole.
+
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, fchown};
+use std::path::Path;
+
+use tempfile::NamedTempFile;
+
+/// Replaces the content of a file that still holds `before`. Mode, owner and links to it stay as they are.
+///
+/// # Errors
+/// The file may not be written, holds something else by now, or nothing can be written beside it. It is then as it
+/// was.
+pub(super) fn replace(path: &Path, before: &[u8], after: &[u8]) -> io::Result<()> {
+    // A link stays a link, and what it leads to is what changes.
+    let path = fs::canonicalize(path)?;
+    // A rename would replace what nobody may write, too.
+    let metadata = OpenOptions::new().write(true).open(&path)?.metadata()?;
+    let beside = path.parent().unwrap_or(Path::new("/"));
+    let mut file = NamedTempFile::with_prefix_in(".crm-admission-", beside)?;
+    file.write_all(after)?;
+    take_over(file.as_file(), &metadata)?;
+    // Without this a power cut may leave the name with nothing behind it.
+    file.as_file().sync_all()?;
+    if fs::read(&path)? != before {
+        return Err(io::Error::other("it has been changed since it was read; run the command again"));
+    }
+    file.persist(&path)?;
     Ok(())
+}
+
+fn take_over(file: &File, of: &Metadata) -> io::Result<()> {
+    let own = file.metadata()?;
+    if (own.uid(), own.gid()) != (of.uid(), of.gid()) {
+        // Only root can give files away. Others who may write the file keep it, as their own.
+        match fchown(file, Some(of.uid()), Some(of.gid())) {
+            Err(error) if error.kind() != io::ErrorKind::PermissionDenied => return Err(error),
+            _ => {}
+        }
+    }
+    // After the owner: a change of owner takes bits of the mode away.
+    file.set_permissions(of.permissions())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::path::PathBuf;
+
+    use super::*;
+
+    fn directory_with(content: &str) -> (tempfile::TempDir, PathBuf) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.yaml");
+        fs::write(&path, content).unwrap();
+        (directory, path)
+    }
+
+    fn names(directory: &Path) -> Vec<String> {
+        let entries = fs::read_dir(directory).unwrap();
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn the_mode_stays_and_nothing_else_is_left() {
+        let (directory, path) = directory_with("old");
+        for mode in [0o600, 0o664, 0o755] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            replace(&path, &fs::read(&path).unwrap(), format!("{mode}").as_bytes()).unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap(), format!("{mode}"));
+            assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, mode);
+        }
+        assert_eq!(names(directory.path()), ["a.yaml"]);
+    }
+
+    #[test]
+    fn a_link_stays_and_its_target_is_written() {
+        let (directory, path) = directory_with("old");
+        let link = directory.path().join("link.yaml");
+        symlink("a.yaml", &link).unwrap();
+        replace(&link, b"old", b"new").unwrap();
+        assert_eq!(fs::read_link(&link).unwrap(), Path::new("a.yaml"));
+        assert_eq!(fs::read_to_string(&path).unwrap(), "new");
+        assert!(!fs::symlink_metadata(&path).unwrap().is_symlink());
+    }
+
+    #[test]
+    fn what_somebody_else_wrote_in_between_is_not_lost() {
+        let (directory, path) = directory_with("theirs");
+        let error = replace(&path, b"old", b"new").unwrap_err();
+        assert!(error.to_string().contains("has been changed since it was read"), "{error}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "theirs");
+        assert_eq!(names(directory.path()), ["a.yaml"]);
+    }
+
+    #[test]
+    fn a_reader_sees_the_old_content_to_the_end() {
+        let (_directory, path) = directory_with("old");
+        let open = File::open(&path).unwrap();
+        replace(&path, b"old", b"new, and longer").unwrap();
+        assert_eq!(io::read_to_string(open).unwrap(), "old");
+    }
 }

@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::authentication::v1::UserInfo;
 
 use super::progress::Progress;
-use super::{Outcome, connect, print};
+use super::{Outcome, connect, print, print_exactly};
 use crate::api::Target;
 use crate::catalog::Action;
 use crate::check::report::{self, Colour, Report};
@@ -166,13 +166,13 @@ impl Check {
     fn hand_out(&self, bundle: &Bundle, rewritten: &[Rewritten]) -> anyhow::Result<()> {
         if self.diff {
             let diff: String = rewritten.iter().map(Rewritten::diff).collect();
-            print(&diff)?;
+            print_exactly(&diff)?;
         } else if self.fix {
             for file in rewritten {
                 file.write().with_context(|| format!("{}: cannot be written", file.name))?;
             }
             if let Some(text) = bundle.standard_input() {
-                print(text)?;
+                print_exactly(text)?;
             }
         }
         Ok(())

@@ -138,9 +138,18 @@ async fn connect() -> anyhow::Result<kube::Client> {
     kube::Client::try_from(Cluster::client_config(config)).context("the kubeconfig cannot be used")
 }
 
-/// Writes a result to standard output, with colours only where they can be seen. A reader that has seen enough and closed it is no error.
+/// Writes a result to standard output, with colours only where they can be seen.
 fn print(text: &str) -> anyhow::Result<Outcome> {
-    let mut out = anstream::stdout().lock();
+    written(anstream::stdout().lock(), text)
+}
+
+/// Writes a result to standard output byte for byte: what looks like a colour in it is somebody's text.
+fn print_exactly(text: &str) -> anyhow::Result<Outcome> {
+    written(io::stdout().lock(), text)
+}
+
+/// A reader that has seen enough and closed its end is no error.
+fn written(mut out: impl Write, text: &str) -> anyhow::Result<Outcome> {
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(anyhow::Error::new(error).context("cannot write to standard output"))

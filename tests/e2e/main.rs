@@ -23,3 +23,4 @@ mod outage;
 mod policy;
 mod policy_schema;
 mod updates;
+mod verdicts;

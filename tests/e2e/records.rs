@@ -25,5 +25,5 @@ pub(crate) fn record(kind: &str, metadata: &str, spec: &str) -> String {
 
 /// Several documents in one file.
 pub(crate) fn bundle<S: AsRef<str>>(documents: impl IntoIterator<Item = S>) -> String {
-    documents.into_iter().map(|document| format!("---\n{}", document.as_ref())).collect()
+    documents.into_iter().map(|document| format!("---\n{}\n", document.as_ref())).collect()
 }
