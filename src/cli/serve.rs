@@ -192,6 +192,7 @@ fn show_directory(directory: &Arc<dyn Directory>, parts: &Parts) {
             kind: part.kind,
             objects: part.objects as u64,
             ready: part.not_ready.is_none(),
+            restarts: part.restarts,
         };
         asked.status().into_iter().map(shown).collect()
     });

@@ -4,6 +4,7 @@
 //! body means is the business of the [`Reviewer`].
 
 mod admin;
+mod connections;
 mod deadline;
 pub mod dev_certificate;
 pub mod readiness;

@@ -6,30 +6,32 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use axum::extract::{Request, State};
 use axum::http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::map_response_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures::FutureExt;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
-use tokio::sync::Semaphore;
+use http_body_util::BodyExt;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout_at;
 use tokio_util::sync::CancellationToken;
 
 use super::Reviewer;
 use super::deadline::Deadline;
 use crate::admission::Endpoint;
-use crate::telemetry::Metrics;
+use crate::telemetry::{BodyInFlight, Metrics};
 
 /// What a call may take up.
 #[derive(Clone, Debug)]
 pub struct Limits {
     /// The largest body, in bytes.
     pub body_bytes: usize,
+    /// How many bytes the bodies of all requests that are worked on may have together. Beyond it a call is refused.
+    pub all_bodies_bytes: usize,
     /// How many requests are worked on at a time. Beyond it a call is refused at once: one that waits in a queue past
     /// its deadline only delays the others.
     pub concurrent_requests: usize,
@@ -42,9 +44,13 @@ pub struct Limits {
 impl Default for Limits {
     /// 7 MiB hold two objects of the API server's 3 MiB and what is around them. It waits for webhooks 10 seconds
     /// unless told otherwise, and 30 at most.
+    ///
+    /// A usual review has a few KiB, so that all bodies together stay below 1 MiB. What is read out of a body may take
+    /// many times its size, so this bound, and not the number of requests, says how much memory the program needs.
     fn default() -> Self {
         Self {
             body_bytes: 7 * 1024 * 1024,
+            all_bodies_bytes: 32 * 1024 * 1024,
             concurrent_requests: 128,
             default_timeout: Duration::from_secs(10),
             longest_timeout: Duration::from_secs(30),
@@ -63,6 +69,7 @@ pub fn router<R: Reviewer>(
         reviewer,
         limits: limits.clone(),
         permits: Semaphore::new(limits.concurrent_requests),
+        memory: Semaphore::new(limits.all_bodies_bytes),
         metrics: metrics.clone(),
     });
     let route = |endpoint| post(move |webhook, request| answer::<R>(webhook, endpoint, request));
@@ -79,6 +86,8 @@ struct Webhook<R> {
     reviewer: Arc<R>,
     limits: Limits,
     permits: Semaphore,
+    /// One permit is one byte of a body.
+    memory: Semaphore,
     metrics: Metrics,
 }
 
@@ -97,6 +106,10 @@ impl Rejection {
         Self::fixed(StatusCode::UNSUPPORTED_MEDIA_TYPE, "the content type must be application/json");
     const BUSY: Self =
         Self::fixed(StatusCode::SERVICE_UNAVAILABLE, "too many requests at a time; try again in a moment");
+    const FULL: Self = Self::fixed(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "too many large requests at a time; try again in a moment",
+    );
     const BODY_BROKE_OFF: Self = Self::fixed(StatusCode::REQUEST_TIMEOUT, "the body broke off");
     const PANIC: Self =
         Self::fixed(StatusCode::INTERNAL_SERVER_ERROR, "the review failed inside; the log says where");
@@ -183,7 +196,8 @@ async fn review<R: Reviewer>(
     };
     let _in_flight = webhook.metrics.request_started();
 
-    let body = timeout_at(deadline.end(), read(request.into_body(), limit))
+    // The memory is held to the end: the objects in the body live as long as the review.
+    let (body, _memory) = timeout_at(deadline.end(), read(webhook, request.into_body()))
         .await
         .unwrap_or_else(|_| Err(Rejection::body_too_late(deadline.timeout())))?;
     let left = deadline.left().ok_or_else(|| Rejection::body_too_late(deadline.timeout()))?;
@@ -205,11 +219,48 @@ fn announced_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-async fn read(body: Body, limit: usize) -> Result<Bytes, Rejection> {
-    match Limited::new(body, limit).collect().await {
-        Ok(body) => Ok(body.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(Rejection::too_large(limit)),
-        Err(_) => Err(Rejection::BODY_BROKE_OFF),
+/// Reads a body to its end.
+///
+/// Memory is taken as the bytes arrive. Were it taken by the announced length, a few callers that announce much and send
+/// nothing would have it all.
+async fn read<R>(webhook: &Webhook<R>, mut body: Body) -> Result<(Bytes, Memory<'_>), Rejection> {
+    let limit = webhook.limits.body_bytes;
+    // Room that is not written to takes no memory yet.
+    let announced = body.size_hint().exact().and_then(|length| usize::try_from(length).ok());
+    let mut bytes = BytesMut::with_capacity(announced.unwrap_or_default().min(limit));
+    let mut memory = Memory::none(webhook)?;
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(|_| Rejection::BODY_BROKE_OFF)?.into_data() else {
+            continue; // Trailers.
+        };
+        if bytes.len() + data.len() > limit {
+            return Err(Rejection::too_large(limit));
+        }
+        memory.grow(data.len())?;
+        bytes.extend_from_slice(&data);
+    }
+    Ok((bytes.freeze(), memory))
+}
+
+/// The share of one body in the memory for all of them.
+struct Memory<'a> {
+    all: &'a Semaphore,
+    share: SemaphorePermit<'a>,
+    counted: BodyInFlight,
+}
+
+impl<'a> Memory<'a> {
+    fn none<R>(webhook: &'a Webhook<R>) -> Result<Self, Rejection> {
+        let all = &webhook.memory;
+        let share = all.try_acquire_many(0).map_err(|_| Rejection::FULL)?;
+        Ok(Self { all, share, counted: webhook.metrics.body_started() })
+    }
+
+    fn grow(&mut self, bytes: usize) -> Result<(), Rejection> {
+        let more = u32::try_from(bytes).ok().and_then(|bytes| self.all.try_acquire_many(bytes).ok());
+        self.share.merge(more.ok_or(Rejection::FULL)?);
+        self.counted.grow(bytes);
+        Ok(())
     }
 }
 

@@ -8,7 +8,7 @@ use arc_swap::ArcSwapOption;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
 use prometheus_client::metrics::MetricType;
-use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::Histogram;
@@ -31,6 +31,12 @@ const DURATION_BUCKETS: [f64; 17] = [
 /// The statuses with which a call is turned away. They are there from the start, as a counter that appears at 1 has no
 /// rate.
 const REJECTIONS: [u16; 9] = [400, 404, 405, 408, 413, 415, 500, 503, 504];
+
+/// The ports that are listened on.
+const PORTS: [&str; 2] = ["webhook", "admin"];
+
+/// Where connections can come to nothing. Also there from the start.
+const CONNECTION_STAGES: [&str; 3] = ["accept", "handshake", "limit"];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct DecisionLabels {
@@ -78,8 +84,8 @@ struct StageLabel {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct TaskLabel {
-    task: &'static str,
+struct PortLabel {
+    port: &'static str,
 }
 
 /// All metrics. A clone counts into the same ones.
@@ -103,11 +109,12 @@ struct Shared {
     certificate_reloads: Counter,
     certificate_reload_failures: Counter,
     inflight: Gauge,
+    inflight_body_bytes: Gauge,
+    open_connections: Family<PortLabel, Gauge>,
     rejections: Family<CodeLabel, Counter>,
     connection_failures: Family<StageLabel, Counter>,
     panics: Counter,
     policy_refusals: Counter,
-    task_restarts: Family<TaskLabel, Counter>,
 }
 
 impl Default for Metrics {
@@ -138,16 +145,23 @@ impl Metrics {
             certificate_reloads: Counter::default(),
             certificate_reload_failures: Counter::default(),
             inflight: Gauge::default(),
+            inflight_body_bytes: Gauge::default(),
+            open_connections: Family::default(),
             rejections: Family::default(),
             connection_failures: Family::default(),
             panics: Counter::default(),
             policy_refusals: Counter::default(),
-            task_restarts: Family::default(),
         };
         shared.register_decisions();
         shared.register_serving();
         for code in REJECTIONS {
             drop(shared.rejections.get_or_create(&CodeLabel { code }));
+        }
+        for port in PORTS {
+            drop(shared.open_connections.get_or_create(&PortLabel { port }));
+        }
+        for stage in CONNECTION_STAGES {
+            drop(shared.connection_failures.get_or_create(&StageLabel { stage }));
         }
         Self { shared: Arc::new(shared) }
     }
@@ -225,7 +239,19 @@ impl Metrics {
         self.shared.rejections.get_or_create(&CodeLabel { code }).inc();
     }
 
-    /// A connection came to nothing before its first request: `stage` is `accept` or `handshake`.
+    /// The body of a request is being read, and then worked with for as long as the answer lives.
+    pub fn body_started(&self) -> BodyInFlight {
+        BodyInFlight { gauge: self.shared.inflight_body_bytes.clone(), bytes: 0 }
+    }
+
+    /// A connection to one of our ports is open for as long as the answer lives.
+    pub fn connection_opened(&self, port: &'static str) -> OpenConnection {
+        let gauge = self.shared.open_connections.get_or_create_owned(&PortLabel { port });
+        gauge.inc();
+        OpenConnection { gauge }
+    }
+
+    /// A connection came to nothing before its first request: `stage` is `accept`, `handshake` or `limit`.
     pub fn connection_failed(&self, stage: &'static str) {
         self.shared.connection_failures.get_or_create(&StageLabel { stage }).inc();
     }
@@ -238,11 +264,6 @@ impl Metrics {
     /// A review panicked.
     pub fn panicked(&self) {
         self.shared.panics.inc();
-    }
-
-    /// A background task died and was started again.
-    pub fn task_restarted(&self, task: &'static str) {
-        self.shared.task_restarts.get_or_create(&TaskLabel { task }).inc();
     }
 
     /// Everything in the OpenMetrics text format, of media type [`CONTENT_TYPE`].
@@ -296,6 +317,16 @@ impl Shared {
         );
         registry.register("inflight_requests", "Requests being worked on", self.inflight.clone());
         registry.register(
+            "inflight_body_bytes",
+            "Bytes of the bodies of requests being worked on",
+            self.inflight_body_bytes.clone(),
+        );
+        registry.register(
+            "open_connections",
+            "Connections that are open, idle ones included",
+            self.open_connections.clone(),
+        );
+        registry.register(
             "http_rejections",
             "Calls turned away with an HTTP error, by status code",
             self.rejections.clone(),
@@ -311,11 +342,6 @@ impl Shared {
             self.policy_refusals.clone(),
         );
         registry.register("panics", "Reviews that panicked and were answered with 500", self.panics.clone());
-        registry.register(
-            "task_restarts",
-            "Background tasks that died and were started again",
-            self.task_restarts.clone(),
-        );
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "The program that is running", build);
     }
@@ -333,6 +359,40 @@ impl Drop for InFlight {
     }
 }
 
+/// The bytes of a body that is being worked with; dropping it ends that.
+#[derive(Debug)]
+pub struct BodyInFlight {
+    gauge: Gauge,
+    bytes: i64,
+}
+
+impl BodyInFlight {
+    /// So many more bytes have been read.
+    pub fn grow(&mut self, bytes: usize) {
+        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+        self.bytes = self.bytes.saturating_add(bytes);
+        self.gauge.inc_by(bytes);
+    }
+}
+
+impl Drop for BodyInFlight {
+    fn drop(&mut self) {
+        self.gauge.dec_by(self.bytes);
+    }
+}
+
+/// A connection that is open; dropping it ends that.
+#[derive(Debug)]
+pub struct OpenConnection {
+    gauge: Gauge,
+}
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.gauge.dec();
+    }
+}
+
 type CountObjects = Box<dyn Fn() -> Vec<DirectoryKind> + Send + Sync>;
 
 /// One kind of the directory, as the metrics show it.
@@ -344,6 +404,8 @@ pub struct DirectoryKind {
     pub objects: u64,
     /// Whether they are kept up to date; a kind that the cluster does not have is not.
     pub ready: bool,
+    /// How often the task that does so has died and was started again.
+    pub restarts: u64,
 }
 
 /// Asks for the numbers when they are scraped, so that they are never stale.
@@ -375,6 +437,13 @@ impl Collector for DirectoryObjects {
         let mut family = encoder.encode_descriptor("directory_ready", help, None, MetricType::Gauge)?;
         for DirectoryKind { kind, ready, .. } in &kinds {
             ConstGauge::new(i64::from(*ready)).encode(family.encode_family(&[("kind", kind.as_str())])?)?;
+        }
+        let help = "Background tasks that died and were started again.";
+        let mut family = encoder.encode_descriptor("task_restarts", help, None, MetricType::Counter)?;
+        for DirectoryKind { kind, restarts, .. } in &kinds {
+            // As /readyz calls it.
+            let label = [("task", format!("directory {kind}"))];
+            ConstCounter::new(*restarts).encode(family.encode_family(&label)?)?;
         }
         Ok(())
     }
@@ -442,13 +511,18 @@ mod tests {
     #[test]
     fn a_kind_that_left_the_directory_is_no_longer_shown() {
         let metrics = Metrics::new();
-        let kind = |kind: &str, objects, ready| DirectoryKind { kind: kind.to_owned(), objects, ready };
+        let kind =
+            |kind: &str, objects, ready| DirectoryKind { kind: kind.to_owned(), objects, ready, restarts: 2 };
         metrics.count_directory_objects(move || {
             vec![kind("Company.crm.milo.io", 3, true), kind("User.iam.miloapis.com", 7, false)]
         });
         assert_sample(&metrics, r#"crm_admission_directory_ready{kind="Company.crm.milo.io"} 1"#);
         assert_sample(&metrics, r#"crm_admission_directory_ready{kind="User.iam.miloapis.com"} 0"#);
         assert_sample(&metrics, r#"crm_admission_directory_objects{kind="User.iam.miloapis.com"} 7"#);
+        assert_sample(
+            &metrics,
+            r#"crm_admission_task_restarts_total{task="directory Company.crm.milo.io"} 2"#,
+        );
         metrics.count_directory_objects(move || vec![kind("Company.crm.milo.io", 4, true)]);
         assert_sample(&metrics, r#"crm_admission_directory_objects{kind="Company.crm.milo.io"} 4"#);
         assert!(!metrics.text().unwrap().contains("iam.miloapis.com"));
@@ -481,6 +555,36 @@ mod tests {
         assert_sample(&metrics, "crm_admission_inflight_requests 1");
         drop(guard);
         assert_sample(&metrics, "crm_admission_inflight_requests 0");
+    }
+
+    #[test]
+    fn the_bytes_of_a_body_are_in_flight_until_it_is_dropped() {
+        let metrics = Metrics::new();
+        let (mut one, mut other) = (metrics.body_started(), metrics.body_started());
+        one.grow(3);
+        one.grow(4);
+        other.grow(5);
+        assert_sample(&metrics, "crm_admission_inflight_body_bytes 12");
+        drop(one);
+        assert_sample(&metrics, "crm_admission_inflight_body_bytes 5");
+    }
+
+    #[test]
+    fn connections_are_counted_by_port_while_they_are_open() {
+        let metrics = Metrics::new();
+        let (one, _other) = (metrics.connection_opened("webhook"), metrics.connection_opened("webhook"));
+        let _probe = metrics.connection_opened("admin");
+        drop(one);
+        assert_sample(&metrics, r#"crm_admission_open_connections{port="webhook"} 1"#);
+        assert_sample(&metrics, r#"crm_admission_open_connections{port="admin"} 1"#);
+    }
+
+    #[test]
+    fn failures_of_connections_start_at_zero() {
+        for stage in ["accept", "handshake", "limit"] {
+            let sample = format!(r#"crm_admission_connection_failures_total{{stage="{stage}"}} 0"#);
+            assert_sample(&Metrics::new(), &sample);
+        }
     }
 
     #[test]
