@@ -575,7 +575,7 @@ async fn metrics_have_the_promised_names() {
         "certificate_expiry_timestamp_seconds{certificate=\"serving\"} ",
         "policy_info{policy=\"default@1\"} 1",
         "inflight_requests 0",
-        "inflight_body_bytes 0",
+        "inflight_bytes 0",
         "open_connections{port=\"admin\"} 1",
         "connection_failures_total{stage=\"limit\"} 0",
         "task_restarts_total{task=\"directory Company.crm.milo.io\"} 0",

@@ -102,6 +102,8 @@ impl Serve {
     async fn serve(self) -> anyhow::Result<()> {
         let signals = Signals::of_process().context("cannot listen for signals")?;
         let metrics = Metrics::new();
+        let runtime = tokio::runtime::Handle::current().metrics();
+        metrics.count_tasks(move || runtime.num_alive_tasks());
         let files = self.tls.files()?;
         let tls = Arc::new(Tls::load(&files, metrics.clone()).await?);
         let mut parts = Parts::new(Arc::clone(&tls), metrics.clone(), signals);

@@ -14,6 +14,7 @@ mod serve;
 mod signals;
 mod tasks;
 pub mod tls;
+mod weight;
 
 pub use admin::admin_router;
 pub use deadline::parse_duration;

@@ -22,16 +22,18 @@ use tokio_util::sync::CancellationToken;
 
 use super::Reviewer;
 use super::deadline::Deadline;
+use super::weight::weight;
 use crate::admission::Endpoint;
-use crate::telemetry::{BodyInFlight, Metrics};
+use crate::telemetry::{BytesInFlight, Metrics};
 
 /// What a call may take up.
 #[derive(Clone, Debug)]
 pub struct Limits {
     /// The largest body, in bytes.
     pub body_bytes: usize,
-    /// How many bytes the bodies of all requests that are worked on may have together. Beyond it a call is refused.
-    pub all_bodies_bytes: usize,
+    /// How many bytes all requests that are worked on may take up together: their bodies and, by estimate, what is
+    /// read out of them. Beyond it a call is refused.
+    pub memory_bytes: usize,
     /// How many requests are worked on at a time. Beyond it a call is refused at once: one that waits in a queue past
     /// its deadline only delays the others.
     pub concurrent_requests: usize,
@@ -45,12 +47,12 @@ impl Default for Limits {
     /// 7 MiB hold two objects of the API server's 3 MiB and what is around them. It waits for webhooks 10 seconds
     /// unless told otherwise, and 30 at most.
     ///
-    /// A usual review has a few KiB, so that all bodies together stay below 1 MiB. What is read out of a body may take
-    /// many times its size, so this bound, and not the number of requests, says how much memory the program needs.
+    /// A usual review takes up less than 100 KiB, so that the memory is there for all requests at a time. It can be a
+    /// hundred times its text, so the bound on memory, and not that on bodies, says how much the program needs.
     fn default() -> Self {
         Self {
             body_bytes: 7 * 1024 * 1024,
-            all_bodies_bytes: 32 * 1024 * 1024,
+            memory_bytes: 64 * 1024 * 1024,
             concurrent_requests: 128,
             default_timeout: Duration::from_secs(10),
             longest_timeout: Duration::from_secs(30),
@@ -69,7 +71,7 @@ pub fn router<R: Reviewer>(
         reviewer,
         limits: limits.clone(),
         permits: Semaphore::new(limits.concurrent_requests),
-        memory: Semaphore::new(limits.all_bodies_bytes),
+        memory: Semaphore::new(limits.memory_bytes),
         metrics: metrics.clone(),
     });
     let route = |endpoint| post(move |webhook, request| answer::<R>(webhook, endpoint, request));
@@ -86,7 +88,7 @@ struct Webhook<R> {
     reviewer: Arc<R>,
     limits: Limits,
     permits: Semaphore,
-    /// One permit is one byte of a body.
+    /// One permit is one byte.
     memory: Semaphore,
     metrics: Metrics,
 }
@@ -110,6 +112,8 @@ impl Rejection {
         StatusCode::SERVICE_UNAVAILABLE,
         "too many large requests at a time; try again in a moment",
     );
+    const TOO_MANY_VALUES: Self =
+        Self::fixed(StatusCode::PAYLOAD_TOO_LARGE, "the body holds more values than can be read");
     const BODY_BROKE_OFF: Self = Self::fixed(StatusCode::REQUEST_TIMEOUT, "the body broke off");
     const PANIC: Self =
         Self::fixed(StatusCode::INTERNAL_SERVER_ERROR, "the review failed inside; the log says where");
@@ -196,10 +200,15 @@ async fn review<R: Reviewer>(
     };
     let _in_flight = webhook.metrics.request_started();
 
-    // The memory is held to the end: the objects in the body live as long as the review.
-    let (body, _memory) = timeout_at(deadline.end(), read(webhook, request.into_body()))
+    // The memory is held to the end: what is read out of the body lives as long as the review.
+    let (body, mut memory) = timeout_at(deadline.end(), read(webhook, request.into_body()))
         .await
         .unwrap_or_else(|_| Err(Rejection::body_too_late(deadline.timeout())))?;
+    let weight = weight(&body);
+    if weight > webhook.limits.memory_bytes {
+        return Err(Rejection::TOO_MANY_VALUES);
+    }
+    memory.grow(weight - body.len())?;
     let left = deadline.left().ok_or_else(|| Rejection::body_too_late(deadline.timeout()))?;
     // The reviewer keeps within `left`. If it does not, nobody waits for it any more.
     match timeout_at(deadline.end(), webhook.reviewer.review(endpoint, body, left)).await {
@@ -242,18 +251,18 @@ async fn read<R>(webhook: &Webhook<R>, mut body: Body) -> Result<(Bytes, Memory<
     Ok((bytes.freeze(), memory))
 }
 
-/// The share of one body in the memory for all of them.
+/// The share of one request in the memory for all of them.
 struct Memory<'a> {
     all: &'a Semaphore,
     share: SemaphorePermit<'a>,
-    counted: BodyInFlight,
+    counted: BytesInFlight,
 }
 
 impl<'a> Memory<'a> {
     fn none<R>(webhook: &'a Webhook<R>) -> Result<Self, Rejection> {
         let all = &webhook.memory;
         let share = all.try_acquire_many(0).map_err(|_| Rejection::FULL)?;
-        Ok(Self { all, share, counted: webhook.metrics.body_started() })
+        Ok(Self { all, share, counted: webhook.metrics.bytes_in_flight() })
     }
 
     fn grow(&mut self, bytes: usize) -> Result<(), Rejection> {

@@ -105,11 +105,12 @@ struct Shared {
     lookups: Family<LookupLabels, Counter>,
     objects: Arc<DirectoryObjects>,
     policy: Arc<PolicyInfo>,
+    tasks: Arc<AliveTasks>,
     certificate_expiry: Family<CertificateLabel, Gauge>,
     certificate_reloads: Counter,
     certificate_reload_failures: Counter,
     inflight: Gauge,
-    inflight_body_bytes: Gauge,
+    inflight_bytes: Gauge,
     open_connections: Family<PortLabel, Gauge>,
     rejections: Family<CodeLabel, Counter>,
     connection_failures: Family<StageLabel, Counter>,
@@ -141,11 +142,12 @@ impl Metrics {
             lookups: Family::default(),
             objects: Arc::default(),
             policy: Arc::default(),
+            tasks: Arc::default(),
             certificate_expiry: Family::default(),
             certificate_reloads: Counter::default(),
             certificate_reload_failures: Counter::default(),
             inflight: Gauge::default(),
-            inflight_body_bytes: Gauge::default(),
+            inflight_bytes: Gauge::default(),
             open_connections: Family::default(),
             rejections: Family::default(),
             connection_failures: Family::default(),
@@ -203,6 +205,11 @@ impl Metrics {
         self.shared.objects.count.store(Some(Arc::new(Box::new(count))));
     }
 
+    /// From now on `count` is asked at every scrape how many tasks the runtime has.
+    pub fn count_tasks(&self, count: impl Fn() -> usize + Send + Sync + 'static) {
+        self.shared.tasks.count.store(Some(Arc::new(Box::new(count))));
+    }
+
     /// The policy that is in force from now on, as `name@generation` or the digest of a file.
     pub fn policy_in_force(&self, policy: impl Into<String>) {
         self.shared.policy.current.store(Some(Arc::new(policy.into())));
@@ -239,9 +246,9 @@ impl Metrics {
         self.shared.rejections.get_or_create(&CodeLabel { code }).inc();
     }
 
-    /// The body of a request is being read, and then worked with for as long as the answer lives.
-    pub fn body_started(&self) -> BodyInFlight {
-        BodyInFlight { gauge: self.shared.inflight_body_bytes.clone(), bytes: 0 }
+    /// A request takes up memory for as long as the answer lives.
+    pub fn bytes_in_flight(&self) -> BytesInFlight {
+        BytesInFlight { gauge: self.shared.inflight_bytes.clone(), bytes: 0 }
     }
 
     /// A connection to one of our ports is open for as long as the answer lives.
@@ -317,9 +324,9 @@ impl Shared {
         );
         registry.register("inflight_requests", "Requests being worked on", self.inflight.clone());
         registry.register(
-            "inflight_body_bytes",
-            "Bytes of the bodies of requests being worked on",
-            self.inflight_body_bytes.clone(),
+            "inflight_bytes",
+            "Memory that requests being worked on take up, by estimate",
+            self.inflight_bytes.clone(),
         );
         registry.register(
             "open_connections",
@@ -342,6 +349,7 @@ impl Shared {
             self.policy_refusals.clone(),
         );
         registry.register("panics", "Reviews that panicked and were answered with 500", self.panics.clone());
+        registry.register_collector(Box::new(Arc::clone(&self.tasks)));
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "The program that is running", build);
     }
@@ -359,15 +367,15 @@ impl Drop for InFlight {
     }
 }
 
-/// The bytes of a body that is being worked with; dropping it ends that.
+/// What a request takes up; dropping it ends that.
 #[derive(Debug)]
-pub struct BodyInFlight {
+pub struct BytesInFlight {
     gauge: Gauge,
     bytes: i64,
 }
 
-impl BodyInFlight {
-    /// So many more bytes have been read.
+impl BytesInFlight {
+    /// So many bytes more.
     pub fn grow(&mut self, bytes: usize) {
         let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
         self.bytes = self.bytes.saturating_add(bytes);
@@ -375,7 +383,7 @@ impl BodyInFlight {
     }
 }
 
-impl Drop for BodyInFlight {
+impl Drop for BytesInFlight {
     fn drop(&mut self) {
         self.gauge.dec_by(self.bytes);
     }
@@ -446,6 +454,32 @@ impl Collector for DirectoryObjects {
             ConstCounter::new(*restarts).encode(family.encode_family(&label)?)?;
         }
         Ok(())
+    }
+}
+
+type CountTasks = Box<dyn Fn() -> usize + Send + Sync>;
+
+/// Asks for the number of tasks when it is scraped.
+#[derive(Default)]
+struct AliveTasks {
+    count: ArcSwapOption<CountTasks>,
+}
+
+impl fmt::Debug for AliveTasks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AliveTasks").finish_non_exhaustive()
+    }
+}
+
+impl Collector for AliveTasks {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let Some(count) = self.count.load_full() else {
+            return Ok(());
+        };
+        let help =
+            "Tasks of the runtime that are alive: connections, look-ups and what runs in the background.";
+        let gauge = ConstGauge::new(i64::try_from(count()).unwrap_or(i64::MAX));
+        gauge.encode(encoder.encode_descriptor("tasks", help, None, MetricType::Gauge)?)
     }
 }
 
@@ -558,15 +592,15 @@ mod tests {
     }
 
     #[test]
-    fn the_bytes_of_a_body_are_in_flight_until_it_is_dropped() {
+    fn bytes_are_in_flight_until_their_guard_is_dropped() {
         let metrics = Metrics::new();
-        let (mut one, mut other) = (metrics.body_started(), metrics.body_started());
+        let (mut one, mut other) = (metrics.bytes_in_flight(), metrics.bytes_in_flight());
         one.grow(3);
         one.grow(4);
         other.grow(5);
-        assert_sample(&metrics, "crm_admission_inflight_body_bytes 12");
+        assert_sample(&metrics, "crm_admission_inflight_bytes 12");
         drop(one);
-        assert_sample(&metrics, "crm_admission_inflight_body_bytes 5");
+        assert_sample(&metrics, "crm_admission_inflight_bytes 5");
     }
 
     #[test]
@@ -608,6 +642,8 @@ mod tests {
         let metrics = Metrics::new();
         metrics.policy_in_force("default@1");
         metrics.count_directory_objects(Vec::new);
+        metrics.count_tasks(|| 7);
+        assert_sample(&metrics, "crm_admission_tasks 7");
         for line in metrics.text().unwrap().lines().filter(|line| line.starts_with("# HELP")) {
             assert!(line.ends_with('.') && !line.ends_with(".."), "{line}");
         }

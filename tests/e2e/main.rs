@@ -17,6 +17,7 @@ mod records;
 mod stage;
 
 mod apply;
+mod faults;
 mod floor;
 mod harness;
 mod outage;

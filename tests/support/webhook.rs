@@ -45,6 +45,11 @@ impl Webhook {
     /// Starts the product beside a control plane that has the kinds and roles, and waits until it is ready. It is
     /// not registered yet.
     pub(crate) fn start(plane: &ControlPlane) -> Self {
+        Self::start_through(plane, plane.kubeconfig("crm-admission"))
+    }
+
+    /// Like [`Webhook::start`], with another way to the API server.
+    pub(crate) fn start_through(plane: &ControlPlane, kubeconfig: PathBuf) -> Self {
         let workspace = plane.workspace();
         let authority = Authority::create("webhook of a test");
         let server = authority.server();
@@ -60,7 +65,7 @@ impl Webhook {
             process: None,
             ports: [0, 0],
             identity: workspace.file(&name, "tls"),
-            kubeconfig: plane.kubeconfig("crm-admission"),
+            kubeconfig,
             authority,
             admin: plane.kubectl("admin"),
             log,
@@ -74,6 +79,13 @@ impl Webhook {
 
     pub(crate) fn log(&self) -> &Log {
         &self.log
+    }
+
+    /// The id of the process.
+    #[track_caller]
+    pub(crate) fn id(&self) -> u32 {
+        let process = self.process.as_ref().expect("a webhook that runs");
+        process.id().expect("the id of the webhook")
     }
 
     /// `http://…`, where `/readyz` and `/metrics` are.

@@ -231,9 +231,9 @@ async fn a_body_that_breaks_off_is_not_reviewed() {
 
 const FULL: &str = "too many large requests at a time; try again in a moment";
 
-/// Room for the bodies of all requests together: this many bytes.
+/// Room for all requests together: this many bytes.
 fn with_room(bytes: usize) -> Limits {
-    Limits { all_bodies_bytes: bytes, ..Limits::default() }
+    Limits { memory_bytes: bytes, ..Limits::default() }
 }
 
 #[tokio::test]
@@ -251,13 +251,41 @@ async fn a_body_beyond_what_all_bodies_may_have_is_refused_and_frees_its_room() 
     let refused = fixture.send(review_of(Body::from_stream(parts))).await;
     assert_rejected(&refused, StatusCode::SERVICE_UNAVAILABLE, FULL);
     assert_eq!(refused.header(RETRY_AFTER), Some("1"));
-    assert!(fixture.metrics.text().unwrap().contains("crm_admission_inflight_body_bytes 6\n"));
+    assert!(fixture.metrics.text().unwrap().contains("crm_admission_inflight_bytes 6\n"));
 
     fixture.reviewer.release.notify_one();
     assert_eq!(waiting.await.unwrap().status, StatusCode::OK);
     fixture.reviewer.release.notify_one();
     assert_eq!(fixture.send(review_of("1234567890")).await.status, StatusCode::OK);
-    assert!(fixture.metrics.text().unwrap().contains("crm_admission_inflight_body_bytes 0\n"));
+    assert!(fixture.metrics.text().unwrap().contains("crm_admission_inflight_bytes 0\n"));
+}
+
+#[tokio::test]
+async fn a_body_that_would_grow_beyond_all_memory_is_refused_before_it_is_parsed() {
+    let fixture = Fixture::with_limits(Behaviour::Answers, &with_room(10_000));
+    let refused = fixture.send(review_of("[{},{},{},{},{},{},{},{},{},{},{},{},{},{},{}]")).await;
+    let reason = "the body holds more values than can be read";
+    assert_rejected(&refused, StatusCode::PAYLOAD_TOO_LARGE, reason);
+    assert_eq!(fixture.reviews(), 0);
+    assert_eq!(fixture.send(review_of("[{},{}]")).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn what_is_read_out_of_a_body_counts_as_long_as_the_review_does() {
+    let fixture = Arc::new(Fixture::with_limits(Behaviour::Waits, &with_room(1_500)));
+    let waiting = tokio::spawn({
+        let fixture = Arc::clone(&fixture);
+        async move { fixture.send(review_of("{}")).await }
+    });
+    while fixture.reviews() < 1 {
+        tokio::task::yield_now().await;
+    }
+    let refused = fixture.send(review_of("[{}]")).await;
+    assert_rejected(&refused, StatusCode::SERVICE_UNAVAILABLE, FULL);
+    fixture.reviewer.release.notify_one();
+    assert_eq!(waiting.await.unwrap().status, StatusCode::OK);
+    fixture.reviewer.release.notify_one();
+    assert_eq!(fixture.send(review_of("[{}]")).await.status, StatusCode::OK);
 }
 
 #[tokio::test(start_paused = true)]
