@@ -51,8 +51,9 @@ deny: $(TOOLS)/bin/cargo-deny ## Check dependencies: bans, licences, sources, an
 $(TOOLS)/bin/cargo-deny:
 	$(CARGO) install --quiet --locked --root $(TOOLS) --version $(CARGO_DENY_VERSION) cargo-deny
 
-bench: ## Measure the engine: normalization, decisions, and whether a policy can slow them down
+bench: ## Measure the engine (normalization, decisions) and the check of 5,000 documents
 	$(CARGO) bench --locked --bench engine
+	$(CARGO) bench --locked --bench check
 
 generate: ## Write the files that are made from the code: CRDs, docs/rules.md, docs/cli.md
 	UPDATE_GENERATED=1 $(CARGO) test --locked --quiet --test generated --test crds
