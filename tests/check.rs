@@ -437,6 +437,109 @@ fn a_wave_an_earlier_file_and_what_is_there_already_put_it_right() {
     assert_eq!(found, [] as [&str; 0]);
 }
 
+/// What `applier` would send too early of a person at a company, whose metadata are these.
+#[track_caller]
+fn too_early(applier: &str, person: &str, company: &str) -> Vec<String> {
+    let person = format!(
+        "apiVersion: crm.milo.io/v1alpha1\nkind: Person\nmetadata: {person}\nspec: {{displayName: Jane, companyRef: \
+         {{name: acme}}}}\n"
+    );
+    let company = format!("apiVersion: crm.milo.io/v1alpha1\nkind: Company\nmetadata: {company}\n{GOOD}");
+    Repository::with(&[("1.yaml", &person), ("2.yaml", &company)]).findings(&["--applier", applier])
+}
+
+const PERSON_FIRST: [&str; 1] = ["1.yaml:4:46 Warn spec.companyRef.name [company-exists/order]"];
+
+#[test]
+fn argo_cd_sorts_the_custom_resources_of_a_wave_by_name_whatever_their_kind() {
+    assert_eq!(too_early("argocd", "{name: abe}", "{name: acme}"), PERSON_FIRST);
+    assert_eq!(too_early("argocd", "{name: jane}", "{name: acme}"), [] as [&str; 0]);
+    // Nothing decides between the two.
+    assert_eq!(too_early("argocd", "{name: acme}", "{name: acme}"), PERSON_FIRST);
+}
+
+#[rstest]
+#[case::phase("argocd.argoproj.io/hook: PreSync")]
+#[case::first_of_two_phases("argocd.argoproj.io/hook: 'PostSync, PreSync'")]
+#[case::phase_of_helm("helm.sh/hook: 'pre-install,pre-upgrade'")]
+#[case::wave("argocd.argoproj.io/sync-wave: '-1'")]
+#[case::weight_of_helm("helm.sh/hook-weight: '-1'")]
+fn argo_cd_syncs_an_earlier_phase_or_wave_first(#[case] annotation: &str) {
+    let company = format!("{{name: acme, annotations: {{{annotation}}}}}");
+    assert_eq!(too_early("argocd", "{name: abe}", &company), [] as [&str; 0]);
+    let person = format!("{{name: jane, annotations: {{{annotation}}}}}");
+    assert_eq!(too_early("argocd", &person, "{name: acme}"), PERSON_FIRST);
+}
+
+#[rstest]
+#[case::post_sync("argocd.argoproj.io/hook: PostSync")]
+#[case::skipped("argocd.argoproj.io/hook: Skip")]
+fn argo_cd_syncs_a_later_phase_later_and_what_it_skips_never(#[case] annotation: &str) {
+    let company = format!("{{name: acme, annotations: {{{annotation}}}}}");
+    assert_eq!(too_early("argocd", "{name: jane}", &company), PERSON_FIRST);
+}
+
+#[rstest]
+#[case::kinds("{name: abe}", "{name: acme}", &[])]
+#[case::hook_of_the_reference("{name: jane, annotations: {helm.sh/hook: pre-install}}", "{name: acme}", &PERSON_FIRST)]
+#[case::hook_of_the_target("{name: jane}", "{name: acme, annotations: {helm.sh/hook: post-install}}", &PERSON_FIRST)]
+#[case::hook_that_an_installation_does_not_run("{name: jane}", "{name: acme, annotations: {helm.sh/hook: test}}", &PERSON_FIRST)]
+#[case::weights(
+    "{name: jane, annotations: {helm.sh/hook: pre-install, helm.sh/hook-weight: '1'}}",
+    "{name: acme, annotations: {helm.sh/hook: pre-install, helm.sh/hook-weight: '2'}}",
+    &PERSON_FIRST
+)]
+#[case::a_weight_without_a_hook("{name: jane}", "{name: acme, annotations: {helm.sh/hook-weight: '2'}}", &[])]
+fn helm_installs_by_hook_and_weight_then_by_kind(
+    #[case] person: &str,
+    #[case] company: &str,
+    #[case] expected: &[&str],
+) {
+    assert_eq!(too_early("helm", person, company), expected);
+}
+
+/// What `applier` would send too early of a note about an object of a kind that the policy adds.
+#[track_caller]
+fn note_too_early(applier: &str, group: &str, kind: &str, on_dry_run: &str) -> Vec<String> {
+    let policy = format!(
+        "apiVersion: admission.crm.milo.io/v1alpha1\nkind: AdmissionPolicy\nmetadata: {{name: default}}\nspec:\n  \
+         references:\n    onDryRunByFieldManager: [{{manager: kustomize-controller, mode: {on_dry_run}}}]\n    \
+         subjects: [{{group: {group}, version: v1, kind: {kind}, plural: things, namespaced: false}}]\n"
+    );
+    let note = format!(
+        "apiVersion: crm.milo.io/v1alpha1\nkind: Note\nmetadata: {{name: b}}\nspec:\n  subjectRef: \
+         {{name: a, apiGroup: {group}, kind: {kind}}}\n  content: x\n"
+    );
+    let thing = format!("apiVersion: {group}/v1\nkind: {kind}\nmetadata: {{name: a}}\n");
+    let repository = Repository::with(&[("1.yaml", &note), ("2.yaml", &thing), ("policy/p.yaml", &policy)]);
+    repository.findings(&["1.yaml", "2.yaml", "--applier", applier, "--policy", "policy/p.yaml"])
+}
+
+const NOTE_FIRST: [&str; 1] = ["1.yaml:5:22 Warn spec.subjectRef.name [subject-exists/order]"];
+
+#[rstest]
+#[case::flux_by_group("flux", "notification.miloapis.com", "Contact", &NOTE_FIRST)]
+#[case::flux_by_an_earlier_group("flux", "a.example.com", "Ticket", &[])]
+#[case::flux_listed("flux", "rbac.authorization.k8s.io", "ClusterRole", &[])]
+#[case::helm_by_kind("helm", "notification.miloapis.com", "Contact", &[])]
+#[case::helm_by_a_later_kind("helm", "a.example.com", "Ticket", &NOTE_FIRST)]
+#[case::helm_listed("helm", "rbac.authorization.k8s.io", "RoleBinding", &[])]
+#[case::argo_cd_by_name("argocd", "a.example.com", "Ticket", &[])]
+fn kinds_of_other_groups_have_their_place(
+    #[case] applier: &str,
+    #[case] group: &str,
+    #[case] kind: &str,
+    #[case] expected: &[&str],
+) {
+    assert_eq!(note_too_early(applier, group, kind, "Warn"), expected);
+}
+
+#[test]
+fn flux_applies_classes_before_it_tries_the_rest() {
+    assert_eq!(note_too_early("flux", "a.example.com", "Ticket", "Enforce"), NOTE_FIRST);
+    assert_eq!(note_too_early("flux", "storage.k8s.io", "StorageClass", "Enforce"), [] as [&str; 0]);
+}
+
 #[test]
 fn flux_under_a_policy_that_enforces_in_dry_runs_needs_every_target_beforehand() {
     let repository = ordered();
