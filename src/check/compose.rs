@@ -121,7 +121,7 @@ impl<'t> Composer<'t> {
         };
         self.done = range.end.max(self.done);
         let range = range.start + self.base..range.end + self.base;
-        let added = self.nodes.add(content, range, anchor != 0);
+        let added = self.nodes.add(content, range);
         let id = added.map_err(|error| self.fault(span.start, error.to_string()))?;
         if anchor != 0 {
             self.anchors.insert(anchor, id);
