@@ -101,13 +101,13 @@ impl<'t> Composer<'t> {
             }
             Event::SequenceStart(anchor, _) => {
                 let start = self.after_properties(self.byte(span.start));
-                let layout = self.layout(span, '[');
+                let layout = self.layout(start, '[');
                 let (entries, end) = self.sequence(depth)?;
                 (anchor, Content::Sequence { entries, layout }, start..end)
             }
             Event::MappingStart(anchor, _) => {
                 let start = self.after_properties(self.byte(span.start));
-                let layout = self.layout(span, '{');
+                let layout = self.layout(start, '{');
                 let (entries, end) = self.mapping(depth)?;
                 (anchor, Content::Mapping { entries, layout }, start..end)
             }
@@ -209,12 +209,11 @@ impl<'t> Composer<'t> {
         Ok((Content::Scalar { value, style }, range))
     }
 
-    /// The parser's span of a quoted scalar takes in what stands around it.
+    /// The parser's span of a quoted scalar takes in what stands around it, comments with quotes included.
     fn quoted(&self, start: usize, end: usize, mark: char) -> Range<usize> {
         let start = self.after_properties(start);
         let inside = self.text.get(start..end).unwrap_or_default();
-        let close = inside.rfind(mark).map_or(end, |close| start + close + mark.len_utf8());
-        start..close
+        start..closing(inside, mark).map_or(end, |close| start + close + mark.len_utf8())
     }
 
     /// The parser's span of a block scalar starts at its text where it has neither anchor nor tag, and ends
@@ -274,11 +273,26 @@ impl<'t> Composer<'t> {
         }
     }
 
-    /// A flow collection's first event takes in its bracket, which is no part of a block collection's.
-    fn layout(&self, span: Span, bracket: char) -> Layout {
-        let opening = self.text.get(self.byte(span.start)..self.byte(span.end)).unwrap_or_default();
-        if opening.ends_with(bracket) { Layout::Flow } else { Layout::Block }
+    /// A block collection does not start with a bracket: none of its keys can be a collection.
+    fn layout(&self, start: usize, bracket: char) -> Layout {
+        if self.rest(start).starts_with(bracket) { Layout::Flow } else { Layout::Block }
     }
+}
+
+/// The byte of the mark that closes a quoted scalar.
+fn closing(quoted: &str, mark: char) -> Option<usize> {
+    let mut characters = quoted.char_indices().skip(1).peekable();
+    while let Some((at, c)) = characters.next() {
+        let is_escape = c == '\\' && mark == '"';
+        let is_doubled =
+            c == mark && mark == '\'' && characters.peek().is_some_and(|(_, next)| *next == mark);
+        if is_escape || is_doubled {
+            characters.next();
+        } else if c == mark {
+            return Some(at);
+        }
+    }
+    None
 }
 
 /// Whether a tag makes text of what follows it.

@@ -171,7 +171,8 @@ impl<'t> Flow<'t> {
         if self.comma_starts_line(entry) && self.ends_line(entry, None) {
             return Some(vec![self.lines(entry)]);
         }
-        let from = if is_blank(self.text, before.range.end..comma) { before.range.end } else { comma };
+        let joined = is_white_space(self.text, before.range.end..comma);
+        let from = if joined { before.range.end } else { comma };
         if self.is_first_on_line(entry) && self.ends_line(entry, entry.comma) {
             return Some(vec![from..comma + 1, self.lines(entry)]);
         }
