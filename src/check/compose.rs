@@ -1,6 +1,7 @@
 //! Composes YAML documents into trees, with anchors, merge keys and kubectl's reading of scalars.
 
-use std::collections::HashMap;
+use std::borrow::Cow;
+use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Span, StrInput, Tag};
@@ -17,32 +18,59 @@ pub(super) struct Fault {
     pub(super) message: String,
 }
 
+/// What the parser says of a closing bracket that stands too far left for the specification.
+const TOO_FAR_LEFT: &str = "invalid indentation";
+/// How much further right such a bracket is read. Nobody indents by more.
+const FURTHER_RIGHT: usize = 128;
+/// For how many brackets a text is read once more.
+const MAX_BRACKETS: usize = 1000;
+
 /// The trees of a text's documents. Empty documents are left out. `base` is added to every place.
+///
+/// A closing bracket may stand where its key starts: kubectl reads that, though the specification wants it
+/// further right.
 pub(super) fn compose(text: &str, base: usize) -> Result<Vec<Tree>, Fault> {
-    let mut composer = Composer::new(text, base);
-    let mut trees = Vec::new();
+    let mut brackets = BTreeSet::new();
     loop {
-        let (event, span) = composer.next()?;
-        match event {
-            Event::StreamEnd => return Ok(trees),
-            Event::StreamStart | Event::DocumentStart(_) | Event::DocumentEnd | Event::Nothing => {}
-            event => {
-                let root = composer.node(event, span, 0)?;
-                composer.anchors.clear();
-                let is_null =
-                    matches!(&composer.nodes.get(root).content, Content::Scalar { value: Value::Null, .. });
-                let nodes = std::mem::take(&mut composer.nodes);
-                trees.extend(nodes.finish().filter(|_| !is_null));
-            }
+        let (read, bytes) = indented(text, &brackets);
+        let result = Composer::new(&read, bytes, text, base).trees();
+        let Err(Fault { at, message }) = &result else {
+            return result;
+        };
+        let at = at.saturating_sub(base);
+        let is_bracket = text.get(at..).is_some_and(|rest| rest.starts_with([']', '}']));
+        let can_be_read = is_bracket && message == TOO_FAR_LEFT && brackets.len() < MAX_BRACKETS;
+        if !can_be_read || !brackets.insert(at) {
+            return result;
         }
     }
+}
+
+/// The text with these brackets further right, and the byte in the text as it was of each character where that is
+/// not its number.
+fn indented<'t>(text: &'t str, brackets: &BTreeSet<usize>) -> (Cow<'t, str>, Option<Vec<usize>>) {
+    if brackets.is_empty() {
+        let bytes = (!text.is_ascii()).then(|| text.char_indices().map(|(byte, _)| byte).collect());
+        return (Cow::Borrowed(text), bytes);
+    }
+    let mut indented = String::with_capacity(text.len() + brackets.len() * FURTHER_RIGHT);
+    let mut bytes = Vec::with_capacity(indented.capacity());
+    for (byte, c) in text.char_indices() {
+        if brackets.contains(&byte) {
+            indented.extend(std::iter::repeat_n(' ', FURTHER_RIGHT));
+            bytes.extend(std::iter::repeat_n(byte, FURTHER_RIGHT));
+        }
+        indented.push(c);
+        bytes.push(byte);
+    }
+    (Cow::Owned(indented), Some(bytes))
 }
 
 struct Composer<'t> {
     parser: Parser<'t, StrInput<'t>>,
     text: &'t str,
     base: usize,
-    /// The byte of each character, for texts that have others than ASCII.
+    /// The byte in `text` of each character that the parser reads, where that is not its number.
     bytes: Option<Vec<usize>>,
     nodes: Builder,
     anchors: HashMap<usize, NodeId>,
@@ -52,10 +80,9 @@ struct Composer<'t> {
 }
 
 impl<'t> Composer<'t> {
-    fn new(text: &'t str, base: usize) -> Self {
-        let bytes = (!text.is_ascii()).then(|| text.char_indices().map(|(byte, _)| byte).collect());
+    fn new(read: &'t str, bytes: Option<Vec<usize>>, text: &'t str, base: usize) -> Self {
         Self {
-            parser: Parser::new_from_str(text),
+            parser: Parser::new_from_str(read),
             text,
             base,
             bytes,
@@ -63,6 +90,25 @@ impl<'t> Composer<'t> {
             anchors: HashMap::new(),
             done: 0,
             last: Marker::new(0, 1, 0),
+        }
+    }
+
+    fn trees(mut self) -> Result<Vec<Tree>, Fault> {
+        let mut trees = Vec::new();
+        loop {
+            let (event, span) = self.next()?;
+            match event {
+                Event::StreamEnd => return Ok(trees),
+                Event::StreamStart | Event::DocumentStart(_) | Event::DocumentEnd | Event::Nothing => {}
+                event => {
+                    let root = self.node(event, span, 0)?;
+                    self.anchors.clear();
+                    let is_null =
+                        matches!(&self.nodes.get(root).content, Content::Scalar { value: Value::Null, .. });
+                    let nodes = std::mem::take(&mut self.nodes);
+                    trees.extend(nodes.finish().filter(|_| !is_null));
+                }
+            }
         }
     }
 

@@ -178,6 +178,7 @@ fn a_duplicate_goes_with_its_line(#[case] before: &str, #[case] after: &str) {
     "[\n    a.com,\n    A.com, # x\n    A.com,\n    ]",
     "[\n    a.com,\n    ]"
 )]
+#[case::closed_under_its_key("[\n    a.com, # x\n    A.com # z\n  ] # ü", "[\n    a.com # x\n  ] # ü")]
 #[case::commas_first("[ a.com\n    , A.com # x\n    , b.com\n    , B.com ]", "[ a.com\n    , b.com ]")]
 fn a_duplicate_goes_with_its_comma(#[case] before: &str, #[case] after: &str) {
     let spec = |list: &str| format!("\n  displayName: A\n  domains: {list}\n");
