@@ -180,7 +180,7 @@ impl File {
     fn write(&self, state: State) -> String {
         let companies: Vec<String> = self.companies.iter().map(|company| company.write(state)).collect();
         let text = format!("{}{}", self.start, companies.join("---\n"));
-        let text = if self.ends_with_line_end { &text } else { text.trim_end_matches('\n') };
+        let text = if self.ends_with_line_end { &text } else { text.strip_suffix('\n').unwrap() };
         text.replace('\n', self.line_end)
     }
 }

@@ -85,7 +85,7 @@ pub(super) enum Layout {
 }
 
 /// One step from a value into it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum Step {
     Name(String),
     Index(usize),

@@ -5,6 +5,7 @@
 
 mod edits;
 mod entries;
+mod lists;
 mod plan;
 mod scalar;
 mod sharing;

@@ -7,7 +7,7 @@ use super::super::text::Text;
 use super::super::tree::{Content, Layout, NodeId, Step, Tree};
 use super::edits::Edit;
 use super::sharing::{Sharing, Wish};
-use super::{Change, Wanted, entries, scalar};
+use super::{Change, Wanted, entries, lists, scalar};
 
 /// The changes of a document that nothing speaks against as long as its text is not looked at.
 pub(super) fn plan(text: &Text, tree: &Tree, wanted: &[Wanted], document: usize) -> Vec<Change> {
@@ -25,6 +25,8 @@ pub(super) fn plan(text: &Text, tree: &Tree, wanted: &[Wanted], document: usize)
     }
     // Last, since an anchor can only go after its aliases.
     changes.extend(plan.removals(wanted, &staying));
+    let made = changes.iter().flat_map(|change| &change.serves).copied().collect();
+    changes.extend(lists::written_out(tree, wanted, &made, document));
     changes
 }
 

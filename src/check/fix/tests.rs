@@ -262,8 +262,17 @@ fn objects_that_share_change_together(#[case] before: &str, #[case] after: &str)
     assert_eq!(fixed("a.yaml", &list(before)).0, list(after));
 }
 
+#[rstest]
+#[case::with_duplicates("[a.com, A.com, 'b c', &x \"B.com\"]", "*l # x", "[a.com, b c, b.com] # x")]
+#[case::as_it_should_be("[a.com, b.com]", "*l", "*l")]
+#[case::with_what_is_no_text("[A.com, 1]", "*l", "*l")]
+fn a_list_that_others_use_is_written_out(#[case] list: &str, #[case] before: &str, #[case] after: &str) {
+    let spec = |alias: &str| format!("\n  displayName: A\n  others: &l {list}\n  domains: {alias}\n");
+    assert_eq!(fixed_spec(&spec(before)), spec(after));
+}
+
 #[test]
-fn a_list_that_others_use_does_not_lose_entries_for_them() {
+fn a_list_that_others_use_under_its_anchor_stays() {
     let text = format!("{COMPANY}spec:\n  displayName: A\n  domains: &l [a.com, A.com]\n  others: *l\n");
     assert_eq!(fixed("a.yaml", &text), (text.clone(), 0));
 }
