@@ -19,6 +19,9 @@ static JUDGE: LazyLock<Judge> =
 
 const DOMAINS: [&str; 4] = ["acme.com", "acme.io", "xn--bcher-kva.example", "planetexpress.com"];
 
+/// What stands before a company's own annotations; none of it is to be fixed.
+const HEAD: &str = "apiVersion: crm.milo.io/v1alpha1 # ours\nkind: Company\nmetadata:\n  annotations:\n    x: ' Not  Ours.com '\n";
+
 /// How an entry of a list of domains is written.
 #[derive(Clone, Debug)]
 struct Entry {
@@ -121,9 +124,7 @@ impl Company {
 
     fn write(&self, state: State) -> String {
         let name = if state == State::Before { self.name.0 } else { self.name.1 };
-        let mut text = format!(
-            "apiVersion: crm.milo.io/v1alpha1 # ours\nkind: Company\nmetadata:\n  annotations:\n    x: ' Not  Ours.com '\n"
-        );
+        let mut text = HEAD.to_owned();
         for (entry, alias, _) in self.entries(state).iter().filter(|(entry, ..)| entry.style == Style::Alias)
         {
             text += &format!("    {alias}: &{alias} {}\n", entry.spelling);

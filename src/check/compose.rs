@@ -22,8 +22,8 @@ pub(super) struct Fault {
 const TOO_FAR_LEFT: &str = "invalid indentation";
 /// How much further right such a bracket is read. Nobody indents by more.
 const FURTHER_RIGHT: usize = 128;
-/// For how many brackets a text is read once more.
-const MAX_BRACKETS: usize = 1000;
+/// For how many brackets a text is read once more, since each time costs as much as the first.
+const MAX_BRACKETS: usize = 200;
 
 /// The trees of a text's documents. Empty documents are left out. `base` is added to every place.
 ///

@@ -5,15 +5,16 @@ use std::ops::Range;
 
 use super::super::text::Text;
 use super::super::tree::{Content, Layout, NodeId, Style, Tree};
+use super::edits::Edit;
 
-/// The parts of the text that go with these entries, for each run of entries that can only go together. A list does
+/// What removes these entries, for each run of entries that can only go together. A list does
 /// not lose all of its entries.
 pub(super) fn removals(
     text: &Text,
     tree: &Tree,
     list: NodeId,
     going: &BTreeSet<usize>,
-) -> Vec<(Range<usize>, Vec<Range<usize>>)> {
+) -> Vec<(Range<usize>, Vec<Edit>)> {
     let node = tree.node(list);
     let Content::Sequence { entries, layout } = &node.content else {
         return Vec::new();
@@ -25,7 +26,8 @@ pub(super) fn removals(
     match layout {
         Layout::Block => {
             let block = Block { text, start: node.range.start, ends };
-            let removal = |index: &usize| Some((*index..*index + 1, vec![block.entry(*index)?]));
+            let removal =
+                |index: &usize| Some((*index..*index + 1, vec![Edit::remove(block.entry(*index)?)]));
             going.iter().filter_map(removal).collect()
         }
         Layout::Flow => {
@@ -125,7 +127,7 @@ impl<'t> Flow<'t> {
     ///
     /// Each takes a comma with it: the one behind it or, at the end of the list and where commas start the lines,
     /// the one before it.
-    fn run(&self, run: Range<usize>) -> Option<Vec<Range<usize>>> {
+    fn run(&self, run: Range<usize>) -> Option<Vec<Edit>> {
         let first = self.entries.get(run.start)?;
         let is_last = run.end == self.entries.len();
         let has_line = self.is_first_on_line(first) && self.ends_line(first, first.comma);
@@ -142,7 +144,7 @@ impl<'t> Flow<'t> {
         parts.map(|parts| parts.concat())
     }
 
-    fn with_comma_behind(&self, index: usize) -> Option<Vec<Range<usize>>> {
+    fn with_comma_behind(&self, index: usize) -> Option<Vec<Edit>> {
         let entry = self.entries.get(index)?;
         let comma = entry.comma?;
         let range = entry.range.clone();
@@ -150,36 +152,36 @@ impl<'t> Flow<'t> {
             && comma < self.text.line_end(range.end)
             && self.ends_line(entry, Some(comma))
         {
-            return Some(vec![self.lines(entry)]);
+            return Some(vec![Edit::remove(self.lines(entry))]);
         }
         let next = self.entries.get(index + 1).map(|next| next.range.start);
         if let Some(next) = next.filter(|next| *next < self.text.line_end(range.end)) {
-            return Some(vec![range.start..next]);
+            return Some(vec![Edit::remove(range.start..next)]);
         }
         if self.is_first_on_line(entry) || !is_blank(self.text, range.end..comma) {
-            return Some(vec![range, comma..comma + 1]);
+            return Some(vec![Edit::remove(range), Edit::remove(comma..comma + 1)]);
         }
         let before = self.text.as_str().get(..range.start)?;
-        Some(vec![before.trim_end_matches([' ', '\t']).len()..comma + 1])
+        Some(vec![Edit::remove(before.trim_end_matches([' ', '\t']).len()..comma + 1)])
     }
 
-    fn with_comma_before(&self, index: usize) -> Option<Vec<Range<usize>>> {
+    fn with_comma_before(&self, index: usize) -> Option<Vec<Edit>> {
         let entry = self.entries.get(index)?;
         let before = self.entries.get(index.checked_sub(1)?)?;
         let comma = before.comma?;
         let range = entry.range.clone();
         if self.comma_starts_line(entry) && self.ends_line(entry, None) {
-            return Some(vec![self.lines(entry)]);
+            return Some(vec![Edit::remove(self.lines(entry))]);
         }
         let joined = is_white_space(self.text, before.range.end..comma);
         let from = if joined { before.range.end } else { comma };
         if self.is_first_on_line(entry) && self.ends_line(entry, entry.comma) {
-            return Some(vec![from..comma + 1, self.lines(entry)]);
+            return Some(vec![Edit::remove(from..comma + 1), Edit::remove(self.lines(entry))]);
         }
         if is_white_space(self.text, comma + 1..range.start) {
-            return Some(vec![from..range.end]);
+            return Some(vec![Edit::remove(from..range.end)]);
         }
-        Some(vec![from..comma + 1, range])
+        Some(vec![Edit::remove(from..comma + 1), Edit::remove(range)])
     }
 
     /// The lines that an entry stands on.

@@ -107,10 +107,10 @@ impl Plan<'_> {
         let Content::Sequence { entries: held, .. } = &self.tree.node(list).content else {
             return Vec::new();
         };
-        let change = |(indexes, parts): (Range<usize>, Vec<Range<usize>>)| {
+        let change = |(indexes, edits): (Range<usize>, Vec<Edit>)| {
             let gone = held.get(indexes).unwrap_or_default().iter();
             Change {
-                edits: parts.into_iter().map(Edit::remove).collect(),
+                edits,
                 document: self.document,
                 serves: gone.flat_map(|entry| self.sharing.served(*entry)).collect(),
             }
