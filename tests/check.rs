@@ -156,6 +156,7 @@ fn company(spec: &str) -> String {
 #[case::empty_value("  displayName:\n", "4:3 Deny spec.displayName")]
 #[case::wrong_type("  displayName: 42\n", "4:16 Deny spec.displayName")]
 #[case::flow_collection("  displayName: [Acme]\n", "4:16 Deny spec.displayName")]
+#[case::flow_collection_with_spaces("  displayName: [ Acme ]\n", "4:16 Deny spec.displayName")]
 #[case::block_collection("  displayName:\n  - Acme\n", "4:3 Deny spec.displayName")]
 fn a_finding_points_at_what_a_person_would_point_at(#[case] spec: &str, #[case] expected: &str) {
     let (place, expected) = expected.split_once(' ').unwrap();
