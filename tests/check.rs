@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a helper that fails fails the test")]
 
 use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 
 use assert_cmd::Command;
@@ -556,6 +557,87 @@ fn flux_under_a_policy_that_enforces_in_dry_runs_needs_every_target_beforehand()
     );
 }
 
+// Fixing.
+
+const MESSY: &str =
+    "spec:\r\n  displayName: Acme\r\n  domains: # where\r\n  - 'HTTPS://Acme.com/'\r\n  - www.acme.com";
+const MENDED: &str = "spec:\r\n  displayName: Acme\r\n  domains: # where\r\n  - 'acme.com'";
+
+#[test]
+fn fixing_changes_the_values_and_nothing_else_and_is_done_once() {
+    let before = format!("{COMPANY}{MESSY}");
+    let good = format!("{COMPANY}{GOOD}");
+    let repository = Repository::with(&[("a.yaml", &before), ("good.yaml", &good)]);
+    let path = |name: &str| repository.path().join(name);
+    fs::set_permissions(path("a.yaml"), fs::Permissions::from_mode(0o640)).unwrap();
+    symlink("a.yaml", path("link.yaml")).unwrap();
+    assert_eq!(repository.findings(&["link.yaml", "good.yaml"]).len(), 2);
+    repository.check(&["link.yaml", "--fail-on", "warn"]).ends_with(1);
+
+    let untouched = fs::metadata(path("good.yaml")).unwrap().ino();
+    let ended = repository.check(&["link.yaml", "good.yaml", "--fix", "--fail-on", "warn"]);
+    assert!(ended.ends_with(0).out.contains("2 values fixed"), "{}", ended.out);
+    assert_eq!(repository.read("a.yaml"), format!("{COMPANY}{MENDED}"));
+    assert_eq!(fs::metadata(path("a.yaml")).unwrap().mode() & 0o7777, 0o640);
+    assert_eq!(fs::read_link(path("link.yaml")).unwrap(), Path::new("a.yaml"));
+    assert_eq!(fs::metadata(path("good.yaml")).unwrap().ino(), untouched, "a good file is written, too");
+
+    let fixed = fs::metadata(path("a.yaml")).unwrap().ino();
+    assert!(!repository.check(&["a.yaml", "--fix"]).ends_with(0).out.contains("fixed"));
+    assert_eq!(fs::metadata(path("a.yaml")).unwrap().ino(), fixed, "there was nothing left to write");
+}
+
+#[test]
+fn a_diff_shows_what_would_be_written_and_writes_nothing() {
+    let before = format!("{COMPANY}{MESSY}");
+    let repository = Repository::with(&[("records/a.yaml", &before)]);
+    for args in [&["--diff"][..], &["--fix", "--diff"]] {
+        let ended = repository.check(args);
+        let expected = "--- a/records/a.yaml\n+++ b/records/a.yaml\n@@ -4,5 +4,4 @@\n spec:\r\n   displayName: Acme\r\n   domains: # where\r\n-  - 'HTTPS://Acme.com/'\r\n-  - www.acme.com\n\\ No newline at end of file\n+  - 'acme.com'\n\\ No newline at end of file\n";
+        assert_eq!(ended.ends_with(0).out, expected);
+        assert!(ended.err.contains("[domain/not-canonical]"), "{}", ended.err);
+        assert_eq!(repository.read("records/a.yaml"), before);
+    }
+    // A diff has nothing to show of what is good.
+    let repository = Repository::with(&[("a.yaml", &format!("{COMPANY}{GOOD}"))]);
+    assert_eq!(repository.check(&["--diff"]).ends_with(0).out, "");
+}
+
+#[test]
+fn a_stream_is_fixed_from_standard_input_to_standard_output() {
+    let broken = "a: [1\n---\n";
+    let before = format!("{broken}{COMPANY}{MESSY}");
+    let ended = Repository::new().check_input(&before, &["-", "--fix"]);
+    assert_eq!(ended.ends_with(2).out, format!("{broken}{COMPANY}{MENDED}"));
+    assert!(ended.err.contains("-:2:1: error: "), "{}", ended.err);
+    // What only looks like a colour is somebody's text.
+    let odd = format!("# \u{1b}[31m\n{COMPANY}{GOOD}");
+    assert_eq!(Repository::new().check_input(&odd, &["-", "--fix"]).ends_with(0).out, odd);
+}
+
+#[test]
+fn what_a_policy_refuses_for_its_spelling_is_fixed_and_what_stands_for_the_cluster_is_not() {
+    let text = company("  displayName: Acme\n  domains: [Acme.com]\n");
+    let policy = "apiVersion: admission.crm.milo.io/v1alpha1\nkind: AdmissionPolicy\nmetadata: {name: default}\nspec:\n  normalization: {domains: RequireCanonical}\n";
+    let repository =
+        Repository::with(&[("a.yaml", &text), ("p/policy.yaml", policy), ("there/b.yaml", &text)]);
+    let args = ["a.yaml", "--policy", "p/policy.yaml", "--resources", "there"];
+    repository.check(&args).ends_with(1);
+    repository.check(&[&args[..], &["--fix"]].concat()).ends_with(0);
+    assert_eq!(repository.read("a.yaml"), text.replace("Acme.com", "acme.com"));
+    assert_eq!(repository.read("there/b.yaml"), text);
+}
+
+#[test]
+fn what_cannot_be_fixed_remains_and_decides_the_exit_code() {
+    let text = company("  displayName: Acme\n  domains: [Acme.com, co.uk]\n");
+    let repository = Repository::with(&[("a.yaml", &text)]);
+    let ended = repository.check(&["--fix", "--format", "json"]);
+    assert_eq!(ended.ends_with(1).findings(), ["a.yaml:6:23 Deny spec.domains[1] [domain/public-suffix]"]);
+    assert_eq!(ended.json()["summary"]["fixed"], 1);
+    assert_eq!(repository.read("a.yaml"), text.replace("Acme.com", "acme.com"));
+}
+
 // Reports.
 
 #[test]
@@ -593,4 +675,5 @@ fn what_cannot_be_read_or_written_ends_with_one_clear_line(#[case] args: &[&str]
 fn wrong_usage_is_named(#[case] args: &[&str], #[case] expected: &str) {
     let ended = Repository::new().check(args);
     assert!(ended.ends_with(2).err.contains(expected), "{}", ended.err);
+    assert_eq!(ended.err.lines().count(), 1, "{}", ended.err);
 }
