@@ -2,10 +2,10 @@
 #
 #   docker build -t crm-admission:0.1.0 .
 
-# The toolchain is that of rust-toolchain.toml.
-FROM rust:1.95-bookworm AS build
+# The version of rust-toolchain.toml, which is not copied: it asks for components that a build does not need.
+FROM rust:1.95.0-bookworm AS build
 WORKDIR /source
-COPY rust-toolchain.toml Cargo.toml Cargo.lock ./
+COPY Cargo.toml Cargo.lock ./
 COPY src ./src
 # Cargo looks for every target that Cargo.toml names, built or not.
 COPY benches ./benches
@@ -27,4 +27,3 @@ COPY --from=build /crm-admission /usr/local/bin/crm-admission
 USER 65532:65532
 EXPOSE 9443 8080
 ENTRYPOINT ["/usr/local/bin/crm-admission"]
-CMD ["serve"]
