@@ -23,7 +23,10 @@ fn plane() -> &'static ControlPlane {
         let floor = manifest("floor");
         plane.kubectl("admin").run(["apply", "-k", floor.to_str().expect("a path in UTF-8")]).succeeds();
         poll::until("a floor", Duration::from_secs(60), || {
-            match for_show(&plane.kubectl("alice"), &company("floor", &spec(json!({"domains": ["Acme.com"]})))) {
+            match for_show(
+                &plane.kubectl("alice"),
+                &company("floor", &spec(json!({"domains": ["Acme.com"]}))),
+            ) {
                 tried if tried.stderr.contains("crm-admission-floor") => Seen::Ready(()),
                 tried => Seen::NotYet(tried.to_string()),
             }
@@ -84,9 +87,16 @@ fn admitted(field: &str, values: &BTreeSet<(String, String)>) -> BTreeSet<(Strin
         // Refused by the floor and by nothing else, but for what is too long for the schema.
         let quoted = format!("\"{name}\" is ");
         let told = outcome.stderr.lines().find(|line| line.contains(&quoted)).unwrap_or_default();
-        assert!(told.contains("crm-admission-floor") || told.contains("Too long"), "{name}: {told}\n{outcome}");
+        assert!(
+            told.contains("crm-admission-floor") || told.contains("Too long"),
+            "{name}: {told}\n{outcome}"
+        );
     }
-    named.iter().filter(|(name, _)| passed.contains(name.as_str())).map(|(_, value)| (*value).clone()).collect()
+    named
+        .iter()
+        .filter(|(name, _)| passed.contains(name.as_str()))
+        .map(|(_, value)| (*value).clone())
+        .collect()
 }
 
 /// Every canonical value of the vectors is admitted, and of everything else only `blind`, which looks canonical.
@@ -102,8 +112,7 @@ fn tries_every_vector(field: &str, file: &str, pattern: &str, blind: &[&str]) {
     let admitted = admitted(field, &all);
     let refused: Vec<_> = canonical.difference(&admitted).collect();
     assert!(refused.is_empty(), "canonical and refused: {refused:?}");
-    let others: BTreeSet<&str> =
-        admitted.difference(&canonical).map(|(_, text)| text.as_str()).collect();
+    let others: BTreeSet<&str> = admitted.difference(&canonical).map(|(_, text)| text.as_str()).collect();
     assert_eq!(others, blind.iter().copied().collect(), "not canonical and admitted");
     // They are what the pattern of the code cannot tell apart either.
     let pattern = Regex::new(pattern).expect("a pattern");

@@ -165,9 +165,10 @@ fn same_objects(kustomization: &str, chart: &str) {
 }
 
 /// How each kustomization is asked of the chart: a file of values, and single ones.
-const VALUES: [(&str, Option<&str>, &[&str]); 4] = [
+const VALUES: [(&str, Option<&str>, &[&str]); 5] = [
     ("self-managed", None, &[]),
     ("cert-manager", Some("cert-manager.yaml"), &[]),
+    ("own-certificate", None, &["--set=tls.mode=secret,tls.caBundle=Q0E="]),
     ("development", Some("development.yaml"), &[]),
     ("everything", None, &["--set=autoscaling.enabled=true", "--set=monitoring.enabled=true"]),
 ];
@@ -181,7 +182,9 @@ fn rendered(site: &Installation) -> Vec<(&'static str, [String; 2])> {
         let file = file.map(|file| format!("--values={}", chart(&format!("values/{file}"))));
         let values: Vec<&str> = file.as_deref().into_iter().chain(values.iter().copied()).collect();
         let kustomized = kustomized(&kubectl, &kustomizations.overlay(overlay));
-        (overlay, [kustomized, templated(&helm, &values)])
+        // A CA of one's own is a value of the chart. The kustomization has none until the script puts it in.
+        let templated = templated(&helm, &values).replace("    caBundle: Q0E=\n", "");
+        (overlay, [kustomized, templated])
     });
     both.into()
 }
@@ -236,7 +239,10 @@ fn what_can_be_set_in_the_chart_gets_where_it_belongs() {
         assert!(args.contains(&json!(arg)), "no {arg} in {args:?}");
     }
     assert!(!args.contains(&json!("--tls-self-managed")));
-    assert_eq!(objects[&format!("NetworkPolicy {NAMESPACE} crm-admission")]["spec"]["ingress"][1], Value::Null);
+    assert_eq!(
+        objects[&format!("NetworkPolicy {NAMESPACE} crm-admission")]["spec"]["ingress"][1],
+        Value::Null
+    );
     for kind in ["Mutating", "Validating"] {
         let webhook = &objects[&format!("{kind}WebhookConfiguration  crm-admission")]["webhooks"][0];
         assert_eq!(webhook["clientConfig"]["caBundle"], "Q0E=");
@@ -265,7 +271,9 @@ fn a_value_that_makes_no_sense_is_refused() {
 fn deleted(plane: &ControlPlane, since: usize) -> Vec<String> {
     let events = plane.audited().into_iter().skip(since).filter(|event| event["verb"] == "delete");
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    events.map(|event| [&event["objectRef"]["resource"], &event["objectRef"]["name"]].map(text).join(" ")).collect()
+    events
+        .map(|event| [&event["objectRef"]["resource"], &event["objectRef"]["name"]].map(text).join(" "))
+        .collect()
 }
 
 /// The registration went first of all, and all of what was installed went.
@@ -277,7 +285,8 @@ fn went_in_order(deleted: &[String]) {
     };
     let registration =
         ["mutatingwebhookconfigurations", "validatingwebhookconfigurations"].map(first).into_iter().max();
-    let rest = ["deployments", "services", "serviceaccounts", "clusterroles", "clusterrolebindings"].map(first);
+    let rest =
+        ["deployments", "services", "serviceaccounts", "clusterroles", "clusterrolebindings"].map(first);
     assert!(registration < rest.into_iter().min(), "{deleted:?}");
 }
 
@@ -315,22 +324,29 @@ fn finalize_namespace(admin: &Kubectl) {
     }
 }
 
+/// One of the shipped scripts, about to be run as an admin.
+fn command(site: &Installation, name: &str) -> Command {
+    let admin = site.plane.kubectl("admin");
+    let programs = admin.program().parent().expect("a directory");
+    let mut command = Command::new(repository().join("scripts").join(name));
+    process::clear_environment(&mut command);
+    let path = std::env::var("PATH").unwrap_or_default();
+    command
+        .env("PATH", format!("{}:{path}", text(programs)))
+        .env("HOME", site.plane.workspace().file("homes", "script"))
+        .env("KUBECONFIG", site.plane.kubeconfig("admin"))
+        .stdin(Stdio::null());
+    command
+}
+
 /// Runs one of the shipped scripts as an admin; what it prints goes to a file, whose content is returned.
 #[track_caller]
 fn script(site: &Installation, name: &str, args: &[&str]) -> String {
     let admin = site.plane.kubectl("admin");
     let log = site.plane.workspace().file("logs", name);
     let output = fs::File::create(&log).expect("a log");
-    let programs = admin.program().parent().expect("a directory");
-    let mut command = Command::new(repository().join("scripts").join(name));
-    process::clear_environment(&mut command);
-    let path = std::env::var("PATH").unwrap_or_default();
-    let mut running = command
-        .env("PATH", format!("{}:{path}", text(programs)))
-        .env("HOME", site.plane.workspace().file("homes", "script"))
-        .env("KUBECONFIG", site.plane.kubeconfig("admin"))
+    let mut running = command(site, name)
         .args(args)
-        .stdin(Stdio::null())
         .stdout(output.try_clone().expect("a second handle"))
         .stderr(output)
         .spawn()
@@ -347,14 +363,10 @@ fn script(site: &Installation, name: &str, args: &[&str]) -> String {
 /// it by the name of that Service.
 fn reachable(site: &Installation, kustomizations: &Kustomizations) -> PathBuf {
     let port = site.webhook.port();
-    let client = json!([
-        {"op": "add", "path": "/webhooks/0/clientConfig/caBundle", "value": site.webhook.ca_bundle()},
-        {"op": "replace", "path": "/webhooks/0/clientConfig/service/port", "value": port},
-    ]);
-    let mut deletions = client.clone();
-    for operation in deletions.as_array_mut().expect("a list") {
-        operation["path"] = operation["path"].as_str().expect("a path").replace("/0/", "/1/").into();
-    }
+    let client = |webhook| {
+        let path = format!("/webhooks/{webhook}/clientConfig/service/port");
+        json!([{"op": "replace", "path": path, "value": port}])
+    };
     let service = json!([
         {"op": "replace", "path": "/spec/type", "value": "ExternalName"},
         {"op": "add", "path": "/spec/externalName", "value": "localhost"},
@@ -363,13 +375,12 @@ fn reachable(site: &Installation, kustomizations: &Kustomizations) -> PathBuf {
     kustomizations.add(
         "reachable",
         &json!({
-            "resources": ["../../base", "../../registration"],
-            "components": ["../../components/mounted-certificate"],
+            "resources": ["../own-certificate"],
             "patches": [
                 patch("Service", &service),
-                patch("MutatingWebhookConfiguration", &client),
-                patch("ValidatingWebhookConfiguration", &client),
-                patch("ValidatingWebhookConfiguration", &deletions),
+                patch("MutatingWebhookConfiguration", &client(0)),
+                patch("ValidatingWebhookConfiguration", &client(0)),
+                patch("ValidatingWebhookConfiguration", &client(1)),
             ],
         }),
     )
@@ -384,8 +395,10 @@ fn the_scripts_install_and_uninstall_in_an_order_in_which_no_write_is_refused() 
     let overlay = reachable(site, &kustomizations);
     let admin = site.plane.kubectl("admin");
     let image = "registry.example.com/crm-admission:7";
+    let ca = site.plane.workspace().write("identities", "webhook-ca.crt", site.webhook.ca());
+    let install = ["--overlay", text(&overlay), "--ca", text(&ca)];
 
-    let printed = script(site, "install", &["--overlay", text(&overlay), "--image", image]);
+    let printed = script(site, "install", &[&install[..], &["--image", image]].concat());
     assert!(printed.contains(r#"a record that you create now has the creator "admin""#), "{printed}");
     let order = ["--- the kinds", "--- the server", "successfully rolled out", "--- the registration"];
     let places = order.map(|step| printed.find(step).unwrap_or_else(|| panic!("no {step:?} in {printed}")));
@@ -397,7 +410,7 @@ fn the_scripts_install_and_uninstall_in_an_order_in_which_no_write_is_refused() 
     assert_eq!(deployment["spec"]["template"]["spec"]["containers"][0]["image"], image);
 
     // Once more is an upgrade.
-    script(site, "install", &["--overlay", text(&overlay)]);
+    script(site, "install", &install);
 
     let record = "apiVersion: crm.milo.io/v1alpha1\nkind: Company\nmetadata: {name: deployment-kept}\nspec: {displayName: Kept}\n";
     admin.apply(record).succeeds();
@@ -424,20 +437,16 @@ fn the_scripts_install_and_uninstall_in_an_order_in_which_no_write_is_refused() 
 fn an_installation_that_does_not_become_ready_registers_nothing() {
     let site = site();
     let admin = site.plane.kubectl("admin");
-    let programs = admin.program().parent().expect("a directory");
-    let mut command = Command::new(repository().join("scripts/install"));
-    process::clear_environment(&mut command);
-    let path = std::env::var("PATH").unwrap_or_default();
-    let output = command
-        .env("PATH", format!("{}:{path}", text(programs)))
-        .env("HOME", site.plane.workspace().file("homes", "script"))
-        .env("KUBECONFIG", site.plane.kubeconfig("admin"))
-        .args(["--timeout", "2"])
-        .output()
-        .expect("the script can be started");
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert!(!output.status.success() && told.contains("install: the server is not ready"), "{told}");
-    admin.run(["get", CONFIGURATIONS, "-o", "name"]).succeeds().prints_nothing();
+    for (args, complaint) in [
+        (["--timeout", "2"], "install: the server is not ready, and nothing is registered"),
+        (["--overlay", "own-certificate"], "install: nobody would say which CA the API server is to trust"),
+        (["--overlay", "own-certificat"], "install: there is no overlay"),
+    ] {
+        let output = command(&site, "install").args(args).output().expect("the script can be started");
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && told.contains(complaint), "{told}");
+        admin.run(["get", CONFIGURATIONS, "-o", "name"]).succeeds().prints_nothing();
+    }
     // Left as the other tests expect it.
     script(&site, "uninstall", &[]);
 }
@@ -452,7 +461,9 @@ fn helm_keeps_the_ca_that_the_program_writes_and_uninstalls_the_registration_fir
     // The harness granted the webhook its rights before: the release takes them over.
     let install = ["install", "--create-namespace", "--take-ownership"].into_iter().chain(release);
     let notes = helm.succeeds(install);
-    assert!(notes.contains("kubectl delete mutatingwebhookconfiguration,validatingwebhookconfiguration crm-admission"));
+    assert!(notes.contains(
+        "kubectl delete mutatingwebhookconfiguration,validatingwebhookconfiguration crm-admission"
+    ));
 
     // As the program does it: by its own rights, one field of each webhook.
     let program = site.plane.kubectl("crm-admission");
@@ -462,7 +473,9 @@ fn helm_keeps_the_ca_that_the_program_writes_and_uninstalls_the_registration_fir
         ("mutatingwebhookconfiguration", json!([add(0)])),
         ("validatingwebhookconfiguration", json!([add(0), add(1)])),
     ] {
-        program.run(["patch", configuration, "crm-admission", "--type=json", "-p", &patch.to_string()]).succeeds();
+        program
+            .run(["patch", configuration, "crm-admission", "--type=json", "-p", &patch.to_string()])
+            .succeeds();
     }
     let timeout = ["upgrade", "--set=webhook.timeoutSeconds=7"].into_iter().chain(release);
     helm.succeeds(timeout);

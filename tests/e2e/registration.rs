@@ -44,7 +44,7 @@ fn an_update_that_leaves_spec_and_labels_as_they_were_is_not_sent() {
 #[test]
 fn an_update_of_spec_or_labels_is_sent() {
     let name = "registration-changed";
-    let (_stage, alice) = unanswered(name, "{displayName: Acme, creatorRef: {name: zoe}}");
+    let (stage, alice) = unanswered(name, "{displayName: Acme, creatorRef: {name: zoe}}");
     for change in [
         json!({"spec": {"displayName": "Acme Ltd"}}),
         json!({"spec": {"description": "Anvils"}}),
@@ -56,6 +56,14 @@ fn an_update_of_spec_or_labels_is_sent() {
     // Not to have a spec is no error of the condition, which would be told otherwise.
     let without = json!([{"op": "remove", "path": "/spec"}]).to_string();
     alice.run(["patch", "company", name, "--type=json", "-p", &without]).fails().complains(ASKED);
+    // The API server counts that, under the name and the labels of which the shipped alert speaks.
+    let metrics = stage.plane.kubectl("admin").run(["get", "--raw", "/metrics"]).succeeds().stdout;
+    let counted = |line: &str| {
+        let labels = [r#"error_type="calling_webhook_error""#, r#"name="mutate.crm.milo.io""#];
+        line.starts_with("apiserver_admission_webhook_rejection_count{")
+            && labels.iter().all(|label| line.contains(label))
+    };
+    assert!(metrics.lines().any(counted));
 }
 
 #[test]

@@ -81,6 +81,11 @@ impl Webhook {
         self.ports[0]
     }
 
+    /// The CA of its certificate, PEM.
+    pub(crate) fn ca(&self) -> &str {
+        &self.authority.pem
+    }
+
     /// The CA of its certificate, as `caBundle` has it.
     pub(crate) fn ca_bundle(&self) -> String {
         STANDARD.encode(&self.authority.pem)
@@ -228,11 +233,9 @@ impl Webhook {
     fn await_validation(&self) {
         let calls = || calls(&self.admin, "validate.crm.milo.io");
         let before = calls();
-        poll::until("a call of validate.crm.milo.io", PATIENCE, || {
-            match (self.reach(), calls()) {
-                (Ok(Reach::Called), after) if after > before => Seen::Ready(()),
-                (reach, after) => Seen::NotYet(format!("{reach:?}, {before} calls before, {after} now")),
-            }
+        poll::until("a call of validate.crm.milo.io", PATIENCE, || match (self.reach(), calls()) {
+            (Ok(Reach::Called), after) if after > before => Seen::Ready(()),
+            (reach, after) => Seen::NotYet(format!("{reach:?}, {before} calls before, {after} now")),
         });
     }
 }
