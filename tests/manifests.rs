@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -86,6 +87,28 @@ fn every_value_of_the_chart_is_in_its_schema_and_the_reverse() {
         if properties.is_object() {
             assert_eq!(keys(&values[&key]), keys(properties), "{key}");
         }
+    }
+}
+
+#[test]
+fn the_program_knows_the_flags_that_it_is_started_with() {
+    let container = &yaml("manifests/base/deployment.yaml")[0]["spec"]["template"]["spec"]["containers"][0];
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let base: Vec<String> = container["args"].as_array().unwrap().iter().map(text).collect();
+    for part in ["components/mounted-certificate", "overlays/development"] {
+        let kustomization = &yaml(&format!("manifests/{part}/kustomization.yaml"))[0];
+        let patch: Vec<Value> =
+            serde_saphyr::from_str(kustomization["patches"][0]["patch"].as_str().unwrap()).unwrap();
+        let added = patch.iter().filter(|operation| operation["path"].as_str().unwrap().ends_with("/args/-"));
+        let added: Vec<String> = added.map(|operation| text(&operation["value"])).collect();
+        assert!(!added.is_empty(), "{part}");
+        // `--help` comes last: a flag that is not known is an error before it.
+        let output = Command::new(env!("CARGO_BIN_EXE_crm-admission"))
+            .args(base.iter().chain(&added))
+            .arg("--help")
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{part}: {}", String::from_utf8_lossy(&output.stderr));
     }
 }
 

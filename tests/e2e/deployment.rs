@@ -210,6 +210,24 @@ fn the_api_server_takes_everything_that_is_shipped() {
             assert!(told.contains("deployment.apps/crm-admission"), "{overlay}: {told}");
         }
     }
+    // By hand, the registration is applied by its label.
+    let overlay = manifest("overlays/self-managed");
+    let dry_run = ["apply", "--dry-run=server", "-o", "name", "-k", text(&overlay), "-l"];
+    let chosen = |label| admin.run(dry_run.into_iter().chain([label])).succeeds().stdout;
+    let registration = chosen("app.kubernetes.io/component=registration");
+    assert_eq!(
+        registration
+            .lines()
+            .filter(|name| name.ends_with("webhookconfiguration.admissionregistration.k8s.io/crm-admission"))
+            .count(),
+        2
+    );
+    assert_eq!(registration.lines().count(), 2);
+    let rest = chosen("app.kubernetes.io/component!=registration");
+    assert!(
+        rest.contains("deployment.apps/crm-admission") && !rest.contains("webhookconfiguration"),
+        "{rest}"
+    );
     let floor = manifest("floor");
     admin.run(["apply", "--dry-run=server", "-k", text(&floor)]).succeeds().without_warnings();
     let floor = templated(&helm(&site), &["--set=floor.enabled=true", "--show-only=templates/floor.yaml"]);
@@ -254,6 +272,7 @@ fn what_can_be_set_in_the_chart_gets_where_it_belongs() {
 fn a_value_that_makes_no_sense_is_refused() {
     let site = site();
     let chart = chart("crm-admission");
+    helm(&site).succeeds(["lint", "--strict", &chart]);
     for (value, told) in [
         ("replica=3", "replica"),
         ("tls.mode=selfmanaged", "/tls/mode"),
