@@ -153,14 +153,17 @@ fn objects(yaml: &str) -> BTreeMap<String, Value> {
 }
 
 #[track_caller]
-fn same_objects(kustomization: &str, chart: &str) {
+fn same_objects(overlay: &str, kustomization: &str, chart: &str) {
     let [mut kustomization, chart] = [kustomization, chart].map(objects);
     // Helm makes the namespace itself, when it is told to (--create-namespace).
     kustomization.remove(&format!("Namespace  {NAMESPACE}")).expect("a namespace");
     let [ours, theirs]: [Vec<&String>; 2] = [&kustomization, &chart].map(|objects| objects.keys().collect());
-    assert_eq!(ours, theirs);
+    assert_eq!(ours, theirs, "{overlay}");
     for (name, object) in &kustomization {
-        assert_eq!(object, &chart[name], "{name}: the kustomization is on the left, the chart on the right");
+        assert_eq!(
+            object, &chart[name],
+            "{name}: the overlay {overlay} is on the left, the chart on the right"
+        );
     }
 }
 
@@ -192,8 +195,7 @@ fn rendered(site: &Installation) -> Vec<(&'static str, [String; 2])> {
 #[test]
 fn the_chart_has_the_objects_of_every_kustomization() {
     for (overlay, [kustomized, templated]) in rendered(&site()) {
-        eprintln!("overlay {overlay}");
-        same_objects(&kustomized, &templated);
+        same_objects(overlay, &kustomized, &templated);
     }
 }
 
