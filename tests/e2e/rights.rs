@@ -16,13 +16,17 @@ fn right(verb: &Value, group: &Value, resource: &str) -> String {
     format!("{} {} {resource}", verb.as_str().expect("a verb"), group.as_str().unwrap_or_default())
 }
 
-/// What the rules of the shipped ClusterRole allow.
+/// The files whose rules are compared with what is used.
+const SHIPPED: [&str; 1] = ["base/rbac.yaml"];
+
+/// What the rules of the shipped roles allow.
 fn granted(plane: &ControlPlane) -> Rights {
-    let objects = plane.kubectl("admin").read(&manifest("base/rbac.yaml"));
-    let role = objects.iter().find(|object| object["kind"] == "ClusterRole").expect("a ClusterRole");
+    let admin = plane.kubectl("admin");
+    let objects = SHIPPED.iter().flat_map(|file| admin.read(&manifest(file)));
+    let roles = objects.filter(|object| object["kind"] == "ClusterRole" || object["kind"] == "Role");
     let texts = |rule: &Value, field: &str| rule[field].as_array().expect("a list").clone();
     let mut rights = Rights::new();
-    for rule in texts(role, "rules") {
+    for rule in roles.flat_map(|role| texts(&role, "rules")) {
         for verb in texts(&rule, "verbs") {
             for group in texts(&rule, "apiGroups") {
                 for resource in texts(&rule, "resources") {
