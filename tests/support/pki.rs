@@ -29,9 +29,9 @@ impl Authority {
         Self { pem, issuer: Issuer::new(params, key) }
     }
 
-    /// A server certificate for 127.0.0.1 and localhost.
+    /// A server certificate for 127.0.0.1, localhost, and the Service by which the API server calls the webhook.
     pub(crate) fn server(&self) -> Identity {
-        let names = ["127.0.0.1", "localhost"].map(str::to_owned);
+        let names = ["127.0.0.1", "localhost", "crm-admission.crm-admission-system.svc"].map(str::to_owned);
         let mut params = CertificateParams::new(names).expect("valid names");
         params.distinguished_name.push(DnType::CommonName, "localhost");
         params.use_authority_key_identifier_extension = true;
