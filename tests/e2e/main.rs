@@ -17,6 +17,7 @@ mod records;
 mod stage;
 
 mod apply;
+mod doctor;
 mod floor;
 mod harness;
 mod outage;
