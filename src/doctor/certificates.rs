@@ -158,24 +158,26 @@ fn distrust(
         let fix = answer.found().map(|live| registration::set_bundle(registration, live, settings));
         for bundle in bundles.iter().filter(|bundle| bundle.registration == registration) {
             let subject = format!("{}, webhook {}", registration::subject(registration), bundle.webhook);
-            let authorities = trust::certificates(&bundle.pem);
             let fix = fix.clone().unwrap_or_default();
-            let finding = match trust::verify(&candidate.chain, &authorities, &host, settings.now.as_second())
-            {
-                Verdict::Trusted(None) => None,
-                Verdict::Trusted(Some(held)) => {
-                    expiry(&format!("the CA in the caBundle of {subject}"), held, renew(settings), settings)
-                }
-                Verdict::WrongName(why) => {
-                    let text = format!("it is not for {host}, by which the API server calls it: {why}");
-                    let fix = renew(settings);
-                    Some(Diagnosis::failure(Id::CertificateWrongName, &candidate.subject, text, fix))
-                }
-                Verdict::Untrusted(why) => {
-                    let text = format!("its caBundle does not vouch for {}: {why}", candidate.subject);
-                    Some(Diagnosis::failure(Id::CaBundleMismatch, subject, text, fix))
-                }
-            };
+            let finding =
+                match trust::verify(&candidate.chain, &bundle.authorities, &host, settings.now.as_second()) {
+                    Verdict::Trusted(None) => None,
+                    Verdict::Trusted(Some(held)) => expiry(
+                        &format!("the CA in the caBundle of {subject}"),
+                        held,
+                        renew(settings),
+                        settings,
+                    ),
+                    Verdict::WrongName(why) => {
+                        let text = format!("it is not for {host}, by which the API server calls it: {why}");
+                        let fix = renew(settings);
+                        Some(Diagnosis::failure(Id::CertificateWrongName, &candidate.subject, text, fix))
+                    }
+                    Verdict::Untrusted(why) => {
+                        let text = format!("its caBundle does not vouch for {}: {why}", candidate.subject);
+                        Some(Diagnosis::failure(Id::CaBundleMismatch, subject, text, fix))
+                    }
+                };
             // That the name is wrong is the same for every webhook.
             findings.extend(finding.filter(|finding| !findings.contains(finding)));
         }

@@ -134,7 +134,7 @@ ids! {
         "A webhook has no `caBundle`, so the API server does not trust the webhook's certificate. Only a warning where the webhook is called by a URL, since its certificate may be a public one."
         "Put the CA into the configuration."
     CaBundleUnreadable "ca-bundle-unreadable"
-        "A `caBundle` holds no certificate."
+        "A `caBundle` holds no certificate, or one that cannot be read."
         "Put the CA into the configuration."
     ServiceAbsent "service-absent"
         "The Service by which the API server calls the webhook is not there."
@@ -282,6 +282,16 @@ mod tests {
         assert_eq!(texts.len(), Id::ALL.len());
         for text in texts {
             assert!(text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-'), "{text}");
+        }
+    }
+
+    #[test]
+    fn every_finding_is_provoked_in_a_control_plane_or_cannot_be() {
+        let provoked = include_str!("../../tests/e2e/doctor.rs");
+        // Beside their code: there is one version of the control plane, and it always answers.
+        let elsewhere = [Id::ApiServerTooOld, Id::Unanswered];
+        for id in Id::ALL.iter().filter(|id| !elsewhere.contains(id)) {
+            assert!(provoked.contains(&format!("{:?}", id.as_str())), "{id} is never provoked");
         }
     }
 }

@@ -11,7 +11,7 @@ use super::diagnosis::{Check, Diagnosis, Examination, Id, Level};
 use super::port::Address;
 use super::shipped::{self, NAME, REGISTRATION_PATH};
 use super::snapshot::{Registration, Snapshot};
-use super::trust;
+use super::trust::{self, Chain};
 
 /// The port of a Service that a configuration means when it names none.
 const DEFAULT_PORT: u16 = 443;
@@ -30,7 +30,7 @@ pub(super) enum Target {
 pub(super) struct Bundle {
     pub(super) registration: Registration,
     pub(super) webhook: String,
-    pub(super) pem: Vec<u8>,
+    pub(super) authorities: Chain,
 }
 
 /// Where the configurations lead; to the Service where they do not say.
@@ -55,7 +55,8 @@ pub(super) fn target(snapshot: &Snapshot, settings: &Settings) -> Target {
 pub(super) fn bundles(snapshot: &Snapshot) -> Vec<Bundle> {
     let bundle = |(registration, webhook): (Registration, &Value)| {
         let pem = STANDARD.decode(webhook["clientConfig"]["caBundle"].as_str()?).ok()?;
-        (!trust::certificates(&pem).is_empty()).then(|| Bundle { registration, webhook: name(webhook), pem })
+        let authorities = trust::authorities(&pem)?;
+        Some(Bundle { registration, webhook: name(webhook), authorities })
     };
     live_webhooks(snapshot).filter_map(bundle).collect()
 }
@@ -172,10 +173,9 @@ fn untrusted(subject: &str, registration: Registration, live: &Value, settings: 
                 Some(Diagnosis::failure(Id::CaBundleEmpty, subject, text, &fix))
             }
             Some(bundle) => {
-                let certificates = STANDARD.decode(bundle).map(|pem| trust::certificates(&pem));
-                let is_empty = certificates.is_ok_and(|certificates| certificates.is_empty());
-                is_empty.then(|| {
-                    let text = "its caBundle holds no certificate";
+                let readable = STANDARD.decode(bundle).is_ok_and(|pem| trust::authorities(&pem).is_some());
+                (!readable).then(|| {
+                    let text = "its caBundle holds no certificate, or one that cannot be read";
                     Diagnosis::failure(Id::CaBundleUnreadable, subject, text, &fix)
                 })
             }

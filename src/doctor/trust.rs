@@ -45,6 +45,14 @@ pub(super) fn certificates(pem: &[u8]) -> Chain {
     CertificateDer::pem_slice_iter(pem).map_while(Result::ok).collect()
 }
 
+/// The authorities of a bundle; `None` if there are none, or one that cannot be read: then Go, and so the API server, takes
+/// none of them.
+pub(super) fn authorities(pem: &[u8]) -> Option<Chain> {
+    let found = certificates(pem);
+    let good = !found.is_empty() && found.iter().all(|authority| validity(authority).is_some());
+    good.then_some(found)
+}
+
 /// When it holds; `None` if it is no certificate.
 pub(super) fn validity(certificate: &CertificateDer<'_>) -> Option<Validity> {
     let (_, parsed) = parse_x509_certificate(certificate).ok()?;

@@ -140,7 +140,8 @@ fn run_doctor(kubeconfig: &Path, args: &[&str]) -> Examined {
     process::clear_environment(&mut command);
     let output = command
         .env("KUBECONFIG", kubeconfig)
-        .args(["doctor", "--format", "json"])
+        .arg("doctor")
+        .env("CRM_ADMISSION_FORMAT", "json")
         .args(args)
         .output()
         .expect("the program can be started");
@@ -253,7 +254,7 @@ fn definitions_that_are_absent_older_or_not_served_are_found_and_mended() {
     admin.run(["wait", "crd/memos.crm.milo.io", "--for=condition=Established", "--timeout=60s"]).succeeds();
     patient.mend(&finding);
     admin.run(["wait", "crd", notes, "--for=condition=NamesAccepted=False", "--timeout=60s"]).succeeds();
-    patient.examine().finds("failure", "crd-not-established", "\"Note\" is already in use");
+    patient.examine().finds("failure", "crd-not-established", "is already in use");
     admin.run(["delete", "crd", "memos.crm.milo.io"]).succeeds();
     admin.run(["wait", "crd", notes, "--for=condition=Established", "--timeout=60s"]).succeeds();
 
