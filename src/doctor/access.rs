@@ -14,8 +14,6 @@ use super::{Settings, counted};
 
 /// How many questions are asked at a time.
 const CONCURRENT: usize = 8;
-/// The namespace in the shipped manifests.
-const SHIPPED_NAMESPACE: &str = "crm-admission-system";
 
 const REVIEWS: Resource = Resource {
     group: "authorization.k8s.io",
@@ -62,10 +60,8 @@ pub(super) fn needs(settings: &Settings) -> Vec<Need> {
 }
 
 fn rights(role: &Value, settings: &Settings) -> Vec<Need> {
-    let namespace = (role["kind"] == "Role").then(|| match role["metadata"]["namespace"].as_str() {
-        None | Some(SHIPPED_NAMESPACE) => settings.namespace.clone(),
-        Some(other) => other.to_owned(),
-    });
+    let namespace = (role["kind"] == "Role")
+        .then(|| shipped::namespace(role["metadata"]["namespace"].as_str(), settings));
     let mut needs = Vec::new();
     for rule in role["rules"].as_array().into_iter().flatten() {
         let names: Vec<Option<String>> = match texts(&rule["resourceNames"]) {
@@ -154,7 +150,7 @@ fn review(need: &Need, settings: &Settings) -> Value {
 
 pub(super) fn judge(account: &Answer<Value>, granted: &[(Need, Answer<bool>)], settings: &Settings) -> Check {
     let subject = format!("serviceaccount {}/{SERVICE_ACCOUNT}", settings.namespace);
-    let fix = format!("kubectl apply -f {RBAC_PATH}");
+    let fix = shipped::apply(RBAC_PATH, settings);
     let mut findings = Vec::new();
     match account.known(&subject) {
         Ok(Some(_)) => {}

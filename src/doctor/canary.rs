@@ -4,11 +4,11 @@ use kube::api::{DynamicObject, PostParams};
 use kube::core::Status;
 use serde_json::{Value, json};
 
-use super::Settings;
 use super::diagnosis::{Check, Diagnosis, Examination, Id};
 use super::questions::{Answer, Questions, Resource, not_permitted, unanswered};
-use super::shipped::{NAME, REGISTRATION_PATH};
+use super::shipped::{self, NAME, REGISTRATION_PATH};
 use super::snapshot::Snapshot;
+use super::{Settings, policy};
 use crate::api::{GROUP, VERSION};
 use crate::catalog::RuleId;
 
@@ -25,6 +25,16 @@ struct Plan {
     creator: Mutation,
     domain: Mutation,
     blank_name: Refusal,
+    basis: Basis,
+}
+
+/// How the plan was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Basis {
+    /// By the policy that is in force.
+    Known,
+    /// By the built-in one, as it could not be seen which one is in force.
+    Assumed,
 }
 
 /// Whether the policy lets a field be completed.
@@ -38,13 +48,27 @@ enum Mutation {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Refusal {
     Expected,
-    /// It exempts somebody, from some date on perhaps: whether it is this user is not examined here.
+    /// It exempts somebody, refuses only from some date on, or is not known.
     Perhaps,
     Disabled,
 }
 
 impl Plan {
-    /// The built-in policy without a document.
+    /// The plan for what these policies, and their status, put into force.
+    fn of(policies: &Answer<Vec<Value>>) -> Self {
+        let assumed = || Self { basis: Basis::Assumed, blank_name: Refusal::Perhaps, ..Self::under(None) };
+        match policies {
+            Answer::Found(policies) => match policy::counting(policies) {
+                Some(document) if policy::is_in_force(document) => Self::under(Some(document)),
+                Some(_) => assumed(),
+                None => Self::under(None),
+            },
+            Answer::Absent => Self::under(None),
+            Answer::Forbidden(_) | Answer::Failed(_) => assumed(),
+        }
+    }
+
+    /// The plan for this policy; the built-in one without a document.
     fn under(policy: Option<&Value>) -> Self {
         let spec = policy.map(|policy| &policy["spec"]);
         let rule = |id: RuleId| {
@@ -66,6 +90,7 @@ impl Plan {
                 _ if exempted || dated => Refusal::Perhaps,
                 _ => Refusal::Expected,
             },
+            basis: Basis::Known,
         }
     }
 
@@ -111,7 +136,7 @@ fn company(spec: Value) -> Value {
 type Tried = Answer<Result<Value, Box<Status>>>;
 
 pub(super) async fn try_out(questions: &Questions, snapshot: &Snapshot, settings: &Settings) -> Check {
-    let plan = Plan::under(snapshot.policy());
+    let plan = Plan::of(&snapshot.policies);
     let mut findings = Vec::new();
     let mut summary = match judge_good(&create(questions, plan.good()).await, plan, settings) {
         Reached::Yes(finding) => {
@@ -124,7 +149,7 @@ pub(super) async fn try_out(questions: &Questions, snapshot: &Snapshot, settings
         }
     };
     if plan.blank_name != Refusal::Disabled {
-        findings.extend(judge_bad(&create(questions, Plan::bad()).await, plan));
+        findings.extend(judge_bad(&create(questions, Plan::bad()).await, plan, settings));
         summary += ", and one with a blank name is refused";
     }
     Check { examination: Examination::Canary, summary, findings }
@@ -147,8 +172,14 @@ enum Reached {
 
 fn judge_good(tried: &Tried, plan: Plan, settings: &Settings) -> Reached {
     let not_mutated = |text: String| {
-        let fix = format!("kubectl apply -f {REGISTRATION_PATH}");
-        Reached::No(Diagnosis::failure(Id::CanaryNotMutated, SUBJECT, text, fix))
+        let fix = shipped::apply(REGISTRATION_PATH, settings);
+        Reached::No(match plan.basis {
+            Basis::Known => Diagnosis::failure(Id::CanaryNotMutated, SUBJECT, text, fix),
+            Basis::Assumed => {
+                let text = format!("{text}; the policy in force could not be seen, and may want it so");
+                Diagnosis::warning(Id::CanaryNotMutated, SUBJECT, text, fix)
+            }
+        })
     };
     match tried {
         Answer::Found(Ok(stored)) => {
@@ -176,7 +207,7 @@ fn judge_good(tried: &Tried, plan: Plan, settings: &Settings) -> Reached {
     }
 }
 
-fn judge_bad(tried: &Tried, plan: Plan) -> Option<Diagnosis> {
+fn judge_bad(tried: &Tried, plan: Plan, settings: &Settings) -> Option<Diagnosis> {
     const SUBJECT: &str = "dry run of a Company with a blank name";
     match tried {
         Answer::Found(Err(status)) if status.message.contains("[display-name") => None,
@@ -190,12 +221,12 @@ fn judge_bad(tried: &Tried, plan: Plan) -> Option<Diagnosis> {
             ))
         }
         Answer::Found(Ok(_)) if plan.blank_name == Refusal::Perhaps => {
-            let text = "it is admitted; the policy exempts somebody, which may be this user, or begins later";
+            let text = "it is admitted, as the policy may want: it has exemptions or a later date, or could not be seen";
             let fix = "kubectl get admissionpolicy default -o yaml";
             Some(Diagnosis::warning(Id::CanaryAdmitted, SUBJECT, text, fix))
         }
         Answer::Found(Ok(_)) => {
-            let fix = format!("kubectl apply -f {REGISTRATION_PATH}");
+            let fix = shipped::apply(REGISTRATION_PATH, settings);
             Some(Diagnosis::failure(Id::CanaryAdmitted, SUBJECT, "it is admitted", fix))
         }
         Answer::Absent => Some(unanswered(SUBJECT, "the API server does not serve companies")),
@@ -260,8 +291,12 @@ mod tests {
     use super::super::samples::settings;
     use super::*;
 
-    const DEFAULT: Plan =
-        Plan { creator: Mutation::Expected, domain: Mutation::Expected, blank_name: Refusal::Expected };
+    const DEFAULT: Plan = Plan {
+        creator: Mutation::Expected,
+        domain: Mutation::Expected,
+        blank_name: Refusal::Expected,
+        basis: Basis::Known,
+    };
 
     fn refusal(code: u16, message: &str) -> Tried {
         Answer::Found(Err(Box::new(Status {
@@ -339,11 +374,14 @@ mod tests {
 
     #[test]
     fn a_bad_company_has_to_be_refused_for_its_name() {
-        assert_eq!(judge_bad(&refusal(422, "spec.displayName: … [display-name]"), DEFAULT), None);
-        let admitted = judge_bad(&stored(json!({})), DEFAULT).unwrap();
+        assert_eq!(
+            judge_bad(&refusal(422, "spec.displayName: … [display-name]"), DEFAULT, &settings()),
+            None
+        );
+        let admitted = judge_bad(&stored(json!({})), DEFAULT, &settings()).unwrap();
         assert_eq!((admitted.id, admitted.level), (Id::CanaryAdmitted, Level::Failure));
         let perhaps = Plan { blank_name: Refusal::Perhaps, ..DEFAULT };
-        assert_eq!(judge_bad(&stored(json!({})), perhaps).unwrap().level, Level::Warning);
+        assert_eq!(judge_bad(&stored(json!({})), perhaps, &settings()).unwrap().level, Level::Warning);
     }
 
     #[test]
@@ -358,10 +396,31 @@ mod tests {
             ],
             "normalization": {"domains": "RequireCanonical"},
         }));
-        let expected =
-            Plan { creator: Mutation::Disabled, domain: Mutation::Disabled, blank_name: Refusal::Disabled };
+        let expected = Plan {
+            creator: Mutation::Disabled,
+            domain: Mutation::Disabled,
+            blank_name: Refusal::Disabled,
+            basis: Basis::Known,
+        };
         assert_eq!(quiet, expected);
         assert_eq!(quiet.good()["spec"]["domains"], json!([STORED_DOMAIN]));
         assert_eq!(plan(json!({"exemptions": [{"name": "x"}]})).blank_name, Refusal::Perhaps);
+    }
+
+    #[test]
+    fn a_policy_that_cannot_be_seen_is_no_reason_to_call_the_webhook_broken() {
+        let refused = json!({
+            "metadata": {"name": "default", "generation": 1},
+            "status": {"conditions": [{"type": "Accepted", "status": "False", "observedGeneration": 1}]},
+        });
+        for policies in [Answer::Forbidden("no".to_owned()), Answer::Found(vec![refused])] {
+            let plan = Plan::of(&policies);
+            assert_eq!((plan.basis, plan.blank_name), (Basis::Assumed, Refusal::Perhaps));
+            let tried = refusal(422, "spec.creatorRef: Required value");
+            let Reached::No(finding) = judge_good(&tried, plan, &settings()) else { panic!("reached") };
+            assert_eq!((finding.id, finding.level), (Id::CanaryNotMutated, Level::Warning));
+        }
+        assert_eq!(Plan::of(&Answer::Found(vec![])), DEFAULT);
+        assert_eq!(Plan::of(&Answer::Absent), DEFAULT);
     }
 }

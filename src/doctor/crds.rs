@@ -1,7 +1,7 @@
 //! Whether the kinds are defined as this version of the program has them, and served.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::compare::{Extra, differences};
 use super::counted;
@@ -91,15 +91,19 @@ fn stored_version(subject: &str, found: &Value, wanted: &CustomResourceDefinitio
         let text =
             format!("records may be stored as {}, which this version does not have", unknown.join(", "));
         let plural = &wanted.spec.names.plural;
-        let fix = format!("kubectl get {plural}.{} -o yaml | kubectl replace -f -", wanted.spec.group);
+        let resource = format!("{plural}.{}", wanted.spec.group);
+        let versions: Vec<&str> = wanted.spec.versions.iter().map(|version| version.name.as_str()).collect();
+        let status = json!({"status": {"storedVersions": versions}});
+        let fix = format!(
+            "kubectl get {resource} -o yaml | kubectl replace -f - && \
+             kubectl patch crd {resource} --subresource=status --type=merge -p '{status}'"
+        );
         Diagnosis::warning(Id::CrdStoredVersion, subject, text, fix)
     })
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::super::diagnosis::Level;
     use super::*;
     use crate::api::Company;

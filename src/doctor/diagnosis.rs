@@ -194,10 +194,10 @@ ids! {
         "The webhook works, but under the policy in force it refuses the Company that was tried, for this user."
         "Nothing, if such records of this user should be refused."
     CanaryNotMutated "canary-not-mutated"
-        "A Company got through without being completed: the API server did not ask the mutating webhook."
+        "Nobody completed a Company: the API server did not ask the mutating webhook. Only a warning where it could not be seen which policy is in force, as that may want it so."
         "Apply the shipped registration."
     CanaryAdmitted "canary-admitted"
-        "A Company with a blank name got through: the API server did not ask the webhook. Only a warning where the policy exempts somebody from that rule, as it may be this user."
+        "A Company with a blank name got through: the API server did not ask the webhook. Only a warning where the policy has exemptions or a later date, or could not be seen."
         "Apply the shipped registration."
 }
 

@@ -38,7 +38,6 @@ pub use self::questions::NoCluster;
 pub use self::report::{Format, Report, markdown};
 
 use self::questions::Questions;
-use self::registration::Target;
 use self::snapshot::Snapshot;
 
 /// What is examined, and how.
@@ -122,11 +121,4 @@ fn kubectl(settings: &Settings) -> String {
 /// How many, and of what.
 fn counted(number: usize, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
-}
-
-impl Target {
-    /// Whether the API server reaches the webhook through the Service.
-    fn is_service(&self) -> bool {
-        matches!(self, Self::Service { .. })
-    }
 }

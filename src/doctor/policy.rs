@@ -19,8 +19,18 @@ pub(super) fn judge(policies: &Answer<Vec<Value>>) -> Check {
     Check { examination: Examination::Policy, summary, findings }
 }
 
+/// The policy that counts.
+pub(super) fn counting(policies: &[Value]) -> Option<&Value> {
+    policies.iter().find(|policy| policy["metadata"]["name"] == IN_FORCE)
+}
+
+/// Whether its status says that it is in force as it is now.
+pub(super) fn is_in_force(policy: &Value) -> bool {
+    finding(policy).is_none()
+}
+
 fn summary(policies: &[Value]) -> String {
-    match policies.iter().find(|policy| policy["metadata"]["name"] == IN_FORCE) {
+    match counting(policies) {
         Some(policy) => {
             format!("admissionpolicy {IN_FORCE}@{} is in force", policy["metadata"]["generation"])
         }

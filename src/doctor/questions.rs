@@ -63,7 +63,12 @@ impl<T> Answer<T> {
 /// What to say of a 403.
 pub(super) fn not_permitted(subject: &str, message: &str) -> Diagnosis {
     let text = format!("not examined, as the current user lacks the right: {message}");
-    Diagnosis::skipped(Id::NotPermitted, subject, text, "KUBECONFIG=<an admin's> crm-admission doctor")
+    Diagnosis::skipped(
+        Id::NotPermitted,
+        subject,
+        text,
+        "KUBECONFIG=/path/to/admin.kubeconfig crm-admission doctor",
+    )
 }
 
 /// What to say of an answer that is none.

@@ -25,6 +25,13 @@ pub(super) enum Target {
     Url(Address),
 }
 
+impl Target {
+    /// Whether the API server reaches the webhook through the Service.
+    pub(super) fn is_service(&self) -> bool {
+        matches!(self, Self::Service { .. })
+    }
+}
+
 /// One webhook's `caBundle`, as it is in the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Bundle {
@@ -80,7 +87,10 @@ pub(super) fn judge(snapshot: &Snapshot, settings: &Settings) -> Check {
             Err(finding) => findings.push(finding),
             Ok(None) => {
                 let text = "it is not there, so the API server does not ask the webhook";
-                let fix = format!("kubectl apply -f {REGISTRATION_PATH}");
+                // Without the CA, the API server could not call it, and would refuse every record.
+                let shipped = shipped::registration(registration.kind());
+                let bundle = set_bundle(registration, &shipped, settings);
+                let fix = format!("{} && {bundle}", shipped::apply(REGISTRATION_PATH, settings));
                 findings.push(Diagnosis::failure(Id::RegistrationAbsent, subject, text, fix));
             }
             Ok(Some(live)) => {
@@ -109,7 +119,7 @@ fn changed(
     let mut differing = differences("webhooks", &wanted, &actual, Extra::Differs);
     differing.extend(misdirected(&shipped, live, settings));
     let text = format!("it is not as shipped: {}", name_some(&differing)?);
-    let fix = format!("kubectl diff -f {REGISTRATION_PATH}; kubectl apply -f {REGISTRATION_PATH}");
+    let fix = shipped::apply(REGISTRATION_PATH, settings);
     let level = if differing.iter().all(|path| path.ends_with(".timeoutSeconds")) {
         Level::Warning
     } else {

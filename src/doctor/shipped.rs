@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::Settings;
 use crate::check::{SyntaxError, documents};
 
 /// The name of everything that is shipped but has a name of its own.
@@ -15,6 +16,27 @@ const REGISTRATION: &str = include_str!("../../manifests/webhooks.yaml");
 /// Where the access rights are in the repository, for fixes.
 pub(super) const RBAC_PATH: &str = "manifests/rbac.yaml";
 const RBAC: &str = include_str!("../../manifests/rbac.yaml");
+
+/// The namespace in all that is shipped.
+const NAMESPACE: &str = "crm-admission-system";
+
+/// The namespace that something is in, when it was shipped for this one.
+pub(super) fn namespace(shipped: Option<&str>, settings: &Settings) -> String {
+    match shipped {
+        None | Some(NAMESPACE) => settings.namespace.clone(),
+        Some(other) => other.to_owned(),
+    }
+}
+
+/// The command that applies a shipped file to the namespace of the installation.
+pub(super) fn apply(path: &str, settings: &Settings) -> String {
+    match settings.namespace.as_str() {
+        NAMESPACE => format!("kubectl apply -f {path}"),
+        other => {
+            format!("sed 's/namespace: {NAMESPACE}/namespace: {other}/' {path} | kubectl apply -f -")
+        }
+    }
+}
 
 /// The shipped webhook configuration of this kind.
 pub(super) fn registration(kind: &str) -> Value {
@@ -48,6 +70,15 @@ mod tests {
             assert!(!shipped["webhooks"].as_array().unwrap().is_empty(), "{kind}");
         }
         assert!(!roles().is_empty());
+    }
+
+    #[test]
+    fn files_are_applied_to_the_namespace_of_the_installation() {
+        let settings = super::super::samples::settings();
+        assert_eq!(apply("a.yaml", &settings), "kubectl apply -f a.yaml");
+        let elsewhere = Settings { namespace: "crm".to_owned(), ..settings };
+        let expected = "sed 's/namespace: crm-admission-system/namespace: crm/' a.yaml | kubectl apply -f -";
+        assert_eq!(apply("a.yaml", &elsewhere), expected);
     }
 
     #[test]

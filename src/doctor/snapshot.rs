@@ -59,8 +59,8 @@ impl Registration {
     }
 }
 
-/// What was read.
-#[derive(Clone, Debug)]
+/// What was read. There is a private key in it, so it is never printed.
+#[derive(Clone)]
 pub(super) struct Snapshot {
     /// In the order of the settings' definitions.
     pub(super) definitions: Vec<Answer<Value>>,
@@ -106,11 +106,5 @@ impl Snapshot {
 
     pub(super) fn registrations(&self) -> impl Iterator<Item = (Registration, &Answer<Value>)> {
         Registration::ALL.into_iter().zip(&self.registrations)
-    }
-
-    /// The policy that counts, where there is one that could be read.
-    pub(super) fn policy(&self) -> Option<&Value> {
-        let policies = self.policies.found()?;
-        policies.iter().find(|policy| policy["metadata"]["name"] == "default")
     }
 }

@@ -30,7 +30,7 @@ fn too_old(info: &Info) -> Option<Diagnosis> {
              and the shipped registration may not be understood",
             info.git_version
         );
-        Diagnosis::failure(Id::ApiServerTooOld, "API server", text, "kubeadm upgrade plan")
+        Diagnosis::failure(Id::ApiServerTooOld, "API server", text, "kubectl version")
     })
 }
 

@@ -89,6 +89,8 @@ impl Patient {
             .args(["-c", fix])
             .env("PATH", std::env::join_paths(path).expect("a path"))
             .env("KUBECONFIG", self.0.plane.kubeconfig("admin"))
+            // kubectl keeps a cache there.
+            .env("HOME", self.0.plane.workspace().file("homes", "shell"))
             .current_dir(env!("CARGO_MANIFEST_DIR"))
             .output()
             .expect("a shell");
@@ -293,11 +295,19 @@ fn records_in_a_version_that_is_gone_are_warned_of() {
 fn a_registration_that_is_absent_or_changed_is_found() {
     let patient = Patient::healthy();
     patient.0.webhook.unregister();
+    let authority = Authority::create("webhook");
+    patient.store(&authority.server_for(&[SERVICE_HOST], 365), &authority);
     let examined = patient.examine();
-    examined.finds("failure", "registration-absent", "mutatingwebhookconfiguration crm-admission");
-    examined.finds("failure", "registration-absent", "validatingwebhookconfiguration crm-admission");
+    let fixes = ["mutatingwebhookconfiguration", "validatingwebhookconfiguration"]
+        .map(|kind| examined.finds("failure", "registration-absent", &format!("{kind} crm-admission")));
     examined.finds("failure", "canary-not-mutated", "spec.creatorRef: Required value");
-    patient.0.webhook.register();
+    for finding in &fixes {
+        patient.mend(finding);
+    }
+    let examined = patient.examine();
+    for id in ["registration-absent", "registration-changed", "ca-bundle-empty", "ca-bundle-mismatch"] {
+        examined.does_not_find(id);
+    }
 
     let change = json!([{"op": "replace", "path": "/webhooks/0/failurePolicy", "value": "Ignore"}]);
     patient.patch_registration("mutatingwebhookconfiguration", &change);
