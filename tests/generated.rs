@@ -1,4 +1,4 @@
-//! Generated files say what the code says: `docs/rules.md`, `docs/cli.md`, `manifests/floor` and copies in the chart.
+//! Generated files say what the code says: pages and a table of `docs/`, `manifests/floor` and copies in the chart.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a helper that fails fails the test")]
 
@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crm_admission::api::{GROUP, VERSION};
-use crm_admission::cli;
 use crm_admission::normalize::{CANONICAL_DOMAIN_PATTERN, CANONICAL_LINKEDIN_PATTERN};
+use crm_admission::{cli, doctor};
 
 /// Set to `1`, it makes these tests write the files instead of comparing them; `make generate` does so.
 const UPDATE: &str = "UPDATE_GENERATED";
@@ -38,6 +38,17 @@ fn the_page_of_rules_is_up_to_date() {
 #[test]
 fn the_page_of_commands_is_up_to_date() {
     is_up_to_date("docs/cli.md", &cli::reference());
+}
+
+#[test]
+fn the_table_of_what_doctor_finds_is_up_to_date() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/doctor.md");
+    let page = std::fs::read_to_string(path).unwrap();
+    let (before, rest) = page.split_once("<!-- table -->\n").unwrap();
+    let (_, after) = rest.split_once("<!-- end of table -->\n").unwrap();
+    let table = doctor::markdown();
+    let page = format!("{before}<!-- table -->\n{table}<!-- end of table -->\n{after}");
+    is_up_to_date("docs/doctor.md", &page);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod certs;
 mod check;
 pub mod crds;
+mod doctor;
 mod policy;
 mod progress;
 mod rules;
@@ -48,6 +49,10 @@ enum Command {
     /// Make certificates for development.
     #[command(arg_required_else_help = true)]
     Certs(certs::Certs),
+    /// Find out why the installation in a cluster does not work, and say the fix.
+    ///
+    /// Exit code 0: healthy, though there may be warnings; 1: not healthy; 2: there is no cluster to examine.
+    Doctor(doctor::Doctor),
 }
 
 /// How a command ended that could do its work.
@@ -108,6 +113,7 @@ fn run(cli: Cli) -> ExitCode {
         Command::Policy(policy) => policy.run(),
         Command::Crds => crds::render().and_then(|text| print(&text)),
         Command::Certs(certs) => certs.run(),
+        Command::Doctor(doctor) => doctor.run(),
     };
     match outcome {
         Ok(outcome) => outcome.into(),

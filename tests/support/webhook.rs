@@ -91,6 +91,11 @@ impl Webhook {
         STANDARD.encode(&self.authority.pem)
     }
 
+    /// `HOST:PORT` of the webhook itself.
+    pub(crate) fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.ports[0])
+    }
+
     /// `http://…`, where `/readyz` and `/metrics` are.
     pub(crate) fn admin_url(&self) -> String {
         format!("http://127.0.0.1:{}", self.ports[1])
