@@ -24,7 +24,7 @@ run: build ## Start the webhook here on the examples, and print two calls to try
 test: ## Run all tests that need only Rust
 	$(CARGO) test --locked
 
-control-plane: ## Build etcd, kube-apiserver and kubectl from source, once (needs Go; minutes)
+control-plane: ## Build etcd, kube-apiserver, kubectl and helm from source, once (needs Go; minutes)
 	tests/control-plane/build
 
 e2e: control-plane ## Run the tests against a real API server with the real kubectl
@@ -51,10 +51,11 @@ deny: $(TOOLS)/bin/cargo-deny ## Check dependencies: bans, licences, sources, an
 $(TOOLS)/bin/cargo-deny:
 	$(CARGO) install --quiet --locked --root $(TOOLS) --version $(CARGO_DENY_VERSION) cargo-deny
 
-bench: ## Measure the engine: normalization, decisions, and whether a policy can slow them down
+bench: ## Measure the engine (normalization, decisions) and the check of 5,000 documents
 	$(CARGO) bench --locked --bench engine
+	$(CARGO) bench --locked --bench check
 
-generate: ## Write the files that are made from the code: CRDs, docs/rules.md, docs/cli.md
+generate: ## Write the files that are made from the code: CRDs, docs/rules.md, docs/cli.md, the floor, copies in the chart
 	UPDATE_GENERATED=1 $(CARGO) test --locked --quiet --test generated --test crds
 
 clean: ## Remove what was built, the control plane and development certificates included

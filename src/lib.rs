@@ -18,6 +18,8 @@ pub mod cli;
 #[cfg(feature = "program")]
 pub mod directory;
 #[cfg(feature = "program")]
+pub mod doctor;
+#[cfg(feature = "program")]
 pub mod policy_source;
 #[cfg(feature = "program")]
 pub mod server;

@@ -2,11 +2,10 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
-use crm_admission::cli::{self, Cli};
+use crm_admission::cli;
 
 fn main() -> ExitCode {
     // Before anything can make a TLS configuration. It fails only where a provider is installed already.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    cli::run(Cli::parse())
+    cli::main()
 }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a helper that fails fails the test")]
 
 use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 
 use assert_cmd::Command;
@@ -156,6 +157,7 @@ fn company(spec: &str) -> String {
 #[case::empty_value("  displayName:\n", "4:3 Deny spec.displayName")]
 #[case::wrong_type("  displayName: 42\n", "4:16 Deny spec.displayName")]
 #[case::flow_collection("  displayName: [Acme]\n", "4:16 Deny spec.displayName")]
+#[case::flow_collection_with_spaces("  displayName: [ Acme ]\n", "4:16 Deny spec.displayName")]
 #[case::block_collection("  displayName:\n  - Acme\n", "4:3 Deny spec.displayName")]
 fn a_finding_points_at_what_a_person_would_point_at(#[case] spec: &str, #[case] expected: &str) {
     let (place, expected) = expected.split_once(' ').unwrap();
@@ -437,6 +439,109 @@ fn a_wave_an_earlier_file_and_what_is_there_already_put_it_right() {
     assert_eq!(found, [] as [&str; 0]);
 }
 
+/// What `applier` would send too early of a person at a company, whose metadata are these.
+#[track_caller]
+fn too_early(applier: &str, person: &str, company: &str) -> Vec<String> {
+    let person = format!(
+        "apiVersion: crm.milo.io/v1alpha1\nkind: Person\nmetadata: {person}\nspec: {{displayName: Jane, companyRef: \
+         {{name: acme}}}}\n"
+    );
+    let company = format!("apiVersion: crm.milo.io/v1alpha1\nkind: Company\nmetadata: {company}\n{GOOD}");
+    Repository::with(&[("1.yaml", &person), ("2.yaml", &company)]).findings(&["--applier", applier])
+}
+
+const PERSON_FIRST: [&str; 1] = ["1.yaml:4:46 Warn spec.companyRef.name [company-exists/order]"];
+
+#[test]
+fn argo_cd_sorts_the_custom_resources_of_a_wave_by_name_whatever_their_kind() {
+    assert_eq!(too_early("argocd", "{name: abe}", "{name: acme}"), PERSON_FIRST);
+    assert_eq!(too_early("argocd", "{name: jane}", "{name: acme}"), [] as [&str; 0]);
+    // Nothing decides between the two.
+    assert_eq!(too_early("argocd", "{name: acme}", "{name: acme}"), PERSON_FIRST);
+}
+
+#[rstest]
+#[case::phase("argocd.argoproj.io/hook: PreSync")]
+#[case::first_of_two_phases("argocd.argoproj.io/hook: 'PostSync, PreSync'")]
+#[case::phase_of_helm("helm.sh/hook: 'pre-install,pre-upgrade'")]
+#[case::wave("argocd.argoproj.io/sync-wave: '-1'")]
+#[case::weight_of_helm("helm.sh/hook-weight: '-1'")]
+fn argo_cd_syncs_an_earlier_phase_or_wave_first(#[case] annotation: &str) {
+    let company = format!("{{name: acme, annotations: {{{annotation}}}}}");
+    assert_eq!(too_early("argocd", "{name: abe}", &company), [] as [&str; 0]);
+    let person = format!("{{name: jane, annotations: {{{annotation}}}}}");
+    assert_eq!(too_early("argocd", &person, "{name: acme}"), PERSON_FIRST);
+}
+
+#[rstest]
+#[case::post_sync("argocd.argoproj.io/hook: PostSync")]
+#[case::skipped("argocd.argoproj.io/hook: Skip")]
+fn argo_cd_syncs_a_later_phase_later_and_what_it_skips_never(#[case] annotation: &str) {
+    let company = format!("{{name: acme, annotations: {{{annotation}}}}}");
+    assert_eq!(too_early("argocd", "{name: jane}", &company), PERSON_FIRST);
+}
+
+#[rstest]
+#[case::kinds("{name: abe}", "{name: acme}", &[])]
+#[case::hook_of_the_reference("{name: jane, annotations: {helm.sh/hook: pre-install}}", "{name: acme}", &PERSON_FIRST)]
+#[case::hook_of_the_target("{name: jane}", "{name: acme, annotations: {helm.sh/hook: post-install}}", &PERSON_FIRST)]
+#[case::hook_that_an_installation_does_not_run("{name: jane}", "{name: acme, annotations: {helm.sh/hook: test}}", &PERSON_FIRST)]
+#[case::weights(
+    "{name: jane, annotations: {helm.sh/hook: pre-install, helm.sh/hook-weight: '1'}}",
+    "{name: acme, annotations: {helm.sh/hook: pre-install, helm.sh/hook-weight: '2'}}",
+    &PERSON_FIRST
+)]
+#[case::a_weight_without_a_hook("{name: jane}", "{name: acme, annotations: {helm.sh/hook-weight: '2'}}", &[])]
+fn helm_installs_by_hook_and_weight_then_by_kind(
+    #[case] person: &str,
+    #[case] company: &str,
+    #[case] expected: &[&str],
+) {
+    assert_eq!(too_early("helm", person, company), expected);
+}
+
+/// What `applier` would send too early of a note about an object of a kind that the policy adds.
+#[track_caller]
+fn note_too_early(applier: &str, group: &str, kind: &str, on_dry_run: &str) -> Vec<String> {
+    let policy = format!(
+        "apiVersion: admission.crm.milo.io/v1alpha1\nkind: AdmissionPolicy\nmetadata: {{name: default}}\nspec:\n  \
+         references:\n    onDryRunByFieldManager: [{{manager: kustomize-controller, mode: {on_dry_run}}}]\n    \
+         subjects: [{{group: {group}, version: v1, kind: {kind}, plural: things, namespaced: false}}]\n"
+    );
+    let note = format!(
+        "apiVersion: crm.milo.io/v1alpha1\nkind: Note\nmetadata: {{name: b}}\nspec:\n  subjectRef: \
+         {{name: a, apiGroup: {group}, kind: {kind}}}\n  content: x\n"
+    );
+    let thing = format!("apiVersion: {group}/v1\nkind: {kind}\nmetadata: {{name: a}}\n");
+    let repository = Repository::with(&[("1.yaml", &note), ("2.yaml", &thing), ("policy/p.yaml", &policy)]);
+    repository.findings(&["1.yaml", "2.yaml", "--applier", applier, "--policy", "policy/p.yaml"])
+}
+
+const NOTE_FIRST: [&str; 1] = ["1.yaml:5:22 Warn spec.subjectRef.name [subject-exists/order]"];
+
+#[rstest]
+#[case::flux_by_group("flux", "notification.miloapis.com", "Contact", &NOTE_FIRST)]
+#[case::flux_by_an_earlier_group("flux", "a.example.com", "Ticket", &[])]
+#[case::flux_listed("flux", "rbac.authorization.k8s.io", "ClusterRole", &[])]
+#[case::helm_by_kind("helm", "notification.miloapis.com", "Contact", &[])]
+#[case::helm_by_a_later_kind("helm", "a.example.com", "Ticket", &NOTE_FIRST)]
+#[case::helm_listed("helm", "rbac.authorization.k8s.io", "RoleBinding", &[])]
+#[case::argo_cd_by_name("argocd", "a.example.com", "Ticket", &[])]
+fn kinds_of_other_groups_have_their_place(
+    #[case] applier: &str,
+    #[case] group: &str,
+    #[case] kind: &str,
+    #[case] expected: &[&str],
+) {
+    assert_eq!(note_too_early(applier, group, kind, "Warn"), expected);
+}
+
+#[test]
+fn flux_applies_classes_before_it_tries_the_rest() {
+    assert_eq!(note_too_early("flux", "a.example.com", "Ticket", "Enforce"), NOTE_FIRST);
+    assert_eq!(note_too_early("flux", "storage.k8s.io", "StorageClass", "Enforce"), [] as [&str; 0]);
+}
+
 #[test]
 fn flux_under_a_policy_that_enforces_in_dry_runs_needs_every_target_beforehand() {
     let repository = ordered();
@@ -450,6 +555,87 @@ fn flux_under_a_policy_that_enforces_in_dry_runs_needs_every_target_beforehand()
             "3.yaml:4:46 Warn spec.companyRef.name [company-exists/order]"
         ]
     );
+}
+
+// Fixing.
+
+const MESSY: &str =
+    "spec:\r\n  displayName: Acme\r\n  domains: # where\r\n  - 'HTTPS://Acme.com/'\r\n  - www.acme.com";
+const MENDED: &str = "spec:\r\n  displayName: Acme\r\n  domains: # where\r\n  - 'acme.com'";
+
+#[test]
+fn fixing_changes_the_values_and_nothing_else_and_is_done_once() {
+    let before = format!("{COMPANY}{MESSY}");
+    let good = format!("{COMPANY}{GOOD}");
+    let repository = Repository::with(&[("a.yaml", &before), ("good.yaml", &good)]);
+    let path = |name: &str| repository.path().join(name);
+    fs::set_permissions(path("a.yaml"), fs::Permissions::from_mode(0o640)).unwrap();
+    symlink("a.yaml", path("link.yaml")).unwrap();
+    assert_eq!(repository.findings(&["link.yaml", "good.yaml"]).len(), 2);
+    repository.check(&["link.yaml", "--fail-on", "warn"]).ends_with(1);
+
+    let untouched = fs::metadata(path("good.yaml")).unwrap().ino();
+    let ended = repository.check(&["link.yaml", "good.yaml", "--fix", "--fail-on", "warn"]);
+    assert!(ended.ends_with(0).out.contains("2 values fixed"), "{}", ended.out);
+    assert_eq!(repository.read("a.yaml"), format!("{COMPANY}{MENDED}"));
+    assert_eq!(fs::metadata(path("a.yaml")).unwrap().mode() & 0o7777, 0o640);
+    assert_eq!(fs::read_link(path("link.yaml")).unwrap(), Path::new("a.yaml"));
+    assert_eq!(fs::metadata(path("good.yaml")).unwrap().ino(), untouched, "a good file is written, too");
+
+    let fixed = fs::metadata(path("a.yaml")).unwrap().ino();
+    assert!(!repository.check(&["a.yaml", "--fix"]).ends_with(0).out.contains("fixed"));
+    assert_eq!(fs::metadata(path("a.yaml")).unwrap().ino(), fixed, "there was nothing left to write");
+}
+
+#[test]
+fn a_diff_shows_what_would_be_written_and_writes_nothing() {
+    let before = format!("{COMPANY}{MESSY}");
+    let repository = Repository::with(&[("records/a.yaml", &before)]);
+    for args in [&["--diff"][..], &["--fix", "--diff"]] {
+        let ended = repository.check(args);
+        let expected = "--- a/records/a.yaml\n+++ b/records/a.yaml\n@@ -4,5 +4,4 @@\n spec:\r\n   displayName: Acme\r\n   domains: # where\r\n-  - 'HTTPS://Acme.com/'\r\n-  - www.acme.com\n\\ No newline at end of file\n+  - 'acme.com'\n\\ No newline at end of file\n";
+        assert_eq!(ended.ends_with(0).out, expected);
+        assert!(ended.err.contains("[domain/not-canonical]"), "{}", ended.err);
+        assert_eq!(repository.read("records/a.yaml"), before);
+    }
+    // A diff has nothing to show of what is good.
+    let repository = Repository::with(&[("a.yaml", &format!("{COMPANY}{GOOD}"))]);
+    assert_eq!(repository.check(&["--diff"]).ends_with(0).out, "");
+}
+
+#[test]
+fn a_stream_is_fixed_from_standard_input_to_standard_output() {
+    let broken = "a: [1\n---\n";
+    let before = format!("{broken}{COMPANY}{MESSY}");
+    let ended = Repository::new().check_input(&before, &["-", "--fix"]);
+    assert_eq!(ended.ends_with(2).out, format!("{broken}{COMPANY}{MENDED}"));
+    assert!(ended.err.contains("-:2:1: error: "), "{}", ended.err);
+    // What only looks like a colour is somebody's text.
+    let odd = format!("# \u{1b}[31m\n{COMPANY}{GOOD}");
+    assert_eq!(Repository::new().check_input(&odd, &["-", "--fix"]).ends_with(0).out, odd);
+}
+
+#[test]
+fn what_a_policy_refuses_for_its_spelling_is_fixed_and_what_stands_for_the_cluster_is_not() {
+    let text = company("  displayName: Acme\n  domains: [Acme.com]\n");
+    let policy = "apiVersion: admission.crm.milo.io/v1alpha1\nkind: AdmissionPolicy\nmetadata: {name: default}\nspec:\n  normalization: {domains: RequireCanonical}\n";
+    let repository =
+        Repository::with(&[("a.yaml", &text), ("p/policy.yaml", policy), ("there/b.yaml", &text)]);
+    let args = ["a.yaml", "--policy", "p/policy.yaml", "--resources", "there"];
+    repository.check(&args).ends_with(1);
+    repository.check(&[&args[..], &["--fix"]].concat()).ends_with(0);
+    assert_eq!(repository.read("a.yaml"), text.replace("Acme.com", "acme.com"));
+    assert_eq!(repository.read("there/b.yaml"), text);
+}
+
+#[test]
+fn what_cannot_be_fixed_remains_and_decides_the_exit_code() {
+    let text = company("  displayName: Acme\n  domains: [Acme.com, co.uk]\n");
+    let repository = Repository::with(&[("a.yaml", &text)]);
+    let ended = repository.check(&["--fix", "--format", "json"]);
+    assert_eq!(ended.ends_with(1).findings(), ["a.yaml:6:23 Deny spec.domains[1] [domain/public-suffix]"]);
+    assert_eq!(ended.json()["summary"]["fixed"], 1);
+    assert_eq!(repository.read("a.yaml"), text.replace("Acme.com", "acme.com"));
 }
 
 // Reports.
@@ -489,4 +675,5 @@ fn what_cannot_be_read_or_written_ends_with_one_clear_line(#[case] args: &[&str]
 fn wrong_usage_is_named(#[case] args: &[&str], #[case] expected: &str) {
     let ended = Repository::new().check(args);
     assert!(ended.ends_with(2).err.contains(expected), "{}", ended.err);
+    assert_eq!(ended.err.lines().count(), 1, "{}", ended.err);
 }

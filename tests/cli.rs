@@ -234,3 +234,49 @@ fn an_address_that_is_taken_is_said_once_and_an_empty_log_variable_is_none() {
     assert!(err.contains(&address) && err.contains("--listen"), "{err}");
     assert!(err.contains("INFO"), "the default filter shows what is informative: {err}");
 }
+
+/// Runs `doctor` with this kubeconfig.
+fn doctor(kubeconfig: &std::path::Path, args: &[&str]) -> (i32, String, String) {
+    let output = crm_admission().arg("doctor").args(args).env("KUBECONFIG", kubeconfig).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn doctor_without_a_kubeconfig_could_not_do_its_work() {
+    let directory = tempfile::tempdir().unwrap();
+    let (code, out, err) = doctor(&directory.path().join("absent"), &[]);
+    assert_eq!((code, out.as_str()), (2, ""), "{err}");
+    assert!(err.starts_with("error: no cluster: "), "{err}");
+}
+
+#[test]
+fn doctor_without_an_api_server_could_not_do_its_work() {
+    let directory = tempfile::tempdir().unwrap();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let kubeconfig = directory.path().join("kubeconfig");
+    let content = serde_json::json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "c",
+        "clusters": [{"name": "c", "cluster": {"server": format!("http://127.0.0.1:{port}")}}],
+        "users": [{"name": "c", "user": {}}],
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "c"}}],
+    });
+    fs::write(&kubeconfig, content.to_string()).unwrap();
+    let (code, out, err) = doctor(&kubeconfig, &[]);
+    assert_eq!((code, out.as_str()), (2, ""), "{err}");
+    assert!(err.starts_with("error: the API server cannot be asked: ") && err.contains("refused"), "{err}");
+}
+
+#[test]
+fn doctor_takes_only_names_and_addresses() {
+    for (flag, value, text) in [
+        ("--namespace", "../default", "not a name such as crm-admission"),
+        ("--service", "a/b", "not a name such as crm-admission"),
+        ("--tls-secret", "A", "not a name such as crm-admission-tls"),
+        ("--connect", "9443", "not HOST:PORT, such as 127.0.0.1:9443"),
+        ("--timeout", "10", "not a duration"),
+    ] {
+        let (code, _, err) = run(&["doctor", flag, value]);
+        assert!(code == 2 && err.contains(text), "{flag}: {err}");
+    }
+}

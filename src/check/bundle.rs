@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use serde_json::Value;
 
 use super::documents::ParsedDocument;
-use super::fix::{FixDocument, FixObject, fix};
+use super::fix::{Wanted, fix};
 use super::judge::Judge;
 use super::read::{self, ReadError, Source};
 use super::report::InputError;
@@ -29,6 +29,8 @@ pub(super) struct Object<'b> {
     pub(super) source: &'b Source,
     pub(super) document: &'b ParsedDocument,
     pub(super) root: NodeId,
+    /// The way from the document's root to the object's, where it is an item of a list.
+    pub(super) place: Vec<Step>,
     pub(super) value: Value,
     pub(super) identity: Identity,
 }
@@ -113,20 +115,12 @@ impl Bundle {
 }
 
 fn fix_source(source: &mut Source, judge: &Judge) -> Option<(Rewritten, usize)> {
-    let objects = objects_of(source);
-    let in_document = |document: &ParsedDocument| {
-        let own = objects.iter().filter(|object| std::ptr::eq(object.document, document));
-        own.map(|object| FixObject { root: object.root, wanted: judge.wanted(object) }).collect()
-    };
-    let documents: Vec<FixDocument<'_>> = source
-        .documents
-        .iter()
-        .map(|document| FixDocument { tree: &document.tree, objects: in_document(document) })
-        .collect();
-    if documents.iter().all(|document| document.objects.iter().all(|object| object.wanted.is_empty())) {
+    let wanted: Vec<Vec<Wanted>> =
+        source.documents.iter().map(|document| wanted(source, document, judge)).collect();
+    if wanted.iter().all(Vec::is_empty) {
         return None;
     }
-    let fixed = fix(&source.text, source.syntax, &documents);
+    let fixed = fix(source, &wanted);
     if fixed.count == 0 {
         return None;
     }
@@ -140,26 +134,45 @@ fn fix_source(source: &mut Source, judge: &Judge) -> Option<(Rewritten, usize)> 
     Some((rewritten, fixed.count))
 }
 
+/// What is to be changed in a document, by the way from its root.
+fn wanted(source: &Source, document: &ParsedDocument, judge: &Judge) -> Vec<Wanted> {
+    let in_object = |object: Object<'_>| {
+        let wanted = judge.wanted(&object);
+        wanted.into_iter().map(move |wanted| wanted.below(&object.place))
+    };
+    objects_in(source, document).into_iter().flat_map(in_object).collect()
+}
+
 fn objects_of(source: &Source) -> Vec<Object<'_>> {
+    source.documents.iter().flat_map(|document| objects_in(source, document)).collect()
+}
+
+fn objects_in<'b>(source: &'b Source, document: &'b ParsedDocument) -> Vec<Object<'b>> {
     let mut objects = Vec::new();
-    for document in &source.documents {
-        unfold(source, document, document.tree.root, &mut objects);
-    }
+    unfold(source, document, document.tree.root, Vec::new(), &mut objects);
     objects
 }
 
 /// A `List` of any kind stands for its items.
-fn unfold<'b>(source: &'b Source, document: &'b ParsedDocument, root: NodeId, objects: &mut Vec<Object<'b>>) {
+fn unfold<'b>(
+    source: &'b Source,
+    document: &'b ParsedDocument,
+    root: NodeId,
+    place: Vec<Step>,
+    objects: &mut Vec<Object<'b>>,
+) {
     let tree = &document.tree;
     if let Some(items) = items(tree, root) {
-        for item in items {
-            unfold(source, document, *item, objects);
+        for (index, item) in items.iter().enumerate() {
+            let item_place =
+                [place.as_slice(), &[Step::Name("items".to_owned()), Step::Index(index)]].concat();
+            unfold(source, document, *item, item_place, objects);
         }
         return;
     }
     let value = tree.value(root);
     let identity = identity(&value);
-    objects.push(Object { source, document, root, value, identity });
+    objects.push(Object { source, document, root, place, value, identity });
 }
 
 fn items(tree: &Tree, root: NodeId) -> Option<&[NodeId]> {

@@ -1,6 +1,7 @@
 //! Composes YAML documents into trees, with anchors, merge keys and kubectl's reading of scalars.
 
-use std::collections::HashMap;
+use std::borrow::Cow;
+use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Span, StrInput, Tag};
@@ -17,32 +18,59 @@ pub(super) struct Fault {
     pub(super) message: String,
 }
 
+/// What the parser says of a closing bracket that stands too far left for the specification.
+const TOO_FAR_LEFT: &str = "invalid indentation";
+/// How much further right such a bracket is read. Nobody indents by more.
+const FURTHER_RIGHT: usize = 128;
+/// For how many brackets a text is read once more, since each time costs as much as the first.
+const MAX_BRACKETS: usize = 200;
+
 /// The trees of a text's documents. Empty documents are left out. `base` is added to every place.
+///
+/// A closing bracket may stand where its key starts: kubectl reads that, though the specification wants it
+/// further right.
 pub(super) fn compose(text: &str, base: usize) -> Result<Vec<Tree>, Fault> {
-    let mut composer = Composer::new(text, base);
-    let mut trees = Vec::new();
+    let mut brackets = BTreeSet::new();
     loop {
-        let (event, span) = composer.next()?;
-        match event {
-            Event::StreamEnd => return Ok(trees),
-            Event::StreamStart | Event::DocumentStart(_) | Event::DocumentEnd | Event::Nothing => {}
-            event => {
-                let root = composer.node(event, span, 0)?;
-                composer.anchors.clear();
-                let is_null =
-                    matches!(&composer.nodes.get(root).content, Content::Scalar { value: Value::Null, .. });
-                let nodes = std::mem::take(&mut composer.nodes);
-                trees.extend(nodes.finish().filter(|_| !is_null));
-            }
+        let (read, bytes) = indented(text, &brackets);
+        let result = Composer::new(&read, bytes, text, base).trees();
+        let Err(Fault { at, message }) = &result else {
+            return result;
+        };
+        let at = at.saturating_sub(base);
+        let is_bracket = text.get(at..).is_some_and(|rest| rest.starts_with([']', '}']));
+        let can_be_read = is_bracket && message == TOO_FAR_LEFT && brackets.len() < MAX_BRACKETS;
+        if !can_be_read || !brackets.insert(at) {
+            return result;
         }
     }
+}
+
+/// The text with these brackets further right, and the byte in the text as it was of each character where that is
+/// not its number.
+fn indented<'t>(text: &'t str, brackets: &BTreeSet<usize>) -> (Cow<'t, str>, Option<Vec<usize>>) {
+    if brackets.is_empty() {
+        let bytes = (!text.is_ascii()).then(|| text.char_indices().map(|(byte, _)| byte).collect());
+        return (Cow::Borrowed(text), bytes);
+    }
+    let mut indented = String::with_capacity(text.len() + brackets.len() * FURTHER_RIGHT);
+    let mut bytes = Vec::with_capacity(indented.capacity());
+    for (byte, c) in text.char_indices() {
+        if brackets.contains(&byte) {
+            indented.extend(std::iter::repeat_n(' ', FURTHER_RIGHT));
+            bytes.extend(std::iter::repeat_n(byte, FURTHER_RIGHT));
+        }
+        indented.push(c);
+        bytes.push(byte);
+    }
+    (Cow::Owned(indented), Some(bytes))
 }
 
 struct Composer<'t> {
     parser: Parser<'t, StrInput<'t>>,
     text: &'t str,
     base: usize,
-    /// The byte of each character, for texts that have others than ASCII.
+    /// The byte in `text` of each character that the parser reads, where that is not its number.
     bytes: Option<Vec<usize>>,
     nodes: Builder,
     anchors: HashMap<usize, NodeId>,
@@ -52,10 +80,9 @@ struct Composer<'t> {
 }
 
 impl<'t> Composer<'t> {
-    fn new(text: &'t str, base: usize) -> Self {
-        let bytes = (!text.is_ascii()).then(|| text.char_indices().map(|(byte, _)| byte).collect());
+    fn new(read: &'t str, bytes: Option<Vec<usize>>, text: &'t str, base: usize) -> Self {
         Self {
-            parser: Parser::new_from_str(text),
+            parser: Parser::new_from_str(read),
             text,
             base,
             bytes,
@@ -63,6 +90,25 @@ impl<'t> Composer<'t> {
             anchors: HashMap::new(),
             done: 0,
             last: Marker::new(0, 1, 0),
+        }
+    }
+
+    fn trees(mut self) -> Result<Vec<Tree>, Fault> {
+        let mut trees = Vec::new();
+        loop {
+            let (event, span) = self.next()?;
+            match event {
+                Event::StreamEnd => return Ok(trees),
+                Event::StreamStart | Event::DocumentStart(_) | Event::DocumentEnd | Event::Nothing => {}
+                event => {
+                    let root = self.node(event, span, 0)?;
+                    self.anchors.clear();
+                    let is_null =
+                        matches!(&self.nodes.get(root).content, Content::Scalar { value: Value::Null, .. });
+                    let nodes = std::mem::take(&mut self.nodes);
+                    trees.extend(nodes.finish().filter(|_| !is_null));
+                }
+            }
         }
     }
 
@@ -101,13 +147,13 @@ impl<'t> Composer<'t> {
             }
             Event::SequenceStart(anchor, _) => {
                 let start = self.after_properties(self.byte(span.start));
-                let layout = self.layout(span, '[');
+                let layout = self.layout(start, '[');
                 let (entries, end) = self.sequence(depth)?;
                 (anchor, Content::Sequence { entries, layout }, start..end)
             }
             Event::MappingStart(anchor, _) => {
                 let start = self.after_properties(self.byte(span.start));
-                let layout = self.layout(span, '{');
+                let layout = self.layout(start, '{');
                 let (entries, end) = self.mapping(depth)?;
                 (anchor, Content::Mapping { entries, layout }, start..end)
             }
@@ -121,7 +167,7 @@ impl<'t> Composer<'t> {
         };
         self.done = range.end.max(self.done);
         let range = range.start + self.base..range.end + self.base;
-        let added = self.nodes.add(content, range, anchor != 0);
+        let added = self.nodes.add(content, range);
         let id = added.map_err(|error| self.fault(span.start, error.to_string()))?;
         if anchor != 0 {
             self.anchors.insert(anchor, id);
@@ -209,12 +255,11 @@ impl<'t> Composer<'t> {
         Ok((Content::Scalar { value, style }, range))
     }
 
-    /// The parser's span of a quoted scalar takes in what stands around it.
+    /// The parser's span of a quoted scalar takes in what stands around it, comments with quotes included.
     fn quoted(&self, start: usize, end: usize, mark: char) -> Range<usize> {
         let start = self.after_properties(start);
         let inside = self.text.get(start..end).unwrap_or_default();
-        let close = inside.rfind(mark).map_or(end, |close| start + close + mark.len_utf8());
-        start..close
+        start..closing(inside, mark).map_or(end, |close| start + close + mark.len_utf8())
     }
 
     /// The parser's span of a block scalar starts at its text where it has neither anchor nor tag, and ends
@@ -274,11 +319,26 @@ impl<'t> Composer<'t> {
         }
     }
 
-    /// A flow collection's first event takes in its bracket, which is no part of a block collection's.
-    fn layout(&self, span: Span, bracket: char) -> Layout {
-        let opening = self.text.get(self.byte(span.start)..self.byte(span.end)).unwrap_or_default();
-        if opening.ends_with(bracket) { Layout::Flow } else { Layout::Block }
+    /// A block collection does not start with a bracket: none of its keys can be a collection.
+    fn layout(&self, start: usize, bracket: char) -> Layout {
+        if self.rest(start).starts_with(bracket) { Layout::Flow } else { Layout::Block }
     }
+}
+
+/// The byte of the mark that closes a quoted scalar.
+fn closing(quoted: &str, mark: char) -> Option<usize> {
+    let mut characters = quoted.char_indices().skip(1).peekable();
+    while let Some((at, c)) = characters.next() {
+        let is_escape = c == '\\' && mark == '"';
+        let is_doubled =
+            c == mark && mark == '\'' && characters.peek().is_some_and(|(_, next)| *next == mark);
+        if is_escape || is_doubled {
+            characters.next();
+        } else if c == mark {
+            return Some(at);
+        }
+    }
+    None
 }
 
 /// Whether a tag makes text of what follows it.

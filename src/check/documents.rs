@@ -162,6 +162,15 @@ mod tests {
     }
 
     #[test]
+    fn a_closing_bracket_may_stand_where_its_key_starts() {
+        let text = "a: {\n  b: [\n    é, # ]\n  ], c: [\n ]\n}\nd: é\n";
+        assert_eq!(one(text), json!({"a": {"b": ["é"], "c": []}, "d": "é"}));
+        let error = documents(&format!("{text}e: @\n")).unwrap_err();
+        assert_eq!((error.line, error.column), (8, 4), "{error}");
+        assert!(documents("a: [\nb\n]\n").is_err());
+    }
+
+    #[test]
     fn errors_say_where() {
         let error = documents("a: 1\nb: [1, 2\nc: 3\n").unwrap_err();
         assert!(error.line >= 2, "{error}");

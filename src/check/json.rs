@@ -91,7 +91,7 @@ impl Scanner<'_> {
             }
         };
         let range = start + self.base..self.at + self.base;
-        self.nodes.add(content, range, false).map_err(|error| self.fault(start, error.to_string()))
+        self.nodes.add(content, range).map_err(|error| self.fault(start, error.to_string()))
     }
 
     /// Steps over a scalar.

@@ -17,60 +17,151 @@ const ORDER: &str = "order";
 const FLUX: &str = "kustomize-controller";
 /// Where Argo CD reads in which wave an object is synced.
 const SYNC_WAVE: &str = "argocd.argoproj.io/sync-wave";
+/// Where Argo CD reads in which phase an object is synced.
+const SYNC_HOOK: &str = "argocd.argoproj.io/hook";
+/// Where Helm reads that an object is sent before or after the others. Argo CD reads it too.
+const HELM_HOOK: &str = "helm.sh/hook";
+/// Where Helm reads the order of such objects. Argo CD takes it for a wave.
+const HELM_WEIGHT: &str = "helm.sh/hook-weight";
+
+/// The kinds that Helm and Argo CD send before all others (Helm's `InstallOrder`, that Argo CD copies). They go by
+/// the kind alone, whatever its group.
+const HELM_FIRST: [&str; 36] = [
+    "PriorityClass",
+    "Namespace",
+    "NetworkPolicy",
+    "ResourceQuota",
+    "LimitRange",
+    "PodSecurityPolicy",
+    "PodDisruptionBudget",
+    "ServiceAccount",
+    "Secret",
+    "SecretList",
+    "ConfigMap",
+    "StorageClass",
+    "PersistentVolume",
+    "PersistentVolumeClaim",
+    "CustomResourceDefinition",
+    "ClusterRole",
+    "ClusterRoleList",
+    "ClusterRoleBinding",
+    "ClusterRoleBindingList",
+    "Role",
+    "RoleList",
+    "RoleBinding",
+    "RoleBindingList",
+    "Service",
+    "DaemonSet",
+    "Pod",
+    "ReplicationController",
+    "ReplicaSet",
+    "Deployment",
+    "HorizontalPodAutoscaler",
+    "StatefulSet",
+    "Job",
+    "CronJob",
+    "IngressClass",
+    "Ingress",
+    "APIService",
+];
+/// The kinds that Flux sends before all others (`ReconcileOrder` of its library for server-side apply), besides
+/// those that have a stage of their own.
+const FLUX_FIRST: [&str; 14] = [
+    "ResourceQuota",
+    "ServiceAccount",
+    "Role",
+    "ClusterRole",
+    "RoleBinding",
+    "ClusterRoleBinding",
+    "ConfigMap",
+    "Secret",
+    "Service",
+    "LimitRange",
+    "Deployment",
+    "StatefulSet",
+    "CronJob",
+    "PodDisruptionBudget",
+];
 
 /// What brings manifests into the cluster, and in which order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Applier {
     /// In the order of the files.
     Kubectl,
-    /// Custom resources by kind, then by name.
+    /// Custom resources by kind, those of one kind at the same time.
     Helm,
-    /// By sync wave, then by kind, then by name.
+    /// By sync wave; in a wave custom resources by name, whatever their kind.
     ArgoCd,
-    /// All are tried in a dry-run first; then by kind, then by name.
+    /// All are tried in a dry-run first; then by group, kind and name.
     Flux,
 }
 
-/// The objects of a bundle in the order in which they are sent.
+/// The objects of a bundle, each with its place among what is sent.
 pub(super) struct Sequence<'o> {
     objects: &'o [Object<'o>],
+    places: Vec<Place<'o>>,
     applier: Applier,
-    /// The position of each object.
-    ranks: Vec<usize>,
     /// The objects by group, kind and name.
     by_identity: HashMap<(&'o str, &'o str, &'o str), usize>,
 }
 
+/// When an object is sent, the more significant parts first; what an applier does not look at is left as it is by
+/// default. Of two objects in the same place either may be sent first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct Place<'o> {
+    phase: Phase,
+    wave: i64,
+    of_kind: OfKind,
+    group: &'o str,
+    kind: &'o str,
+    name: &'o str,
+    in_files: usize,
+}
+
+/// Objects of a later phase wait for those of an earlier one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum Phase {
+    /// What other objects cannot be sent without.
+    Definitions,
+    Before,
+    #[default]
+    Main,
+    After,
+    /// Not sent when all goes well, or not at all.
+    Never,
+}
+
+/// Appliers have a list of kinds that they send first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum OfKind {
+    Listed,
+    #[default]
+    Other,
+}
+
 impl<'o> Sequence<'o> {
     pub(super) fn new(objects: &'o [Object<'o>], applier: Applier) -> Self {
-        let mut sent: Vec<usize> = (0..objects.len()).collect();
-        // A stable sort: what is equal stays in the order of the files.
-        sent.sort_by(|a, b| match (objects.get(*a), objects.get(*b)) {
-            (Some(a), Some(b)) => compare(&a.value, &b.value, applier),
-            _ => Ordering::Equal,
-        });
-        let mut ranks = vec![0; objects.len()];
-        for (rank, index) in sent.into_iter().enumerate() {
-            if let Some(slot) = ranks.get_mut(index) {
-                *slot = rank;
-            }
-        }
+        let place = |(index, object): (usize, &'o Object<'o>)| place(&object.value, index, applier);
+        let places = objects.iter().enumerate().map(place).collect();
         let mut by_identity = HashMap::new();
         for (index, object) in objects.iter().enumerate() {
             by_identity.entry(identity(&object.value)).or_insert(index);
         }
-        Self { objects, applier, ranks, by_identity }
+        Self { objects, places, applier, by_identity }
     }
 
-    /// A warning, if the target of a reference is in the bundle and is sent after the object of that index.
+    /// A warning, if the target of a reference is in the bundle and may be sent after the object of that index.
     pub(super) fn advice(&self, index: usize, reference: &Reference, policy: &Policy) -> Option<Finding> {
         let target = &reference.target;
         let key = (target.kind.group.as_str(), target.kind.kind.as_str(), target.name.as_str());
-        let of_target = *self.by_identity.get(&key)?;
+        let of_target = self.places.get(*self.by_identity.get(&key)?)?;
+        let of_object = self.places.get(index)?;
+        // A phase is applied before the next one is tried.
         let dry_run = self.applier == Applier::Flux
+            && of_target.phase == of_object.phase
             && policy.references.dry_run_mode(Some(FLUX)) == DryRunMode::Enforce;
-        let too_early = self.ranks.get(index) < self.ranks.get(of_target);
-        if !dry_run && !too_early {
+        let order = of_object.cmp(of_target);
+        if !dry_run && order == Ordering::Greater {
             return None;
         }
         let kind = text(&self.objects.get(index)?.value["kind"]);
@@ -80,26 +171,76 @@ impl<'o> Sequence<'o> {
             field: reference.field(),
             reason: Reason::NotFound,
             value: Shown::Text(target.name.clone()),
-            text: words(self.applier, dry_run, kind, target),
+            text: words(self.applier, dry_run, kind, order, target),
             action: Action::Warn,
             denies_from: None,
         })
     }
 }
 
-fn compare(a: &Value, b: &Value, applier: Applier) -> Ordering {
-    let name = |object: &Value| text(&object["metadata"]["name"]).to_owned();
-    let by_kind = || text(&a["kind"]).cmp(text(&b["kind"])).then_with(|| name(a).cmp(&name(b)));
+fn place(object: &Value, in_files: usize, applier: Applier) -> Place<'_> {
+    let (group, kind, name) = identity(object);
     match applier {
-        Applier::Kubectl => Ordering::Equal,
-        Applier::Helm | Applier::Flux => by_kind(),
-        Applier::ArgoCd => wave(a).cmp(&wave(b)).then_with(by_kind),
+        Applier::Kubectl => Place { in_files, ..Place::default() },
+        Applier::Helm => {
+            let phase = helm_phase(object).unwrap_or_default();
+            // Only hooks have a weight.
+            let wave = if phase == Phase::Main { 0 } else { number(object, HELM_WEIGHT).unwrap_or(0) };
+            Place { phase, wave, of_kind: of_kind(kind, &HELM_FIRST), kind, ..Place::default() }
+        }
+        Applier::ArgoCd => {
+            let phase = argo_phase(object);
+            let wave = number(object, SYNC_WAVE).or_else(|| number(object, HELM_WEIGHT)).unwrap_or(0);
+            Place { phase, wave, of_kind: of_kind(kind, &HELM_FIRST), name, ..Place::default() }
+        }
+        Applier::Flux => {
+            let of_kind = of_kind(kind, &FLUX_FIRST);
+            Place { phase: flux_stage(kind), of_kind, group, kind, name, ..Place::default() }
+        }
     }
 }
 
-/// Objects are in wave 0 unless they say otherwise.
-fn wave(object: &Value) -> i64 {
-    object["metadata"]["annotations"][SYNC_WAVE].as_str().and_then(|wave| wave.parse().ok()).unwrap_or(0)
+fn of_kind(kind: &str, listed: &[&str]) -> OfKind {
+    if listed.contains(&kind) { OfKind::Listed } else { OfKind::Other }
+}
+
+fn annotation<'o>(object: &'o Value, key: &str) -> Option<&'o str> {
+    object["metadata"]["annotations"][key].as_str()
+}
+
+fn number(object: &Value, key: &str) -> Option<i64> {
+    annotation(object, key)?.parse().ok()
+}
+
+/// The first phase that an object has by an annotation; `None` without the annotation.
+fn phase(object: &Value, key: &str, named: impl Fn(&str) -> Phase) -> Option<Phase> {
+    annotation(object, key)?.split(',').map(|hook| named(hook.trim())).min()
+}
+
+fn helm_phase(object: &Value) -> Option<Phase> {
+    phase(object, HELM_HOOK, |hook| match hook {
+        "pre-install" | "pre-upgrade" => Phase::Before,
+        "post-install" | "post-upgrade" => Phase::After,
+        _ => Phase::Never,
+    })
+}
+
+fn argo_phase(object: &Value) -> Phase {
+    let own = phase(object, SYNC_HOOK, |hook| match hook {
+        "PreSync" => Phase::Before,
+        "Sync" => Phase::Main,
+        "PostSync" => Phase::After,
+        _ => Phase::Never,
+    });
+    own.or_else(|| helm_phase(object)).unwrap_or_default()
+}
+
+fn flux_stage(kind: &str) -> Phase {
+    match kind {
+        "CustomResourceDefinition" | "Namespace" => Phase::Definitions,
+        kind if kind.ends_with("Class") => Phase::Before,
+        _ => Phase::Main,
+    }
 }
 
 fn identity(object: &Value) -> (&str, &str, &str) {
@@ -111,29 +252,30 @@ fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
-fn words(applier: Applier, dry_run: bool, kind: &str, target: &Target) -> String {
+fn words(applier: Applier, dry_run: bool, kind: &str, order: Ordering, target: &Target) -> String {
     let it = format!("{} {}", target.kind.kind, quote(&target.name));
     let target = &target.kind.kind;
+    let before = if order == Ordering::Equal { "perhaps before" } else { "before" };
     match applier {
         Applier::Kubectl => format!(
             "kubectl applies in the order of the files, this {kind} before the {target}; put {it} into an earlier \
              document or file"
         ),
         Applier::Helm => format!(
-            "Helm installs custom resources by kind, then by name, this {kind} before the {target}; put {it} into \
-             a release that is installed before"
+            "Helm installs custom resources by kind, this {kind} {before} the {target}; put {it} into a release \
+             that is installed before"
         ),
         Applier::ArgoCd => format!(
-            "Argo CD syncs a wave by kind, then by name, this {kind} before the {target}; give {it} a lower \
-             {SYNC_WAVE}"
+            "Argo CD syncs the custom resources of a wave by name, this {kind} {before} the {target}; give {it} a \
+             lower {SYNC_WAVE}"
         ),
         Applier::Flux if dry_run => format!(
             "Flux tries every object in a dry-run before it applies the {target}; put {it} into a Kustomization \
              that this one dependsOn, or let the policy's onDryRunByFieldManager say Warn for {FLUX}"
         ),
         Applier::Flux => format!(
-            "Flux applies by kind, then by name, this {kind} before the {target}; put {it} into a Kustomization \
-             that this one dependsOn"
+            "Flux applies custom resources by group, then by kind, then by name, this {kind} before the {target}; \
+             put {it} into a Kustomization that this one dependsOn"
         ),
     }
 }

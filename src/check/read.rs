@@ -53,7 +53,7 @@ pub(super) struct Source {
 }
 
 impl Source {
-    fn new(path: &Path, text: String) -> Self {
+    pub(super) fn new(path: &Path, text: String) -> Self {
         let is_json = path.extension().is_some_and(|extension| extension == "json");
         let mut source = Self {
             name: name(path),

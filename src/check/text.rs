@@ -30,6 +30,10 @@ impl Text {
         &self.text
     }
 
+    pub(super) fn into_string(self) -> String {
+        self.text
+    }
+
     /// Line and column of a byte, both from 1, the column in characters.
     pub(super) fn line_and_column(&self, byte: usize) -> (usize, usize) {
         let line = self.lines.partition_point(|start| *start <= byte).max(1);

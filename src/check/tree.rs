@@ -1,5 +1,6 @@
 //! A document as a tree whose nodes know where in the file they stand.
 
+use std::collections::HashSet;
 use std::ops::Range;
 
 use serde_json::{Map, Value};
@@ -31,8 +32,6 @@ pub(super) struct Node {
     pub(super) size: usize,
     /// How deep it nests, aliases expanded; 0 for a scalar.
     pub(super) height: usize,
-    /// Whether aliases may name it.
-    pub(super) anchored: bool,
 }
 
 /// What a node is.
@@ -86,7 +85,7 @@ pub(super) enum Layout {
 }
 
 /// One step from a value into it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum Step {
     Name(String),
     Index(usize),
@@ -114,6 +113,11 @@ impl Tree {
         node(&self.nodes, id)
     }
 
+    /// Every node as it is written, once, each after those that it holds.
+    pub(super) fn ids(&self) -> impl Iterator<Item = NodeId> {
+        (0..self.nodes.len()).map(NodeId)
+    }
+
     /// The node that an alias stands for; any other is itself.
     pub(super) fn resolve(&self, mut id: NodeId) -> NodeId {
         // Targets come before their aliases, so this ends.
@@ -134,17 +138,25 @@ impl Tree {
     }
 
     fn fields(&self, entries: &[Entry]) -> Map<String, Value> {
+        let effective = self.effective(entries).into_iter();
+        effective.map(|entry| (entry.key.clone(), self.value(entry.value))).collect()
+    }
+
+    /// The fields of a mapping with those that merge keys bring in.
+    pub(super) fn effective<'t>(&'t self, entries: &'t [Entry]) -> Vec<&'t Entry> {
         let own = entries.iter().filter(|entry| !entry.merge);
-        let mut fields: Map<String, Value> =
-            own.map(|entry| (entry.key.clone(), self.value(entry.value))).collect();
-        for source in entries.iter().filter(|entry| entry.merge) {
-            for map in self.merged(source.value) {
-                if let Value::Object(merged) = self.value(map) {
-                    for (key, value) in merged {
-                        // Own fields win over merged ones, and of those the earlier.
-                        fields.entry(key).or_insert(value);
-                    }
-                }
+        let mut fields: Vec<&Entry> = own.collect();
+        let sources = entries.iter().filter(|entry| entry.merge);
+        let mut maps = sources.flat_map(|source| self.merged(source.value)).peekable();
+        if maps.peek().is_none() {
+            return fields;
+        }
+        // Own fields win over merged ones, and of those the earlier.
+        let mut known: HashSet<&str> = fields.iter().map(|entry| entry.key.as_str()).collect();
+        for map in maps {
+            if let Content::Mapping { entries, .. } = &self.node(self.resolve(map)).content {
+                let merged = self.effective(entries).into_iter();
+                fields.extend(merged.filter(|entry| known.insert(entry.key.as_str())));
             }
         }
         fields
@@ -238,12 +250,7 @@ pub(super) enum TooLarge {
 }
 
 impl Builder {
-    pub(super) fn add(
-        &mut self,
-        content: Content,
-        range: Range<usize>,
-        anchored: bool,
-    ) -> Result<NodeId, TooLarge> {
+    pub(super) fn add(&mut self, content: Content, range: Range<usize>) -> Result<NodeId, TooLarge> {
         let held: Vec<NodeId> = match &content {
             Content::Scalar { .. } => Vec::new(),
             Content::Alias(target) => vec![*target],
@@ -258,7 +265,7 @@ impl Builder {
         if height > MAX_DEPTH {
             return Err(TooLarge::Depth);
         }
-        self.nodes.push(Node { content, range, size, height, anchored });
+        self.nodes.push(Node { content, range, size, height });
         Ok(NodeId(self.nodes.len() - 1))
     }
 
@@ -277,7 +284,6 @@ fn node(nodes: &[Node], id: NodeId) -> &Node {
         range: 0..0,
         size: 1,
         height: 0,
-        anchored: false,
     };
     // Ids come from the tree that they are used with, so this is always there.
     nodes.get(id.0).unwrap_or(&NOTHING)

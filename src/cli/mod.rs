@@ -3,6 +3,7 @@
 mod certs;
 mod check;
 pub mod crds;
+mod doctor;
 mod policy;
 mod progress;
 mod rules;
@@ -12,6 +13,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anyhow::Context;
+use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::directory::Cluster;
@@ -47,6 +49,10 @@ enum Command {
     /// Make certificates for development.
     #[command(arg_required_else_help = true)]
     Certs(certs::Certs),
+    /// Find out why the installation in a cluster does not work, and say the fix.
+    ///
+    /// Exit code 0: healthy, though there may be warnings; 1: not healthy; 2: there is no cluster to examine.
+    Doctor(doctor::Doctor),
 }
 
 /// How a command ended that could do its work.
@@ -69,8 +75,37 @@ impl From<Outcome> for ExitCode {
     }
 }
 
-/// Runs the command that the arguments name, and says how the process ends.
-pub fn run(cli: Cli) -> ExitCode {
+/// Runs the command that the process's arguments name, and says how the process ends.
+pub fn main() -> ExitCode {
+    match Cli::try_parse() {
+        Ok(cli) => run(cli),
+        Err(error) => wrong_usage(&error),
+    }
+}
+
+/// Tells a mistake in the arguments in one line, and help where that was asked for.
+fn wrong_usage(error: &clap::Error) -> ExitCode {
+    // Where even this cannot be written there is nobody left to tell.
+    let _ = match error.kind() {
+        ErrorKind::DisplayHelp
+        | ErrorKind::DisplayVersion
+        | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => error.print(),
+        _ => anstream::stderr().write_all(in_one_line(&error.render().to_string()).as_bytes()),
+    };
+    if error.use_stderr() { ExitCode::from(EXIT_FAILED) } else { ExitCode::SUCCESS }
+}
+
+fn in_one_line(error: &str) -> String {
+    let lines = error.lines().map(str::trim);
+    let mistake = lines.take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"));
+    let parts = mistake.filter(|line| !line.is_empty()).map(|line| match line.strip_prefix("tip: ") {
+        Some(tip) => format!("({tip})"),
+        None => line.to_owned(),
+    });
+    format!("{}; --help tells more\n", parts.collect::<Vec<_>>().join(" "))
+}
+
+fn run(cli: Cli) -> ExitCode {
     let outcome = match cli.command {
         Command::Serve(serve) => serve.run(),
         Command::Check(check) => check.run(),
@@ -78,6 +113,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Policy(policy) => policy.run(),
         Command::Crds => crds::render().and_then(|text| print(&text)),
         Command::Certs(certs) => certs.run(),
+        Command::Doctor(doctor) => doctor.run(),
     };
     match outcome {
         Ok(outcome) => outcome.into(),

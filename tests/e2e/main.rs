@@ -17,11 +17,16 @@ mod records;
 mod stage;
 
 mod apply;
+mod canonical_floor;
+mod deployment;
+mod doctor;
 mod faults;
 mod floor;
 mod harness;
 mod outage;
 mod policy;
 mod policy_schema;
+mod registration;
+mod rights;
 mod updates;
 mod verdicts;

@@ -6,7 +6,7 @@ use super::poll::{self, Seen};
 use super::process::{Log, Process, Witness};
 use super::workspace::Workspace;
 use super::{manifest, net, repository};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -47,6 +47,14 @@ pub(crate) const USERS: [User; 6] = [
     },
 ];
 
+/// Whether the API server writes down who asked for what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Auditing {
+    Off,
+    /// What the webhook's user asks for, and what anybody deletes.
+    On,
+}
+
 /// A running control plane. Dropping it, or the end of the test program, ends its processes and removes its files.
 pub(crate) struct ControlPlane {
     _witness: Witness,
@@ -55,6 +63,7 @@ pub(crate) struct ControlPlane {
     etcd: Process,
     apiserver_log: Log,
     ports: [u16; 2],
+    audit: Option<PathBuf>,
     programs: PathBuf,
     workspace: Workspace,
 }
@@ -62,6 +71,11 @@ pub(crate) struct ControlPlane {
 impl ControlPlane {
     /// Starts etcd and kube-apiserver and waits until both are ready.
     pub(crate) fn start() -> Self {
+        Self::start_with(Auditing::Off)
+    }
+
+    /// Like [`ControlPlane::start`]; the API server writes down who asked for what, if told so.
+    pub(crate) fn start_with(auditing: Auditing) -> Self {
         let programs = programs();
         let workspace = Workspace::create();
         let logs =
@@ -69,8 +83,16 @@ impl ControlPlane {
         let (etcd, etcd_port) =
             net::on_free_ports(|ports| start_etcd(&programs, &workspace, &logs[0], ports));
         write_identities(&workspace);
-        let (apiserver, port) =
-            net::on_free_ports(|[port]| start_apiserver(&programs, &workspace, &logs[1], etcd_port, port));
+        let audit = match auditing {
+            Auditing::Off => None,
+            Auditing::On => {
+                workspace.write("audit", "policy.yaml", &audit_policy());
+                Some(workspace.file("audit", "log"))
+            }
+        };
+        let (apiserver, port) = net::on_free_ports(|[port]| {
+            start_apiserver(&programs, &workspace, &logs[1], etcd_port, audit.as_deref(), port)
+        });
         let ports = [etcd_port, port];
         let apiserver_log = logs[1].clone();
         Self {
@@ -79,6 +101,7 @@ impl ControlPlane {
             etcd,
             apiserver_log,
             ports,
+            audit,
             programs,
             workspace,
         }
@@ -96,7 +119,14 @@ impl ControlPlane {
     #[track_caller]
     pub(crate) fn restart_apiserver(&mut self) {
         let [etcd_port, port] = self.ports;
-        let started = start_apiserver(&self.programs, &self.workspace, &self.apiserver_log, etcd_port, port);
+        let started = start_apiserver(
+            &self.programs,
+            &self.workspace,
+            &self.apiserver_log,
+            etcd_port,
+            self.audit.as_deref(),
+            port,
+        );
         let (apiserver, _) = started.unwrap_or_else(|why| panic!("{why}"));
         self.apiserver = Some(apiserver);
     }
@@ -139,13 +169,23 @@ impl ControlPlane {
         self.ports
     }
 
+    /// What the API server wrote down so far, in order.
+    #[track_caller]
+    pub(crate) fn audited(&self) -> Vec<Value> {
+        let log = self.audit.as_ref().expect("a control plane that was started with Auditing::On");
+        let text = std::fs::read_to_string(log).unwrap_or_default();
+        // The last line may be half written.
+        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+        whole.lines().map(|line| serde_json::from_str(line).expect("an event in JSON")).collect()
+    }
+
     /// Grants the users of the tests, and the webhook, their rights.
     pub(crate) fn install_roles(&self) {
         let admin = self.kubectl("admin");
         let roles = repository().join("tests/support/roles.yaml");
         // In this order: the shipped service account lives in a namespace, which the first file makes.
         admin.apply_path(&roles).succeeds();
-        admin.apply_path(&manifest("rbac.yaml")).succeeds();
+        admin.apply_path(&manifest("base/rbac.yaml")).succeeds();
     }
 
     /// Applies the product's custom resource definitions and waits until the kinds can be used.
@@ -160,13 +200,20 @@ impl ControlPlane {
     }
 }
 
+/// Where `tests/control-plane/build` puts what it builds.
+pub(crate) fn built_programs() -> PathBuf {
+    repository().join("target/kubernetes/bin")
+}
+
+/// The directory with programs that exist already, which `$KUBEBUILDER_ASSETS` names.
+pub(crate) fn given_programs() -> Option<PathBuf> {
+    let directory = std::env::var_os("KUBEBUILDER_ASSETS").filter(|directory| !directory.is_empty())?;
+    Some(std::path::absolute(directory).expect("a current directory"))
+}
+
 /// The directory with etcd, kube-apiserver and kubectl.
 fn programs() -> PathBuf {
-    let directory = match std::env::var_os("KUBEBUILDER_ASSETS") {
-        Some(directory) if !directory.is_empty() => PathBuf::from(directory),
-        _ => repository().join("target/kubernetes/bin"),
-    };
-    let directory = std::path::absolute(directory).expect("a current directory");
+    let directory = given_programs().unwrap_or_else(built_programs);
     for program in ["etcd", "kube-apiserver", "kubectl"] {
         let path = directory.join(program);
         assert!(path.is_file(), "{} is missing: run tests/control-plane/build first", path.display());
@@ -207,6 +254,7 @@ fn start_apiserver(
     workspace: &Workspace,
     log: &Log,
     etcd_port: u16,
+    audit: Option<&Path>,
     port: u16,
 ) -> Result<(Process, u16), String> {
     write_kubeconfigs(workspace, port);
@@ -229,6 +277,12 @@ fn start_apiserver(
         .args(["--authorization-mode", "RBAC", "--service-cluster-ip-range", "10.0.0.0/24"])
         // It would wait for accounts that a controller makes, and no controllers run here.
         .args(["--disable-admission-plugins", "ServiceAccount"]);
+    if let Some(log) = audit {
+        command.arg("--audit-policy-file").arg(workspace.file("audit", "policy.yaml"));
+        command.arg("--audit-log-path").arg(log);
+        // Written at once, and not when a batch is full.
+        command.args(["--audit-log-mode", "blocking"]);
+    }
     let mut apiserver = Process::start("kube-apiserver", command, log);
     let admin = Kubectl::new(programs, workspace, "admin");
     apiserver.ready(START, || {
@@ -236,6 +290,17 @@ fn start_apiserver(
         if readiness.ok() { Ok(()) } else { Err(readiness.stderr) }
     })?;
     Ok((apiserver, port))
+}
+
+/// What is written down of whom: the verb and the resource, once each request has come.
+fn audit_policy() -> String {
+    json!({
+        "apiVersion": "audit.k8s.io/v1",
+        "kind": "Policy",
+        "omitStages": ["ResponseStarted", "ResponseComplete", "Panic"],
+        "rules": [{"level": "Metadata", "users": [WEBHOOK_USER]}, {"level": "Metadata", "verbs": ["delete"]}, {"level": "None"}],
+    })
+    .to_string()
 }
 
 /// Writes what kube-apiserver and its users prove themselves by.

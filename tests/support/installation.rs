@@ -16,7 +16,11 @@ pub(crate) struct Installation {
 impl Installation {
     /// Starts everything. The webhook is ready, but not registered.
     pub(crate) fn start() -> Self {
-        let plane = ControlPlane::start();
+        Self::start_on(ControlPlane::start())
+    }
+
+    /// Like [`Installation::start`], on a control plane that runs already.
+    pub(crate) fn start_on(plane: ControlPlane) -> Self {
         plane.install_kinds(&manifest("crds"));
         plane.install_roles();
         Self { webhook: Webhook::start(&plane), plane }

@@ -12,6 +12,7 @@
 )]
 
 pub(crate) mod control_plane;
+pub(crate) mod helm;
 pub(crate) mod installation;
 pub(crate) mod kubectl;
 pub(crate) mod net;

@@ -4,6 +4,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose,
 };
+use time::{Duration, OffsetDateTime};
 
 /// A certification authority that exists only for one run.
 pub(crate) struct Authority {
@@ -29,10 +30,16 @@ impl Authority {
         Self { pem, issuer: Issuer::new(params, key) }
     }
 
-    /// A server certificate for 127.0.0.1 and localhost.
+    /// A server certificate for 127.0.0.1, localhost, and the Service by which the API server calls the webhook.
     pub(crate) fn server(&self) -> Identity {
-        let names = ["127.0.0.1", "localhost"].map(str::to_owned);
+        self.server_for(&["127.0.0.1", "localhost", "crm-admission.crm-admission-system.svc"], 365)
+    }
+
+    /// A server certificate for these names, which holds for so many days more.
+    pub(crate) fn server_for(&self, names: &[&str], days: i64) -> Identity {
+        let names: Vec<String> = names.iter().copied().map(str::to_owned).collect();
         let mut params = CertificateParams::new(names).expect("valid names");
+        params.not_after = OffsetDateTime::now_utc() + Duration::days(days);
         params.distinguished_name.push(DnType::CommonName, "localhost");
         params.use_authority_key_identifier_extension = true;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];

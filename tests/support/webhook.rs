@@ -88,6 +88,26 @@ impl Webhook {
         process.id().expect("the id of the webhook")
     }
 
+    /// Where it listens for reviews.
+    pub(crate) fn port(&self) -> u16 {
+        self.ports[0]
+    }
+
+    /// The CA of its certificate, PEM.
+    pub(crate) fn ca(&self) -> &str {
+        &self.authority.pem
+    }
+
+    /// The CA of its certificate, as `caBundle` has it.
+    pub(crate) fn ca_bundle(&self) -> String {
+        STANDARD.encode(&self.authority.pem)
+    }
+
+    /// `HOST:PORT` of the webhook itself.
+    pub(crate) fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.ports[0])
+    }
+
     /// `http://…`, where `/readyz` and `/metrics` are.
     pub(crate) fn admin_url(&self) -> String {
         format!("http://127.0.0.1:{}", self.ports[1])
@@ -200,7 +220,7 @@ impl Webhook {
 
     /// A configuration that leads to this process instead of to a Service, since there is no network of pods.
     fn local(&self, mut configuration: Value) -> Value {
-        let bundle = STANDARD.encode(&self.authority.pem);
+        let bundle = self.ca_bundle();
         for webhook in configuration["webhooks"].as_array_mut().expect("a list of webhooks") {
             let path = webhook["clientConfig"]["service"]["path"].as_str().expect("a path").to_owned();
             let url = format!("https://127.0.0.1:{}{path}", self.ports[0]);
@@ -243,12 +263,11 @@ impl Webhook {
     /// independently, and validation changes nothing that could be seen; but the API server counts its calls.
     #[track_caller]
     fn await_validation(&self) {
-        let before = validations(&self.admin);
-        poll::until("a call of validate.crm.milo.io", PATIENCE, || {
-            match (self.reach(), validations(&self.admin)) {
-                (Ok(Reach::Called), after) if after > before => Seen::Ready(()),
-                (reach, after) => Seen::NotYet(format!("{reach:?}, {before} calls before, {after} now")),
-            }
+        let calls = || calls(&self.admin, "validate.crm.milo.io");
+        let before = calls();
+        poll::until("a call of validate.crm.milo.io", PATIENCE, || match (self.reach(), calls()) {
+            (Ok(Reach::Called), after) if after > before => Seen::Ready(()),
+            (reach, after) => Seen::NotYet(format!("{reach:?}, {before} calls before, {after} now")),
         });
     }
 }
@@ -256,16 +275,18 @@ impl Webhook {
 /// The webhook configurations as they are shipped.
 #[track_caller]
 pub(crate) fn shipped(kubectl: &Kubectl) -> Vec<Value> {
-    kubectl.read(&manifest("webhooks.yaml"))
+    kubectl.read(&manifest("registration/webhooks.yaml"))
 }
 
-/// How often the API server called the validating webhook, by its own count.
-fn validations(admin: &Kubectl) -> u64 {
+/// How often the API server called a webhook, by its own count.
+#[track_caller]
+pub(crate) fn calls(admin: &Kubectl, webhook: &str) -> u64 {
+    let label = format!(r#"name="{webhook}""#);
     let metrics = admin.run(["get", "--raw", "/metrics"]).succeeds().stdout;
     metrics
         .lines()
         .filter(|line| line.starts_with("apiserver_admission_webhook_request_total{"))
-        .filter(|line| line.contains(r#"name="validate.crm.milo.io""#))
+        .filter(|line| line.contains(&label))
         .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
         .sum()
 }

@@ -1,31 +1,38 @@
 //! Brings values of a file to their canonical form, and leaves every other byte as it is.
+//!
+//! Each change is planned on the text and believed only once the new text, read again, means what the old one meant
+//! with exactly the changes that were wanted.
 
-use super::documents::Syntax;
-use super::text::Text;
-use super::tree::{NodeId, Step, Tree};
+mod edits;
+mod entries;
+mod lists;
+mod plan;
+mod scalar;
+mod sharing;
+#[cfg(test)]
+mod tests;
+mod verify;
 
-/// A document and the objects in it.
-pub(super) struct FixDocument<'d> {
-    pub(super) tree: &'d Tree,
-    /// Every object of the document, also those that are of other kinds or have nothing to fix: what they share
-    /// with others through anchors must keep its meaning for them.
-    pub(super) objects: Vec<FixObject>,
-}
-
-/// What is to be changed in one object.
-pub(super) struct FixObject {
-    /// Its root in the document's tree.
-    pub(super) root: NodeId,
-    pub(super) wanted: Vec<Wanted>,
-}
+use super::read::Source;
+use super::tree::Step;
+use edits::Edit;
+use verify::Verifier;
 
 /// One change of a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Wanted {
-    /// From the object's root, with the indexes of the lists as they are in the file.
+    /// From the document's root, with the indexes of the lists as they are in the file.
     pub(super) path: Vec<Step>,
     /// The text that is to be there; `None` for an entry of a list that is to go.
     pub(super) value: Option<String>,
+}
+
+impl Wanted {
+    /// The same change, where its path starts at `place`.
+    pub(super) fn below(mut self, place: &[Step]) -> Self {
+        self.path.splice(0..0, place.iter().cloned());
+        self
+    }
 }
 
 /// A text with changes made.
@@ -36,7 +43,25 @@ pub(super) struct Fixed {
     pub(super) count: usize,
 }
 
-/// Makes the changes that can be made without changing the meaning of anything else.
-pub(super) fn fix(text: &Text, _syntax: Syntax, _documents: &[FixDocument<'_>]) -> Fixed {
-    Fixed { text: text.as_str().to_owned(), count: 0 }
+/// Edits that are made together or not at all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Change {
+    edits: Vec<Edit>,
+    /// The index of the document.
+    document: usize,
+    /// The indexes of the wanted changes that it makes.
+    serves: Vec<usize>,
+}
+
+/// Makes the changes that can be made without changing the meaning of anything else. `wanted` are those of each
+/// document.
+pub(super) fn fix(source: &Source, wanted: &[Vec<Wanted>]) -> Fixed {
+    let documents = source.documents.iter().zip(wanted).enumerate();
+    let mut changes = Vec::new();
+    for (index, (document, wanted)) in documents.filter(|(_, (_, wanted))| !wanted.is_empty()) {
+        changes.extend(plan::plan(&source.text, &document.tree, wanted, index));
+    }
+    let mut verifier = Verifier::new(source, wanted);
+    verifier.keep(&changes);
+    verifier.finish()
 }

@@ -15,7 +15,8 @@ use crate::catalog::{self, Action, Rule, RuleId};
 
 const SCHEMA: &str = "https://json.schemastore.org/sarif-2.1.0.json";
 
-/// The number changes when the same finding would get another fingerprint.
+/// The number changes when the same finding would get another fingerprint. GitHub goes by a hash of the line, which its
+/// action for uploads computes and compares with one that is given; so that one is left to it.
 const FINGERPRINT: &str = "crmAdmission/v1";
 
 /// What a segment of a path need not encode (RFC 3986, "unreserved"), and the slash between segments.
@@ -52,8 +53,13 @@ fn descriptor(rule: &Rule) -> ReportingDescriptor {
         .full_description(MultiformatMessageString::builder().text(rule.explanation).build())
         .help(help(rule))
         .default_configuration(configuration(rule.default_action))
-        .properties(PropertyBag::builder().tags(tags).build())
+        .properties(PropertyBag::builder().tags(tags).additional_properties(precision()).build())
         .build()
+}
+
+/// GitHub sorts alerts by it. A rule is broken or it is not.
+fn precision() -> BTreeMap<String, Value> {
+    BTreeMap::from([("precision".to_owned(), json!("very-high"))])
 }
 
 fn pascal_case(id: &str) -> String {
@@ -304,7 +310,10 @@ mod tests {
         let rules = &value["runs"][0]["tool"]["driver"]["rules"];
         assert_eq!(rules[1]["name"], "DisplayName");
         assert_eq!(rules[1]["defaultConfiguration"], json!({"level": "error"}));
-        assert_eq!(rules[1]["properties"], json!({"tags": ["kubernetes", "Company", "Person"]}));
+        assert_eq!(
+            rules[1]["properties"],
+            json!({"tags": ["kubernetes", "Company", "Person"], "precision": "very-high"})
+        );
         assert_eq!(rules[4]["defaultConfiguration"], json!({"enabled": false}));
     }
 

@@ -1,0 +1,29 @@
+# The image of crm-admission: the program and nothing else, no shell, not root.
+#
+#   docker build -t crm-admission:0.1.0 .
+
+# The version of rust-toolchain.toml, which is not copied: it asks for components that a build does not need.
+FROM rust:1.95.0-bookworm AS build
+WORKDIR /source
+COPY Cargo.toml Cargo.lock ./
+COPY src ./src
+# Cargo looks for every target that Cargo.toml names, built or not.
+COPY benches ./benches
+COPY examples ./examples
+COPY tests ./tests
+RUN --mount=type=cache,target=/usr/local/cargo/registry \
+    --mount=type=cache,target=/source/target \
+    cargo build --release --locked --bin crm-admission \
+    && cp target/release/crm-admission /crm-admission
+
+# glibc and libgcc of the same Debian release as above.
+FROM gcr.io/distroless/cc-debian12:nonroot
+LABEL org.opencontainers.image.title="crm-admission" \
+      org.opencontainers.image.description="The admission webhook that guards CRM records in Kubernetes" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="0.1.0"
+COPY --from=build /crm-admission /usr/local/bin/crm-admission
+# By number, so that `runAsNonRoot` can be checked.
+USER 65532:65532
+EXPOSE 9443 8080
+ENTRYPOINT ["/usr/local/bin/crm-admission"]

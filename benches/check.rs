@@ -1,0 +1,145 @@
+//! Measures `check` on a large bundle: 5,000 documents in 1,000 files, beside what no check can do without (starting
+//! a process, and reading the same documents with a YAML library), in turns, in one run.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a benchmark that cannot run has nothing to say"
+)]
+
+use std::fmt::Write;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+const FILES: usize = 1000;
+const DOCUMENTS_IN_A_FILE: usize = 5;
+const ROUNDS: usize = 7;
+/// How often the memory of the running check is looked at.
+const GLANCE: Duration = Duration::from_millis(1);
+
+/// One way to spend time on the bundle.
+struct Contender {
+    name: &'static str,
+    run: fn(&Path) -> Sample,
+    samples: Vec<Sample>,
+}
+
+#[derive(Clone, Copy)]
+struct Sample {
+    took: Duration,
+    /// The largest resident set, in KiB; 0 where none was looked at.
+    peak: u64,
+}
+
+fn main() {
+    let directory = tempfile::tempdir().unwrap();
+    write_bundle(directory.path());
+    let mut contenders = [
+        Contender { name: "check of the bundle", run: check_bundle, samples: Vec::new() },
+        Contender { name: "check of one file", run: check_one, samples: Vec::new() },
+        Contender { name: "check --diff of the bundle", run: diff_bundle, samples: Vec::new() },
+        Contender { name: "serde-saphyr, values only, one thread", run: read_values, samples: Vec::new() },
+    ];
+    for _ in 0..ROUNDS {
+        for contender in &mut contenders {
+            contender.samples.push((contender.run)(directory.path()));
+        }
+    }
+    println!(
+        "{} documents in {FILES} files, {} threads, {ROUNDS} rounds",
+        FILES * DOCUMENTS_IN_A_FILE,
+        std::thread::available_parallelism().unwrap()
+    );
+    for Contender { name, samples, .. } in &mut contenders {
+        samples.sort_by_key(|sample| sample.took);
+        let (median, most) = (samples[ROUNDS / 2].took, samples[ROUNDS - 1].took);
+        let peak = samples.iter().map(|sample| sample.peak).max().unwrap() / 1024;
+        let memory = if peak > 0 { format!(", at most {peak} MiB") } else { String::new() };
+        println!("{name}: median {median:.1?} (fastest {:.1?}, slowest {most:.1?}){memory}", samples[0].took);
+    }
+}
+
+fn check_bundle(directory: &Path) -> Sample {
+    check(directory, &[])
+}
+
+fn diff_bundle(directory: &Path) -> Sample {
+    check(directory, &["--diff"])
+}
+
+fn check_one(directory: &Path) -> Sample {
+    check(&directory.join("f0000.yaml"), &[])
+}
+
+fn check(path: &Path, args: &[&str]) -> Sample {
+    let start = Instant::now();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_crm-admission"))
+        .arg("check")
+        .args(args)
+        .arg(path)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut peak = 0;
+    let status = loop {
+        peak = resident_peak(child.id()).unwrap_or(peak);
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        std::thread::sleep(GLANCE);
+    };
+    assert!(status.code() == Some(0), "the check ended with {status}");
+    Sample { took: start.elapsed(), peak }
+}
+
+/// The largest resident set of a process so far, in KiB; `None` once it has ended.
+fn resident_peak(pid: u32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
+fn read_values(directory: &Path) -> Sample {
+    let start = Instant::now();
+    let mut documents = 0;
+    for file in fs::read_dir(directory).unwrap() {
+        let text = fs::read_to_string(file.unwrap().path()).unwrap();
+        let values: Vec<serde_json::Value> = serde_saphyr::from_multiple(&text).unwrap();
+        documents += values.len();
+    }
+    assert_eq!(documents, FILES * DOCUMENTS_IN_A_FILE);
+    Sample { took: start.elapsed(), peak: 0 }
+}
+
+fn write_bundle(directory: &Path) {
+    for file in 0..FILES {
+        let mut text = String::from("# Records as people write them.\n");
+        for document in 0..DOCUMENTS_IN_A_FILE {
+            let index = file * DOCUMENTS_IN_A_FILE + document;
+            let metadata =
+                format!("metadata:\n  name: record-{index}\n  labels:\n    crm.milo.io/source: referral\n");
+            let api = "---\napiVersion: crm.milo.io/v1alpha1\n";
+            let _ = match document {
+                0 | 1 => writeln!(
+                    text,
+                    "{api}kind: Company\n{metadata}spec:\n  displayName: Company {index}\n  description: >-\n    Makes things, and\n    sells them.\n  domains:\n  - HTTPS://Company-{index}.example/ # as pasted\n  - company-{index}.example.com\n  linkedinProfile: uk.linkedin.com/company/company-{index}/about/"
+                ),
+                2 | 3 => writeln!(
+                    text,
+                    "{api}kind: Person\n{metadata}spec:\n  displayName: Person {index}\n  jobTitle: \"Engineer\"\n  linkedinProfile: https://linkedin.com/in/person-{index}\n  companyRef:\n    name: record-{}",
+                    file * DOCUMENTS_IN_A_FILE
+                ),
+                _ => writeln!(
+                    text,
+                    "{api}kind: Note\n{metadata}spec:\n  subjectRef:\n    apiGroup: crm.milo.io\n    kind: Person\n    name: record-{}\n  content: |\n    Met at the fair.\n    Wants a quote.",
+                    index - 1
+                ),
+            };
+        }
+        fs::write(directory.join(format!("f{file:04}.yaml")), text).unwrap();
+    }
+}

@@ -1,0 +1,36 @@
+{{/* What all objects are labelled with: `include "crm-admission.labels" (list . "server")`. */}}
+{{- define "crm-admission.labels" -}}
+app.kubernetes.io/name: crm-admission
+app.kubernetes.io/component: {{ index . 1 }}
+app.kubernetes.io/part-of: crm-admission
+app.kubernetes.io/managed-by: {{ (index . 0).Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" (index . 0).Chart.Name (index . 0).Chart.Version | replace "+" "_" }}
+{{- end }}
+
+{{/* By what the pods are chosen. It can never change. */}}
+{{- define "crm-admission.selector" -}}
+app.kubernetes.io/name: crm-admission
+app.kubernetes.io/component: server
+{{- end }}
+
+{{/* Where the API server calls one of the webhooks: `include "crm-admission.client" (list . "/mutate")`. */}}
+{{- define "crm-admission.client" -}}
+{{- $root := index . 0 -}}
+clientConfig:
+  service:
+    namespace: {{ $root.Release.Namespace }}
+    name: crm-admission
+    port: 443
+    path: {{ index . 1 }}
+  {{- with $root.Values.tls.caBundle }}
+  caBundle: {{ . }}
+  {{- end }}
+{{- end }}
+
+{{/* cert-manager is told which CA to write into `caBundle`. With self-managed certificates the program does so. */}}
+{{- define "crm-admission.inject" -}}
+{{- if eq .Values.tls.mode "cert-manager" }}
+annotations:
+  cert-manager.io/inject-ca-from: {{ .Release.Namespace }}/crm-admission
+{{- end }}
+{{- end }}

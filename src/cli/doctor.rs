@@ -1,0 +1,106 @@
+//! `doctor`: examines the installation in the cluster of the current kubeconfig, and prints what is wrong with it.
+
+use std::io::{self, IsTerminal, Write};
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::{Args, ValueEnum};
+use jiff::Timestamp;
+
+use super::crds::definitions;
+use super::{Outcome, connect, print};
+use crate::api::names;
+use crate::doctor::{self, Address, Format, NoCluster, Place, Report, Settings};
+use crate::server;
+
+#[derive(Debug, Args)]
+pub(super) struct Doctor {
+    /// The namespace of the installation.
+    #[arg(long, default_value = "crm-admission-system", env = "CRM_ADMISSION_NAMESPACE", value_parser = label)]
+    namespace: String,
+    /// The Service by which the API server calls the webhook.
+    #[arg(long, default_value = "crm-admission", env = "CRM_ADMISSION_SERVICE", value_name = "NAME", value_parser = label)]
+    service: String,
+    /// The Secret with the webhook's certificate.
+    #[arg(long, default_value = "crm-admission-tls", env = "CRM_ADMISSION_TLS_SECRET", value_name = "NAME", value_parser = subdomain)]
+    tls_secret: String,
+    /// Where the webhook is reached from here, such as a forwarded port. Without it, the URL in the webhook
+    /// configurations; the Service only from inside the cluster.
+    #[arg(long, env = "CRM_ADMISSION_CONNECT", value_name = "HOST:PORT")]
+    connect: Option<Address>,
+    /// How long each question may take.
+    #[arg(long, default_value = "10s", env = "CRM_ADMISSION_TIMEOUT", value_name = "DURATION", value_parser = duration)]
+    timeout: Duration,
+    /// How findings are reported.
+    #[arg(long, value_enum, default_value_t = FormatArg::Text, env = "CRM_ADMISSION_FORMAT")]
+    format: FormatArg,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum FormatArg {
+    Text,
+    Json,
+}
+
+fn label(text: &str) -> Result<String, &'static str> {
+    if names::is_label(text) { Ok(text.to_owned()) } else { Err("not a name such as crm-admission") }
+}
+
+fn subdomain(text: &str) -> Result<String, &'static str> {
+    if names::is_subdomain(text) { Ok(text.to_owned()) } else { Err("not a name such as crm-admission-tls") }
+}
+
+fn duration(text: &str) -> Result<Duration, &'static str> {
+    server::parse_duration(text).ok_or("not a duration such as 10s, 1m30s or 500ms")
+}
+
+impl Doctor {
+    pub(super) fn run(self) -> anyhow::Result<Outcome> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .context("cannot start the runtime")?;
+        let format = match self.format {
+            FormatArg::Text => Format::Text,
+            FormatArg::Json => Format::Json,
+        };
+        let report = runtime.block_on(self.examine())?;
+        if !report.says_something() {
+            return Err(NoCluster::NothingReadable.into());
+        }
+        print(&report.render(format))?;
+        Ok(if report.is_healthy() { Outcome::Fine } else { Outcome::Findings })
+    }
+
+    async fn examine(self) -> anyhow::Result<Report> {
+        let client = connect().await?;
+        let settings = Settings {
+            namespace: self.namespace,
+            service: self.service,
+            tls_secret: self.tls_secret,
+            connect: self.connect,
+            // The kubelet sets it in every pod.
+            place: match std::env::var_os("KUBERNETES_SERVICE_HOST") {
+                Some(_) => Place::Inside,
+                None => Place::Outside,
+            },
+            timeout: self.timeout,
+            definitions: definitions(),
+            now: Timestamp::now(),
+        };
+        let report = doctor::examine(client, &settings, &show).await;
+        show("");
+        Ok(report?)
+    }
+}
+
+/// Shows on a terminal what is being done, in place of what was before.
+fn show(step: &'static str) {
+    let mut stderr = io::stderr();
+    if stderr.is_terminal() {
+        let dots = if step.is_empty() { "" } else { " …" };
+        // A line that cannot be written is no reason to stop the work.
+        let _ = write!(stderr, "\r\u{1b}[K{step}{dots}");
+        let _ = stderr.flush();
+    }
+}

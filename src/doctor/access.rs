@@ -1,0 +1,254 @@
+//! Whether the service account may do what the shipped access rights give it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use futures::StreamExt;
+use kube::api::{DynamicObject, PostParams};
+use serde_json::{Value, json};
+
+use super::diagnosis::{Check, Diagnosis, Examination, Id};
+use super::questions::{Answer, Questions, Resource, not_permitted, unanswered};
+use super::shipped::{self, RBAC_PATH, SERVICE_ACCOUNT};
+use super::{Settings, counted};
+
+/// How many questions are asked at a time.
+const CONCURRENT: usize = 8;
+
+const REVIEWS: Resource = Resource {
+    group: "authorization.k8s.io",
+    version: "v1",
+    kind: "SubjectAccessReview",
+    plural: "subjectaccessreviews",
+};
+
+/// One right.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Need {
+    verb: String,
+    on: Object,
+}
+
+/// What a right is about.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct Object {
+    group: String,
+    resource: String,
+    name: Option<String>,
+    namespace: Option<String>,
+}
+
+impl fmt::Display for Object {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.resource)?;
+        if !self.group.is_empty() {
+            write!(f, ".{}", self.group)?;
+        }
+        if let Some(name) = &self.name {
+            write!(f, " {name:?}")?;
+        }
+        if let Some(namespace) = &self.namespace {
+            write!(f, " in namespace {namespace}")?;
+        }
+        Ok(())
+    }
+}
+
+/// All rights that the shipped roles give.
+pub(super) fn needs(settings: &Settings) -> Vec<Need> {
+    shipped::roles().iter().flat_map(|role| rights(role, settings)).collect()
+}
+
+fn rights(role: &Value, settings: &Settings) -> Vec<Need> {
+    let namespace = (role["kind"] == "Role")
+        .then(|| shipped::namespace(role["metadata"]["namespace"].as_str(), settings));
+    let mut needs = Vec::new();
+    for rule in role["rules"].as_array().into_iter().flatten() {
+        let names: Vec<Option<String>> = match texts(&rule["resourceNames"]) {
+            names if names.is_empty() => vec![None],
+            names => names.into_iter().map(Some).collect(),
+        };
+        for group in texts(&rule["apiGroups"]) {
+            for resource in texts(&rule["resources"]) {
+                for name in &names {
+                    let on = Object {
+                        group: group.clone(),
+                        resource: resource.clone(),
+                        name: name.clone(),
+                        namespace: namespace.clone(),
+                    };
+                    let need = |verb| Need { verb, on: on.clone() };
+                    needs.extend(texts(&rule["verbs"]).into_iter().map(need));
+                }
+            }
+        }
+    }
+    needs
+}
+
+fn texts(list: &Value) -> Vec<String> {
+    list.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+}
+
+/// Asks the API server for each right whether the service account has it.
+pub(super) async fn ask(
+    questions: &Questions,
+    needs: &[Need],
+    settings: &Settings,
+) -> Vec<(Need, Answer<bool>)> {
+    let reviews = futures::stream::iter(needs.iter().cloned()).map(|need| async move {
+        let granted = granted(questions, &need, settings).await;
+        (need, granted)
+    });
+    reviews.buffered(CONCURRENT).collect().await
+}
+
+async fn granted(questions: &Questions, need: &Need, settings: &Settings) -> Answer<bool> {
+    let review = match serde_json::from_value::<DynamicObject>(review(need, settings)) {
+        Ok(review) => review,
+        Err(error) => return Answer::Failed(error.to_string()),
+    };
+    match questions.create(REVIEWS, &review, &PostParams::default()).await {
+        Answer::Found(Ok(answer)) => {
+            let status = &answer["status"];
+            Answer::Found(status["allowed"] == true && status["denied"] != true)
+        }
+        Answer::Found(Err(status)) if status.code == 403 => Answer::Forbidden(status.message),
+        Answer::Found(Err(status)) => Answer::Failed(status.message),
+        Answer::Absent => Answer::Absent,
+        Answer::Forbidden(message) => Answer::Forbidden(message),
+        Answer::Failed(why) => Answer::Failed(why),
+    }
+}
+
+fn review(need: &Need, settings: &Settings) -> Value {
+    let namespace = &settings.namespace;
+    let (resource, subresource) = need.on.resource.split_once('/').unwrap_or((&need.on.resource, ""));
+    json!({
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": REVIEWS.kind,
+        // Reviews have no names, but the type in which they are sent wants one.
+        "metadata": {},
+        "spec": {
+            "user": format!("system:serviceaccount:{namespace}:{SERVICE_ACCOUNT}"),
+            "groups": [
+                "system:serviceaccounts",
+                format!("system:serviceaccounts:{namespace}"),
+                "system:authenticated",
+            ],
+            "resourceAttributes": {
+                "verb": need.verb,
+                "group": need.on.group,
+                "resource": resource,
+                "subresource": subresource,
+                "name": need.on.name.as_deref().unwrap_or_default(),
+                "namespace": need.on.namespace.as_deref().unwrap_or_default(),
+            },
+        },
+    })
+}
+
+pub(super) fn judge(account: &Answer<Value>, granted: &[(Need, Answer<bool>)], settings: &Settings) -> Check {
+    let subject = format!("serviceaccount {}/{SERVICE_ACCOUNT}", settings.namespace);
+    let fix = shipped::apply(RBAC_PATH, settings);
+    let mut findings = Vec::new();
+    match account.known(&subject) {
+        Ok(Some(_)) => {}
+        Ok(None) => {
+            let text = "it is not there, so no pod can run as it";
+            findings.push(Diagnosis::failure(Id::ServiceAccountAbsent, &subject, text, &fix));
+        }
+        Err(finding) => findings.push(finding),
+    }
+    let mut missing: BTreeMap<&Object, Vec<&str>> = BTreeMap::new();
+    for (need, answer) in granted {
+        if answer.found() == Some(&false) {
+            missing.entry(&need.on).or_default().push(&need.verb);
+        }
+    }
+    for (object, verbs) in missing {
+        let text = format!("it may not {} {object}", verbs.join(", "));
+        findings.push(Diagnosis::failure(Id::RbacMissing, &subject, text, &fix));
+    }
+    // Whoever may not ask one of these questions may ask none.
+    let unknown = granted.iter().find_map(|(_, answer)| match answer {
+        Answer::Forbidden(message) => Some(not_permitted(&format!("rights of {subject}"), message)),
+        Answer::Failed(why) => Some(unanswered(&format!("rights of {subject}"), why)),
+        Answer::Absent => {
+            Some(unanswered(&format!("rights of {subject}"), "the API server does not know reviews"))
+        }
+        Answer::Found(_) => None,
+    });
+    findings.extend(unknown);
+    let summary =
+        format!("{subject} has {}", counted(granted.len(), "right that it needs", "rights that it needs"));
+    Check { examination: Examination::Access, summary, findings }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::diagnosis::Level;
+    use super::super::samples::settings;
+    use super::*;
+
+    fn named(verb: &str, group: &str, resource: &str) -> Need {
+        let on = Object { group: group.to_owned(), resource: resource.to_owned(), ..Object::default() };
+        Need { verb: verb.to_owned(), on }
+    }
+
+    #[test]
+    fn the_needs_are_the_shipped_rules() {
+        let needs = needs(&settings());
+        for need in [
+            named("watch", "crm.milo.io", "companies"),
+            named("patch", "admission.crm.milo.io", "admissionpolicies/status"),
+            named("create", "authorization.k8s.io", "subjectaccessreviews"),
+        ] {
+            assert!(needs.contains(&need), "{need:?}");
+        }
+    }
+
+    #[test]
+    fn a_role_gives_rights_in_the_namespace_and_on_the_names_that_it_has() {
+        let role = json!({"kind": "Role", "metadata": {"namespace": "crm-admission-system"}, "rules": [{
+            "apiGroups": [""], "resources": ["secrets"], "verbs": ["get"], "resourceNames": ["a", "b"],
+        }]});
+        let settings = Settings { namespace: "crm".to_owned(), ..settings() };
+        let needs = rights(&role, &settings);
+        let told: Vec<String> = needs.iter().map(|need| need.on.to_string()).collect();
+        assert_eq!(told, ["secrets \"a\" in namespace crm", "secrets \"b\" in namespace crm"]);
+        let review = review(&needs[1], &settings);
+        let attributes = &review["spec"]["resourceAttributes"];
+        assert_eq!((&attributes["name"], &attributes["namespace"]), (&json!("b"), &json!("crm")));
+        assert_eq!(review["spec"]["user"], "system:serviceaccount:crm:crm-admission");
+    }
+
+    #[test]
+    fn a_subresource_is_asked_for_as_one() {
+        let review = review(&named("patch", "g", "things/status"), &settings());
+        let attributes = &review["spec"]["resourceAttributes"];
+        let asked = (&attributes["resource"], &attributes["subresource"]);
+        assert_eq!(asked, (&json!("things"), &json!("status")));
+    }
+
+    #[test]
+    fn rights_that_are_missing_are_told_for_each_resource() {
+        let answers = [
+            (named("get", "crm.milo.io", "people"), Answer::Found(false)),
+            (named("list", "crm.milo.io", "people"), Answer::Found(false)),
+            (named("get", "crm.milo.io", "companies"), Answer::Found(true)),
+        ];
+        let account = Answer::Found(json!({}));
+        let findings = judge(&account, &answers, &settings()).findings;
+        assert_eq!((findings.len(), findings[0].id), (1, Id::RbacMissing));
+        assert_eq!(findings[0].text, "it may not get, list people.crm.milo.io");
+    }
+
+    #[test]
+    fn an_account_that_is_not_there_and_questions_that_may_not_be_asked() {
+        let answers = vec![(Need::default(), Answer::Forbidden("cannot create reviews".to_owned())); 3];
+        let findings = judge(&Answer::Absent, &answers, &settings()).findings;
+        let told: Vec<_> = findings.iter().map(|finding| (finding.id, finding.level)).collect();
+        assert_eq!(told, [(Id::ServiceAccountAbsent, Level::Failure), (Id::NotPermitted, Level::Skipped)]);
+    }
+}

@@ -1,0 +1,426 @@
+//! Tries two creates of a Company through the API server, as dry runs: a good one, and one that has to be refused.
+
+use kube::api::{DynamicObject, PostParams};
+use kube::core::Status;
+use serde_json::{Value, json};
+
+use super::diagnosis::{Check, Diagnosis, Examination, Id};
+use super::questions::{Answer, Questions, Resource, not_permitted, unanswered};
+use super::shipped::{self, NAME, REGISTRATION_PATH};
+use super::snapshot::Snapshot;
+use super::{Settings, policy};
+use crate::api::{GROUP, VERSION};
+use crate::catalog::RuleId;
+
+const COMPANIES: Resource = Resource { group: GROUP, version: VERSION, kind: "Company", plural: "companies" };
+
+const WRITTEN_DOMAIN: &str = "HTTPS://Example.com/";
+const STORED_DOMAIN: &str = "example.com";
+
+const SUBJECT: &str = "dry run of a Company";
+
+/// What the webhook should do to the canaries, under the policy in force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Plan {
+    creator: Mutation,
+    domain: Mutation,
+    blank_name: Refusal,
+    basis: Basis,
+}
+
+/// How the plan was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Basis {
+    /// By the policy that is in force.
+    Known,
+    /// By the built-in one, as it could not be seen which one is in force.
+    Assumed,
+}
+
+/// Whether the policy lets a field be completed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mutation {
+    Expected,
+    Disabled,
+}
+
+/// Whether the policy lets a bad Company be refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Refusal {
+    Expected,
+    /// It exempts somebody, refuses only from some date on, or is not known.
+    Perhaps,
+    Disabled,
+}
+
+impl Plan {
+    /// The plan for what these policies, and their status, put into force.
+    fn of(policies: &Answer<Vec<Value>>) -> Self {
+        let assumed = || Self { basis: Basis::Assumed, blank_name: Refusal::Perhaps, ..Self::under(None) };
+        match policies {
+            Answer::Found(policies) => match policy::counting(policies) {
+                Some(document) if policy::is_in_force(document) => Self::under(Some(document)),
+                Some(_) => assumed(),
+                None => Self::under(None),
+            },
+            Answer::Absent => Self::under(None),
+            Answer::Forbidden(_) | Answer::Failed(_) => assumed(),
+        }
+    }
+
+    /// The plan for this policy; the built-in one without a document.
+    fn under(policy: Option<&Value>) -> Self {
+        let spec = policy.map(|policy| &policy["spec"]);
+        let rule = |id: RuleId| {
+            let rules = spec.and_then(|spec| spec["rules"].as_array());
+            rules.into_iter().flatten().find(|rule| rule["rule"] == id.as_str())
+        };
+        let action = |id: RuleId| rule(id).and_then(|rule| rule["action"].as_str());
+        let mutation = |happens| if happens { Mutation::Expected } else { Mutation::Disabled };
+        let normalized = spec.is_none_or(|spec| spec["normalization"]["domains"] != "RequireCanonical");
+        let exempted = spec.is_some_and(|spec| {
+            spec["exemptions"].as_array().is_some_and(|exemptions| !exemptions.is_empty())
+        });
+        let dated = rule(RuleId::DisplayName).is_some_and(|rule| rule["enforceAfter"].is_string());
+        Self {
+            creator: mutation(action(RuleId::CreatorRef) != Some("Disabled")),
+            domain: mutation(normalized && action(RuleId::Domain) != Some("Disabled")),
+            blank_name: match action(RuleId::DisplayName) {
+                Some(action) if action != "Deny" => Refusal::Disabled,
+                _ if exempted || dated => Refusal::Perhaps,
+                _ => Refusal::Expected,
+            },
+            basis: Basis::Known,
+        }
+    }
+
+    fn good(self) -> Value {
+        let domain = if self.domain == Mutation::Expected { WRITTEN_DOMAIN } else { STORED_DOMAIN };
+        let mut spec = json!({"displayName": "crm-admission doctor", "domains": [domain]});
+        if self.creator == Mutation::Disabled {
+            spec["creatorRef"] = json!({"name": "crm-admission-doctor"});
+        }
+        company(spec)
+    }
+
+    /// One that only the rules refuse: the schema takes a blank name.
+    fn bad() -> Value {
+        company(json!({"displayName": " ", "creatorRef": {"name": "crm-admission-doctor"}}))
+    }
+
+    /// The fields of the stored Company that are not as they should be.
+    fn untouched(self, stored: &Value) -> Vec<&'static str> {
+        let spec = &stored["spec"];
+        let mut untouched = Vec::new();
+        if self.creator == Mutation::Expected && spec["creatorRef"]["name"].as_str().is_none_or(str::is_empty)
+        {
+            untouched.push("spec.creatorRef");
+        }
+        if self.domain == Mutation::Expected && spec["domains"][0] != STORED_DOMAIN {
+            untouched.push("spec.domains");
+        }
+        untouched
+    }
+}
+
+fn company(spec: Value) -> Value {
+    json!({
+        "apiVersion": format!("{GROUP}/{VERSION}"),
+        "kind": COMPANIES.kind,
+        "metadata": {"generateName": "crm-admission-doctor-"},
+        "spec": spec,
+    })
+}
+
+/// The API server's answer to a create.
+type Tried = Answer<Result<Value, Box<Status>>>;
+
+pub(super) async fn try_out(questions: &Questions, snapshot: &Snapshot, settings: &Settings) -> Check {
+    let plan = Plan::of(&snapshot.policies);
+    let mut findings = Vec::new();
+    let mut summary = match judge_good(&create(questions, plan.good()).await, plan, settings) {
+        Reached::Yes(finding) => {
+            findings.extend(finding);
+            "a Company is admitted and completed".to_owned()
+        }
+        Reached::No(finding) => {
+            findings.push(finding);
+            return Check { examination: Examination::Canary, summary: String::new(), findings };
+        }
+    };
+    if plan.blank_name != Refusal::Disabled {
+        findings.extend(judge_bad(&create(questions, Plan::bad()).await, plan, settings));
+        summary += ", and one with a blank name is refused";
+    }
+    Check { examination: Examination::Canary, summary, findings }
+}
+
+async fn create(questions: &Questions, object: Value) -> Tried {
+    let params = PostParams { dry_run: true, field_manager: Some(NAME.to_owned()) };
+    match serde_json::from_value::<DynamicObject>(object) {
+        Ok(object) => questions.create(COMPANIES, &object, &params).await,
+        Err(error) => Answer::Failed(error.to_string()),
+    }
+}
+
+/// Whether the webhook was asked, and what was found besides.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Reached {
+    Yes(Option<Diagnosis>),
+    No(Diagnosis),
+}
+
+fn judge_good(tried: &Tried, plan: Plan, settings: &Settings) -> Reached {
+    let not_mutated = |text: String| {
+        let fix = shipped::apply(REGISTRATION_PATH, settings);
+        Reached::No(match plan.basis {
+            Basis::Known => Diagnosis::failure(Id::CanaryNotMutated, SUBJECT, text, fix),
+            Basis::Assumed => {
+                let text = format!("{text}; the policy in force could not be seen, and may want it so");
+                Diagnosis::warning(Id::CanaryNotMutated, SUBJECT, text, fix)
+            }
+        })
+    };
+    match tried {
+        Answer::Found(Ok(stored)) => {
+            let untouched = plan.untouched(stored);
+            if untouched.is_empty() {
+                return Reached::Yes(None);
+            }
+            not_mutated(format!("it is admitted, but {} is as it was written", untouched.join(" and ")))
+        }
+        Answer::Found(Err(status)) if by_rule(&status.message) => {
+            let text = format!("the webhook refuses it under the policy in force: {}", status.message);
+            let fix = "kubectl get admissionpolicy default -o yaml";
+            Reached::Yes(Some(Diagnosis::warning(Id::CanaryDenied, SUBJECT, text, fix)))
+        }
+        Answer::Found(Err(status)) if lacks_right(status) => {
+            Reached::No(not_permitted(SUBJECT, &status.message))
+        }
+        Answer::Found(Err(status)) if lacks_creator(&status.message) => {
+            not_mutated(format!("nobody filled in the creator: {}", status.message))
+        }
+        Answer::Found(Err(status)) => Reached::No(refused(&status.message, settings)),
+        Answer::Absent => Reached::No(refused("the API server does not serve companies", settings)),
+        Answer::Forbidden(message) => Reached::No(not_permitted(SUBJECT, message)),
+        Answer::Failed(why) => Reached::No(unanswered(SUBJECT, why)),
+    }
+}
+
+fn judge_bad(tried: &Tried, plan: Plan, settings: &Settings) -> Option<Diagnosis> {
+    const SUBJECT: &str = "dry run of a Company with a blank name";
+    match tried {
+        Answer::Found(Err(status)) if status.message.contains("[display-name") => None,
+        Answer::Found(Err(status)) => {
+            let text = format!("it is refused, but not for its name: {}", status.message);
+            Some(Diagnosis::warning(
+                Id::CanaryDenied,
+                SUBJECT,
+                text,
+                "kubectl get admissionpolicy default -o yaml",
+            ))
+        }
+        Answer::Found(Ok(_)) if plan.blank_name == Refusal::Perhaps => {
+            let text = "it is admitted, as the policy may want: it has exemptions or a later date, or could not be seen";
+            let fix = "kubectl get admissionpolicy default -o yaml";
+            Some(Diagnosis::warning(Id::CanaryAdmitted, SUBJECT, text, fix))
+        }
+        Answer::Found(Ok(_)) => {
+            let fix = shipped::apply(REGISTRATION_PATH, settings);
+            Some(Diagnosis::failure(Id::CanaryAdmitted, SUBJECT, "it is admitted", fix))
+        }
+        Answer::Absent => Some(unanswered(SUBJECT, "the API server does not serve companies")),
+        Answer::Forbidden(message) => Some(not_permitted(SUBJECT, message)),
+        Answer::Failed(why) => Some(unanswered(SUBJECT, why)),
+    }
+}
+
+/// Our messages end with the rule.
+fn by_rule(message: &str) -> bool {
+    let ids = RuleId::ALL.into_iter().map(RuleId::as_str);
+    ids.into_iter().any(|id| message.contains(&format!("[{id}]")) || message.contains(&format!("[{id}/")))
+}
+
+/// Said by the authorizer, and not by somebody who admits.
+fn lacks_right(status: &Status) -> bool {
+    status.code == 403 && status.message.contains("cannot create resource")
+}
+
+/// Said by the schema.
+fn lacks_creator(message: &str) -> bool {
+    message.contains("spec.creatorRef: Required value")
+}
+
+/// What a message of the API server says, what it probably means, and where to look.
+const MEANINGS: [(&str, &str, &str); 7] = [
+    ("x509:", "the API server does not believe the certificate", "crm-admission certs show"),
+    (
+        "no endpoints available",
+        "no pod behind the Service is ready",
+        "logs deployment/crm-admission --tail=50",
+    ),
+    ("connection refused", "nobody listens where it calls", "logs deployment/crm-admission --tail=50"),
+    ("no such host", "the name in the configuration leads nowhere", "get services"),
+    ("no route to host", "the network between API server and webhook is cut", "get networkpolicies,pods"),
+    ("deadline exceeded", "the webhook, or the network to it, is too slow", "get networkpolicies,pods"),
+    ("not found", "the Service in the configuration is not there", "get services"),
+];
+
+fn refused(message: &str, settings: &Settings) -> Diagnosis {
+    let kubectl = super::kubectl(settings);
+    let meant = MEANINGS.iter().find(|(part, ..)| message.contains(part));
+    let called = message.contains("failed calling webhook") || message.contains("failed to call webhook");
+    let (text, fix) = match meant.filter(|_| called) {
+        Some((_, meaning, command)) => {
+            let own = command.starts_with(NAME);
+            let fix = if own { (*command).to_owned() } else { format!("{kubectl} {command}") };
+            (format!("{message} (probably {meaning})"), fix)
+        }
+        None if called => (message.to_owned(), format!("{kubectl} logs deployment/{NAME} --tail=50")),
+        None => {
+            let fix = "kubectl get validatingwebhookconfigurations,mutatingwebhookconfigurations,validatingadmissionpolicies";
+            (message.to_owned(), fix.to_owned())
+        }
+    };
+    Diagnosis::failure(Id::CanaryRefused, SUBJECT, text, fix)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::diagnosis::Level;
+    use super::super::samples::settings;
+    use super::*;
+
+    const DEFAULT: Plan = Plan {
+        creator: Mutation::Expected,
+        domain: Mutation::Expected,
+        blank_name: Refusal::Expected,
+        basis: Basis::Known,
+    };
+
+    fn refusal(code: u16, message: &str) -> Tried {
+        Answer::Found(Err(Box::new(Status {
+            code,
+            message: message.to_owned(),
+            ..Status::failure(message, "Invalid")
+        })))
+    }
+
+    fn stored(spec: Value) -> Tried {
+        Answer::Found(Ok(json!({"spec": spec})))
+    }
+
+    #[track_caller]
+    fn not_reached(tried: &Tried, id: Id, level: Level, text: &str) {
+        let Reached::No(finding) = judge_good(tried, DEFAULT, &settings()) else { panic!("{tried:?}") };
+        assert_eq!((finding.id, finding.level), (id, level));
+        assert!(finding.text.contains(text), "{finding:?}");
+    }
+
+    #[test]
+    fn a_company_that_was_completed_is_fine() {
+        let tried = stored(json!({"creatorRef": {"name": "admin"}, "domains": ["example.com"]}));
+        assert_eq!(judge_good(&tried, DEFAULT, &settings()), Reached::Yes(None));
+    }
+
+    #[test]
+    fn a_company_that_nobody_completed() {
+        let tried = stored(json!({"creatorRef": {"name": "x"}, "domains": [WRITTEN_DOMAIN]}));
+        not_reached(&tried, Id::CanaryNotMutated, Level::Failure, "spec.domains is as it was written");
+        let message = "Company.crm.milo.io \"x\" is invalid: spec.creatorRef: Required value";
+        not_reached(&refusal(422, message), Id::CanaryNotMutated, Level::Failure, message);
+    }
+
+    #[test]
+    fn a_webhook_that_cannot_be_called_is_explained() {
+        for (why, meaning) in [
+            (
+                "tls: failed to verify certificate: x509: certificate signed by unknown authority",
+                "certificate",
+            ),
+            ("dial tcp 127.0.0.1:1: connect: connection refused", "nobody listens"),
+            ("no endpoints available for service \"crm-admission\"", "no pod"),
+            ("service \"crm-admission\" not found", "is not there"),
+            ("context deadline exceeded", "too slow"),
+        ] {
+            let message =
+                format!("Internal error occurred: failed calling webhook \"mutate.crm.milo.io\": {why}");
+            not_reached(&refusal(500, &message), Id::CanaryRefused, Level::Failure, &message);
+            not_reached(&refusal(500, &message), Id::CanaryRefused, Level::Failure, meaning);
+        }
+    }
+
+    #[test]
+    fn others_who_refuse_are_quoted() {
+        let message = "admission webhook \"other.example\" denied the request: no";
+        not_reached(&refusal(403, message), Id::CanaryRefused, Level::Failure, message);
+    }
+
+    #[test]
+    fn a_caller_who_may_not_create_is_told_so() {
+        let message = "companies.crm.milo.io is forbidden: User \"bob\" cannot create resource \"companies\"";
+        not_reached(&refusal(403, message), Id::NotPermitted, Level::Skipped, message);
+    }
+
+    #[test]
+    fn a_refusal_by_a_rule_is_a_webhook_that_works() {
+        let message =
+            "Company.crm.milo.io \"x\" is invalid: spec.creatorRef.name: Required value: … [creator-ref]";
+        let Reached::Yes(Some(finding)) = judge_good(&refusal(422, message), DEFAULT, &settings()) else {
+            panic!("not reached")
+        };
+        assert_eq!((finding.id, finding.level), (Id::CanaryDenied, Level::Warning));
+    }
+
+    #[test]
+    fn a_bad_company_has_to_be_refused_for_its_name() {
+        assert_eq!(
+            judge_bad(&refusal(422, "spec.displayName: … [display-name]"), DEFAULT, &settings()),
+            None
+        );
+        let admitted = judge_bad(&stored(json!({})), DEFAULT, &settings()).unwrap();
+        assert_eq!((admitted.id, admitted.level), (Id::CanaryAdmitted, Level::Failure));
+        let perhaps = Plan { blank_name: Refusal::Perhaps, ..DEFAULT };
+        assert_eq!(judge_bad(&stored(json!({})), perhaps, &settings()).unwrap().level, Level::Warning);
+    }
+
+    #[test]
+    fn what_is_expected_follows_the_policy() {
+        let plan = |spec: Value| Plan::under(Some(&json!({"spec": spec})));
+        assert_eq!(Plan::under(None), DEFAULT);
+        assert_eq!(plan(json!({})), DEFAULT);
+        let quiet = plan(json!({
+            "rules": [
+                {"rule": "creator-ref", "action": "Disabled"},
+                {"rule": "display-name", "action": "Warn"},
+            ],
+            "normalization": {"domains": "RequireCanonical"},
+        }));
+        let expected = Plan {
+            creator: Mutation::Disabled,
+            domain: Mutation::Disabled,
+            blank_name: Refusal::Disabled,
+            basis: Basis::Known,
+        };
+        assert_eq!(quiet, expected);
+        assert_eq!(quiet.good()["spec"]["domains"], json!([STORED_DOMAIN]));
+        assert_eq!(plan(json!({"exemptions": [{"name": "x"}]})).blank_name, Refusal::Perhaps);
+    }
+
+    #[test]
+    fn a_policy_that_cannot_be_seen_is_no_reason_to_call_the_webhook_broken() {
+        let refused = json!({
+            "metadata": {"name": "default", "generation": 1},
+            "status": {"conditions": [{"type": "Accepted", "status": "False", "observedGeneration": 1}]},
+        });
+        for policies in [Answer::Forbidden("no".to_owned()), Answer::Found(vec![refused])] {
+            let plan = Plan::of(&policies);
+            assert_eq!((plan.basis, plan.blank_name), (Basis::Assumed, Refusal::Perhaps));
+            let tried = refusal(422, "spec.creatorRef: Required value");
+            let Reached::No(finding) = judge_good(&tried, plan, &settings()) else { panic!("reached") };
+            assert_eq!((finding.id, finding.level), (Id::CanaryNotMutated, Level::Warning));
+        }
+        assert_eq!(Plan::of(&Answer::Found(vec![])), DEFAULT);
+        assert_eq!(Plan::of(&Answer::Absent), DEFAULT);
+    }
+}

@@ -1,0 +1,306 @@
+//! Whether the certificate is one that the API server believes, for now and for the next days.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::diagnosis::{Check, Diagnosis, Examination, Id};
+use super::questions::Answer;
+use super::registration::{self, Bundle, Target};
+use super::shipped::NAME;
+use super::snapshot::Snapshot;
+use super::trust::{self, Chain, Validity, Verdict};
+use super::{Settings, counted, kubectl};
+
+/// What expires within so many days should have been renewed by now.
+const SOON_DAYS: i64 = 14;
+const DAY: i64 = 24 * 60 * 60;
+
+/// A certificate, and how messages call it.
+struct Candidate {
+    subject: String,
+    chain: Chain,
+}
+
+/// `served` is what was shown on the port, where it could be tried.
+pub(super) fn judge(
+    snapshot: &Snapshot,
+    target: &Target,
+    served: Option<&[rustls::pki_types::CertificateDer<'static>]>,
+    settings: &Settings,
+) -> Check {
+    let mut findings = Vec::new();
+    let mut candidates = Vec::new();
+    match stored(&snapshot.secret, target, settings) {
+        Ok(stored) => candidates.extend(stored),
+        Err(finding) => findings.push(finding),
+    }
+    if let Some(chain) = served {
+        let stored = candidates.first();
+        if stored.is_none_or(|stored| stored.chain.first() != chain.first()) {
+            findings.extend(stored.map(|stored| differs(stored, settings)));
+            candidates
+                .push(Candidate { subject: "the served certificate".to_owned(), chain: chain.to_vec() });
+        }
+    }
+    let bundles = registration::bundles(snapshot);
+    for candidate in &candidates {
+        findings.extend(expiry_of(candidate, settings));
+        findings.extend(distrust(candidate, &bundles, snapshot, target, settings));
+    }
+    Check {
+        examination: Examination::Certificates,
+        summary: summary(&candidates, &bundles, settings),
+        findings,
+    }
+}
+
+fn summary(candidates: &[Candidate], bundles: &[Bundle], settings: &Settings) -> String {
+    let Some(candidate) = candidates.first() else {
+        return "no certificate could be looked at".to_owned();
+    };
+    let held = candidate.chain.first().and_then(trust::validity);
+    let days = held.map_or(0, |held| days_left(held, settings));
+    let webhooks = counted(bundles.len(), "webhook", "webhooks");
+    format!("{} is trusted by {webhooks} and holds for {days} more days", candidate.subject)
+}
+
+/// The certificate of the Secret. None is needed where a URL is called.
+fn stored(
+    secret: &Answer<Value>,
+    target: &Target,
+    settings: &Settings,
+) -> Result<Option<Candidate>, Diagnosis> {
+    let subject = format!("secret {}/{}", settings.namespace, settings.tls_secret);
+    let Some(secret) = secret.known(&subject)? else {
+        return if target.is_service() { Err(absent(subject, settings)) } else { Ok(None) };
+    };
+    let unusable = |text: String| Diagnosis::failure(Id::SecretUnusable, &subject, text, renew(settings));
+    let part = |key: &str| match secret["data"][key].as_str() {
+        Some(text) if !text.is_empty() => {
+            STANDARD.decode(text).map_err(|_| unusable(format!("{key} is not in base64")))
+        }
+        _ => Err(unusable(format!("it has no {key}"))),
+    };
+    let chain = trust::certificates(&part("tls.crt")?);
+    if chain.first().and_then(trust::validity).is_none() {
+        return Err(unusable("tls.crt is no certificate in PEM".to_owned()));
+    }
+    trust::key_fits(&chain, &part("tls.key")?).map_err(|why| unusable(format!("tls.key: {why}")))?;
+    Ok(Some(Candidate { subject: format!("the certificate of {subject}"), chain }))
+}
+
+fn absent(subject: String, settings: &Settings) -> Diagnosis {
+    let fix = format!(
+        "{} create secret generic {} --type=kubernetes.io/tls \
+         --from-file=tls.crt --from-file=tls.key --from-file=ca.crt",
+        kubectl(settings),
+        settings.tls_secret
+    );
+    Diagnosis::failure(Id::SecretAbsent, subject, "it is not there", fix)
+}
+
+/// Whoever made the Secret makes it anew when it is gone.
+fn renew(settings: &Settings) -> String {
+    let kubectl = kubectl(settings);
+    let secret = &settings.tls_secret;
+    format!("{kubectl} delete secret {secret}; {kubectl} rollout restart deployment/{NAME}")
+}
+
+fn differs(stored: &Candidate, settings: &Settings) -> Diagnosis {
+    let text = format!("it is not {}", stored.subject);
+    let fix = format!("{} rollout restart deployment/{NAME}", kubectl(settings));
+    Diagnosis::warning(Id::ServedDiffers, "the served certificate", text, fix)
+}
+
+fn expiry_of(candidate: &Candidate, settings: &Settings) -> Option<Diagnosis> {
+    let held = candidate.chain.first().and_then(trust::validity)?;
+    expiry(&candidate.subject, held, renew(settings), settings)
+}
+
+fn expiry(subject: &str, held: Validity, fix: String, settings: &Settings) -> Option<Diagnosis> {
+    let now = settings.now.as_second();
+    if now < held.not_before {
+        let text = format!("it holds only from {} on", date(held.not_before));
+        Some(Diagnosis::failure(Id::CertificateExpired, subject, text, fix))
+    } else if now > held.not_after {
+        let text = format!("it expired at {}", date(held.not_after));
+        Some(Diagnosis::failure(Id::CertificateExpired, subject, text, fix))
+    } else if days_left(held, settings) < SOON_DAYS {
+        let days = usize::try_from(days_left(held, settings)).unwrap_or_default();
+        let text = format!("it expires at {}, in {}", date(held.not_after), counted(days, "day", "days"));
+        Some(Diagnosis::warning(Id::CertificateExpiresSoon, subject, text, fix))
+    } else {
+        None
+    }
+}
+
+fn days_left(held: Validity, settings: &Settings) -> i64 {
+    (held.not_after - settings.now.as_second()) / DAY
+}
+
+fn date(seconds: i64) -> String {
+    Timestamp::from_second(seconds).map_or_else(|_| seconds.to_string(), |date| date.to_string())
+}
+
+/// What each configuration has against the certificate.
+fn distrust(
+    candidate: &Candidate,
+    bundles: &[Bundle],
+    snapshot: &Snapshot,
+    target: &Target,
+    settings: &Settings,
+) -> Vec<Diagnosis> {
+    let host = target.host(settings);
+    let mut findings: Vec<Diagnosis> = Vec::new();
+    for (registration, answer) in snapshot.registrations() {
+        let fix = answer.found().map(|live| registration::set_bundle(registration, live, settings));
+        for bundle in bundles.iter().filter(|bundle| bundle.registration == registration) {
+            let subject = format!("{}, webhook {}", registration::subject(registration), bundle.webhook);
+            let fix = fix.clone().unwrap_or_default();
+            let finding =
+                match trust::verify(&candidate.chain, &bundle.authorities, &host, settings.now.as_second()) {
+                    Verdict::Trusted(None) => None,
+                    Verdict::Trusted(Some(held)) => expiry(
+                        &format!("the CA in the caBundle of {subject}"),
+                        held,
+                        renew(settings),
+                        settings,
+                    ),
+                    Verdict::WrongName(why) => {
+                        let text = format!("it is not for {host}, by which the API server calls it: {why}");
+                        let fix = renew(settings);
+                        Some(Diagnosis::failure(Id::CertificateWrongName, &candidate.subject, text, fix))
+                    }
+                    Verdict::Untrusted(why) => {
+                        let text = format!("its caBundle does not vouch for {}: {why}", candidate.subject);
+                        Some(Diagnosis::failure(Id::CaBundleMismatch, subject, text, fix))
+                    }
+                };
+            // That the name is wrong is the same for every webhook.
+            findings.extend(finding.filter(|finding| !findings.contains(finding)));
+        }
+    }
+    findings
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::diagnosis::Level;
+    use super::super::samples::{self, Authority, settings};
+    use super::*;
+
+    const SERVICE: Target = Target::Service { port: 443 };
+    const HOST: &str = "crm-admission.crm-admission-system.svc";
+
+    /// What is found with this Secret, where the webhooks trust `authority`.
+    fn found(secret: Answer<Value>, authority: &Authority, served: Option<&Chain>) -> Vec<Diagnosis> {
+        let mut snapshot = samples::snapshot_trusting(authority);
+        snapshot.secret = secret;
+        judge(&snapshot, &SERVICE, served.map(Vec::as_slice), &settings()).findings
+    }
+
+    fn ids(findings: &[Diagnosis]) -> Vec<(Id, Level)> {
+        findings.iter().map(|finding| (finding.id, finding.level)).collect()
+    }
+
+    #[test]
+    fn a_certificate_that_is_stored_served_and_trusted_is_fine() {
+        let authority = Authority::new(3650);
+        let (secret, chain) = authority.secret(HOST, 100);
+        assert_eq!(found(Answer::Found(secret.clone()), &authority, Some(&chain)), []);
+        let mut snapshot = samples::snapshot_trusting(&authority);
+        snapshot.secret = Answer::Found(secret);
+        let summary = judge(&snapshot, &SERVICE, None, &settings()).summary;
+        let expected = "the certificate of secret crm-admission-system/crm-admission-tls is trusted by 3 webhooks \
+                        and holds for 100 more days";
+        assert_eq!(summary, expected);
+    }
+
+    #[test]
+    fn a_secret_is_needed_where_a_service_is_called() {
+        let authority = Authority::new(3650);
+        assert_eq!(ids(&found(Answer::Absent, &authority, None)), [(Id::SecretAbsent, Level::Failure)]);
+        let url = Target::Url("127.0.0.1:9443".parse().unwrap());
+        let mut snapshot = samples::snapshot_trusting(&authority);
+        snapshot.secret = Answer::Absent;
+        assert_eq!(judge(&snapshot, &url, None, &settings()).findings, []);
+    }
+
+    #[test]
+    fn a_secret_that_lacks_a_part_or_whose_parts_do_not_belong_together() {
+        let authority = Authority::new(3650);
+        let (secret, _) = authority.secret(HOST, 100);
+        let (other, _) = authority.secret(HOST, 100);
+        for (part, value, text) in [
+            ("tls.crt", json!(null), "it has no tls.crt"),
+            ("tls.key", json!(null), "it has no tls.key"),
+            ("tls.crt", json!(STANDARD.encode("text")), "tls.crt is no certificate"),
+            ("tls.key", json!(STANDARD.encode("text")), "it is no private key"),
+            ("tls.key", other["data"]["tls.key"].clone(), "it is not the key of the certificate"),
+        ] {
+            let mut secret = secret.clone();
+            secret["data"][part] = value;
+            let findings = found(Answer::Found(secret), &authority, None);
+            assert_eq!(ids(&findings), [(Id::SecretUnusable, Level::Failure)]);
+            assert!(findings[0].text.contains(text), "{findings:?}");
+        }
+    }
+
+    #[test]
+    fn a_bundle_that_does_not_vouch_for_the_certificate() {
+        let (secret, _) = Authority::new(3650).secret(HOST, 100);
+        let findings = found(Answer::Found(secret), &Authority::new(3650), None);
+        assert_eq!(ids(&findings), [(Id::CaBundleMismatch, Level::Failure); 3]);
+        assert!(findings[0].subject.ends_with("webhook mutate.crm.milo.io"), "{findings:?}");
+        assert!(findings[2].subject.ends_with("webhook delete.crm.milo.io"), "{findings:?}");
+    }
+
+    #[test]
+    fn a_certificate_for_another_name_is_told_once() {
+        let authority = Authority::new(3650);
+        let (secret, _) = authority.secret("crm-admission.elsewhere.svc", 100);
+        let findings = found(Answer::Found(secret), &authority, None);
+        assert_eq!(ids(&findings), [(Id::CertificateWrongName, Level::Failure)]);
+        assert!(findings[0].text.contains(HOST), "{findings:?}");
+    }
+
+    #[test]
+    fn a_certificate_that_has_expired_or_is_about_to() {
+        let authority = Authority::new(3650);
+        for (days, id, level) in
+            [(-1, Id::CertificateExpired, Level::Failure), (13, Id::CertificateExpiresSoon, Level::Warning)]
+        {
+            let (secret, _) = authority.secret(HOST, days);
+            assert_eq!(ids(&found(Answer::Found(secret), &authority, None)), [(id, level)], "{days}");
+        }
+        let (secret, _) = authority.secret(HOST, 14);
+        assert_eq!(found(Answer::Found(secret), &authority, None), []);
+    }
+
+    #[test]
+    fn an_authority_that_has_expired_is_found_too() {
+        let authority = Authority::new(-1);
+        let (secret, _) = authority.secret(HOST, 100);
+        let findings = found(Answer::Found(secret), &authority, None);
+        assert_eq!(ids(&findings), [(Id::CertificateExpired, Level::Failure); 3]);
+        assert!(findings[0].subject.starts_with("the CA in the caBundle of"), "{findings:?}");
+    }
+
+    #[test]
+    fn what_is_served_is_judged_too_where_it_is_not_the_secrets() {
+        let authority = Authority::new(3650);
+        let (secret, _) = authority.secret(HOST, 100);
+        let (_, served) = authority.secret(HOST, 100);
+        let findings = found(Answer::Found(secret.clone()), &authority, Some(&served));
+        assert_eq!(ids(&findings), [(Id::ServedDiffers, Level::Warning)]);
+        let (_, stranger) = Authority::new(3650).secret(HOST, 100);
+        let findings = found(Answer::Found(secret), &authority, Some(&stranger));
+        assert_eq!(findings[0].id, Id::ServedDiffers);
+        assert_eq!(ids(&findings[1..]), [(Id::CaBundleMismatch, Level::Failure); 3]);
+        assert!(findings[1].text.contains("vouch for the served certificate"), "{findings:?}");
+    }
+}

@@ -1,0 +1,119 @@
+//! Compares an object with the one that it should be, and names what differs by its field path.
+
+use serde_json::{Map, Value};
+
+/// What tells entries of a list apart, besides their place: the keys that Kubernetes uses for it.
+const KEYS: [&str; 3] = ["name", "jsonPath", "rule"];
+
+/// Whether fields that only the actual object has count as differences.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Extra {
+    Allowed,
+    Differs,
+}
+
+/// The paths below `path` where `actual` is not as `wanted`, in order.
+pub(super) fn differences(path: &str, wanted: &Value, actual: &Value, extra: Extra) -> Vec<String> {
+    let mut found = Vec::new();
+    compare(path, wanted, actual, extra, &mut found);
+    found
+}
+
+fn compare(path: &str, wanted: &Value, actual: &Value, extra: Extra, found: &mut Vec<String>) {
+    match (wanted, actual) {
+        (Value::Object(wanted), Value::Object(actual)) => objects(path, wanted, actual, extra, found),
+        (Value::Array(wanted), Value::Array(actual)) => match key(wanted) {
+            Some(key) => keyed(path, key, (wanted, actual), extra, found),
+            None if wanted.len() == actual.len() => {
+                for (index, (wanted, actual)) in wanted.iter().zip(actual).enumerate() {
+                    compare(&format!("{path}[{index}]"), wanted, actual, extra, found);
+                }
+            }
+            None => found.push(path.to_owned()),
+        },
+        // 1.0 and 1 are one number, however it is written.
+        (Value::Number(wanted), Value::Number(actual)) if wanted.as_f64() == actual.as_f64() => {}
+        (wanted, actual) if wanted == actual => {}
+        _ => found.push(path.to_owned()),
+    }
+}
+
+fn objects(
+    path: &str,
+    wanted: &Map<String, Value>,
+    actual: &Map<String, Value>,
+    extra: Extra,
+    found: &mut Vec<String>,
+) {
+    for (name, wanted) in wanted {
+        match actual.get(name) {
+            Some(actual) => compare(&join(path, name), wanted, actual, extra, found),
+            None => found.push(join(path, name)),
+        }
+    }
+    if extra == Extra::Differs {
+        found.extend(actual.keys().filter(|name| !wanted.contains_key(*name)).map(|name| join(path, name)));
+    }
+}
+
+/// Compares the entries of two lists that have the same key.
+fn keyed(
+    path: &str,
+    key: &str,
+    (wanted, actual): (&[Value], &[Value]),
+    extra: Extra,
+    found: &mut Vec<String>,
+) {
+    let named = |entry: &Value| format!("{path}[{}]", entry[key].as_str().unwrap_or_default());
+    for entry in wanted {
+        match actual.iter().find(|other| other[key] == entry[key]) {
+            Some(other) => compare(&named(entry), entry, other, extra, found),
+            None => found.push(named(entry)),
+        }
+    }
+    if extra == Extra::Differs {
+        let is_new = |entry: &&Value| wanted.iter().all(|wanted| wanted[key] != entry[key]);
+        found.extend(actual.iter().filter(is_new).map(named));
+    }
+}
+
+/// The key by which all entries can be told apart.
+fn key(entries: &[Value]) -> Option<&'static str> {
+    let has = |key: &&str| !entries.is_empty() && entries.iter().all(|entry| entry[*key].is_string());
+    KEYS.into_iter().find(has)
+}
+
+fn join(path: &str, name: &str) -> String {
+    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_differs_is_named_by_its_path() {
+        let wanted = json!({"a": {"b": [1, 2]}, "c": "x", "d": 1.0, "e": [{"name": "one", "v": 1}]});
+        let actual = json!({"a": {"b": [1, 3]}, "d": 1, "e": [{"name": "two"}, {"name": "one", "v": 2}]});
+        assert_eq!(differences("", &wanted, &actual, Extra::Allowed), ["a.b[1]", "c", "e[one].v"]);
+        assert_eq!(
+            differences("spec", &wanted, &actual, Extra::Differs),
+            ["spec.a.b[1]", "spec.c", "spec.e[one].v", "spec.e[two]"]
+        );
+    }
+
+    #[test]
+    fn what_is_added_differs_only_where_it_should() {
+        let (wanted, actual) = (json!({"a": 1}), json!({"a": 1, "b": {}}));
+        assert_eq!(differences("", &wanted, &actual, Extra::Allowed), [""; 0]);
+        assert_eq!(differences("", &wanted, &actual, Extra::Differs), ["b"]);
+    }
+
+    #[test]
+    fn lists_without_keys_are_compared_as_a_whole_if_their_lengths_differ() {
+        assert_eq!(differences("l", &json!([1]), &json!([1, 2]), Extra::Allowed), ["l"]);
+        assert_eq!(differences("l", &json!([]), &json!([]), Extra::Differs), [""; 0]);
+    }
+}

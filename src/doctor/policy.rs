@@ -1,0 +1,126 @@
+//! What became of the policies, by their status.
+
+use serde_json::Value;
+
+use super::diagnosis::{Check, Diagnosis, Examination, Id};
+use super::questions::Answer;
+
+/// The name of the policy that counts.
+const IN_FORCE: &str = "default";
+/// The condition that says what became of a policy.
+const ACCEPTED: &str = "Accepted";
+
+pub(super) fn judge(policies: &Answer<Vec<Value>>) -> Check {
+    let (summary, findings) = match policies.known("admissionpolicies") {
+        Err(finding) => (String::new(), vec![finding]),
+        Ok(None) => ("the cluster has no kind for policies: the built-in one is in force".to_owned(), vec![]),
+        Ok(Some(policies)) => (summary(policies), policies.iter().filter_map(finding).collect()),
+    };
+    Check { examination: Examination::Policy, summary, findings }
+}
+
+/// The policy that counts.
+pub(super) fn counting(policies: &[Value]) -> Option<&Value> {
+    policies.iter().find(|policy| policy["metadata"]["name"] == IN_FORCE)
+}
+
+/// Whether its status says that it is in force as it is now.
+pub(super) fn is_in_force(policy: &Value) -> bool {
+    finding(policy).is_none()
+}
+
+fn summary(policies: &[Value]) -> String {
+    match counting(policies) {
+        Some(policy) => {
+            format!("admissionpolicy {IN_FORCE}@{} is in force", policy["metadata"]["generation"])
+        }
+        None => format!("there is no admissionpolicy {IN_FORCE}: the built-in one is in force"),
+    }
+}
+
+fn finding(policy: &Value) -> Option<Diagnosis> {
+    let name = policy["metadata"]["name"].as_str().unwrap_or_default();
+    let subject = format!("admissionpolicy {name}");
+    if name != IN_FORCE {
+        let text = format!("it has no effect: only the one named {IN_FORCE} is used");
+        let fix = format!("kubectl delete admissionpolicy {name}");
+        return Some(Diagnosis::warning(Id::PolicyNotUsed, subject, text, fix));
+    }
+    let conditions = policy["status"]["conditions"].as_array().into_iter().flatten();
+    let accepted = conditions.into_iter().find(|condition| condition["type"] == ACCEPTED);
+    let generation = policy["metadata"]["generation"].as_i64();
+    match accepted {
+        Some(accepted) if accepted["observedGeneration"].as_i64() == generation => {
+            let refused = accepted["status"] != "True";
+            refused.then(|| {
+                let problems = accepted["message"].as_str().unwrap_or("its status does not say why");
+                let text = format!("it is not accepted, and the last good policy goes on: {problems}");
+                Diagnosis::failure(
+                    Id::PolicyNotAccepted,
+                    subject,
+                    text,
+                    format!("kubectl edit admissionpolicy {name}"),
+                )
+            })
+        }
+        _ => {
+            let text = "no replica has taken it yet as it is now";
+            let fix = "kubectl wait admissionpolicy default --for=condition=Accepted --timeout=30s";
+            Some(Diagnosis::warning(Id::PolicyNotTaken, subject, text, fix))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::diagnosis::Level;
+    use super::*;
+
+    fn policy(name: &str, generation: i64, status: &str, observed: i64) -> Value {
+        json!({
+            "metadata": {"name": name, "generation": generation},
+            "status": {"conditions": [{
+                "type": "Accepted", "status": status, "observedGeneration": observed,
+                "message": "spec.rules[0].rule: no such rule",
+            }]},
+        })
+    }
+
+    fn found(policies: Vec<Value>) -> Vec<Diagnosis> {
+        judge(&Answer::Found(policies)).findings
+    }
+
+    #[test]
+    fn an_accepted_policy_and_no_policy_are_fine() {
+        assert_eq!(found(vec![policy("default", 2, "True", 2)]), []);
+        assert_eq!(found(vec![]), []);
+        assert_eq!(judge(&Answer::Absent).findings, []);
+    }
+
+    #[test]
+    fn a_policy_that_is_refused_says_why() {
+        let findings = found(vec![policy("default", 2, "False", 2)]);
+        assert_eq!((findings[0].id, findings[0].level), (Id::PolicyNotAccepted, Level::Failure));
+        assert!(findings[0].text.ends_with("spec.rules[0].rule: no such rule"));
+    }
+
+    #[test]
+    fn a_policy_of_another_name_has_no_effect() {
+        let findings = found(vec![policy("strict", 1, "False", 1)]);
+        assert_eq!((findings[0].id, findings[0].level), (Id::PolicyNotUsed, Level::Warning));
+    }
+
+    #[test]
+    fn a_policy_whose_status_is_about_an_older_state_or_missing_is_not_taken_yet() {
+        for policy in [
+            policy("default", 3, "True", 2),
+            policy("default", 3, "False", 2),
+            json!({"metadata": {"name": "default", "generation": 1}}),
+        ] {
+            let findings = found(vec![policy]);
+            assert_eq!((findings[0].id, findings[0].level), (Id::PolicyNotTaken, Level::Warning));
+        }
+    }
+}

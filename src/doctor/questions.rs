@@ -1,0 +1,182 @@
+//! Questions to the API server: each with a deadline, each with an answer that tells apart what may be wrong.
+
+use std::time::Duration;
+
+use k8s_openapi::apimachinery::pkg::version::Info;
+use kube::api::{Api, ApiResource, DynamicObject, ListParams, PostParams};
+use kube::core::{GroupVersionKind, Status};
+use kube::{Client, Error};
+use serde_json::Value;
+use tokio::time::timeout;
+
+use super::diagnosis::{Diagnosis, Id};
+
+/// Why nothing could be examined.
+#[derive(Debug, thiserror::Error)]
+pub enum NoCluster {
+    /// The API server did not answer in time.
+    #[error("the API server does not answer within {0:?}")]
+    Late(Duration),
+    /// It does not know who asks.
+    #[error("the API server does not accept the credentials of the kubeconfig: {0}")]
+    Unauthorized(String),
+    /// It cannot be reached, or it answers with something else.
+    #[error("the API server cannot be asked")]
+    Unreachable(#[source] Error),
+    /// The caller may read nothing of what is examined.
+    #[error("the current user may read nothing of the installation, so nothing could be examined")]
+    NothingReadable,
+}
+
+/// What the API server said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Answer<T> {
+    /// This.
+    Found(T),
+    /// That there is no such thing.
+    Absent,
+    /// That the caller may not know; its message.
+    Forbidden(String),
+    /// Nothing that could be used; why.
+    Failed(String),
+}
+
+impl<T> Answer<T> {
+    pub(super) fn found(&self) -> Option<&T> {
+        match self {
+            Self::Found(found) => Some(found),
+            Self::Absent | Self::Forbidden(_) | Self::Failed(_) => None,
+        }
+    }
+
+    /// What there is, `None` where there is nothing, or what to say where that is not known.
+    pub(super) fn known(&self, subject: &str) -> Result<Option<&T>, Diagnosis> {
+        match self {
+            Self::Found(found) => Ok(Some(found)),
+            Self::Absent => Ok(None),
+            Self::Forbidden(message) => Err(not_permitted(subject, message)),
+            Self::Failed(why) => Err(unanswered(subject, why)),
+        }
+    }
+}
+
+/// What to say of a 403.
+pub(super) fn not_permitted(subject: &str, message: &str) -> Diagnosis {
+    let text = format!("not examined, as the current user lacks the right: {message}");
+    Diagnosis::skipped(
+        Id::NotPermitted,
+        subject,
+        text,
+        "KUBECONFIG=/path/to/admin.kubeconfig crm-admission doctor",
+    )
+}
+
+/// What to say of an answer that is none.
+pub(super) fn unanswered(subject: &str, why: &str) -> Diagnosis {
+    Diagnosis::failure(Id::Unanswered, subject, why, "kubectl get --raw '/readyz?verbose'")
+}
+
+/// A kind whose objects are read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Resource {
+    pub(super) group: &'static str,
+    pub(super) version: &'static str,
+    pub(super) kind: &'static str,
+    pub(super) plural: &'static str,
+}
+
+impl Resource {
+    fn api_resource(self) -> ApiResource {
+        let identity = GroupVersionKind::gvk(self.group, self.version, self.kind);
+        ApiResource::from_gvk_with_plural(&identity, self.plural)
+    }
+}
+
+/// Where objects are looked for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Scope<'a> {
+    Cluster,
+    Namespace(&'a str),
+}
+
+/// The way to the API server.
+pub(super) struct Questions {
+    client: Client,
+    limit: Duration,
+}
+
+impl Questions {
+    pub(super) fn new(client: Client, limit: Duration) -> Self {
+        Self { client, limit }
+    }
+
+    /// The version of the API server. It is the first question, and tells whether there are answers at all.
+    pub(super) async fn version(&self) -> Result<Answer<Info>, NoCluster> {
+        match timeout(self.limit, self.client.apiserver_version()).await {
+            Err(_) => Err(NoCluster::Late(self.limit)),
+            Ok(Ok(info)) => Ok(Answer::Found(info)),
+            Ok(Err(Error::Api(status))) if status.code == 401 => Err(NoCluster::Unauthorized(status.message)),
+            Ok(Err(Error::Api(status))) if status.code == 403 => Ok(Answer::Forbidden(status.message)),
+            Ok(Err(error)) => Err(NoCluster::Unreachable(error)),
+        }
+    }
+
+    pub(super) async fn get(&self, resource: Resource, scope: Scope<'_>, name: &str) -> Answer<Value> {
+        let objects = self.objects(resource, scope);
+        self.ask(async { value(objects.get(name).await?) }).await
+    }
+
+    pub(super) async fn list(
+        &self,
+        resource: Resource,
+        scope: Scope<'_>,
+        selector: &ListParams,
+    ) -> Answer<Vec<Value>> {
+        let objects = self.objects(resource, scope);
+        self.ask(async { objects.list(selector).await?.items.into_iter().map(value).collect() }).await
+    }
+
+    /// Creates for show, or what only asks a question. `Err` is the API server's refusal.
+    pub(super) async fn create(
+        &self,
+        resource: Resource,
+        object: &DynamicObject,
+        params: &PostParams,
+    ) -> Answer<Result<Value, Box<Status>>> {
+        let objects = self.objects(resource, Scope::Cluster);
+        let create = async {
+            match objects.create(params, object).await {
+                Ok(created) => Ok(Ok(value(created)?)),
+                Err(Error::Api(status)) => Ok(Err(status)),
+                Err(error) => Err(error),
+            }
+        };
+        self.ask(create).await
+    }
+
+    fn objects(&self, resource: Resource, scope: Scope<'_>) -> Api<DynamicObject> {
+        match scope {
+            Scope::Cluster => Api::all_with(self.client.clone(), &resource.api_resource()),
+            Scope::Namespace(name) => {
+                Api::namespaced_with(self.client.clone(), name, &resource.api_resource())
+            }
+        }
+    }
+
+    async fn ask<T>(&self, question: impl Future<Output = kube::Result<T>>) -> Answer<T> {
+        match timeout(self.limit, question).await {
+            Err(_) => Answer::Failed(format!("the API server did not answer within {:?}", self.limit)),
+            Ok(Ok(found)) => Answer::Found(found),
+            Ok(Err(Error::Api(status))) => match status.code {
+                404 => Answer::Absent,
+                403 => Answer::Forbidden(status.message),
+                code => Answer::Failed(format!("the API server answered {code}: {}", status.message)),
+            },
+            Ok(Err(error)) => Answer::Failed(format!("the API server could not be asked: {error}")),
+        }
+    }
+}
+
+fn value(object: DynamicObject) -> kube::Result<Value> {
+    serde_json::to_value(object).map_err(Error::SerdeError)
+}

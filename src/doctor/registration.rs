@@ -1,0 +1,324 @@
+//! Whether the API server is told to ask the webhook as it is shipped, and where it asks.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+
+use super::Settings;
+use super::compare::{Extra, differences};
+use super::crds::name_some;
+use super::diagnosis::{Check, Diagnosis, Examination, Id, Level};
+use super::port::Address;
+use super::shipped::{self, NAME, REGISTRATION_PATH};
+use super::snapshot::{Registration, Snapshot};
+use super::trust::{self, Chain};
+
+/// The port of a Service that a configuration means when it names none.
+const DEFAULT_PORT: u16 = 443;
+
+/// Where the API server asks the webhook.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Target {
+    /// At this port of the Service.
+    Service { port: u16 },
+    /// At the address of a URL.
+    Url(Address),
+}
+
+impl Target {
+    /// Whether the API server reaches the webhook through the Service.
+    pub(super) fn is_service(&self) -> bool {
+        matches!(self, Self::Service { .. })
+    }
+}
+
+/// One webhook's `caBundle`, as it is in the cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Bundle {
+    pub(super) registration: Registration,
+    pub(super) webhook: String,
+    pub(super) authorities: Chain,
+}
+
+/// Where the configurations lead; to the Service where they do not say.
+pub(super) fn target(snapshot: &Snapshot, settings: &Settings) -> Target {
+    let configs = || live_webhooks(snapshot).map(|(_, webhook)| &webhook["clientConfig"]);
+    let url = configs().find_map(|config| Address::of_url(config["url"].as_str()?));
+    let port = configs().find_map(|config| config["service"]["port"].as_u64());
+    let shipped = Registration::ALL.iter().find_map(|kind| {
+        shipped::registration(kind.kind())["webhooks"][0]["clientConfig"]["service"]["port"].as_u64()
+    });
+    let is_service = configs().any(|config| config["service"]["name"] == settings.service.as_str());
+    match url {
+        Some(address) if !is_service => Target::Url(address),
+        _ => {
+            let port = port.or(shipped).and_then(|port| u16::try_from(port).ok());
+            Target::Service { port: port.unwrap_or(DEFAULT_PORT) }
+        }
+    }
+}
+
+/// The bundles that can be read at all.
+pub(super) fn bundles(snapshot: &Snapshot) -> Vec<Bundle> {
+    let bundle = |(registration, webhook): (Registration, &Value)| {
+        let pem = STANDARD.decode(webhook["clientConfig"]["caBundle"].as_str()?).ok()?;
+        let authorities = trust::authorities(&pem)?;
+        Some(Bundle { registration, webhook: name(webhook), authorities })
+    };
+    live_webhooks(snapshot).filter_map(bundle).collect()
+}
+
+fn live_webhooks(snapshot: &Snapshot) -> impl Iterator<Item = (Registration, &Value)> {
+    snapshot.registrations().flat_map(|(registration, answer)| {
+        let webhooks = answer.found().and_then(|found| found["webhooks"].as_array());
+        webhooks.into_iter().flatten().map(move |webhook| (registration, webhook))
+    })
+}
+
+fn name(webhook: &Value) -> String {
+    webhook["name"].as_str().unwrap_or_default().to_owned()
+}
+
+pub(super) fn judge(snapshot: &Snapshot, settings: &Settings) -> Check {
+    let mut findings = Vec::new();
+    for (registration, answer) in snapshot.registrations() {
+        let subject = subject(registration);
+        match answer.known(&subject) {
+            Err(finding) => findings.push(finding),
+            Ok(None) => {
+                let text = "it is not there, so the API server does not ask the webhook";
+                // Without the CA, the API server could not call it, and would refuse every record.
+                let shipped = shipped::registration(registration.kind());
+                let bundle = set_bundle(registration, &shipped, settings);
+                let fix = format!("{} && {bundle}", shipped::apply(REGISTRATION_PATH, settings));
+                findings.push(Diagnosis::failure(Id::RegistrationAbsent, subject, text, fix));
+            }
+            Ok(Some(live)) => {
+                findings.extend(changed(&subject, registration, live, settings));
+                findings.extend(untrusted(&subject, registration, live, settings));
+            }
+        }
+    }
+    let summary = format!("both configurations are as shipped, {} webhooks", live_webhooks(snapshot).count());
+    Check { examination: Examination::Registration, summary, findings }
+}
+
+pub(super) fn subject(registration: Registration) -> String {
+    format!("{} {NAME}", registration.singular())
+}
+
+fn changed(
+    subject: &str,
+    registration: Registration,
+    live: &Value,
+    settings: &Settings,
+) -> Option<Diagnosis> {
+    let shipped = shipped::registration(registration.kind());
+    let wanted = without_target(&shipped["webhooks"]);
+    let actual = without_target(&live["webhooks"]);
+    let mut differing = differences("webhooks", &wanted, &actual, Extra::Differs);
+    differing.extend(misdirected(&shipped, live, settings));
+    let text = format!("it is not as shipped: {}", name_some(&differing)?);
+    let fix = shipped::apply(REGISTRATION_PATH, settings);
+    let level = if differing.iter().all(|path| path.ends_with(".timeoutSeconds")) {
+        Level::Warning
+    } else {
+        Level::Failure
+    };
+    Some(Diagnosis { level, ..Diagnosis::failure(Id::RegistrationChanged, subject, text, fix) })
+}
+
+/// The webhooks without what depends on the cluster.
+fn without_target(webhooks: &Value) -> Value {
+    let without = |webhook: &Value| {
+        let mut webhook = webhook.clone();
+        if let Some(fields) = webhook.as_object_mut() {
+            fields.remove("clientConfig");
+        }
+        webhook
+    };
+    webhooks.as_array().into_iter().flatten().map(without).collect()
+}
+
+/// The fields of `clientConfig` that lead elsewhere than to the webhook's Service, or to another of its paths.
+fn misdirected(shipped: &Value, live: &Value, settings: &Settings) -> Vec<String> {
+    let all = |value: &Value| value["webhooks"].as_array().cloned().unwrap_or_default();
+    let mut found = Vec::new();
+    for wanted in all(shipped) {
+        for actual in all(live).iter().filter(|actual| actual["name"] == wanted["name"]) {
+            let config = &actual["clientConfig"];
+            let at = |field: &str| format!("webhooks[{}].clientConfig.{field}", name(actual));
+            let path = wanted["clientConfig"]["service"]["path"].as_str().unwrap_or_default();
+            if let Some(url) = config["url"].as_str() {
+                let leads = url.split_once("://").and_then(|(_, rest)| rest.find('/').map(|at| &rest[at..]));
+                if leads != Some(path) {
+                    found.push(at("url"));
+                }
+                continue;
+            }
+            for (field, wanted) in
+                [("namespace", settings.namespace.as_str()), ("name", &settings.service), ("path", path)]
+            {
+                if config["service"][field] != wanted {
+                    found.push(at(&format!("service.{field}")));
+                }
+            }
+        }
+    }
+    found
+}
+
+fn untrusted(subject: &str, registration: Registration, live: &Value, settings: &Settings) -> Vec<Diagnosis> {
+    let fix = set_bundle(registration, live, settings);
+    let judge = |webhook: &Value| {
+        let config = &webhook["clientConfig"];
+        let subject = format!("{subject}, webhook {}", name(webhook));
+        match config["caBundle"].as_str().filter(|bundle| !bundle.is_empty()) {
+            None if config["url"].is_string() => {
+                let text = "it has no caBundle, so the API server believes only public authorities";
+                Some(Diagnosis::warning(Id::CaBundleEmpty, subject, text, &fix))
+            }
+            None => {
+                let text = "it has no caBundle, so the API server does not trust the webhook";
+                Some(Diagnosis::failure(Id::CaBundleEmpty, subject, text, &fix))
+            }
+            Some(bundle) => {
+                let readable = STANDARD.decode(bundle).is_ok_and(|pem| trust::authorities(&pem).is_some());
+                (!readable).then(|| {
+                    let text = "its caBundle holds no certificate, or one that cannot be read";
+                    Diagnosis::failure(Id::CaBundleUnreadable, subject, text, &fix)
+                })
+            }
+        }
+    };
+    live["webhooks"].as_array().into_iter().flatten().filter_map(judge).collect()
+}
+
+/// The command that puts the Secret's CA into all webhooks of a configuration.
+pub(super) fn set_bundle(registration: Registration, live: &Value, settings: &Settings) -> String {
+    let number = live["webhooks"].as_array().map_or(0, Vec::len);
+    let operation = |index| {
+        let path = format!("/webhooks/{index}/clientConfig/caBundle");
+        json!({"op": "add", "path": path, "value": "CA"}).to_string().replace("CA\"}", "'\"$CA\"'\"}")
+    };
+    let patch = (0..number).map(operation).collect::<Vec<_>>().join(",");
+    let (namespace, secret) = (&settings.namespace, &settings.tls_secret);
+    format!(
+        "CA=$(kubectl -n {namespace} get secret {secret} -o 'jsonpath={{.data.ca\\.crt}}'); \
+         kubectl patch {} {NAME} --type=json -p '[{patch}]'",
+        registration.singular()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples::{self, settings};
+    use super::*;
+
+    fn findings(edit: impl FnOnce(&mut Snapshot)) -> Vec<Diagnosis> {
+        let mut snapshot = samples::snapshot();
+        edit(&mut snapshot);
+        judge(&snapshot, &settings()).findings
+    }
+
+    #[track_caller]
+    fn one(edit: impl FnOnce(&mut Value), id: Id, level: Level, text: &str) {
+        let findings = findings(|snapshot| edit(samples::found(&mut snapshot.registrations[1])));
+        assert_eq!(findings.len(), 1, "{findings:?}");
+        let finding = &findings[0];
+        assert_eq!((finding.id, finding.level), (id, level), "{finding:?}");
+        assert!(finding.subject.contains("validatingwebhookconfiguration crm-admission"), "{finding:?}");
+        assert!(finding.text.contains(text), "{finding:?}");
+    }
+
+    #[test]
+    fn as_shipped_it_is_fine() {
+        assert_eq!(findings(|_| {}), []);
+    }
+
+    #[test]
+    fn a_configuration_that_is_not_there() {
+        let findings =
+            findings(|snapshot| snapshot.registrations[0] = super::super::questions::Answer::Absent);
+        assert_eq!((findings.len(), findings[0].id), (1, Id::RegistrationAbsent));
+        assert_eq!(findings[0].subject, "mutatingwebhookconfiguration crm-admission");
+    }
+
+    #[test]
+    fn every_field_that_was_changed_is_named() {
+        let changed = |edit: fn(&mut Value), text| one(edit, Id::RegistrationChanged, Level::Failure, text);
+        changed(
+            |live| live["webhooks"][0]["failurePolicy"] = json!("Ignore"),
+            "webhooks[validate.crm.milo.io].failurePolicy",
+        );
+        changed(
+            |live| live["webhooks"][0]["objectSelector"] = json!({"matchLabels": {"a": "b"}}),
+            "webhooks[validate.crm.milo.io].objectSelector.matchLabels",
+        );
+        changed(
+            |live| {
+                live["webhooks"].as_array_mut().unwrap().pop();
+            },
+            "webhooks[delete.crm.milo.io]",
+        );
+        changed(
+            |live| live["webhooks"][1]["clientConfig"]["service"]["path"] = json!("/"),
+            "webhooks[delete.crm.milo.io].clientConfig.service.path",
+        );
+        changed(
+            |live| live["webhooks"][0]["clientConfig"]["service"]["namespace"] = json!("elsewhere"),
+            "webhooks[validate.crm.milo.io].clientConfig.service.namespace",
+        );
+    }
+
+    #[test]
+    fn another_timeout_is_only_a_warning() {
+        let edit = |live: &mut Value| live["webhooks"][0]["timeoutSeconds"] = json!(10);
+        one(edit, Id::RegistrationChanged, Level::Warning, "webhooks[validate.crm.milo.io].timeoutSeconds");
+    }
+
+    #[test]
+    fn a_url_is_as_good_as_a_service_if_its_path_is_right() {
+        let url = |url: &str| {
+            let url = url.to_owned();
+            move |live: &mut Value| {
+                let bundle = live["webhooks"][0]["clientConfig"]["caBundle"].clone();
+                live["webhooks"][0]["clientConfig"] = json!({"url": url, "caBundle": bundle});
+            }
+        };
+        let findings = findings(|snapshot| {
+            url("https://127.0.0.1:9443/validate")(samples::found(&mut snapshot.registrations[1]));
+        });
+        assert_eq!(findings, []);
+        let text = "webhooks[validate.crm.milo.io].clientConfig.url";
+        one(url("https://127.0.0.1:9443/mutate"), Id::RegistrationChanged, Level::Failure, text);
+    }
+
+    #[test]
+    fn a_bundle_that_is_empty_or_no_certificate() {
+        one(
+            |live| live["webhooks"][0]["clientConfig"]["caBundle"] = json!(""),
+            Id::CaBundleEmpty,
+            Level::Failure,
+            "no caBundle",
+        );
+        one(
+            |live| live["webhooks"][0]["clientConfig"]["caBundle"] = json!(STANDARD.encode("no PEM")),
+            Id::CaBundleUnreadable,
+            Level::Failure,
+            "holds no certificate",
+        );
+    }
+
+    #[test]
+    fn the_target_is_what_the_configurations_say() {
+        let mut snapshot = samples::snapshot();
+        assert_eq!(target(&snapshot, &settings()), Target::Service { port: 443 });
+        for registration in &mut snapshot.registrations {
+            for webhook in samples::found(registration)["webhooks"].as_array_mut().unwrap() {
+                webhook["clientConfig"] = json!({"url": "https://127.0.0.1:9443/mutate"});
+            }
+        }
+        assert_eq!(target(&snapshot, &settings()), Target::Url("127.0.0.1:9443".parse().unwrap()));
+    }
+}

@@ -1,0 +1,100 @@
+//! A healthy installation, for the tests of this room.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use jiff::Timestamp;
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+
+use super::questions::Answer;
+use super::snapshot::{Registration, Snapshot};
+use super::trust::{self, Chain};
+use super::{Place, Settings, shipped};
+
+/// When all samples are looked at.
+const NOW: i64 = 1_800_000_000;
+const DAY: i64 = 24 * 60 * 60;
+
+pub(super) fn settings() -> Settings {
+    Settings {
+        namespace: "crm-admission-system".to_owned(),
+        service: "crm-admission".to_owned(),
+        tls_secret: "crm-admission-tls".to_owned(),
+        connect: None,
+        place: Place::Outside,
+        timeout: std::time::Duration::from_secs(10),
+        definitions: Vec::new(),
+        now: Timestamp::from_second(NOW).unwrap(),
+    }
+}
+
+pub(super) fn snapshot() -> Snapshot {
+    snapshot_trusting(&Authority::new(3650))
+}
+
+/// A snapshot whose webhooks trust this authority. The Secret is another's.
+pub(super) fn snapshot_trusting(authority: &Authority) -> Snapshot {
+    let registration = |registration: Registration| {
+        let mut configuration = shipped::registration(registration.kind());
+        for webhook in configuration["webhooks"].as_array_mut().unwrap() {
+            webhook["clientConfig"]["caBundle"] = json!(STANDARD.encode(&authority.pem));
+        }
+        Answer::Found(configuration)
+    };
+    Snapshot {
+        definitions: Vec::new(),
+        registrations: Registration::ALL.map(registration),
+        service: Answer::Found(json!({"spec": {"ports": [{"port": 443}]}})),
+        endpoint_slices: Answer::Found(vec![json!({"endpoints": [{"conditions": {"ready": true}}]})]),
+        secret: Answer::Absent,
+        service_account: Answer::Found(json!({})),
+        policies: Answer::Found(Vec::new()),
+    }
+}
+
+pub(super) fn found(answer: &mut Answer<Value>) -> &mut Value {
+    match answer {
+        Answer::Found(value) => value,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// An authority that holds until some days from the samples' now.
+pub(super) struct Authority {
+    pem: String,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+impl Authority {
+    pub(super) fn new(days: i64) -> Self {
+        let mut params = until(Vec::new(), days);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        let key = KeyPair::generate().unwrap();
+        let pem = params.self_signed(&key).unwrap().pem();
+        Self { pem, issuer: Issuer::new(params, key) }
+    }
+
+    /// A Secret with a certificate for `host`, and that certificate.
+    pub(super) fn secret(&self, host: &str, days: i64) -> (Value, Chain) {
+        let key = KeyPair::generate().unwrap();
+        let certificate = until(vec![host.to_owned()], days).signed_by(&key, &self.issuer).unwrap();
+        let encode = |text: &str| STANDARD.encode(text);
+        let secret = json!({"data": {
+            "tls.crt": encode(&certificate.pem()),
+            "tls.key": encode(&key.serialize_pem()),
+            "ca.crt": encode(&self.pem),
+        }});
+        (secret, trust::certificates(certificate.pem().as_bytes()))
+    }
+}
+
+fn until(names: Vec<String>, days: i64) -> CertificateParams {
+    let mut params = CertificateParams::new(names).unwrap();
+    let at = |seconds| OffsetDateTime::from_unix_timestamp(seconds).unwrap();
+    params.not_before = at(NOW - 365 * DAY);
+    // Some hours, so that whole days are left.
+    params.not_after = at(NOW + days * DAY + DAY / 4);
+    params
+}

@@ -1,0 +1,136 @@
+//! Whether the Service leads to pods that are ready.
+
+use serde_json::Value;
+
+use super::diagnosis::{Check, Diagnosis, Examination, Id};
+use super::registration::Target;
+use super::shipped::{NAME, REGISTRATION_PATH};
+use super::snapshot::Snapshot;
+use super::{Settings, counted, kubectl};
+
+pub(super) fn judge(snapshot: &Snapshot, target: &Target, settings: &Settings) -> Check {
+    let subject = format!("service {}/{}", settings.namespace, settings.service);
+    let mut findings = Vec::new();
+    let mut ready = 0;
+    match snapshot.service.known(&subject) {
+        Err(finding) => findings.push(finding),
+        Ok(None) if !target.is_service() => {}
+        Ok(None) => findings.push(absent(&subject, settings)),
+        Ok(Some(service)) => {
+            if let Target::Service { port } = target {
+                findings.extend(port_absent(&subject, service, *port, settings));
+            }
+            match snapshot.endpoint_slices.known(&format!("endpoints of {subject}")) {
+                Err(finding) => findings.push(finding),
+                Ok(slices) => {
+                    ready = slices.map_or(0, |slices| count_ready(slices));
+                    if ready == 0 {
+                        findings.push(without_endpoints(&subject, slices, settings));
+                    }
+                }
+            }
+        }
+    }
+    let summary = match snapshot.service.found() {
+        Some(_) => format!("{subject} has {}", counted(ready, "ready endpoint", "ready endpoints")),
+        None => "the webhook is called by a URL, not through a Service".to_owned(),
+    };
+    Check { examination: Examination::Service, summary, findings }
+}
+
+fn absent(subject: &str, settings: &Settings) -> Diagnosis {
+    let fix = format!("{} get services", kubectl(settings));
+    Diagnosis::failure(Id::ServiceAbsent, subject, "it is not there, so every call fails", fix)
+}
+
+fn port_absent(subject: &str, service: &Value, port: u16, settings: &Settings) -> Option<Diagnosis> {
+    let ports = service["spec"]["ports"].as_array().cloned().unwrap_or_default();
+    if ports.iter().any(|known| known["port"] == port) {
+        return None;
+    }
+    let known: Vec<String> = ports.iter().map(|known| known["port"].to_string()).collect();
+    let text = format!(
+        "the webhook configurations call port {port}, and it has only {}; {REGISTRATION_PATH} has the port",
+        known.join(", ")
+    );
+    let patch = format!(
+        r#"[{{"op":"add","path":"/spec/ports/-","value":{{"name":"webhook-{port}","port":{port},"targetPort":9443}}}}]"#
+    );
+    let fix = format!("{} patch service {} --type=json -p '{patch}'", kubectl(settings), settings.service);
+    Some(Diagnosis::failure(Id::ServicePortAbsent, subject, text, fix))
+}
+
+/// An endpoint that does not say is ready: so the API documents it.
+fn count_ready(slices: &[Value]) -> usize {
+    endpoints(slices).filter(|endpoint| endpoint["conditions"]["ready"] != false).count()
+}
+
+fn endpoints(slices: &[Value]) -> impl Iterator<Item = &Value> {
+    slices.iter().flat_map(|slice| slice["endpoints"].as_array().into_iter().flatten())
+}
+
+fn without_endpoints(subject: &str, slices: Option<&Vec<Value>>, settings: &Settings) -> Diagnosis {
+    let text = match slices.map_or(0, |slices| endpoints(slices).count()) {
+        0 => "it has no endpoints: its selector fits no pod, or there are none".to_owned(),
+        number => format!("none of its {} is ready", counted(number, "endpoint", "endpoints")),
+    };
+    let kubectl = kubectl(settings);
+    let fix = format!("{kubectl} describe deployment {NAME}; {kubectl} logs deployment/{NAME} --tail=50");
+    Diagnosis::failure(Id::ServiceWithoutEndpoints, subject, text, fix)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::diagnosis::Level;
+    use super::super::questions::Answer;
+    use super::super::samples::{self, settings};
+    use super::*;
+
+    const SERVICE: Target = Target::Service { port: 443 };
+
+    fn examined(target: &Target, edit: impl FnOnce(&mut Snapshot)) -> Check {
+        let mut snapshot = samples::snapshot();
+        edit(&mut snapshot);
+        judge(&snapshot, target, &settings())
+    }
+
+    #[test]
+    fn a_service_with_a_ready_endpoint_is_fine() {
+        let check = examined(&SERVICE, |_| {});
+        assert_eq!((check.level(), check.findings.len()), (Level::Ok, 0));
+        assert_eq!(check.summary, "service crm-admission-system/crm-admission has 1 ready endpoint");
+    }
+
+    #[test]
+    fn a_service_that_is_not_there_matters_unless_a_url_is_called() {
+        let check = examined(&SERVICE, |snapshot| snapshot.service = Answer::Absent);
+        assert_eq!(check.findings[0].id, Id::ServiceAbsent);
+        let url = Target::Url("127.0.0.1:9443".parse().unwrap());
+        assert_eq!(examined(&url, |snapshot| snapshot.service = Answer::Absent).findings, []);
+    }
+
+    #[test]
+    fn a_service_without_the_port_that_is_called() {
+        let check = examined(&Target::Service { port: 8443 }, |_| {});
+        assert_eq!(check.findings[0].id, Id::ServicePortAbsent);
+        assert!(check.findings[0].text.contains("port 8443, and it has only 443"));
+    }
+
+    #[test]
+    fn a_service_without_ready_endpoints() {
+        for (endpoints, text) in [
+            (json!([]), "it has no endpoints"),
+            (json!([{"conditions": {"ready": false}}]), "none of its 1 endpoint is ready"),
+        ] {
+            let slices = vec![json!({"endpoints": endpoints})];
+            let check = examined(&SERVICE, |snapshot| snapshot.endpoint_slices = Answer::Found(slices));
+            assert_eq!(check.findings[0].id, Id::ServiceWithoutEndpoints);
+            assert!(check.findings[0].text.contains(text), "{check:?}");
+        }
+        let silent = vec![json!({"endpoints": [{"conditions": {}}]})];
+        let check = examined(&SERVICE, |snapshot| snapshot.endpoint_slices = Answer::Found(silent));
+        assert_eq!(check.findings, []);
+    }
+}

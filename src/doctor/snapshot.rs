@@ -1,0 +1,110 @@
+//! What is read of the cluster, all at once, so that judging it needs no further question.
+
+use futures::future::join_all;
+use kube::api::ListParams;
+use serde_json::Value;
+
+use super::Settings;
+use super::questions::{Answer, Questions, Resource, Scope};
+use super::shipped::{NAME, SERVICE_ACCOUNT};
+use crate::api::policy;
+
+const CRDS: Resource = Resource {
+    group: "apiextensions.k8s.io",
+    version: "v1",
+    kind: "CustomResourceDefinition",
+    plural: "customresourcedefinitions",
+};
+const SECRETS: Resource = Resource { group: "", version: "v1", kind: "Secret", plural: "secrets" };
+const SERVICES: Resource = Resource { group: "", version: "v1", kind: "Service", plural: "services" };
+const SERVICE_ACCOUNTS: Resource =
+    Resource { group: "", version: "v1", kind: "ServiceAccount", plural: "serviceaccounts" };
+const ENDPOINT_SLICES: Resource =
+    Resource { group: "discovery.k8s.io", version: "v1", kind: "EndpointSlice", plural: "endpointslices" };
+const POLICIES: Resource = Resource {
+    group: policy::GROUP,
+    version: policy::VERSION,
+    kind: policy::KIND,
+    plural: "admissionpolicies",
+};
+
+/// One of the two kinds of webhook configurations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Registration {
+    Mutating,
+    Validating,
+}
+
+impl Registration {
+    pub(super) const ALL: [Self; 2] = [Self::Mutating, Self::Validating];
+
+    const fn resource(self) -> Resource {
+        let (kind, plural) = match self {
+            Self::Mutating => ("MutatingWebhookConfiguration", "mutatingwebhookconfigurations"),
+            Self::Validating => ("ValidatingWebhookConfiguration", "validatingwebhookconfigurations"),
+        };
+        Resource { group: "admissionregistration.k8s.io", version: "v1", kind, plural }
+    }
+
+    pub(super) const fn kind(self) -> &'static str {
+        self.resource().kind
+    }
+
+    /// What kubectl and people call one.
+    pub(super) const fn singular(self) -> &'static str {
+        match self {
+            Self::Mutating => "mutatingwebhookconfiguration",
+            Self::Validating => "validatingwebhookconfiguration",
+        }
+    }
+}
+
+/// What was read. There is a private key in it, so it is never printed.
+#[derive(Clone)]
+pub(super) struct Snapshot {
+    /// In the order of the settings' definitions.
+    pub(super) definitions: Vec<Answer<Value>>,
+    pub(super) registrations: [Answer<Value>; 2],
+    pub(super) service: Answer<Value>,
+    pub(super) endpoint_slices: Answer<Vec<Value>>,
+    pub(super) secret: Answer<Value>,
+    pub(super) service_account: Answer<Value>,
+    pub(super) policies: Answer<Vec<Value>>,
+}
+
+impl Snapshot {
+    pub(super) async fn take(questions: &Questions, settings: &Settings) -> Self {
+        let here = Scope::Namespace(&settings.namespace);
+        let definition = |name: &str| {
+            let name = name.to_owned();
+            async move { questions.get(CRDS, Scope::Cluster, &name).await }
+        };
+        let names = settings.definitions.iter().map(|crd| crd.metadata.name.as_deref().unwrap_or_default());
+        let of_service =
+            ListParams::default().labels(&format!("kubernetes.io/service-name={}", settings.service));
+        let all = ListParams::default();
+        let (definitions, mutating, validating, service, endpoint_slices, secret, service_account, policies) = futures::join!(
+            join_all(names.map(definition)),
+            questions.get(Registration::Mutating.resource(), Scope::Cluster, NAME),
+            questions.get(Registration::Validating.resource(), Scope::Cluster, NAME),
+            questions.get(SERVICES, here, &settings.service),
+            questions.list(ENDPOINT_SLICES, here, &of_service),
+            questions.get(SECRETS, here, &settings.tls_secret),
+            questions.get(SERVICE_ACCOUNTS, here, SERVICE_ACCOUNT),
+            questions.list(POLICIES, Scope::Cluster, &all),
+        );
+        Self {
+            definitions,
+            registrations: [mutating, validating],
+            service,
+            endpoint_slices,
+            secret,
+            service_account,
+            policies,
+        }
+    }
+
+    pub(super) fn registrations(&self) -> impl Iterator<Item = (Registration, &Answer<Value>)> {
+        Registration::ALL.into_iter().zip(&self.registrations)
+    }
+}

@@ -1,0 +1,363 @@
+//! `check --fix`: what has another spelling changes, and nothing else does.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a helper that fails fails the test")]
+
+use std::collections::HashSet;
+use std::fs;
+use std::sync::LazyLock;
+
+use assert_cmd::Command;
+use crm_admission::check::{Bundle, Judge, documents};
+use crm_admission::policy::Policy;
+use jiff::Timestamp;
+use proptest::prelude::*;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+static JUDGE: LazyLock<Judge> =
+    LazyLock::new(|| Judge::new(Policy::default(), None, Timestamp::UNIX_EPOCH).unwrap());
+
+const DOMAINS: [&str; 4] = ["acme.com", "acme.io", "xn--bcher-kva.example", "planetexpress.com"];
+
+/// What stands before a company's own annotations; none of it is to be fixed.
+const HEAD: &str = "apiVersion: crm.milo.io/v1alpha1 # ours\nkind: Company\nmetadata:\n  annotations:\n    x: ' Not  Ours.com '\n";
+
+/// How an entry of a list of domains is written.
+#[derive(Clone, Debug)]
+struct Entry {
+    domain: &'static str,
+    /// What stands in the file instead of the domain.
+    spelling: String,
+    style: Style,
+    /// In front of it.
+    properties: &'static str,
+    /// On a line of its own above it, where there can be one.
+    above: &'static str,
+    /// Behind it, where there can be one.
+    behind: &'static str,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Style {
+    Plain,
+    Single,
+    Double,
+    Literal,
+    Folded,
+    /// By the name of an annotation's anchor.
+    Alias,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Layout {
+    Block,
+    Brackets,
+    BracketsOverLines { last_comma: bool },
+}
+
+#[derive(Clone, Debug)]
+struct Company {
+    /// In front of it and behind it, its quotes included.
+    name: (&'static str, &'static str),
+    entries: Vec<Entry>,
+    layout: Layout,
+    last: &'static str,
+}
+
+#[derive(Clone, Debug)]
+struct File {
+    companies: Vec<Company>,
+    line_end: &'static str,
+    start: &'static str,
+    ends_with_line_end: bool,
+}
+
+/// Which state of a file is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Before,
+    After,
+}
+
+impl Entry {
+    fn is_canonical(&self) -> bool {
+        self.spelling == self.domain
+    }
+
+    fn text(&self, state: State) -> &str {
+        if state == State::Before { &self.spelling } else { self.domain }
+    }
+
+    /// The scalar; block scalars take a second line.
+    fn scalar(&self, state: State, alias: &str) -> String {
+        let text = self.text(state);
+        let scalar = match self.style {
+            Style::Plain => text.to_owned(),
+            Style::Single => format!("'{text}'"),
+            Style::Double => format!("\"{text}\""),
+            Style::Literal => format!("|-\n      {text}"),
+            Style::Folded => format!(">2-{}\n    {text}", self.behind),
+            Style::Alias if state == State::Before || self.is_canonical() => return format!("*{alias}"),
+            Style::Alias => return text.to_owned(),
+        };
+        format!("{}{scalar}", self.properties)
+    }
+
+    fn in_brackets(&self, state: State, alias: &str) -> String {
+        match self.style {
+            Style::Literal | Style::Folded => format!("!!str \"{}\"", self.text(state)),
+            _ => self.scalar(state, alias),
+        }
+    }
+}
+
+impl Company {
+    /// The entries with their aliases' names; after fixing without those that became duplicates.
+    fn entries(&self, state: State) -> Vec<(&Entry, String, bool)> {
+        let mut known = HashSet::new();
+        let named = self.entries.iter().enumerate().map(|(index, entry)| {
+            let stays = known.insert(entry.domain) || state == State::Before;
+            (entry, format!("a{index}"), stays)
+        });
+        named.collect()
+    }
+
+    fn write(&self, state: State) -> String {
+        let name = if state == State::Before { self.name.0 } else { self.name.1 };
+        let mut text = HEAD.to_owned();
+        for (entry, alias, _) in self.entries(state).iter().filter(|(entry, ..)| entry.style == Style::Alias)
+        {
+            text += &format!("    {alias}: &{alias} {}\n", entry.spelling);
+        }
+        text += &format!("spec:\n  displayName: {name}\n");
+        text += &self.list(state);
+        text + self.last
+    }
+
+    fn list(&self, state: State) -> String {
+        let entries = self.entries(state);
+        let staying = entries.iter().filter(|(.., stays)| *stays);
+        match self.layout {
+            Layout::Block => {
+                let line = |(entry, alias, stays): &(&Entry, String, bool)| {
+                    let (above, behind) = (
+                        entry.above,
+                        if matches!(entry.style, Style::Folded | Style::Literal) { "" } else { entry.behind },
+                    );
+                    let scalar = entry.scalar(state, alias);
+                    if *stays { format!("{above}  - {scalar}{behind}\n") } else { above.to_owned() }
+                };
+                format!("  domains: # all\n{}", entries.iter().map(line).collect::<String>())
+            }
+            Layout::Brackets => {
+                let texts: Vec<String> =
+                    staying.map(|(entry, alias, _)| entry.in_brackets(state, alias)).collect();
+                format!("  domains: [ {} ] # all\n", texts.join(", "))
+            }
+            Layout::BracketsOverLines { last_comma } => {
+                let last = staying.clone().count() - 1;
+                let mut seen = 0;
+                let line = |(entry, alias, stays): &(&Entry, String, bool)| {
+                    if !*stays {
+                        return entry.above.to_owned();
+                    }
+                    let comma = if seen < last || last_comma { "," } else { "" };
+                    seen += 1;
+                    let scalar = entry.in_brackets(state, alias);
+                    format!("{}    {scalar}{comma}{}\n", entry.above, entry.behind)
+                };
+                format!("  domains: [\n{}  ]\n", entries.iter().map(line).collect::<String>())
+            }
+        }
+    }
+
+    fn value(&self) -> Value {
+        let staying = self.entries(State::After).into_iter().filter(|(.., stays)| *stays);
+        staying.map(|(entry, ..)| entry.domain).collect()
+    }
+}
+
+impl File {
+    fn write(&self, state: State) -> String {
+        let companies: Vec<String> = self.companies.iter().map(|company| company.write(state)).collect();
+        let text = format!("{}{}", self.start, companies.join("---\n"));
+        let text = if self.ends_with_line_end { &text } else { text.strip_suffix('\n').unwrap() };
+        text.replace('\n', self.line_end)
+    }
+}
+
+fn entry() -> impl Strategy<Value = Entry> {
+    let spelling = prop::sample::select(vec!["{}", "{}", "https://{}/", "www.{}", "{}.", "{}:443"]);
+    let style = prop::sample::select(vec![
+        Style::Plain,
+        Style::Plain,
+        Style::Single,
+        Style::Double,
+        Style::Literal,
+        Style::Folded,
+        Style::Alias,
+    ]);
+    let properties = prop::sample::select(vec!["", "", "&here ", "!!str ", "!!str &here "]);
+    let above = prop::sample::select(vec!["", "", "  # about - it,\n", "\n"]);
+    let behind = prop::sample::select(vec!["", "", " # [why, 'not", "  "]);
+    let upper = any::<bool>();
+    (prop::sample::select(DOMAINS.to_vec()), spelling, upper, style, properties, above, behind).prop_map(
+        |(domain, spelling, upper, style, properties, above, behind)| {
+            let spelled = spelling.replace("{}", domain);
+            let spelling = if upper { spelled.to_uppercase() } else { spelled };
+            Entry { domain, spelling, style, properties, above, behind }
+        },
+    )
+}
+
+fn company() -> impl Strategy<Value = Company> {
+    let name = prop::sample::select(vec![
+        ("Acme", "Acme"),
+        ("' It''s Acme '  # trimmed", "'It''s Acme'  # trimmed"),
+        ("\"\\tAcme: \\\"\\u00c4\\\"\"", "\"Acme: \\\"Ä\\\"\""),
+        ("&name \"Acme  \\\n    Corp \"", "&name \"Acme  \\\n    Corp\""),
+        (">-\n    Acme\n    Corp", ">-\n    Acme\n    Corp"),
+        ("|+ # x\n    Ácme  \n\n", "|- # x\n    Ácme\n\n"),
+    ]);
+    let layout = prop_oneof![
+        Just(Layout::Block),
+        Just(Layout::Brackets),
+        any::<bool>().prop_map(|last_comma| Layout::BracketsOverLines { last_comma }),
+    ];
+    let last = prop::sample::select(vec!["", "  description: |\n    Acme.com \n\n", "# end\n"]);
+    (name, prop::collection::vec(entry(), 1..7), layout, last)
+        .prop_map(|(name, entries, layout, last)| Company { name, entries, layout, last })
+}
+
+fn file() -> impl Strategy<Value = File> {
+    let start = prop::sample::select(vec!["", "\u{feff}", "# é\n---\n", "%YAML 1.2\n---\n"]);
+    let line_end = prop::sample::select(vec!["\n", "\r\n"]);
+    (prop::collection::vec(company(), 1..4), line_end, start, any::<bool>()).prop_map(
+        |(companies, line_end, start, ends_with_line_end)| File {
+            companies,
+            line_end,
+            start,
+            ends_with_line_end,
+        },
+    )
+}
+
+/// What `--fix` would write; `None` where it would not.
+fn fixed(text: &str) -> Option<String> {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a.yaml");
+    fs::write(&path, text).unwrap();
+    let mut bundle = Bundle::read(&[path], &|| ()).unwrap();
+    let mut rewritten = bundle.fix(&JUDGE);
+    assert!(rewritten.len() <= 1);
+    rewritten.pop().map(|rewritten| rewritten.after)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn only_spellings_change_and_only_once(file in file()) {
+        let (before, after) = (file.write(State::Before), file.write(State::After));
+        let expected = (before != after).then(|| after.clone());
+        prop_assert_eq!(fixed(&before), expected, "{}", before);
+        prop_assert_eq!(fixed(&after), None);
+        let values = documents(&after).unwrap();
+        let domains: Vec<Value> = values.iter().map(|(_, value)| value["spec"]["domains"].clone()).collect();
+        let expected: Vec<Value> = file.companies.iter().map(Company::value).collect();
+        prop_assert_eq!(domains, expected);
+    }
+}
+
+/// One line of a vector file: an input, and either the canonical form or the reason code it is to give.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Vector {
+    input: String,
+    #[serde(default = "company_kind")]
+    kind: String,
+    expect: Option<String>,
+    reject: Option<String>,
+}
+
+fn company_kind() -> String {
+    "Company".to_owned()
+}
+
+/// Puts every vector into a record of its own, and fixes and checks them all at once.
+#[track_caller]
+fn check_vectors(
+    vectors: &str,
+    field: &str,
+    rule: &str,
+    in_spec: impl Fn(&str) -> Value,
+    value: fn(&Value) -> &Value,
+) {
+    let vectors: Vec<Vector> = vectors
+        .lines()
+        .filter(|line| !line.trim().is_empty())
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let document = |(index, vector): (usize, &Vector)| {
+        let Value::Object(fields) = in_spec(&vector.input) else { panic!("a spec is an object") };
+        let fields: String = fields.iter().map(|(name, value)| format!("  {name}: {value}\n")).collect();
+        format!(
+            "apiVersion: crm.milo.io/v1alpha1\nkind: {}\nmetadata: {{name: v{index}}}\nspec:\n  displayName: V\n{fields}",
+            vector.kind
+        )
+    };
+    let input: Vec<String> = vectors.iter().enumerate().map(document).collect();
+    let (out, report) = fix_standard_input(&input.join("---\n"));
+    let fixed = documents(&out).unwrap();
+    assert_eq!((report["errors"].clone(), fixed.len()), (json!([]), vectors.len()));
+    let findings = report["findings"].as_array().unwrap();
+    let mut failures = String::new();
+    for (index, (vector, (_, fixed))) in vectors.iter().zip(&fixed).enumerate() {
+        let of_vector = findings.iter().filter(|finding| finding["name"] == format!("v{index}"));
+        let codes: Vec<_> =
+            of_vector.map(|finding| json!([finding["field"], finding["rule"], finding["code"]])).collect();
+        let expected_codes: Vec<_> = vector.reject.iter().map(|code| json!([field, rule, code])).collect();
+        let expected = vector.expect.as_ref().unwrap_or(&vector.input);
+        let actual = value(&fixed["spec"]);
+        if actual != expected || codes != expected_codes {
+            failures += &format!("{:?}: {actual}, not {expected:?}: {codes:?}\n", vector.input);
+        }
+    }
+    assert!(failures.is_empty(), "{failures}");
+}
+
+/// The fixed stream, and the report on what remains.
+fn fix_standard_input(input: &str) -> (String, Value) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_crm-admission"));
+    // A developer's environment must not change what is tested.
+    let ours = std::env::vars().map(|(name, _)| name).filter(|name| name.starts_with("CRM_ADMISSION_"));
+    for name in ours {
+        command.env_remove(name);
+    }
+    command.env_remove("KUBERNETES_SERVICE_HOST").env("KUBECONFIG", "/nonexistent/kubeconfig");
+    let output =
+        command.args(["check", "--fix", "--format", "json", "-"]).write_stdin(input).output().unwrap();
+    let report = String::from_utf8(output.stderr).unwrap();
+    let json = serde_json::from_str(&report).unwrap_or_else(|error| panic!("{error}: {report}"));
+    (String::from_utf8(output.stdout).unwrap(), json)
+}
+
+#[test]
+fn every_domain_vector_is_fixed_or_reported() {
+    let vectors = include_str!("vectors/domains.jsonl");
+    let in_spec = |input: &str| json!({ "domains": [input] });
+    check_vectors(vectors, "spec.domains[0]", "domain", in_spec, |spec| &spec["domains"][0]);
+}
+
+#[test]
+fn every_linkedin_vector_is_fixed_or_reported() {
+    let vectors = include_str!("vectors/linkedin.jsonl");
+    let in_spec = |input: &str| json!({ "linkedinProfile": input });
+    check_vectors(
+        vectors,
+        "spec.linkedinProfile",
+        "linkedin-profile",
+        in_spec,
+        |spec| &spec["linkedinProfile"],
+    );
+}

@@ -1,0 +1,343 @@
+//! The hooks, the action and the examples for CI: that they are well-formed, call flags that there are, and are shown
+//! in docs/ci.md as they are.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a helper that fails fails the test")]
+
+use std::collections::HashSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use rstest::rstest;
+use serde_json::Value;
+use tempfile::TempDir;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_crm-admission");
+
+fn at_root(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(at_root(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+#[track_caller]
+fn yaml(path: &str) -> Value {
+    serde_saphyr::from_str(&read(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// Files by name below `directory`.
+fn files(directory: &str) -> Vec<String> {
+    let entries = fs::read_dir(at_root(directory)).unwrap().map(|entry| entry.unwrap());
+    let mut files = Vec::new();
+    for entry in entries {
+        let path = format!("{directory}/{}", entry.file_name().into_string().unwrap());
+        if entry.path().is_dir() { files.extend(self::files(&path)) } else { files.push(path) }
+    }
+    files
+}
+
+/// A directory with the records of the examples.
+fn copy_of_examples() -> TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    for file in files("examples/ci") {
+        let to = copy.path().join(file.strip_prefix("examples/ci/").unwrap());
+        fs::create_dir_all(to.parent().unwrap()).unwrap();
+        fs::copy(at_root(&file), to).unwrap();
+    }
+    copy
+}
+
+/// A command whose outcome a developer's environment does not change.
+fn command(program: impl AsRef<std::ffi::OsStr>) -> Command {
+    let mut command = Command::new(program);
+    let ours = |name: &str| name.starts_with("CRM_ADMISSION_") || name.starts_with("INPUT_");
+    for (name, _) in std::env::vars().filter(|(name, _)| ours(name)) {
+        command.env_remove(name);
+    }
+    command.env("KUBECONFIG", "/nonexistent/kubeconfig");
+    command
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// What `check` says of how it is called; it reads nothing, since the help comes first.
+#[track_caller]
+fn is_accepted(arguments: &[&str]) {
+    let output = command(PROGRAM).args(arguments).arg("--help").output().unwrap();
+    assert!(output.status.success(), "{arguments:?}: {}", text(&output.stderr));
+}
+
+// Hooks.
+
+#[test]
+fn hooks_run_this_program_on_all_files_whenever_a_manifest_changes() {
+    let hooks = yaml(".pre-commit-hooks.yaml");
+    let ids: Vec<&str> = hooks.as_array().unwrap().iter().map(|hook| hook["id"].as_str().unwrap()).collect();
+    assert_eq!(ids, ["crm-admission-check", "crm-admission-fix"]);
+    for hook in hooks.as_array().unwrap() {
+        assert_eq!(hook["language"], "rust");
+        assert_eq!(hook["pass_filenames"], false);
+        assert_eq!(hook["require_serial"], true);
+        assert_eq!(hook["types_or"], serde_json::json!(["yaml", "json"]));
+        let entry = hook["entry"].as_str().unwrap().split(' ');
+        let args = hook["args"].as_array().unwrap().iter().map(|arg| arg.as_str().unwrap());
+        let called: Vec<&str> = entry.chain(args).collect();
+        assert_eq!(called[0], env!("CARGO_PKG_NAME"), "cargo installs the program under this name");
+        is_accepted(&called[1..]);
+    }
+}
+
+#[test]
+fn the_example_of_a_configuration_names_a_hook_that_there_is_and_flags_that_there_are() {
+    let configuration = yaml("examples/ci/pre-commit-config.yaml");
+    let hooks = yaml(".pre-commit-hooks.yaml");
+    for hook in configuration["repos"][0]["hooks"].as_array().unwrap() {
+        assert!(hooks.as_array().unwrap().iter().any(|offered| offered["id"] == hook["id"]), "{hook}");
+        let args = hook["args"].as_array().unwrap().iter().map(|arg| arg.as_str().unwrap());
+        is_accepted(&std::iter::once("check").chain(args).collect::<Vec<_>>());
+    }
+}
+
+// The action.
+
+/// What the action's script does in this directory with these inputs, besides the defaults of action.yml.
+fn act(directory: &Path, inputs: &[(&str, &str)]) -> Output {
+    let mut command = command(at_root("scripts/action"));
+    let action = yaml("action.yml");
+    for (name, input) in action["inputs"].as_object().unwrap() {
+        command.env(variable(name), input["default"].as_str().unwrap_or_default());
+    }
+    for (name, value) in inputs {
+        command.env(variable(name), value);
+    }
+    command.args(["check", PROGRAM]).current_dir(directory).output().unwrap()
+}
+
+fn variable(input: &str) -> String {
+    format!("INPUT_{}", input.to_uppercase().replace('-', "_"))
+}
+
+/// Writes a company of that name to a file with a blank in its path.
+fn company(directory: &Path, name: &str, domain: &str) {
+    let path = directory.join(format!("my records/{name}.yaml"));
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let company = format!(
+        "apiVersion: crm.milo.io/v1alpha1\nkind: Company\nmetadata: {{name: {name}}}\nspec: {{displayName: A, domains: [{domain}]}}\n"
+    );
+    fs::write(path, company).unwrap();
+}
+
+#[test]
+fn every_input_reaches_the_script_as_a_variable_and_never_as_its_text() {
+    let action = yaml("action.yml");
+    let steps = action["runs"]["steps"].as_array().unwrap();
+    let script = read("scripts/action");
+    let mut passed = HashSet::new();
+    for step in steps {
+        assert!(!step["run"].as_str().unwrap().contains("${{"), "{step}");
+        let variables = step["env"].as_object().into_iter().flatten();
+        for (name, value) in variables {
+            let input =
+                value.as_str().unwrap().strip_prefix("${{ inputs.").unwrap().strip_suffix(" }}").unwrap();
+            assert_eq!(*name, variable(input));
+            assert!(script.contains(&format!("${{{name}:-")), "the script does not read {name}");
+            passed.insert(input.to_owned());
+        }
+    }
+    let inputs: HashSet<String> = action["inputs"].as_object().unwrap().keys().cloned().collect();
+    assert_eq!(passed, inputs);
+}
+
+#[test]
+fn the_action_passes_what_is_fine() {
+    let directory = tempfile::tempdir().unwrap();
+    company(directory.path(), "fine", "a.com");
+    let output = act(directory.path(), &[("paths", "my records\n")]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert_eq!(text(&output.stdout), "1 record in 1 file checked: no findings.\n");
+}
+
+#[test]
+fn the_action_annotates_what_is_refused_and_writes_a_report_for_code_scanning() {
+    let directory = tempfile::tempdir().unwrap();
+    company(directory.path(), "bad", "a_b.com");
+    let output = act(directory.path(), &[("paths", "my records"), ("sarif", "my report.sarif")]);
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    let log = text(&output.stdout);
+    let annotation =
+        "::error file=my records/bad.yaml,line=4,col=34,title=domain/bad-char::Company \"bad\": ";
+    assert!(log.starts_with(annotation), "{log}");
+    let report = fs::read_to_string(directory.path().join("my report.sarif")).unwrap();
+    let report: Value = serde_json::from_str(&report).unwrap();
+    let results = report["runs"][0]["results"].as_array().unwrap();
+    assert_eq!(results.len(), 1);
+    let location = &results[0]["locations"][0]["physicalLocation"]["artifactLocation"];
+    assert_eq!(location["uri"], "my%20records/bad.yaml");
+}
+
+#[test]
+fn the_action_tells_what_cannot_be_read_from_what_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    company(directory.path(), "bad", "[");
+    let output = act(directory.path(), &[("sarif", "report.sarif")]);
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output.stdout));
+    assert!(
+        text(&output.stdout).starts_with("::error file=my records/bad.yaml,line="),
+        "{}",
+        text(&output.stdout)
+    );
+    assert!(directory.path().join("report.sarif").exists());
+}
+
+#[test]
+fn the_action_fails_if_the_report_cannot_be_written() {
+    let directory = tempfile::tempdir().unwrap();
+    company(directory.path(), "fine", "a.com");
+    let output = act(directory.path(), &[("sarif", "absent/report.sarif")]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        text(&output.stderr).contains("absent/report.sarif: cannot be written"),
+        "{}",
+        text(&output.stderr)
+    );
+}
+
+#[rstest]
+#[case::fail_on(&[("fail-on", "warn")], 1, "::warning file=my records/long.yaml")]
+#[case::format(&[("format", "text")], 0, "my records/long.yaml:4:34: warn: ")]
+#[case::policy(&[("policy", "my policy.yaml")], 1, "::error file=my records/long.yaml")]
+#[case::applier(&[("applier", "flux")], 0, "::warning file=my records/long.yaml")]
+#[case::user(&[("as", "alice"), ("policy", "exempt.yaml")], 0, "1 record in 1 file checked: no findings.")]
+#[case::arguments(&[("args", "--fail-on=warn\n--as=alice"), ("fail-on", "")], 1, "::warning")]
+#[case::a_flag_that_there_is_not(&[("args", "--no-such-flag")], 2, "")]
+#[case::a_path_is_no_flag(&[("paths", "--help")], 2, "")]
+#[case::a_value_is_no_command(&[("policy", "$(touch owned)`touch owned`; touch owned")], 2, "")]
+fn inputs_do_what_the_flags_of_that_name_do(
+    #[case] inputs: &[(&str, &str)],
+    #[case] code: i32,
+    #[case] starts: &str,
+) {
+    let directory = tempfile::tempdir().unwrap();
+    company(directory.path(), "long", "A.com");
+    let policy = |spec: &str| {
+        format!(
+            "apiVersion: admission.crm.milo.io/v1alpha1\nkind: AdmissionPolicy\nmetadata: {{name: default}}\nspec: {spec}\n"
+        )
+    };
+    let strict = policy("{normalization: {domains: RequireCanonical}}");
+    fs::write(directory.path().join("my policy.yaml"), strict).unwrap();
+    let exempt = "{normalization: {domains: RequireCanonical}, exemptions: [{name: x, users: [alice], rules: [domain], reason: x}]}";
+    fs::write(directory.path().join("exempt.yaml"), policy(exempt)).unwrap();
+    let paths = [("paths", "my records")];
+    let output = act(directory.path(), &[&paths, inputs].concat());
+    assert_eq!(output.status.code(), Some(code), "{}{}", text(&output.stdout), text(&output.stderr));
+    assert!(text(&output.stdout).starts_with(starts), "{}", text(&output.stdout));
+    assert!(!directory.path().join("owned").exists());
+}
+
+#[test]
+fn several_paths_and_resources_are_lines() {
+    let directory = tempfile::tempdir().unwrap();
+    company(directory.path(), "a", "a.com");
+    company(directory.path(), "b", "b.com");
+    let person = "apiVersion: crm.milo.io/v1alpha1\nkind: Person\nmetadata: {name: p}\nspec: {displayName: P, companyRef: {name: NAME}}\n";
+    for name in ["a", "b", "c"] {
+        fs::write(directory.path().join(format!("{name}.yaml")), person.replace("NAME", name)).unwrap();
+    }
+    let resources = ("resources", "my records/a.yaml\r\nmy records/b.yaml");
+    let output = act(directory.path(), &[("paths", "a.yaml\n\nb.yaml\n"), resources]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stdout));
+    let output = act(directory.path(), &[("paths", "c.yaml\n"), resources]);
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stdout));
+}
+
+#[test]
+fn a_program_that_is_there_already_is_not_built_again() {
+    let root = tempfile::tempdir().unwrap();
+    let bin = root.path().join("bin");
+    fs::create_dir(&bin).unwrap();
+    fs::copy(PROGRAM, bin.join("crm-admission")).unwrap();
+    // Without cargo on the path a build would fail.
+    let output = command(at_root("scripts/action"))
+        .args(["install", root.path().to_str().unwrap()])
+        .env("PATH", "/usr/bin:/bin")
+        .env("CARGO_HOME", root.path())
+        .output()
+        .unwrap();
+    assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), String::new()));
+}
+
+// Examples.
+
+#[test]
+fn the_example_of_a_workflow_gives_inputs_that_the_action_has() {
+    let inputs = yaml("action.yml")["inputs"].clone();
+    let workflow = yaml("examples/ci/github-workflow.yml");
+    let steps = workflow["jobs"]["check"]["steps"].as_array().unwrap();
+    let ours = steps.iter().find(|step| step["uses"].as_str().unwrap().contains("/crm-admission@")).unwrap();
+    for name in ours["with"].as_object().unwrap().keys() {
+        assert!(inputs.get(name).is_some(), "{name}");
+    }
+    let upload = steps.iter().find(|step| step["uses"].as_str().unwrap().contains("upload-sarif")).unwrap();
+    assert_eq!(upload["with"]["sarif_file"], ours["with"]["sarif"]);
+}
+
+#[test]
+fn the_example_for_gitlab_leaves_a_report_and_fails_for_what_is_refused() {
+    let job = yaml("examples/ci/gitlab-ci.yml")["crm-records"].clone();
+    let directory = copy_of_examples();
+    fs::copy(at_root("manifests/policy/default.yaml"), directory.path().join("policy.yaml")).unwrap();
+    let bin = directory.path().join(".crm-admission/bin");
+    fs::create_dir_all(&bin).unwrap();
+    fs::copy(PROGRAM, bin.join("crm-admission")).unwrap();
+    let lines = job["script"].as_array().unwrap().iter().map(|line| line.as_str().unwrap());
+    let script = lines.collect::<Vec<_>>().join("\n");
+    let output = command("sh").args(["-e", "-c", &script]).current_dir(directory.path()).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    assert!(text(&output.stdout).contains("crm/people.yaml:15:16: deny: "), "{}", text(&output.stdout));
+    let report = directory.path().join(job["artifacts"]["reports"]["junit"].as_str().unwrap());
+    assert!(fs::read_to_string(report).unwrap().contains("failures=\"1\""));
+}
+
+// docs/ci.md.
+
+/// The blocks of docs/ci.md in that language.
+fn blocks(language: &str) -> Vec<String> {
+    let document = read("docs/ci.md");
+    let opening = format!("\n```{language}\n");
+    let blocks = document.split(&opening).skip(1).map(|rest| rest.split_once("\n```\n").unwrap().0);
+    blocks.map(|block| format!("{block}\n")).collect()
+}
+
+#[test]
+fn the_examples_are_shown_as_they_are() {
+    let shown: HashSet<String> = blocks("yaml").into_iter().collect();
+    let there: HashSet<String> = files("examples/ci").iter().map(|file| read(file)).collect();
+    assert_eq!(shown, there);
+}
+
+#[test]
+fn what_is_said_of_the_examples_is_what_the_program_says() {
+    let program = Path::new(PROGRAM).parent().unwrap().to_str().unwrap();
+    let path = format!("{program}:{}", std::env::var("PATH").unwrap());
+    let blocks = blocks("console");
+    assert!(!blocks.is_empty());
+    for block in blocks {
+        let directory = copy_of_examples();
+        let commands = block.lines().filter_map(|line| line.strip_prefix("$ "));
+        let mut told = String::new();
+        for line in commands {
+            let mut shell = command("sh");
+            shell
+                .args(["-c", &format!("exec 2>&1\n{line}")])
+                .env("PATH", &path)
+                .current_dir(directory.path());
+            told += &format!("$ {line}\n{}", text(&shell.output().unwrap().stdout));
+        }
+        assert_eq!(told, block);
+    }
+}

@@ -1,0 +1,217 @@
+//! The optional floor: the API server demands canonical values by itself, with no webhook registered.
+
+use crate::records::{bundle, company, person, record};
+use crate::support::control_plane::ControlPlane;
+use crate::support::kubectl::{Kubectl, Outcome};
+use crate::support::poll::{self, Seen};
+use crate::support::{manifest, repository};
+use crm_admission::normalize::{CANONICAL_DOMAIN_PATTERN, CANONICAL_LINKEDIN_PATTERN};
+use regex::Regex;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
+use std::time::Duration;
+
+/// A control plane with the floor, and records that were stored before it.
+fn plane() -> &'static ControlPlane {
+    static PLANE: LazyLock<ControlPlane> = LazyLock::new(|| {
+        let plane = ControlPlane::start();
+        plane.install_kinds(&manifest("crds"));
+        plane.install_roles();
+        plane.kubectl("alice").create(&older_than_the_floor()).succeeds();
+        let floor = manifest("floor");
+        plane.kubectl("admin").run(["apply", "-k", floor.to_str().expect("a path in UTF-8")]).succeeds();
+        poll::until("a floor", Duration::from_secs(60), || {
+            match for_show(
+                &plane.kubectl("alice"),
+                &company("floor", &spec(json!({"domains": ["Acme.com"]}))),
+            ) {
+                tried if tried.stderr.contains("crm-admission-floor") => Seen::Ready(()),
+                tried => Seen::NotYet(tried.to_string()),
+            }
+        });
+        plane
+    });
+    &PLANE
+}
+
+/// Records that the floor would refuse, one for each test that changes one.
+fn older_than_the_floor() -> String {
+    let messy = json!({
+        "displayName": " ",
+        "domains": ["HTTPS://Old.example/", "old.example"],
+        "linkedinProfile": "linkedin.com/company/Old",
+    });
+    bundle(["old-edited", "old-extended", "old-worsened"].map(|name| company(name, &spec(messy.clone()))))
+}
+
+/// A spec with these fields, and what is required besides.
+fn spec(fields: Value) -> String {
+    let mut spec = json!({"displayName": "Acme", "creatorRef": {"name": "zoe"}});
+    let Value::Object(fields) = fields else { panic!("not fields: {fields}") };
+    spec.as_object_mut().expect("fields").extend(fields);
+    spec.to_string()
+}
+
+fn for_show(user: &Kubectl, manifests: &str) -> Outcome {
+    user.run_with(manifests, ["create", "--dry-run=server", "-o", "name", "-f", "-"])
+}
+
+/// One public example: what is typed, and what it is stored as, unless it is refused.
+#[derive(Deserialize)]
+struct Vector {
+    kind: Option<String>,
+    input: String,
+    expect: Option<String>,
+}
+
+fn vectors(file: &str) -> Vec<Vector> {
+    let text = std::fs::read_to_string(repository().join("tests/vectors").join(file)).expect("vectors");
+    let lines = text.lines().filter(|line| !line.trim().is_empty());
+    lines.map(|line| serde_json::from_str(line).expect("a vector")).collect()
+}
+
+/// Which of the values the API server admits, when each stands in a record of its kind.
+fn admitted(field: &str, values: &BTreeSet<(String, String)>) -> BTreeSet<(String, String)> {
+    let value = |text: &str| if field == "domains" { json!([text]) } else { json!(text) };
+    let named: BTreeMap<String, &(String, String)> =
+        values.iter().enumerate().map(|(index, value)| (format!("vector-{index}"), value)).collect();
+    let records = named.iter().map(|(name, (kind, text))| {
+        record(kind, &format!("{{name: {name}}}"), &spec(json!({field: value(text)})))
+    });
+    // All in one call, which goes on after a refusal.
+    let outcome = for_show(&plane().kubectl("alice"), &bundle(records));
+    let passed: BTreeSet<&str> = outcome.stdout.lines().filter_map(|line| line.rsplit('/').next()).collect();
+    for name in named.keys().filter(|name| !passed.contains(name.as_str())) {
+        // Refused by the floor and by nothing else, but for what is too long for the schema.
+        let quoted = format!("\"{name}\" is ");
+        let told = outcome.stderr.lines().find(|line| line.contains(&quoted)).unwrap_or_default();
+        assert!(
+            told.contains("crm-admission-floor") || told.contains("Too long"),
+            "{name}: {told}\n{outcome}"
+        );
+    }
+    named
+        .iter()
+        .filter(|(name, _)| passed.contains(name.as_str()))
+        .map(|(_, value)| (*value).clone())
+        .collect()
+}
+
+/// Every canonical value of the vectors is admitted, and of everything else only `blind`, which looks canonical.
+fn tries_every_vector(field: &str, file: &str, pattern: &str, blind: &[&str]) {
+    let vectors = vectors(file);
+    let of = |vector: &Vector, text: &str| {
+        (vector.kind.clone().unwrap_or_else(|| "Company".to_owned()), text.to_owned())
+    };
+    let canonical: BTreeSet<_> =
+        vectors.iter().filter_map(|vector| Some(of(vector, vector.expect.as_deref()?))).collect();
+    let inputs: BTreeSet<_> = vectors.iter().map(|vector| of(vector, &vector.input)).collect();
+    let all = canonical.union(&inputs).cloned().collect();
+    let admitted = admitted(field, &all);
+    let refused: Vec<_> = canonical.difference(&admitted).collect();
+    assert!(refused.is_empty(), "canonical and refused: {refused:?}");
+    let others: BTreeSet<&str> = admitted.difference(&canonical).map(|(_, text)| text.as_str()).collect();
+    assert_eq!(others, blind.iter().copied().collect(), "not canonical and admitted");
+    // They are what the pattern of the code cannot tell apart either.
+    let pattern = Regex::new(pattern).expect("a pattern");
+    assert!(others.iter().all(|text| pattern.is_match(text)));
+}
+
+#[test]
+fn every_domain_of_the_vectors_is_judged_by_its_form() {
+    let addresses = ["0x7f.1", "127.0x1", "192.168.0.1", "acme.123", "acme.com.1"];
+    let suffixes = ["co.uk", "com.au", "test.ck"];
+    let hosts = ["www.acme.com", "www.bbc.co.uk", "www.www.acme.com", "www.www.com"];
+    let undecodable = ["xn--a.com"];
+    let blind = [&addresses[..], &suffixes, &hosts, &undecodable].concat();
+    tries_every_vector("domains", "domains.jsonl", CANONICAL_DOMAIN_PATTERN, &blind);
+}
+
+#[test]
+fn every_address_of_the_vectors_is_judged_by_its_form() {
+    tries_every_vector("linkedinProfile", "linkedin.jsonl", CANONICAL_LINKEDIN_PATTERN, &[]);
+}
+
+#[test]
+fn a_refusal_says_the_field_and_the_fix() {
+    let alice = plane().kubectl("alice");
+    let refused = |fields| for_show(&alice, &company("floor", &spec(fields))).fails();
+    refused(json!({"domains": ["acme.com", "Acme.io"]}))
+        .complains("spec.domains: every entry must be in the form in which it is stored, such as acme.com");
+    refused(json!({"linkedinProfile": "linkedin.com/company/acme"}))
+        .complains("spec.linkedinProfile: must be in the form in which it is stored")
+        .complains("crm-admission check --fix FILE");
+    // White space of all sorts is blank, as it is for the webhook. (The schema refuses the empty text.)
+    for blank in [" ", "\t\n", "\u{a0}\u{2003}\u{3000}\u{85}"] {
+        refused(json!({"displayName": blank})).complains("spec.displayName: give the name that people know");
+    }
+}
+
+#[test]
+fn a_profile_is_one_of_the_kind() {
+    let alice = plane().kubectl("alice");
+    let profile = |page| spec(json!({"linkedinProfile": format!("https://linkedin.com/{page}/acme")}));
+    for_show(&alice, &company("floor", &profile("company"))).succeeds();
+    for_show(&alice, &person("floor", &profile("in"))).succeeds();
+    for_show(&alice, &company("floor", &profile("in"))).fails().complains("spec.linkedinProfile");
+    for_show(&alice, &person("floor", &profile("company"))).fails().complains("spec.linkedinProfile");
+}
+
+#[test]
+fn what_is_not_there_is_no_error() {
+    let alice = plane().kubectl("alice");
+    for fields in [json!({}), json!({"domains": null, "linkedinProfile": null}), json!({"domains": []})] {
+        for_show(&alice, &company("floor", &spec(fields))).succeeds();
+    }
+    for_show(&alice, &person("floor", &spec(json!({"linkedinProfile": null})))).succeeds();
+}
+
+#[test]
+fn as_many_domains_as_there_may_be_are_within_what_an_expression_may_cost() {
+    let name = "floor-many";
+    let alice = plane().kubectl("alice");
+    let label = "x".repeat(60);
+    let domains = |end: &str| -> Vec<String> {
+        (0..100).map(|index| format!("d{index}.{label}.{label}.{label}.{end}")).collect()
+    };
+    alice.create(&company(name, &spec(json!({"domains": domains("example")})))).succeeds();
+    // Every entry is looked for among as many old ones.
+    alice.patch("company", name, &json!({"spec": {"domains": domains("test")}})).succeeds();
+}
+
+#[test]
+fn an_old_record_can_be_edited_elsewhere() {
+    let alice = plane().kubectl("alice");
+    alice.patch("company", "old-edited", &json!({"spec": {"description": "Anvils"}})).succeeds();
+    alice.run(["annotate", "company", "old-edited", "example.com/seen=yes"]).succeeds();
+}
+
+#[test]
+fn a_list_with_old_entries_can_grow() {
+    let grown = json!({"spec": {"domains": ["acme.io", "HTTPS://Old.example/"]}});
+    plane().kubectl("alice").patch("company", "old-extended", &grown).succeeds();
+}
+
+#[test]
+fn an_old_record_cannot_get_worse() {
+    let alice = plane().kubectl("alice");
+    for (change, field) in [
+        (json!({"domains": ["HTTPS://Old.example/", "Acme.com"]}), "spec.domains"),
+        (json!({"linkedinProfile": "linkedin.com/company/Older"}), "spec.linkedinProfile"),
+        (json!({"displayName": "  "}), "spec.displayName"),
+    ] {
+        alice.patch("company", "old-worsened", &json!({"spec": change})).fails().complains(field);
+    }
+}
+
+#[test]
+fn the_api_server_adds_nothing_to_the_floor() {
+    let admin = plane().kubectl("admin");
+    for object in admin.read(&manifest("floor/floor.yaml")) {
+        let kind = object["kind"].as_str().expect("a kind");
+        let stored = admin.get(kind, "crm-admission-floor");
+        assert_eq!(stored["spec"], object["spec"], "GitOps tools would see drift in {kind}");
+    }
+}

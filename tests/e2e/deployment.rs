@@ -1,0 +1,517 @@
+//! What is shipped to install the product: kustomizations and the chart say the same, the real API server takes them, and
+//! no way to install or uninstall ever leaves a registration without a server.
+
+use crate::support::control_plane::{Auditing, ControlPlane};
+use crate::support::helm::Helm;
+use crate::support::installation::Installation;
+use crate::support::kubectl::Kubectl;
+use crate::support::poll::{self, Seen};
+use crate::support::{manifest, process, repository};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+const NAMESPACE: &str = "crm-admission-system";
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Both webhook configurations, as arguments of kubectl.
+const CONFIGURATIONS: &str = "mutatingwebhookconfigurations,validatingwebhookconfigurations";
+
+/// A control plane on which the product is installed and uninstalled, one test at a time. The webhook runs beside it.
+fn site() -> MutexGuard<'static, Installation> {
+    static SITE: LazyLock<Mutex<Installation>> = LazyLock::new(|| {
+        let site = Installation::start_on(ControlPlane::start_with(Auditing::On));
+        site.plane.kubectl("admin").create(&foreign_kinds()).succeeds();
+        Mutex::new(site)
+    });
+    SITE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The kinds of cert-manager and of the Prometheus operator. Their schemas are not checked here: these take anything.
+fn foreign_kinds() -> String {
+    let kinds = [
+        ("cert-manager.io", "Certificate", "certificates"),
+        ("cert-manager.io", "Issuer", "issuers"),
+        ("monitoring.coreos.com", "PrometheusRule", "prometheusrules"),
+        ("monitoring.coreos.com", "ServiceMonitor", "servicemonitors"),
+    ];
+    let definitions = kinds.map(|(group, kind, plural)| {
+        json!({
+            "apiVersion": "apiextensions.k8s.io/v1",
+            "kind": "CustomResourceDefinition",
+            "metadata": {
+                "name": format!("{plural}.{group}"),
+                "annotations": {"api-approved.kubernetes.io": "unapproved, a stand-in of a test"},
+            },
+            "spec": {
+                "group": group,
+                "scope": "Namespaced",
+                "names": {"kind": kind, "plural": plural},
+                "versions": [{
+                    "name": "v1",
+                    "served": true,
+                    "storage": true,
+                    "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}},
+                }],
+            },
+        })
+    });
+    json!({"apiVersion": "v1", "kind": "List", "items": definitions}).to_string()
+}
+
+/// The shipped kustomizations in a directory of this test, in which more can be built on them.
+struct Kustomizations(tempfile::TempDir);
+
+impl Kustomizations {
+    fn copied() -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        for part in ["base", "registration", "overlays", "components"] {
+            copy(&manifest(part), &directory.path().join(part));
+        }
+        Self(directory)
+    }
+
+    /// One of the overlays, or one that was made by [`Kustomizations::add`].
+    fn overlay(&self, name: &str) -> PathBuf {
+        self.0.path().join("overlays").join(name)
+    }
+
+    fn add(&self, name: &str, kustomization: &Value) -> PathBuf {
+        let directory = self.overlay(name);
+        fs::create_dir_all(&directory).expect("a directory");
+        fs::write(directory.join("kustomization.yaml"), kustomization.to_string()).expect("a kustomization");
+        directory
+    }
+
+    /// Everything that can be had besides the server.
+    fn add_everything(&self) -> PathBuf {
+        self.add(
+            "everything",
+            &json!({
+                "resources": ["../self-managed"],
+                "components": ["../../components/autoscaling", "../../components/monitoring"],
+            }),
+        )
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("a directory");
+    for entry in fs::read_dir(from).expect("a directory") {
+        let path = entry.expect("an entry").path();
+        let copied = to.join(path.file_name().expect("a name"));
+        if path.is_dir() {
+            copy(&path, &copied);
+        } else {
+            fs::copy(&path, &copied).expect("a copy");
+        }
+    }
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("a path in UTF-8")
+}
+
+fn kustomized(kubectl: &Kubectl, directory: &Path) -> String {
+    kubectl.run(["kustomize", text(directory)]).succeeds().stdout
+}
+
+fn helm(site: &Installation) -> Helm {
+    Helm::new(site.plane.kubeconfig("admin"), &site.plane.workspace().file("homes", "helm"))
+}
+
+/// The path of a file of the chart, or of the chart itself.
+fn chart(file: &str) -> String {
+    text(&manifest("chart").join(file)).to_owned()
+}
+
+/// `helm template`, in the namespace of the kustomizations.
+fn templated(helm: &Helm, values: &[&str]) -> String {
+    let chart = chart("crm-admission");
+    let args = ["template", "crm-admission", &chart, "--namespace", NAMESPACE];
+    helm.succeeds(args.into_iter().chain(values.iter().copied()))
+}
+
+/// Objects by kind, namespace and name.
+fn objects(yaml: &str) -> BTreeMap<String, Value> {
+    let documents: Vec<Value> = serde_saphyr::from_multiple(yaml).expect("YAML");
+    let mut objects = BTreeMap::new();
+    for mut object in documents.into_iter().filter(|document| !document.is_null()) {
+        if let Some(labels) = object["metadata"]["labels"].as_object_mut() {
+            // Helm asks charts for these two, which say how an object came to be, and not what it is.
+            labels.remove("app.kubernetes.io/managed-by");
+            labels.remove("helm.sh/chart");
+        }
+        let part = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+        let name = [part("/kind"), part("/metadata/namespace"), part("/metadata/name")].join(" ");
+        assert!(objects.insert(name.clone(), object).is_none(), "{name} is there twice");
+    }
+    objects
+}
+
+#[track_caller]
+fn same_objects(overlay: &str, kustomization: &str, chart: &str) {
+    let [mut kustomization, chart] = [kustomization, chart].map(objects);
+    // Helm makes the namespace itself, when it is told to (--create-namespace).
+    kustomization.remove(&format!("Namespace  {NAMESPACE}")).expect("a namespace");
+    let [ours, theirs]: [Vec<&String>; 2] = [&kustomization, &chart].map(|objects| objects.keys().collect());
+    assert_eq!(ours, theirs, "{overlay}");
+    for (name, object) in &kustomization {
+        assert_eq!(
+            object, &chart[name],
+            "{name}: the overlay {overlay} is on the left, the chart on the right"
+        );
+    }
+}
+
+/// How each kustomization is asked of the chart: a file of values, and single ones.
+const VALUES: [(&str, Option<&str>, &[&str]); 5] = [
+    ("self-managed", None, &[]),
+    ("cert-manager", Some("cert-manager.yaml"), &[]),
+    ("own-certificate", None, &["--set=tls.mode=secret,tls.caBundle=Q0E="]),
+    ("development", Some("development.yaml"), &[]),
+    ("everything", None, &["--set=autoscaling.enabled=true", "--set=monitoring.enabled=true"]),
+];
+
+/// What each kustomization renders to, and what the chart renders to with the values that are to give the same.
+fn rendered(site: &Installation) -> Vec<(&'static str, [String; 2])> {
+    let kustomizations = Kustomizations::copied();
+    kustomizations.add_everything();
+    let (kubectl, helm) = (site.plane.kubectl("admin"), helm(site));
+    let both = VALUES.map(|(overlay, file, values)| {
+        let file = file.map(|file| format!("--values={}", chart(&format!("values/{file}"))));
+        let values: Vec<&str> = file.as_deref().into_iter().chain(values.iter().copied()).collect();
+        let kustomized = kustomized(&kubectl, &kustomizations.overlay(overlay));
+        // A CA of one's own is a value of the chart. The kustomization has none until the script puts it in.
+        let templated = templated(&helm, &values).replace("    caBundle: Q0E=\n", "");
+        (overlay, [kustomized, templated])
+    });
+    both.into()
+}
+
+#[test]
+fn the_chart_has_the_objects_of_every_kustomization() {
+    for (overlay, [kustomized, templated]) in rendered(&site()) {
+        same_objects(overlay, &kustomized, &templated);
+    }
+}
+
+#[test]
+fn the_api_server_takes_everything_that_is_shipped() {
+    let site = site();
+    let admin = site.plane.kubectl("admin");
+    admin.apply_path(&manifest("base/namespace.yaml")).succeeds();
+    for (overlay, both) in rendered(&site) {
+        for objects in both {
+            let outcome = admin.run_with(&objects, ["apply", "--dry-run=server", "-f", "-"]);
+            // The namespace warns of pods that are not as restricted as can be.
+            let told = outcome.succeeds().without_warnings().stdout;
+            assert!(told.contains("deployment.apps/crm-admission"), "{overlay}: {told}");
+        }
+    }
+    // By hand, the registration is applied by its label.
+    let overlay = manifest("overlays/self-managed");
+    let dry_run = ["apply", "--dry-run=server", "-o", "name", "-k", text(&overlay), "-l"];
+    let chosen = |label| admin.run(dry_run.into_iter().chain([label])).succeeds().stdout;
+    let registration = chosen("app.kubernetes.io/component=registration");
+    assert_eq!(
+        registration
+            .lines()
+            .filter(|name| name.ends_with("webhookconfiguration.admissionregistration.k8s.io/crm-admission"))
+            .count(),
+        2
+    );
+    assert_eq!(registration.lines().count(), 2);
+    let rest = chosen("app.kubernetes.io/component!=registration");
+    assert!(
+        rest.contains("deployment.apps/crm-admission") && !rest.contains("webhookconfiguration"),
+        "{rest}"
+    );
+    let floor = manifest("floor");
+    admin.run(["apply", "--dry-run=server", "-k", text(&floor)]).succeeds().without_warnings();
+    let floor = templated(&helm(&site), &["--set=floor.enabled=true", "--show-only=templates/floor.yaml"]);
+    admin.run_with(&floor, ["apply", "--dry-run=server", "-f", "-"]).succeeds().prints("crm-admission-floor");
+}
+
+#[test]
+fn what_can_be_set_in_the_chart_gets_where_it_belongs() {
+    let site = site();
+    let values = [
+        "--set=image.repository=registry.example.com/crm,image.tag=v2,image.pullSecrets[0].name=registry",
+        "--set=webhook.port=10250,webhook.timeoutSeconds=7,log=debug,extraArgs[0]=--policy=/policy.yaml",
+        "--set=tls.mode=secret,tls.secretName=own,tls.caBundle=Q0E=,priorityClassName=high",
+        "--set=networkPolicy.metricsFrom=null",
+    ];
+    let objects = objects(&templated(&helm(&site), &values));
+    let deployment = &objects[&format!("Deployment {NAMESPACE} crm-admission")];
+    let pod = &deployment["spec"]["template"]["spec"];
+    let container = &pod["containers"][0];
+    assert_eq!(container["image"], "registry.example.com/crm:v2");
+    assert_eq!(pod["imagePullSecrets"], json!([{"name": "registry"}]));
+    assert_eq!(pod["priorityClassName"], "high");
+    assert_eq!(pod["volumes"][0]["secret"]["secretName"], "own");
+    assert_eq!(container["ports"][0]["containerPort"], 10250);
+    let args = container["args"].as_array().expect("arguments");
+    for arg in ["--tls-cert=/tls/tls.crt", "--listen=0.0.0.0:10250", "--log=debug", "--policy=/policy.yaml"] {
+        assert!(args.contains(&json!(arg)), "no {arg} in {args:?}");
+    }
+    assert!(!args.contains(&json!("--tls-self-managed")));
+    assert_eq!(
+        objects[&format!("NetworkPolicy {NAMESPACE} crm-admission")]["spec"]["ingress"][1],
+        Value::Null
+    );
+    for kind in ["Mutating", "Validating"] {
+        let webhook = &objects[&format!("{kind}WebhookConfiguration  crm-admission")]["webhooks"][0];
+        assert_eq!(webhook["clientConfig"]["caBundle"], "Q0E=");
+        assert_eq!(webhook["timeoutSeconds"], 7);
+    }
+}
+
+#[test]
+fn a_value_that_makes_no_sense_is_refused() {
+    let site = site();
+    let chart = chart("crm-admission");
+    helm(&site).succeeds(["lint", "--strict", &chart]);
+    for (value, told) in [
+        ("replica=3", "replica"),
+        ("tls.mode=selfmanaged", "/tls/mode"),
+        ("tls.mode=secret", "caBundle"),
+        ("tls.caBundle=Q0E=", "caBundle"),
+        ("webhook.port=443", "/webhook/port"),
+        ("replicas=two", "/replicas"),
+    ] {
+        let complaint = helm(&site).fails(["template", "crm-admission", &chart, "--set", value]);
+        assert!(complaint.contains(told), "{value}: {complaint}");
+    }
+}
+
+/// What was deleted since the event of this number, as `resource name`, in order.
+fn deleted(plane: &ControlPlane, since: usize) -> Vec<String> {
+    let events = plane.audited().into_iter().skip(since).filter(|event| event["verb"] == "delete");
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    events
+        .map(|event| [&event["objectRef"]["resource"], &event["objectRef"]["name"]].map(text).join(" "))
+        .collect()
+}
+
+/// The registration went first of all, and all of what was installed went.
+#[track_caller]
+fn went_in_order(deleted: &[String]) {
+    let first = |resource: &str| {
+        let named = |deleted: &String| deleted == &format!("{resource} crm-admission");
+        deleted.iter().position(named).unwrap_or_else(|| panic!("no {resource} in {deleted:?}"))
+    };
+    let registration =
+        ["mutatingwebhookconfigurations", "validatingwebhookconfigurations"].map(first).into_iter().max();
+    let rest =
+        ["deployments", "services", "serviceaccounts", "clusterroles", "clusterrolebindings"].map(first);
+    assert!(registration < rest.into_iter().min(), "{deleted:?}");
+}
+
+/// What takes the place of the controllers, of which none run here: a Deployment becomes available, and a namespace that
+/// is being deleted goes.
+fn stand_in_for_controllers(admin: &Kubectl, running: &mut Child) {
+    poll::until("the end of a script", 3 * PATIENCE, || {
+        if let Some(status) = running.try_wait().expect("the state of a child process") {
+            return if status.success() { Seen::Ready(()) } else { Seen::Never(status.to_string()) };
+        }
+        let deployment = admin.run(["-n", NAMESPACE, "get", "deployment", "crm-admission", "-o", "json"]);
+        if deployment.ok() {
+            let status = json!({"status": {
+                "observedGeneration": deployment.json()["metadata"]["generation"],
+                "replicas": 2, "updatedReplicas": 2, "readyReplicas": 2, "availableReplicas": 2,
+                "conditions": [{"type": "Available", "status": "True"}],
+            }});
+            let args = ["-n", NAMESPACE, "patch", "deployment", "crm-admission", "--subresource=status"];
+            let patch = ["--type=merge".to_owned(), "-p".to_owned(), status.to_string()];
+            // It may just be gone.
+            let _ = admin.run(args.map(str::to_owned).into_iter().chain(patch));
+        }
+        finalize_namespace(admin);
+        Seen::NotYet("it is running".to_owned())
+    });
+}
+
+fn finalize_namespace(admin: &Kubectl) {
+    let namespace = admin.run(["get", "namespace", NAMESPACE, "-o", "json"]);
+    if namespace.ok() && namespace.json()["status"]["phase"] == "Terminating" {
+        let mut namespace = namespace.json();
+        namespace["spec"]["finalizers"] = json!([]);
+        let path = format!("/api/v1/namespaces/{NAMESPACE}/finalize");
+        let _ = admin.run_with(&namespace.to_string(), ["replace", "--raw", &path, "-f", "-"]);
+    }
+}
+
+/// One of the shipped scripts, about to be run as an admin.
+fn command(site: &Installation, name: &str) -> Command {
+    let admin = site.plane.kubectl("admin");
+    let programs = admin.program().parent().expect("a directory");
+    let mut command = Command::new(repository().join("scripts").join(name));
+    process::clear_environment(&mut command);
+    let path = std::env::var("PATH").unwrap_or_default();
+    command
+        .env("PATH", format!("{}:{path}", text(programs)))
+        .env("HOME", site.plane.workspace().file("homes", "script"))
+        .env("KUBECONFIG", site.plane.kubeconfig("admin"))
+        .stdin(Stdio::null());
+    command
+}
+
+/// Runs one of the shipped scripts as an admin; what it prints goes to a file, whose content is returned.
+#[track_caller]
+fn script(site: &Installation, name: &str, args: &[&str]) -> String {
+    let admin = site.plane.kubectl("admin");
+    let log = site.plane.workspace().file("logs", name);
+    let output = fs::File::create(&log).expect("a log");
+    let mut running = command(site, name)
+        .args(args)
+        .stdout(output.try_clone().expect("a second handle"))
+        .stderr(output)
+        .spawn()
+        .expect("the script can be started");
+    let printed = || fs::read_to_string(&log).unwrap_or_default();
+    let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        stand_in_for_controllers(&admin, &mut running);
+    }));
+    assert!(ended.is_ok(), "{name} {args:?}\n{}", printed());
+    printed()
+}
+
+/// An overlay whose Service leads to the webhook that runs beside the control plane, so that the API server really calls
+/// it by the name of that Service.
+fn reachable(site: &Installation, kustomizations: &Kustomizations) -> PathBuf {
+    let port = site.webhook.port();
+    let client = |webhook| {
+        let path = format!("/webhooks/{webhook}/clientConfig/service/port");
+        json!([{"op": "replace", "path": path, "value": port}])
+    };
+    let service = json!([
+        {"op": "replace", "path": "/spec/type", "value": "ExternalName"},
+        {"op": "add", "path": "/spec/externalName", "value": "localhost"},
+    ]);
+    let patch = |kind: &str, patch: &Value| json!({"target": {"kind": kind}, "patch": patch.to_string()});
+    kustomizations.add(
+        "reachable",
+        &json!({
+            "resources": ["../own-certificate"],
+            "patches": [
+                patch("Service", &service),
+                patch("MutatingWebhookConfiguration", &client(0)),
+                patch("ValidatingWebhookConfiguration", &client(0)),
+                patch("ValidatingWebhookConfiguration", &client(1)),
+            ],
+        }),
+    )
+}
+
+#[test]
+fn the_scripts_install_and_uninstall_in_an_order_in_which_no_write_is_refused() {
+    let mut site = site();
+    site.webhook.ensure_running();
+    let site = &*site;
+    let kustomizations = Kustomizations::copied();
+    let overlay = reachable(site, &kustomizations);
+    let admin = site.plane.kubectl("admin");
+    let image = "registry.example.com/crm-admission:7";
+    let ca = site.plane.workspace().write("identities", "webhook-ca.crt", site.webhook.ca());
+    let install = ["--overlay", text(&overlay), "--ca", text(&ca)];
+
+    let printed = script(site, "install", &[&install[..], &["--image", image]].concat());
+    assert!(printed.contains(r#"a record that you create now has the creator "admin""#), "{printed}");
+    let order = ["--- the kinds", "--- the server", "successfully rolled out", "--- the registration"];
+    let places = order.map(|step| printed.find(step).unwrap_or_else(|| panic!("no {step:?} in {printed}")));
+    assert!(places.is_sorted(), "{printed}");
+    let before = printed.find("mutatingwebhookconfiguration.admissionregistration.k8s.io/crm-admission");
+    assert!(before > Some(places[3]), "{printed}");
+    let deployment = admin.run(["-n", NAMESPACE, "get", "deployment", "crm-admission", "-o", "json"]);
+    let deployment = deployment.succeeds().json();
+    assert_eq!(deployment["spec"]["template"]["spec"]["containers"][0]["image"], image);
+
+    // Once more is an upgrade.
+    script(site, "install", &install);
+
+    let record = "apiVersion: crm.milo.io/v1alpha1\nkind: Company\nmetadata: {name: deployment-kept}\nspec: {displayName: Kept}\n";
+    admin.apply(record).succeeds();
+    let since = site.plane.audited().len();
+    script(site, "uninstall", &["--overlay", text(&overlay)]);
+    went_in_order(&deleted(&site.plane, since));
+    admin.run(["get", CONFIGURATIONS, "-o", "name"]).succeeds().prints_nothing();
+    assert!(!admin.has("namespace", NAMESPACE));
+    // The records stay, and can be written without the webhook.
+    admin.patch("company", "deployment-kept", &json!({"spec": {"displayName": "Still kept"}})).succeeds();
+    // What is gone already is no error.
+    script(site, "uninstall", &["--overlay", text(&overlay)]);
+
+    script(site, "uninstall", &["--overlay", text(&overlay), "--with-records"]);
+    poll::until("the end of the kinds", PATIENCE, || {
+        match admin.run(["get", "crd", "companies.crm.milo.io", "--ignore-not-found", "-o", "name"]).stdout {
+            found if found.is_empty() => Seen::Ready(()),
+            found => Seen::NotYet(found),
+        }
+    });
+}
+
+#[test]
+fn an_installation_that_does_not_become_ready_registers_nothing() {
+    let site = site();
+    let admin = site.plane.kubectl("admin");
+    for (args, complaint) in [
+        (["--timeout", "2"], "install: the server is not ready, and nothing is registered"),
+        (["--overlay", "own-certificate"], "install: nobody would say which CA the API server is to trust"),
+        (["--overlay", "own-certificat"], "install: there is no overlay"),
+    ] {
+        let output = command(&site, "install").args(args).output().expect("the script can be started");
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && told.contains(complaint), "{told}");
+        admin.run(["get", CONFIGURATIONS, "-o", "name"]).succeeds().prints_nothing();
+    }
+    // Left as the other tests expect it.
+    script(&site, "uninstall", &[]);
+}
+
+#[test]
+fn helm_keeps_the_ca_that_the_program_writes_and_uninstalls_the_registration_first() {
+    let site = site();
+    let admin = site.plane.kubectl("admin");
+    let helm = helm(&site);
+    let chart = chart("crm-admission");
+    let release = ["crm-admission", &chart, "--namespace", NAMESPACE];
+    // The harness granted the webhook its rights before: the release takes them over.
+    let install = ["install", "--create-namespace", "--take-ownership"].into_iter().chain(release);
+    let notes = helm.succeeds(install);
+    assert!(notes.contains(
+        "kubectl delete mutatingwebhookconfiguration,validatingwebhookconfiguration crm-admission"
+    ));
+
+    // As the program does it: by its own rights, one field of each webhook.
+    let program = site.plane.kubectl("crm-admission");
+    let bundle = site.webhook.ca_bundle();
+    let add = |webhook| json!({"op": "add", "path": format!("/webhooks/{webhook}/clientConfig/caBundle"), "value": bundle});
+    for (configuration, patch) in [
+        ("mutatingwebhookconfiguration", json!([add(0)])),
+        ("validatingwebhookconfiguration", json!([add(0), add(1)])),
+    ] {
+        program
+            .run(["patch", configuration, "crm-admission", "--type=json", "-p", &patch.to_string()])
+            .succeeds();
+    }
+    let timeout = ["upgrade", "--set=webhook.timeoutSeconds=7"].into_iter().chain(release);
+    helm.succeeds(timeout);
+    for configuration in ["mutatingwebhookconfiguration", "validatingwebhookconfiguration"] {
+        let stored = admin.get(configuration, "crm-admission");
+        for webhook in stored["webhooks"].as_array().expect("webhooks") {
+            assert_eq!(webhook["clientConfig"]["caBundle"], bundle, "{webhook}");
+            // `delete` has it too: the upgrade did something.
+            assert_eq!(webhook["timeoutSeconds"], 7);
+        }
+    }
+
+    let since = site.plane.audited().len();
+    helm.succeeds(["uninstall", "crm-admission", "--namespace", NAMESPACE]);
+    went_in_order(&deleted(&site.plane, since));
+    admin.run(["get", CONFIGURATIONS, "-o", "name"]).succeeds().prints_nothing();
+    assert!(admin.has("crd", "companies.crm.milo.io"), "the kinds stay");
+}

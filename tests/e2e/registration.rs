@@ -1,0 +1,100 @@
+//! What the API server asks the webhook about, and what it does not bother it with.
+
+use crate::records::{company, record};
+use crate::stage;
+use crate::support::installation::{Installation, Witnessed};
+use crate::support::kubectl::Kubectl;
+use crate::support::webhook::{Reach, calls};
+use serde_json::json;
+use std::sync::MutexGuard;
+
+/// What kubectl complains when the API server wanted to ask and got no answer.
+const ASKED: &str = r#"failed calling webhook "mutate.crm.milo.io""#;
+
+/// An installation with a record of this name and spec, whose webhook is registered and away.
+fn unanswered(name: &str, spec: &str) -> (Witnessed<MutexGuard<'static, Installation>>, Kubectl) {
+    let mut stage = stage::exclusive();
+    stage.webhook.ensure_running();
+    stage.webhook.unregister();
+    let alice = stage.plane.kubectl("alice");
+    alice.create(&company(name, spec)).succeeds();
+    stage.webhook.register();
+    stage.webhook.kill();
+    stage.webhook.await_reach(Reach::Unreachable);
+    (stage, alice)
+}
+
+#[test]
+fn an_update_that_leaves_spec_and_labels_as_they_were_is_not_sent() {
+    let name = "registration-same";
+    let (_stage, alice) = unanswered(name, "{displayName: Acme, creatorRef: {name: zoe}}");
+    alice.run(["annotate", "company", name, "example.com/seen=yes"]).succeeds();
+    for metadata in [
+        json!({"finalizers": ["crm.milo.io/hold"]}),
+        json!({"finalizers": null}),
+        json!({"ownerReferences": [{"apiVersion": "v1", "kind": "Namespace", "name": "default", "uid": "1"}]}),
+        // No labels and none are the same.
+        json!({"labels": {}, "annotations": {"example.com/seen": "again"}}),
+    ] {
+        alice.patch("company", name, &json!({"metadata": metadata})).succeeds();
+    }
+    alice.replace(&alice.get("company", name).to_string()).succeeds();
+}
+
+#[test]
+fn an_update_of_spec_or_labels_is_sent() {
+    let name = "registration-changed";
+    let (stage, alice) = unanswered(name, "{displayName: Acme, creatorRef: {name: zoe}}");
+    for change in [
+        json!({"spec": {"displayName": "Acme Ltd"}}),
+        json!({"spec": {"description": "Anvils"}}),
+        json!({"spec": {"creatorRef": null}}),
+        json!({"metadata": {"labels": {"crm.milo.io/source": "referral"}}}),
+    ] {
+        alice.patch("company", name, &change).fails().complains(ASKED);
+    }
+    // Not to have a spec is no error of the condition, which would be told otherwise.
+    let without = json!([{"op": "remove", "path": "/spec"}]).to_string();
+    alice.run(["patch", "company", name, "--type=json", "-p", &without]).fails().complains(ASKED);
+    // The API server counts that, under the name and the labels of which the shipped alert speaks.
+    let metrics = stage.plane.kubectl("admin").run(["get", "--raw", "/metrics"]).succeeds().stdout;
+    let counted = |line: &str| {
+        let labels = [r#"error_type="calling_webhook_error""#, r#"name="mutate.crm.milo.io""#];
+        line.starts_with("apiserver_admission_webhook_rejection_count{")
+            && labels.iter().all(|label| line.contains(label))
+    };
+    assert!(metrics.lines().any(counted));
+}
+
+#[test]
+fn a_record_of_the_largest_size_is_compared_too() {
+    let name = "registration-large";
+    let label = "x".repeat(60);
+    let domains: Vec<String> =
+        (0..100).map(|index| format!("d{index}.{label}.{label}.{label}.example")).collect();
+    let spec = json!({
+        "displayName": "ü".repeat(256),
+        "description": "ü".repeat(4096),
+        "domains": domains,
+        "creatorRef": {"name": "zoe"},
+    });
+    let (_stage, alice) = unanswered(name, &spec.to_string());
+    alice.run(["annotate", "company", name, "example.com/seen=yes"]).succeeds();
+    alice.patch("company", name, &json!({"spec": {"description": "Anvils"}})).fails().complains(ASKED);
+}
+
+#[test]
+fn a_deletion_is_told_unless_the_cluster_cleans_up_by_itself() {
+    let stage = stage::shared();
+    let admin = stage.plane.kubectl("admin");
+    let told = || calls(&admin, "delete.crm.milo.io");
+    let delete = |name: &str, user: &Kubectl, impersonating: &[&str]| {
+        admin.apply(&record("Company", &format!("{{name: {name}}}"), "{displayName: Acme}")).succeeds();
+        let before = told();
+        user.run(["delete", "company", name].iter().chain(impersonating)).succeeds();
+        told() - before
+    };
+    let collector = "--as=system:serviceaccount:kube-system:generic-garbage-collector";
+    assert_eq!(delete("registration-collected", &admin, &[collector]), 0);
+    assert_eq!(delete("registration-deleted", &stage.plane.kubectl("alice"), &[]), 1);
+}

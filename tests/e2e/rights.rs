@@ -1,0 +1,84 @@
+//! Least privilege, both ways: what the program asks the API server for is what the shipped rules grant, verb by verb.
+
+use crate::records::{company, note_about, person};
+use crate::support::control_plane::{Auditing, ControlPlane, WEBHOOK_USER};
+use crate::support::installation::Installation;
+use crate::support::manifest;
+use crate::support::poll::{self, Seen};
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// A verb, the API group, and the resource with its subresource: `patch admission.crm.milo.io admissionpolicies/status`.
+type Rights = BTreeSet<String>;
+
+fn right(verb: &Value, group: &Value, resource: &str) -> String {
+    format!("{} {} {resource}", verb.as_str().expect("a verb"), group.as_str().unwrap_or_default())
+}
+
+/// The files whose rules are compared with what is used.
+const SHIPPED: [&str; 1] = ["base/rbac.yaml"];
+
+/// What the rules of the shipped roles allow.
+fn granted(plane: &ControlPlane) -> Rights {
+    let admin = plane.kubectl("admin");
+    let objects = SHIPPED.iter().flat_map(|file| admin.read(&manifest(file)));
+    let roles = objects.filter(|object| object["kind"] == "ClusterRole" || object["kind"] == "Role");
+    let texts = |rule: &Value, field: &str| rule[field].as_array().expect("a list").clone();
+    let mut rights = Rights::new();
+    for rule in roles.flat_map(|role| texts(&role, "rules")) {
+        for verb in texts(&rule, "verbs") {
+            for group in texts(&rule, "apiGroups") {
+                for resource in texts(&rule, "resources") {
+                    rights.insert(right(&verb, &group, resource.as_str().expect("a resource")));
+                }
+            }
+        }
+    }
+    rights
+}
+
+/// What the webhook's user has asked for.
+fn used(plane: &ControlPlane) -> Rights {
+    let events = plane.audited().into_iter().filter(|event| event["user"]["username"] == WEBHOOK_USER);
+    let used = events.map(|event| {
+        let object = &event["objectRef"];
+        assert!(object.is_object(), "a request for no resource: {event}");
+        let resource = object["resource"].as_str().expect("a resource");
+        let resource = match object["subresource"].as_str() {
+            Some(subresource) => format!("{resource}/{subresource}"),
+            None => resource.to_owned(),
+        };
+        right(&event["verb"], &object["apiGroup"], &resource)
+    });
+    used.collect()
+}
+
+#[test]
+fn every_right_is_needed_and_none_is_missing() {
+    let installation = Installation::start_on(ControlPlane::start_with(Auditing::On));
+    let plane = &installation.plane;
+    installation.webhook.register();
+    let alice = plane.kubectl("alice");
+    alice.apply(&company("rights-acme", "{displayName: Acme}")).succeeds();
+    // A miss is confirmed by a live look, and the name that was meant is told to those who may list companies.
+    alice
+        .apply(&person("rights-ada", "{displayName: Ada, companyRef: {name: rights-acne}}"))
+        .fails()
+        .complains(r#"did you mean "rights-acme"?"#);
+    alice.apply(&note_about("rights-nobody", "rights-note")).fails().complains("[subject-exists]");
+    // A policy gets its status.
+    let policy = "apiVersion: admission.crm.milo.io/v1alpha1\nkind: AdmissionPolicy\nmetadata: {name: default}\nspec: {}\n";
+    plane.kubectl("admin").apply(policy).succeeds();
+    let granted = granted(plane);
+    poll::until("all rights in use", Duration::from_secs(30), || {
+        let used = used(plane);
+        let beyond: Vec<_> = used.difference(&granted).collect();
+        let idle: Vec<_> = granted.difference(&used).collect();
+        match (beyond.is_empty(), idle.is_empty()) {
+            (true, true) => Seen::Ready(()),
+            (false, _) => Seen::Never(format!("it asks for more than it may: {beyond:?}")),
+            (true, false) => Seen::NotYet(format!("granted, and never used: {idle:?}")),
+        }
+    });
+}

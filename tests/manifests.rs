@@ -1,0 +1,223 @@
+//! What can be said of the manifests without a cluster: they are YAML, of this version, and speak of metrics that exist.
+#![cfg(feature = "program")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a helper that fails fails the test")]
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crm_admission::telemetry::{DirectoryKind, Metrics};
+use regex::Regex;
+use serde_json::Value;
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+fn path(file: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(file)
+}
+
+fn read(file: &str) -> String {
+    std::fs::read_to_string(path(file)).unwrap_or_else(|error| panic!("{file}: {error}"))
+}
+
+#[track_caller]
+fn yaml(file: &str) -> Vec<Value> {
+    serde_saphyr::from_multiple(&read(file)).unwrap_or_else(|error| panic!("{file}: {error}"))
+}
+
+/// The YAML files below a directory; templates of the chart are none before Helm fills them in.
+fn manifests(directory: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() && !path.ends_with("templates") {
+            manifests(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "yaml") {
+            found.push(path);
+        }
+    }
+}
+
+#[test]
+fn every_manifest_is_yaml_and_has_a_kind() {
+    let mut found = Vec::new();
+    manifests(&path("manifests"), &mut found);
+    assert!(found.len() > 25, "{found:?}");
+    for file in found {
+        let name = file.strip_prefix(env!("CARGO_MANIFEST_DIR")).unwrap().to_str().unwrap();
+        let no_object = ["Chart.yaml", "values.yaml"].iter().any(|end| name.ends_with(end))
+            || name.starts_with("manifests/chart/values/");
+        for document in yaml(name) {
+            assert!(no_object || document["kind"].is_string(), "{name}: {document}");
+        }
+    }
+}
+
+#[test]
+fn manifests_and_image_are_of_this_version() {
+    assert_eq!(yaml("manifests/base/kustomization.yaml")[0]["images"][0]["newTag"], VERSION);
+    let chart = &yaml("manifests/chart/crm-admission/Chart.yaml")[0];
+    assert_eq!([&chart["version"], &chart["appVersion"]], [VERSION; 2]);
+    let dockerfile = read("Dockerfile");
+    assert!(dockerfile.contains(&format!(r#"org.opencontainers.image.version="{VERSION}""#)));
+    let toolchain = read("rust-toolchain.toml");
+    let (_, rest) = toolchain.split_once("channel = \"").unwrap();
+    let channel = rest.split('"').next().unwrap();
+    assert!(dockerfile.contains(&format!("FROM rust:{channel}-")), "not the toolchain {channel}");
+}
+
+#[test]
+fn every_value_of_the_chart_is_in_its_schema_and_the_reverse() {
+    let values = &yaml("manifests/chart/crm-admission/values.yaml")[0];
+    let schema: Value =
+        serde_json::from_str(&read("manifests/chart/crm-admission/values.schema.json")).unwrap();
+    let keys = |value: &Value| -> BTreeSet<String> {
+        value
+            .as_object()
+            .into_iter()
+            .flatten()
+            .map(|(key, _)| key.clone())
+            .filter(|key| key != "global")
+            .collect()
+    };
+    assert_eq!(keys(values), keys(&schema["properties"]));
+    for key in keys(values) {
+        let properties = &schema["properties"][&key]["properties"];
+        if properties.is_object() {
+            assert_eq!(keys(&values[&key]), keys(properties), "{key}");
+        }
+    }
+}
+
+#[test]
+fn the_program_knows_the_flags_that_it_is_started_with() {
+    let container = &yaml("manifests/base/deployment.yaml")[0]["spec"]["template"]["spec"]["containers"][0];
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let base: Vec<String> = container["args"].as_array().unwrap().iter().map(text).collect();
+    for part in ["components/mounted-certificate", "overlays/development"] {
+        let kustomization = &yaml(&format!("manifests/{part}/kustomization.yaml"))[0];
+        let patch: Vec<Value> =
+            serde_saphyr::from_str(kustomization["patches"][0]["patch"].as_str().unwrap()).unwrap();
+        let added = patch.iter().filter(|operation| operation["path"].as_str().unwrap().ends_with("/args/-"));
+        let added: Vec<String> = added.map(|operation| text(&operation["value"])).collect();
+        assert!(!added.is_empty(), "{part}");
+        // `--help` comes last: a flag that is not known is an error before it.
+        let output = Command::new(env!("CARGO_BIN_EXE_crm-admission"))
+            .args(base.iter().chain(&added))
+            .arg("--help")
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{part}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+/// Metrics of which each kind of event was counted once, as they are scraped.
+fn scraped() -> String {
+    let metrics = Metrics::new();
+    metrics.request_decided("mutate", "Company", "CREATE", "denied", Duration::from_millis(1));
+    metrics.finding("domain", "Deny");
+    metrics.change("domain");
+    metrics.lookup(&Arc::from("Company.crm.milo.io"), "failed");
+    metrics.count_directory_objects(|| {
+        vec![DirectoryKind { kind: "Company.crm.milo.io".to_owned(), objects: 1, ready: true }]
+    });
+    metrics.policy_in_force("built-in");
+    metrics.certificate_expires("serving", 1);
+    metrics.connection_failed("handshake");
+    metrics.task_restarted("certificate");
+    metrics.text().unwrap()
+}
+
+/// The names of metrics, and those of the labels of each, with `le` and its values.
+struct Exported(Vec<(String, String)>);
+
+impl Exported {
+    fn by_the_program() -> Self {
+        let text = scraped();
+        let samples = text.lines().filter(|line| !line.starts_with('#'));
+        let split = |line: &str| {
+            let end = line.find(['{', ' ']).unwrap();
+            (line[..end].to_owned(), line[end..].to_owned())
+        };
+        Self(samples.map(split).collect())
+    }
+
+    /// The labels of a metric that is there, as they are written in its samples.
+    fn labels(&self, metric: &str) -> Option<String> {
+        let samples: Vec<&str> =
+            self.0.iter().filter(|(name, _)| name == metric).map(|(_, rest)| rest.as_str()).collect();
+        (!samples.is_empty()).then(|| samples.join("\n"))
+    }
+}
+
+/// The expressions of the alerts, by the name of the alert.
+fn alerts() -> Vec<(String, String)> {
+    let rule = &yaml("manifests/components/monitoring/prometheusrule.yaml")[0];
+    let groups = rule["spec"]["groups"].as_array().unwrap();
+    let rules = groups.iter().flat_map(|group| group["rules"].as_array().unwrap());
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    rules.map(|rule| (text(&rule["alert"]), text(&rule["expr"]))).collect()
+}
+
+/// The expressions of the dashboard, by the title of the panel.
+fn panels() -> Vec<(String, String)> {
+    let dashboard: Value =
+        serde_json::from_str(&read("manifests/components/monitoring/dashboard.json")).unwrap();
+    let mut expressions = Vec::new();
+    for panel in dashboard["panels"].as_array().unwrap() {
+        for target in panel["targets"].as_array().unwrap() {
+            let text = |value: &Value| value.as_str().unwrap().to_owned();
+            expressions.push((text(&panel["title"]), text(&target["expr"])));
+        }
+    }
+    expressions
+}
+
+#[test]
+fn alerts_and_dashboard_speak_of_metrics_and_labels_that_exist() {
+    let exported = Exported::by_the_program();
+    let selector = Regex::new(r"(crm_admission_[a-z_]+)(?:\{([^}]*)\})?").unwrap();
+    let matcher = Regex::new(r#"([a-z_]+)(=~|!~|!=|=)"([^"]*)""#).unwrap();
+    let mut used = BTreeSet::new();
+    for (name, expression) in alerts().into_iter().chain(panels()) {
+        assert_eq!(expression.matches('(').count(), expression.matches(')').count(), "{name}: {expression}");
+        for found in selector.captures_iter(&expression) {
+            let metric = &found[1];
+            let labels = exported.labels(metric).unwrap_or_else(|| panic!("{name}: there is no {metric}"));
+            used.insert(metric.to_owned());
+            for label in matcher.captures_iter(found.get(2).map_or("", |labels| labels.as_str())) {
+                assert!(
+                    labels.contains(&format!("{}=\"", &label[1])),
+                    "{name}: {metric} has no label {}",
+                    &label[1]
+                );
+                if &label[1] == "le" {
+                    assert!(labels.contains(&label[0]), "{name}: {metric} has no bucket {}", &label[3]);
+                }
+            }
+        }
+    }
+    // All that can be shown is shown, but for the counter of good events and the parts of a histogram.
+    let shown = |metric: &str| {
+        let part = ["_sum", "_count", "_bucket"].iter().any(|end| metric.ends_with(end));
+        part || used.contains(metric) || metric == "crm_admission_certificate_reloads_total"
+    };
+    let hidden: BTreeSet<&String> =
+        exported.0.iter().map(|(name, _)| name).filter(|name| !shown(name)).collect();
+    assert!(hidden.is_empty(), "neither in an alert nor in the dashboard: {hidden:?}");
+}
+
+#[test]
+fn every_alert_says_what_it_means_and_what_to_do() {
+    let rule = &yaml("manifests/components/monitoring/prometheusrule.yaml")[0];
+    let groups = rule["spec"]["groups"].as_array().unwrap();
+    let mut names = BTreeSet::new();
+    for alert in groups.iter().flat_map(|group| group["rules"].as_array().unwrap()) {
+        let name = alert["alert"].as_str().unwrap();
+        assert!(name.starts_with("CrmAdmission") && names.insert(name), "{name}");
+        for field in ["/labels/severity", "/annotations/summary", "/annotations/description"] {
+            assert!(alert.pointer(field).is_some_and(Value::is_string), "{name} has no {field}");
+        }
+    }
+}
