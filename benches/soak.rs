@@ -1,5 +1,6 @@
 //! Whether the program stays as it is under load: requests at full rate over a few connections, and what the process
-//! takes up meanwhile. `make soak SECONDS=180` prints a table; there is nothing in it that passes or fails.
+//! takes up meanwhile, and then what it takes up at most. `make soak SECONDS=180` prints two tables; there is no time in
+//! them that passes or fails.
 
 #![allow(
     clippy::unwrap_used,
@@ -27,13 +28,14 @@ const ROWS: u32 = 20;
 const COMPANIES: usize = 1000;
 
 fn main() {
-    let seconds = std::env::var("SECONDS").ok().and_then(|seconds| seconds.parse().ok()).unwrap_or(60);
+    let seconds = std::env::var("SOAK_SECONDS").ok().and_then(|seconds| seconds.parse().ok()).unwrap_or(60);
     let directory = tempfile::tempdir().unwrap();
     let server = Server::start(directory.path());
     println!("{CONNECTIONS} connections, {seconds} s, {} kinds of reviews", reviews().len());
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let rows = runtime.block_on(drive(&server, Duration::from_secs(seconds)));
     summarize(&rows);
+    runtime.block_on(press(&server));
 }
 
 /// The program as a process, with a development certificate and companies in a file. Dropping it ends it.
@@ -84,10 +86,20 @@ impl Server {
         Self { process, url, client }
     }
 
+    /// What it takes up now.
     fn memory_kib(&self) -> u64 {
+        self.status_kib("VmRSS:")
+    }
+
+    /// What it has taken up at most.
+    fn peak_kib(&self) -> u64 {
+        self.status_kib("VmHWM:")
+    }
+
+    fn status_kib(&self, field: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
-        let memory = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-        memory.trim().trim_end_matches("kB").trim().parse().unwrap()
+        let value = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
+        value.trim().trim_end_matches("kB").trim().parse().unwrap()
     }
 
     fn files(&self) -> usize {
@@ -160,6 +172,56 @@ fn review(kind: &str, spec: &Value) -> Vec<u8> {
     });
     let review = json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request});
     serde_json::to_vec(&review).unwrap()
+}
+
+/// How many callers press at a time, and how often each does so with each shape.
+const PRESSING: usize = 8;
+const TIMES: usize = 3;
+
+/// Sends what takes the most memory for its size: lists of small values, each as long as it is admitted and then as
+/// long as a body may be.
+async fn press(server: &Server) {
+    println!(
+        "{:>12} {:>9} {:>6} {:>6} {:>6} {:>9} {:>9}",
+        "list of", "body KiB", "200", "413", "503", "RSS KiB", "peak KiB"
+    );
+    for (value, weight) in
+        [("0", 66), (r#""a""#, 68), ("[0]", 228), (r#"{"":0}"#, 839), (r#"{"a":"b"}"#, 842)]
+    {
+        for entries in [(60 << 20) / weight, (6 << 20) / (value.len() + 1)] {
+            let list = vec![value; entries].join(",");
+            let body = review("Company", &json!({"displayName": "Acme", "domains": ["LIST"]}));
+            let body = String::from_utf8(body).unwrap().replace(r#""LIST""#, &list);
+            let counts = press_with(server, &body).await;
+            let [fine, heavy, busy] =
+                [200, 413, 503].map(|status| counts.iter().filter(|it| **it == status).count());
+            let (size, memory, peak) = (body.len() / 1024, server.memory_kib(), server.peak_kib());
+            println!("{value:>12} {size:>9} {fine:>6} {heavy:>6} {busy:>6} {memory:>9} {peak:>9}");
+        }
+    }
+}
+
+/// The statuses of the answers; a connection that was closed while the body was being sent has none.
+async fn press_with(server: &Server, body: &str) -> Vec<u16> {
+    let callers = (0..PRESSING).map(|_| {
+        let (client, url, body) = (server.client.clone(), format!("{}/mutate", server.url), body.to_owned());
+        tokio::spawn(async move {
+            let mut statuses = Vec::new();
+            for _ in 0..TIMES {
+                let request = client.post(&url).header("content-type", "application/json");
+                if let Ok(answer) = request.body(body.clone()).send().await {
+                    statuses.push(answer.status().as_u16());
+                }
+            }
+            statuses
+        })
+    });
+    let callers: Vec<_> = callers.collect();
+    let mut statuses = Vec::new();
+    for caller in callers {
+        statuses.extend(caller.await.unwrap());
+    }
+    statuses
 }
 
 /// What was measured over one stretch of time.

@@ -614,6 +614,31 @@ async fn during_the_shutdown_delay_it_is_not_ready_and_serves_with_connection_cl
 }
 
 #[tokio::test]
+async fn no_call_is_lost_when_callers_are_asked_to_go_elsewhere() {
+    let config = ServerConfig { shutdown_delay: FOREVER, ..config() };
+    let server = Running::start_with(Wishes { config: Some(config), ..Wishes::default() }).await;
+    let callers: Vec<_> = (0..4)
+        .map(|_| {
+            // Keeps its connection as long as it may.
+            let request = server.post(&server.client().build().unwrap(), "{}");
+            tokio::spawn(async move {
+                let mut closing = 0;
+                while closing < 10 {
+                    let response = request.try_clone().unwrap().send().await.unwrap();
+                    assert_eq!(response.status(), StatusCode::OK);
+                    closing += usize::from(response.headers().contains_key(CONNECTION));
+                }
+            })
+        })
+        .collect();
+    until("calls are coming in", async || server.reviewer.calls.load(Ordering::SeqCst) > 20).await;
+    server.signal().await;
+    for caller in callers {
+        caller.await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn a_review_that_is_being_worked_on_is_answered_before_the_end() {
     let server = Running::start().await;
     let waiting = server.start_waiting_review().await;
