@@ -15,8 +15,8 @@ use bytes::Bytes;
 use crm_admission::admission::Endpoint;
 use crm_admission::server::dev_certificate::{self, DevCertificate};
 use crm_admission::server::{
-    Addresses, Parts, Readiness, Reviewer, ServeError, Server, ServerConfig, Signals, Tasks, Tls, TlsFiles,
-    Unreadable, tls,
+    Addresses, ClientCaFile, Parts, Readiness, Reviewer, ServeError, Server, ServerConfig, Signals, Tasks,
+    Tls, TlsFiles, Unreadable, tls,
 };
 use crm_admission::telemetry::{self, Metrics};
 use reqwest::header::CONNECTION;
@@ -381,7 +381,10 @@ async fn only_callers_with_a_certificate_of_the_client_ca_are_let_in() {
     let caller = params.signed_by(&key, &ca).unwrap().pem() + &key.serialize_pem();
 
     let dev = dev_certificate::ensure(dir.path()).unwrap();
-    let files = TlsFiles { client_ca: Some(dir.path().join("clients.crt")), ..dev.tls_files() };
+    let files = TlsFiles {
+        client_ca: Some(ClientCaFile { path: dir.path().join("clients.crt"), names: Vec::new() }),
+        ..dev.tls_files()
+    };
     let server = Running::start_with(Wishes { files: Some(files), ..Wishes::default() }).await;
     let identity = Identity::from_pem(caller.as_bytes()).unwrap();
     let known = trusting(&dev.ca).identity(identity).build().unwrap();
