@@ -17,6 +17,7 @@ mod records;
 mod stage;
 
 mod apply;
+mod certificates;
 mod floor;
 mod harness;
 mod outage;

@@ -249,7 +249,10 @@ impl Mount {
 /// The certificate that is served.
 fn shown(watch: &Watch) -> Vec<u8> {
     let served = watch.tls().served.load();
-    certificates(Role::Certificate, &served.as_ref().unwrap().material.certificate).unwrap().remove(0).to_vec()
+    certificates(Role::Certificate, &served.as_ref().unwrap().material.certificate)
+        .unwrap()
+        .remove(0)
+        .to_vec()
 }
 
 fn counted(metrics: &Metrics) -> (bool, bool) {
