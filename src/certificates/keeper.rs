@@ -5,12 +5,12 @@
 //! could take the trust from a new CA again.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use kube::Client;
 use rustls::pki_types::CertificateDer;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::authority::{self, AuthorityError, Contents, CurrentCa, Situation};
 use super::chain::{self, Facts, certificates};
@@ -81,7 +81,7 @@ enum KeeperError {
     Authority(#[from] AuthorityError),
     #[error("the certificate of the Secret cannot be served: {0}")]
     Serve(String),
-    #[error("{why}, so soon after it was made; do the clocks of the replicas agree?")]
+    #[error("{why}, so soon after another was made; do the clocks of the replicas agree?")]
     TooSoon { why: String },
     #[error(
         "others write the Secret or the configurations all the time; is it managed by another product too?"
@@ -375,3 +375,6 @@ fn refusal(chain: &[CertificateDer<'static>], live: &[Configuration]) -> Option<
         })
     })
 }
+
+#[cfg(test)]
+mod tests;

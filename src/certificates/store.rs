@@ -26,8 +26,8 @@ const CA_KEY: &str = "ca.key";
 pub enum StoreError {
     /// It may not be.
     #[error(
-        "may not {verb} Secret {namespace}/{name}: {message}; apply the Role and the RoleBinding of \
-         crm-admission-certificates"
+        "may not {verb} Secret {namespace}/{name}: {message}; the Role and the RoleBinding \
+         crm-admission-certificates grant it to the webhook"
     )]
     Forbidden {
         /// What was tried.

@@ -24,8 +24,8 @@ pub const CONFIGURATION: &str = "crm-admission";
 pub enum TrustError {
     /// It may not be.
     #[error(
-        "may not {verb} {kind} {CONFIGURATION}: {message}; apply the ClusterRole and the ClusterRoleBinding of \
-         crm-admission-certificates"
+        "may not {verb} {kind} {CONFIGURATION}: {message}; the ClusterRole and the ClusterRoleBinding \
+         crm-admission-certificates grant it to the webhook"
     )]
     Forbidden {
         /// What was tried.

@@ -403,7 +403,7 @@ fn a_replica_without_its_rights_says_which_and_goes_on() {
         other => Seen::NotYet(format!("{other:?}")),
     });
     assert!(
-        page.contains("apply the ClusterRole and the ClusterRoleBinding of crm-admission-certificates"),
+        page.contains("the ClusterRole and the ClusterRoleBinding crm-admission-certificates grant it"),
         "{page}"
     );
     webhook.await_reach(Reach::Called);
