@@ -21,6 +21,8 @@ use super::{Settings, unix_now};
 const DAY: i64 = 24 * 60 * 60;
 /// With fewer days left somebody should look: whatever renews certificates should have done so long before.
 const FEW_DAYS: i64 = 14;
+/// The part of its life, as a divisor, below which that counts: some certificates live for a day only.
+const LITTLE: i64 = 5;
 /// How long each step of a look at what is served may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -70,6 +72,8 @@ pub struct CertificateView {
     pub not_after: String,
     /// How many whole days that is from now; negative if it is over.
     pub days_left: i64,
+    /// Whether it should have been renewed by now: few days are left, and little of its life.
+    pub ends_soon: bool,
 }
 
 /// What a webhook configuration trusts.
@@ -119,14 +123,16 @@ pub enum InspectError {
     /// A webhook configuration could not be read.
     #[error(transparent)]
     Trust(#[from] TrustError),
-    /// What is served could not be looked at.
-    #[error("cannot look at what {address} serves: {source}; is the address right, and does it speak TLS?")]
-    Served {
-        /// Where.
-        address: String,
-        /// Why not.
-        source: io::Error,
-    },
+}
+
+/// What is served could not be looked at.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot look at what {address} serves: {source}; is the address right, and does it speak TLS?")]
+pub struct LookError {
+    /// Where.
+    pub address: String,
+    /// Why not.
+    pub source: io::Error,
 }
 
 /// Looks at everything, and changes nothing. `served` is what [`look_at_served`] found, and where.
@@ -196,6 +202,7 @@ impl Chains {
 }
 
 fn view(facts: Facts, now: i64) -> CertificateView {
+    let left = facts.not_after - now;
     let date = |seconds| {
         Timestamp::from_second(seconds).map_or_else(|_| seconds.to_string(), |date| date.to_string())
     };
@@ -205,7 +212,8 @@ fn view(facts: Facts, now: i64) -> CertificateView {
         names: facts.names,
         not_before: date(facts.not_before),
         not_after: date(facts.not_after),
-        days_left: (facts.not_after - now).div_euclid(DAY),
+        days_left: left.div_euclid(DAY),
+        ends_soon: left < (FEW_DAYS * DAY).min((facts.not_after - facts.not_before) / LITTLE),
     }
 }
 
@@ -253,10 +261,10 @@ fn problems(
 }
 
 fn age(what: &str, certificate: &CertificateView) -> Option<String> {
-    let CertificateView { not_after, days_left, .. } = certificate;
+    let CertificateView { not_after, days_left, ends_soon, .. } = certificate;
     if *days_left < 0 {
         Some(format!("{what} has expired at {not_after}; look at the log of whoever renews it"))
-    } else if *days_left < FEW_DAYS {
+    } else if *ends_soon {
         Some(format!(
             "{what} ends at {not_after} and should be renewed by now; look at the log of whoever renews it"
         ))
@@ -266,8 +274,8 @@ fn age(what: &str, certificate: &CertificateView) -> Option<String> {
 }
 
 /// The certificates that a server shows, whether or not anybody trusts them. Blocks for some seconds at most.
-pub fn look_at_served(address: &str, server: &str) -> Result<Vec<CertificateDer<'static>>, InspectError> {
-    let failed = |source| InspectError::Served { address: address.to_owned(), source };
+pub fn look_at_served(address: &str, server: &str) -> Result<Vec<CertificateDer<'static>>, LookError> {
+    let failed = |source| LookError { address: address.to_owned(), source };
     shown(address, server).map_err(failed)
 }
 

@@ -179,19 +179,39 @@ impl<S: Serve> Keeper<S> {
             // In this order: see the head of this file.
             let live = self.trust.read().await?;
             let stored = self.store.read().await?;
-            let Some(contents) = self.renew(stored, &live).await? else {
-                continue;
+            let found = stored.as_ref().map(|stored| stored.contents.clone());
+            let contents = match self.renew(stored, &live).await {
+                Ok(Some(contents)) => contents,
+                Ok(None) => continue,
+                Err(error) => return self.make_do(found, &live, error).await,
             };
-            let bundle = certificates(&contents.cas);
-            if self.publish(&live, &bundle).await? {
+            match self.publish(&live, &certificates(&contents.cas)).await {
                 // What is trusted is what can be read back.
-                continue;
+                Ok(true) => continue,
+                Ok(false) => {}
+                Err(error) => return self.make_do(Some(contents), &live, error).await,
             }
             self.take_over(&contents, &live).await?;
-            self.tell(&bundle, &live);
+            self.tell(&contents, &live);
             return Ok(());
         }
         Err(KeeperError::Restless)
+    }
+
+    /// What is stored may be good for months when it cannot be renewed today, and a replica that has just been started
+    /// has nothing else to serve.
+    async fn make_do(
+        &mut self,
+        found: Option<Contents>,
+        live: &[Configuration],
+        error: KeeperError,
+    ) -> Result<(), KeeperError> {
+        if let Some(contents) = found
+            && self.take_over(&contents, live).await.is_ok()
+        {
+            self.tell(&contents, live);
+        }
+        Err(error)
     }
 
     /// Makes what is due. Returns the contents of the Secret if they are good, and `None` if they have to be read
@@ -281,9 +301,9 @@ impl<S: Serve> Keeper<S> {
     }
 
     /// Tells the state and the metrics how things are.
-    fn tell(&self, bundle: &[CertificateDer<'static>], live: &[Configuration]) {
+    fn tell(&self, contents: &Contents, live: &[Configuration]) {
         let ends = |der: &CertificateDer<'_>| Facts::of(der).map(|facts| facts.not_after);
-        if let Some(not_after) = bundle.first().and_then(ends) {
+        if let Some(not_after) = certificates(&contents.cas).first().and_then(ends) {
             self.metrics.certificate_expires(CA, not_after);
         }
         let Some(served) = &self.memory.served else {

@@ -12,8 +12,8 @@ mod store;
 mod trust;
 
 pub use inspect::{
-    BundleView, CertificateView, ConfigurationView, InspectError, Inspection, SecretView, ServedView,
-    inspect, look_at_served,
+    BundleView, CertificateView, ConfigurationView, InspectError, Inspection, LookError, SecretView,
+    ServedView, inspect, look_at_served,
 };
 pub use keeper::{Identity, Keeper, Serve, State};
 pub use store::{SECRET, StoreError};

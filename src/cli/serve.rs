@@ -91,7 +91,8 @@ struct TlsSource {
     tls_dev: Option<PathBuf>,
     /// A CA and a certificate that are made in a Secret of the cluster, renewed there, and made known in the caBundle
     /// of the webhook configurations.
-    #[arg(long, conflicts_with_all = ["tls_cert", "tls_key", "tls_dev"], env = "CRM_ADMISSION_TLS_SELF_MANAGED")]
+    // The conflict with the others is found below: to clap, a variable that says "false" is a flag that is given.
+    #[arg(long, env = "CRM_ADMISSION_TLS_SELF_MANAGED")]
     tls_self_managed: bool,
 }
 
@@ -296,13 +297,16 @@ impl TlsSource {
     /// `None` where no files are read.
     fn files(&self, client_ca: Option<ClientCaFile>) -> anyhow::Result<Option<TlsFiles>> {
         match (&self.tls_cert, &self.tls_key, &self.tls_dev) {
+            (None, None, None) if self.tls_self_managed => Ok(None),
+            _ if self.tls_self_managed => {
+                bail!("--tls-self-managed cannot be used with --tls-cert or --tls-dev")
+            }
             (Some(certificate), Some(key), None) => {
                 Ok(Some(TlsFiles { certificate: certificate.clone(), key: key.clone(), client_ca }))
             }
             (None, None, Some(dir)) => {
                 Ok(Some(TlsFiles { client_ca, ..server::dev_certificate::ensure(dir)?.tls_files() }))
             }
-            (None, None, None) if self.tls_self_managed => Ok(None),
             _ => bail!("give --tls-cert and --tls-key, or --tls-self-managed, or --tls-dev"),
         }
     }

@@ -222,7 +222,7 @@ fn a_first_start_makes_the_secret_and_fills_in_the_bundles_and_nothing_else() {
         }
         assert_eq!(before, after);
         let written: Vec<Value> = owned_by_the_webhook(&stage, kind);
-        assert!(!written.is_empty() && written.iter().all(|fields| only_bundles(fields)), "{written:?}");
+        assert!(!written.is_empty() && written.iter().all(only_bundles), "{written:?}");
     }
     assert_eq!(secret.0["type"], "kubernetes.io/tls");
     assert_eq!(secret.0["metadata"]["labels"]["app.kubernetes.io/managed-by"], "crm-admission");

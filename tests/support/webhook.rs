@@ -30,8 +30,8 @@ pub(crate) enum Reach {
 
 /// Where its certificate comes from.
 enum Certificate {
-    /// Files with this stem, by an authority that the registration names.
-    Files { stem: PathBuf, authority: Authority },
+    /// Files with this stem, by an authority that the registration names; its certificate, as PEM.
+    Files { stem: PathBuf, authority: String },
     /// The webhook itself, which also puts its authority into the registration.
     SelfManaged,
 }
@@ -61,7 +61,7 @@ impl Webhook {
         workspace.write(&name, "tls.crt", &server.certificate);
         workspace.write(&name, "tls.key", &server.key);
         let stem = workspace.file(&name, "tls");
-        Self::start_with(plane, &name, Certificate::Files { stem, authority })
+        Self::start_with(plane, &name, Certificate::Files { stem, authority: authority.pem })
     }
 
     /// Starts the product with certificates that it makes itself, and waits until it is ready. It needs the rights of
@@ -217,7 +217,7 @@ impl Webhook {
             let url = format!("https://127.0.0.1:{}{path}", self.ports[0]);
             webhook["clientConfig"] = json!({"url": url});
             if let Certificate::Files { authority, .. } = &self.certificate {
-                webhook["clientConfig"]["caBundle"] = STANDARD.encode(&authority.pem).into();
+                webhook["clientConfig"]["caBundle"] = STANDARD.encode(authority).into();
             }
         }
         configuration

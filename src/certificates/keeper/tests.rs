@@ -145,11 +145,15 @@ impl Serve for Served {
 }
 
 fn keeper(client: &Client) -> Keeper<Served> {
+    keeper_for(client, &[])
+}
+
+fn keeper_for(client: &Client, further: &[&str]) -> Keeper<Served> {
     let settings = Settings {
         namespace: "crm".to_owned(),
         secret: "crm-admission-tls".to_owned(),
         service: "crm-admission".to_owned(),
-        further: Vec::new(),
+        further: further.iter().map(|name| (*name).to_owned()).collect(),
     };
     Keeper::new(client, &settings, Served::default(), Metrics::new())
 }
@@ -299,6 +303,36 @@ async fn a_turn_without_anything_due_only_reads() {
         })
     };
     keeper(&cluster.client(reads)).turn().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replica_that_may_only_read_serves_what_is_good_and_says_what_it_lacks() {
+    let cluster = Cluster::with_configurations();
+    cluster.replica().turn().await.unwrap();
+    let reads_only = cluster
+        .client(|method| Box::pin(async move { (method != Method::GET).then_some(StatusCode::FORBIDDEN) }));
+    // The Secret is to be renewed, for a further name; and then a bundle has something besides.
+    let mut replica = keeper_for(&reads_only, &["webhook.example.com"]);
+    let error = replica.turn().await.unwrap_err().to_string();
+    assert!(error.starts_with("may not update Secret crm/crm-admission-tls"), "{error}");
+    assert_accepted(&cluster, &replica);
+    replica.fails(&error);
+    assert_eq!(replica.state()(), State::Impaired(error));
+    let mut object = cluster.get(CONFIGURATIONS[0]).unwrap();
+    let text = chain::pem(&cluster.cas()) + "hello";
+    object["webhooks"][0]["clientConfig"]["caBundle"] = STANDARD.encode(text).into();
+    cluster.put(CONFIGURATIONS[0], object);
+    let mut replica = keeper(&reads_only);
+    let error = replica.turn().await.unwrap_err().to_string();
+    assert!(error.starts_with("may not patch MutatingWebhookConfiguration crm-admission"), "{error}");
+    assert_accepted(&cluster, &replica);
+    // What cannot be mended is not served in the place of what works.
+    let good = shown(&replica);
+    let mut secret = cluster.get(SECRET).unwrap();
+    secret["data"]["tls.crt"] = STANDARD.encode("hello").into();
+    cluster.put(SECRET, secret);
+    replica.turn().await.unwrap_err();
+    assert_eq!(shown(&replica), good);
 }
 
 #[tokio::test(start_paused = true)]
