@@ -95,7 +95,7 @@ fn the_program_knows_the_flags_that_it_is_started_with() {
     let container = &yaml("manifests/base/deployment.yaml")[0]["spec"]["template"]["spec"]["containers"][0];
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     let base: Vec<String> = container["args"].as_array().unwrap().iter().map(text).collect();
-    for part in ["components/mounted-certificate", "overlays/development"] {
+    for part in ["components/mounted-certificate", "overlays/development", "overlays/self-managed"] {
         let kustomization = &yaml(&format!("manifests/{part}/kustomization.yaml"))[0];
         let patch: Vec<Value> =
             serde_saphyr::from_str(kustomization["patches"][0]["patch"].as_str().unwrap()).unwrap();

@@ -68,6 +68,11 @@ struct CertificateLabel {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ObjectLabel {
+    object: &'static str,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct CodeLabel {
     code: u16,
 }
@@ -102,6 +107,8 @@ struct Shared {
     certificate_expiry: Family<CertificateLabel, Gauge>,
     certificate_reloads: Counter,
     certificate_reload_failures: Counter,
+    certificate_upkeep_failures: Counter,
+    certificate_writes: Family<ObjectLabel, Counter>,
     inflight: Gauge,
     rejections: Family<CodeLabel, Counter>,
     connection_failures: Family<StageLabel, Counter>,
@@ -137,6 +144,8 @@ impl Metrics {
             certificate_expiry: Family::default(),
             certificate_reloads: Counter::default(),
             certificate_reload_failures: Counter::default(),
+            certificate_upkeep_failures: Counter::default(),
+            certificate_writes: Family::default(),
             inflight: Gauge::default(),
             rejections: Family::default(),
             connection_failures: Family::default(),
@@ -209,6 +218,16 @@ impl Metrics {
         self.shared.certificate_reload_failures.inc();
     }
 
+    /// The upkeep of the certificates in the cluster failed, and is tried again.
+    pub fn certificate_upkeep_failed(&self) {
+        self.shared.certificate_upkeep_failures.inc();
+    }
+
+    /// The upkeep of the certificates wrote an `object` of the cluster: `secret` or `ca-bundle`.
+    pub fn certificates_written(&self, object: &'static str) {
+        self.shared.certificate_writes.get_or_create(&ObjectLabel { object }).inc();
+    }
+
     /// A request is being worked on for as long as the answer lives.
     pub fn request_started(&self) -> InFlight {
         self.shared.inflight.inc();
@@ -225,7 +244,8 @@ impl Metrics {
         self.shared.rejections.get_or_create(&CodeLabel { code }).inc();
     }
 
-    /// A connection came to nothing before its first request: `stage` is `accept` or `handshake`.
+    /// A connection came to nothing before its first request: `stage` is `accept`, `handshake` or
+    /// `client-certificate`.
     pub fn connection_failed(&self, stage: &'static str) {
         self.shared.connection_failures.get_or_create(&StageLabel { stage }).inc();
     }
@@ -293,6 +313,16 @@ impl Shared {
             "certificate_reload_failures",
             "New certificates that were no good, so that the last good one is still served",
             self.certificate_reload_failures.clone(),
+        );
+        registry.register(
+            "certificate_upkeep_failures",
+            "Failed attempts to keep the certificates in the cluster up to date",
+            self.certificate_upkeep_failures.clone(),
+        );
+        registry.register(
+            "certificate_writes",
+            "Objects of the cluster written to keep the certificates up to date",
+            self.certificate_writes.clone(),
         );
         registry.register("inflight_requests", "Requests being worked on", self.inflight.clone());
         registry.register(
