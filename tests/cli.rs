@@ -98,6 +98,8 @@ fn usage_errors_end_with_2_and_say_what_is_missing() {
     for (args, part) in [
         (&["serve"][..], "--tls-dev"),
         (&["serve", "--tls-cert", "x"], "--tls-key"),
+        (&["serve", "--tls-dev", "x", "--tls-self-managed"], "--tls-self-managed cannot be used with"),
+        (&["serve", "--tls-dev", "x", "--client-name", "api"], "--client-ca"),
         (&["serve", "--tls-dev", "x", "--listen", "nowhere"], "nowhere"),
         (&["serve", "--tls-dev", "x", "--shutdown-delay", "soon"], "10s"),
         (&["serve", "--tls-dev", "x", "--directory", "paper"], "cluster, memory"),

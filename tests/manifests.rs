@@ -95,7 +95,7 @@ fn the_program_knows_the_flags_that_it_is_started_with() {
     let container = &yaml("manifests/base/deployment.yaml")[0]["spec"]["template"]["spec"]["containers"][0];
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     let base: Vec<String> = container["args"].as_array().unwrap().iter().map(text).collect();
-    for part in ["components/mounted-certificate", "overlays/development"] {
+    for part in ["components/mounted-certificate", "overlays/development", "overlays/self-managed"] {
         let kustomization = &yaml(&format!("manifests/{part}/kustomization.yaml"))[0];
         let patch: Vec<Value> =
             serde_saphyr::from_str(kustomization["patches"][0]["patch"].as_str().unwrap()).unwrap();
@@ -120,12 +120,12 @@ fn scraped() -> String {
     metrics.change("domain");
     metrics.lookup(&Arc::from("Company.crm.milo.io"), "failed");
     metrics.count_directory_objects(|| {
-        vec![DirectoryKind { kind: "Company.crm.milo.io".to_owned(), objects: 1, ready: true }]
+        let kind = "Company.crm.milo.io".to_owned();
+        vec![DirectoryKind { kind, objects: 1, ready: true, restarts: 0 }]
     });
     metrics.policy_in_force("built-in");
     metrics.certificate_expires("serving", 1);
     metrics.connection_failed("handshake");
-    metrics.task_restarted("certificate");
     metrics.text().unwrap()
 }
 

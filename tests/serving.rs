@@ -15,8 +15,8 @@ use bytes::Bytes;
 use crm_admission::admission::Endpoint;
 use crm_admission::server::dev_certificate::{self, DevCertificate};
 use crm_admission::server::{
-    Addresses, Parts, Readiness, Reviewer, ServeError, Server, ServerConfig, Signals, Tasks, Tls, TlsFiles,
-    Unreadable, tls,
+    Addresses, ClientCaFile, Parts, Readiness, Reviewer, ServeError, Server, ServerConfig, Signals, Tasks,
+    Tls, TlsFiles, Unreadable, tls,
 };
 use crm_admission::telemetry::{self, Metrics};
 use reqwest::header::CONNECTION;
@@ -436,7 +436,10 @@ async fn only_callers_with_a_certificate_of_the_client_ca_are_let_in() {
     let caller = params.signed_by(&key, &ca).unwrap().pem() + &key.serialize_pem();
 
     let dev = dev_certificate::ensure(dir.path()).unwrap();
-    let files = TlsFiles { client_ca: Some(dir.path().join("clients.crt")), ..dev.tls_files() };
+    let files = TlsFiles {
+        client_ca: Some(ClientCaFile { path: dir.path().join("clients.crt"), names: Vec::new() }),
+        ..dev.tls_files()
+    };
     let server = Running::start_with(Wishes { files: Some(files), ..Wishes::default() }).await;
     let identity = Identity::from_pem(caller.as_bytes()).unwrap();
     let known = trusting(&dev.ca).identity(identity).build().unwrap();
@@ -444,6 +447,46 @@ async fn only_callers_with_a_certificate_of_the_client_ca_are_let_in() {
     let unknown = trusting(&dev.ca).build().unwrap();
     server.post(&unknown, "{}").send().await.unwrap_err();
     assert_eq!(server.reviewer.calls.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn of_the_callers_with_a_certificate_only_those_with_an_accepted_name_are_let_in() {
+    let dir = TempDir::new().unwrap();
+    let mut params = rcgen::CertificateParams::default();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let ca = rcgen::CertifiedIssuer::self_signed(params, rcgen::KeyPair::generate().unwrap()).unwrap();
+    fs::write(dir.path().join("clients.crt"), ca.pem()).unwrap();
+    let caller = |common_name: &str, alternatives: Vec<rcgen::SanType>| {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut params = rcgen::CertificateParams::default();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params.distinguished_name.push(rcgen::DnType::CommonName, common_name);
+        params.subject_alt_names = alternatives;
+        params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+        let pem = params.signed_by(&key, &ca).unwrap().pem() + &key.serialize_pem();
+        Identity::from_pem(pem.as_bytes()).unwrap()
+    };
+    let dev = dev_certificate::ensure(dir.path()).unwrap();
+    let path = dir.path().join("clients.crt");
+    let names = ["kube-apiserver", "api.example.com", "spiffe://example.com/api"].map(str::to_owned).into();
+    let files = TlsFiles { client_ca: Some(ClientCaFile { path, names }), ..dev.tls_files() };
+    let server = Running::start_with(Wishes { files: Some(files), ..Wishes::default() }).await;
+    let dns = rcgen::SanType::DnsName("api.example.com".try_into().unwrap());
+    let uri = rcgen::SanType::URI("spiffe://example.com/api".try_into().unwrap());
+    for known in [caller("kube-apiserver", vec![]), caller("any", vec![dns]), caller("any", vec![uri])] {
+        let known = trusting(&dev.ca).identity(known).build().unwrap();
+        assert_eq!(server.post(&known, "{}").send().await.unwrap().status(), StatusCode::OK);
+    }
+    for stranger in ["Kube-Apiserver", "kube-apiserver.example.com", ""] {
+        let stranger = trusting(&dev.ca).identity(caller(stranger, vec![])).build().unwrap();
+        server.post(&stranger, "{}").send().await.unwrap_err();
+    }
+    assert_eq!(server.reviewer.calls.load(Ordering::SeqCst), 3);
+    until("the refusals are counted", async || {
+        let counted = "crm_admission_connection_failures_total{stage=\"client-certificate\"} 3\n";
+        server.admin("/metrics").await.1.contains(counted)
+    })
+    .await;
 }
 
 /// A directory like a mounted Secret: the files are symlinks through `..data`, which is swapped as one.

@@ -1,11 +1,16 @@
-//! `certs`: certificates for development.
+//! `certs`: certificates for development, and a look at those of a cluster.
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use anyhow::Context;
+use clap::{Args, Subcommand, ValueEnum};
 
-use super::{Outcome, print};
+use super::{Outcome, connect, print};
+use crate::certificates::{self, CertificateView, Inspection, Settings};
 use crate::server::dev_certificate;
+
+/// The namespace in which the shipped manifests install.
+const NAMESPACE: &str = "crm-admission-system";
 
 #[derive(Debug, Args)]
 pub(super) struct Certs {
@@ -20,6 +25,56 @@ enum CertsCommand {
         /// The directory; made if it is absent.
         dir: PathBuf,
     },
+    /// Show the certificate of a cluster's installation, what the webhook configurations trust, and for how long.
+    ///
+    /// Exit codes: 0 all is well, 1 a certificate is refused, has expired or is about to, 2 nothing could be found out.
+    Show(Show),
+}
+
+#[derive(Debug, Args)]
+struct Show {
+    #[command(flatten)]
+    names: Names,
+    /// Look also at what is served there, such as an end of `kubectl port-forward`.
+    #[arg(long, value_name = "HOST:PORT")]
+    connect: Option<String>,
+    /// How it is printed.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Text,
+    Json,
+}
+
+/// What the objects of an installation are called.
+#[derive(Clone, Debug, Args)]
+pub(super) struct Names {
+    /// The namespace of the Secret and of the Service. Without it: where `serve` runs, and crm-admission-system for the
+    /// other commands.
+    #[arg(long, env = "CRM_ADMISSION_NAMESPACE", value_name = "NAME")]
+    namespace: Option<String>,
+    /// The Secret of --tls-self-managed.
+    #[arg(long, env = "CRM_ADMISSION_TLS_SECRET", default_value = certificates::SECRET, value_name = "NAME")]
+    tls_secret: String,
+    /// The Service by which the API server calls the webhook.
+    #[arg(long, env = "CRM_ADMISSION_SERVICE", default_value = "crm-admission", value_name = "NAME")]
+    service: String,
+}
+
+impl Names {
+    /// `further` are names for the certificate besides those of the Service.
+    pub(super) fn settings(&self, otherwise: &str, further: &[String]) -> Settings {
+        let given = self.namespace.as_deref().filter(|name| !name.is_empty());
+        Settings {
+            namespace: given.unwrap_or(otherwise).to_owned(),
+            secret: self.tls_secret.clone(),
+            service: self.service.clone(),
+            further: further.iter().filter(|name| !name.is_empty()).cloned().collect(),
+        }
+    }
 }
 
 impl Certs {
@@ -36,6 +91,74 @@ impl Certs {
                     files.iter().map(|file| format!("{verb} {}\n", file.display())).collect();
                 print(&lines.concat())
             }
+            CertsCommand::Show(show) => show.run(),
         }
     }
+}
+
+impl Show {
+    fn run(self) -> anyhow::Result<Outcome> {
+        let settings = self.names.settings(NAMESPACE, &[]);
+        let served = match &self.connect {
+            Some(address) => {
+                let server = settings.names().swap_remove(0);
+                Some((address.clone(), certificates::look_at_served(address, &server)?))
+            }
+            None => None,
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .context("cannot start the runtime")?;
+        let inspection = runtime.block_on(async {
+            let client = connect().await?;
+            Ok::<_, anyhow::Error>(certificates::inspect(&client, &settings, served).await?)
+        })?;
+        print(&match self.format {
+            Format::Text => text(&inspection),
+            Format::Json => serde_json::to_string_pretty(&inspection)? + "\n",
+        })?;
+        Ok(if inspection.problems.is_empty() { Outcome::Fine } else { Outcome::Findings })
+    }
+}
+
+fn text(inspection: &Inspection) -> String {
+    let Inspection { secret, configurations, served, problems } = inspection;
+    let mut lines = vec![format!("Secret {}/{}", secret.namespace, secret.name)];
+    if secret.found {
+        lines.extend(secret.chain.iter().map(|certificate| line("certificate", certificate)));
+        lines.extend(secret.cas.iter().map(|certificate| line("CA", certificate)));
+    } else {
+        lines.push("  not there".to_owned());
+    }
+    if let Some(served) = served {
+        let same = if served.is_stored { "the certificate of the Secret" } else { "not that of the Secret" };
+        lines.push(format!("Served at {}: {same}", served.address));
+        lines.extend(served.chain.iter().map(|certificate| line("certificate", certificate)));
+    }
+    for configuration in configurations {
+        lines.push(format!("{} {}", configuration.kind, certificates::CONFIGURATION));
+        for webhook in &configuration.webhooks {
+            let refusal = match served {
+                Some(_) => &webhook.refuses_served,
+                None => &webhook.refuses_stored,
+            };
+            let verdict =
+                refusal.as_ref().map_or("accepts it".to_owned(), |why| format!("refuses it: {why}"));
+            let server = webhook.server.as_deref().unwrap_or("a server without a name");
+            lines.push(format!("  {}, which calls {server}, {verdict}", webhook.name));
+            lines.extend(webhook.cas.iter().map(|ca| format!("  {}", line("trusts", ca))));
+        }
+    }
+    if configurations.is_empty() {
+        lines.push(format!("No webhook configuration {} is there yet", certificates::CONFIGURATION));
+    }
+    lines.extend(problems.iter().map(|problem| format!("problem: {problem}")));
+    lines.join("\n") + "\n"
+}
+
+fn line(role: &str, certificate: &CertificateView) -> String {
+    let CertificateView { subject, names, not_after, days_left, .. } = certificate;
+    let names = if names.is_empty() { String::new() } else { format!(" for {}", names.join(", ")) };
+    format!("  {role} {subject}{names}, until {not_after} ({days_left} days left)")
 }

@@ -46,7 +46,7 @@ enum Command {
     Policy(policy::PolicyArgs),
     /// Print the CustomResourceDefinitions as YAML.
     Crds,
-    /// Make certificates for development.
+    /// Make certificates for development, or look at those of a cluster.
     #[command(arg_required_else_help = true)]
     Certs(certs::Certs),
     /// Find out why the installation in a cluster does not work, and say the fix.

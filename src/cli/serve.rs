@@ -10,16 +10,21 @@ use clap::{Args, ValueEnum};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::certs::Names;
 use super::{Outcome, connect};
 use crate::admission::Pipeline;
 use crate::api::ResourceKind;
 use crate::catalog::RuleId;
+use crate::certificates::{self, Identity, Keeper};
 use crate::check;
 use crate::directory::{self, Cluster, Directory, Memory, Observed, Observer};
 use crate::policy::Policy;
 use crate::policy_source::{self, Current};
 use crate::server::tls::{RELOAD_INTERVAL, watch};
-use crate::server::{self, PartReport, PartState, Parts, Server, ServerConfig, Signals, Tls, TlsFiles};
+use crate::server::{
+    self, ClientCaFile, PartReport, PartState, Parts, Pem, Server, ServerConfig, Signals, Tls, TlsFiles,
+    TlsMaterial,
+};
 use crate::telemetry::{self, LogFormat, Metrics};
 
 #[derive(Debug, Args)]
@@ -32,6 +37,25 @@ pub(super) struct Serve {
     admin_listen: SocketAddr,
     #[command(flatten)]
     tls: TlsSource,
+    #[command(flatten)]
+    names: Names,
+    /// A further name or IP address for the certificate of --tls-self-managed, for an API server that reaches the
+    /// webhook by URL.
+    #[arg(long = "tls-san", env = "CRM_ADMISSION_TLS_SAN", value_delimiter = ',', value_name = "NAME")]
+    tls_sans: Vec<String>,
+    /// The CAs, PEM, of which callers must have a certificate; read again when its content changes. Without it all
+    /// callers are let in.
+    #[arg(long, env = "CRM_ADMISSION_CLIENT_CA", value_name = "FILE")]
+    client_ca: Option<PathBuf>,
+    /// A name of which the callers' certificate must have one, as its common name or as an alternative name (DNS or
+    /// URI); without it every certificate of --client-ca is let in.
+    #[arg(
+        long = "client-name",
+        env = "CRM_ADMISSION_CLIENT_NAME",
+        value_delimiter = ',',
+        value_name = "NAME"
+    )]
+    client_names: Vec<String>,
     /// Where it is looked up whether an object exists: in the cluster (the default in a pod), or among the
     /// objects in --resources (the default elsewhere).
     #[arg(long, value_enum, env = "CRM_ADMISSION_DIRECTORY")]
@@ -65,6 +89,11 @@ struct TlsSource {
     /// A directory with a development certificate (ca.crt, tls.crt, tls.key), made there if it is absent.
     #[arg(long, conflicts_with_all = ["tls_cert", "tls_key"], env = "CRM_ADMISSION_TLS_DEV", value_name = "DIR")]
     tls_dev: Option<PathBuf>,
+    /// A CA and a certificate that are made in a Secret of the cluster, renewed there, and made known in the caBundle
+    /// of the webhook configurations.
+    // The conflict with the others is found below: to clap, a variable that says "false" is a flag that is given.
+    #[arg(long, env = "CRM_ADMISSION_TLS_SELF_MANAGED")]
+    tls_self_managed: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -104,14 +133,11 @@ impl Serve {
         let metrics = Metrics::new();
         let runtime = tokio::runtime::Handle::current().metrics();
         metrics.count_tasks(move || runtime.num_alive_tasks());
-        let files = self.tls.files()?;
-        let tls = Arc::new(Tls::load(&files, metrics.clone()).await?);
-        let mut parts = Parts::new(Arc::clone(&tls), metrics.clone(), signals);
-        parts.tasks.spawn("certificate", watch(tls, files, RELOAD_INTERVAL));
+        let client = self.client().await?;
+        let mut parts = self.certificate(client.as_ref(), metrics.clone(), signals).await?;
 
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
-        let client = self.client().await?;
         let cluster = client.clone().map(|client| Arc::new(Cluster::start(client, &stop, &tasks)));
         let directory: Arc<dyn Directory> = match &cluster {
             Some(cluster) => Arc::clone(cluster) as Arc<dyn Directory>,
@@ -138,6 +164,49 @@ impl Serve {
         tasks.close();
         tasks.wait().await;
         Ok(served?)
+    }
+
+    /// Serves the certificate, from wherever it comes, and keeps it current.
+    async fn certificate(
+        &self,
+        client: Option<&kube::Client>,
+        metrics: Metrics,
+        signals: Signals,
+    ) -> anyhow::Result<Parts> {
+        let client_ca = self.client_ca()?;
+        if let Some(files) = self.tls.files(client_ca.clone())? {
+            let tls = Arc::new(Tls::load(&files, metrics.clone()).await?);
+            let mut parts = Parts::new(Arc::clone(&tls), metrics, signals);
+            parts.tasks.spawn("certificate", watch(tls, files, RELOAD_INTERVAL));
+            return Ok(parts);
+        }
+        let client = match client {
+            Some(client) => client.clone(),
+            None => connect().await.context("--tls-self-managed needs a cluster")?,
+        };
+        let settings = self.names.settings(client.default_namespace(), &self.tls_sans);
+        let tls = Arc::new(Tls::waiting(metrics.clone())?);
+        let mut parts = Parts::new(Arc::clone(&tls), metrics.clone(), signals);
+        let keeper = Keeper::new(&client, &settings, FromSecret { tls, client_ca }, metrics);
+        let state = keeper.state();
+        let report = move || PartReport { name: "certificate upkeep".into(), state: upkeep_state(state()) };
+        parts.readiness.ask(move || vec![report()]);
+        parts.tasks.spawn("certificate upkeep", keeper.keep());
+        Ok(parts)
+    }
+
+    fn client_ca(&self) -> anyhow::Result<Option<ClientCaFile>> {
+        let names: Vec<String> = self.client_names.iter().filter(|name| !name.is_empty()).cloned().collect();
+        match &self.client_ca {
+            Some(path) if !path.as_os_str().is_empty() => {
+                Ok(Some(ClientCaFile { path: path.clone(), names }))
+            }
+            // To let everybody in where only some were to be is not what was meant.
+            _ if !names.is_empty() => {
+                bail!("--client-name needs --client-ca: names without a CA prove nothing")
+            }
+            _ => Ok(None),
+        }
     }
 
     /// Keeps the policy current, from wherever it comes, and shows how that goes in `/readyz`.
@@ -228,14 +297,53 @@ fn default_directory() -> DirectoryKind {
 }
 
 impl TlsSource {
-    fn files(&self) -> anyhow::Result<TlsFiles> {
+    /// `None` where no files are read.
+    fn files(&self, client_ca: Option<ClientCaFile>) -> anyhow::Result<Option<TlsFiles>> {
         match (&self.tls_cert, &self.tls_key, &self.tls_dev) {
-            (Some(certificate), Some(key), None) => {
-                Ok(TlsFiles { certificate: certificate.clone(), key: key.clone(), client_ca: None })
+            (None, None, None) if self.tls_self_managed => Ok(None),
+            _ if self.tls_self_managed => {
+                bail!("--tls-self-managed cannot be used with --tls-cert or --tls-dev")
             }
-            (None, None, Some(dir)) => Ok(server::dev_certificate::ensure(dir)?.tls_files()),
-            _ => bail!("give --tls-cert and --tls-key, or --tls-dev"),
+            (Some(certificate), Some(key), None) => {
+                Ok(Some(TlsFiles { certificate: certificate.clone(), key: key.clone(), client_ca }))
+            }
+            (None, None, Some(dir)) => {
+                Ok(Some(TlsFiles { client_ca, ..server::dev_certificate::ensure(dir)?.tls_files() }))
+            }
+            _ => bail!("give --tls-cert and --tls-key, or --tls-self-managed, or --tls-dev"),
         }
+    }
+}
+
+/// Serves what the Secret holds, to the callers that the file of the client CA lets in.
+struct FromSecret {
+    tls: Arc<Tls>,
+    client_ca: Option<ClientCaFile>,
+}
+
+impl certificates::Serve for FromSecret {
+    async fn serve(&self, identity: &Identity) -> Result<(), String> {
+        let client_ca = match &self.client_ca {
+            Some(file) => Some(file.read().await.map_err(|error| error.to_string())?),
+            None => None,
+        };
+        let material = TlsMaterial {
+            certificate: Pem::new("tls.crt of the Secret", identity.certificate.clone()),
+            key: Pem::new("tls.key of the Secret", identity.key.clone()),
+            client_ca,
+        };
+        if self.tls.serves(&material) {
+            return Ok(());
+        }
+        self.tls.replace(material).map_err(|error| error.to_string())
+    }
+}
+
+fn upkeep_state(state: certificates::State) -> PartState {
+    match state {
+        certificates::State::Fine => PartState::Ready,
+        certificates::State::NotReady(why) => PartState::NotReady(why),
+        certificates::State::Impaired(why) => PartState::Impaired(why),
     }
 }
 

@@ -24,4 +24,4 @@ pub use router::{Limits, router};
 pub use serve::{Addresses, Parts, ServeError, Server, ServerConfig, serve};
 pub use signals::Signals;
 pub use tasks::Tasks;
-pub use tls::{Tls, TlsError, TlsFiles, TlsMaterial};
+pub use tls::{ClientCa, ClientCaFile, Pem, Tls, TlsError, TlsFiles, TlsMaterial};

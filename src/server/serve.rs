@@ -12,7 +12,7 @@ use axum_server::service::SendService;
 use axum_server::tls_rustls::RustlsAcceptor;
 use http::Request;
 use hyper::body::Incoming;
-use rustls::AlertDescription;
+use rustls::{AlertDescription, CertificateError, OtherError};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinError, JoinHandle};
@@ -342,11 +342,30 @@ fn report_failure(metrics: &Metrics, peer: Option<&SocketAddr>, error: &io::Erro
         tracing::debug!(%peer, %error, "connection closed");
         return;
     }
+    if let Some(reason) = refused_caller(error) {
+        metrics.connection_failed("client-certificate");
+        tracing::warn!(%peer, reason, "a caller is not let in: is it the API server, and is --client-ca its CA?");
+        return;
+    }
     metrics.connection_failed("handshake");
     if is_distrust(error) {
         tracing::warn!(%peer, "a caller does not trust our certificate: does it know the CA, and is the CA current?");
     } else {
         tracing::debug!(%peer, %error, "TLS handshake failed");
+    }
+}
+
+/// Why the caller's certificate was refused, where that is why the handshake failed.
+fn refused_caller(error: &io::Error) -> Option<String> {
+    let source = error.get_ref().and_then(|source| source.downcast_ref::<rustls::Error>());
+    match source? {
+        rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(stranger))) => {
+            Some(stranger.to_string())
+        }
+        refusal @ (rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented) => {
+            Some(refusal.to_string())
+        }
+        _ => None,
     }
 }
 

@@ -36,7 +36,7 @@ const REJECTIONS: [u16; 9] = [400, 404, 405, 408, 413, 415, 500, 503, 504];
 const PORTS: [&str; 2] = ["webhook", "admin"];
 
 /// Where connections can come to nothing. Also there from the start.
-const CONNECTION_STAGES: [&str; 3] = ["accept", "handshake", "limit"];
+const CONNECTION_STAGES: [&str; 4] = ["accept", "handshake", "client-certificate", "limit"];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct DecisionLabels {
@@ -71,6 +71,11 @@ struct LookupLabels {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct CertificateLabel {
     certificate: &'static str,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ObjectLabel {
+    object: &'static str,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -109,6 +114,8 @@ struct Shared {
     certificate_expiry: Family<CertificateLabel, Gauge>,
     certificate_reloads: Counter,
     certificate_reload_failures: Counter,
+    certificate_upkeep_failures: Counter,
+    certificate_writes: Family<ObjectLabel, Counter>,
     inflight: Gauge,
     inflight_bytes: Gauge,
     open_connections: Family<PortLabel, Gauge>,
@@ -146,6 +153,8 @@ impl Metrics {
             certificate_expiry: Family::default(),
             certificate_reloads: Counter::default(),
             certificate_reload_failures: Counter::default(),
+            certificate_upkeep_failures: Counter::default(),
+            certificate_writes: Family::default(),
             inflight: Gauge::default(),
             inflight_bytes: Gauge::default(),
             open_connections: Family::default(),
@@ -230,6 +239,16 @@ impl Metrics {
         self.shared.certificate_reload_failures.inc();
     }
 
+    /// The upkeep of the certificates in the cluster failed, and is tried again.
+    pub fn certificate_upkeep_failed(&self) {
+        self.shared.certificate_upkeep_failures.inc();
+    }
+
+    /// The upkeep of the certificates wrote an `object` of the cluster: `secret` or `ca-bundle`.
+    pub fn certificates_written(&self, object: &'static str) {
+        self.shared.certificate_writes.get_or_create(&ObjectLabel { object }).inc();
+    }
+
     /// A request is being worked on for as long as the answer lives.
     pub fn request_started(&self) -> InFlight {
         self.shared.inflight.inc();
@@ -258,7 +277,8 @@ impl Metrics {
         OpenConnection { gauge }
     }
 
-    /// A connection came to nothing before its first request: `stage` is `accept`, `handshake` or `limit`.
+    /// A connection came to nothing before its first request: `stage` is `accept`, `handshake`, `client-certificate`
+    /// or `limit`.
     pub fn connection_failed(&self, stage: &'static str) {
         self.shared.connection_failures.get_or_create(&StageLabel { stage }).inc();
     }
@@ -321,6 +341,16 @@ impl Shared {
             "certificate_reload_failures",
             "New certificates that were no good, so that the last good one is still served",
             self.certificate_reload_failures.clone(),
+        );
+        registry.register(
+            "certificate_upkeep_failures",
+            "Failed attempts to keep the certificates in the cluster up to date",
+            self.certificate_upkeep_failures.clone(),
+        );
+        registry.register(
+            "certificate_writes",
+            "Objects of the cluster written to keep the certificates up to date",
+            self.certificate_writes.clone(),
         );
         registry.register("inflight_requests", "Requests being worked on", self.inflight.clone());
         registry.register(
@@ -615,7 +645,7 @@ mod tests {
 
     #[test]
     fn failures_of_connections_start_at_zero() {
-        for stage in ["accept", "handshake", "limit"] {
+        for stage in ["accept", "handshake", "client-certificate", "limit"] {
             let sample = format!(r#"crm_admission_connection_failures_total{{stage="{stage}"}} 0"#);
             assert_sample(&Metrics::new(), &sample);
         }

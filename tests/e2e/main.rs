@@ -18,6 +18,7 @@ mod stage;
 
 mod apply;
 mod canonical_floor;
+mod certificates;
 mod deployment;
 mod doctor;
 mod faults;

@@ -28,15 +28,22 @@ pub(crate) enum Reach {
     Unregistered,
 }
 
+/// Where its certificate comes from.
+enum Certificate {
+    /// Files with this stem, by an authority that the registration names; its certificate, as PEM.
+    Files { stem: PathBuf, authority: String },
+    /// The webhook itself, which also puts its authority into the registration.
+    SelfManaged,
+}
+
 /// The webhook of one control plane, over all its restarts, always on the same ports.
 pub(crate) struct Webhook {
     _witness: Witness,
     /// `None` while it is stopped.
     process: Option<Process>,
     ports: [u16; 2],
-    identity: PathBuf,
+    certificate: Certificate,
     kubeconfig: PathBuf,
-    authority: Authority,
     admin: Kubectl,
     log: Log,
 }
@@ -55,18 +62,33 @@ impl Webhook {
         let server = authority.server();
         // Replicas stand side by side, each with its own certificate: one must not overwrite another's, which that
         // one would take for a renewal.
-        static STARTED: AtomicUsize = AtomicUsize::new(0);
-        let name = format!("crm-admission-{}", STARTED.fetch_add(1, Ordering::Relaxed));
+        let name = Self::name();
         workspace.write(&name, "tls.crt", &server.certificate);
         workspace.write(&name, "tls.key", &server.key);
-        let log = Log::new(workspace.file("logs", &format!("{name}.log")));
+        let stem = workspace.file(&name, "tls");
+        Self::start_with(plane, &name, Certificate::Files { stem, authority: authority.pem }, kubeconfig)
+    }
+
+    /// Starts the product with certificates that it makes itself, and waits until it is ready. It needs the rights of
+    /// `overlays/self-managed/rbac.yaml`.
+    pub(crate) fn start_self_managed(plane: &ControlPlane) -> Self {
+        let kubeconfig = plane.kubeconfig("crm-admission");
+        Self::start_with(plane, &Self::name(), Certificate::SelfManaged, kubeconfig)
+    }
+
+    fn name() -> String {
+        static STARTED: AtomicUsize = AtomicUsize::new(0);
+        format!("crm-admission-{}", STARTED.fetch_add(1, Ordering::Relaxed))
+    }
+
+    fn start_with(plane: &ControlPlane, name: &str, certificate: Certificate, kubeconfig: PathBuf) -> Self {
+        let log = Log::new(plane.workspace().file("logs", &format!("{name}.log")));
         let mut webhook = Self {
             _witness: Witness::new([log.clone()]),
             process: None,
             ports: [0, 0],
-            identity: workspace.file(&name, "tls"),
+            certificate,
             kubeconfig,
-            authority,
             admin: plane.kubectl("admin"),
             log,
         };
@@ -95,12 +117,15 @@ impl Webhook {
 
     /// The CA of its certificate, PEM.
     pub(crate) fn ca(&self) -> &str {
-        &self.authority.pem
+        match &self.certificate {
+            Certificate::Files { authority, .. } => authority,
+            Certificate::SelfManaged => panic!("its CA is in the cluster"),
+        }
     }
 
     /// The CA of its certificate, as `caBundle` has it.
     pub(crate) fn ca_bundle(&self) -> String {
-        STANDARD.encode(&self.authority.pem)
+        STANDARD.encode(self.ca())
     }
 
     /// `HOST:PORT` of the webhook itself.
@@ -123,7 +148,7 @@ impl Webhook {
     pub(crate) fn review(&self, path: &str, review: &Value) -> Value {
         // Whoever came first has installed the same one.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let authority = reqwest::Certificate::from_pem(self.authority.pem.as_bytes()).expect("a certificate");
+        let authority = reqwest::Certificate::from_pem(self.ca().as_bytes()).expect("a certificate");
         let url = format!("https://127.0.0.1:{}{path}", self.ports[0]);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let asked = runtime.block_on(async {
@@ -179,16 +204,23 @@ impl Webhook {
             .arg("serve")
             .args(["--listen", &format!("127.0.0.1:{port}")])
             .args(["--admin-listen", &format!("127.0.0.1:{admin_port}")])
-            .arg("--tls-cert")
-            .arg(self.identity.with_extension("crt"))
-            .arg("--tls-key")
-            .arg(self.identity.with_extension("key"))
             .args(["--directory", "cluster"])
             // There are no endpoints here that take time to hear of a stop.
             .args(["--shutdown-delay", "1s"])
             // Decisions that allow are logged too: a test that fails shows them.
             .args(["--log", "info,crm_admission=debug"])
             .args(args);
+        match &self.certificate {
+            Certificate::Files { stem, .. } => {
+                command.arg("--tls-cert").arg(stem.with_extension("crt"));
+                command.arg("--tls-key").arg(stem.with_extension("key"));
+            }
+            Certificate::SelfManaged => {
+                // There is no Service here: the API server calls this process by its address.
+                command.args(["--tls-self-managed", "--tls-san", "127.0.0.1"]);
+                command.args(["--namespace", "crm-admission-system"]);
+            }
+        }
         let mut process = Process::start("crm-admission", command, &self.log);
         process.ready(PATIENCE, || match net::get(admin_port, "/readyz") {
             Ok((200, _)) => Ok(()),
@@ -202,12 +234,18 @@ impl Webhook {
     /// Registers the shipped configurations and waits until the API server calls the webhook by all of them.
     #[track_caller]
     pub(crate) fn register(&self) {
+        self.install();
+        self.await_reach(Reach::Called);
+        self.await_validation();
+    }
+
+    /// Applies the shipped configurations, so that they lead here.
+    #[track_caller]
+    pub(crate) fn install(&self) {
         let configurations: Vec<Value> =
             shipped(&self.admin).into_iter().map(|shipped| self.local(shipped)).collect();
         let list = json!({"apiVersion": "v1", "kind": "List", "items": configurations});
         self.admin.apply(&list.to_string()).succeeds();
-        self.await_reach(Reach::Called);
-        self.await_validation();
     }
 
     /// Deletes the configurations and waits until the API server does not call the webhook any more.
@@ -219,12 +257,14 @@ impl Webhook {
     }
 
     /// A configuration that leads to this process instead of to a Service, since there is no network of pods.
-    fn local(&self, mut configuration: Value) -> Value {
-        let bundle = self.ca_bundle();
+    pub(crate) fn local(&self, mut configuration: Value) -> Value {
         for webhook in configuration["webhooks"].as_array_mut().expect("a list of webhooks") {
             let path = webhook["clientConfig"]["service"]["path"].as_str().expect("a path").to_owned();
             let url = format!("https://127.0.0.1:{}{path}", self.ports[0]);
-            webhook["clientConfig"] = json!({"url": url, "caBundle": bundle});
+            webhook["clientConfig"] = json!({"url": url});
+            if let Certificate::Files { authority, .. } = &self.certificate {
+                webhook["clientConfig"]["caBundle"] = STANDARD.encode(authority).into();
+            }
         }
         configuration
     }

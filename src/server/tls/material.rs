@@ -38,8 +38,18 @@ pub struct TlsMaterial {
     pub certificate: Pem,
     /// Its key.
     pub key: Pem,
-    /// The CAs whose certificates callers must have; `None` lets in all callers.
-    pub client_ca: Option<Pem>,
+    /// Whom callers must be; `None` lets in all callers.
+    pub client_ca: Option<ClientCa>,
+}
+
+/// Whom callers must be.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ClientCa {
+    /// The CAs of which they must have a certificate.
+    pub cas: Pem,
+    /// The names of which their certificate must have one, as its common name or as an alternative name. Empty lets
+    /// in everybody with a certificate.
+    pub names: Vec<String>,
 }
 
 /// The files of a [`TlsMaterial`].
@@ -49,15 +59,31 @@ pub struct TlsFiles {
     pub certificate: PathBuf,
     /// Its key.
     pub key: PathBuf,
-    /// The CAs whose certificates callers must have; `None` lets in all callers.
-    pub client_ca: Option<PathBuf>,
+    /// Whom callers must be; `None` lets in all callers.
+    pub client_ca: Option<ClientCaFile>,
+}
+
+/// The file of a [`ClientCa`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientCaFile {
+    /// The CAs of which callers must have a certificate.
+    pub path: PathBuf,
+    /// The names of which their certificate must have one; empty lets in everybody with a certificate.
+    pub names: Vec<String>,
+}
+
+impl ClientCaFile {
+    /// Reads it.
+    pub async fn read(&self) -> Result<ClientCa, TlsError> {
+        Ok(ClientCa { cas: Pem::read(Role::ClientCa, &self.path).await?, names: self.names.clone() })
+    }
 }
 
 impl TlsFiles {
     /// Reads them all.
     pub async fn read(&self) -> Result<TlsMaterial, TlsError> {
         let client_ca = match &self.client_ca {
-            Some(path) => Some(Pem::read(Role::ClientCa, path).await?),
+            Some(file) => Some(file.read().await?),
             None => None,
         };
         Ok(TlsMaterial {

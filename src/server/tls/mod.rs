@@ -1,5 +1,6 @@
 //! What the webhook shows its callers: a certificate and its key, swapped as a whole when they change.
 
+mod client;
 mod error;
 mod material;
 mod validity;
@@ -8,23 +9,24 @@ mod watch;
 use std::fmt;
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
+use arc_swap::ArcSwapOption;
 use axum_server::tls_rustls::RustlsConfig;
 use rustls::crypto::CryptoProvider;
 use rustls::server::danger::ClientCertVerifier;
-use rustls::server::{NoClientAuth, WebPkiClientVerifier};
+use rustls::server::{ClientHello, NoClientAuth, ResolvesServerCert};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use rustls::{InconsistentKeys, RootCertStore, ServerConfig};
+use rustls::{InconsistentKeys, ServerConfig};
 
+pub use client::StrangerError;
 pub use error::{Role, TlsError};
-pub use material::{Pem, TlsFiles, TlsMaterial};
+pub use material::{ClientCa, ClientCaFile, Pem, TlsFiles, TlsMaterial};
 pub use validity::Validity;
 pub(super) use validity::unix_now;
 pub use watch::{RELOAD_INTERVAL, watch};
 
 use self::material::{certificates, private_key, validity};
 use self::validity::{date, state_at};
-use super::readiness::PartReport;
+use super::readiness::{PartReport, PartState};
 use crate::telemetry::Metrics;
 
 /// The certificates, as the metrics name them.
@@ -37,7 +39,8 @@ const CLIENT_CA: &str = "client-ca";
 /// session that began under an older one is resumed.
 pub struct Tls {
     rustls: RustlsConfig,
-    served: ArcSwap<Served>,
+    /// `None` until there is a first one.
+    served: ArcSwapOption<Served>,
     metrics: Metrics,
 }
 
@@ -65,7 +68,20 @@ impl Tls {
         let served = Served { material, validity: checked.validity };
         Ok(Self {
             rustls: RustlsConfig::from_config(checked.config),
-            served: ArcSwap::from_pointee(served),
+            served: ArcSwapOption::from_pointee(served),
+            metrics,
+        })
+    }
+
+    /// Serves nothing until [`Tls::replace`] brings the first certificate: until then handshakes fail.
+    pub fn waiting(metrics: Metrics) -> Result<Self, TlsError> {
+        let config = config(Arc::new(NoClientAuth), Arc::new(NoCertificate)).map_err(|error| {
+            let reason = error.to_string();
+            TlsError::Unusable { role: Role::Certificate, origin: "that is awaited".to_owned(), reason }
+        })?;
+        Ok(Self {
+            rustls: RustlsConfig::from_config(Arc::new(config)),
+            served: ArcSwapOption::empty(),
             metrics,
         })
     }
@@ -78,29 +94,34 @@ impl Tls {
             return Err(TlsError::NotNow { origin: material.certificate.origin, validity });
         }
         self.rustls.reload_from_config(Arc::clone(&checked.config));
-        self.served.store(Arc::new(Served { material, validity }));
+        self.served.store(Some(Arc::new(Served { material, validity })));
         checked.show(&self.metrics);
         self.metrics.certificate_reloaded();
         tracing::info!(not_after = date(validity.not_after), "serving a new certificate");
         Ok(())
     }
 
-    /// When the certificate that is served holds.
-    pub fn validity(&self) -> Validity {
-        self.served.load().validity
+    /// When the certificate that is served holds; `None` if there is none yet.
+    pub fn validity(&self) -> Option<Validity> {
+        self.served.load().as_ref().map(|served| served.validity)
     }
 
     /// The part `certificate` of `/readyz`.
     pub fn report(&self) -> PartReport {
-        PartReport { name: "certificate".into(), state: state_at(self.validity(), unix_now()) }
+        let state = match self.validity() {
+            Some(validity) => state_at(validity, unix_now()),
+            None => PartState::NotReady("there is none yet".to_owned()),
+        };
+        PartReport { name: "certificate".into(), state }
     }
 
     pub(super) fn rustls(&self) -> RustlsConfig {
         self.rustls.clone()
     }
 
-    fn serves(&self, material: &TlsMaterial) -> bool {
-        self.served.load().material == *material
+    /// Whether it is this that is served.
+    pub fn serves(&self, material: &TlsMaterial) -> bool {
+        self.served.load().as_ref().is_some_and(|served| served.material == *material)
     }
 }
 
@@ -121,11 +142,10 @@ impl Checked {
 }
 
 fn check(material: &TlsMaterial) -> Result<Checked, TlsError> {
-    // Named, and not the process's default, so that this works whatever else the process installs.
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let (key, validity) = certified_key(material, &provider)?;
     let (verifier, client_ca_not_after) = match &material.client_ca {
-        Some(pem) => client_verifier(pem, &provider)?,
+        Some(callers) => client::verifier(callers, &provider)?,
         None => (Arc::new(NoClientAuth) as Arc<dyn ClientCertVerifier>, None),
     };
     let unusable = |error: rustls::Error| TlsError::Unusable {
@@ -133,14 +153,32 @@ fn check(material: &TlsMaterial) -> Result<Checked, TlsError> {
         origin: material.certificate.origin.clone(),
         reason: error.to_string(),
     };
-    let mut config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(unusable)?
-        .with_client_cert_verifier(verifier)
-        .with_cert_resolver(Arc::new(SingleCertAndKey::from(key)));
+    let config = config(verifier, Arc::new(SingleCertAndKey::from(key))).map_err(unusable)?;
+    Ok(Checked { config: Arc::new(config), validity, client_ca_not_after })
+}
+
+fn config(
+    callers: Arc<dyn ClientCertVerifier>,
+    certificate: Arc<dyn ResolvesServerCert>,
+) -> Result<ServerConfig, rustls::Error> {
+    // Named, and not the process's default, so that this works whatever else the process installs.
+    let mut config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_client_cert_verifier(callers)
+        .with_cert_resolver(certificate);
     // The API server speaks HTTP/1.1 to webhooks, and HTTP/2 is not served.
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Checked { config: Arc::new(config), validity, client_ca_not_after })
+    Ok(config)
+}
+
+/// What is shown before there is a certificate.
+#[derive(Debug)]
+struct NoCertificate;
+
+impl ResolvesServerCert for NoCertificate {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        None
+    }
 }
 
 fn certified_key(
@@ -160,26 +198,6 @@ fn certified_key(
             Err(TlsError::Unusable { role: Role::Key, origin: key.origin.clone(), reason: error.to_string() })
         }
     }
-}
-
-/// Lets in callers with a certificate of one of the CAs. With it comes when the first of the CAs ends.
-fn client_verifier(
-    pem: &Pem,
-    provider: &Arc<CryptoProvider>,
-) -> Result<(Arc<dyn ClientCertVerifier>, Option<i64>), TlsError> {
-    let role = Role::ClientCa;
-    let unusable = |reason: String| TlsError::Unusable { role, origin: pem.origin.clone(), reason };
-    let mut roots = RootCertStore::empty();
-    let mut not_after = None;
-    for der in certificates(role, pem)? {
-        let ends = validity(role, pem, Some(&der))?.not_after;
-        not_after = Some(not_after.map_or(ends, |earliest: i64| earliest.min(ends)));
-        roots.add(der).map_err(|error| unusable(error.to_string()))?;
-    }
-    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
-        .build()
-        .map_err(|error| unusable(error.to_string()))?;
-    Ok((verifier, not_after))
 }
 
 #[cfg(test)]

@@ -12,7 +12,6 @@ use time::OffsetDateTime;
 use super::validity::unix_now;
 use super::watch::Watch;
 use super::*;
-use crate::server::PartState;
 
 /// A self-signed certificate and its key, in PEM.
 #[derive(Clone)]
@@ -66,6 +65,14 @@ fn error(material: TlsMaterial) -> String {
 fn a_good_pair_is_served_with_http_1_1_only() {
     let tls = served(&Pair::new());
     assert_eq!(tls.rustls().get_inner().alpn_protocols, [b"http/1.1"]);
+    assert_eq!(tls.report().state, PartState::Ready);
+}
+
+#[test]
+fn without_a_certificate_nothing_is_ready_until_one_is_given() {
+    let tls = Tls::waiting(Metrics::new()).unwrap();
+    assert_eq!(tls.report().state, PartState::NotReady("there is none yet".to_owned()));
+    tls.replace(Pair::new().material()).unwrap();
     assert_eq!(tls.report().state, PartState::Ready);
 }
 
@@ -144,7 +151,10 @@ fn the_key_of_another_certificate_is_refused() {
 
 #[test]
 fn a_client_ca_must_hold_certificates() {
-    let material = TlsMaterial { client_ca: Some(Pem::new("clients.crt", "")), ..Pair::new().material() };
+    let material = TlsMaterial {
+        client_ca: Some(ClientCa { cas: Pem::new("clients.crt", ""), names: Vec::new() }),
+        ..Pair::new().material()
+    };
     let message = error(material);
     assert!(message.starts_with("the client CA clients.crt holds no PEM block of that sort"), "{message}");
 }
@@ -154,7 +164,7 @@ fn metrics_show_when_the_certificate_and_the_client_ca_end() {
     let metrics = Metrics::new();
     let client_ca = Pair::valid_until(OffsetDateTime::from_unix_timestamp(1_900_000_000).unwrap());
     let material = TlsMaterial {
-        client_ca: Some(Pem::new("clients.crt", client_ca.certificate)),
+        client_ca: Some(ClientCa { cas: Pem::new("clients.crt", client_ca.certificate), names: Vec::new() }),
         ..Pair::valid_until(OffsetDateTime::from_unix_timestamp(1_950_000_000).unwrap()).material()
     };
     Tls::new(material, metrics.clone()).unwrap();
@@ -239,7 +249,10 @@ impl Mount {
 /// The certificate that is served.
 fn shown(watch: &Watch) -> Vec<u8> {
     let served = watch.tls().served.load();
-    certificates(Role::Certificate, &served.material.certificate).unwrap().remove(0).to_vec()
+    certificates(Role::Certificate, &served.as_ref().unwrap().material.certificate)
+        .unwrap()
+        .remove(0)
+        .to_vec()
 }
 
 fn counted(metrics: &Metrics) -> (bool, bool) {

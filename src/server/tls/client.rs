@@ -1,0 +1,126 @@
+//! Whom callers must be: somebody with a certificate of a given CA, and, where names are given, with one of them.
+
+use std::fmt;
+use std::sync::Arc;
+
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{
+    CertificateError, DigitallySignedStruct, DistinguishedName, OtherError, RootCertStore, SignatureScheme,
+};
+use x509_parser::extensions::GeneralName;
+use x509_parser::parse_x509_certificate;
+
+use super::error::{Role, TlsError};
+use super::material::{ClientCa, certificates, validity};
+
+/// How much of a caller's name is told.
+const SHOWN: usize = 64;
+
+/// A caller has a certificate of the right CA, with none of the names that are let in.
+#[derive(Debug)]
+pub struct StrangerError {
+    /// By what name it calls itself.
+    pub name: String,
+}
+
+impl fmt::Display for StrangerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the caller {:?} has none of the names of --client-name", self.name)
+    }
+}
+
+impl std::error::Error for StrangerError {}
+
+/// Lets in these callers. With it comes when the first of the CAs ends.
+pub(super) fn verifier(
+    callers: &ClientCa,
+    provider: &Arc<CryptoProvider>,
+) -> Result<(Arc<dyn ClientCertVerifier>, Option<i64>), TlsError> {
+    let (role, pem) = (Role::ClientCa, &callers.cas);
+    let unusable = |reason: String| TlsError::Unusable { role, origin: pem.origin.clone(), reason };
+    let mut roots = RootCertStore::empty();
+    let mut not_after = None;
+    for der in certificates(role, pem)? {
+        let ends = validity(role, pem, Some(&der))?.not_after;
+        not_after = Some(not_after.map_or(ends, |earliest: i64| earliest.min(ends)));
+        roots.add(der).map_err(|error| unusable(error.to_string()))?;
+    }
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
+        .build()
+        .map_err(|error| unusable(error.to_string()))?;
+    if callers.names.is_empty() {
+        return Ok((verifier, not_after));
+    }
+    Ok((Arc::new(Named { verifier, names: callers.names.clone() }), not_after))
+}
+
+/// Lets in those of the callers who have one of these names.
+#[derive(Debug)]
+struct Named {
+    verifier: Arc<dyn ClientCertVerifier>,
+    names: Vec<String>,
+}
+
+impl ClientCertVerifier for Named {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.verifier.root_hint_subjects()
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        let verified = self.verifier.verify_client_cert(end_entity, intermediates, now)?;
+        let names = names(end_entity);
+        if names.iter().any(|name| self.names.contains(name)) {
+            return Ok(verified);
+        }
+        let name: String =
+            names.first().map(String::as_str).unwrap_or_default().chars().take(SHOWN).collect();
+        Err(CertificateError::Other(OtherError(Arc::new(StrangerError { name }))).into())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.verifier.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.verifier.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.verifier.supported_verify_schemes()
+    }
+}
+
+/// The common name of a certificate, and its alternative names that are DNS names or URIs.
+fn names(der: &CertificateDer<'_>) -> Vec<String> {
+    let Ok((_, certificate)) = parse_x509_certificate(der) else {
+        return Vec::new();
+    };
+    let common = certificate.subject().iter_common_name().filter_map(|name| name.as_str().ok());
+    let mut names: Vec<String> = common.map(str::to_owned).collect();
+    if let Ok(Some(alternatives)) = certificate.subject_alternative_name() {
+        names.extend(alternatives.value.general_names.iter().filter_map(|name| match name {
+            GeneralName::DNSName(name) | GeneralName::URI(name) => Some((*name).to_owned()),
+            _ => None,
+        }));
+    }
+    names
+}

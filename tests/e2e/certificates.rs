@@ -1,0 +1,481 @@
+//! Certificates that the webhook makes itself: made once, trusted by the API server, renewed and mended under way.
+
+use crate::records::company;
+use crate::support::control_plane::ControlPlane;
+use crate::support::kubectl::Kubectl;
+use crate::support::manifest;
+use crate::support::poll::{self, Seen};
+use crate::support::process::Witness;
+use crate::support::webhook::{self, Reach, Webhook};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use crm_admission::certificates::chain::{self, Facts};
+use crm_admission::certificates::look_at_served;
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rustls_pki_types::CertificateDer;
+use serde_json::{Value, json};
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use time::OffsetDateTime;
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// How long a renewal may take, all waiting for API servers included.
+const PATIENCE: Duration = Duration::from_secs(90);
+const NAMESPACE: &str = "crm-admission-system";
+const KINDS: [&str; 2] = ["mutatingwebhookconfiguration", "validatingwebhookconfiguration"];
+
+/// A control plane with the kinds and the rights, without Secret and registration. The tests take their turn on it.
+struct Stage {
+    _witness: Witness,
+    plane: MutexGuard<'static, ControlPlane>,
+}
+
+impl Stage {
+    fn set() -> Self {
+        static PLANE: LazyLock<Mutex<ControlPlane>> = LazyLock::new(|| {
+            let plane = ControlPlane::start();
+            plane.install_kinds(&manifest("crds"));
+            plane.install_roles();
+            Mutex::new(plane)
+        });
+        let plane = PLANE.lock().unwrap_or_else(PoisonError::into_inner);
+        let stage = Self { _witness: Witness::new(plane.logs()), plane };
+        let admin = stage.admin();
+        admin.apply_path(&manifest("overlays/self-managed/rbac.yaml")).succeeds();
+        for kind in KINDS {
+            admin.run(["delete", kind, "crm-admission", "--ignore-not-found"]).succeeds();
+        }
+        stage.delete_secret();
+        stage
+    }
+
+    fn admin(&self) -> Kubectl {
+        self.plane.kubectl("admin")
+    }
+
+    fn delete_secret(&self) {
+        let gone = ["delete", "secret", "crm-admission-tls", "--ignore-not-found", "--namespace", NAMESPACE];
+        self.admin().run(gone).succeeds();
+    }
+
+    /// The Secret's texts, once there is one.
+    fn secret(&self) -> Option<Secret> {
+        let get = ["get", "secret", "crm-admission-tls", "--namespace", NAMESPACE, "-o", "json"];
+        let found = self.admin().run(get);
+        found.ok().then(|| Secret(found.json()))
+    }
+
+    /// What a webhook configuration trusts: one bundle for each webhook.
+    fn bundles(&self, kind: &str) -> Vec<Vec<CertificateDer<'static>>> {
+        let object = self.admin().get(kind, "crm-admission");
+        let webhooks = object["webhooks"].as_array().unwrap();
+        let text =
+            |webhook: &Value| webhook["clientConfig"]["caBundle"].as_str().unwrap_or_default().to_owned();
+        webhooks.iter().map(|webhook| chain::certificates(&STANDARD.decode(text(webhook)).unwrap())).collect()
+    }
+
+    /// All of them.
+    fn all_bundles(&self) -> Vec<Vec<CertificateDer<'static>>> {
+        KINDS.iter().flat_map(|kind| self.bundles(kind)).collect()
+    }
+
+    /// Waits until the Secret is good and all that it says is trusted by all webhooks, and nothing else is.
+    #[track_caller]
+    fn await_trust(&self) -> Secret {
+        poll::until("trust in the CAs of the Secret", PATIENCE, || match self.secret() {
+            None => Seen::NotYet("there is no Secret".to_owned()),
+            Some(secret) => {
+                let cas = secret.certificates("ca.crt");
+                let bundles = self.all_bundles();
+                if !cas.is_empty() && bundles.len() == 3 && bundles.iter().all(|bundle| *bundle == cas) {
+                    Seen::Ready(secret)
+                } else {
+                    Seen::NotYet(format!("{} CAs, trusted: {:?}", cas.len(), bundles.iter().map(Vec::len)))
+                }
+            }
+        })
+    }
+}
+
+/// The Secret as it is stored.
+struct Secret(Value);
+
+impl Secret {
+    fn text(&self, key: &str) -> Vec<u8> {
+        STANDARD.decode(self.0["data"][key].as_str().unwrap_or_default()).unwrap()
+    }
+
+    fn certificates(&self, key: &str) -> Vec<CertificateDer<'static>> {
+        chain::certificates(&self.text(key))
+    }
+}
+
+fn now() -> i64 {
+    OffsetDateTime::now_utc().unix_timestamp()
+}
+
+/// What a replica shows to those who call it.
+fn served(replica: &Webhook) -> Vec<CertificateDer<'static>> {
+    look_at_served(&replica.address(), "127.0.0.1").unwrap()
+}
+
+/// Waits until every replica serves the Secret's certificate.
+#[track_caller]
+fn await_served(stage: &Stage, replicas: &[&Webhook]) {
+    poll::until("the certificate of the Secret", PATIENCE, || {
+        let stored = stage.secret().unwrap().certificates("tls.crt");
+        match replicas.iter().position(|replica| served(replica) != stored) {
+            None => Seen::Ready(()),
+            Some(replica) => Seen::NotYet(format!("replica {replica} serves another")),
+        }
+    });
+}
+
+/// Does something while records are written and callers that know nothing of older calls look at every replica. None
+/// of it may fail.
+#[track_caller]
+fn while_writes_go_on(stage: &Stage, replicas: &[&Webhook], act: impl FnOnce()) {
+    let done = AtomicBool::new(false);
+    let alice = stage.plane.kubectl("alice");
+    let record = company("certificates-probe", "{displayName: Acme}");
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            let mut writes = 0;
+            while !done.load(Ordering::Relaxed) {
+                alice.run_with(&record, ["apply", "--dry-run=server", "-f", "-"]).succeeds();
+                writes += 1;
+            }
+            writes
+        });
+        let caller = scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                // In this order: an API server may not know the newest bundle yet.
+                let bundles = stage.all_bundles();
+                for replica in replicas {
+                    let chain = served(replica);
+                    for bundle in &bundles {
+                        chain::verify(&chain, bundle, "127.0.0.1", now()).unwrap();
+                    }
+                }
+            }
+        });
+        // Threads that are never told to end would hide what went wrong.
+        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(act));
+        done.store(true, Ordering::Relaxed);
+        let writes = writer.join().expect("no write failed");
+        caller.join().expect("every caller accepted every replica");
+        outcome.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        assert!(writes > 3, "only {writes} writes went on meanwhile");
+    });
+}
+
+/// Registers so that one replica mutates and the other validates: every write needs both.
+#[track_caller]
+fn register(stage: &Stage, [mutating, validating]: [&Webhook; 2]) {
+    let admin = stage.admin();
+    let local = |shipped: Value| match shipped["kind"].as_str() {
+        Some("MutatingWebhookConfiguration") => mutating.local(shipped),
+        _ => validating.local(shipped),
+    };
+    let items: Vec<Value> = webhook::shipped(&admin).into_iter().map(local).collect();
+    admin.apply(&json!({"apiVersion": "v1", "kind": "List", "items": items}).to_string()).succeeds();
+    stage.await_trust();
+    for replica in [mutating, validating] {
+        replica.await_reach(Reach::Called);
+    }
+}
+
+/// A configuration without what changes by itself, and without its bundles.
+fn without_bundles(mut configuration: Value) -> Value {
+    for field in ["resourceVersion", "generation", "managedFields"] {
+        configuration["metadata"].as_object_mut().unwrap().remove(field);
+    }
+    for webhook in configuration["webhooks"].as_array_mut().unwrap() {
+        webhook["clientConfig"].as_object_mut().unwrap().remove("caBundle");
+    }
+    configuration
+}
+
+#[test]
+fn a_first_start_makes_the_secret_and_fills_in_the_bundles_and_nothing_else() {
+    let stage = Stage::set();
+    let webhook = Webhook::start_self_managed(&stage.plane);
+    webhook.install();
+    stage.await_trust();
+    let before = KINDS.map(|kind| stage.admin().get(kind, "crm-admission"));
+    // Registered without a bundle, as it is shipped, while the webhook runs: nothing but the bundles is written.
+    for kind in KINDS {
+        stage.admin().run(["delete", kind, "crm-admission"]).succeeds();
+    }
+    webhook.install();
+    let secret = stage.await_trust();
+    webhook.await_reach(Reach::Called);
+    for (kind, before) in KINDS.iter().zip(before) {
+        let mut after = without_bundles(stage.admin().get(kind, "crm-admission"));
+        let mut before = without_bundles(before);
+        for object in [&mut after, &mut before] {
+            for field in ["uid", "creationTimestamp"] {
+                object["metadata"].as_object_mut().unwrap().remove(field);
+            }
+        }
+        assert_eq!(before, after);
+        let written: Vec<Value> = owned_by_the_webhook(&stage, kind);
+        assert!(!written.is_empty() && written.iter().all(only_bundles), "{written:?}");
+    }
+    assert_eq!(secret.0["type"], "kubernetes.io/tls");
+    assert_eq!(secret.0["metadata"]["labels"]["app.kubernetes.io/managed-by"], "crm-admission");
+    let leaf = Facts::of(&secret.certificates("tls.crt")[0]).unwrap();
+    let names = ["svc", "svc.cluster.local"].map(|end| format!("crm-admission.{NAMESPACE}.{end}"));
+    for name in names.iter().map(String::as_str).chain(["crm-admission", "127.0.0.1"]) {
+        assert!(leaf.names.iter().any(|known| known == name), "{name} is not among {:?}", leaf.names);
+    }
+    let (code, page) = webhook.admin_page("/readyz").unwrap();
+    assert!(code == 200 && page.contains("[+]certificate upkeep ok"), "{code} {page}");
+    let (_, page) = webhook.admin_page("/metrics").unwrap();
+    for certificate in ["serving", "ca", "ca-bundle"] {
+        let metric =
+            format!("crm_admission_certificate_expiry_timestamp_seconds{{certificate=\"{certificate}\"}} ");
+        assert!(page.contains(&metric), "{metric} is not in\n{page}");
+    }
+}
+
+/// The fields of a configuration that the API server says the webhook wrote.
+fn owned_by_the_webhook(stage: &Stage, kind: &str) -> Vec<Value> {
+    let get = ["get", kind, "crm-admission", "-o", "json", "--show-managed-fields"];
+    let object = stage.admin().run(get).succeeds().json();
+    let owners = object["metadata"]["managedFields"].as_array().cloned().unwrap_or_default();
+    owners
+        .into_iter()
+        .filter(|owner| owner["manager"] == "crm-admission")
+        .map(|owner| owner["fieldsV1"].clone())
+        .collect()
+}
+
+/// Whether every leaf of a set of fields is a bundle.
+fn only_bundles(fields: &Value) -> bool {
+    fields.as_object().is_some_and(|fields| {
+        fields.iter().all(|(name, below)| {
+            name == "f:caBundle" || below.as_object().is_some_and(|it| !it.is_empty()) && only_bundles(below)
+        })
+    })
+}
+
+#[test]
+fn two_replicas_that_start_at_a_time_make_one_secret() {
+    let stage = Stage::set();
+    let start = || Webhook::start_self_managed(&stage.plane);
+    let [one, other] = std::thread::scope(|scope| {
+        [scope.spawn(start), scope.spawn(start)]
+            .map(|replica| replica.join().expect("a replica that is ready"))
+    });
+    register(&stage, [&one, &other]);
+    await_served(&stage, &[&one, &other]);
+    let secret = stage.await_trust();
+    assert_eq!(secret.certificates("ca.crt").len(), 1, "a CA was made, and then another");
+}
+
+#[test]
+fn a_deleted_secret_is_made_again_while_writes_go_on() {
+    let stage = Stage::set();
+    let replicas = [(); 2].map(|()| Webhook::start_self_managed(&stage.plane));
+    let [one, other] = [&replicas[0], &replicas[1]];
+    register(&stage, [one, other]);
+    let before = stage.await_trust().certificates("ca.crt");
+    while_writes_go_on(&stage, &[one, other], || {
+        stage.delete_secret();
+        let after = stage.await_trust().certificates("ca.crt");
+        assert_ne!(after[0], before[0], "a new CA");
+        assert_eq!(after[1..], before[..], "the one that is lost is trusted on");
+        await_served(&stage, &[one, other]);
+    });
+}
+
+#[test]
+fn a_corrupted_secret_is_mended_while_writes_go_on() {
+    let stage = Stage::set();
+    let replicas = [(); 2].map(|()| Webhook::start_self_managed(&stage.plane));
+    let [one, other] = [&replicas[0], &replicas[1]];
+    register(&stage, [one, other]);
+    while_writes_go_on(&stage, &[one, other], || {
+        for key in ["tls.key", "tls.crt", "ca.key", "ca.crt"] {
+            let before = stage.await_trust();
+            let patch = json!({"data": {key: STANDARD.encode("hello")}}).to_string();
+            let run = ["patch", "secret", "crm-admission-tls", "--namespace", NAMESPACE, "-p", &patch];
+            stage.admin().run(run).succeeds();
+            poll::until("another text in the Secret", PATIENCE, || match stage.secret() {
+                Some(secret) if ![b"hello".to_vec(), before.text(key)].contains(&secret.text(key)) => {
+                    Seen::Ready(())
+                }
+                _ => Seen::NotYet(format!("{key} is as it was")),
+            });
+            stage.await_trust();
+            await_served(&stage, &[one, other]);
+        }
+    });
+}
+
+/// A Secret as it is when it has been there for years: half of the CA's life is over.
+fn aged(stage: &Stage) -> Vec<u8> {
+    let now = OffsetDateTime::now_utc();
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.distinguished_name.push(DnType::CommonName, "a CA of long ago");
+    params.not_before = now - 3 * 365 * DAY;
+    params.not_after = now + 2 * 365 * DAY;
+    let ca = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+    let names = [
+        &format!("crm-admission.{NAMESPACE}.svc"),
+        &format!("crm-admission.{NAMESPACE}.svc.cluster.local"),
+        &format!("crm-admission.{NAMESPACE}"),
+        "crm-admission",
+        "127.0.0.1",
+    ];
+    let mut params = CertificateParams::new(names.map(str::to_owned)).unwrap();
+    params.use_authority_key_identifier_extension = true;
+    params.not_before = now - 10 * DAY;
+    params.not_after = now + 80 * DAY;
+    let key = KeyPair::generate().unwrap();
+    let leaf = params.signed_by(&key, &ca).unwrap();
+    let secret = json!({
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "crm-admission-tls", "namespace": NAMESPACE},
+        "type": "kubernetes.io/tls",
+        "stringData": {
+            "tls.crt": leaf.pem(),
+            "tls.key": key.serialize_pem(),
+            "ca.crt": ca.pem(),
+            "ca.key": ca.key().serialize_pem(),
+        },
+    });
+    stage.admin().create(&secret.to_string()).succeeds();
+    ca.der().to_vec()
+}
+
+#[test]
+fn a_ca_past_half_of_its_life_is_replaced_while_writes_go_on() {
+    let stage = Stage::set();
+    let old = CertificateDer::from(aged(&stage));
+    let replicas = [(); 2].map(|()| Webhook::start_self_managed(&stage.plane));
+    let [one, other] = [&replicas[0], &replicas[1]];
+    let by = |chain: &[CertificateDer<'static>], ca: &CertificateDer<'static>| {
+        chain::verify(chain, std::slice::from_ref(ca), "127.0.0.1", now()).is_ok()
+    };
+    // Nobody calls yet, so nobody has to be waited for; the Secret of long ago comes back under way.
+    register(&stage, [one, other]);
+    await_served(&stage, &[one, other]);
+    let first = stage.await_trust();
+    assert_eq!(first.certificates("ca.crt")[1..], [old]);
+    while_writes_go_on(&stage, &[one, other], || {
+        stage.delete_secret();
+        let old = CertificateDer::from(aged(&stage));
+        let new = poll::until("a certificate by a new CA", PATIENCE, || match stage.secret() {
+            Some(secret) if secret.certificates("ca.crt").len() > 1 => {
+                let cas = secret.certificates("ca.crt");
+                assert!(cas.contains(&old), "trust was taken from the old CA");
+                if by(&secret.certificates("tls.crt"), &cas[0]) {
+                    Seen::Ready(cas[0].clone())
+                } else {
+                    // What is served meanwhile is by another CA.
+                    Seen::NotYet("the new CA is trusted first".to_owned())
+                }
+            }
+            _ => Seen::NotYet("there is no new CA".to_owned()),
+        });
+        await_served(&stage, &[one, other]);
+        assert!([one, other].iter().all(|replica| by(&served(replica), &new)));
+    });
+}
+
+#[test]
+fn a_replica_without_its_rights_says_which_and_goes_on() {
+    let stage = Stage::set();
+    let webhook = Webhook::start_self_managed(&stage.plane);
+    webhook.install();
+    stage.await_trust();
+    webhook.await_reach(Reach::Called);
+    let admin = stage.admin();
+    admin.run(["delete", "clusterrolebinding", "crm-admission-certificates"]).succeeds();
+    let page = poll::until("a part that is impaired", PATIENCE, || match webhook.admin_page("/readyz") {
+        Ok((200, page)) if page.contains("[!]certificate upkeep") => Seen::Ready(page),
+        other => Seen::NotYet(format!("{other:?}")),
+    });
+    assert!(
+        page.contains("the ClusterRole and the ClusterRoleBinding crm-admission-certificates grant it"),
+        "{page}"
+    );
+    webhook.await_reach(Reach::Called);
+    admin.apply_path(&manifest("overlays/self-managed/rbac.yaml")).succeeds();
+    poll::until("an upkeep that works again", PATIENCE, || match webhook.admin_page("/readyz") {
+        Ok((200, page)) if page.contains("[+]certificate upkeep ok") => Seen::Ready(()),
+        other => Seen::NotYet(format!("{other:?}")),
+    });
+}
+
+#[test]
+fn the_rights_are_those_to_its_own_objects_and_no_more() {
+    let stage = Stage::set();
+    let webhook = stage.plane.kubectl("crm-admission");
+    for (args, allowed) in [
+        (&["get", "secret/crm-admission-tls", "-n", NAMESPACE][..], true),
+        (&["update", "secret/crm-admission-tls", "-n", NAMESPACE], true),
+        (&["get", "secret/another", "-n", NAMESPACE], false),
+        (&["list", "secrets", "-n", NAMESPACE], false),
+        (&["delete", "secret/crm-admission-tls", "-n", NAMESPACE], false),
+        (&["get", "secret/crm-admission-tls", "-n", "default"], false),
+        (&["create", "secrets", "-n", "default"], false),
+        (&["patch", "mutatingwebhookconfiguration/crm-admission"], true),
+        (&["patch", "validatingwebhookconfiguration/another"], false),
+        (&["delete", "mutatingwebhookconfiguration/crm-admission"], false),
+        (&["create", "validatingwebhookconfigurations"], false),
+    ] {
+        let asked = webhook.run(["auth", "can-i"].iter().chain(args));
+        assert_eq!(asked.ok(), allowed, "{args:?}: {asked}");
+    }
+}
+
+#[test]
+fn certs_show_tells_what_is_trusted_and_what_would_be_refused() {
+    let stage = Stage::set();
+    let webhook = Webhook::start_self_managed(&stage.plane);
+    webhook.install();
+    stage.await_trust();
+    let show = |args: &[&str]| {
+        let output = Command::new(webhook::product())
+            .args(["certs", "show"])
+            .args(args)
+            .env("KUBECONFIG", stage.plane.kubeconfig("admin"))
+            .output()
+            .unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (output.status.code(), text(output.stdout), text(output.stderr))
+    };
+    let (code, out, err) = show(&["--connect", &webhook.address()]);
+    assert_eq!((code, err.as_str()), (Some(0), ""), "{out}");
+    for part in [
+        "Secret crm-admission-system/crm-admission-tls\n  certificate CN=crm-admission for ",
+        "(89 days left)\n  CA CN=crm-admission CA ",
+        ": the certificate of the Secret\n",
+        "MutatingWebhookConfiguration crm-admission\n  mutate.crm.milo.io, which calls 127.0.0.1, accepts it\n",
+        "  delete.crm.milo.io, which calls 127.0.0.1, accepts it\n    trusts CN=crm-admission CA ",
+    ] {
+        assert!(out.contains(part), "{part:?} is not in\n{out}");
+    }
+    // Nobody mends it any more.
+    drop(webhook);
+    stage.delete_secret();
+    aged(&stage);
+    let (code, out, _) = show(&["--format", "json"]);
+    let report: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(code, Some(1), "{out}");
+    let problems = report["problems"].as_array().unwrap();
+    let refused = "mutate.crm.milo.io of MutatingWebhookConfiguration would refuse the certificate of Secret \
+                   crm-admission-system/crm-admission-tls: invalid peer certificate: UnknownIssuer";
+    assert!(problems.contains(&json!(refused)), "{problems:?}");
+    stage.delete_secret();
+    let (code, out, _) = show(&[]);
+    assert_eq!(code, Some(1), "{out}");
+    assert!(out.contains("problem: there is no Secret crm-admission-system/crm-admission-tls"), "{out}");
+}
