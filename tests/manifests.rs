@@ -123,6 +123,7 @@ fn scraped() -> String {
         let kind = "Company.crm.milo.io".to_owned();
         vec![DirectoryKind { kind, objects: 1, ready: true, restarts: 0 }]
     });
+    metrics.count_tasks(|| 1);
     metrics.policy_in_force("built-in");
     metrics.certificate_expires("serving", 1);
     metrics.connection_failed("handshake");
