@@ -299,7 +299,13 @@ fn serve_plain(listener: TcpListener, config: &ServerConfig, metrics: &Metrics, 
     let acceptor = Door::new(NoDelayAcceptor::new(), ADMIN_CONNECTIONS, metrics.clone(), "admin");
     let server = axum_server::Server::<SocketAddr>::from_listener(listener)
         .acceptor(acceptor)
-        .accept_error_handler(|_, error| tracing::warn!(%error, "no connection to the admin port"));
+        .accept_error_handler(|_, error| {
+            if is_full(error) {
+                tracing::debug!(%error, "connection to the admin port closed");
+            } else {
+                tracing::warn!(%error, "no connection to the admin port");
+            }
+        });
     start("admin port", server, config, router)
 }
 
@@ -336,7 +342,7 @@ fn report_failure(metrics: &Metrics, peer: Option<&SocketAddr>, error: &io::Erro
         tracing::error!(%error, "cannot accept connections; trying again");
         return;
     };
-    if error.get_ref().is_some_and(|source| source.is::<Full>()) {
+    if is_full(error) {
         metrics.connection_failed("limit");
         // The metric tells it louder: a flood of connections must not become one of log lines.
         tracing::debug!(%peer, %error, "connection closed");
@@ -367,6 +373,10 @@ fn refused_caller(error: &io::Error) -> Option<String> {
         }
         _ => None,
     }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|source| source.is::<Full>())
 }
 
 /// Whether the peer ended the handshake because it did not like our certificate.
