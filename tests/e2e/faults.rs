@@ -325,6 +325,7 @@ fn meet_every_fault(turn: &Turn) {
 }
 
 #[test]
+#[allow(clippy::print_stdout, reason = "docs/performance.md has these figures; `--nocapture` shows them")]
 fn after_any_number_of_faults_the_process_is_as_it_was() {
     let turn = Turn::begin();
     turn.on_lookup_error("Deny");
