@@ -131,6 +131,8 @@ impl Serve {
     async fn serve(self) -> anyhow::Result<()> {
         let signals = Signals::of_process().context("cannot listen for signals")?;
         let metrics = Metrics::new();
+        let runtime = tokio::runtime::Handle::current().metrics();
+        metrics.count_tasks(move || runtime.num_alive_tasks());
         let client = self.client().await?;
         let mut parts = self.certificate(client.as_ref(), metrics.clone(), signals).await?;
 
@@ -261,6 +263,7 @@ fn show_directory(directory: &Arc<dyn Directory>, parts: &Parts) {
             kind: part.kind,
             objects: part.objects as u64,
             ready: part.not_ready.is_none(),
+            restarts: part.restarts,
         };
         asked.status().into_iter().map(shown).collect()
     });

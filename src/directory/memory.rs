@@ -126,6 +126,7 @@ impl Directory for Memory {
                 objects: objects.by_namespace.len(),
                 not_ready: None,
                 required: false,
+                restarts: 0,
             })
         });
         let mut parts: Vec<_> = parts.collect();

@@ -66,6 +66,8 @@ pub struct PartStatus {
     /// goes on with what it knows, as all its replicas would otherwise refuse their service for the same
     /// trouble.
     pub required: bool,
+    /// How often the task that keeps this part up to date has died and was started again.
+    pub restarts: u64,
 }
 
 /// A source of answers about the existence of objects.

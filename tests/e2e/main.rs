@@ -21,6 +21,7 @@ mod canonical_floor;
 mod certificates;
 mod deployment;
 mod doctor;
+mod faults;
 mod floor;
 mod harness;
 mod outage;

@@ -19,6 +19,7 @@ pub(crate) mod net;
 pub(crate) mod pki;
 pub(crate) mod poll;
 pub(crate) mod process;
+pub(crate) mod proxy;
 pub(crate) mod webhook;
 pub(crate) mod workspace;
 

@@ -52,6 +52,11 @@ impl Webhook {
     /// Starts the product beside a control plane that has the kinds and roles, and waits until it is ready. It is
     /// not registered yet.
     pub(crate) fn start(plane: &ControlPlane) -> Self {
+        Self::start_through(plane, plane.kubeconfig("crm-admission"))
+    }
+
+    /// Like [`Webhook::start`], with another way to the API server.
+    pub(crate) fn start_through(plane: &ControlPlane, kubeconfig: PathBuf) -> Self {
         let workspace = plane.workspace();
         let authority = Authority::create("webhook of a test");
         let server = authority.server();
@@ -61,13 +66,14 @@ impl Webhook {
         workspace.write(&name, "tls.crt", &server.certificate);
         workspace.write(&name, "tls.key", &server.key);
         let stem = workspace.file(&name, "tls");
-        Self::start_with(plane, &name, Certificate::Files { stem, authority: authority.pem })
+        Self::start_with(plane, &name, Certificate::Files { stem, authority: authority.pem }, kubeconfig)
     }
 
     /// Starts the product with certificates that it makes itself, and waits until it is ready. It needs the rights of
     /// `overlays/self-managed/rbac.yaml`.
     pub(crate) fn start_self_managed(plane: &ControlPlane) -> Self {
-        Self::start_with(plane, &Self::name(), Certificate::SelfManaged)
+        let kubeconfig = plane.kubeconfig("crm-admission");
+        Self::start_with(plane, &Self::name(), Certificate::SelfManaged, kubeconfig)
     }
 
     fn name() -> String {
@@ -75,14 +81,14 @@ impl Webhook {
         format!("crm-admission-{}", STARTED.fetch_add(1, Ordering::Relaxed))
     }
 
-    fn start_with(plane: &ControlPlane, name: &str, certificate: Certificate) -> Self {
+    fn start_with(plane: &ControlPlane, name: &str, certificate: Certificate, kubeconfig: PathBuf) -> Self {
         let log = Log::new(plane.workspace().file("logs", &format!("{name}.log")));
         let mut webhook = Self {
             _witness: Witness::new([log.clone()]),
             process: None,
             ports: [0, 0],
             certificate,
-            kubeconfig: plane.kubeconfig("crm-admission"),
+            kubeconfig,
             admin: plane.kubectl("admin"),
             log,
         };
@@ -95,6 +101,13 @@ impl Webhook {
 
     pub(crate) fn log(&self) -> &Log {
         &self.log
+    }
+
+    /// The id of the process.
+    #[track_caller]
+    pub(crate) fn id(&self) -> u32 {
+        let process = self.process.as_ref().expect("a webhook that runs");
+        process.id().expect("the id of the webhook")
     }
 
     /// Where it listens for reviews.

@@ -245,8 +245,13 @@ async fn names_are_read_in_pages_of_metadata_and_then_watched() {
         assert_eq!(cluster.recall(&company(name)), Some(Presence::Exists));
     }
     assert_eq!(cluster.recall(&company("initech")), None);
-    let expected =
-        PartStatus { kind: "Company.crm.milo.io".into(), objects: 2, not_ready: None, required: false };
+    let expected = PartStatus {
+        kind: "Company.crm.milo.io".into(),
+        objects: 2,
+        not_ready: None,
+        required: false,
+        restarts: 0,
+    };
     assert_eq!(only(cluster.status()), expected);
 }
 
@@ -486,6 +491,7 @@ async fn a_task_that_panics_is_started_again_and_the_part_says_so() {
     let mut supervised = std::pin::pin!(supervised);
     assert!(futures::poll!(&mut supervised).is_pending());
     assert_eq!(part.status().not_ready.as_deref(), Some("the watch died"));
+    assert_eq!(part.status().restarts, 1);
     assert!(timeout(Duration::from_secs(5), supervised).await.is_err());
     assert_eq!(runs.get(), 2);
 }
