@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use common::{Ask, Answer, delete, noon, pipeline_over};
+use common::{Answer, Ask, delete, noon, pipeline_over};
 use crm_admission::api::{Count, Dependants, Sight, Tally, Target};
 use crm_admission::catalog::{Action, RuleId};
 use crm_admission::directory::{Directory, LookupError, Memory, PartStatus, Presence};
@@ -179,7 +179,9 @@ fn the_cluster_cleans_up_unlooked(#[case] user: &str) {
 #[test]
 fn a_disabled_rule_looks_nothing_up() {
     let directory = Asked::hidden();
-    delete("Company").put_to(&pipeline_over(directory.clone(), policy(Action::Disabled))).is_allowed_with(&[]);
+    delete("Company")
+        .put_to(&pipeline_over(directory.clone(), policy(Action::Disabled)))
+        .is_allowed_with(&[]);
     assert_eq!(directory.times.load(Ordering::Relaxed), 0);
 }
 

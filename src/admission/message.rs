@@ -1,6 +1,8 @@
 //! The words of an answer: what a finding or a change says in a status cause or a warning.
 
-use crate::rules::{Change, Effect, FieldPath, Finding, MAX_QUOTED_CHARS, Reason, Shown, quote, quote_at_most, shown};
+use crate::rules::{
+    Change, Effect, FieldPath, Finding, MAX_QUOTED_CHARS, Reason, Shown, quote, quote_at_most, shown,
+};
 
 /// Longer warnings are cut by clients, so they are kept below it where possible; in characters.
 const MAX_WARNING_CHARS: usize = 120;

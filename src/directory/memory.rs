@@ -284,13 +284,19 @@ mod tests {
         ]);
         let found = |of: CrmKind, name: &str| -> Vec<(Count, Vec<String>)> {
             let questions = Dependants::on(of, name).into_iter();
-            questions.map(|question| memory.tally(&question)).map(|tally| (tally.count, tally.names)).collect()
+            questions
+                .map(|question| memory.tally(&question))
+                .map(|tally| (tally.count, tally.names))
+                .collect()
         };
         let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
         let at_acme = (Count::Exactly(4), names(&["ada", "bob", "cem"]));
         assert_eq!(found(CrmKind::Company, "acme"), [at_acme, (Count::Exactly(1), names(&["of-company"]))]);
         assert_eq!(found(CrmKind::Person, "acme"), [(Count::Exactly(1), names(&["of-person"]))]);
-        assert_eq!(found(CrmKind::Company, "initech"), [(Count::Exactly(0), vec![]), (Count::Exactly(0), vec![])]);
+        assert_eq!(
+            found(CrmKind::Company, "initech"),
+            [(Count::Exactly(0), vec![]), (Count::Exactly(0), vec![])]
+        );
         assert_eq!(found(CrmKind::Note, "of-person"), []);
     }
 

@@ -229,7 +229,10 @@ mod tests {
         let question = Dependants::on(crate::api::CrmKind::Person, "ada").remove(0);
         failing.dependants(&question, &nobody, Duration::from_secs(1)).await.unwrap_err();
         let expected = [("Person", "found"), ("Note", "missing"), ("Note", "late")];
-        assert_eq!(log.0.lock().unwrap().as_slice(), expected.map(|(kind, outcome)| (kind.to_owned(), outcome)));
+        assert_eq!(
+            log.0.lock().unwrap().as_slice(),
+            expected.map(|(kind, outcome)| (kind.to_owned(), outcome))
+        );
     }
 
     #[tokio::test]

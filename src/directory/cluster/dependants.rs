@@ -5,8 +5,8 @@ use std::sync::Arc;
 use kube::Client;
 use kube::api::{Api, DynamicObject, ListParams};
 use kube::core::Request;
-use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer};
 use tokio::time::{Instant, timeout_at};
 
 use crate::api::{Count, Dependants, GROUP, NAMED};
@@ -32,6 +32,8 @@ pub(super) struct Counted {
 #[derive(Debug, Deserialize)]
 struct Page {
     metadata: PageMetadata,
+    // The API server writes an empty list of metadata as null.
+    #[serde(deserialize_with = "list_or_null")]
     items: Vec<Item>,
 }
 
@@ -65,6 +67,11 @@ struct Spec {
 #[serde(rename_all = "camelCase")]
 struct Subject {
     api_group: Option<String>,
+}
+
+/// Not an `Option`, which could be left out as well: what has no items is no list.
+fn list_or_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Item>, D::Error> {
+    Option::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
 /// Counts the dependants until `deadline`. It names no resource version, so the API server answers with the latest

@@ -752,9 +752,10 @@ type Finding = JoinHandle<Result<Tally, LookupError>>;
 async fn find(kind: CrmKind, may_list: Reply) -> (Finding, Server, Call) {
     let (cluster, mut server) = cluster();
     let question = Dependants::on(CrmKind::Company, "acme").into_iter().find(|found| found.kind == kind);
-    let finding = tokio::spawn(async move {
-        cluster.dependants(&question.unwrap(), &UserInfo::default(), limit()).await
-    });
+    let finding =
+        tokio::spawn(
+            async move { cluster.dependants(&question.unwrap(), &UserInfo::default(), limit()).await },
+        );
     let list = server.next().await;
     let right = server.next().await;
     assert_eq!((list.method.as_str(), right.path.as_str()), ("GET", REVIEWS));
@@ -779,6 +780,13 @@ async fn people_are_found_by_their_metadata() {
     let names = ["ada", "bob", "dan"].map(str::to_owned).to_vec();
     let expected = Tally { count: Count::Exactly(4), names, sight: Sight::Listed };
     assert_eq!(finding.await.unwrap().unwrap(), expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_empty_list_may_be_null() {
+    let (finding, _server, list) = find(CrmKind::Person, allowed()).await;
+    list.reply(Reply::Json(200, json!({"kind": "PartialObjectMetadataList", "metadata": {}, "items": null})));
+    assert_eq!(finding.await.unwrap().unwrap().count, Count::Exactly(0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -822,7 +830,7 @@ async fn what_was_counted_before_a_failure_is_told(#[case] reply: Reply) {
 
 #[rstest]
 #[case::refused(Reply::Json(403, failure(403, "Forbidden")), false)]
-#[case::another_document(Reply::Json(200, json!({"kind": "Status"})), false)]
+#[case::another_document(Reply::Json(200, json!({"kind": "Status", "metadata": {}})), false)]
 #[case::reset(Reply::Reset, false)]
 #[case::silent(Reply::Never, true)]
 #[tokio::test(start_paused = true)]
