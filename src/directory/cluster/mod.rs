@@ -153,8 +153,8 @@ impl Cluster {
         }
     }
 
-    /// Counts and asks for the right at the same time, and for the right whatever is counted: how long it takes tells
-    /// nobody what there is.
+    /// Counts and asks for the right at the same time, and for the right whatever is counted: else a warning that it
+    /// could not be asked for would tell that there is something.
     async fn tally(
         &self,
         question: &Dependants,
