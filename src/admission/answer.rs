@@ -171,7 +171,7 @@ fn status(review: &Review, verdict: &Verdict) -> Status {
     let causes = causes(&denying);
     let what = format!("{kind}.{} {}", crate::api::GROUP, quote(&review.name));
     let (code, reason, why) = match &review.matter {
-        Matter::Deletion => {
+        Matter::Deletion(_) => {
             let texts: Vec<String> = denying.iter().map(|finding| finding.rest()).collect();
             (409, "Conflict", format!("cannot be deleted: {}", texts.join(", ")))
         }

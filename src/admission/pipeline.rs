@@ -86,12 +86,10 @@ impl Pipeline {
         let started = Instant::now();
         let review = review::parse(body)?;
         let policy = self.policy.load_full();
-        let verdict = match (&review.matter, review.kind) {
-            (Matter::Write(write), Some(kind)) => {
-                self.decide(endpoint, &review, kind, write, &policy, limit).await
-            }
-            (Matter::Deletion, Some(kind)) => self.decide_deletion(&review, kind, &policy, limit).await,
-            _ => {
+        let verdict = match &review.matter {
+            Matter::Write(write) => self.decide(endpoint, &review, write, &policy, limit).await,
+            Matter::Deletion(kind) => self.decide_deletion(&review, *kind, &policy, limit).await,
+            Matter::Nothing => {
                 self.record(endpoint, &review, &Verdict::default(), started);
                 return Ok(answer::untouched(&review));
             }
@@ -104,13 +102,12 @@ impl Pipeline {
         &self,
         endpoint: Endpoint,
         review: &Review,
-        kind: CrmKind,
         write: &Write,
         policy: &Policy,
         limit: Duration,
     ) -> Verdict {
         let request = Request {
-            kind,
+            kind: write.kind,
             object: &write.object,
             operation: write.stored.as_ref().map_or(Operation::Create, Operation::Update),
             requester: Some(&review.user),

@@ -168,13 +168,14 @@ pub(super) enum Matter {
     Nothing,
     /// A record that is to be stored.
     Write(Write),
-    /// A record that is to be deleted.
-    Deletion,
+    /// A record of that kind, which is to be deleted.
+    Deletion(CrmKind),
 }
 
 /// A create or update of one of our kinds.
 #[derive(Debug)]
 pub(super) struct Write {
+    pub(super) kind: CrmKind,
     pub(super) object: Record,
     /// The object that an update replaces.
     pub(super) stored: Option<Record>,
@@ -228,7 +229,7 @@ fn review(api_version: String, request: Request<'_>) -> Result<Review, Unreadabl
     let kind = CrmKind::of(&group, &version, &kind).filter(|_| !about_subresource);
     let mut name = request.name.unwrap_or_default();
     let mut matter = Matter::Nothing;
-    if kind.is_some() && matches!(verb, Verb::Create | Verb::Update) {
+    if let (Some(kind), Verb::Create | Verb::Update) = (kind, verb) {
         let object = request.object.ok_or(Unreadable::Missing("request.object"))?;
         let (metadata, object) = object_parts(object, "request.object")?;
         if name.is_empty() {
@@ -242,13 +243,13 @@ fn review(api_version: String, request: Request<'_>) -> Result<Review, Unreadabl
             }
             _ => None,
         };
-        matter = Matter::Write(Write { object, stored });
-    } else if kind.is_some() && verb == Verb::Delete {
+        matter = Matter::Write(Write { kind, object, stored });
+    } else if let (Some(kind), Verb::Delete) = (kind, verb) {
         // The request of a collection has no name, and is shown once for every object in it.
         if let (true, Some(stored)) = (name.is_empty(), request.old_object) {
             name = object_parts(stored, "request.oldObject")?.0.name.unwrap_or_default();
         }
-        matter = Matter::Deletion;
+        matter = Matter::Deletion(kind);
     }
     Ok(Review {
         api_version,
