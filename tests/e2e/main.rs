@@ -19,6 +19,7 @@ mod stage;
 mod apply;
 mod canonical_floor;
 mod certificates;
+mod deletes;
 mod deployment;
 mod doctor;
 mod faults;

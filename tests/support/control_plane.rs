@@ -34,12 +34,13 @@ impl User {
 }
 
 /// Everybody who can log in.
-pub(crate) const USERS: [User; 6] = [
+pub(crate) const USERS: [User; 7] = [
     User::person("admin", &["system:masters"]),
     User::person("alice", &["crm-editors"]),
     User::person("bob", &["crm-viewers"]),
     User::person("carol", &["crm-editors"]),
     User::person("dora", &["crm-people-writers"]),
+    User::person("erin", &["crm-cleaners"]),
     User {
         name: "crm-admission",
         username: WEBHOOK_USER,
