@@ -28,6 +28,7 @@ use kube::{CustomResourceExt, KubeSchema};
 use serde::{Deserialize, Serialize};
 
 mod company;
+pub mod installation;
 pub mod limits;
 pub mod names;
 mod note;
