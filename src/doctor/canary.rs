@@ -252,9 +252,12 @@ fn lacks_creator(message: &str) -> bool {
     message.contains("spec.creatorRef: Required value")
 }
 
+/// A command of the program, and not of kubectl.
+const CERTS_SHOW: &str = "certs show";
+
 /// What a message of the API server says, what it probably means, and where to look.
 const MEANINGS: [(&str, &str, &str); 7] = [
-    ("x509:", "the API server does not believe the certificate", "crm-admission certs show"),
+    ("x509:", "the API server does not believe the certificate", CERTS_SHOW),
     (
         "no endpoints available",
         "no pod behind the Service is ready",
@@ -273,8 +276,10 @@ fn refused(message: &str, settings: &Settings) -> Diagnosis {
     let called = message.contains("failed calling webhook") || message.contains("failed to call webhook");
     let (text, fix) = match meant.filter(|_| called) {
         Some((_, meaning, command)) => {
-            let own = command.starts_with(NAME);
-            let fix = if own { (*command).to_owned() } else { format!("{kubectl} {command}") };
+            let fix = match *command {
+                CERTS_SHOW => super::command(CERTS_SHOW, settings),
+                command => format!("{kubectl} {command}"),
+            };
             (format!("{message} (probably {meaning})"), fix)
         }
         None if called => (message.to_owned(), format!("{kubectl} logs deployment/{NAME} --tail=50")),

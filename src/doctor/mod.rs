@@ -39,7 +39,7 @@ pub use self::report::{Format, Report, markdown};
 use self::questions::Questions;
 use self::snapshot::Snapshot;
 use self::source::Source;
-use crate::api::installation::service_host;
+use crate::api::installation::{NAME, NAMESPACE, SERVICE, TLS_SECRET, service_host};
 use crate::certificates::Address;
 
 /// What is examined, and how.
@@ -118,6 +118,17 @@ pub async fn examine(
 /// The program and arguments that act on the installation's namespace.
 fn kubectl(settings: &Settings) -> String {
     format!("kubectl -n {}", settings.namespace)
+}
+
+/// A command of the program about this installation.
+fn command(name: &str, settings: &Settings) -> String {
+    let flags = [
+        ("namespace", &settings.namespace, NAMESPACE),
+        ("service", &settings.service, SERVICE),
+        ("tls-secret", &settings.tls_secret, TLS_SECRET),
+    ];
+    let given = flags.iter().filter(|(_, value, otherwise)| value != otherwise);
+    given.fold(format!("{NAME} {name}"), |command, (flag, value, _)| format!("{command} --{flag} {value}"))
 }
 
 /// How many, and of what.

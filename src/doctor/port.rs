@@ -5,7 +5,7 @@ use rustls::pki_types::CertificateDer;
 use super::diagnosis::{Check, Diagnosis, Examination, Id};
 use super::registration::Target;
 use super::shipped::NAME;
-use super::{Place, Settings, kubectl};
+use super::{Place, Settings, command, kubectl};
 use crate::certificates::{Address, look_at_served};
 
 impl Target {
@@ -58,8 +58,9 @@ fn not_probed(target: &Target, settings: &Settings) -> Diagnosis {
     };
     let service = &settings.service;
     let fix = format!(
-        "{} port-forward service/{service} 9443:{port} & sleep 3; {NAME} doctor --connect 127.0.0.1:9443",
-        kubectl(settings)
+        "{} port-forward service/{service} 9443:{port} & sleep 3; {} --connect 127.0.0.1:9443",
+        kubectl(settings),
+        command("doctor", settings)
     );
     let text = "not tried: from outside of the cluster the name of a Service leads nowhere";
     Diagnosis::skipped(Id::PortNotProbed, format!("port {port} of service {service}"), text, fix)
@@ -96,5 +97,9 @@ mod tests {
         assert_eq!((check.level(), check.findings[0].id), (Level::Skipped, Id::PortNotProbed));
         assert!(check.findings[0].fix.contains("--connect 127.0.0.1:9443"));
         assert_eq!(served, None);
+        let elsewhere = Settings { namespace: "crm".to_owned(), ..settings() };
+        let (check, _) = probe(&Target::Service { port: 443 }, &elsewhere).await;
+        let expected = "crm-admission doctor --namespace crm --connect 127.0.0.1:9443";
+        assert!(check.findings[0].fix.ends_with(expected), "{check:?}");
     }
 }
