@@ -97,8 +97,8 @@ impl Source {
         }
     }
 
-    /// The command by which a configuration, which is `live` if it is there, comes to trust the CA: `patch`, or by whoever
-    /// keeps it.
+    /// The command by which a configuration comes to trust the CA: `patch`, and where somebody else keeps it up to date,
+    /// that too.
     pub(super) fn trust(&self, registration: Registration, patch: String, settings: &Settings) -> String {
         match self {
             Self::SelfManaged | Self::Own => patch,
@@ -119,7 +119,7 @@ impl Source {
     }
 }
 
-/// What an admin makes beside the directory in which the commands are run.
+/// What an admin has made, in the directory in which the commands are run.
 const OWN_FILES: &str = "--from-file=tls.crt --from-file=tls.key --from-file=ca.crt";
 
 fn annotation<'o>(object: &'o Value, name: &str) -> Option<&'o str> {

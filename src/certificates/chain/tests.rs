@@ -56,9 +56,9 @@ fn a_certificate_ends_soon_when_few_days_and_little_of_its_life_are_left() {
 fn a_ca_that_has_expired_is_not_trusted() {
     let key = KeyPair::generate().unwrap();
     let (chain, expired) = (leaf(&key, NOW + DAY), ca(&key, NOW - 1));
-    assert_eq!(verify(&chain, &[expired.clone()], HOST, NOW), Err(Refusal::NoCa));
+    assert_eq!(verify(&chain, std::slice::from_ref(&expired), HOST, NOW), Err(Refusal::NoCa));
     // It is by it all the same, which is another thing to say.
-    assert_eq!(voucher(&chain, &[expired.clone()], HOST, NOW), Ok(&expired));
+    assert_eq!(voucher(&chain, std::slice::from_ref(&expired), HOST, NOW), Ok(&expired));
 }
 
 #[test]
@@ -91,7 +91,7 @@ fn of_several_reasons_the_one_that_tells_most_is_given() {
     for cas in [[own.clone(), stranger.clone()], [stranger.clone(), own.clone()]] {
         assert!(matches!(voucher(&chain, &cas, "another.svc", NOW), Err(Refusal::Name(_))));
     }
-    assert!(matches!(verify(&[], &[own.clone()], HOST, NOW), Err(Refusal::Absent)));
+    assert!(matches!(verify(&[], std::slice::from_ref(&own), HOST, NOW), Err(Refusal::Absent)));
     assert_eq!(verify(&chain, &[], HOST, NOW), Err(Refusal::NoCa));
     assert!(matches!(verify(&chain, &[own], HOST, NOW + DAY + 1), Err(Refusal::NoCa)));
 }
