@@ -29,6 +29,7 @@ use serde::{Deserialize, Serialize};
 
 mod company;
 mod dependants;
+pub mod installation;
 pub mod limits;
 pub mod names;
 mod note;

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::certs::Names;
-use super::{Outcome, connect};
+use super::{Outcome, connect, duration};
 use crate::admission::Pipeline;
 use crate::api::ResourceKind;
 use crate::catalog::RuleId;
@@ -106,10 +106,6 @@ enum DirectoryKind {
 enum LogFormatArg {
     Text,
     Json,
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    server::parse_duration(text).ok_or_else(|| "not a duration such as 10s, 1m30s or 500ms".to_owned())
 }
 
 impl Serve {
