@@ -15,6 +15,7 @@ mod support;
 mod recipes;
 mod records;
 mod stage;
+mod writers;
 
 mod apply;
 mod canonical_floor;
@@ -30,5 +31,6 @@ mod policy;
 mod policy_schema;
 mod registration;
 mod rights;
+mod rollout;
 mod updates;
 mod verdicts;

@@ -139,6 +139,11 @@ impl ControlPlane {
         Kubectl::new(&self.programs, &self.workspace, user)
     }
 
+    /// The certificate, as PEM, of the CA by which clients know the API server.
+    pub(crate) fn ca(&self) -> Vec<u8> {
+        std::fs::read(self.workspace.file("identities", "ca.crt")).expect("the CA of the control plane")
+    }
+
     /// The kubeconfig file of one of [`USERS`].
     pub(crate) fn kubeconfig(&self, user: &str) -> PathBuf {
         kubeconfig(&self.workspace, user)
@@ -324,7 +329,7 @@ fn write_identities(workspace: &Workspace) {
 }
 
 /// Not a secret: the API server listens on the loopback address, for minutes, and holds made-up records.
-fn token(user: &str) -> String {
+pub(crate) fn token(user: &str) -> String {
     format!("token-of-{user}")
 }
 

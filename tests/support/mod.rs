@@ -11,6 +11,7 @@
     reason = "a test cannot go on without its control plane, and must say why"
 )]
 
+pub(crate) mod balancer;
 pub(crate) mod control_plane;
 pub(crate) mod helm;
 pub(crate) mod installation;
