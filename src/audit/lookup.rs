@@ -10,7 +10,7 @@ use tokio::time::sleep;
 
 use super::files::NotHeld;
 use super::patience::may_pass;
-use crate::api::{ResourceKind, Target};
+use crate::api::{CrmKind, ResourceKind, Target};
 use crate::catalog::RuleId;
 use crate::directory::{Directory, LookupError, Presence};
 use crate::policy::Policy;
@@ -130,17 +130,20 @@ fn passes(error: &LookupError) -> bool {
     matches!(error, LookupError::Late(_)) || failure(error).is_some_and(may_pass)
 }
 
-/// The kinds that references of records point at under a policy.
-pub fn looked_up(policy: &Policy) -> Vec<Arc<ResourceKind>> {
+/// The kinds that references of these records point at under a policy.
+pub fn looked_up(policy: &Policy, kinds: &[CrmKind]) -> Vec<Arc<ResourceKind>> {
     let references = &policy.references;
-    let is_enabled = |rules: &[RuleId]| rules.iter().any(|rule| policy.is_enabled(*rule));
-    let user = references.user.iter().filter(|_| is_enabled(&[RuleId::UserExists, RuleId::CreatorExists]));
-    let organization = references.organization.iter().filter(|_| is_enabled(&[RuleId::OrganizationExists]));
-    let company = Some(&references.company).filter(|_| is_enabled(&[RuleId::CompanyExists]));
-    let subjects = references.subjects.iter().filter(|_| is_enabled(&[RuleId::SubjectExists]));
-    let mut kinds: Vec<_> =
+    let asks = |rule: RuleId| {
+        policy.is_enabled(rule) && rule.rule().kinds.iter().any(|kind| kinds.contains(kind))
+    };
+    let company = Some(&references.company).filter(|_| asks(RuleId::CompanyExists));
+    let subjects = references.subjects.iter().filter(|_| asks(RuleId::SubjectExists));
+    let users = asks(RuleId::UserExists) || asks(RuleId::CreatorExists);
+    let user = references.user.iter().filter(|_| users);
+    let organization = references.organization.iter().filter(|_| asks(RuleId::OrganizationExists));
+    let mut found: Vec<_> =
         company.into_iter().chain(subjects).chain(user).chain(organization).cloned().collect();
     let mut seen = HashSet::new();
-    kinds.retain(|kind| seen.insert(Arc::clone(kind)));
-    kinds
+    found.retain(|kind| seen.insert(Arc::clone(kind)));
+    found
 }
