@@ -17,6 +17,7 @@ mod records;
 mod stage;
 
 mod apply;
+mod audit;
 mod canonical_floor;
 mod certificates;
 mod deployment;
