@@ -97,7 +97,7 @@ fn a_company(index: usize) -> Planted {
             "spec.domains[1]",
             "domain/not-canonical",
         ),
-        4 => company.flaw("domains", json!(["no domain"]), "spec.domains[0]", "domain/bad-character"),
+        4 => company.flaw("domains", json!(["no domain"]), "spec.domains[0]", "domain/bad-char"),
         // One value can be mended beside one that cannot.
         5 => {
             company.flaw("displayName", json!("  "), "spec.displayName", "display-name");
@@ -194,7 +194,8 @@ fn plant(plane: &ControlPlane, records: &[Planted]) {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let ca = std::fs::read(plane.workspace().file("identities", "ca.crt")).expect("a CA");
     let ca = reqwest::Certificate::from_pem(&ca).expect("a certificate");
-    let client = reqwest::Client::builder().tls_certs_only([ca]).timeout(PATIENCE).build().expect("a client");
+    let client = reqwest::Client::builder().tls_certs_only([ca]).http1_only().timeout(PATIENCE);
+    let client = client.build().expect("a client");
     let root = format!("https://127.0.0.1:{}/apis/crm.milo.io/v1alpha1", plane.ports()[1]);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
