@@ -133,9 +133,8 @@ fn passes(error: &LookupError) -> bool {
 /// The kinds that references of these records point at under a policy.
 pub fn looked_up(policy: &Policy, kinds: &[CrmKind]) -> Vec<Arc<ResourceKind>> {
     let references = &policy.references;
-    let asks = |rule: RuleId| {
-        policy.is_enabled(rule) && rule.rule().kinds.iter().any(|kind| kinds.contains(kind))
-    };
+    let asks =
+        |rule: RuleId| policy.is_enabled(rule) && rule.rule().kinds.iter().any(|kind| kinds.contains(kind));
     let company = Some(&references.company).filter(|_| asks(RuleId::CompanyExists));
     let subjects = references.subjects.iter().filter(|_| asks(RuleId::SubjectExists));
     let users = asks(RuleId::UserExists) || asks(RuleId::CreatorExists);

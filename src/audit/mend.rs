@@ -7,7 +7,7 @@ use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use serde_json::Value;
 
 use super::examine::Examiner;
-use super::pages::{drop_managed_fields, resource};
+use super::pages::{drop_managed_fields, resource, stored};
 use super::patience::{may_pass, patiently};
 use crate::admission;
 use crate::api::CrmKind;
@@ -55,7 +55,8 @@ pub struct NotMended {
 /// How one attempt ended.
 enum Attempt {
     Written(Value),
-    Outdated,
+    /// It was changed meanwhile; this is how it is now, unless it is gone.
+    Outdated(Option<Value>),
     Refused(String),
 }
 
@@ -87,10 +88,8 @@ impl<'e> Mender<'e> {
                     return Ok(Mended::Stored { object, values: changes.len() as u64 });
                 }
                 Attempt::Refused(reason) => return Ok(Mended::Not(NotMended { kind, name, reason })),
-                Attempt::Outdated => match read(&objects, &name).await? {
-                    Some(fresh) => object = fresh,
-                    None => return Ok(Mended::Gone),
-                },
+                Attempt::Outdated(Some(fresh)) => object = fresh,
+                Attempt::Outdated(None) => return Ok(Mended::Gone),
             }
         }
         let reason = "it was changed by others each time it was about to be written".to_owned();
@@ -113,9 +112,11 @@ async fn write(
         Err(error) => return Err(error),
     };
     // A test of a patch that fails is a 422 as much as a value that is refused. Only the record itself tells.
-    let may_be_outdated = matches!(status.code, 404 | 409 | 422);
-    if may_be_outdated && read(objects, name).await?.is_none_or(|fresh| version(&fresh) != version(object)) {
-        return Ok(Attempt::Outdated);
+    if matches!(status.code, 404 | 409 | 422) {
+        let now = read(objects, name).await?;
+        if now.as_ref().is_none_or(|now| version(now) != version(object)) {
+            return Ok(Attempt::Outdated(now));
+        }
     }
     Ok(Attempt::Refused(status.message.clone()))
 }
@@ -136,7 +137,7 @@ fn version(object: &Value) -> &Value {
 }
 
 async fn read(objects: &Api<DynamicObject>, name: &str) -> kube::Result<Option<Value>> {
-    let object = patiently(|| objects.get_opt(name)).await?;
+    let object = stored(objects, name).await?;
     Ok(object.as_ref().map(value))
 }
 

@@ -14,6 +14,8 @@ mod patience;
 pub mod refs;
 pub mod report;
 mod tally;
+#[cfg(test)]
+mod tests;
 
 pub use background::{Background, run as run_in_background};
 pub use examine::{Examined, Examiner, Scope, Standing};

@@ -2,7 +2,7 @@
 
 use kube::Client;
 use kube::Resource;
-use kube::api::{ApiResource, DynamicObject, ListParams};
+use kube::api::{Api, ApiResource, DynamicObject, ListParams};
 use kube::core::{GroupVersionKind, Request};
 use serde::Deserialize;
 use serde_json::Value;
@@ -100,6 +100,16 @@ fn fresh_token(error: &kube::Error) -> Option<String> {
     let kube::Error::Api(status) = error else { return None };
     let token = status.metadata.as_ref().and_then(|metadata| metadata.continue_.clone());
     token.filter(|token| status.code == 410 && !token.is_empty())
+}
+
+/// One stored object; `None` where there is none.
+pub(super) async fn stored(objects: &Api<DynamicObject>, name: &str) -> kube::Result<Option<DynamicObject>> {
+    match patiently(|| objects.get(name)).await {
+        Ok(object) => Ok(Some(object)),
+        // By the code: kube's `get_opt` goes by the reason, which an absent kind does not have.
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Most of a small object, and no rule looks at it.

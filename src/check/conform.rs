@@ -41,7 +41,8 @@ pub(crate) fn schema_findings(violations: Vec<Violation>, effective: EffectiveAc
 /// schema does not.
 pub(crate) fn merged(engine: Vec<Finding>, mut schema: Vec<Finding>) -> Vec<Finding> {
     schema.retain(|schema| {
-        let same = |finding: &Finding| finding.action >= schema.action && finding.field.overlaps(&schema.field);
+        let same =
+            |finding: &Finding| finding.action >= schema.action && finding.field.overlaps(&schema.field);
         !engine.iter().any(same)
     });
     schema.extend(engine);

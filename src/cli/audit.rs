@@ -117,7 +117,8 @@ impl Audit {
             .enable_all()
             .build()
             .context("cannot start the runtime")?;
-        runtime.block_on(async { if self.paths.is_empty() { self.cluster().await } else { self.files().await } })
+        runtime
+            .block_on(async { if self.paths.is_empty() { self.cluster().await } else { self.files().await } })
     }
 
     async fn cluster(&self) -> anyhow::Result<Outcome> {
@@ -246,7 +247,8 @@ impl Audit {
             FailOn::Never => return Ok(Outcome::Fine),
         };
         let tally = &run.totals.tally;
-        let found = Action::ALL.into_iter().filter(|action| *action >= least).any(|action| tally.count(action) > 0);
+        let found =
+            Action::ALL.into_iter().filter(|action| *action >= least).any(|action| tally.count(action) > 0);
         Ok(if found || run.totals.all_not_mended > 0 { Outcome::Findings } else { Outcome::Fine })
     }
 }
@@ -260,7 +262,9 @@ async fn in_force(client: &Client, file: Option<&Path>) -> anyhow::Result<Option
             io::stderr().write_all(text.as_bytes())?;
             Ok(None)
         }
-        (Err(error), None) => Err(anyhow::Error::new(error).context("give the policy to judge by with --policy")),
+        (Err(error), None) => {
+            Err(anyhow::Error::new(error).context("give the policy to judge by with --policy"))
+        }
     }
 }
 

@@ -345,7 +345,11 @@ impl Shared {
             "References in the records that are stored that point at nothing, by the last audit",
             self.audit_dangling.clone(),
         );
-        registry.register("audit_records", "Records that the last audit looked at", self.audit_records.clone());
+        registry.register(
+            "audit_records",
+            "Records that the last audit looked at",
+            self.audit_records.clone(),
+        );
         registry.register_with_unit(
             "audit_last_run_timestamp",
             "When the last audit ended, in Unix time; 0 before the first",

@@ -4,10 +4,10 @@ use crate::records::{bundle, company, note_about, person, record};
 use crate::support::control_plane::ControlPlane;
 use crate::support::installation::Installation;
 use crate::support::kubectl::Kubectl;
+use crate::support::manifest;
 use crate::support::poll::{self, Seen};
 use crate::support::process::{self, Witness};
 use crate::support::webhook::{self, Webhook};
-use crate::support::manifest;
 use futures::StreamExt;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -242,7 +242,7 @@ fn start(plane: &ControlPlane, user: &str, args: &[&str]) -> Child {
     let mut command = Command::new(webhook::product());
     process::clear_environment(&mut command);
     command
-        .env("KUBECONFIG", plane.kubeconfig(user))
+        .env("KUBECONFIG", plane.workspace().file("kubeconfigs", user))
         .env("NO_COLOR", "1")
         .args(args)
         .stdin(Stdio::null())
@@ -303,7 +303,8 @@ fn same(found: &BTreeSet<Finding>, expected: &BTreeSet<Finding>) {
 
 /// The resource version of every record, by kind and name.
 fn versions(admin: &Kubectl) -> BTreeMap<String, String> {
-    let template = r#"jsonpath={range .items[*]}{.kind}/{.metadata.name} {.metadata.resourceVersion}{"\n"}{end}"#;
+    let template =
+        r#"jsonpath={range .items[*]}{.kind}/{.metadata.name} {.metadata.resourceVersion}{"\n"}{end}"#;
     let listed = admin.run(["get", "companies,people,notes", "-o", template]).succeeds().stdout;
     listed.lines().filter_map(|line| line.split_once(' ')).map(|(a, b)| (a.into(), b.into())).collect()
 }
@@ -413,7 +414,8 @@ fn mends_exactly_the_fixable(plane: &ControlPlane, records: &[Planted], expected
     assert!((1..MEMORY).contains(&ran.peak), "{} KiB", ran.peak);
 
     let after = versions(&admin);
-    let changed: BTreeSet<&String> = after.iter().filter(|(name, at)| before[*name] != **at).map(|(name, _)| name).collect();
+    let changed: BTreeSet<&String> =
+        after.iter().filter(|(name, at)| before[*name] != **at).map(|(name, _)| name).collect();
     let mut fixable: BTreeSet<String> = records
         .iter()
         .filter(|record| record.fixable)
@@ -470,12 +472,21 @@ fn references_are_told_both_ways() {
         ])
     );
     let ran = run(plane, "admin", &["refs", "Person", "bob"]).ends_with(1);
-    assert!(ran.stdout.contains("refers to   Company/gone   spec.companyRef.name   missing"), "{}", ran.told());
+    assert!(
+        ran.stdout.contains("refers to   Company/gone   spec.companyRef.name   missing"),
+        "{}",
+        ran.told()
+    );
     // One that is not there may be referred to all the same.
     let ran = run(plane, "admin", &["refs", "person", "nobody", "--format", "dot"]).ends_with(1);
-    assert!(ran.stdout.contains(r#""Note/about-nobody" -> "Person/nobody" [label="subjectRef"];"#), "{}", ran.told());
+    assert!(
+        ran.stdout.contains(r#""Note/about-nobody" -> "Person/nobody" [label="subjectRef"];"#),
+        "{}",
+        ran.told()
+    );
     let ran = run(plane, "admin", &["refs", "--dangling"]).ends_with(1);
-    let rows: Vec<&str> = ran.stdout.lines().skip(1).map(|line| line.split(' ').next().expect("a cell")).collect();
+    let rows: Vec<&str> =
+        ran.stdout.lines().skip(1).map(|line| line.split(' ').next().expect("a cell")).collect();
     assert_eq!(rows, ["Person/bob", "Note/about-nobody"], "{}", ran.told());
 }
 
@@ -505,9 +516,31 @@ fn other_formats_name_the_same_records() {
     // The same from files.
     let dump = plane.kubectl("admin").run(["get", "companies,people,notes", "-o", "json"]).succeeds().stdout;
     let dump = plane.workspace().write("dumps", "dump.json", &dump);
-    let from_files = run(plane, "bob", &["audit", "--format", "json", dump.to_str().expect("a path")]).ends_with(1);
+    let from_files =
+        run(plane, "bob", &["audit", "--format", "json", dump.to_str().expect("a path")]).ends_with(1);
     let from_cluster = run(plane, "admin", &["audit", "--format", "json"]).ends_with(1);
     assert_eq!(found(&from_files.json()), found(&from_cluster.json()));
+}
+
+#[test]
+fn the_rights_of_the_shipped_job_are_enough_for_it() {
+    let plane = &small().plane;
+    plane.kubectl("admin").apply_path(&manifest("components/audit/rbac.yaml")).succeeds();
+    let job =
+        &plane.kubectl("admin").read(&manifest("components/audit/cronjob.yaml"))[0]["spec"]["jobTemplate"];
+    let args = job["spec"]["template"]["spec"]["containers"][0]["args"].as_array().expect("arguments");
+    let args: Vec<&str> = args.iter().map(|arg| arg.as_str().expect("text")).collect();
+    // As its service account, which kubeconfigs spell as an impersonation.
+    let config = std::fs::read_to_string(plane.kubeconfig("admin")).expect("a kubeconfig");
+    let mut config: Value = serde_json::from_str(&config).expect("JSON");
+    let account = "system:serviceaccount:crm-admission-system:crm-admission-audit";
+    config["users"][0]["user"]["as"] = account.into();
+    plane.workspace().write("kubeconfigs", "auditor", &config.to_string());
+    let line = run(plane, "auditor", &args).ends_with(0).json();
+    assert_eq!([&line["records"], &line["refused"], &line["unresolvedReferences"]], [5, 2, 0], "{line}");
+    assert!(line["danglingReferences"] == 2 && line["notCanonical"] == 1, "{line}");
+    let refused = run(plane, "auditor", &["audit", "--fix", "--format", "json"]).ends_with(1).json();
+    assert!(refused["notFixed"][0]["message"].as_str().expect("text").contains("forbidden"), "{refused}");
 }
 
 #[test]

@@ -31,7 +31,13 @@ pub fn links(kind: CrmKind, record: &Record, policy: &Policy) -> Vec<Link> {
     let user = references.user.as_ref();
     let found = match kind {
         CrmKind::Company => {
-            vec![plain(spec, "organizationRef", "Organization", references.organization.as_ref(), is_subdomain)]
+            vec![plain(
+                spec,
+                "organizationRef",
+                "Organization",
+                references.organization.as_ref(),
+                is_subdomain,
+            )]
         }
         CrmKind::Person => {
             let mut found = vec![

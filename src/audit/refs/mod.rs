@@ -10,7 +10,7 @@ use kube::api::{Api, DynamicObject, ListParams};
 use serde_json::Value;
 
 use super::lookup::{Existence, NoAnswer};
-use super::pages::{ListError, resource};
+use super::pages::{ListError, resource, stored};
 use super::patience::patiently;
 use crate::api::{CrmKind, Target};
 use crate::check::record;
@@ -113,7 +113,7 @@ pub async fn of_record(
     existence: &Existence<'_>,
 ) -> Result<Relations, RefsError> {
     let objects: Api<DynamicObject> = Api::all_with(client.clone(), &resource(kind));
-    let object = patiently(|| objects.get_opt(name)).await.map_err(|source| {
+    let object = stored(&objects, name).await.map_err(|source| {
         let what = format!("{}/{name}", kind.as_str());
         RefsError::Read { what, source }
     })?;

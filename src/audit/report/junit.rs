@@ -55,8 +55,7 @@ fn case(entry: &Entry) -> TestCase {
 /// What is not listed must not look as if it were not there.
 fn unlisted(rule: RuleId, more: u64, totals: &Totals) -> TestCase {
     let message = format!("{more} more findings of this rule are not listed; --format json lists all");
-    let denies =
-        totals.tally.findings.keys().any(|key| key.rule == rule && key.action == Action::Deny);
+    let denies = totals.tally.findings.keys().any(|key| key.rule == rule && key.action == Action::Deny);
     let status = if denies { failure(rule.as_str(), &message, &message) } else { TestCaseStatus::success() };
     let mut case = TestCase::new(format!("{rule}: {more} more"), status);
     case.set_classname(rule.as_str());

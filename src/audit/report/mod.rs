@@ -151,7 +151,9 @@ impl<W: Write> Report<W> {
     /// It cannot be written.
     pub fn finish(mut self, totals: &Totals) -> io::Result<()> {
         match self.body {
-            Body::Text(shelf, colour) => self.out.write_all(text::render(&shelf, totals, colour).as_bytes())?,
+            Body::Text(shelf, colour) => {
+                self.out.write_all(text::render(&shelf, totals, colour).as_bytes())?
+            }
             Body::Json(list) => list.finish(&mut self.out, totals)?,
             Body::Junit(shelf) => self.out.write_all(junit::render(&shelf, totals).as_bytes())?,
             Body::Sarif(shelf) => self.out.write_all(sarif::render(&shelf, totals).as_bytes())?,

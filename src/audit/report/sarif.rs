@@ -14,8 +14,7 @@ use crate::check::report::sarif::{FINGERPRINT, SCHEMA, driver, level, rule_index
 
 pub(super) fn render(shelf: &Shelf, totals: &Totals) -> String {
     let rules = || shelf.by_rule(&totals.tally);
-    let results: Vec<Finding> =
-        rules().flat_map(|(_, entries, _)| entries.iter().map(result)).collect();
+    let results: Vec<Finding> = rules().flat_map(|(_, entries, _)| entries.iter().map(result)).collect();
     let unlisted: Vec<Notification> = rules()
         .filter(|(_, entries, all)| more(entries, *all) > 0)
         .map(|(rule, entries, all)| {

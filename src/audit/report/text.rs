@@ -15,8 +15,7 @@ pub(super) fn render(shelf: &Shelf, totals: &Totals, colour: Colour) -> String {
             let style = styled(style(entry.action), colour);
             let word = entry.action.as_str().to_ascii_lowercase();
             let (record, field) = (entry.record(), printable(&entry.field));
-            text +=
-                &format!("  {record}: {style}{word}:{style:#} {field}: {}\n", printable(&entry.message));
+            text += &format!("  {record}: {style}{word}:{style:#} {field}: {}\n", printable(&entry.message));
         }
         match more(entries, all) {
             0 => {}
@@ -43,8 +42,7 @@ fn not_mended(totals: &Totals) -> String {
     if totals.all_not_mended == 0 {
         return String::new();
     }
-    let mut text =
-        format!("not fixed: {}\n", counted(totals.all_not_mended, "record is", "records are"));
+    let mut text = format!("not fixed: {}\n", counted(totals.all_not_mended, "record is", "records are"));
     for not in &totals.not_mended {
         text += &format!("  {}/{}: {}\n", not.kind.as_str(), printable(&not.name), printable(&not.reason));
     }
@@ -61,7 +59,11 @@ pub(super) fn summary(totals: &Totals) -> String {
     let tally = &totals.tally;
     let mut parts = Vec::new();
     for (count, one, many) in [
-        (tally.refused, "would be refused if it were written today", "would be refused if they were written today"),
+        (
+            tally.refused,
+            "would be refused if it were written today",
+            "would be refused if they were written today",
+        ),
         (tally.count(Action::Warn), "warning", "warnings"),
         (tally.count(Action::Audit), "finding that is only recorded", "findings that are only recorded"),
         (tally.not_canonical, "value is not canonical", "values are not canonical"),
