@@ -88,12 +88,13 @@ impl Kustomizations {
 
     /// Everything that can be had besides the server.
     fn add_everything(&self) -> PathBuf {
+        let components = ["audit", "audit-metrics", "autoscaling", "monitoring"]
+            .map(|part| format!("../../components/{part}"));
         self.add(
             "everything",
             &json!({
                 "resources": ["../self-managed"],
-                "components": ["audit", "audit-metrics", "autoscaling", "monitoring"]
-                    .map(|part| format!("../../components/{part}")),
+                "components": components,
             }),
         )
     }
