@@ -4,11 +4,13 @@
 CARGO ?= cargo
 LISTEN ?= 127.0.0.1:9443
 ADMIN_LISTEN ?= 127.0.0.1:8080
+# Not `?=`: a shell sets a variable of this name by itself.
+SECONDS = 180
 CARGO_DENY_VERSION := 0.20.2
 TOOLS := target/tools
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test smoke e2e lint deny bench generate control-plane cluster clean
+.PHONY: help build run test smoke e2e lint deny bench soak generate control-plane cluster clean
 
 help: ## List these targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '  make %-14s %s\n' "$$name" "$$text"; done
@@ -28,7 +30,9 @@ control-plane: ## Build etcd, kube-apiserver, kubectl and helm from source, once
 	tests/control-plane/build
 
 e2e: control-plane ## Run the tests against a real API server with the real kubectl
-	$(CARGO) test --locked --test e2e
+	$(CARGO) test --locked --test e2e -- --skip rollout::
+	@# By themselves: they ask much of the machine.
+	$(CARGO) test --locked --test e2e -- rollout::
 
 smoke: ## Do what the README says `make run` does, and check what it prints
 	scripts/smoke
@@ -54,6 +58,9 @@ $(TOOLS)/bin/cargo-deny:
 bench: ## Measure the engine (normalization, decisions) and the check of 5,000 documents
 	$(CARGO) bench --locked --bench engine
 	$(CARGO) bench --locked --bench check
+
+soak: ## Put the program under full load for SECONDS=180 and show what it takes up meanwhile
+	SOAK_SECONDS=$(SECONDS) $(CARGO) bench --locked --bench soak
 
 generate: ## Write the files that are made from the code: CRDs, docs/rules.md, docs/cli.md, the floor, copies in the chart
 	UPDATE_GENERATED=1 $(CARGO) test --locked --quiet --test generated --test crds

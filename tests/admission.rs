@@ -100,18 +100,11 @@ fn a_nest_deeper_than_the_reader_goes_is_unreadable_and_nothing_worse() {
 #[case::other_kind("/kind/kind", json!("Deployment"))]
 #[case::other_version("/kind/version", json!("v2"))]
 #[case::status("/subResource", json!("status"))]
-#[case::delete("/operation", json!("DELETE"))]
 #[case::connect("/operation", json!("CONNECT"))]
 fn what_is_not_ours_to_judge_passes_untouched(#[case] pointer: &str, #[case] value: Value) {
     let answer = create("Company", json!({"displayName": 7})).with(pointer, value).ask();
     answer.is_allowed_with(&[]);
     assert_eq!(answer.patch(), [] as [Value; 0]);
-}
-
-#[test]
-fn a_delete_has_no_object_and_passes() {
-    let ask = create("Company", json!({})).with("/operation", json!("DELETE")).with("/object", json!(null));
-    ask.validate().ask().is_allowed_with(&[]);
 }
 
 // ---- Changes

@@ -140,12 +140,13 @@ fn scraped() -> String {
     metrics.change("domain");
     metrics.lookup(&Arc::from("Company.crm.milo.io"), "failed");
     metrics.count_directory_objects(|| {
-        vec![DirectoryKind { kind: "Company.crm.milo.io".to_owned(), objects: 1, ready: true }]
+        let kind = "Company.crm.milo.io".to_owned();
+        vec![DirectoryKind { kind, objects: 1, ready: true, restarts: 0 }]
     });
+    metrics.count_tasks(|| 1);
     metrics.policy_in_force("built-in");
     metrics.certificate_expires("serving", 1);
     metrics.connection_failed("handshake");
-    metrics.task_restarted("certificate");
     metrics.audit_found("Person", "company-exists", 1, 1);
     metrics.audited(1, 1);
     metrics.audit_failed();

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::{Ask, create, noon, pipeline_over, update};
-use crm_admission::api::{ResourceKind, Target};
+use crm_admission::api::{Dependants, ResourceKind, Tally, Target};
 use crm_admission::catalog::{Action, RuleId};
 use crm_admission::directory::{Directory, LookupError, PartStatus, Presence};
 use crm_admission::policy::{
@@ -299,6 +299,15 @@ impl Directory for Broken {
 
     fn suggest<'a>(&'a self, _: &'a Target, _: &'a UserInfo, _: Duration) -> BoxFuture<'a, Option<String>> {
         async { None }.boxed()
+    }
+
+    fn dependants<'a>(
+        &'a self,
+        _: &'a Dependants,
+        _: &'a UserInfo,
+        limit: Duration,
+    ) -> BoxFuture<'a, Result<Tally, LookupError>> {
+        async move { Err(LookupError::Late(limit)) }.boxed()
     }
 
     fn status(&self) -> Vec<PartStatus> {

@@ -356,6 +356,61 @@ async fn a_body_that_announces_too_much_is_refused_while_the_caller_still_holds_
 }
 
 #[tokio::test]
+async fn a_body_that_does_not_come_is_given_up_with_its_connection_and_its_place() {
+    let server = Running::start().await;
+    let mut connection = server.raw().await;
+    let (head, body) = blocking(move || {
+        connection
+            .send("POST /mutate?timeout=100ms HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{")
+            .unwrap();
+        let answer = connection.read_answer().unwrap();
+        // What comes later must not be taken for the next request.
+        assert!(connection.is_closed());
+        answer
+    })
+    .await;
+    assert!(head.starts_with("http/1.1 408"), "{head}");
+    assert_eq!(body, "the body did not arrive within 100ms\n");
+    assert_eq!(server.metrics.requests_in_flight(), 0);
+}
+
+#[tokio::test]
+async fn connections_beyond_the_limit_are_closed_at_once_and_let_in_again_after() {
+    let config = ServerConfig { connections: 2, ..config() };
+    let server = Running::start_with(Wishes { config: Some(config), ..Wishes::default() }).await;
+    let shows = async |sample: &str| server.admin("/metrics").await.1.lines().any(|line| line == sample);
+    let (first, mut second) = (server.raw().await, server.raw().await);
+    assert!(shows(r#"crm_admission_open_connections{port="webhook"} 2"#).await);
+
+    let (address, ca) = (server.addresses.webhook, server.dev.ca.clone());
+    blocking(move || RawTls::connect(address, &ca).err().expect("no place")).await;
+    assert!(shows(r#"crm_admission_connection_failures_total{stage="limit"} 1"#).await);
+    assert!(shows(r#"crm_admission_connection_failures_total{stage="handshake"} 0"#).await);
+    // Those that are in go on.
+    let (head, _) = blocking(move || second.post("/mutate", "{}").unwrap()).await;
+    assert!(head.starts_with("http/1.1 200"), "{head}");
+
+    drop(first);
+    until("both are closed", async || shows(r#"crm_admission_open_connections{port="webhook"} 0"#).await)
+        .await;
+    assert_eq!(server.review().await.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_handshake_that_does_not_go_on_has_a_place_until_it_is_given_up() {
+    let handshake_timeout = Duration::from_millis(200);
+    let config = ServerConfig { connections: 1, handshake_timeout, ..config() };
+    let server = Running::start_with(Wishes { config: Some(config), ..Wishes::default() }).await;
+    let _silent = TcpStream::connect(server.addresses.webhook).unwrap();
+    until("its end is counted", async || {
+        let sample = r#"crm_admission_connection_failures_total{stage="handshake"} 1"#;
+        server.admin("/metrics").await.1.contains(sample)
+    })
+    .await;
+    assert_eq!(server.review().await.status(), StatusCode::OK);
+}
+
+#[tokio::test]
 async fn headers_beyond_all_measure_are_refused() {
     let server = Running::start().await;
     let client = server.client().build().unwrap();
@@ -547,7 +602,8 @@ async fn metrics_have_the_promised_names() {
     metrics.change("domain");
     metrics.lookup(&Arc::from("Company.crm.milo.io"), "cached");
     metrics.count_directory_objects(|| {
-        vec![telemetry::DirectoryKind { kind: "Company.crm.milo.io".to_owned(), objects: 1, ready: true }]
+        let kind = "Company.crm.milo.io".to_owned();
+        vec![telemetry::DirectoryKind { kind, objects: 1, ready: true, restarts: 0 }]
     });
     metrics.policy_in_force("default@1");
     let (status, text) = server.admin("/metrics").await;
@@ -562,6 +618,10 @@ async fn metrics_have_the_promised_names() {
         "certificate_expiry_timestamp_seconds{certificate=\"serving\"} ",
         "policy_info{policy=\"default@1\"} 1",
         "inflight_requests 0",
+        "inflight_bytes 0",
+        "open_connections{port=\"admin\"} 1",
+        "connection_failures_total{stage=\"limit\"} 0",
+        "task_restarts_total{task=\"directory Company.crm.milo.io\"} 0",
     ] {
         let start = format!("crm_admission_{start}");
         assert!(text.lines().any(|line| line.starts_with(&start)), "no {start} in\n{text}");
@@ -594,6 +654,31 @@ async fn during_the_shutdown_delay_it_is_not_ready_and_serves_with_connection_cl
     server.signal().await;
     let error = server.end().await.unwrap_err().to_string();
     assert_eq!(error, "ended at once by a second signal; requests cut off: 0");
+}
+
+#[tokio::test]
+async fn no_call_is_lost_when_callers_are_asked_to_go_elsewhere() {
+    let config = ServerConfig { shutdown_delay: FOREVER, ..config() };
+    let server = Running::start_with(Wishes { config: Some(config), ..Wishes::default() }).await;
+    let callers: Vec<_> = (0..4)
+        .map(|_| {
+            // Keeps its connection as long as it may.
+            let request = server.post(&server.client().build().unwrap(), "{}");
+            tokio::spawn(async move {
+                let mut closing = 0;
+                while closing < 10 {
+                    let response = request.try_clone().unwrap().send().await.unwrap();
+                    assert_eq!(response.status(), StatusCode::OK);
+                    closing += usize::from(response.headers().contains_key(CONNECTION));
+                }
+            })
+        })
+        .collect();
+    until("calls are coming in", async || server.reviewer.calls.load(Ordering::SeqCst) > 20).await;
+    server.signal().await;
+    for caller in callers {
+        caller.await.unwrap();
+    }
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::message;
 use super::patch;
-use super::review::Review;
+use super::review::{Matter, Review};
 use crate::api::limits;
 use crate::catalog::{Action, RuleId};
 use crate::policy::Policy;
@@ -103,9 +103,9 @@ pub(super) fn decided(review: &Review, verdict: &Verdict, policy: &Policy) -> Ve
         audit_annotations: annotations(verdict, decision, policy),
         ..Response::default()
     };
-    match (decision, &review.write) {
+    match (decision, &review.matter) {
         (Decision::Denied, _) => response.status = Some(status(review, verdict)),
-        (Decision::Allowed, Some(write)) if !verdict.changes.is_empty() => {
+        (Decision::Allowed, Matter::Write(write)) if !verdict.changes.is_empty() => {
             let patch = patch::patch(&write.object, &verdict.changes);
             response.patch = serde_json::to_vec(&patch).ok().map(|json| STANDARD.encode(json));
             response.patch_type = Some("JSONPatch");
@@ -170,14 +170,18 @@ fn status(review: &Review, verdict: &Verdict) -> Status {
         verdict.findings.iter().filter(|finding| finding.action == Action::Deny).collect();
     let causes = causes(&denying);
     let what = format!("{kind}.{} {}", crate::api::GROUP, quote(&review.name));
-    // Only what nobody could check stands in the way: trying again may be enough.
-    let unchecked = denying.iter().all(|finding| finding.reason == Reason::Unchecked);
-    let (code, reason, verb) = if unchecked {
-        (503, "ServiceUnavailable", "could not be decided")
-    } else {
-        (422, "Invalid", "is invalid")
+    let (code, reason, why) = match &review.matter {
+        Matter::Deletion(_) => {
+            let texts: Vec<String> = denying.iter().map(|finding| finding.rest()).collect();
+            (409, "Conflict", format!("cannot be deleted: {}", texts.join(", ")))
+        }
+        // Only what nobody could check stands in the way: trying again may be enough.
+        _ if denying.iter().all(|finding| finding.reason == Reason::Unchecked) => {
+            (503, "ServiceUnavailable", format!("could not be decided: {}", aggregate(&causes)))
+        }
+        _ => (422, "Invalid", format!("is invalid: {}", aggregate(&causes))),
     };
-    let message = format!("{what} {verb}: {}", aggregate(&causes));
+    let message = format!("{what} {why}");
     let details = Details {
         name: review.name.chars().take(limits::NAME).collect(),
         group: crate::api::GROUP,

@@ -1,6 +1,8 @@
 //! The words of an answer: what a finding or a change says in a status cause or a warning.
 
-use crate::rules::{Change, Effect, FieldPath, Finding, MAX_QUOTED_CHARS, Shown, quote_at_most, shown};
+use crate::rules::{
+    Change, Effect, FieldPath, Finding, MAX_QUOTED_CHARS, Reason, Shown, quote, quote_at_most, shown,
+};
 
 /// Longer warnings are cut by clients, so they are kept below it where possible; in characters.
 const MAX_WARNING_CHARS: usize = 120;
@@ -15,6 +17,10 @@ const MAX_WARNINGS_BYTES: usize = 3 * 1024;
 
 /// A finding as a warning, `field: text [rule]`, shortened where that makes it fit.
 pub(super) fn finding_warning(finding: &Finding) -> String {
+    // Nothing is forbidden where a deletion is allowed. One request may delete many, so it says which one is meant.
+    if let (Reason::Referenced, Shown::Text(name)) = (finding.reason, &finding.value) {
+        return format!("{}: {}: {}", finding.field, quote(name), finding.rest());
+    }
     let candidates = [
         format!("{}: {}", finding.field, finding.message()),
         format!("{}: {}", finding.field, finding.message_quoting(MIN_QUOTED_CHARS)),

@@ -10,11 +10,12 @@ use futures::future::join_all;
 use jiff::Timestamp;
 
 use super::answer::{self, Decision};
-use super::review::{self, Review, Unreadable, Write};
+use super::review::{self, Matter, Review, Unreadable, Write};
+use crate::api::CrmKind;
 use crate::catalog::RuleId;
 use crate::directory::{Directory, LookupError, Presence};
 use crate::policy::{Consistency, Policy};
-use crate::rules::{self, Fact, Facts, Operation, Reference, Request, Verdict};
+use crate::rules::{self, Deletion, Fact, Facts, Operation, Reference, Request, Verdict};
 use crate::telemetry::Metrics;
 
 /// Which of the two webhooks is asked.
@@ -85,13 +86,13 @@ impl Pipeline {
         let started = Instant::now();
         let review = review::parse(body)?;
         let policy = self.policy.load_full();
-        let verdict = match &review.write {
-            Some(write) => self.decide(endpoint, &review, write, &policy, limit).await,
-            None => None,
-        };
-        let Some(verdict) = verdict else {
-            self.record(endpoint, &review, &Verdict::default(), started);
-            return Ok(answer::untouched(&review));
+        let verdict = match &review.matter {
+            Matter::Write(write) => self.decide(endpoint, &review, write, &policy, limit).await,
+            Matter::Deletion(kind) => self.decide_deletion(&review, *kind, &policy, limit).await,
+            Matter::Nothing => {
+                self.record(endpoint, &review, &Verdict::default(), started);
+                return Ok(answer::untouched(&review));
+            }
         };
         self.record(endpoint, &review, &verdict, started);
         Ok(answer::decided(&review, &verdict, &policy))
@@ -104,9 +105,9 @@ impl Pipeline {
         write: &Write,
         policy: &Policy,
         limit: Duration,
-    ) -> Option<Verdict> {
+    ) -> Verdict {
         let request = Request {
-            kind: review.kind?,
+            kind: write.kind,
             object: &write.object,
             operation: write.stored.as_ref().map_or(Operation::Create, Operation::Update),
             requester: Some(&review.user),
@@ -117,10 +118,29 @@ impl Pipeline {
         let facts = self.look_up(references, review, policy, limit).await;
         let now = (self.clock)();
         let verdict = rules::evaluate(&request, &facts, policy, now);
-        Some(match endpoint {
+        match endpoint {
             Endpoint::Mutate => verdict,
             Endpoint::Validate => rules::insist_on_changes(verdict, &request, policy, now),
-        })
+        }
+    }
+
+    async fn decide_deletion(
+        &self,
+        review: &Review,
+        kind: CrmKind,
+        policy: &Policy,
+        limit: Duration,
+    ) -> Verdict {
+        let deletion = Deletion { kind, name: &review.name, requester: &review.user };
+        let now = (self.clock)();
+        let questions = rules::dependants(&deletion, policy, now);
+        let each = questions.iter().map(|question| async {
+            let answer = self.directory.dependants(question, &review.user, limit).await;
+            let tally = answer.inspect_err(|error| failed(RuleId::DeleteReferenced, review, error)).ok();
+            (question.kind, tally)
+        });
+        let found = join_all(each).await;
+        rules::evaluate_deletion(&deletion, &found, policy, now)
     }
 
     async fn look_up(
@@ -201,7 +221,11 @@ impl Pipeline {
 }
 
 fn unchecked(rule: RuleId, review: &Review, error: &LookupError) -> Fact {
+    failed(rule, review, error);
+    Fact::Unchecked
+}
+
+fn failed(rule: RuleId, review: &Review, error: &LookupError) {
     // Not its causes: the client's errors name what was looked up, which is a value of a field.
     tracing::warn!(uid = %review.uid, rule = rule.as_str(), %error, "look-up failed");
-    Fact::Unchecked
 }

@@ -158,13 +158,24 @@ pub(super) struct Review {
     pub(super) user: UserInfo,
     pub(super) dry_run: bool,
     pub(super) field_manager: Option<String>,
-    /// What is to be decided; `None` for requests that are allowed untouched.
-    pub(super) write: Option<Write>,
+    pub(super) matter: Matter,
+}
+
+/// What is to be decided.
+#[derive(Debug)]
+pub(super) enum Matter {
+    /// Nothing: the request is allowed untouched.
+    Nothing,
+    /// A record that is to be stored.
+    Write(Write),
+    /// A record of that kind, which is to be deleted.
+    Deletion(CrmKind),
 }
 
 /// A create or update of one of our kinds.
 #[derive(Debug)]
 pub(super) struct Write {
+    pub(super) kind: CrmKind,
     pub(super) object: Record,
     /// The object that an update replaces.
     pub(super) stored: Option<Record>,
@@ -217,8 +228,8 @@ fn review(api_version: String, request: Request<'_>) -> Result<Review, Unreadabl
     let about_subresource = request.sub_resource.is_some_and(|name| !name.is_empty());
     let kind = CrmKind::of(&group, &version, &kind).filter(|_| !about_subresource);
     let mut name = request.name.unwrap_or_default();
-    let mut write = None;
-    if kind.is_some() && matches!(verb, Verb::Create | Verb::Update) {
+    let mut matter = Matter::Nothing;
+    if let (Some(kind), Verb::Create | Verb::Update) = (kind, verb) {
         let object = request.object.ok_or(Unreadable::Missing("request.object"))?;
         let (metadata, object) = object_parts(object, "request.object")?;
         if name.is_empty() {
@@ -232,7 +243,13 @@ fn review(api_version: String, request: Request<'_>) -> Result<Review, Unreadabl
             }
             _ => None,
         };
-        write = Some(Write { object, stored });
+        matter = Matter::Write(Write { kind, object, stored });
+    } else if let (Some(kind), Verb::Delete) = (kind, verb) {
+        // The request of a collection has no name, and is shown once for every object in it.
+        if let (true, Some(stored)) = (name.is_empty(), request.old_object) {
+            name = object_parts(stored, "request.oldObject")?.0.name.unwrap_or_default();
+        }
+        matter = Matter::Deletion(kind);
     }
     Ok(Review {
         api_version,
@@ -243,7 +260,7 @@ fn review(api_version: String, request: Request<'_>) -> Result<Review, Unreadabl
         user,
         dry_run: request.dry_run.unwrap_or_default(),
         field_manager: request.options.and_then(|options| options.field_manager),
-        write,
+        matter,
     })
 }
 

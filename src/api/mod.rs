@@ -28,6 +28,8 @@ use kube::{CustomResourceExt, KubeSchema};
 use serde::{Deserialize, Serialize};
 
 mod company;
+mod dependants;
+pub mod installation;
 pub mod limits;
 pub mod names;
 mod note;
@@ -37,6 +39,7 @@ mod resource;
 mod schema;
 
 pub use company::{Company, CompanySpec, OrganizationReference};
+pub use dependants::{Count, Dependants, NAMED, Sight, Tally};
 pub use note::{Note, NoteSpec, SubjectReference};
 pub use person::{CompanyReference, ContactReference, Person, PersonSpec, UserReference};
 pub use policy::{AdmissionPolicy, AdmissionPolicySpec, AdmissionPolicyStatus};

@@ -9,7 +9,7 @@ use futures::future::{BoxFuture, ready};
 use k8s_openapi::api::authentication::v1::UserInfo;
 use serde_json::Value;
 
-use crate::api::{CrmKind, ResourceKind, Target};
+use crate::api::{CrmKind, Dependants, ResourceKind, Tally, Target};
 use crate::directory::{Directory, LookupError, Memory, PartStatus, Presence};
 
 /// The objects of files as a directory. A kind of which they hold any object is taken to be there in full; of other kinds
@@ -87,6 +87,15 @@ impl Directory for Files {
         _limit: Duration,
     ) -> BoxFuture<'a, Option<String>> {
         ready(self.memory.nearest(target)).boxed()
+    }
+
+    fn dependants<'a>(
+        &'a self,
+        question: &'a Dependants,
+        user: &'a UserInfo,
+        limit: Duration,
+    ) -> BoxFuture<'a, Result<Tally, LookupError>> {
+        self.memory.dependants(question, user, limit)
     }
 
     fn status(&self) -> Vec<PartStatus> {

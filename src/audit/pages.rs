@@ -42,7 +42,8 @@ pub struct Pages {
 struct Page {
     #[serde(default)]
     metadata: ListMetadata,
-    items: Vec<Value>,
+    /// Some API servers write an empty list as null.
+    items: Option<Vec<Value>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -72,15 +73,14 @@ impl Pages {
             params.continue_token = Some(token);
             answer = patiently(|| get(&self.client, self.kind, &params)).await;
         }
-        let mut page = answer.map_err(failed)?;
+        let page = answer.map_err(failed)?;
         if !page.metadata.token.is_empty() {
             params.continue_token = Some(page.metadata.token);
             self.next = Some(params);
         }
-        for item in &mut page.items {
-            drop_managed_fields(item);
-        }
-        Ok(Some(page.items))
+        let mut items = page.items.unwrap_or_default();
+        items.iter_mut().for_each(drop_managed_fields);
+        Ok(Some(items))
     }
 }
 

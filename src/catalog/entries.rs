@@ -243,8 +243,8 @@ pub(super) static RULES: [Rule; RuleId::ALL.len()] = [
         kinds: &[Company, Person],
         default_action: Action::Warn,
         title: "A deleted record is not referred to any more",
-        explanation: "When a Company or a Person is deleted, People and Notes that refer to it would point at nothing. Reserved: this release answers every delete without looking for references.",
-        fix: "Delete or change the records that refer to it first.",
+        explanation: "When a Company or a Person is deleted, People whose spec.companyRef and Notes whose spec.subjectRef name it point at nothing. The message counts them, each kind up to 1000, and names up to three; those that are being deleted themselves do not count. Only kinds that the requester may list are told: of others a warning says nothing, and a refusal that rests on them alone says no more than that there is something. With Deny the answer is 409 Conflict. `kubectl delete --dry-run=server` is the preview. The garbage collector, the namespace controller and exempt users pass unlooked. What cannot be looked up in time is a warning and never refuses, and a deletion goes on when the webhook is down.",
+        fix: "Delete the records that refer to it first, or have the People refer to another Company. A Note stays about what it is about, so it can only be deleted.",
         example: Example {
             stored: Some(
                 manifest!("Company", "planet-express", "spec:" "  displayName: Planet Express" "  creatorRef:" "    name: alice"),

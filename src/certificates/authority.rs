@@ -5,22 +5,20 @@
 
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
     KeyPair, KeyUsagePurpose, PublicKeyData, SanType,
 };
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::sign::CertifiedKey;
+use rustls::pki_types::CertificateDer;
 use time::OffsetDateTime;
 use x509_parser::parse_x509_certificate;
 
-use super::chain::{self, Facts, certificates};
+use super::chain::{self, DAY, Facts, certificates};
+use crate::api::installation::NAME;
 
-const DAY: i64 = 24 * 60 * 60;
 /// How long a CA holds.
 const CA_LIFE: i64 = 5 * 365 * DAY;
 /// How long a certificate holds.
@@ -246,8 +244,8 @@ fn renew_leaf(
 /// younger than the current CA, and its life is over when that has been there for as long.
 fn drop_older(stored: &Contents, current: &CertificateAuthority, situation: &Situation<'_>) -> Option<Due> {
     let bundle = certificates(&stored.cas);
-    let made = current.facts.not_before + BACKDATE;
-    let over = situation.now > made + LEAF_LIFE && situation.current_ca == CurrentCa::Trusted;
+    let over =
+        situation.now > made_at(&current.facts) + LEAF_LIFE && situation.current_ca == CurrentCa::Trusted;
     let kept: Vec<_> = bundle
         .iter()
         .filter(|der| {
@@ -260,6 +258,16 @@ fn drop_older(stored: &Contents, current: &CertificateAuthority, situation: &Sit
         let contents = Contents { cas: chain::pem(&kept).into_bytes(), ..stored.clone() };
         Due { contents, why: Why::OlderCa }
     })
+}
+
+/// When a CA of ours was made.
+fn made_at(ca: &Facts) -> i64 {
+    ca.not_before + BACKDATE
+}
+
+/// How long ago a CA of ours was made, by clocks that may differ a little.
+pub fn age_of_ca(ca: &CertificateDer<'_>, now: i64) -> Option<Duration> {
+    Facts::of(ca).map(|facts| Duration::from_secs(now.abs_diff(made_at(&facts))))
 }
 
 /// The CA that signs.
@@ -294,7 +302,7 @@ impl CertificateAuthority {
     fn make(now: i64) -> Result<Self, AuthorityError> {
         let made = Timestamp::from_second(now).map_err(|_| AuthorityError::Clock)?;
         // With the date, so that people can tell them apart.
-        let mut params = params(&format!("crm-admission CA {made}"), now, CA_LIFE)?;
+        let mut params = params(&format!("{NAME} CA {made}"), now, CA_LIFE)?;
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let key = KeyPair::generate()?;
@@ -314,11 +322,9 @@ impl Leaf {
     fn read(stored: &Contents, bundle: &[CertificateDer<'static>], now: i64) -> Result<Self, String> {
         let chain = certificates(&stored.certificate);
         let facts = chain.first().and_then(Facts::of).ok_or("tls.crt is missing or damaged")?;
-        let key = PrivateKeyDer::from_pem_slice(&stored.key).map_err(|_| "tls.key is missing or damaged")?;
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        CertifiedKey::from_der(chain.clone(), key, &provider).map_err(|error| error.to_string())?;
+        chain::key_fits(&chain, &stored.key).map_err(|why| format!("tls.key: {why}"))?;
         let name = facts.names.first().ok_or("it is for no name")?;
-        chain::verify(&chain, bundle, name, now)?;
+        chain::verify(&chain, bundle, name, now).map_err(|why| why.to_string())?;
         Ok(Self { chain, facts })
     }
 
@@ -330,7 +336,7 @@ impl Leaf {
 
 fn leaf_params(names: &[String], now: i64) -> Result<CertificateParams, AuthorityError> {
     // Subjects are limited to 64 characters, which a name may exceed; nobody looks at this one.
-    let mut params = params("crm-admission", now, LEAF_LIFE)?;
+    let mut params = params(NAME, now, LEAF_LIFE)?;
     params.subject_alt_names = names.iter().map(|name| alternative(name)).collect::<Result<_, _>>()?;
     params.is_ca = IsCa::ExplicitNoCa;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];

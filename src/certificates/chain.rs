@@ -6,16 +6,40 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use rustls::RootCertStore;
-use rustls::client::WebPkiServerVerifier;
+use jiff::Timestamp;
 use rustls::client::danger::ServerCertVerifier;
+use rustls::client::{WebPkiServerVerifier, verify_server_name};
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
+use rustls::sign::CertifiedKey;
+use rustls::{CertificateError, Error, InconsistentKeys, RootCertStore};
 use x509_parser::extensions::GeneralName;
 use x509_parser::parse_x509_certificate;
 
 /// How many characters a line of PEM has.
 const PEM_COLUMNS: usize = 64;
+
+/// In seconds.
+pub(super) const DAY: i64 = 24 * 60 * 60;
+/// With fewer days left somebody should look: whatever renews certificates should have done so long before.
+const FEW_DAYS: i64 = 14;
+/// The part of its life, as a divisor, below which that counts: some certificates live for a day only.
+const LITTLE: i64 = 5;
+
+/// How a certificate is at some time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Age {
+    /// It holds only later.
+    NotYet,
+    /// It holds.
+    Good,
+    /// It holds, but should have been renewed by now: few days are left, and little of its life.
+    EndsSoon,
+    /// It holds no more.
+    Over,
+}
 
 /// What is worth knowing of a certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,10 +79,39 @@ impl Facts {
         self.not_before <= now && now <= self.not_after
     }
 
+    /// How it is at this time.
+    pub fn age(&self, now: i64) -> Age {
+        let life = self.not_after - self.not_before;
+        if now < self.not_before {
+            Age::NotYet
+        } else if now > self.not_after {
+            Age::Over
+        } else if self.not_after - now < (FEW_DAYS * DAY).min(life / LITTLE) {
+            Age::EndsSoon
+        } else {
+            Age::Good
+        }
+    }
+
+    /// How many whole days are left; negative if it is over.
+    pub fn days_left(&self, now: i64) -> i64 {
+        (self.not_after - now).div_euclid(DAY)
+    }
+
+    /// This time, or else the one next to it at which it holds.
+    pub fn nearest(&self, now: i64) -> i64 {
+        if self.not_before <= self.not_after { now.clamp(self.not_before, self.not_after) } else { now }
+    }
+
     /// Whether half of its life is over.
     pub fn past_half(&self, now: i64) -> bool {
         now >= self.not_before + (self.not_after - self.not_before) / 2
     }
+}
+
+/// A time as people read it.
+pub fn date(seconds: i64) -> String {
+    Timestamp::from_second(seconds).map_or_else(|_| seconds.to_string(), |date| date.to_string())
 }
 
 fn name(name: &GeneralName<'_>) -> Option<String> {
@@ -104,30 +157,131 @@ pub fn pem(certificates: &[CertificateDer<'_>]) -> String {
     text
 }
 
-/// Whether a caller that trusts `cas` accepts `chain` from a server that it calls `name`; if not, why.
-pub fn verify(
-    chain: &[CertificateDer<'_>],
-    cas: &[CertificateDer<'_>],
-    name: &str,
-    now: i64,
-) -> Result<(), String> {
-    let (leaf, between) = chain.split_first().ok_or("there is no certificate")?;
-    let mut roots = RootCertStore::empty();
-    for ca in cas {
-        // One that cannot be used is one that is not trusted.
-        let _ = roots.add(ca.clone().into_owned());
-    }
-    if roots.is_empty() {
-        return Err("no CA is trusted".to_owned());
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider)
-        .build()
-        .map_err(|error| error.to_string())?;
-    let name = ServerName::try_from(name).map_err(|_| format!("{name:?} is no name of a server"))?;
-    let now = UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from(now).unwrap_or_default()));
-    match verifier.verify_server_cert(leaf, between, &name, &[], now) {
-        Ok(_) => Ok(()),
+/// What an API server trusts by a `caBundle`. One block in it that is no certificate, and it takes none of them; so it is
+/// `None` for that, and where there is no block at all.
+pub fn bundle(pem: &[u8]) -> Option<Vec<CertificateDer<'static>>> {
+    let blocks: Vec<_> = CertificateDer::pem_slice_iter(pem).filter_map(Result::ok).collect();
+    let good = !blocks.is_empty() && blocks.iter().all(|der| Facts::of(der).is_some());
+    good.then_some(blocks)
+}
+
+/// Whether the private key is the certificate's; if not, why.
+pub fn key_fits(chain: &[CertificateDer<'static>], key: &[u8]) -> Result<(), String> {
+    let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| "it is no private key in PEM".to_owned())?;
+    match CertifiedKey::from_der(chain.to_vec(), key, &provider()) {
+        Ok(_) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => Ok(()),
+        Err(Error::InconsistentKeys(InconsistentKeys::KeyMismatch)) => {
+            Err("it is not the key of the certificate".to_owned())
+        }
         Err(error) => Err(error.to_string()),
     }
 }
+
+/// Why a caller does not accept a certificate. Of several reasons, the later one here tells more.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
+pub enum Refusal {
+    /// None is shown.
+    #[error("there is no certificate")]
+    Absent,
+    /// The API server can make nothing of what it was told to trust.
+    #[error("its caBundle holds something that is no certificate, so nothing of it is trusted")]
+    Bundle,
+    /// Nothing is trusted.
+    #[error("no CA that holds now is trusted")]
+    NoCa,
+    /// It is by somebody else.
+    #[error("no CA that is trusted signed it")]
+    UnknownCa,
+    /// It does not hold, or it is no certificate of a server.
+    #[error("{0}")]
+    Unfit(String),
+    /// It is not for the name by which the server is called.
+    #[error("{0}")]
+    Name(String),
+}
+
+/// Whether a caller that trusts `cas` accepts `chain` from a server that it calls `name`; if not, why.
+pub fn verify(
+    chain: &[CertificateDer<'static>],
+    cas: &[CertificateDer<'static>],
+    name: &str,
+    now: i64,
+) -> Result<(), Refusal> {
+    // The verifier does not look at the dates of a CA that is trusted. Go, and so the API server, does.
+    let holds = |ca: &&CertificateDer<'_>| Facts::of(ca).is_some_and(|facts| facts.covers(now));
+    let cas: Vec<_> = cas.iter().filter(holds).cloned().collect();
+    voucher(chain, &cas, name, now).map(drop)
+}
+
+/// The CA by which a caller accepts `chain` from a server that it calls `name`, whether or not the CA itself holds; of
+/// several, one that holds, and the longest.
+pub fn voucher<'c>(
+    chain: &[CertificateDer<'static>],
+    cas: &'c [CertificateDer<'static>],
+    name: &str,
+    now: i64,
+) -> Result<&'c CertificateDer<'static>, Refusal> {
+    let (leaf, between) = chain.split_first().ok_or(Refusal::Absent)?;
+    let server = ServerName::try_from(name)
+        .map_err(|_| Refusal::Name(format!("{name:?} is no name that a certificate can have")))?;
+    let mut refusal = if cas.is_empty() { Refusal::NoCa } else { Refusal::UnknownCa };
+    let mut vouching = Vec::new();
+    for ca in cas {
+        match verify_by(leaf, between, ca, &server, now) {
+            Ok(()) => vouching.push(ca),
+            Err(error) => refusal = refusal.max(Refusal::of(&error)),
+        }
+    }
+    let rank = |ca: &&CertificateDer<'_>| Facts::of(ca).map(|facts| (facts.covers(now), facts.not_after));
+    vouching.into_iter().max_by_key(rank).ok_or(refusal)
+}
+
+impl Refusal {
+    fn of(error: &Error) -> Self {
+        match error {
+            Error::InvalidCertificate(CertificateError::UnknownIssuer) => Self::UnknownCa,
+            Error::InvalidCertificate(
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+            ) => Self::Name(error.to_string()),
+            error => Self::Unfit(error.to_string()),
+        }
+    }
+}
+
+fn verify_by(
+    leaf: &CertificateDer<'static>,
+    between: &[CertificateDer<'static>],
+    ca: &CertificateDer<'static>,
+    server: &ServerName<'_>,
+    now: i64,
+) -> Result<(), Error> {
+    if leaf == ca {
+        return verify_by_itself(leaf, server, now);
+    }
+    let mut roots = RootCertStore::empty();
+    roots.add(ca.clone())?;
+    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider())
+        .build()
+        .map_err(|error| Error::General(error.to_string()))?;
+    let now = UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from(now).unwrap_or_default()));
+    verifier.verify_server_cert(leaf, between, server, &[], now).map(drop)
+}
+
+/// A certificate that is trusted itself. Go, and so the API server, accepts it whether or not it is a CA.
+fn verify_by_itself(leaf: &CertificateDer<'_>, server: &ServerName<'_>, now: i64) -> Result<(), Error> {
+    verify_server_name(&ParsedCertificate::try_from(leaf)?, server)?;
+    match Facts::of(leaf).map(|facts| facts.age(now)) {
+        None => Err(CertificateError::BadEncoding.into()),
+        Some(Age::NotYet) => Err(CertificateError::NotValidYet.into()),
+        Some(Age::Over) => Err(CertificateError::Expired.into()),
+        Some(Age::Good | Age::EndsSoon) => Ok(()),
+    }
+}
+
+/// Named, and not the process's default, so that this works whatever else the process installs.
+pub(super) fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,30 +1,20 @@
 //! How the certificates of an installation are: what the Secret holds, what is served, what is trusted, until when.
 
-use std::io;
-use std::net::{TcpStream, ToSocketAddrs};
-use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use kube::Client;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme};
+use rustls::pki_types::CertificateDer;
 use serde::Serialize;
+use tokio::time::timeout;
 
-use super::chain::{self, Facts, certificates};
+use super::chain::{self, Age, Facts, certificates};
+use super::served::Address;
 use super::store::{Store, StoreError};
 use super::trust::{Configuration, Hook, Trust, TrustError};
 use super::{Settings, unix_now};
 
-const DAY: i64 = 24 * 60 * 60;
-/// With fewer days left somebody should look: whatever renews certificates should have done so long before.
-const FEW_DAYS: i64 = 14;
-/// The part of its life, as a divisor, below which that counts: some certificates live for a day only.
-const LITTLE: i64 = 5;
-/// How long each step of a look at what is served may take.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long all questions to the API server may take.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How the certificates of an installation are.
 #[derive(Clone, Debug, Serialize)]
@@ -74,6 +64,9 @@ pub struct CertificateView {
     pub days_left: i64,
     /// Whether it should have been renewed by now: few days are left, and little of its life.
     pub ends_soon: bool,
+    /// The same, more exactly.
+    #[serde(skip)]
+    pub age: Age,
 }
 
 /// What a webhook configuration trusts.
@@ -123,26 +116,23 @@ pub enum InspectError {
     /// A webhook configuration could not be read.
     #[error(transparent)]
     Trust(#[from] TrustError),
-}
-
-/// What is served could not be looked at.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot look at what {address} serves: {source}; is the address right, and does it speak TLS?")]
-pub struct LookError {
-    /// Where.
-    pub address: String,
-    /// Why not.
-    pub source: io::Error,
+    /// The API server does not answer.
+    #[error("the API server takes longer than {} seconds", PATIENCE.as_secs())]
+    Slow,
 }
 
 /// Looks at everything, and changes nothing. `served` is what [`look_at_served`] found, and where.
 pub async fn inspect(
     client: &Client,
     settings: &Settings,
-    served: Option<(String, Vec<CertificateDer<'static>>)>,
+    served: Option<(Address, Vec<CertificateDer<'static>>)>,
 ) -> Result<Inspection, InspectError> {
-    let live = Trust::new(client).read().await?;
-    let stored = Store::new(client.clone(), &settings.namespace, &settings.secret).read().await?;
+    let read = async {
+        let live = Trust::new(client).read().await?;
+        let stored = Store::new(client.clone(), &settings.namespace, &settings.secret).read().await?;
+        Ok::<_, InspectError>((live, stored))
+    };
+    let (live, stored) = timeout(PATIENCE, read).await.map_err(|_| InspectError::Slow)??;
     let found = stored.is_some();
     let contents = stored.map(|stored| stored.contents).unwrap_or_default();
     let chains = Chains {
@@ -161,7 +151,7 @@ pub async fn inspect(
     let configurations: Vec<_> =
         live.iter().map(|configuration| chains.configuration(configuration)).collect();
     let served = served.map(|(address, chain)| ServedView {
-        address,
+        address: address.to_string(),
         chain: chains.views(&chain),
         is_stored: !chain.is_empty() && chain.first() == chains.stored.first(),
     });
@@ -188,8 +178,7 @@ impl Chains {
 
     fn webhook(&self, hook: &Hook) -> BundleView {
         let refusal = |chain: &[CertificateDer<'static>]| {
-            let server = hook.server.as_deref().unwrap_or_default();
-            chain::verify(chain, &hook.bundle, server, self.now).err()
+            hook.refuses(chain, self.now).map(|refusal| refusal.to_string())
         };
         BundleView {
             name: hook.name.clone(),
@@ -202,18 +191,16 @@ impl Chains {
 }
 
 fn view(facts: Facts, now: i64) -> CertificateView {
-    let left = facts.not_after - now;
-    let date = |seconds| {
-        Timestamp::from_second(seconds).map_or_else(|_| seconds.to_string(), |date| date.to_string())
-    };
+    let age = facts.age(now);
     CertificateView {
+        not_before: chain::date(facts.not_before),
+        not_after: chain::date(facts.not_after),
+        days_left: facts.days_left(now),
+        ends_soon: matches!(age, Age::EndsSoon | Age::Over),
+        age,
         subject: facts.subject,
         issuer: facts.issuer,
         names: facts.names,
-        not_before: date(facts.not_before),
-        not_after: date(facts.not_after),
-        days_left: left.div_euclid(DAY),
-        ends_soon: left < (FEW_DAYS * DAY).min((facts.not_after - facts.not_before) / LITTLE),
     }
 }
 
@@ -238,7 +225,7 @@ fn problems(
     }
     match chain.first() {
         None => {
-            problems.push(format!("{what} is missing or damaged; delete the Secret to have it made again"))
+            problems.push(format!("{what} is missing or damaged; `doctor` says how to have it made again"))
         }
         Some(leaf) => problems.extend(age(&what, leaf)),
     }
@@ -261,87 +248,13 @@ fn problems(
 }
 
 fn age(what: &str, certificate: &CertificateView) -> Option<String> {
-    let CertificateView { not_after, days_left, ends_soon, .. } = certificate;
-    if *days_left < 0 {
-        Some(format!("{what} has expired at {not_after}; look at the log of whoever renews it"))
-    } else if *ends_soon {
-        Some(format!(
+    let CertificateView { not_before, not_after, age, .. } = certificate;
+    match age {
+        Age::Good => None,
+        Age::NotYet => Some(format!("{what} holds only from {not_before} on; look at the clocks")),
+        Age::Over => Some(format!("{what} has expired at {not_after}; look at the log of whoever renews it")),
+        Age::EndsSoon => Some(format!(
             "{what} ends at {not_after} and should be renewed by now; look at the log of whoever renews it"
-        ))
-    } else {
-        None
-    }
-}
-
-/// The certificates that a server shows, whether or not anybody trusts them. Blocks for some seconds at most.
-pub fn look_at_served(address: &str, server: &str) -> Result<Vec<CertificateDer<'static>>, LookError> {
-    let failed = |source| LookError { address: address.to_owned(), source };
-    shown(address, server).map_err(failed)
-}
-
-fn shown(address: &str, server: &str) -> io::Result<Vec<CertificateDer<'static>>> {
-    let target = address.to_socket_addrs()?.next().ok_or_else(|| io::Error::other("no such host"))?;
-    let mut socket = TcpStream::connect_timeout(&target, PATIENCE)?;
-    socket.set_read_timeout(Some(PATIENCE))?;
-    socket.set_write_timeout(Some(PATIENCE))?;
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let everything = Anybody { algorithms: provider.signature_verification_algorithms };
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(io::Error::other)?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(everything))
-        .with_no_client_auth();
-    let server = ServerName::try_from(server.to_owned()).map_err(io::Error::other)?;
-    let mut connection = ClientConnection::new(Arc::new(config), server).map_err(io::Error::other)?;
-    let mut outcome = Ok(());
-    while outcome.is_ok() && connection.is_handshaking() {
-        outcome = connection.complete_io(&mut socket).map(drop);
-    }
-    // A server that wants to know its callers ends the handshake, but has shown its certificate before.
-    match connection.peer_certificates() {
-        Some(chain) => Ok(chain.iter().map(|der| der.clone().into_owned()).collect()),
-        None => Err(outcome.err().unwrap_or_else(|| io::Error::other("it shows no certificate"))),
-    }
-}
-
-/// Accepts every certificate: here it is looked at, and nothing is said to whoever has it.
-#[derive(Debug)]
-struct Anybody {
-    algorithms: WebPkiSupportedAlgorithms,
-}
-
-impl ServerCertVerifier for Anybody {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, cert, dss, &self.algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, cert, dss, &self.algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
+        )),
     }
 }

@@ -32,6 +32,8 @@ const ROUNDS: usize = 8;
 /// To read a configuration back says that it is stored. Each API server learns of it by a watch of its own: at once
 /// as a rule, and seconds later where that watch has just been cut off and begins again. Nobody waits for it.
 const SETTLING: Duration = Duration::from_secs(10);
+/// How long a CA counts as new by the wall clock. Longer than it settles: the clocks of nodes differ.
+const NEW_CA: Duration = Duration::from_secs(60);
 /// How long what is trusted besides the CAs of the Secret is left: longer than another replica can take to stop
 /// serving a certificate by it.
 const SURPLUS: Duration = Duration::from_secs(60);
@@ -281,18 +283,17 @@ impl<S: Serve> Keeper<S> {
         Ok(written)
     }
 
-    /// Serves what the Secret holds, once those who call accept it. Until then what works is served on.
+    /// Serves what the Secret holds, once those who call accept it. Until then what works is served on; where nothing is
+    /// served yet, a certificate that not every API server may know to trust is waited for.
     async fn take_over(&mut self, contents: &Contents, live: &[Configuration]) -> Result<(), KeeperError> {
         let identity = Identity { certificate: contents.certificate.clone(), key: contents.key.clone() };
         let works = |identity: &Identity| refusal(&certificates(&identity.certificate), live).is_none();
-        let waits = match &self.memory.served {
-            Some(served) if *served != identity && works(served) => {
-                !works(&identity) || !self.memory.has_settled(&identity, live)
-            }
-            _ => false,
-        };
+        let settled = || self.memory.has_settled(&identity, live);
         let chosen = match &self.memory.served {
-            Some(served) if waits => served.clone(),
+            None if is_by_new_ca(contents, live) && !settled() => return Ok(()),
+            Some(served) if *served != identity && works(served) && (!works(&identity) || !settled()) => {
+                served.clone()
+            }
             _ => identity,
         };
         self.serve.serve(&chosen).await.map_err(KeeperError::Serve)?;
@@ -307,15 +308,14 @@ impl<S: Serve> Keeper<S> {
             self.metrics.certificate_expires(CA, not_after);
         }
         let Some(served) = &self.memory.served else {
+            let why = "the CA was made a moment ago, and not every API server may know it yet";
+            self.state.store(Arc::new(State::NotReady(why.to_owned())));
             return;
         };
         let chain = certificates(&served.certificate);
         let needed = hooks(live).filter_map(|hook| {
-            hook.bundle
-                .iter()
-                .filter(|ca| accepts(&chain, std::slice::from_ref(*ca), hook))
-                .filter_map(ends)
-                .max()
+            let ca = chain::voucher(&chain, &hook.bundle, hook.server.as_deref()?, unix_now()).ok()?;
+            ends(ca)
         });
         if let Some(not_after) = needed.min() {
             self.metrics.certificate_expires(CA_BUNDLE, not_after);
@@ -348,10 +348,7 @@ impl Memory {
         let Some((ca, since)) = &self.trusted else {
             return live.is_empty();
         };
-        let by_current = |identity: &Identity| {
-            let chain = certificates(&identity.certificate);
-            hooks(live).all(|hook| accepts(&chain, std::slice::from_ref(ca), hook))
-        };
+        let by_current = |identity: &Identity| is_by(&certificates(&identity.certificate), ca, live);
         let same = by_current(identity) && self.served.as_ref().is_some_and(by_current);
         same || since.elapsed() >= SETTLING
     }
@@ -377,11 +374,24 @@ fn wanted_bundle(
     wanted
 }
 
-fn accepts(chain: &[CertificateDer<'static>], cas: &[CertificateDer<'static>], hook: &Hook) -> bool {
-    match &hook.server {
-        Some(server) => chain::verify(chain, cas, server, unix_now()).is_ok(),
+/// Whether those who call would accept the certificate by this CA alone.
+fn is_by(chain: &[CertificateDer<'static>], ca: &CertificateDer<'static>, live: &[Configuration]) -> bool {
+    let accepts = |hook: &Hook| match &hook.server {
+        Some(server) => chain::verify(chain, std::slice::from_ref(ca), server, unix_now()).is_ok(),
         None => true,
-    }
+    };
+    hooks(live).all(accepts)
+}
+
+/// Whether the certificate is by a CA that has just taken the place of another. A first installation has no other, and
+/// need not wait.
+fn is_by_new_ca(contents: &Contents, live: &[Configuration]) -> bool {
+    let Some(ca) = certificates(&contents.cas).into_iter().next() else {
+        return false;
+    };
+    let is_new = authority::age_of_ca(&ca, unix_now()).is_some_and(|age| age < NEW_CA);
+    let replaces = hooks(live).any(|hook| hook.bundle.iter().any(|known| *known != ca));
+    is_new && replaces && is_by(&certificates(&contents.certificate), &ca, live)
 }
 
 /// Why one of those who call would refuse this certificate.
@@ -389,9 +399,9 @@ fn refusal(chain: &[CertificateDer<'static>], live: &[Configuration]) -> Option<
     let now = unix_now();
     live.iter().find_map(|configuration| {
         configuration.hooks.iter().find_map(|hook| {
-            let server = hook.server.as_deref()?;
-            let error = chain::verify(chain, &hook.bundle, server, now).err()?;
-            Some(format!("{} of {} would refuse it as {server}: {error}", hook.name, configuration.kind))
+            let why = hook.refuses(chain, now)?;
+            let server = hook.server.as_deref().unwrap_or_default();
+            Some(format!("{} of {} would refuse it as {server}: {why}", hook.name, configuration.kind))
         })
     })
 }

@@ -8,18 +8,21 @@ pub mod authority;
 pub mod chain;
 mod inspect;
 mod keeper;
+mod served;
 mod store;
 mod trust;
 
 pub use inspect::{
-    BundleView, CertificateView, ConfigurationView, InspectError, Inspection, LookError, SecretView,
-    ServedView, inspect, look_at_served,
+    BundleView, CertificateView, ConfigurationView, InspectError, Inspection, SecretView, ServedView, inspect,
 };
 pub use keeper::{Identity, Keeper, Serve, State};
-pub use store::{SECRET, StoreError};
-pub use trust::{CONFIGURATION, TrustError};
+pub use served::{Address, LookError, NotAnAddress, look_at_served};
+pub use store::StoreError;
+pub use trust::{Hook, TrustError};
 
 use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::api::installation::service_host;
 
 /// The Secret, and the names under which the webhook is reached.
 #[derive(Clone, Debug)]
@@ -35,12 +38,17 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// The name by which the API server calls the Service.
+    pub fn service_host(&self) -> String {
+        service_host(&self.service, &self.namespace)
+    }
+
     /// The names that the certificate is for, that of the Service first, by which the API server calls.
     pub fn names(&self) -> Vec<String> {
         let Self { namespace, service, further, .. } = self;
         let mut names = vec![
-            format!("{service}.{namespace}.svc"),
-            format!("{service}.{namespace}.svc.cluster.local"),
+            self.service_host(),
+            format!("{}.cluster.local", self.service_host()),
             format!("{service}.{namespace}"),
             service.clone(),
         ];

@@ -9,12 +9,10 @@ use kube::{Client, Error};
 
 use super::authority::Contents;
 use super::with_causes;
-
-/// The name of the Secret, unless another is given.
-pub const SECRET: &str = "crm-admission-tls";
+use crate::api::installation::NAME;
 
 /// By this name the API server records who wrote a field.
-pub(super) const FIELD_MANAGER: &str = "crm-admission";
+pub(super) const FIELD_MANAGER: &str = NAME;
 
 const CERTIFICATE: &str = "tls.crt";
 const KEY: &str = "tls.key";
@@ -121,8 +119,7 @@ impl Store {
     }
 
     fn first(&self, contents: &Contents) -> Secret {
-        let labels =
-            [("app.kubernetes.io/name", "crm-admission"), ("app.kubernetes.io/managed-by", "crm-admission")];
+        let labels = [("app.kubernetes.io/name", NAME), ("app.kubernetes.io/managed-by", NAME)];
         Secret {
             metadata: ObjectMeta {
                 name: Some(self.name.clone()),

@@ -2,7 +2,6 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use http::Uri;
 use k8s_openapi::api::admissionregistration::v1::{
     MutatingWebhookConfiguration, ValidatingWebhookConfiguration,
 };
@@ -10,14 +9,13 @@ use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
 use kube::{Client, Error};
 use rustls::pki_types::CertificateDer;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::chain;
+use super::chain::{self, Refusal};
+use super::served::Address;
 use super::store::FIELD_MANAGER;
 use super::with_causes;
-
-/// The name of both webhook configurations.
-pub const CONFIGURATION: &str = "crm-admission";
+use crate::api::installation::{CONFIGURATION, service_host};
 
 /// Why a webhook configuration could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -56,15 +54,16 @@ pub(super) struct Configuration {
 }
 
 /// One webhook of a configuration.
-#[derive(Clone, Debug)]
-pub(super) struct Hook {
-    pub(super) name: String,
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hook {
+    /// Its name.
+    pub name: String,
     /// By what name the API server calls the server; `None` if it does not say.
-    pub(super) server: Option<String>,
+    pub server: Option<String>,
+    /// The certificates of its `caBundle`.
+    pub bundle: Vec<CertificateDer<'static>>,
     /// The text of its `caBundle`.
     text: Vec<u8>,
-    /// The certificates of its `caBundle`.
-    pub(super) bundle: Vec<CertificateDer<'static>>,
 }
 
 /// The webhook configurations of one installation.
@@ -128,6 +127,39 @@ impl Trust {
 }
 
 impl Hook {
+    /// A webhook as the API server gives it: one of the `webhooks` of a configuration.
+    pub fn of(webhook: &Value) -> Self {
+        // The API server has validated it.
+        let webhook = Webhook::deserialize(webhook).unwrap_or_default();
+        let Webhook { name, client_config: ClientConfig { ca_bundle, service, url } } = webhook;
+        let text = ca_bundle.and_then(|text| STANDARD.decode(text).ok()).unwrap_or_default();
+        let server = match (service, url) {
+            (Some(Service { name, namespace }), _) => Some(service_host(&name, &namespace)),
+            (None, Some(url)) => Address::of_url(&url).map(|address| address.host),
+            (None, None) => None,
+        };
+        Self { name, server, bundle: chain::certificates(&text), text }
+    }
+
+    /// Whether there is anything in its `caBundle`.
+    pub fn has_bundle(&self) -> bool {
+        !self.text.is_empty()
+    }
+
+    /// Whether the API server can make something of its `caBundle`.
+    pub fn is_readable(&self) -> bool {
+        chain::bundle(&self.text).is_some()
+    }
+
+    /// Why it would refuse this certificate; `None` if it accepts it, or calls nobody.
+    pub fn refuses(&self, chain: &[CertificateDer<'static>], now: i64) -> Option<Refusal> {
+        let server = self.server.as_deref()?;
+        if self.has_bundle() && !self.is_readable() {
+            return Some(Refusal::Bundle);
+        }
+        chain::verify(chain, &self.bundle, server, now).err()
+    }
+
     /// Whether its `caBundle` has all of these.
     pub(super) fn trusts(&self, cas: &[CertificateDer<'static>]) -> bool {
         cas.iter().all(|ca| self.bundle.contains(ca))
@@ -149,20 +181,14 @@ fn failure(verb: &'static str, kind: &str, error: Error) -> TrustError {
     }
 }
 
-#[derive(Deserialize)]
-struct Body {
-    #[serde(default)]
-    webhooks: Vec<Webhook>,
-}
-
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Webhook {
     name: String,
     client_config: ClientConfig,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct ClientConfig {
     ca_bundle: Option<String>,
@@ -177,28 +203,10 @@ struct Service {
 }
 
 fn configuration(kind: &str, object: &DynamicObject) -> Configuration {
-    // The API server has validated it.
-    let body: Body =
-        serde_json::from_value(object.data.clone()).unwrap_or_else(|_| Body { webhooks: Vec::new() });
+    let webhooks = object.data["webhooks"].as_array();
     Configuration {
         kind: kind.to_owned(),
         resource_version: object.metadata.resource_version.clone(),
-        hooks: body.webhooks.into_iter().map(hook).collect(),
+        hooks: webhooks.into_iter().flatten().map(Hook::of).collect(),
     }
-}
-
-fn hook(webhook: Webhook) -> Hook {
-    let Webhook { name, client_config: ClientConfig { ca_bundle, service, url } } = webhook;
-    let text = ca_bundle.and_then(|text| STANDARD.decode(text).ok()).unwrap_or_default();
-    let server = match (service, url) {
-        (Some(Service { name, namespace }), _) => Some(format!("{name}.{namespace}.svc")),
-        (None, Some(url)) => url.parse::<Uri>().ok().and_then(|url| host(&url)),
-        (None, None) => None,
-    };
-    Hook { name, server, bundle: chain::certificates(&text), text }
-}
-
-/// The host of an address, without the brackets of IPv6.
-fn host(url: &Uri) -> Option<String> {
-    url.host().map(|host| host.trim_start_matches('[').trim_end_matches(']').to_owned())
 }

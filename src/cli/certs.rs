@@ -1,16 +1,16 @@
 //! `certs`: certificates for development, and a look at those of a cluster.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::{Outcome, connect, print};
-use crate::certificates::{self, CertificateView, Inspection, Settings};
+use super::{Outcome, connect, duration, print};
+use crate::api::installation::{CONFIGURATION, NAMESPACE, SERVICE, TLS_SECRET};
+use crate::api::names;
+use crate::certificates::{self, Address, CertificateView, Inspection, Settings};
 use crate::server::dev_certificate;
-
-/// The namespace in which the shipped manifests install.
-const NAMESPACE: &str = "crm-admission-system";
 
 #[derive(Debug, Args)]
 pub(super) struct Certs {
@@ -36,8 +36,11 @@ struct Show {
     #[command(flatten)]
     names: Names,
     /// Look also at what is served there, such as an end of `kubectl port-forward`.
-    #[arg(long, value_name = "HOST:PORT")]
-    connect: Option<String>,
+    #[arg(long, env = "CRM_ADMISSION_CONNECT", value_name = "HOST:PORT")]
+    connect: Option<Address>,
+    /// How long a look at it may take.
+    #[arg(long, default_value = "10s", env = "CRM_ADMISSION_TIMEOUT", value_name = "DURATION", value_parser = duration)]
+    timeout: Duration,
     /// How it is printed.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
@@ -54,24 +57,43 @@ enum Format {
 pub(super) struct Names {
     /// The namespace of the Secret and of the Service. Without it: where `serve` runs, and crm-admission-system for the
     /// other commands.
-    #[arg(long, env = "CRM_ADMISSION_NAMESPACE", value_name = "NAME")]
+    #[arg(long, env = "CRM_ADMISSION_NAMESPACE", value_name = "NAME", value_parser = label)]
     namespace: Option<String>,
-    /// The Secret of --tls-self-managed.
-    #[arg(long, env = "CRM_ADMISSION_TLS_SECRET", default_value = certificates::SECRET, value_name = "NAME")]
+    /// The Secret with the webhook's certificate; with --tls-self-managed it is made there.
+    #[arg(long, env = "CRM_ADMISSION_TLS_SECRET", default_value = TLS_SECRET, value_name = "NAME", value_parser = subdomain)]
     tls_secret: String,
     /// The Service by which the API server calls the webhook.
-    #[arg(long, env = "CRM_ADMISSION_SERVICE", default_value = "crm-admission", value_name = "NAME")]
+    #[arg(long, env = "CRM_ADMISSION_SERVICE", default_value = SERVICE, value_name = "NAME", value_parser = label)]
     service: String,
+}
+
+/// An empty variable is one that is not set.
+fn label(text: &str) -> Result<String, &'static str> {
+    if text.is_empty() || names::is_label(text) {
+        Ok(text.to_owned())
+    } else {
+        Err("not a name such as crm-admission")
+    }
+}
+
+fn subdomain(text: &str) -> Result<String, &'static str> {
+    if text.is_empty() || names::is_subdomain(text) {
+        Ok(text.to_owned())
+    } else {
+        Err("not a name such as crm-admission-tls")
+    }
 }
 
 impl Names {
     /// `further` are names for the certificate besides those of the Service.
     pub(super) fn settings(&self, otherwise: &str, further: &[String]) -> Settings {
-        let given = self.namespace.as_deref().filter(|name| !name.is_empty());
+        let given = |name: &str, otherwise: &str| {
+            if name.is_empty() { otherwise.to_owned() } else { name.to_owned() }
+        };
         Settings {
-            namespace: given.unwrap_or(otherwise).to_owned(),
-            secret: self.tls_secret.clone(),
-            service: self.service.clone(),
+            namespace: given(self.namespace.as_deref().unwrap_or_default(), otherwise),
+            secret: given(&self.tls_secret, TLS_SECRET),
+            service: given(&self.service, SERVICE),
             further: further.iter().filter(|name| !name.is_empty()).cloned().collect(),
         }
     }
@@ -101,8 +123,8 @@ impl Show {
         let settings = self.names.settings(NAMESPACE, &[]);
         let served = match &self.connect {
             Some(address) => {
-                let server = settings.names().swap_remove(0);
-                Some((address.clone(), certificates::look_at_served(address, &server)?))
+                let chain = certificates::look_at_served(address, &settings.service_host(), self.timeout)?;
+                Some((address.clone(), chain))
             }
             None => None,
         };
@@ -137,7 +159,7 @@ fn text(inspection: &Inspection) -> String {
         lines.extend(served.chain.iter().map(|certificate| line("certificate", certificate)));
     }
     for configuration in configurations {
-        lines.push(format!("{} {}", configuration.kind, certificates::CONFIGURATION));
+        lines.push(format!("{} {}", configuration.kind, CONFIGURATION));
         for webhook in &configuration.webhooks {
             let refusal = match served {
                 Some(_) => &webhook.refuses_served,
@@ -151,7 +173,7 @@ fn text(inspection: &Inspection) -> String {
         }
     }
     if configurations.is_empty() {
-        lines.push(format!("No webhook configuration {} is there yet", certificates::CONFIGURATION));
+        lines.push(format!("No webhook configuration {} is there yet", CONFIGURATION));
     }
     lines.extend(problems.iter().map(|problem| format!("problem: {problem}")));
     lines.join("\n") + "\n"

@@ -7,23 +7,17 @@ use anyhow::Context;
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 
+use super::certs::Names;
 use super::crds::definitions;
-use super::{Outcome, connect, print};
-use crate::api::names;
-use crate::doctor::{self, Address, Format, NoCluster, Place, Report, Settings};
-use crate::server;
+use super::{Outcome, connect, duration, print};
+use crate::api::installation::NAMESPACE;
+use crate::certificates::Address;
+use crate::doctor::{self, Format, NoCluster, Place, Report, Settings};
 
 #[derive(Debug, Args)]
 pub(super) struct Doctor {
-    /// The namespace of the installation.
-    #[arg(long, default_value = "crm-admission-system", env = "CRM_ADMISSION_NAMESPACE", value_parser = label)]
-    namespace: String,
-    /// The Service by which the API server calls the webhook.
-    #[arg(long, default_value = "crm-admission", env = "CRM_ADMISSION_SERVICE", value_name = "NAME", value_parser = label)]
-    service: String,
-    /// The Secret with the webhook's certificate.
-    #[arg(long, default_value = "crm-admission-tls", env = "CRM_ADMISSION_TLS_SECRET", value_name = "NAME", value_parser = subdomain)]
-    tls_secret: String,
+    #[command(flatten)]
+    names: Names,
     /// Where the webhook is reached from here, such as a forwarded port. Without it, the URL in the webhook
     /// configurations; the Service only from inside the cluster.
     #[arg(long, env = "CRM_ADMISSION_CONNECT", value_name = "HOST:PORT")]
@@ -40,18 +34,6 @@ pub(super) struct Doctor {
 enum FormatArg {
     Text,
     Json,
-}
-
-fn label(text: &str) -> Result<String, &'static str> {
-    if names::is_label(text) { Ok(text.to_owned()) } else { Err("not a name such as crm-admission") }
-}
-
-fn subdomain(text: &str) -> Result<String, &'static str> {
-    if names::is_subdomain(text) { Ok(text.to_owned()) } else { Err("not a name such as crm-admission-tls") }
-}
-
-fn duration(text: &str) -> Result<Duration, &'static str> {
-    server::parse_duration(text).ok_or("not a duration such as 10s, 1m30s or 500ms")
 }
 
 impl Doctor {
@@ -74,10 +56,11 @@ impl Doctor {
 
     async fn examine(self) -> anyhow::Result<Report> {
         let client = connect().await?;
+        let installation = self.names.settings(NAMESPACE, &[]);
         let settings = Settings {
-            namespace: self.namespace,
-            service: self.service,
-            tls_secret: self.tls_secret,
+            namespace: installation.namespace,
+            service: installation.service,
+            tls_secret: installation.secret,
             connect: self.connect,
             // The kubelet sets it in every pod.
             place: match std::env::var_os("KUBERNETES_SERVICE_HOST") {

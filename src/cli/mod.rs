@@ -13,12 +13,14 @@ mod serve;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::directory::Cluster;
+use crate::server;
 
 pub use rules::markdown as rules_markdown;
 
@@ -184,6 +186,10 @@ async fn connect() -> anyhow::Result<kube::Client> {
         .await
         .context("no cluster: neither a pod's service account nor a kubeconfig can be used")?;
     kube::Client::try_from(Cluster::client_config(config)).context("the kubeconfig cannot be used")
+}
+
+fn duration(text: &str) -> Result<Duration, &'static str> {
+    server::parse_duration(text).ok_or("not a duration such as 10s, 1m30s or 500ms")
 }
 
 /// Writes a result to standard output, with colours only where they can be seen.

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::certs::Names;
-use super::{Outcome, connect};
+use super::{Outcome, connect, duration};
 use crate::admission::Pipeline;
 use crate::api::ResourceKind;
 use crate::audit;
@@ -113,13 +113,9 @@ enum LogFormatArg {
     Json,
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
-    server::parse_duration(text).ok_or_else(|| "not a duration such as 10s, 1m30s or 500ms".to_owned())
-}
-
-fn interval(text: &str) -> Result<Duration, String> {
+fn interval(text: &str) -> Result<Duration, &'static str> {
     let interval = duration(text)?;
-    if interval.is_zero() { Err("leave it out for never".to_owned()) } else { Ok(interval) }
+    if interval.is_zero() { Err("leave it out for never") } else { Ok(interval) }
 }
 
 impl Serve {
@@ -141,6 +137,8 @@ impl Serve {
     async fn serve(self) -> anyhow::Result<()> {
         let signals = Signals::of_process().context("cannot listen for signals")?;
         let metrics = Metrics::new();
+        let runtime = tokio::runtime::Handle::current().metrics();
+        metrics.count_tasks(move || runtime.num_alive_tasks());
         let client = self.client().await?;
         let mut parts = self.certificate(client.as_ref(), metrics.clone(), signals).await?;
 
@@ -295,6 +293,7 @@ fn show_directory(directory: &Arc<dyn Directory>, parts: &Parts) {
             kind: part.kind,
             objects: part.objects as u64,
             ready: part.not_ready.is_none(),
+            restarts: part.restarts,
         };
         asked.status().into_iter().map(shown).collect()
     });

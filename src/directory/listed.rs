@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use super::cluster::{Live, presence, resource};
 use super::names::Names;
 use super::{Directory, LookupError, PartStatus, Presence};
-use crate::api::{ResourceKind, Target};
+use crate::api::{Dependants, ResourceKind, Tally, Target};
 
 /// How many objects a page of a list holds. Only their metadata is asked for.
 const PAGE: u32 = 500;
@@ -60,6 +60,11 @@ impl Listed {
     }
 }
 
+/// Who refers to a record is not among the names.
+#[derive(Debug, thiserror::Error)]
+#[error("names alone do not tell who refers to a record")]
+struct NotCounted;
+
 impl Directory for Listed {
     fn recall(&self, target: &Target) -> Option<Presence> {
         match self.kinds.get(&target.kind)?.get(target.namespace.as_deref(), &target.name) {
@@ -87,12 +92,22 @@ impl Directory for Listed {
         ready(names.and_then(|names| names.nearest(target.namespace.as_deref(), &target.name))).boxed()
     }
 
+    fn dependants<'a>(
+        &'a self,
+        _question: &'a Dependants,
+        _user: &'a UserInfo,
+        _limit: Duration,
+    ) -> BoxFuture<'a, Result<Tally, LookupError>> {
+        ready(Err(LookupError::Failed(Arc::new(NotCounted)))).boxed()
+    }
+
     fn status(&self) -> Vec<PartStatus> {
         let part = |(kind, names): (&Arc<ResourceKind>, &Names)| PartStatus {
             kind: kind.to_string(),
             objects: names.len(),
             not_ready: None,
             required: false,
+            restarts: 0,
         };
         self.kinds.iter().map(part).collect()
     }

@@ -1,6 +1,6 @@
 //! A directory of objects that are all known beforehand, such as those of a bundle of manifests.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::names::Names;
 use super::{Directory, LookupError, PartStatus, Presence};
-use crate::api::{ResourceKind, Target};
+use crate::api::{Count, CrmKind, Dependants, NAMED, ResourceKind, Sight, Tally, Target, VERSION};
 
 /// The namespace of a manifest that names none, as kubectl has it.
 const DEFAULT_NAMESPACE: &str = "default";
@@ -20,6 +20,8 @@ const DEFAULT_NAMESPACE: &str = "default";
 pub struct Memory {
     /// By group, then by kind. The version is of no account: an object exists in all versions of its kind.
     kinds: HashMap<String, HashMap<String, Kind>>,
+    /// What the CRM records refer to, by their own kind and name. Those that are being deleted are not here.
+    referrers: BTreeMap<(CrmKind, String), (CrmKind, String)>,
 }
 
 /// The objects of one kind.
@@ -80,6 +82,32 @@ impl Memory {
         let presence =
             if metadata["deletionTimestamp"].is_null() { Presence::Exists } else { Presence::Terminating };
         self.add(group, kind, namespace, name, presence);
+        if let Some(kind) = CrmKind::of(group, VERSION, kind) {
+            self.add_referrer(kind, name, presence, &object["spec"]);
+        }
+    }
+
+    fn add_referrer(&mut self, kind: CrmKind, name: &str, presence: Presence, spec: &Value) {
+        let referrer = (kind, name.to_owned());
+        match Dependants::referred(kind, spec) {
+            Some((of, target)) if presence == Presence::Exists => {
+                self.referrers.insert(referrer, (of, target.to_owned()));
+            }
+            _ => {
+                self.referrers.remove(&referrer);
+            }
+        }
+    }
+
+    fn tally(&self, question: &Dependants) -> Tally {
+        let refers = |(of, name): &(CrmKind, String)| *of == question.of && *name == question.name;
+        let referrers = self.referrers.iter().filter(|((kind, _), to)| *kind == question.kind && refers(to));
+        let names: Vec<&String> = referrers.map(|((_, name), _)| name).collect();
+        Tally {
+            count: Count::Exactly(names.len()),
+            names: names.into_iter().take(NAMED).cloned().collect(),
+            sight: Sight::Listed,
+        }
     }
 
     fn kind(&self, kind: &ResourceKind) -> Option<&Kind> {
@@ -119,6 +147,15 @@ impl Directory for Memory {
         ready(self.nearest(target)).boxed()
     }
 
+    fn dependants<'a>(
+        &'a self,
+        question: &'a Dependants,
+        _user: &'a UserInfo,
+        _limit: Duration,
+    ) -> BoxFuture<'a, Result<Tally, LookupError>> {
+        ready(Ok(self.tally(question))).boxed()
+    }
+
     fn status(&self) -> Vec<PartStatus> {
         let parts = self.kinds.iter().flat_map(|(group, kinds)| {
             kinds.iter().map(move |(kind, objects)| PartStatus {
@@ -126,6 +163,7 @@ impl Directory for Memory {
                 objects: objects.by_namespace.len(),
                 not_ready: None,
                 required: false,
+                restarts: 0,
             })
         });
         let mut parts: Vec<_> = parts.collect();
@@ -215,6 +253,52 @@ mod tests {
         assert_eq!(suggested.as_deref(), Some("bob"));
         assert_eq!(memory.suggest(&company("umbrella"), &nobody, limit()).await, None);
         assert_eq!(memory.suggest(&contact("support", "bobb"), &nobody, limit()).await, None);
+    }
+
+    fn person(name: &str, company: &str) -> Value {
+        json!({"apiVersion": "crm.milo.io/v1alpha1", "kind": "Person", "metadata": {"name": name},
+            "spec": {"companyRef": {"name": company}}})
+    }
+
+    fn note(name: &str, group: &str, kind: &str, subject: &str) -> Value {
+        json!({"apiVersion": "crm.milo.io/v1alpha1", "kind": "Note", "metadata": {"name": name},
+            "spec": {"subjectRef": {"apiGroup": group, "kind": kind, "name": subject}}})
+    }
+
+    #[test]
+    fn those_who_refer_to_a_record_are_counted_and_the_first_are_named() {
+        let mut leaving = person("zoe", "acme");
+        leaving["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+        let memory = Memory::from_objects(&[
+            person("dan", "acme"),
+            person("ada", "acme"),
+            person("cem", "acme"),
+            person("bob", "acme"),
+            leaving,
+            person("eve", "globex"),
+            note("of-company", "crm.milo.io", "Company", "acme"),
+            note("of-person", "crm.milo.io", "Person", "acme"),
+            note("of-another-group", "example.com", "Company", "acme"),
+            // The last word counts, as for names.
+            note("moved", "crm.milo.io", "Company", "acme"),
+            note("moved", "crm.milo.io", "Company", "globex"),
+        ]);
+        let found = |of: CrmKind, name: &str| -> Vec<(Count, Vec<String>)> {
+            let questions = Dependants::on(of, name).into_iter();
+            questions
+                .map(|question| memory.tally(&question))
+                .map(|tally| (tally.count, tally.names))
+                .collect()
+        };
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let at_acme = (Count::Exactly(4), names(&["ada", "bob", "cem"]));
+        assert_eq!(found(CrmKind::Company, "acme"), [at_acme, (Count::Exactly(1), names(&["of-company"]))]);
+        assert_eq!(found(CrmKind::Person, "acme"), [(Count::Exactly(1), names(&["of-person"]))]);
+        assert_eq!(
+            found(CrmKind::Company, "initech"),
+            [(Count::Exactly(0), vec![]), (Count::Exactly(0), vec![])]
+        );
+        assert_eq!(found(CrmKind::Note, "of-person"), []);
     }
 
     #[test]

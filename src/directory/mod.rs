@@ -1,4 +1,4 @@
-//! Answers one question: does this object exist?
+//! Answers two questions: does this object exist, and who refers to it?
 //!
 //! *Architecture invariant:* a directory knows kinds and names, and neither rules nor HTTP serving. Names come
 //! to it checked.
@@ -16,7 +16,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use k8s_openapi::api::authentication::v1::UserInfo;
 
-use crate::api::Target;
+use crate::api::{Dependants, Tally, Target};
 
 pub use cluster::{Cluster, Live, Need};
 pub use listed::Listed;
@@ -34,7 +34,7 @@ pub enum Presence {
     Missing,
 }
 
-/// Why it could not be found out whether an object exists.
+/// Why something could not be found out.
 ///
 /// One look-up may serve many requests, so the error can be cloned.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -68,9 +68,11 @@ pub struct PartStatus {
     /// goes on with what it knows, as all its replicas would otherwise refuse their service for the same
     /// trouble.
     pub required: bool,
+    /// How often the task that keeps this part up to date has died and was started again.
+    pub restarts: u64,
 }
 
-/// A source of answers about the existence of objects.
+/// A source of answers about objects.
 pub trait Directory: Send + Sync + 'static {
     /// What the local copy says, at once. `None` is "not known here": only [`Directory::confirm`] may say
     /// `Missing`.
@@ -96,6 +98,17 @@ pub trait Directory: Send + Sync + 'static {
         limit: Duration,
     ) -> BoxFuture<'a, Option<String>>;
 
+    /// Asks the authority, within `limit`, how many records refer to one, and whether `user` may list them.
+    ///
+    /// It counts up to a bound. What was counted before a failure, or before `limit` passed, is an answer; nothing
+    /// counted is none.
+    fn dependants<'a>(
+        &'a self,
+        question: &'a Dependants,
+        user: &'a UserInfo,
+        limit: Duration,
+    ) -> BoxFuture<'a, Result<Tally, LookupError>>;
+
     /// The state of every part.
     fn status(&self) -> Vec<PartStatus>;
 }
@@ -120,6 +133,15 @@ impl<D: Directory + ?Sized> Directory for Arc<D> {
         limit: Duration,
     ) -> BoxFuture<'a, Option<String>> {
         (**self).suggest(target, user, limit)
+    }
+
+    fn dependants<'a>(
+        &'a self,
+        question: &'a Dependants,
+        user: &'a UserInfo,
+        limit: Duration,
+    ) -> BoxFuture<'a, Result<Tally, LookupError>> {
+        (**self).dependants(question, user, limit)
     }
 
     fn status(&self) -> Vec<PartStatus> {

@@ -7,7 +7,7 @@ use futures::future::BoxFuture;
 use k8s_openapi::api::authentication::v1::UserInfo;
 
 use super::{Directory, LookupError, PartStatus, Presence};
-use crate::api::{ResourceKind, Target};
+use crate::api::{Count, Dependants, ResourceKind, Tally, Target};
 
 /// How a question about an object ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -52,11 +52,22 @@ impl From<&Result<Presence, LookupError>> for Outcome {
     }
 }
 
+impl From<&Result<Tally, LookupError>> for Outcome {
+    fn from(answer: &Result<Tally, LookupError>) -> Self {
+        match answer {
+            Ok(Tally { count: Count::Exactly(0), .. }) => Self::Missing,
+            Ok(_) => Self::Found,
+            Err(LookupError::Failed(_)) => Self::Failed,
+            Err(LookupError::Late(_)) => Self::Late,
+        }
+    }
+}
+
 /// Who wants to know how questions end.
 pub trait Observer: Send + Sync + 'static {
     /// A question about an object of `kind` has ended so. One that the local copy cannot answer has not
     /// ended: it is reported when the authority has been asked. Questions that share a call are reported one
-    /// by one.
+    /// by one. A question who refers to a record is one about the kind of those who would.
     fn looked_up(&self, kind: &ResourceKind, outcome: Outcome);
 }
 
@@ -96,6 +107,16 @@ impl<D: Directory, O: Observer> Directory for Observed<D, O> {
         limit: Duration,
     ) -> BoxFuture<'a, Option<String>> {
         self.directory.suggest(target, user, limit)
+    }
+
+    fn dependants<'a>(
+        &'a self,
+        question: &'a Dependants,
+        user: &'a UserInfo,
+        limit: Duration,
+    ) -> BoxFuture<'a, Result<Tally, LookupError>> {
+        let answer = self.directory.dependants(question, user, limit);
+        answer.inspect(|answer| self.observer.looked_up(&question.kind.resource(), answer.into())).boxed()
     }
 
     fn status(&self) -> Vec<PartStatus> {
@@ -149,6 +170,15 @@ mod tests {
             futures::future::ready(None).boxed()
         }
 
+        fn dependants<'a>(
+            &'a self,
+            _question: &'a Dependants,
+            _user: &'a UserInfo,
+            limit: Duration,
+        ) -> BoxFuture<'a, Result<Tally, LookupError>> {
+            futures::future::ready(Err(LookupError::Late(limit))).boxed()
+        }
+
         fn status(&self) -> Vec<PartStatus> {
             Vec::new()
         }
@@ -181,6 +211,28 @@ mod tests {
         memory.add("crm.milo.io", "Company", None, "acme", Presence::Exists);
         assert_eq!(ask(memory, &["acme", "globex"]).await, ["cached", "missing"]);
         assert_eq!(ask(Failing, &["terminating", "late", "reset"]).await, ["terminating", "late", "failed"]);
+    }
+
+    #[tokio::test]
+    async fn a_question_who_refers_to_a_record_is_reported_for_the_kind_that_would() {
+        let memory = Memory::from_objects(&[serde_json::json!({
+            "apiVersion": "crm.milo.io/v1alpha1", "kind": "Person", "metadata": {"name": "ada"},
+            "spec": {"companyRef": {"name": "acme"}},
+        })]);
+        let log = Arc::new(Log::default());
+        let nobody = UserInfo::default();
+        let found = Observed::new(memory, log.clone());
+        for question in Dependants::on(crate::api::CrmKind::Company, "acme") {
+            found.dependants(&question, &nobody, Duration::from_secs(1)).await.unwrap();
+        }
+        let failing = Observed::new(Failing, log.clone());
+        let question = Dependants::on(crate::api::CrmKind::Person, "ada").remove(0);
+        failing.dependants(&question, &nobody, Duration::from_secs(1)).await.unwrap_err();
+        let expected = [("Person", "found"), ("Note", "missing"), ("Note", "late")];
+        assert_eq!(
+            log.0.lock().unwrap().as_slice(),
+            expected.map(|(kind, outcome)| (kind.to_owned(), outcome))
+        );
     }
 
     #[tokio::test]

@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 
 use super::diagnosis::{Check, Diagnosis, Examination, Id};
 use super::questions::{Answer, Questions, Resource, not_permitted, unanswered};
-use super::shipped::{self, RBAC_PATH, SERVICE_ACCOUNT};
+use super::shipped::{self, Rights, SERVICE_ACCOUNT};
+use super::source::Source;
 use super::{Settings, counted};
 
 /// How many questions are asked at a time.
@@ -22,9 +23,10 @@ const REVIEWS: Resource = Resource {
     plural: "subjectaccessreviews",
 };
 
-/// One right.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// One right, and in which of the shipped ones it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Need {
+    given_by: Rights,
     verb: String,
     on: Object,
 }
@@ -54,19 +56,23 @@ impl fmt::Display for Object {
     }
 }
 
-/// All rights that the shipped roles give.
-pub(super) fn needs(settings: &Settings) -> Vec<Need> {
-    shipped::roles().iter().flat_map(|role| rights(role, settings)).collect()
+/// All rights that the shipped roles give, where the certificate has this source.
+pub(super) fn needs(source: &Source, settings: &Settings) -> Vec<Need> {
+    let of = |given_by: &Rights| {
+        let roles = given_by.roles();
+        roles.iter().flat_map(|role| rights(*given_by, role, settings)).collect::<Vec<_>>()
+    };
+    source.rights().iter().flat_map(of).collect()
 }
 
-fn rights(role: &Value, settings: &Settings) -> Vec<Need> {
+fn rights(given_by: Rights, role: &Value, settings: &Settings) -> Vec<Need> {
     let namespace = (role["kind"] == "Role")
         .then(|| shipped::namespace(role["metadata"]["namespace"].as_str(), settings));
     let mut needs = Vec::new();
     for rule in role["rules"].as_array().into_iter().flatten() {
         let names: Vec<Option<String>> = match texts(&rule["resourceNames"]) {
             names if names.is_empty() => vec![None],
-            names => names.into_iter().map(Some).collect(),
+            names => names.iter().map(|name| Some(shipped::name(name, settings).to_owned())).collect(),
         };
         for group in texts(&rule["apiGroups"]) {
             for resource in texts(&rule["resources"]) {
@@ -77,7 +83,7 @@ fn rights(role: &Value, settings: &Settings) -> Vec<Need> {
                         name: name.clone(),
                         namespace: namespace.clone(),
                     };
-                    let need = |verb| Need { verb, on: on.clone() };
+                    let need = |verb| Need { given_by, verb, on: on.clone() };
                     needs.extend(texts(&rule["verbs"]).into_iter().map(need));
                 }
             }
@@ -150,25 +156,25 @@ fn review(need: &Need, settings: &Settings) -> Value {
 
 pub(super) fn judge(account: &Answer<Value>, granted: &[(Need, Answer<bool>)], settings: &Settings) -> Check {
     let subject = format!("serviceaccount {}/{SERVICE_ACCOUNT}", settings.namespace);
-    let fix = shipped::apply(RBAC_PATH, settings);
+    let fix = |rights: Rights| shipped::apply(rights.path(), settings);
     let mut findings = Vec::new();
     match account.known(&subject) {
         Ok(Some(_)) => {}
         Ok(None) => {
             let text = "it is not there, so no pod can run as it";
-            findings.push(Diagnosis::failure(Id::ServiceAccountAbsent, &subject, text, &fix));
+            findings.push(Diagnosis::failure(Id::ServiceAccountAbsent, &subject, text, fix(Rights::Base)));
         }
         Err(finding) => findings.push(finding),
     }
-    let mut missing: BTreeMap<&Object, Vec<&str>> = BTreeMap::new();
+    let mut missing: BTreeMap<(Rights, &Object), Vec<&str>> = BTreeMap::new();
     for (need, answer) in granted {
         if answer.found() == Some(&false) {
-            missing.entry(&need.on).or_default().push(&need.verb);
+            missing.entry((need.given_by, &need.on)).or_default().push(&need.verb);
         }
     }
-    for (object, verbs) in missing {
+    for ((given_by, object), verbs) in missing {
         let text = format!("it may not {} {object}", verbs.join(", "));
-        findings.push(Diagnosis::failure(Id::RbacMissing, &subject, text, &fix));
+        findings.push(Diagnosis::failure(Id::RbacMissing, &subject, text, fix(given_by)));
     }
     // Whoever may not ask one of these questions may ask none.
     let unknown = granted.iter().find_map(|(_, answer)| match answer {
@@ -193,12 +199,12 @@ mod tests {
 
     fn named(verb: &str, group: &str, resource: &str) -> Need {
         let on = Object { group: group.to_owned(), resource: resource.to_owned(), ..Object::default() };
-        Need { verb: verb.to_owned(), on }
+        Need { given_by: Rights::Base, verb: verb.to_owned(), on }
     }
 
     #[test]
     fn the_needs_are_the_shipped_rules() {
-        let needs = needs(&settings());
+        let needs = needs(&Source::Own, &settings());
         for need in [
             named("watch", "crm.milo.io", "companies"),
             named("patch", "admission.crm.milo.io", "admissionpolicies/status"),
@@ -209,12 +215,30 @@ mod tests {
     }
 
     #[test]
+    fn making_its_own_certificates_takes_more_rights_and_names_where_they_are() {
+        let settings = Settings { tls_secret: "tls".to_owned(), ..settings() };
+        let needs = needs(&Source::SelfManaged, &settings);
+        let own: Vec<_> = needs.iter().filter(|need| need.given_by == Rights::SelfManaged).collect();
+        let told: Vec<_> = own.iter().map(|need| format!("{} {}", need.verb, need.on)).collect();
+        assert!(
+            told.contains(&"update secrets \"tls\" in namespace crm-admission-system".to_owned()),
+            "{told:?}"
+        );
+        let answers: Vec<_> = own.into_iter().map(|need| (need.clone(), Answer::Found(false))).collect();
+        let findings = judge(&Answer::Found(json!({})), &answers, &settings).findings;
+        assert!(!findings.is_empty());
+        for finding in findings {
+            assert!(finding.fix.contains("manifests/overlays/self-managed/rbac.yaml"), "{finding:?}");
+        }
+    }
+
+    #[test]
     fn a_role_gives_rights_in_the_namespace_and_on_the_names_that_it_has() {
         let role = json!({"kind": "Role", "metadata": {"namespace": "crm-admission-system"}, "rules": [{
             "apiGroups": [""], "resources": ["secrets"], "verbs": ["get"], "resourceNames": ["a", "b"],
         }]});
         let settings = Settings { namespace: "crm".to_owned(), ..settings() };
-        let needs = rights(&role, &settings);
+        let needs = rights(Rights::Base, &role, &settings);
         let told: Vec<String> = needs.iter().map(|need| need.on.to_string()).collect();
         assert_eq!(told, ["secrets \"a\" in namespace crm", "secrets \"b\" in namespace crm"]);
         let review = review(&needs[1], &settings);
@@ -246,7 +270,8 @@ mod tests {
 
     #[test]
     fn an_account_that_is_not_there_and_questions_that_may_not_be_asked() {
-        let answers = vec![(Need::default(), Answer::Forbidden("cannot create reviews".to_owned())); 3];
+        let answers =
+            vec![(named("get", "", "pods"), Answer::Forbidden("cannot create reviews".to_owned())); 3];
         let findings = judge(&Answer::Absent, &answers, &settings()).findings;
         let told: Vec<_> = findings.iter().map(|finding| (finding.id, finding.level)).collect();
         assert_eq!(told, [(Id::ServiceAccountAbsent, Level::Failure), (Id::NotPermitted, Level::Skipped)]);

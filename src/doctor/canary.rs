@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 
 use super::diagnosis::{Check, Diagnosis, Examination, Id};
 use super::questions::{Answer, Questions, Resource, not_permitted, unanswered};
-use super::shipped::{self, NAME, REGISTRATION_PATH};
-use super::snapshot::Snapshot;
+use super::registration::restore;
+use super::shipped::NAME;
+use super::snapshot::{Registration, Snapshot};
 use super::{Settings, policy};
 use crate::api::{GROUP, VERSION};
 use crate::catalog::RuleId;
@@ -138,7 +139,7 @@ type Tried = Answer<Result<Value, Box<Status>>>;
 pub(super) async fn try_out(questions: &Questions, snapshot: &Snapshot, settings: &Settings) -> Check {
     let plan = Plan::of(&snapshot.policies);
     let mut findings = Vec::new();
-    let mut summary = match judge_good(&create(questions, plan.good()).await, plan, settings) {
+    let mut summary = match judge_good(&create(questions, plan.good()).await, plan, snapshot, settings) {
         Reached::Yes(finding) => {
             findings.extend(finding);
             "a Company is admitted and completed".to_owned()
@@ -149,7 +150,7 @@ pub(super) async fn try_out(questions: &Questions, snapshot: &Snapshot, settings
         }
     };
     if plan.blank_name != Refusal::Disabled {
-        findings.extend(judge_bad(&create(questions, Plan::bad()).await, plan, settings));
+        findings.extend(judge_bad(&create(questions, Plan::bad()).await, plan, snapshot, settings));
         summary += ", and one with a blank name is refused";
     }
     Check { examination: Examination::Canary, summary, findings }
@@ -170,9 +171,9 @@ enum Reached {
     No(Diagnosis),
 }
 
-fn judge_good(tried: &Tried, plan: Plan, settings: &Settings) -> Reached {
+fn judge_good(tried: &Tried, plan: Plan, snapshot: &Snapshot, settings: &Settings) -> Reached {
     let not_mutated = |text: String| {
-        let fix = shipped::apply(REGISTRATION_PATH, settings);
+        let fix = restore(Registration::Mutating, snapshot, settings);
         Reached::No(match plan.basis {
             Basis::Known => Diagnosis::failure(Id::CanaryNotMutated, SUBJECT, text, fix),
             Basis::Assumed => {
@@ -207,7 +208,7 @@ fn judge_good(tried: &Tried, plan: Plan, settings: &Settings) -> Reached {
     }
 }
 
-fn judge_bad(tried: &Tried, plan: Plan, settings: &Settings) -> Option<Diagnosis> {
+fn judge_bad(tried: &Tried, plan: Plan, snapshot: &Snapshot, settings: &Settings) -> Option<Diagnosis> {
     const SUBJECT: &str = "dry run of a Company with a blank name";
     match tried {
         Answer::Found(Err(status)) if status.message.contains("[display-name") => None,
@@ -226,7 +227,7 @@ fn judge_bad(tried: &Tried, plan: Plan, settings: &Settings) -> Option<Diagnosis
             Some(Diagnosis::warning(Id::CanaryAdmitted, SUBJECT, text, fix))
         }
         Answer::Found(Ok(_)) => {
-            let fix = shipped::apply(REGISTRATION_PATH, settings);
+            let fix = restore(Registration::Validating, snapshot, settings);
             Some(Diagnosis::failure(Id::CanaryAdmitted, SUBJECT, "it is admitted", fix))
         }
         Answer::Absent => Some(unanswered(SUBJECT, "the API server does not serve companies")),
@@ -251,9 +252,12 @@ fn lacks_creator(message: &str) -> bool {
     message.contains("spec.creatorRef: Required value")
 }
 
+/// A command of the program, and not of kubectl.
+const CERTS_SHOW: &str = "certs show";
+
 /// What a message of the API server says, what it probably means, and where to look.
 const MEANINGS: [(&str, &str, &str); 7] = [
-    ("x509:", "the API server does not believe the certificate", "crm-admission certs show"),
+    ("x509:", "the API server does not believe the certificate", CERTS_SHOW),
     (
         "no endpoints available",
         "no pod behind the Service is ready",
@@ -272,8 +276,10 @@ fn refused(message: &str, settings: &Settings) -> Diagnosis {
     let called = message.contains("failed calling webhook") || message.contains("failed to call webhook");
     let (text, fix) = match meant.filter(|_| called) {
         Some((_, meaning, command)) => {
-            let own = command.starts_with(NAME);
-            let fix = if own { (*command).to_owned() } else { format!("{kubectl} {command}") };
+            let fix = match *command {
+                CERTS_SHOW => super::command(CERTS_SHOW, settings),
+                command => format!("{kubectl} {command}"),
+            };
             (format!("{message} (probably {meaning})"), fix)
         }
         None if called => (message.to_owned(), format!("{kubectl} logs deployment/{NAME} --tail=50")),
@@ -288,7 +294,7 @@ fn refused(message: &str, settings: &Settings) -> Diagnosis {
 #[cfg(test)]
 mod tests {
     use super::super::diagnosis::Level;
-    use super::super::samples::settings;
+    use super::super::samples::{self, settings};
     use super::*;
 
     const DEFAULT: Plan = Plan {
@@ -312,7 +318,9 @@ mod tests {
 
     #[track_caller]
     fn not_reached(tried: &Tried, id: Id, level: Level, text: &str) {
-        let Reached::No(finding) = judge_good(tried, DEFAULT, &settings()) else { panic!("{tried:?}") };
+        let Reached::No(finding) = judge_good(tried, DEFAULT, &samples::snapshot(), &settings()) else {
+            panic!("{tried:?}")
+        };
         assert_eq!((finding.id, finding.level), (id, level));
         assert!(finding.text.contains(text), "{finding:?}");
     }
@@ -320,7 +328,7 @@ mod tests {
     #[test]
     fn a_company_that_was_completed_is_fine() {
         let tried = stored(json!({"creatorRef": {"name": "admin"}, "domains": ["example.com"]}));
-        assert_eq!(judge_good(&tried, DEFAULT, &settings()), Reached::Yes(None));
+        assert_eq!(judge_good(&tried, DEFAULT, &samples::snapshot(), &settings()), Reached::Yes(None));
     }
 
     #[test]
@@ -366,7 +374,9 @@ mod tests {
     fn a_refusal_by_a_rule_is_a_webhook_that_works() {
         let message =
             "Company.crm.milo.io \"x\" is invalid: spec.creatorRef.name: Required value: … [creator-ref]";
-        let Reached::Yes(Some(finding)) = judge_good(&refusal(422, message), DEFAULT, &settings()) else {
+        let Reached::Yes(Some(finding)) =
+            judge_good(&refusal(422, message), DEFAULT, &samples::snapshot(), &settings())
+        else {
             panic!("not reached")
         };
         assert_eq!((finding.id, finding.level), (Id::CanaryDenied, Level::Warning));
@@ -375,13 +385,21 @@ mod tests {
     #[test]
     fn a_bad_company_has_to_be_refused_for_its_name() {
         assert_eq!(
-            judge_bad(&refusal(422, "spec.displayName: … [display-name]"), DEFAULT, &settings()),
+            judge_bad(
+                &refusal(422, "spec.displayName: … [display-name]"),
+                DEFAULT,
+                &samples::snapshot(),
+                &settings()
+            ),
             None
         );
-        let admitted = judge_bad(&stored(json!({})), DEFAULT, &settings()).unwrap();
+        let admitted = judge_bad(&stored(json!({})), DEFAULT, &samples::snapshot(), &settings()).unwrap();
         assert_eq!((admitted.id, admitted.level), (Id::CanaryAdmitted, Level::Failure));
         let perhaps = Plan { blank_name: Refusal::Perhaps, ..DEFAULT };
-        assert_eq!(judge_bad(&stored(json!({})), perhaps, &settings()).unwrap().level, Level::Warning);
+        assert_eq!(
+            judge_bad(&stored(json!({})), perhaps, &samples::snapshot(), &settings()).unwrap().level,
+            Level::Warning
+        );
     }
 
     #[test]
@@ -417,7 +435,9 @@ mod tests {
             let plan = Plan::of(&policies);
             assert_eq!((plan.basis, plan.blank_name), (Basis::Assumed, Refusal::Perhaps));
             let tried = refusal(422, "spec.creatorRef: Required value");
-            let Reached::No(finding) = judge_good(&tried, plan, &settings()) else { panic!("reached") };
+            let Reached::No(finding) = judge_good(&tried, plan, &samples::snapshot(), &settings()) else {
+                panic!("reached")
+            };
             assert_eq!((finding.id, finding.level), (Id::CanaryNotMutated, Level::Warning));
         }
         assert_eq!(Plan::of(&Answer::Found(vec![])), DEFAULT);

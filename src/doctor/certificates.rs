@@ -2,7 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use jiff::Timestamp;
+use rustls::pki_types::CertificateDer;
 use serde_json::Value;
 
 use super::diagnosis::{Check, Diagnosis, Examination, Id};
@@ -10,29 +10,33 @@ use super::questions::Answer;
 use super::registration::{self, Bundle, Target};
 use super::shipped::NAME;
 use super::snapshot::Snapshot;
-use super::trust::{self, Chain, Validity, Verdict};
+use super::source::Source;
 use super::{Settings, counted, kubectl};
-
-/// What expires within so many days should have been renewed by now.
-const SOON_DAYS: i64 = 14;
-const DAY: i64 = 24 * 60 * 60;
+use crate::certificates::chain::{self, Age, Facts, Refusal, date};
 
 /// A certificate, and how messages call it.
 struct Candidate {
     subject: String,
-    chain: Chain,
+    chain: Vec<CertificateDer<'static>>,
+}
+
+impl Candidate {
+    fn facts(&self) -> Option<Facts> {
+        self.chain.first().and_then(Facts::of)
+    }
 }
 
 /// `served` is what was shown on the port, where it could be tried.
 pub(super) fn judge(
     snapshot: &Snapshot,
     target: &Target,
-    served: Option<&[rustls::pki_types::CertificateDer<'static>]>,
+    served: Option<&[CertificateDer<'static>]>,
     settings: &Settings,
 ) -> Check {
     let mut findings = Vec::new();
     let mut candidates = Vec::new();
-    match stored(&snapshot.secret, target, settings) {
+    let source = Source::of(snapshot);
+    match stored(&snapshot.secret, target, &source, settings) {
         Ok(stored) => candidates.extend(stored),
         Err(finding) => findings.push(finding),
     }
@@ -46,7 +50,8 @@ pub(super) fn judge(
     }
     let bundles = registration::bundles(snapshot);
     for candidate in &candidates {
-        findings.extend(expiry_of(candidate, settings));
+        let expiry = |facts| expiry(&candidate.subject, &facts, &source.renew(settings), settings);
+        findings.extend(candidate.facts().and_then(expiry));
         findings.extend(distrust(candidate, &bundles, snapshot, target, settings));
     }
     Check {
@@ -60,8 +65,7 @@ fn summary(candidates: &[Candidate], bundles: &[Bundle], settings: &Settings) ->
     let Some(candidate) = candidates.first() else {
         return "no certificate could be looked at".to_owned();
     };
-    let held = candidate.chain.first().and_then(trust::validity);
-    let days = held.map_or(0, |held| days_left(held, settings));
+    let days = candidate.facts().map_or(0, |facts| facts.days_left(settings.now.as_second()));
     let webhooks = counted(bundles.len(), "webhook", "webhooks");
     format!("{} is trusted by {webhooks} and holds for {days} more days", candidate.subject)
 }
@@ -70,42 +74,31 @@ fn summary(candidates: &[Candidate], bundles: &[Bundle], settings: &Settings) ->
 fn stored(
     secret: &Answer<Value>,
     target: &Target,
+    source: &Source,
     settings: &Settings,
 ) -> Result<Option<Candidate>, Diagnosis> {
     let subject = format!("secret {}/{}", settings.namespace, settings.tls_secret);
     let Some(secret) = secret.known(&subject)? else {
-        return if target.is_service() { Err(absent(subject, settings)) } else { Ok(None) };
+        return if target.is_service() { Err(absent(subject, source, settings)) } else { Ok(None) };
     };
-    let unusable = |text: String| Diagnosis::failure(Id::SecretUnusable, &subject, text, renew(settings));
+    let unusable =
+        |text: String| Diagnosis::failure(Id::SecretUnusable, &subject, text, source.renew(settings));
     let part = |key: &str| match secret["data"][key].as_str() {
         Some(text) if !text.is_empty() => {
             STANDARD.decode(text).map_err(|_| unusable(format!("{key} is not in base64")))
         }
         _ => Err(unusable(format!("it has no {key}"))),
     };
-    let chain = trust::certificates(&part("tls.crt")?);
-    if chain.first().and_then(trust::validity).is_none() {
+    let chain = chain::certificates(&part("tls.crt")?);
+    if chain.is_empty() {
         return Err(unusable("tls.crt is no certificate in PEM".to_owned()));
     }
-    trust::key_fits(&chain, &part("tls.key")?).map_err(|why| unusable(format!("tls.key: {why}")))?;
+    chain::key_fits(&chain, &part("tls.key")?).map_err(|why| unusable(format!("tls.key: {why}")))?;
     Ok(Some(Candidate { subject: format!("the certificate of {subject}"), chain }))
 }
 
-fn absent(subject: String, settings: &Settings) -> Diagnosis {
-    let fix = format!(
-        "{} create secret generic {} --type=kubernetes.io/tls \
-         --from-file=tls.crt --from-file=tls.key --from-file=ca.crt",
-        kubectl(settings),
-        settings.tls_secret
-    );
-    Diagnosis::failure(Id::SecretAbsent, subject, "it is not there", fix)
-}
-
-/// Whoever made the Secret makes it anew when it is gone.
-fn renew(settings: &Settings) -> String {
-    let kubectl = kubectl(settings);
-    let secret = &settings.tls_secret;
-    format!("{kubectl} delete secret {secret}; {kubectl} rollout restart deployment/{NAME}")
+fn absent(subject: String, source: &Source, settings: &Settings) -> Diagnosis {
+    Diagnosis::failure(Id::SecretAbsent, subject, "it is not there", source.make(settings))
 }
 
 fn differs(stored: &Candidate, settings: &Settings) -> Diagnosis {
@@ -114,37 +107,23 @@ fn differs(stored: &Candidate, settings: &Settings) -> Diagnosis {
     Diagnosis::warning(Id::ServedDiffers, "the served certificate", text, fix)
 }
 
-fn expiry_of(candidate: &Candidate, settings: &Settings) -> Option<Diagnosis> {
-    let held = candidate.chain.first().and_then(trust::validity)?;
-    expiry(&candidate.subject, held, renew(settings), settings)
-}
-
-fn expiry(subject: &str, held: Validity, fix: String, settings: &Settings) -> Option<Diagnosis> {
+fn expiry(subject: &str, facts: &Facts, fix: &str, settings: &Settings) -> Option<Diagnosis> {
     let now = settings.now.as_second();
-    if now < held.not_before {
-        let text = format!("it holds only from {} on", date(held.not_before));
-        Some(Diagnosis::failure(Id::CertificateExpired, subject, text, fix))
-    } else if now > held.not_after {
-        let text = format!("it expired at {}", date(held.not_after));
-        Some(Diagnosis::failure(Id::CertificateExpired, subject, text, fix))
-    } else if days_left(held, settings) < SOON_DAYS {
-        let days = usize::try_from(days_left(held, settings)).unwrap_or_default();
-        let text = format!("it expires at {}, in {}", date(held.not_after), counted(days, "day", "days"));
-        Some(Diagnosis::warning(Id::CertificateExpiresSoon, subject, text, fix))
-    } else {
-        None
+    let over = |text: String| Some(Diagnosis::failure(Id::CertificateExpired, subject, text, fix));
+    match facts.age(now) {
+        Age::Good => None,
+        Age::NotYet => over(format!("it holds only from {} on", date(facts.not_before))),
+        Age::Over => over(format!("it expired at {}", date(facts.not_after))),
+        Age::EndsSoon => {
+            let days = usize::try_from(facts.days_left(now)).unwrap_or_default();
+            let text =
+                format!("it expires at {}, in {}", date(facts.not_after), counted(days, "day", "days"));
+            Some(Diagnosis::warning(Id::CertificateExpiresSoon, subject, text, fix))
+        }
     }
 }
 
-fn days_left(held: Validity, settings: &Settings) -> i64 {
-    (held.not_after - settings.now.as_second()) / DAY
-}
-
-fn date(seconds: i64) -> String {
-    Timestamp::from_second(seconds).map_or_else(|_| seconds.to_string(), |date| date.to_string())
-}
-
-/// What each configuration has against the certificate.
+/// What each webhook has against the certificate.
 fn distrust(
     candidate: &Candidate,
     bundles: &[Bundle],
@@ -152,35 +131,32 @@ fn distrust(
     target: &Target,
     settings: &Settings,
 ) -> Vec<Diagnosis> {
-    let host = target.host(settings);
+    let source = Source::of(snapshot);
     let mut findings: Vec<Diagnosis> = Vec::new();
-    for (registration, answer) in snapshot.registrations() {
-        let fix = answer.found().map(|live| registration::set_bundle(registration, live, settings));
-        for bundle in bundles.iter().filter(|bundle| bundle.registration == registration) {
-            let subject = format!("{}, webhook {}", registration::subject(registration), bundle.webhook);
-            let fix = fix.clone().unwrap_or_default();
-            let finding =
-                match trust::verify(&candidate.chain, &bundle.authorities, &host, settings.now.as_second()) {
-                    Verdict::Trusted(None) => None,
-                    Verdict::Trusted(Some(held)) => expiry(
-                        &format!("the CA in the caBundle of {subject}"),
-                        held,
-                        renew(settings),
-                        settings,
-                    ),
-                    Verdict::WrongName(why) => {
-                        let text = format!("it is not for {host}, by which the API server calls it: {why}");
-                        let fix = renew(settings);
-                        Some(Diagnosis::failure(Id::CertificateWrongName, &candidate.subject, text, fix))
-                    }
-                    Verdict::Untrusted(why) => {
-                        let text = format!("its caBundle does not vouch for {}: {why}", candidate.subject);
-                        Some(Diagnosis::failure(Id::CaBundleMismatch, subject, text, fix))
-                    }
-                };
-            // That the name is wrong is the same for every webhook.
-            findings.extend(finding.filter(|finding| !findings.contains(finding)));
-        }
+    for Bundle { registration, hook } in bundles {
+        let Some(host) = &hook.server else { continue };
+        let subject = format!("{}, webhook {}", registration::subject(*registration), hook.name);
+        let set_bundle = || registration::set_bundle(*registration, snapshot, settings);
+        // That the certificate itself does not hold now has been told.
+        let now = settings.now.as_second();
+        let time = candidate.facts().map_or(now, |facts| facts.nearest(now));
+        let finding = match chain::voucher(&candidate.chain, &hook.bundle, host, time) {
+            Ok(ca) => Facts::of(ca).filter(|_| Some(ca) != candidate.chain.first()).and_then(|facts| {
+                let subject = format!("the CA in the caBundle of {subject}");
+                expiry(&subject, &facts, &source.renew_ca(&set_bundle(), settings), settings)
+            }),
+            Err(Refusal::Name(why)) => {
+                let text = format!("it is not for {host}, by which the API server calls it: {why}");
+                let fix = source.rename(host, target, settings);
+                Some(Diagnosis::failure(Id::CertificateWrongName, &candidate.subject, text, fix))
+            }
+            Err(why) => {
+                let text = format!("its caBundle does not vouch for {}: {why}", candidate.subject);
+                Some(Diagnosis::failure(Id::CaBundleMismatch, subject, text, set_bundle()))
+            }
+        };
+        // That the name is wrong is the same for every webhook.
+        findings.extend(finding.filter(|finding| !findings.contains(finding)));
     }
     findings
 }
@@ -197,7 +173,11 @@ mod tests {
     const HOST: &str = "crm-admission.crm-admission-system.svc";
 
     /// What is found with this Secret, where the webhooks trust `authority`.
-    fn found(secret: Answer<Value>, authority: &Authority, served: Option<&Chain>) -> Vec<Diagnosis> {
+    fn found(
+        secret: Answer<Value>,
+        authority: &Authority,
+        served: Option<&Vec<CertificateDer<'static>>>,
+    ) -> Vec<Diagnosis> {
         let mut snapshot = samples::snapshot_trusting(authority);
         snapshot.secret = secret;
         judge(&snapshot, &SERVICE, served.map(Vec::as_slice), &settings()).findings
@@ -288,6 +268,27 @@ mod tests {
         let findings = found(Answer::Found(secret), &authority, None);
         assert_eq!(ids(&findings), [(Id::CertificateExpired, Level::Failure); 3]);
         assert!(findings[0].subject.starts_with("the CA in the caBundle of"), "{findings:?}");
+    }
+
+    #[test]
+    fn a_ca_that_was_renewed_with_its_key_beside_the_one_that_expired_is_fine() {
+        let authority = Authority::new(3650);
+        let mut snapshot = samples::snapshot_trusting(&authority.until(-1).and(&authority));
+        snapshot.secret = Answer::Found(authority.secret(HOST, 100).0);
+        assert_eq!(judge(&snapshot, &SERVICE, None, &settings()).findings, []);
+    }
+
+    #[test]
+    fn each_webhook_is_judged_by_the_name_that_it_calls() {
+        let authority = Authority::new(3650);
+        let mut snapshot = samples::snapshot_trusting(&authority);
+        snapshot.secret = Answer::Found(authority.secret(HOST, 100).0);
+        let webhook = &mut samples::found(&mut snapshot.registrations[0])["webhooks"][0];
+        let bundle = webhook["clientConfig"]["caBundle"].clone();
+        webhook["clientConfig"] = json!({"url": "https://crm.example/mutate", "caBundle": bundle});
+        let findings = judge(&snapshot, &SERVICE, None, &settings()).findings;
+        assert_eq!(ids(&findings), [(Id::CertificateWrongName, Level::Failure)]);
+        assert!(findings[0].text.contains("not for crm.example"), "{findings:?}");
     }
 
     #[test]

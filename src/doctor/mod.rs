@@ -20,7 +20,7 @@ mod report;
 mod service;
 mod shipped;
 mod snapshot;
-mod trust;
+mod source;
 mod version;
 
 #[cfg(test)]
@@ -33,12 +33,14 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::Client;
 
 pub use self::diagnosis::{Check, Diagnosis, Examination, Id, Level};
-pub use self::port::Address;
 pub use self::questions::NoCluster;
 pub use self::report::{Format, Report, markdown};
 
 use self::questions::Questions;
 use self::snapshot::Snapshot;
+use self::source::Source;
+use crate::api::installation::{NAME, NAMESPACE, SERVICE, TLS_SECRET, service_host};
+use crate::certificates::Address;
 
 /// What is examined, and how.
 #[derive(Clone, Debug)]
@@ -73,7 +75,7 @@ pub enum Place {
 impl Settings {
     /// The name by which the API server calls the Service.
     fn service_host(&self) -> String {
-        format!("{}.{}.svc", self.service, self.namespace)
+        service_host(&self.service, &self.namespace)
     }
 }
 
@@ -104,7 +106,7 @@ pub async fn examine(
     checks.push(port);
     checks.push(certificates::judge(&snapshot, &target, served.as_deref(), settings));
     progress("asking what the service account may do");
-    let needs = access::needs(settings);
+    let needs = access::needs(&Source::of(&snapshot), settings);
     let granted = access::ask(&questions, &needs, settings).await;
     checks.push(access::judge(&snapshot.service_account, &granted, settings));
     checks.push(policy::judge(&snapshot.policies));
@@ -116,6 +118,17 @@ pub async fn examine(
 /// The program and arguments that act on the installation's namespace.
 fn kubectl(settings: &Settings) -> String {
     format!("kubectl -n {}", settings.namespace)
+}
+
+/// A command of the program about this installation.
+fn command(name: &str, settings: &Settings) -> String {
+    let flags = [
+        ("namespace", &settings.namespace, NAMESPACE),
+        ("service", &settings.service, SERVICE),
+        ("tls-secret", &settings.tls_secret, TLS_SECRET),
+    ];
+    let given = flags.iter().filter(|(_, value, otherwise)| value != otherwise);
+    given.fold(format!("{NAME} {name}"), |command, (flag, value, _)| format!("{command} --{flag} {value}"))
 }
 
 /// How many, and of what.

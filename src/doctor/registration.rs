@@ -1,17 +1,15 @@
 //! Whether the API server is told to ask the webhook as it is shipped, and where it asks.
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::Settings;
 use super::compare::{Extra, differences};
 use super::crds::name_some;
 use super::diagnosis::{Check, Diagnosis, Examination, Id, Level};
-use super::port::Address;
 use super::shipped::{self, NAME, REGISTRATION_PATH};
 use super::snapshot::{Registration, Snapshot};
-use super::trust::{self, Chain};
+use super::source::Source;
+use crate::certificates::{Address, Hook};
 
 /// The port of a Service that a configuration means when it names none.
 const DEFAULT_PORT: u16 = 443;
@@ -36,8 +34,7 @@ impl Target {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Bundle {
     pub(super) registration: Registration,
-    pub(super) webhook: String,
-    pub(super) authorities: Chain,
+    pub(super) hook: Hook,
 }
 
 /// Where the configurations lead; to the Service where they do not say.
@@ -61,9 +58,8 @@ pub(super) fn target(snapshot: &Snapshot, settings: &Settings) -> Target {
 /// The bundles that can be read at all.
 pub(super) fn bundles(snapshot: &Snapshot) -> Vec<Bundle> {
     let bundle = |(registration, webhook): (Registration, &Value)| {
-        let pem = STANDARD.decode(webhook["clientConfig"]["caBundle"].as_str()?).ok()?;
-        let authorities = trust::authorities(&pem)?;
-        Some(Bundle { registration, webhook: name(webhook), authorities })
+        let hook = Hook::of(webhook);
+        hook.is_readable().then_some(Bundle { registration, hook })
     };
     live_webhooks(snapshot).filter_map(bundle).collect()
 }
@@ -87,15 +83,12 @@ pub(super) fn judge(snapshot: &Snapshot, settings: &Settings) -> Check {
             Err(finding) => findings.push(finding),
             Ok(None) => {
                 let text = "it is not there, so the API server does not ask the webhook";
-                // Without the CA, the API server could not call it, and would refuse every record.
-                let shipped = shipped::registration(registration.kind());
-                let bundle = set_bundle(registration, &shipped, settings);
-                let fix = format!("{} && {bundle}", shipped::apply(REGISTRATION_PATH, settings));
+                let fix = restore(registration, snapshot, settings);
                 findings.push(Diagnosis::failure(Id::RegistrationAbsent, subject, text, fix));
             }
             Ok(Some(live)) => {
-                findings.extend(changed(&subject, registration, live, settings));
-                findings.extend(untrusted(&subject, registration, live, settings));
+                findings.extend(changed(&subject, registration, live, snapshot, settings));
+                findings.extend(untrusted(&subject, live, &set_bundle(registration, snapshot, settings)));
             }
         }
     }
@@ -111,6 +104,7 @@ fn changed(
     subject: &str,
     registration: Registration,
     live: &Value,
+    snapshot: &Snapshot,
     settings: &Settings,
 ) -> Option<Diagnosis> {
     let shipped = shipped::registration(registration.kind());
@@ -119,7 +113,7 @@ fn changed(
     let mut differing = differences("webhooks", &wanted, &actual, Extra::Differs);
     differing.extend(misdirected(&shipped, live, settings));
     let text = format!("it is not as shipped: {}", name_some(&differing)?);
-    let fix = shipped::apply(REGISTRATION_PATH, settings);
+    let fix = restore(registration, snapshot, settings);
     let level = if differing.iter().all(|path| path.ends_with(".timeoutSeconds")) {
         Level::Warning
     } else {
@@ -168,50 +162,74 @@ fn misdirected(shipped: &Value, live: &Value, settings: &Settings) -> Vec<String
     found
 }
 
-fn untrusted(subject: &str, registration: Registration, live: &Value, settings: &Settings) -> Vec<Diagnosis> {
-    let fix = set_bundle(registration, live, settings);
+fn untrusted(subject: &str, live: &Value, fix: &str) -> Vec<Diagnosis> {
     let judge = |webhook: &Value| {
-        let config = &webhook["clientConfig"];
-        let subject = format!("{subject}, webhook {}", name(webhook));
-        match config["caBundle"].as_str().filter(|bundle| !bundle.is_empty()) {
-            None if config["url"].is_string() => {
-                let text = "it has no caBundle, so the API server believes only public authorities";
-                Some(Diagnosis::warning(Id::CaBundleEmpty, subject, text, &fix))
-            }
-            None => {
-                let text = "it has no caBundle, so the API server does not trust the webhook";
-                Some(Diagnosis::failure(Id::CaBundleEmpty, subject, text, &fix))
-            }
-            Some(bundle) => {
-                let readable = STANDARD.decode(bundle).is_ok_and(|pem| trust::authorities(&pem).is_some());
-                (!readable).then(|| {
-                    let text = "its caBundle holds no certificate, or one that cannot be read";
-                    Diagnosis::failure(Id::CaBundleUnreadable, subject, text, &fix)
-                })
-            }
+        let hook = Hook::of(webhook);
+        let subject = format!("{subject}, webhook {}", hook.name);
+        if hook.is_readable() {
+            None
+        } else if hook.has_bundle() {
+            let text = "its caBundle holds no certificate, or one that cannot be read";
+            Some(Diagnosis::failure(Id::CaBundleUnreadable, subject, text, fix))
+        } else if webhook["clientConfig"]["url"].is_string() {
+            let text = "it has no caBundle, so the API server believes only public authorities";
+            Some(Diagnosis::warning(Id::CaBundleEmpty, subject, text, fix))
+        } else {
+            let text = "it has no caBundle, so the API server does not trust the webhook";
+            Some(Diagnosis::failure(Id::CaBundleEmpty, subject, text, fix))
         }
     };
     live["webhooks"].as_array().into_iter().flatten().filter_map(judge).collect()
 }
 
-/// The command that puts the Secret's CA into all webhooks of a configuration.
-pub(super) fn set_bundle(registration: Registration, live: &Value, settings: &Settings) -> String {
-    let number = live["webhooks"].as_array().map_or(0, Vec::len);
+/// The command that makes a configuration the shipped one again.
+///
+/// To apply it takes the CA out again where it was applied together with one, and without a CA the API server refuses
+/// every record.
+pub(super) fn restore(registration: Registration, snapshot: &Snapshot, settings: &Settings) -> String {
+    let shipped = shipped::registration(registration.kind());
+    let bundle = set_bundle_of(&shipped, registration, snapshot, settings);
+    format!("{} && {bundle}", shipped::apply(REGISTRATION_PATH, settings))
+}
+
+/// The command that puts the CA into all webhooks of a configuration.
+pub(super) fn set_bundle(registration: Registration, snapshot: &Snapshot, settings: &Settings) -> String {
+    match snapshot.registration(registration).found() {
+        Some(live) => set_bundle_of(live, registration, snapshot, settings),
+        None => String::new(),
+    }
+}
+
+fn set_bundle_of(
+    configuration: &Value,
+    registration: Registration,
+    snapshot: &Snapshot,
+    settings: &Settings,
+) -> String {
+    let number = configuration["webhooks"].as_array().map_or(0, Vec::len);
     let operation = |index| {
         let path = format!("/webhooks/{index}/clientConfig/caBundle");
         json!({"op": "add", "path": path, "value": "CA"}).to_string().replace("CA\"}", "'\"$CA\"'\"}")
     };
     let patch = (0..number).map(operation).collect::<Vec<_>>().join(",");
     let (namespace, secret) = (&settings.namespace, &settings.tls_secret);
-    format!(
-        "CA=$(kubectl -n {namespace} get secret {secret} -o 'jsonpath={{.data.ca\\.crt}}'); \
-         kubectl patch {} {NAME} --type=json -p '[{patch}]'",
+    // Who makes a certificate may keep the CA elsewhere than in the Secret.
+    let ca = match snapshot.secret.found() {
+        Some(found) if !found["data"]["ca.crt"].is_string() => "base64 <ca.crt | tr -d '\\n'".to_owned(),
+        _ => format!("kubectl -n {namespace} get secret {secret} -o 'jsonpath={{.data.ca\\.crt}}'"),
+    };
+    let patch = format!(
+        "CA=$({ca}) && test -n \"$CA\" && kubectl patch {} {NAME} --type=json -p '[{patch}]'",
         registration.singular()
-    )
+    );
+    Source::of(snapshot).trust(registration, patch, settings)
 }
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+
     use super::super::samples::{self, settings};
     use super::*;
 
@@ -308,6 +326,26 @@ mod tests {
             Level::Failure,
             "holds no certificate",
         );
+    }
+
+    #[test]
+    fn the_ca_comes_from_where_it_is_and_is_put_in_whenever_the_registration_is_applied() {
+        let mut snapshot = samples::snapshot();
+        let fix = restore(Registration::Mutating, &snapshot, &settings());
+        assert!(
+            fix.starts_with("kubectl apply -f manifests/registration/webhooks.yaml && CA=$(kubectl"),
+            "{fix}"
+        );
+        snapshot.secret =
+            super::super::questions::Answer::Found(json!({"data": {"tls.crt": "", "tls.key": ""}}));
+        let fix = set_bundle(Registration::Mutating, &snapshot, &settings());
+        assert!(fix.starts_with("CA=$(base64 <ca.crt"), "{fix}");
+        let annotations = json!({"cert-manager.io/inject-ca-from": "crm-admission-system/crm-admission"});
+        samples::found(&mut snapshot.registrations[1])["metadata"]["annotations"] = annotations;
+        let fix = restore(Registration::Mutating, &snapshot, &settings());
+        let annotate = "kubectl annotate mutatingwebhookconfiguration crm-admission --overwrite \
+                        cert-manager.io/inject-ca-from=crm-admission-system/crm-admission";
+        assert!(fix.contains(annotate), "{fix}");
     }
 
     #[test]

@@ -4,13 +4,15 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use rustls::pki_types::CertificateDer;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
 use super::questions::Answer;
 use super::snapshot::{Registration, Snapshot};
-use super::trust::{self, Chain};
 use super::{Place, Settings, shipped};
+use crate::api::installation::{NAMESPACE, SERVICE, TLS_SECRET};
+use crate::certificates::chain::certificates;
 
 /// When all samples are looked at.
 const NOW: i64 = 1_800_000_000;
@@ -18,9 +20,9 @@ const DAY: i64 = 24 * 60 * 60;
 
 pub(super) fn settings() -> Settings {
     Settings {
-        namespace: "crm-admission-system".to_owned(),
-        service: "crm-admission".to_owned(),
-        tls_secret: "crm-admission-tls".to_owned(),
+        namespace: NAMESPACE.to_owned(),
+        service: SERVICE.to_owned(),
+        tls_secret: TLS_SECRET.to_owned(),
         connect: None,
         place: Place::Outside,
         timeout: std::time::Duration::from_secs(10),
@@ -48,6 +50,7 @@ pub(super) fn snapshot_trusting(authority: &Authority) -> Snapshot {
         service: Answer::Found(json!({"spec": {"ports": [{"port": 443}]}})),
         endpoint_slices: Answer::Found(vec![json!({"endpoints": [{"conditions": {"ready": true}}]})]),
         secret: Answer::Absent,
+        deployment: Answer::Absent,
         service_account: Answer::Found(json!({})),
         policies: Answer::Found(Vec::new()),
     }
@@ -68,16 +71,30 @@ pub(super) struct Authority {
 
 impl Authority {
     pub(super) fn new(days: i64) -> Self {
+        Self::with_key(KeyPair::generate().unwrap(), days)
+    }
+
+    fn with_key(key: KeyPair, days: i64) -> Self {
         let mut params = until(Vec::new(), days);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
-        let key = KeyPair::generate().unwrap();
         let pem = params.self_signed(&key).unwrap().pem();
         Self { pem, issuer: Issuer::new(params, key) }
     }
 
+    /// The same one, as it was made at another time.
+    pub(super) fn until(&self, days: i64) -> Self {
+        let key = KeyPair::from_pem(&self.issuer.key().serialize_pem()).unwrap();
+        Self::with_key(key, days)
+    }
+
+    /// Both, for those who trust.
+    pub(super) fn and(self, other: &Self) -> Self {
+        Self { pem: self.pem + &other.pem, ..self }
+    }
+
     /// A Secret with a certificate for `host`, and that certificate.
-    pub(super) fn secret(&self, host: &str, days: i64) -> (Value, Chain) {
+    pub(super) fn secret(&self, host: &str, days: i64) -> (Value, Vec<CertificateDer<'static>>) {
         let key = KeyPair::generate().unwrap();
         let certificate = until(vec![host.to_owned()], days).signed_by(&key, &self.issuer).unwrap();
         let encode = |text: &str| STANDARD.encode(text);
@@ -86,7 +103,7 @@ impl Authority {
             "tls.key": encode(&key.serialize_pem()),
             "ca.crt": encode(&self.pem),
         }});
-        (secret, trust::certificates(certificate.pem().as_bytes()))
+        (secret, certificates(certificate.pem().as_bytes()))
     }
 }
 

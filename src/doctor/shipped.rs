@@ -3,22 +3,49 @@
 use serde_json::Value;
 
 use super::Settings;
+use crate::api::installation::{NAMESPACE, TLS_SECRET};
 use crate::check::{SyntaxError, documents};
 
-/// The name of everything that is shipped but has a name of its own.
-pub(super) const NAME: &str = "crm-admission";
-/// The service account as which the program runs.
-pub(super) const SERVICE_ACCOUNT: &str = NAME;
+pub(super) use crate::api::installation::{NAME, SERVICE_ACCOUNT};
 
 /// Where the registration is in the repository, for fixes.
 pub(super) const REGISTRATION_PATH: &str = "manifests/registration/webhooks.yaml";
 const REGISTRATION: &str = include_str!("../../manifests/registration/webhooks.yaml");
-/// Where the access rights are in the repository, for fixes.
-pub(super) const RBAC_PATH: &str = "manifests/base/rbac.yaml";
-const RBAC: &str = include_str!("../../manifests/base/rbac.yaml");
 
-/// The namespace in all that is shipped.
-const NAMESPACE: &str = "crm-admission-system";
+/// The shipped access rights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Rights {
+    /// What it always takes.
+    Base,
+    /// What it takes besides to make its own certificates.
+    SelfManaged,
+}
+
+impl Rights {
+    #[cfg(test)]
+    const ALL: [Self; 2] = [Self::Base, Self::SelfManaged];
+
+    /// Where they are in the repository, for fixes.
+    pub(super) const fn path(self) -> &'static str {
+        match self {
+            Self::Base => "manifests/base/rbac.yaml",
+            Self::SelfManaged => "manifests/overlays/self-managed/rbac.yaml",
+        }
+    }
+
+    const fn text(self) -> &'static str {
+        match self {
+            Self::Base => include_str!("../../manifests/base/rbac.yaml"),
+            Self::SelfManaged => include_str!("../../manifests/overlays/self-managed/rbac.yaml"),
+        }
+    }
+
+    /// The roles among them, both kinds.
+    pub(super) fn roles(self) -> Vec<Value> {
+        let is_role = |object: &Value| object["kind"] == "ClusterRole" || object["kind"] == "Role";
+        objects(self.text()).into_iter().filter(is_role).collect()
+    }
+}
 
 /// The namespace that something is in, when it was shipped for this one.
 pub(super) fn namespace(shipped: Option<&str>, settings: &Settings) -> String {
@@ -28,25 +55,30 @@ pub(super) fn namespace(shipped: Option<&str>, settings: &Settings) -> String {
     }
 }
 
+/// The name that something has, when it was shipped as this one.
+pub(super) fn name<'s>(shipped: &'s str, settings: &'s Settings) -> &'s str {
+    if shipped == TLS_SECRET { &settings.tls_secret } else { shipped }
+}
+
 /// The command that applies a shipped file to the namespace of the installation.
 pub(super) fn apply(path: &str, settings: &Settings) -> String {
-    match settings.namespace.as_str() {
-        NAMESPACE => format!("kubectl apply -f {path}"),
-        other => {
-            format!("sed 's/namespace: {NAMESPACE}/namespace: {other}/' {path} | kubectl apply -f -")
-        }
+    let mut edits = String::new();
+    if settings.namespace != NAMESPACE {
+        edits += &format!(" -e 's/namespace: {NAMESPACE}/namespace: {}/'", settings.namespace);
+    }
+    if settings.tls_secret != TLS_SECRET {
+        edits += &format!(" -e 's/{TLS_SECRET}/{}/'", settings.tls_secret);
+    }
+    if edits.is_empty() {
+        format!("kubectl apply -f {path}")
+    } else {
+        format!("sed{edits} {path} | kubectl apply -f -")
     }
 }
 
 /// The shipped webhook configuration of this kind.
 pub(super) fn registration(kind: &str) -> Value {
     objects(REGISTRATION).into_iter().find(|object| object["kind"] == kind).unwrap_or_default()
-}
-
-/// The shipped roles, both kinds of them.
-pub(super) fn roles() -> Vec<Value> {
-    let is_role = |object: &Value| object["kind"] == "ClusterRole" || object["kind"] == "Role";
-    objects(RBAC).into_iter().filter(is_role).collect()
 }
 
 fn objects(text: &str) -> Vec<Value> {
@@ -63,13 +95,15 @@ mod tests {
 
     #[test]
     fn what_is_shipped_can_be_read() {
-        assert!(read(REGISTRATION).is_ok() && read(RBAC).is_ok());
+        assert!(read(REGISTRATION).is_ok());
         for kind in ["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"] {
             let shipped = registration(kind);
             assert_eq!(shipped["metadata"]["name"], NAME, "{kind}");
             assert!(!shipped["webhooks"].as_array().unwrap().is_empty(), "{kind}");
         }
-        assert!(!roles().is_empty());
+        for rights in Rights::ALL {
+            assert!(read(rights.text()).is_ok() && !rights.roles().is_empty(), "{rights:?}");
+        }
     }
 
     #[test]
@@ -77,13 +111,16 @@ mod tests {
         let settings = super::super::samples::settings();
         assert_eq!(apply("a.yaml", &settings), "kubectl apply -f a.yaml");
         let elsewhere = Settings { namespace: "crm".to_owned(), ..settings };
-        let expected = "sed 's/namespace: crm-admission-system/namespace: crm/' a.yaml | kubectl apply -f -";
+        let expected =
+            "sed -e 's/namespace: crm-admission-system/namespace: crm/' a.yaml | kubectl apply -f -";
         assert_eq!(apply("a.yaml", &elsewhere), expected);
+        let named = Settings { tls_secret: "tls".to_owned(), ..super::super::samples::settings() };
+        assert_eq!(apply("a.yaml", &named), "sed -e 's/crm-admission-tls/tls/' a.yaml | kubectl apply -f -");
     }
 
     #[test]
     fn the_paths_that_fixes_name_are_where_the_files_are() {
-        for path in [REGISTRATION_PATH, RBAC_PATH] {
+        for path in Rights::ALL.map(Rights::path).into_iter().chain([REGISTRATION_PATH]) {
             let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
             assert!(file.is_file(), "{path}");
         }

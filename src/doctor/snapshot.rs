@@ -16,6 +16,8 @@ const CRDS: Resource = Resource {
     plural: "customresourcedefinitions",
 };
 const SECRETS: Resource = Resource { group: "", version: "v1", kind: "Secret", plural: "secrets" };
+const DEPLOYMENTS: Resource =
+    Resource { group: "apps", version: "v1", kind: "Deployment", plural: "deployments" };
 const SERVICES: Resource = Resource { group: "", version: "v1", kind: "Service", plural: "services" };
 const SERVICE_ACCOUNTS: Resource =
     Resource { group: "", version: "v1", kind: "ServiceAccount", plural: "serviceaccounts" };
@@ -68,6 +70,8 @@ pub(super) struct Snapshot {
     pub(super) service: Answer<Value>,
     pub(super) endpoint_slices: Answer<Vec<Value>>,
     pub(super) secret: Answer<Value>,
+    /// Only asked how the program is started.
+    pub(super) deployment: Answer<Value>,
     pub(super) service_account: Answer<Value>,
     pub(super) policies: Answer<Vec<Value>>,
 }
@@ -83,13 +87,24 @@ impl Snapshot {
         let of_service =
             ListParams::default().labels(&format!("kubernetes.io/service-name={}", settings.service));
         let all = ListParams::default();
-        let (definitions, mutating, validating, service, endpoint_slices, secret, service_account, policies) = futures::join!(
+        let (
+            definitions,
+            mutating,
+            validating,
+            service,
+            endpoint_slices,
+            secret,
+            deployment,
+            service_account,
+            policies,
+        ) = futures::join!(
             join_all(names.map(definition)),
             questions.get(Registration::Mutating.resource(), Scope::Cluster, NAME),
             questions.get(Registration::Validating.resource(), Scope::Cluster, NAME),
             questions.get(SERVICES, here, &settings.service),
             questions.list(ENDPOINT_SLICES, here, &of_service),
             questions.get(SECRETS, here, &settings.tls_secret),
+            questions.get(DEPLOYMENTS, here, NAME),
             questions.get(SERVICE_ACCOUNTS, here, SERVICE_ACCOUNT),
             questions.list(POLICIES, Scope::Cluster, &all),
         );
@@ -99,8 +114,17 @@ impl Snapshot {
             service,
             endpoint_slices,
             secret,
+            deployment,
             service_account,
             policies,
+        }
+    }
+
+    pub(super) fn registration(&self, registration: Registration) -> &Answer<Value> {
+        let [mutating, validating] = &self.registrations;
+        match registration {
+            Registration::Mutating => mutating,
+            Registration::Validating => validating,
         }
     }
 

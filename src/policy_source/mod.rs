@@ -57,9 +57,11 @@ impl Current {
         if self.policy.load().origin != policy.origin || self.state() != State::Fine {
             tracing::info!(policy = %policy.origin, "policy in force");
         }
-        self.metrics.policy_in_force(policy.origin.clone());
         (self.on_change)(&policy);
+        let origin = policy.origin.clone();
         self.policy.store(Arc::new(policy));
+        // Not before: who reads it there may count on it.
+        self.metrics.policy_in_force(origin);
         self.set(State::Fine);
     }
 
@@ -90,5 +92,23 @@ impl Current {
 
     fn set(&self, state: State) {
         *self.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_policy_is_shown_only_when_it_is_in_force() {
+        let metrics = Metrics::new();
+        let seen = metrics.clone();
+        let shown = |metrics: &Metrics| metrics.text().unwrap().contains("policy=\"default@2\"");
+        let current =
+            Current::new(metrics.clone(), move |_| assert!(!shown(&seen), "it does not decide anything yet"));
+        let mut policy = Policy::default();
+        policy.origin = "default@2".to_owned();
+        current.accept(policy);
+        assert!(shown(&metrics));
     }
 }

@@ -1,6 +1,7 @@
 //! The state of one evaluation: the inputs that every rule reads and the verdict that they write.
 
 use jiff::Timestamp;
+use k8s_openapi::api::authentication::v1::UserInfo;
 use serde_json::Value;
 
 use super::finding::{Change, Exempted, Finding, Reason, Shown, Verdict};
@@ -8,7 +9,7 @@ use super::path::FieldPath;
 use super::quote::wrong_type;
 use super::request::{Facts, Request, Text};
 use crate::catalog::{Action, RuleId};
-use crate::policy::Policy;
+use crate::policy::{Exemption, Policy};
 
 /// One evaluation under way.
 pub(super) struct Evaluation<'a> {
@@ -29,13 +30,15 @@ pub(super) struct Problem {
     pub(super) text: String,
 }
 
-/// Whether a problem may be a reason to refuse.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Whether a problem may be a reason to refuse; the heaviest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Weight {
     /// As the rule's action says.
     Full,
     /// At most a warning.
     Advice,
+    /// At most recorded, so that the requester does not hear of it.
+    Record,
 }
 
 impl Weight {
@@ -44,9 +47,9 @@ impl Weight {
         if left_as_it_was { Self::Advice } else { Self::Full }
     }
 
-    /// Advice if either is.
+    /// The lesser of both.
     pub(super) fn or(self, other: Self) -> Self {
-        if self == Self::Advice { self } else { other }
+        self.max(other)
     }
 }
 
@@ -75,6 +78,43 @@ impl Problem {
     }
 }
 
+/// What makes a problem a finding: the policy, and for whom and when it is asked.
+#[derive(Clone, Copy)]
+pub(super) struct Judge<'a> {
+    pub(super) policy: &'a Policy,
+    pub(super) requester: Option<&'a UserInfo>,
+    pub(super) now: Timestamp,
+}
+
+impl<'a> Judge<'a> {
+    /// Why a rule does not hold for the requester.
+    pub(super) fn exemption(&self, rule: RuleId) -> Option<&'a Exemption> {
+        self.requester.and_then(|user| self.policy.exemption(rule, user, self.now))
+    }
+
+    /// Adds the finding that a problem is, if it is one, to the verdict.
+    pub(super) fn report(&self, verdict: &mut Verdict, problem: Problem, weight: Weight) {
+        let effective = self.policy.action(problem.rule, self.now);
+        if effective.action == Action::Disabled {
+            return;
+        }
+        if let Some(exemption) = self.exemption(problem.rule) {
+            let exempted = Exempted { rule: problem.rule, exemption: exemption.name.clone() };
+            verdict.exempted.push(exempted);
+            return;
+        }
+        let action = match weight {
+            Weight::Full => effective.action,
+            Weight::Advice => effective.action.min(Action::Warn),
+            Weight::Record => effective.action.min(Action::Audit),
+        };
+        let Problem { rule, code, field, reason, value, text } = problem;
+        // The date matters only to those whom the rule would refuse once it has come.
+        let denies_from = effective.denies_from.filter(|_| weight == Weight::Full);
+        verdict.findings.push(Finding { rule, code, field, reason, value, text, action, denies_from });
+    }
+}
+
 impl<'a> Evaluation<'a> {
     /// An evaluation that adds to `verdict`.
     pub(super) fn new(
@@ -89,25 +129,8 @@ impl<'a> Evaluation<'a> {
 
     /// Makes a finding of a problem: the policy decides what it leads to and who is exempt.
     pub(super) fn report(&mut self, problem: Problem, weight: Weight) {
-        let effective = self.policy.action(problem.rule, self.now);
-        if effective.action == Action::Disabled {
-            return;
-        }
-        let exemption =
-            self.request.requester.and_then(|user| self.policy.exemption(problem.rule, user, self.now));
-        if let Some(exemption) = exemption {
-            let exempted = Exempted { rule: problem.rule, exemption: exemption.name.clone() };
-            self.verdict.exempted.push(exempted);
-            return;
-        }
-        let action = match weight {
-            Weight::Full => effective.action,
-            Weight::Advice => effective.action.min(Action::Warn),
-        };
-        let Problem { rule, code, field, reason, value, text } = problem;
-        // The date matters only to those whom the rule would refuse once it has come.
-        let denies_from = effective.denies_from.filter(|_| weight == Weight::Full);
-        self.verdict.findings.push(Finding { rule, code, field, reason, value, text, action, denies_from });
+        let judge = Judge { policy: self.policy, requester: self.request.requester, now: self.now };
+        judge.report(&mut self.verdict, problem, weight);
     }
 
     /// Notes a change, unless its rule is disabled.

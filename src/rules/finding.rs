@@ -122,6 +122,8 @@ pub enum Reason {
     Forbidden,
     /// Whether a reference points at something could not be found out.
     Unchecked,
+    /// Others refer to what is deleted, or may do so.
+    Referenced,
 }
 
 impl Reason {
@@ -132,7 +134,7 @@ impl Reason {
             Self::Invalid | Self::Unchecked => "FieldValueInvalid",
             Self::NotFound => "FieldValueNotFound",
             Self::NotSupported => "FieldValueNotSupported",
-            Self::Forbidden => "FieldValueForbidden",
+            Self::Forbidden | Self::Referenced => "FieldValueForbidden",
         }
     }
 
@@ -143,13 +145,13 @@ impl Reason {
             Self::Invalid | Self::Unchecked => "Invalid value",
             Self::NotFound => "Not found",
             Self::NotSupported => "Unsupported value",
-            Self::Forbidden => "Forbidden",
+            Self::Forbidden | Self::Referenced => "Forbidden",
         }
     }
 
     /// Whether the message quotes the value after the prefix.
     pub const fn quotes_value(self) -> bool {
-        !matches!(self, Self::Required | Self::Forbidden)
+        !matches!(self, Self::Required | Self::Forbidden | Self::Referenced)
     }
 }
 

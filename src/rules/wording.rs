@@ -32,7 +32,7 @@ impl Finding {
     }
 
     /// What is wrong and the fix, with the date from which it will be refused, and the rule.
-    fn rest(&self) -> String {
+    pub fn rest(&self) -> String {
         let mut text = self.text.clone();
         if let Some(date) = self.denies_from {
             text.push_str("; refused from ");

@@ -4,6 +4,7 @@
 //! body means is the business of the [`Reviewer`].
 
 mod admin;
+mod connections;
 mod deadline;
 pub mod dev_certificate;
 pub mod readiness;
@@ -13,6 +14,7 @@ mod serve;
 mod signals;
 mod tasks;
 pub mod tls;
+mod weight;
 
 pub use admin::admin_router;
 pub use deadline::parse_duration;

@@ -6,30 +6,34 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use axum::extract::{Request, State};
 use axum::http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::map_response_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures::FutureExt;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
-use tokio::sync::Semaphore;
+use http_body_util::BodyExt;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout_at;
 use tokio_util::sync::CancellationToken;
 
 use super::Reviewer;
 use super::deadline::Deadline;
+use super::weight::weight;
 use crate::admission::Endpoint;
-use crate::telemetry::Metrics;
+use crate::telemetry::{BytesInFlight, Metrics};
 
 /// What a call may take up.
 #[derive(Clone, Debug)]
 pub struct Limits {
     /// The largest body, in bytes.
     pub body_bytes: usize,
+    /// How many bytes all requests that are worked on may take up together: their bodies and, by estimate, what is
+    /// read out of them. Beyond it a call is refused.
+    pub memory_bytes: usize,
     /// How many requests are worked on at a time. Beyond it a call is refused at once: one that waits in a queue past
     /// its deadline only delays the others.
     pub concurrent_requests: usize,
@@ -42,9 +46,13 @@ pub struct Limits {
 impl Default for Limits {
     /// 7 MiB hold two objects of the API server's 3 MiB and what is around them. It waits for webhooks 10 seconds
     /// unless told otherwise, and 30 at most.
+    ///
+    /// A usual review takes up less than 100 KiB, so that the memory is there for all requests at a time. It can be a
+    /// hundred times its text, so the bound on memory, and not that on bodies, says how much the program needs.
     fn default() -> Self {
         Self {
             body_bytes: 7 * 1024 * 1024,
+            memory_bytes: 64 * 1024 * 1024,
             concurrent_requests: 128,
             default_timeout: Duration::from_secs(10),
             longest_timeout: Duration::from_secs(30),
@@ -63,6 +71,7 @@ pub fn router<R: Reviewer>(
         reviewer,
         limits: limits.clone(),
         permits: Semaphore::new(limits.concurrent_requests),
+        memory: Semaphore::new(limits.memory_bytes),
         metrics: metrics.clone(),
     });
     let route = |endpoint| post(move |webhook, request| answer::<R>(webhook, endpoint, request));
@@ -79,6 +88,8 @@ struct Webhook<R> {
     reviewer: Arc<R>,
     limits: Limits,
     permits: Semaphore,
+    /// One permit is one byte.
+    memory: Semaphore,
     metrics: Metrics,
 }
 
@@ -97,6 +108,12 @@ impl Rejection {
         Self::fixed(StatusCode::UNSUPPORTED_MEDIA_TYPE, "the content type must be application/json");
     const BUSY: Self =
         Self::fixed(StatusCode::SERVICE_UNAVAILABLE, "too many requests at a time; try again in a moment");
+    const FULL: Self = Self::fixed(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "too many large requests at a time; try again in a moment",
+    );
+    const TOO_MANY_VALUES: Self =
+        Self::fixed(StatusCode::PAYLOAD_TOO_LARGE, "the body holds more values than can be read");
     const BODY_BROKE_OFF: Self = Self::fixed(StatusCode::REQUEST_TIMEOUT, "the body broke off");
     const PANIC: Self =
         Self::fixed(StatusCode::INTERNAL_SERVER_ERROR, "the review failed inside; the log says where");
@@ -183,9 +200,15 @@ async fn review<R: Reviewer>(
     };
     let _in_flight = webhook.metrics.request_started();
 
-    let body = timeout_at(deadline.end(), read(request.into_body(), limit))
+    // The memory is held to the end: what is read out of the body lives as long as the review.
+    let (body, mut memory) = timeout_at(deadline.end(), read(webhook, request.into_body()))
         .await
         .unwrap_or_else(|_| Err(Rejection::body_too_late(deadline.timeout())))?;
+    let weight = weight(&body);
+    if weight > webhook.limits.memory_bytes {
+        return Err(Rejection::TOO_MANY_VALUES);
+    }
+    memory.grow(weight - body.len())?;
     let left = deadline.left().ok_or_else(|| Rejection::body_too_late(deadline.timeout()))?;
     // The reviewer keeps within `left`. If it does not, nobody waits for it any more.
     match timeout_at(deadline.end(), webhook.reviewer.review(endpoint, body, left)).await {
@@ -205,11 +228,48 @@ fn announced_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-async fn read(body: Body, limit: usize) -> Result<Bytes, Rejection> {
-    match Limited::new(body, limit).collect().await {
-        Ok(body) => Ok(body.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(Rejection::too_large(limit)),
-        Err(_) => Err(Rejection::BODY_BROKE_OFF),
+/// Reads a body to its end.
+///
+/// Memory is taken as the bytes arrive. Were it taken by the announced length, a few callers that announce much and send
+/// nothing would have it all.
+async fn read<R>(webhook: &Webhook<R>, mut body: Body) -> Result<(Bytes, Memory<'_>), Rejection> {
+    let limit = webhook.limits.body_bytes;
+    // Room that is not written to takes no memory yet.
+    let announced = body.size_hint().exact().and_then(|length| usize::try_from(length).ok());
+    let mut bytes = BytesMut::with_capacity(announced.unwrap_or_default().min(limit));
+    let mut memory = Memory::none(webhook)?;
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(|_| Rejection::BODY_BROKE_OFF)?.into_data() else {
+            continue; // Trailers.
+        };
+        if bytes.len() + data.len() > limit {
+            return Err(Rejection::too_large(limit));
+        }
+        memory.grow(data.len())?;
+        bytes.extend_from_slice(&data);
+    }
+    Ok((bytes.freeze(), memory))
+}
+
+/// The share of one request in the memory for all of them.
+struct Memory<'a> {
+    all: &'a Semaphore,
+    share: SemaphorePermit<'a>,
+    counted: BytesInFlight,
+}
+
+impl<'a> Memory<'a> {
+    fn none<R>(webhook: &'a Webhook<R>) -> Result<Self, Rejection> {
+        let all = &webhook.memory;
+        let share = all.try_acquire_many(0).map_err(|_| Rejection::FULL)?;
+        Ok(Self { all, share, counted: webhook.metrics.bytes_in_flight() })
+    }
+
+    fn grow(&mut self, bytes: usize) -> Result<(), Rejection> {
+        let more = u32::try_from(bytes).ok().and_then(|bytes| self.all.try_acquire_many(bytes).ok());
+        self.share.merge(more.ok_or(Rejection::FULL)?);
+        self.counted.grow(bytes);
+        Ok(())
     }
 }
 

@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Reviewer;
 use super::admin::admin_router;
+use super::connections::{Door, Full};
 use super::readiness::Readiness;
 use super::router::{Limits, router};
 use super::signals::Signals;
@@ -30,6 +31,9 @@ use crate::telemetry::Metrics;
 /// With how many bytes the headers of a request are too large. The one read that goes beyond it may go as far again.
 const HEADER_BYTES: usize = 64 * 1024;
 
+/// How many connections the admin port has at a time: probes and scrapes come one by one.
+const ADMIN_CONNECTIONS: usize = 64;
+
 /// Where the server listens and how long it waits for what.
 #[derive(Clone, Debug)]
 pub struct ServerConfig {
@@ -39,6 +43,8 @@ pub struct ServerConfig {
     pub admin_listen: SocketAddr,
     /// What a call may take up.
     pub limits: Limits,
+    /// How many connections callers may have open at a time, idle ones included.
+    pub connections: usize,
     /// How long a TLS handshake may take.
     pub handshake_timeout: Duration,
     /// How long a connection may be open without a request, and a request without the end of its headers.
@@ -58,6 +64,9 @@ impl Default for ServerConfig {
             listen: SocketAddr::from(([0, 0, 0, 0], 9443)),
             admin_listen: SocketAddr::from(([0, 0, 0, 0], 8080)),
             limits: Limits::default(),
+            // Room for several API servers with all the reviews that are answered at a time, and below the 1024 files
+            // that a process may usually have open.
+            connections: 512,
             handshake_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(120),
             shutdown_delay: Duration::from_secs(10),
@@ -192,7 +201,8 @@ impl Server {
         let draining = CancellationToken::new();
         let reviews = router(reviewer, &self.config.limits, metrics.clone(), draining.clone());
         let mut webhook = serve_tls(self.webhook, &self.config, &tls, &metrics, reviews);
-        let mut admin = serve_plain(self.admin, &self.config, admin_router(readiness, metrics.clone()));
+        let probes = admin_router(readiness, metrics.clone());
+        let mut admin = serve_plain(self.admin, &self.config, &metrics, probes);
         let Addresses { webhook: listen, admin: admin_listen } = self.addresses;
         tracing::info!(%listen, %admin_listen, "serving");
 
@@ -277,6 +287,7 @@ fn serve_tls(
     let acceptor = RustlsAcceptor::new(tls.rustls())
         .handshake_timeout(config.handshake_timeout)
         .acceptor(NoDelayAcceptor::new());
+    let acceptor = Door::new(acceptor, config.connections, metrics.clone(), "webhook");
     let metrics = metrics.clone();
     let server = axum_server::Server::<SocketAddr>::from_listener(listener)
         .acceptor(acceptor)
@@ -284,10 +295,17 @@ fn serve_tls(
     start("webhook", server, config, router)
 }
 
-fn serve_plain(listener: TcpListener, config: &ServerConfig, router: Router) -> Listening {
+fn serve_plain(listener: TcpListener, config: &ServerConfig, metrics: &Metrics, router: Router) -> Listening {
+    let acceptor = Door::new(NoDelayAcceptor::new(), ADMIN_CONNECTIONS, metrics.clone(), "admin");
     let server = axum_server::Server::<SocketAddr>::from_listener(listener)
-        .acceptor(NoDelayAcceptor::new())
-        .accept_error_handler(|_, error| tracing::warn!(%error, "no connection to the admin port"));
+        .acceptor(acceptor)
+        .accept_error_handler(|_, error| {
+            if is_full(error) {
+                tracing::debug!(%error, "connection to the admin port closed");
+            } else {
+                tracing::warn!(%error, "no connection to the admin port");
+            }
+        });
     start("admin port", server, config, router)
 }
 
@@ -324,6 +342,12 @@ fn report_failure(metrics: &Metrics, peer: Option<&SocketAddr>, error: &io::Erro
         tracing::error!(%error, "cannot accept connections; trying again");
         return;
     };
+    if is_full(error) {
+        metrics.connection_failed("limit");
+        // The metric tells it louder: a flood of connections must not become one of log lines.
+        tracing::debug!(%peer, %error, "connection closed");
+        return;
+    }
     if let Some(reason) = refused_caller(error) {
         metrics.connection_failed("client-certificate");
         tracing::warn!(%peer, reason, "a caller is not let in: is it the API server, and is --client-ca its CA?");
@@ -349,6 +373,10 @@ fn refused_caller(error: &io::Error) -> Option<String> {
         }
         _ => None,
     }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|source| source.is::<Full>())
 }
 
 /// Whether the peer ended the handshake because it did not like our certificate.

@@ -8,7 +8,7 @@ use arc_swap::ArcSwapOption;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
 use prometheus_client::metrics::MetricType;
-use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::Histogram;
@@ -31,6 +31,12 @@ const DURATION_BUCKETS: [f64; 17] = [
 /// The statuses with which a call is turned away. They are there from the start, as a counter that appears at 1 has no
 /// rate.
 const REJECTIONS: [u16; 9] = [400, 404, 405, 408, 413, 415, 500, 503, 504];
+
+/// The ports that are listened on.
+const PORTS: [&str; 2] = ["webhook", "admin"];
+
+/// Where connections can come to nothing. Also there from the start.
+const CONNECTION_STAGES: [&str; 4] = ["accept", "handshake", "client-certificate", "limit"];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct DecisionLabels {
@@ -83,8 +89,8 @@ struct StageLabel {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct TaskLabel {
-    task: &'static str,
+struct PortLabel {
+    port: &'static str,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -110,17 +116,19 @@ struct Shared {
     lookups: Family<LookupLabels, Counter>,
     objects: Arc<DirectoryObjects>,
     policy: Arc<PolicyInfo>,
+    tasks: Arc<AliveTasks>,
     certificate_expiry: Family<CertificateLabel, Gauge>,
     certificate_reloads: Counter,
     certificate_reload_failures: Counter,
     certificate_upkeep_failures: Counter,
     certificate_writes: Family<ObjectLabel, Counter>,
     inflight: Gauge,
+    inflight_bytes: Gauge,
+    open_connections: Family<PortLabel, Gauge>,
     rejections: Family<CodeLabel, Counter>,
     connection_failures: Family<StageLabel, Counter>,
     panics: Counter,
     policy_refusals: Counter,
-    task_restarts: Family<TaskLabel, Counter>,
     audit_findings: Family<AuditLabels, Gauge>,
     audit_dangling: Family<AuditLabels, Gauge>,
     audit_records: Gauge,
@@ -152,17 +160,19 @@ impl Metrics {
             lookups: Family::default(),
             objects: Arc::default(),
             policy: Arc::default(),
+            tasks: Arc::default(),
             certificate_expiry: Family::default(),
             certificate_reloads: Counter::default(),
             certificate_reload_failures: Counter::default(),
             certificate_upkeep_failures: Counter::default(),
             certificate_writes: Family::default(),
             inflight: Gauge::default(),
+            inflight_bytes: Gauge::default(),
+            open_connections: Family::default(),
             rejections: Family::default(),
             connection_failures: Family::default(),
             panics: Counter::default(),
             policy_refusals: Counter::default(),
-            task_restarts: Family::default(),
             audit_findings: Family::default(),
             audit_dangling: Family::default(),
             audit_records: Gauge::default(),
@@ -174,6 +184,12 @@ impl Metrics {
         shared.register_audit();
         for code in REJECTIONS {
             drop(shared.rejections.get_or_create(&CodeLabel { code }));
+        }
+        for port in PORTS {
+            drop(shared.open_connections.get_or_create(&PortLabel { port }));
+        }
+        for stage in CONNECTION_STAGES {
+            drop(shared.connection_failures.get_or_create(&StageLabel { stage }));
         }
         Self { shared: Arc::new(shared) }
     }
@@ -213,6 +229,11 @@ impl Metrics {
     /// no longer shown.
     pub fn count_directory_objects(&self, count: impl Fn() -> Vec<DirectoryKind> + Send + Sync + 'static) {
         self.shared.objects.count.store(Some(Arc::new(Box::new(count))));
+    }
+
+    /// From now on `count` is asked at every scrape how many tasks the runtime has.
+    pub fn count_tasks(&self, count: impl Fn() -> usize + Send + Sync + 'static) {
+        self.shared.tasks.count.store(Some(Arc::new(Box::new(count))));
     }
 
     /// The policy that is in force from now on, as `name@generation` or the digest of a file.
@@ -261,8 +282,20 @@ impl Metrics {
         self.shared.rejections.get_or_create(&CodeLabel { code }).inc();
     }
 
-    /// A connection came to nothing before its first request: `stage` is `accept`, `handshake` or
-    /// `client-certificate`.
+    /// A request takes up memory for as long as the answer lives.
+    pub fn bytes_in_flight(&self) -> BytesInFlight {
+        BytesInFlight { gauge: self.shared.inflight_bytes.clone(), bytes: 0 }
+    }
+
+    /// A connection to one of our ports is open for as long as the answer lives.
+    pub fn connection_opened(&self, port: &'static str) -> OpenConnection {
+        let gauge = self.shared.open_connections.get_or_create_owned(&PortLabel { port });
+        gauge.inc();
+        OpenConnection { gauge }
+    }
+
+    /// A connection came to nothing before its first request: `stage` is `accept`, `handshake`, `client-certificate`
+    /// or `limit`.
     pub fn connection_failed(&self, stage: &'static str) {
         self.shared.connection_failures.get_or_create(&StageLabel { stage }).inc();
     }
@@ -275,11 +308,6 @@ impl Metrics {
     /// A review panicked.
     pub fn panicked(&self) {
         self.shared.panics.inc();
-    }
-
-    /// A background task died and was started again.
-    pub fn task_restarted(&self, task: &'static str) {
-        self.shared.task_restarts.get_or_create(&TaskLabel { task }).inc();
     }
 
     /// What the last audit found of a rule in the stored records of a kind, and how many of the references that the rule
@@ -390,6 +418,16 @@ impl Shared {
         );
         registry.register("inflight_requests", "Requests being worked on", self.inflight.clone());
         registry.register(
+            "inflight_bytes",
+            "Memory that requests being worked on take up, by estimate",
+            self.inflight_bytes.clone(),
+        );
+        registry.register(
+            "open_connections",
+            "Connections that are open, idle ones included",
+            self.open_connections.clone(),
+        );
+        registry.register(
             "http_rejections",
             "Calls turned away with an HTTP error, by status code",
             self.rejections.clone(),
@@ -405,11 +443,7 @@ impl Shared {
             self.policy_refusals.clone(),
         );
         registry.register("panics", "Reviews that panicked and were answered with 500", self.panics.clone());
-        registry.register(
-            "task_restarts",
-            "Background tasks that died and were started again",
-            self.task_restarts.clone(),
-        );
+        registry.register_collector(Box::new(Arc::clone(&self.tasks)));
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "The program that is running", build);
     }
@@ -427,6 +461,40 @@ impl Drop for InFlight {
     }
 }
 
+/// What a request takes up; dropping it ends that.
+#[derive(Debug)]
+pub struct BytesInFlight {
+    gauge: Gauge,
+    bytes: i64,
+}
+
+impl BytesInFlight {
+    /// So many bytes more.
+    pub fn grow(&mut self, bytes: usize) {
+        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+        self.bytes = self.bytes.saturating_add(bytes);
+        self.gauge.inc_by(bytes);
+    }
+}
+
+impl Drop for BytesInFlight {
+    fn drop(&mut self) {
+        self.gauge.dec_by(self.bytes);
+    }
+}
+
+/// A connection that is open; dropping it ends that.
+#[derive(Debug)]
+pub struct OpenConnection {
+    gauge: Gauge,
+}
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.gauge.dec();
+    }
+}
+
 type CountObjects = Box<dyn Fn() -> Vec<DirectoryKind> + Send + Sync>;
 
 /// One kind of the directory, as the metrics show it.
@@ -438,6 +506,8 @@ pub struct DirectoryKind {
     pub objects: u64,
     /// Whether they are kept up to date; a kind that the cluster does not have is not.
     pub ready: bool,
+    /// How often the task that does so has died and was started again.
+    pub restarts: u64,
 }
 
 /// Asks for the numbers when they are scraped, so that they are never stale.
@@ -470,7 +540,40 @@ impl Collector for DirectoryObjects {
         for DirectoryKind { kind, ready, .. } in &kinds {
             ConstGauge::new(i64::from(*ready)).encode(family.encode_family(&[("kind", kind.as_str())])?)?;
         }
+        let help = "Background tasks that died and were started again.";
+        let mut family = encoder.encode_descriptor("task_restarts", help, None, MetricType::Counter)?;
+        for DirectoryKind { kind, restarts, .. } in &kinds {
+            // As /readyz calls it.
+            let label = [("task", format!("directory {kind}"))];
+            ConstCounter::new(*restarts).encode(family.encode_family(&label)?)?;
+        }
         Ok(())
+    }
+}
+
+type CountTasks = Box<dyn Fn() -> usize + Send + Sync>;
+
+/// Asks for the number of tasks when it is scraped.
+#[derive(Default)]
+struct AliveTasks {
+    count: ArcSwapOption<CountTasks>,
+}
+
+impl fmt::Debug for AliveTasks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AliveTasks").finish_non_exhaustive()
+    }
+}
+
+impl Collector for AliveTasks {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let Some(count) = self.count.load_full() else {
+            return Ok(());
+        };
+        let help =
+            "Tasks of the runtime that are alive: connections, look-ups and what runs in the background.";
+        let gauge = ConstGauge::new(i64::try_from(count()).unwrap_or(i64::MAX));
+        gauge.encode(encoder.encode_descriptor("tasks", help, None, MetricType::Gauge)?)
     }
 }
 
@@ -536,13 +639,18 @@ mod tests {
     #[test]
     fn a_kind_that_left_the_directory_is_no_longer_shown() {
         let metrics = Metrics::new();
-        let kind = |kind: &str, objects, ready| DirectoryKind { kind: kind.to_owned(), objects, ready };
+        let kind =
+            |kind: &str, objects, ready| DirectoryKind { kind: kind.to_owned(), objects, ready, restarts: 2 };
         metrics.count_directory_objects(move || {
             vec![kind("Company.crm.milo.io", 3, true), kind("User.iam.miloapis.com", 7, false)]
         });
         assert_sample(&metrics, r#"crm_admission_directory_ready{kind="Company.crm.milo.io"} 1"#);
         assert_sample(&metrics, r#"crm_admission_directory_ready{kind="User.iam.miloapis.com"} 0"#);
         assert_sample(&metrics, r#"crm_admission_directory_objects{kind="User.iam.miloapis.com"} 7"#);
+        assert_sample(
+            &metrics,
+            r#"crm_admission_task_restarts_total{task="directory Company.crm.milo.io"} 2"#,
+        );
         metrics.count_directory_objects(move || vec![kind("Company.crm.milo.io", 4, true)]);
         assert_sample(&metrics, r#"crm_admission_directory_objects{kind="Company.crm.milo.io"} 4"#);
         assert!(!metrics.text().unwrap().contains("iam.miloapis.com"));
@@ -578,6 +686,36 @@ mod tests {
     }
 
     #[test]
+    fn bytes_are_in_flight_until_their_guard_is_dropped() {
+        let metrics = Metrics::new();
+        let (mut one, mut other) = (metrics.bytes_in_flight(), metrics.bytes_in_flight());
+        one.grow(3);
+        one.grow(4);
+        other.grow(5);
+        assert_sample(&metrics, "crm_admission_inflight_bytes 12");
+        drop(one);
+        assert_sample(&metrics, "crm_admission_inflight_bytes 5");
+    }
+
+    #[test]
+    fn connections_are_counted_by_port_while_they_are_open() {
+        let metrics = Metrics::new();
+        let (one, _other) = (metrics.connection_opened("webhook"), metrics.connection_opened("webhook"));
+        let _probe = metrics.connection_opened("admin");
+        drop(one);
+        assert_sample(&metrics, r#"crm_admission_open_connections{port="webhook"} 1"#);
+        assert_sample(&metrics, r#"crm_admission_open_connections{port="admin"} 1"#);
+    }
+
+    #[test]
+    fn failures_of_connections_start_at_zero() {
+        for stage in ["accept", "handshake", "client-certificate", "limit"] {
+            let sample = format!(r#"crm_admission_connection_failures_total{{stage="{stage}"}} 0"#);
+            assert_sample(&Metrics::new(), &sample);
+        }
+    }
+
+    #[test]
     fn rejections_start_at_zero() {
         let metrics = Metrics::new();
         assert_sample(&metrics, r#"crm_admission_http_rejections_total{code="503"} 0"#);
@@ -598,6 +736,8 @@ mod tests {
         let metrics = Metrics::new();
         metrics.policy_in_force("default@1");
         metrics.count_directory_objects(Vec::new);
+        metrics.count_tasks(|| 7);
+        assert_sample(&metrics, "crm_admission_tasks 7");
         for line in metrics.text().unwrap().lines().filter(|line| line.starts_with("# HELP")) {
             assert!(line.ends_with('.') && !line.ends_with(".."), "{line}");
         }

@@ -85,6 +85,15 @@ pub fn update(kind: &str, old: Value, new: Value) -> Ask {
     ask
 }
 
+/// A deletion by alice of the record named `acme`, put to `/validate`.
+pub fn delete(kind: &str) -> Ask {
+    let mut ask = create(kind, json!({}));
+    ask.request["operation"] = json!("DELETE");
+    ask.request["oldObject"] = ask.request["object"].take();
+    ask.request["options"] = json!({"apiVersion": "meta.k8s.io/v1", "kind": "DeleteOptions"});
+    ask.validate()
+}
+
 fn object(kind: &str, spec: Value) -> Value {
     json!({"apiVersion": "crm.milo.io/v1alpha1", "kind": kind, "metadata": {"name": "acme"}, "spec": spec})
 }

@@ -449,6 +449,40 @@ fn rights_that_the_service_account_lacks_are_found_and_mended() {
 }
 
 #[test]
+fn rights_to_make_its_own_certificates_are_looked_for_where_it_does() {
+    let patient = Patient::healthy();
+    let admin = patient.admin();
+    let authority = Authority::create("webhook");
+    patient.store(&authority.server_for(&[SERVICE_HOST], 365), &authority);
+    for (kind, scope) in [("rolebinding", NAMESPACE), ("clusterrolebinding", "")] {
+        admin
+            .run(["-n", scope, "delete", kind, "crm-admission-certificates", "--ignore-not-found"])
+            .succeeds();
+    }
+    patient.examine().does_not_find("rbac-missing");
+    // Nobody else keeps the key of the CA there.
+    let key = json!({"stringData": {"ca.key": "key"}}).to_string();
+    admin.run(["-n", NAMESPACE, "patch", "secret", "crm-admission-tls", "-p", &key]).succeeds();
+    let found = poll::until("missing rights", PATIENCE, || {
+        let examined = patient.examine();
+        let right = |finding: &Value| finding["message"].as_str().is_some_and(|it| it.contains("secrets"));
+        match examined.findings().into_iter().find(right) {
+            Some(finding) => Seen::Ready(finding),
+            None => Seen::NotYet(examined.stdout),
+        }
+    });
+    assert_eq!(found["id"], "rbac-missing");
+    patient.mend(&found);
+    poll::until("rights", PATIENCE, || {
+        let examined = patient.examine();
+        match examined.ids().iter().any(|id| id == "rbac-missing") {
+            false => Seen::Ready(()),
+            true => Seen::NotYet(examined.stdout),
+        }
+    });
+}
+
+#[test]
 fn policies_that_have_no_effect_are_found() {
     let mut patient = Patient::healthy();
     let admin = patient.admin();

@@ -18,6 +18,14 @@ pub(crate) fn note_about(person: &str, name: &str) -> String {
     record("Note", &format!("{{name: {name}}}"), &spec)
 }
 
+/// A Note about a Company.
+pub(crate) fn note_on(company: &str, name: &str) -> String {
+    let spec = format!(
+        "{{subjectRef: {{apiGroup: crm.milo.io, kind: Company, name: {company}}}, content: called them}}"
+    );
+    record("Note", &format!("{{name: {name}}}"), &spec)
+}
+
 /// A record with this `metadata` and this `spec`, each in YAML's flow style.
 pub(crate) fn record(kind: &str, metadata: &str, spec: &str) -> String {
     format!("apiVersion: crm.milo.io/v1alpha1\nkind: {kind}\nmetadata: {metadata}\nspec: {spec}\n")

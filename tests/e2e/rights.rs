@@ -74,6 +74,8 @@ fn every_right_is_needed_and_none_is_missing() {
         .fails()
         .complains(r#"did you mean "rights-acme"?"#);
     alice.apply(&note_about("rights-nobody", "rights-note")).fails().complains("[subject-exists]");
+    // Before a deletion, those who refer to the record are listed.
+    alice.run(["delete", "company", "rights-acme"]).succeeds();
     // A policy gets its status.
     let policy = "apiVersion: admission.crm.milo.io/v1alpha1\nkind: AdmissionPolicy\nmetadata: {name: default}\nspec: {}\n";
     plane.kubectl("admin").apply(policy).succeeds();

@@ -34,12 +34,13 @@ impl User {
 }
 
 /// Everybody who can log in.
-pub(crate) const USERS: [User; 6] = [
+pub(crate) const USERS: [User; 7] = [
     User::person("admin", &["system:masters"]),
     User::person("alice", &["crm-editors"]),
     User::person("bob", &["crm-viewers"]),
     User::person("carol", &["crm-editors"]),
     User::person("dora", &["crm-people-writers"]),
+    User::person("erin", &["crm-cleaners"]),
     User {
         name: "crm-admission",
         username: WEBHOOK_USER,
@@ -58,8 +59,10 @@ pub(crate) enum Auditing {
 /// A running control plane. Dropping it, or the end of the test program, ends its processes and removes its files.
 pub(crate) struct ControlPlane {
     _witness: Witness,
-    apiserver: Process,
+    /// `None` while it is stopped.
+    apiserver: Option<Process>,
     etcd: Process,
+    apiserver_log: Log,
     ports: [u16; 2],
     audit: Option<PathBuf>,
     programs: PathBuf,
@@ -92,7 +95,41 @@ impl ControlPlane {
             start_apiserver(&programs, &workspace, &logs[1], etcd_port, audit.as_deref(), port)
         });
         let ports = [etcd_port, port];
-        Self { _witness: Witness::new(logs), apiserver, etcd, ports, audit, programs, workspace }
+        let apiserver_log = logs[1].clone();
+        Self {
+            _witness: Witness::new(logs),
+            apiserver: Some(apiserver),
+            etcd,
+            apiserver_log,
+            ports,
+            audit,
+            programs,
+            workspace,
+        }
+    }
+
+    /// Ends kube-apiserver as an upgrade does, and waits until it is gone. etcd goes on.
+    #[track_caller]
+    pub(crate) fn stop_apiserver(&mut self) {
+        let mut apiserver = self.apiserver.take().expect("a kube-apiserver that runs");
+        apiserver.signal("TERM");
+        apiserver.wait(START);
+    }
+
+    /// Starts kube-apiserver again, on the same port and data, and waits until it is ready.
+    #[track_caller]
+    pub(crate) fn restart_apiserver(&mut self) {
+        let [etcd_port, port] = self.ports;
+        let started = start_apiserver(
+            &self.programs,
+            &self.workspace,
+            &self.apiserver_log,
+            etcd_port,
+            self.audit.as_deref(),
+            port,
+        );
+        let (apiserver, _) = started.unwrap_or_else(|why| panic!("{why}"));
+        self.apiserver = Some(apiserver);
     }
 
     /// kubectl as one of [`USERS`].
@@ -102,9 +139,26 @@ impl ControlPlane {
         Kubectl::new(&self.programs, &self.workspace, user)
     }
 
+    /// The certificate, as PEM, of the CA by which clients know the API server.
+    pub(crate) fn ca(&self) -> Vec<u8> {
+        std::fs::read(self.workspace.file("identities", "ca.crt")).expect("the CA of the control plane")
+    }
+
     /// The kubeconfig file of one of [`USERS`].
     pub(crate) fn kubeconfig(&self, user: &str) -> PathBuf {
         kubeconfig(&self.workspace, user)
+    }
+
+    /// A kubeconfig file by which one of [`USERS`] gets to the API server by another way, such as a proxy.
+    pub(crate) fn kubeconfig_through(&self, server: &str, user: &str) -> PathBuf {
+        let authority = self.authority();
+        let content = kubeconfig_content(server, &authority, user);
+        self.workspace.write("kubeconfigs", &format!("{user}-through-proxy"), &content)
+    }
+
+    /// The certificate of the authority that the API server proves itself by.
+    pub(crate) fn authority(&self) -> PathBuf {
+        self.workspace.file("identities", "ca.crt")
     }
 
     pub(crate) fn workspace(&self) -> &Workspace {
@@ -113,7 +167,7 @@ impl ControlPlane {
 
     /// The files in which etcd and kube-apiserver log.
     pub(crate) fn logs(&self) -> impl Iterator<Item = Log> {
-        [&self.etcd, &self.apiserver].map(|process| process.log().clone()).into_iter()
+        [self.etcd.log(), &self.apiserver_log].map(Log::clone).into_iter()
     }
 
     /// The ports of etcd and of kube-apiserver.
@@ -275,7 +329,7 @@ fn write_identities(workspace: &Workspace) {
 }
 
 /// Not a secret: the API server listens on the loopback address, for minutes, and holds made-up records.
-fn token(user: &str) -> String {
+pub(crate) fn token(user: &str) -> String {
     format!("token-of-{user}")
 }
 
@@ -286,18 +340,20 @@ pub(crate) fn kubeconfig(workspace: &Workspace, user: &str) -> PathBuf {
 
 fn write_kubeconfigs(workspace: &Workspace, port: u16) {
     let authority = workspace.file("identities", "ca.crt");
+    let server = format!("https://127.0.0.1:{port}");
     for User { name, .. } in &USERS {
-        let content = json!({
-            "apiVersion": "v1",
-            "kind": "Config",
-            "clusters": [{"name": "test", "cluster": {
-                "server": format!("https://127.0.0.1:{port}"),
-                "certificate-authority": authority,
-            }}],
-            "users": [{"name": name, "user": {"token": token(name)}}],
-            "contexts": [{"name": "test", "context": {"cluster": "test", "user": name}}],
-            "current-context": "test",
-        });
-        workspace.write("kubeconfigs", name, &content.to_string());
+        workspace.write("kubeconfigs", name, &kubeconfig_content(&server, &authority, name));
     }
+}
+
+fn kubeconfig_content(server: &str, authority: &Path, user: &str) -> String {
+    let content = json!({
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "test", "cluster": {"server": server, "certificate-authority": authority}}],
+        "users": [{"name": user, "user": {"token": token(user)}}],
+        "contexts": [{"name": "test", "context": {"cluster": "test", "user": user}}],
+        "current-context": "test",
+    });
+    content.to_string()
 }

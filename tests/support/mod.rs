@@ -11,6 +11,7 @@
     reason = "a test cannot go on without its control plane, and must say why"
 )]
 
+pub(crate) mod balancer;
 pub(crate) mod control_plane;
 pub(crate) mod helm;
 pub(crate) mod installation;
@@ -19,6 +20,7 @@ pub(crate) mod net;
 pub(crate) mod pki;
 pub(crate) mod poll;
 pub(crate) mod process;
+pub(crate) mod proxy;
 pub(crate) mod webhook;
 pub(crate) mod workspace;
 

@@ -68,6 +68,14 @@ impl Process {
         &self.log
     }
 
+    /// The id of the program itself, which is a child of the shell.
+    pub(crate) fn id(&self) -> Option<u32> {
+        let shell = fs::read_link(format!("/proc/{}/exe", self.shell.id())).ok()?;
+        // The shell's other child is a shell, too.
+        let is_program = |id: &u32| fs::read_link(format!("/proc/{id}/exe")).is_ok_and(|exe| exe != shell);
+        children(self.shell.id()).into_iter().find(is_program)
+    }
+
     /// Sends a signal by its name, such as `TERM` or `STOP`. One that comes too late changes nothing.
     pub(crate) fn signal(&mut self, signal: &str) {
         if let Some(reins) = &mut self.reins {
@@ -111,6 +119,20 @@ impl Drop for Process {
         drop(self.reins.take());
         let _ = self.shell.wait();
     }
+}
+
+/// The ids of all processes that this one has started.
+fn children(parent: u32) -> Vec<u32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok);
+    let ids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    ids.filter(|id| parent_of(*id) == Some(parent)).collect()
+}
+
+fn parent_of(id: u32) -> Option<u32> {
+    let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+    // The name of the program, in parentheses, may hold anything. After it come the state and the parent.
+    let (_, rest) = stat.rsplit_once(')')?;
+    rest.split_whitespace().nth(1)?.parse().ok()
 }
 
 /// Leaves only `PATH`: proxies, `ETCD_…` and `CRM_ADMISSION_…` variables of the caller must not change a test.

@@ -52,6 +52,11 @@ impl Webhook {
     /// Starts the product beside a control plane that has the kinds and roles, and waits until it is ready. It is
     /// not registered yet.
     pub(crate) fn start(plane: &ControlPlane) -> Self {
+        Self::start_through(plane, plane.kubeconfig("crm-admission"))
+    }
+
+    /// Like [`Webhook::start`], with another way to the API server.
+    pub(crate) fn start_through(plane: &ControlPlane, kubeconfig: PathBuf) -> Self {
         let workspace = plane.workspace();
         let authority = Authority::create("webhook of a test");
         let server = authority.server();
@@ -61,13 +66,20 @@ impl Webhook {
         workspace.write(&name, "tls.crt", &server.certificate);
         workspace.write(&name, "tls.key", &server.key);
         let stem = workspace.file(&name, "tls");
-        Self::start_with(plane, &name, Certificate::Files { stem, authority: authority.pem })
+        let certificate = Certificate::Files { stem, authority: authority.pem };
+        Self::start_with(plane, &name, certificate, kubeconfig, &[])
     }
 
     /// Starts the product with certificates that it makes itself, and waits until it is ready. It needs the rights of
     /// `overlays/self-managed/rbac.yaml`.
     pub(crate) fn start_self_managed(plane: &ControlPlane) -> Self {
-        Self::start_with(plane, &Self::name(), Certificate::SelfManaged)
+        Self::start_self_managed_with(plane, &[])
+    }
+
+    /// Like [`Webhook::start_self_managed`], with further arguments.
+    pub(crate) fn start_self_managed_with(plane: &ControlPlane, args: &[&str]) -> Self {
+        let kubeconfig = plane.kubeconfig("crm-admission");
+        Self::start_with(plane, &Self::name(), Certificate::SelfManaged, kubeconfig, args)
     }
 
     fn name() -> String {
@@ -75,26 +87,39 @@ impl Webhook {
         format!("crm-admission-{}", STARTED.fetch_add(1, Ordering::Relaxed))
     }
 
-    fn start_with(plane: &ControlPlane, name: &str, certificate: Certificate) -> Self {
+    fn start_with(
+        plane: &ControlPlane,
+        name: &str,
+        certificate: Certificate,
+        kubeconfig: PathBuf,
+        args: &[&str],
+    ) -> Self {
         let log = Log::new(plane.workspace().file("logs", &format!("{name}.log")));
         let mut webhook = Self {
             _witness: Witness::new([log.clone()]),
             process: None,
             ports: [0, 0],
             certificate,
-            kubeconfig: plane.kubeconfig("crm-admission"),
+            kubeconfig,
             admin: plane.kubectl("admin"),
             log,
         };
         net::on_free_ports(|ports| {
             webhook.ports = ports;
-            webhook.launch(&[])
+            webhook.launch(args)
         });
         webhook
     }
 
     pub(crate) fn log(&self) -> &Log {
         &self.log
+    }
+
+    /// The id of the process.
+    #[track_caller]
+    pub(crate) fn id(&self) -> u32 {
+        let process = self.process.as_ref().expect("a webhook that runs");
+        process.id().expect("the id of the webhook")
     }
 
     /// Where it listens for reviews.
@@ -113,6 +138,11 @@ impl Webhook {
     /// The CA of its certificate, as `caBundle` has it.
     pub(crate) fn ca_bundle(&self) -> String {
         STANDARD.encode(self.ca())
+    }
+
+    /// Where its `/readyz` and `/metrics` are.
+    pub(crate) fn admin_port(&self) -> u16 {
+        self.ports[1]
     }
 
     /// `HOST:PORT` of the webhook itself.
@@ -188,14 +218,14 @@ impl Webhook {
         command
             .env("KUBECONFIG", &self.kubeconfig)
             .env("RUST_BACKTRACE", "1")
+            // Where nobody balances, nobody takes time to hear of a stop. Arguments win over these variables.
+            .env("CRM_ADMISSION_SHUTDOWN_DELAY", "1s")
+            // Decisions that allow are logged too: a test that fails shows them.
+            .env("CRM_ADMISSION_LOG", "info,crm_admission=debug")
             .arg("serve")
             .args(["--listen", &format!("127.0.0.1:{port}")])
             .args(["--admin-listen", &format!("127.0.0.1:{admin_port}")])
             .args(["--directory", "cluster"])
-            // There are no endpoints here that take time to hear of a stop.
-            .args(["--shutdown-delay", "1s"])
-            // Decisions that allow are logged too: a test that fails shows them.
-            .args(["--log", "info,crm_admission=debug"])
             .args(args);
         match &self.certificate {
             Certificate::Files { stem, .. } => {
@@ -221,7 +251,13 @@ impl Webhook {
     /// Registers the shipped configurations and waits until the API server calls the webhook by all of them.
     #[track_caller]
     pub(crate) fn register(&self) {
-        self.install();
+        self.register_at(self.ports[0]);
+    }
+
+    /// Like [`Webhook::register`], at another port: that of a balancer.
+    #[track_caller]
+    pub(crate) fn register_at(&self, port: u16) {
+        self.install_at(port);
         self.await_reach(Reach::Called);
         self.await_validation();
     }
@@ -229,8 +265,13 @@ impl Webhook {
     /// Applies the shipped configurations, so that they lead here.
     #[track_caller]
     pub(crate) fn install(&self) {
+        self.install_at(self.ports[0]);
+    }
+
+    #[track_caller]
+    fn install_at(&self, port: u16) {
         let configurations: Vec<Value> =
-            shipped(&self.admin).into_iter().map(|shipped| self.local(shipped)).collect();
+            shipped(&self.admin).into_iter().map(|shipped| self.local_at(shipped, port)).collect();
         let list = json!({"apiVersion": "v1", "kind": "List", "items": configurations});
         self.admin.apply(&list.to_string()).succeeds();
     }
@@ -244,10 +285,14 @@ impl Webhook {
     }
 
     /// A configuration that leads to this process instead of to a Service, since there is no network of pods.
-    pub(crate) fn local(&self, mut configuration: Value) -> Value {
+    pub(crate) fn local(&self, configuration: Value) -> Value {
+        self.local_at(configuration, self.ports[0])
+    }
+
+    fn local_at(&self, mut configuration: Value, port: u16) -> Value {
         for webhook in configuration["webhooks"].as_array_mut().expect("a list of webhooks") {
             let path = webhook["clientConfig"]["service"]["path"].as_str().expect("a path").to_owned();
-            let url = format!("https://127.0.0.1:{}{path}", self.ports[0]);
+            let url = format!("https://127.0.0.1:{port}{path}");
             webhook["clientConfig"] = json!({"url": url});
             if let Certificate::Files { authority, .. } = &self.certificate {
                 webhook["clientConfig"]["caBundle"] = STANDARD.encode(authority).into();

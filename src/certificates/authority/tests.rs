@@ -1,5 +1,6 @@
 //! What is due, for everything that a replica may find when it wakes up.
 
+use super::super::chain::Refusal;
 use super::*;
 
 /// Some day; the wall clock is not asked here.
@@ -32,7 +33,7 @@ fn cas(contents: &Contents) -> Vec<CertificateDer<'static>> {
 }
 
 /// Whether a caller with this bundle accepts the certificate, by every name.
-fn accepted(contents: &Contents, bundle: &[CertificateDer<'static>], now: i64) -> Result<(), String> {
+fn accepted(contents: &Contents, bundle: &[CertificateDer<'static>], now: i64) -> Result<(), Refusal> {
     let chain = certificates(&contents.certificate);
     names().iter().try_for_each(|name| chain::verify(&chain, bundle, name, now))
 }

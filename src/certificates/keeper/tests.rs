@@ -123,6 +123,18 @@ impl Cluster {
         certificates(&STANDARD.decode(text).unwrap())
     }
 
+    /// Puts this into the Secret that is there.
+    fn store(&self, contents: &Contents) {
+        let mut secret = self.get(SECRET).unwrap();
+        secret["data"] = json!({
+            "tls.crt": STANDARD.encode(&contents.certificate),
+            "tls.key": STANDARD.encode(&contents.key),
+            "ca.crt": STANDARD.encode(&contents.cas),
+            "ca.key": STANDARD.encode(&contents.ca_key),
+        });
+        self.put(SECRET, secret);
+    }
+
     fn lose_secret(&self) -> Option<Value> {
         self.objects.lock().unwrap_or_else(PoisonError::into_inner).remove(SECRET)
     }
@@ -192,6 +204,59 @@ async fn a_new_ca_is_published_and_settles_before_its_certificate_is_served() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_replica_that_starts_waits_until_a_ca_that_is_new_has_settled() {
+    let cluster = Cluster::with_configurations();
+    let mut first = cluster.replica();
+    first.turn().await.unwrap();
+    assert_eq!(first.state()(), State::Fine, "nobody trusted another CA before");
+    cluster.lose_secret();
+    first.turn().await.unwrap();
+    let mut started = cluster.replica();
+    started.turn().await.unwrap();
+    assert_eq!(shown(&started), []);
+    let State::NotReady(why) = started.state()() else { panic!("{:?}", started.state()()) };
+    assert!(why.contains("made a moment ago"), "{why}");
+    assert_accepted(&cluster, &first);
+    advance(SETTLING).await;
+    started.turn().await.unwrap();
+    assert_eq!(started.state()(), State::Fine);
+    assert_accepted(&cluster, &started);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replica_that_starts_while_an_older_ca_is_trusted_too_does_not_wait() {
+    let cluster = Cluster::with_configurations();
+    cluster.replica().turn().await.unwrap();
+    let live = cluster.cas();
+    let names = ["crm-admission.crm.svc".to_owned()];
+    let now = unix_now() - 120;
+    let situation = Situation { names: &names, live: &live, current_ca: CurrentCa::NotYet, now };
+    let made = authority::due(None, &situation).unwrap().unwrap().contents;
+    cluster.store(&made);
+    let mut started = cluster.replica();
+    started.turn().await.unwrap();
+    assert_eq!(cluster.bundle(CONFIGURATIONS[0]).len(), 2);
+    assert_accepted(&cluster, &started);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bundle_of_which_the_api_server_takes_nothing_is_no_trust() {
+    let cluster = Cluster::with_configurations();
+    cluster.replica().turn().await.unwrap();
+    let block = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    let mut object = cluster.get(CONFIGURATIONS[0]).unwrap();
+    let text = chain::pem(&cluster.cas()) + block;
+    object["webhooks"][0]["clientConfig"]["caBundle"] = STANDARD.encode(text).into();
+    cluster.put(CONFIGURATIONS[0], object);
+    let reads_only = cluster
+        .client(|method| Box::pin(async move { (method != Method::GET).then_some(StatusCode::FORBIDDEN) }));
+    let mut replica = keeper(&reads_only);
+    replica.turn().await.unwrap_err();
+    let State::NotReady(why) = replica.state()() else { panic!("{:?}", replica.state()()) };
+    assert!(why.contains("nothing of it is trusted"), "{why}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_replica_that_is_late_does_not_take_the_trust_from_a_new_ca() {
     let cluster = Cluster::with_configurations();
     let faster = Arc::new(tokio::sync::Mutex::new(cluster.replica()));
@@ -221,6 +286,8 @@ async fn a_replica_that_is_late_does_not_take_the_trust_from_a_new_ca() {
             None
         })
     }));
+    late.turn().await.unwrap();
+    advance(SETTLING).await;
     late.turn().await.unwrap();
     let new = new.lock().unwrap().take().unwrap();
     for path in CONFIGURATIONS {
@@ -375,20 +442,12 @@ async fn replicas_whose_clocks_disagree_do_not_replace_each_others_ca_all_the_ti
     let cluster = Cluster::default();
     let mut replica = cluster.replica();
     replica.turn().await.unwrap();
-    let mine = cluster.get(SECRET).unwrap();
     let ahead = |cluster: &Cluster| {
         let names = ["crm-admission.crm.svc".to_owned()];
         let now = unix_now() + 10 * 365 * 24 * 60 * 60;
         let situation = Situation { names: &names, live: &[], current_ca: CurrentCa::Trusted, now };
         let contents = authority::due(None, &situation).unwrap().unwrap().contents;
-        let mut secret = mine.clone();
-        secret["data"] = json!({
-            "tls.crt": STANDARD.encode(contents.certificate),
-            "tls.key": STANDARD.encode(contents.key),
-            "ca.crt": STANDARD.encode(contents.cas),
-            "ca.key": STANDARD.encode(contents.ca_key),
-        });
-        cluster.put(SECRET, secret);
+        cluster.store(&contents);
     };
     ahead(&cluster);
     let error = replica.turn().await.unwrap_err().to_string();

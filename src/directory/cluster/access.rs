@@ -5,19 +5,24 @@ use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessRevie
 use kube::Client;
 use kube::api::{Api, PostParams};
 
-use crate::api::Target;
+use crate::api::ResourceKind;
 
-/// Whether `user` may list the objects among which the target would be.
+/// Whether `user` may list the objects of a kind, in that namespace if the kind has any.
 ///
-/// The answer is not kept: it is asked for only when a request is about to be refused and there is a name to
-/// propose, and a right that is taken away must not go on for a while here.
-pub(super) async fn may_list(client: &Client, user: &UserInfo, target: &Target) -> kube::Result<bool> {
+/// The answer is not kept: it is asked for only when there is a name to tell, or somebody deletes a record, and a
+/// right that is taken away must not go on for a while here.
+pub(super) async fn may_list(
+    client: &Client,
+    user: &UserInfo,
+    kind: &ResourceKind,
+    namespace: Option<&str>,
+) -> kube::Result<bool> {
     let attributes = ResourceAttributes {
         verb: Some("list".to_owned()),
-        group: Some(target.kind.group.clone()),
-        version: Some(target.kind.version.clone()),
-        resource: Some(target.kind.plural.clone()),
-        namespace: target.namespace.clone().filter(|_| target.kind.namespaced),
+        group: Some(kind.group.clone()),
+        version: Some(kind.version.clone()),
+        resource: Some(kind.plural.clone()),
+        namespace: namespace.filter(|_| kind.namespaced).map(str::to_owned),
         ..ResourceAttributes::default()
     };
     let review = SubjectAccessReview {

@@ -1,6 +1,7 @@
 //! A directory of what a cluster holds: local copies of names, and the API server for what they do not know.
 
 mod access;
+mod dependants;
 mod flights;
 mod live;
 mod part;
@@ -14,19 +15,19 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use futures::FutureExt;
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, join};
 use k8s_openapi::api::authentication::v1::UserInfo;
 use kube::Client;
 use kube::core::{ApiResource, GroupVersionKind, ObjectMeta};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use self::part::Part;
 use super::{Directory, LookupError, PartStatus, Presence};
-use crate::api::{ResourceKind, Target};
+use crate::api::{Dependants, ResourceKind, Sight, Tally, Target};
 
 pub use self::live::Live;
 pub use self::part::Need;
@@ -143,13 +144,33 @@ impl Cluster {
     /// The nearest name that is known, if the user may know it.
     async fn proposal(&self, target: &Target, user: &UserInfo) -> Option<String> {
         let name = self.nearest(target).await?;
-        match access::may_list(&self.client, user, target).await {
+        match access::may_list(&self.client, user, &target.kind, target.namespace.as_deref()).await {
             Ok(may_list) => may_list.then_some(name),
             Err(error) => {
                 tracing::debug!(kind = %target.kind, error = &error as &dyn std::error::Error, "no suggestion");
                 None
             }
         }
+    }
+
+    /// Counts and asks for the right at the same time, and for the right whatever is counted: else a warning that it
+    /// could not be asked for would tell that there is something.
+    async fn tally(
+        &self,
+        question: &Dependants,
+        user: &UserInfo,
+        limit: Duration,
+    ) -> Result<Tally, LookupError> {
+        let deadline = Instant::now() + limit;
+        let kind = question.kind.resource();
+        let right = timeout_at(deadline, access::may_list(&self.client, user, &kind, None));
+        let (counted, right) = join(dependants::count(&self.client, question, deadline), right).await;
+        let dependants::Counted { count, names } = counted.map_err(|error| error.within(limit))?;
+        let may_list = match right {
+            Ok(may_list) => may_list.map_err(|error| LookupError::Failed(Arc::new(error)))?,
+            Err(_) => return Err(LookupError::Late(limit)),
+        };
+        Ok(Tally { count, names, sight: if may_list { Sight::Listed } else { Sight::Hidden } })
     }
 
     /// Searches beside the async threads, which a search through a million names would hold up, and one at a
@@ -193,6 +214,15 @@ impl Directory for Cluster {
         limit: Duration,
     ) -> BoxFuture<'a, Option<String>> {
         async move { timeout(limit, self.proposal(target, user)).await.ok().flatten() }.boxed()
+    }
+
+    fn dependants<'a>(
+        &'a self,
+        question: &'a Dependants,
+        user: &'a UserInfo,
+        limit: Duration,
+    ) -> BoxFuture<'a, Result<Tally, LookupError>> {
+        self.tally(question, user, limit).boxed()
     }
 
     fn status(&self) -> Vec<PartStatus> {

@@ -75,6 +75,7 @@ struct State {
     need: Need,
     is_known: bool,
     trouble: Option<(Trouble, Instant)>,
+    restarts: u64,
 }
 
 impl Part {
@@ -115,7 +116,7 @@ impl Part {
             None => Some("not read yet".to_owned()),
         };
         let required = state.need == Need::Required && !state.is_known;
-        PartStatus { kind: self.kind.to_string(), objects, not_ready, required }
+        PartStatus { kind: self.kind.to_string(), objects, not_ready, required, restarts: state.restarts }
     }
 
     /// Puts a list that was read to its end in the place of what was known.
@@ -146,6 +147,7 @@ impl Part {
         }
         let mut state = self.state();
         state.is_known |= trouble == Trouble::Absent;
+        state.restarts += u64::from(trouble == Trouble::Died);
         let (known, since) = match state.trouble.take() {
             Some((known, since)) => (Some(known), since),
             None => (None, Instant::now()),

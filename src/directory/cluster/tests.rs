@@ -20,6 +20,7 @@ use tokio::time::{Instant, sleep};
 use tower_test::mock::{self, SendResponse};
 
 use super::*;
+use crate::api::{Count, CrmKind};
 
 type Answer = Response<BoxBody<Bytes, io::Error>>;
 
@@ -245,8 +246,13 @@ async fn names_are_read_in_pages_of_metadata_and_then_watched() {
         assert_eq!(cluster.recall(&company(name)), Some(Presence::Exists));
     }
     assert_eq!(cluster.recall(&company("initech")), None);
-    let expected =
-        PartStatus { kind: "Company.crm.milo.io".into(), objects: 2, not_ready: None, required: false };
+    let expected = PartStatus {
+        kind: "Company.crm.milo.io".into(),
+        objects: 2,
+        not_ready: None,
+        required: false,
+        restarts: 0,
+    };
     assert_eq!(only(cluster.status()), expected);
 }
 
@@ -486,6 +492,7 @@ async fn a_task_that_panics_is_started_again_and_the_part_says_so() {
     let mut supervised = std::pin::pin!(supervised);
     assert!(futures::poll!(&mut supervised).is_pending());
     assert_eq!(part.status().not_ready.as_deref(), Some("the watch died"));
+    assert_eq!(part.status().restarts, 1);
     assert!(timeout(Duration::from_secs(5), supervised).await.is_err());
     assert_eq!(runs.get(), 2);
 }
@@ -722,6 +729,134 @@ async fn the_right_to_list_is_asked_for_exactly_this_user_and_place() {
     assert_eq!(call.body["spec"], expected);
     call.reply(review(json!({"allowed": true})));
     assert_eq!(asking.await.unwrap().as_deref(), Some("bob"));
+}
+
+// Dependants
+
+const PEOPLE: &str = "/apis/crm.milo.io/v1alpha1/people";
+const NOTES: &str = "/apis/crm.milo.io/v1alpha1/notes";
+
+/// A note about something of this group, as it comes in a list.
+fn note(name: &str, group: &str) -> Value {
+    json!({"metadata": {"name": name, "resourceVersion": "7"}, "spec": {
+        "content": "said much", "subjectRef": {"apiGroup": group, "kind": "Company", "name": "acme"},
+    }})
+}
+
+fn page(items: Vec<Value>, next: &str) -> Reply {
+    let list = json!({"apiVersion": "v1", "kind": "List", "metadata": {"continue": next}, "items": items});
+    Reply::Json(200, list)
+}
+
+fn objects(names: std::ops::Range<usize>) -> Vec<Value> {
+    names.map(|number| object(&format!("p{number:04}"))).collect()
+}
+
+type Finding = JoinHandle<Result<Tally, LookupError>>;
+
+/// Asks who of this kind refers to the company, and answers whether the user may list them.
+async fn find(kind: CrmKind, may_list: Reply) -> (Finding, Server, Call) {
+    let (cluster, mut server) = cluster();
+    let question = Dependants::on(CrmKind::Company, "acme").into_iter().find(|found| found.kind == kind);
+    let finding =
+        tokio::spawn(
+            async move { cluster.dependants(&question.unwrap(), &UserInfo::default(), limit()).await },
+        );
+    let list = server.next().await;
+    let right = server.next().await;
+    assert_eq!((list.method.as_str(), right.path.as_str()), ("GET", REVIEWS));
+    assert_eq!(right.body["spec"]["resourceAttributes"]["resource"], kind.plural());
+    right.reply(may_list);
+    (finding, server, list)
+}
+
+fn allowed() -> Reply {
+    review(json!({"allowed": true}))
+}
+
+#[tokio::test(start_paused = true)]
+async fn people_are_found_by_their_metadata() {
+    let (finding, _server, list) = find(CrmKind::Person, allowed()).await;
+    assert_eq!(list.path, PEOPLE);
+    assert_eq!(list.query("fieldSelector"), Some("spec.companyRef.name=acme"));
+    assert_eq!(list.query("resourceVersion"), None, "only the latest state is right");
+    assert!(list.accept.contains("PartialObjectMetadataList"), "{}", list.accept);
+    let items = vec![object("ada"), object("bob"), terminating("cem"), object("dan"), object("eve")];
+    list.reply(page(items, ""));
+    let names = ["ada", "bob", "dan"].map(str::to_owned).to_vec();
+    let expected = Tally { count: Count::Exactly(4), names, sight: Sight::Listed };
+    assert_eq!(finding.await.unwrap().unwrap(), expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_empty_list_may_be_null() {
+    let (finding, _server, list) = find(CrmKind::Person, allowed()).await;
+    list.reply(Reply::Json(200, json!({"kind": "PartialObjectMetadataList", "metadata": {}, "items": null})));
+    assert_eq!(finding.await.unwrap().unwrap().count, Count::Exactly(0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn notes_about_a_kind_of_another_group_do_not_count() {
+    let (finding, _server, list) = find(CrmKind::Note, review(json!({"allowed": false}))).await;
+    assert_eq!(list.path, NOTES);
+    let selector = "spec.subjectRef.kind=Company,spec.subjectRef.name=acme";
+    assert_eq!(list.query("fieldSelector"), Some(selector));
+    list.reply(page(vec![note("a", "example.com"), note("b", "crm.milo.io"), object("c")], ""));
+    let expected = Tally { count: Count::Exactly(1), names: vec!["b".into()], sight: Sight::Hidden };
+    assert_eq!(finding.await.unwrap().unwrap(), expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn counting_ends_at_the_bound_and_knows_whether_there_are_more() {
+    for (last, expected) in [(0, Count::Exactly(1000)), (1, Count::MoreThan(1000))] {
+        let (finding, mut server, mut list) = find(CrmKind::Person, allowed()).await;
+        for number in 0..4 {
+            assert_eq!(list.query("limit"), Some("250"));
+            list.reply(page(objects(number * 250..(number + 1) * 250), &format!("after-{number}")));
+            list = server.next().await;
+            assert_eq!(list.query("continue"), Some(format!("after-{number}").as_str()));
+        }
+        assert_eq!(list.query("limit"), Some("1"));
+        list.reply(page(objects(1000..1000 + last), ""));
+        assert_eq!(finding.await.unwrap().unwrap().count, expected);
+    }
+}
+
+#[rstest]
+#[case::refused(Reply::Json(410, failure(410, "Expired")))]
+#[case::reset(Reply::Reset)]
+#[case::silent(Reply::Never)]
+#[tokio::test(start_paused = true)]
+async fn what_was_counted_before_a_failure_is_told(#[case] reply: Reply) {
+    let (finding, mut server, list) = find(CrmKind::Person, allowed()).await;
+    list.reply(page(objects(0..250), "more"));
+    let _kept = server.next().await.reply(reply);
+    assert_eq!(finding.await.unwrap().unwrap().count, Count::AtLeast(250));
+}
+
+#[rstest]
+#[case::refused(Reply::Json(403, failure(403, "Forbidden")), false)]
+#[case::another_document(Reply::Json(200, json!({"kind": "Status", "metadata": {}})), false)]
+#[case::reset(Reply::Reset, false)]
+#[case::silent(Reply::Never, true)]
+#[tokio::test(start_paused = true)]
+async fn a_list_that_fails_is_no_answer(#[case] reply: Reply, #[case] late: bool) {
+    let begin = Instant::now();
+    let (finding, _server, list) = find(CrmKind::Person, allowed()).await;
+    let _kept = list.reply(reply);
+    let error = finding.await.unwrap().unwrap_err();
+    assert_eq!(matches!(error, LookupError::Late(_)), late, "{error:?}");
+    assert!(begin.elapsed() <= limit());
+}
+
+#[rstest]
+#[case::refused(Reply::Json(403, failure(403, "Forbidden")))]
+#[case::reset(Reply::Reset)]
+#[tokio::test(start_paused = true)]
+async fn who_may_list_must_be_known(#[case] reply: Reply) {
+    let (finding, _server, list) = find(CrmKind::Person, reply).await;
+    list.reply(page(vec![object("ada")], ""));
+    assert!(matches!(finding.await.unwrap(), Err(LookupError::Failed(_))));
 }
 
 #[test]

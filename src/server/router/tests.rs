@@ -229,6 +229,81 @@ async fn a_body_that_breaks_off_is_not_reviewed() {
     assert_eq!(fixture.reviews(), 0);
 }
 
+const FULL: &str = "too many large requests at a time; try again in a moment";
+
+/// Room for all requests together: this many bytes.
+fn with_room(bytes: usize) -> Limits {
+    Limits { memory_bytes: bytes, ..Limits::default() }
+}
+
+#[tokio::test]
+async fn a_body_beyond_what_all_bodies_may_have_is_refused_and_frees_its_room() {
+    let fixture = Arc::new(Fixture::with_limits(Behaviour::Waits, &with_room(10)));
+    let waiting = tokio::spawn({
+        let fixture = Arc::clone(&fixture);
+        async move { fixture.send(review_of("123456")).await }
+    });
+    while fixture.reviews() < 1 {
+        tokio::task::yield_now().await;
+    }
+    // The first four bytes still fit.
+    let parts = stream::iter(["7890", "1"].map(Ok::<_, Infallible>));
+    let refused = fixture.send(review_of(Body::from_stream(parts))).await;
+    assert_rejected(&refused, StatusCode::SERVICE_UNAVAILABLE, FULL);
+    assert_eq!(refused.header(RETRY_AFTER), Some("1"));
+    assert!(fixture.metrics.text().unwrap().contains("crm_admission_inflight_bytes 6\n"));
+
+    fixture.reviewer.release.notify_one();
+    assert_eq!(waiting.await.unwrap().status, StatusCode::OK);
+    fixture.reviewer.release.notify_one();
+    assert_eq!(fixture.send(review_of("1234567890")).await.status, StatusCode::OK);
+    assert!(fixture.metrics.text().unwrap().contains("crm_admission_inflight_bytes 0\n"));
+}
+
+#[tokio::test]
+async fn a_body_that_would_grow_beyond_all_memory_is_refused_before_it_is_parsed() {
+    let fixture = Fixture::with_limits(Behaviour::Answers, &with_room(10_000));
+    let refused = fixture.send(review_of("[{},{},{},{},{},{},{},{},{},{},{},{},{},{},{}]")).await;
+    let reason = "the body holds more values than can be read";
+    assert_rejected(&refused, StatusCode::PAYLOAD_TOO_LARGE, reason);
+    assert_eq!(fixture.reviews(), 0);
+    assert_eq!(fixture.send(review_of("[{},{}]")).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn what_is_read_out_of_a_body_counts_as_long_as_the_review_does() {
+    let fixture = Arc::new(Fixture::with_limits(Behaviour::Waits, &with_room(1_500)));
+    let waiting = tokio::spawn({
+        let fixture = Arc::clone(&fixture);
+        async move { fixture.send(review_of("{}")).await }
+    });
+    while fixture.reviews() < 1 {
+        tokio::task::yield_now().await;
+    }
+    let refused = fixture.send(review_of("[{}]")).await;
+    assert_rejected(&refused, StatusCode::SERVICE_UNAVAILABLE, FULL);
+    fixture.reviewer.release.notify_one();
+    assert_eq!(waiting.await.unwrap().status, StatusCode::OK);
+    fixture.reviewer.release.notify_one();
+    assert_eq!(fixture.send(review_of("[{}]")).await.status, StatusCode::OK);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_is_announced_and_does_not_come_takes_no_room_from_others() {
+    let fixture = Arc::new(Fixture::with_limits(Behaviour::Answers, &with_room(10)));
+    let announced = tokio::spawn({
+        let fixture = Arc::clone(&fixture);
+        let mut request = review_of(Body::from_stream(stream::pending::<Result<Bytes, Infallible>>()));
+        request.headers_mut().insert(CONTENT_LENGTH, 10.into());
+        async move { fixture.send(request).await }
+    });
+    while fixture.metrics.requests_in_flight() < 1 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(fixture.send(review_of("1234567890")).await.status, StatusCode::OK);
+    assert_eq!(announced.await.unwrap().status, StatusCode::REQUEST_TIMEOUT);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_body_that_does_not_arrive_in_time_is_not_waited_for() {
     let first = stream::iter([Ok::<_, Infallible>("{")]);

@@ -1,0 +1,119 @@
+//! Certificates as API servers see them.
+
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use time::OffsetDateTime;
+
+use super::*;
+
+const NOW: i64 = 1_800_000_000;
+const HOST: &str = "crm-admission.crm.svc";
+
+type Der = CertificateDer<'static>;
+
+fn params(names: &[&str], from: i64, until: i64) -> CertificateParams {
+    let mut params =
+        CertificateParams::new(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()).unwrap();
+    let at = |seconds| OffsetDateTime::from_unix_timestamp(seconds).unwrap();
+    (params.not_before, params.not_after) = (at(from), at(until));
+    params
+}
+
+fn ca_params(until: i64) -> CertificateParams {
+    let mut params = params(&[], NOW - 100 * DAY, until);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.distinguished_name.push(DnType::CommonName, "some CA");
+    params
+}
+
+fn ca(key: &KeyPair, until: i64) -> Der {
+    ca_params(until).self_signed(key).unwrap().der().clone()
+}
+
+fn leaf(key: &KeyPair, until: i64) -> Vec<Der> {
+    let issuer = Issuer::new(ca_params(NOW), key);
+    let own = KeyPair::generate().unwrap();
+    vec![params(&[HOST], NOW - 10 * DAY, until).signed_by(&own, &issuer).unwrap().der().clone()]
+}
+
+fn lasting(days: i64) -> Facts {
+    let key = KeyPair::generate().unwrap();
+    Facts::of(params(&[], NOW, NOW + days * DAY).self_signed(&key).unwrap().der()).unwrap()
+}
+
+#[test]
+fn a_certificate_ends_soon_when_few_days_and_little_of_its_life_are_left() {
+    let (short, long) = (lasting(10), lasting(90));
+    assert_eq!(long.age(NOW - 1), Age::NotYet);
+    assert_eq!(long.age(NOW + 76 * DAY), Age::Good);
+    assert_eq!(long.age(NOW + 76 * DAY + 1), Age::EndsSoon);
+    assert_eq!(long.age(NOW + 90 * DAY + 1), Age::Over);
+    // Fewer than fourteen days are all that it ever has.
+    assert_eq!(short.age(NOW + 8 * DAY), Age::Good);
+    assert_eq!(short.age(NOW + 8 * DAY + 1), Age::EndsSoon);
+}
+
+#[test]
+fn a_ca_that_has_expired_is_not_trusted() {
+    let key = KeyPair::generate().unwrap();
+    let (chain, expired) = (leaf(&key, NOW + DAY), ca(&key, NOW - 1));
+    assert_eq!(verify(&chain, std::slice::from_ref(&expired), HOST, NOW), Err(Refusal::NoCa));
+    // It is by it all the same, which is another thing to say.
+    assert_eq!(voucher(&chain, std::slice::from_ref(&expired), HOST, NOW), Ok(&expired));
+}
+
+#[test]
+fn of_a_ca_that_was_renewed_with_its_key_the_one_that_holds_vouches() {
+    let key = KeyPair::generate().unwrap();
+    let cas = [ca(&key, NOW - 1), ca(&key, NOW + 500 * DAY), ca(&key, NOW + 5 * DAY)];
+    let chain = leaf(&key, NOW + DAY);
+    assert_eq!(voucher(&chain, &cas, HOST, NOW), Ok(&cas[1]));
+    assert_eq!(verify(&chain, &cas, HOST, NOW), Ok(()));
+}
+
+#[test]
+fn a_certificate_may_be_trusted_itself() {
+    let key = KeyPair::generate().unwrap();
+    // With and without what makes a CA: tools make both.
+    for is_ca in [IsCa::Ca(BasicConstraints::Unconstrained), IsCa::NoCa] {
+        let mut params = params(&[HOST], NOW - DAY, NOW + DAY);
+        params.is_ca = is_ca;
+        let own = vec![params.self_signed(&key).unwrap().der().clone()];
+        assert_eq!(verify(&own, &own, HOST, NOW), Ok(()));
+        assert!(matches!(verify(&own, &own, "another.svc", NOW), Err(Refusal::Name(_))));
+        assert_eq!(verify(&own, &own, HOST, NOW + 2 * DAY), Err(Refusal::NoCa));
+    }
+}
+
+#[test]
+fn of_several_reasons_the_one_that_tells_most_is_given() {
+    let [key, other] = [(); 2].map(|()| KeyPair::generate().unwrap());
+    let (chain, own, stranger) = (leaf(&key, NOW + DAY), ca(&key, NOW + DAY), ca(&other, NOW + DAY));
+    for cas in [[own.clone(), stranger.clone()], [stranger.clone(), own.clone()]] {
+        assert!(matches!(voucher(&chain, &cas, "another.svc", NOW), Err(Refusal::Name(_))));
+    }
+    assert!(matches!(verify(&[], std::slice::from_ref(&own), HOST, NOW), Err(Refusal::Absent)));
+    assert_eq!(verify(&chain, &[], HOST, NOW), Err(Refusal::NoCa));
+    assert!(matches!(verify(&chain, &[own], HOST, NOW + DAY + 1), Err(Refusal::NoCa)));
+}
+
+#[test]
+fn one_block_that_is_no_certificate_spoils_a_bundle() {
+    let good = pem(&[ca(&KeyPair::generate().unwrap(), NOW + DAY)]);
+    let bad = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    assert_eq!(bundle(good.as_bytes()).unwrap().len(), 1);
+    for text in [String::new(), "text".to_owned(), format!("{good}{bad}"), format!("{bad}{good}")] {
+        assert_eq!(bundle(text.as_bytes()), None, "{text}");
+    }
+    // What is only read, and not trusted, is read as far as it goes.
+    assert_eq!(certificates(format!("{bad}{good}").as_bytes()).len(), 1);
+}
+
+#[test]
+fn a_key_belongs_to_one_certificate() {
+    let [key, other] = [(); 2].map(|()| KeyPair::generate().unwrap());
+    let chain = [ca(&key, NOW + DAY)];
+    assert_eq!(key_fits(&chain, key.serialize_pem().as_bytes()), Ok(()));
+    let why = key_fits(&chain, other.serialize_pem().as_bytes()).unwrap_err();
+    assert_eq!(why, "it is not the key of the certificate");
+    assert_eq!(key_fits(&chain, b"text").unwrap_err(), "it is no private key in PEM");
+}

@@ -1,0 +1,218 @@
+//! Where the certificate comes from, and so how it is mended.
+
+use serde_json::Value;
+
+use super::registration::Target;
+use super::shipped::{self, NAME};
+use super::snapshot::{Registration, Snapshot};
+use super::{Settings, kubectl};
+
+const MANAGED: &str = "--tls-self-managed";
+const MANAGED_VARIABLE: &str = "CRM_ADMISSION_TLS_SELF_MANAGED";
+const FILES: [&str; 2] = ["--tls-cert", "--tls-dev"];
+/// cert-manager's, on a Secret: the name of the Certificate that it is for.
+const CERTIFICATE_NAME: &str = "cert-manager.io/certificate-name";
+/// cert-manager's, on a configuration: whose CA to write into it.
+const INJECT_CA_FROM: &str = "cert-manager.io/inject-ca-from";
+
+/// Who makes the certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    /// The program itself, by `--tls-self-managed`.
+    SelfManaged,
+    /// cert-manager, for this Certificate.
+    CertManager { certificate: String },
+    /// An admin.
+    Own,
+}
+
+impl Source {
+    pub(super) fn of(snapshot: &Snapshot) -> Self {
+        let secret = snapshot.secret.found();
+        let has_ca_key = secret.is_some_and(|secret| secret["data"]["ca.key"].is_string());
+        if snapshot.deployment.found().and_then(is_self_managed).unwrap_or(has_ca_key) {
+            return Self::SelfManaged;
+        }
+        let named = secret.and_then(|secret| annotation(secret, CERTIFICATE_NAME));
+        let injected =
+            snapshot.registrations().find_map(|(_, live)| annotation(live.found()?, INJECT_CA_FROM));
+        let injected = injected.map(|from| from.rsplit_once('/').map_or(from, |(_, name)| name));
+        match named.or(injected) {
+            Some(certificate) => Self::CertManager { certificate: certificate.to_owned() },
+            None => Self::Own,
+        }
+    }
+
+    /// The command by which the Secret, which is not there, is made.
+    pub(super) fn make(&self, settings: &Settings) -> String {
+        let (kubectl, secret) = (kubectl(settings), &settings.tls_secret);
+        match self {
+            Self::SelfManaged => format!("{kubectl} logs deployment/{NAME} --tail=50"),
+            Self::CertManager { certificate } => format!("{kubectl} describe certificate {certificate}"),
+            Self::Own => {
+                format!("{kubectl} create secret generic {secret} --type=kubernetes.io/tls {OWN_FILES}")
+            }
+        }
+    }
+
+    /// The command by which the certificate is made anew. All replicas take it over while they run.
+    pub(super) fn renew(&self, settings: &Settings) -> String {
+        let (kubectl, secret) = (kubectl(settings), &settings.tls_secret);
+        match self {
+            // Whoever made the Secret makes it anew when it is gone.
+            Self::SelfManaged | Self::CertManager { .. } => format!("{kubectl} delete secret {secret}"),
+            // Nobody would, so it stays until there is another.
+            Self::Own => format!(
+                "{kubectl} create secret generic {secret} --type=kubernetes.io/tls {OWN_FILES} \
+                 --dry-run=client -o yaml | {kubectl} apply -f -"
+            ),
+        }
+    }
+
+    /// The command by which the certificate comes to be for the name that is called.
+    pub(super) fn rename(&self, host: &str, target: &Target, settings: &Settings) -> String {
+        let kubectl = kubectl(settings);
+        match (self, target) {
+            (Self::SelfManaged, Target::Service { .. }) => {
+                let service = &settings.service;
+                format!("{kubectl} set env deployment/{NAME} CRM_ADMISSION_SERVICE={service}")
+            }
+            (Self::SelfManaged, Target::Url(_)) => {
+                format!("{kubectl} set env deployment/{NAME} CRM_ADMISSION_TLS_SAN={host}")
+            }
+            (Self::CertManager { certificate }, _) => format!("{kubectl} edit certificate {certificate}"),
+            (Self::Own, _) => self.renew(settings),
+        }
+    }
+
+    /// The command by which a CA that has expired, or is about to, is replaced.
+    pub(super) fn renew_ca(&self, set_bundle: &str, settings: &Settings) -> String {
+        match self {
+            Self::SelfManaged => self.renew(settings),
+            // A CA of cert-manager renews itself, and whoever injects it into the configuration may not have.
+            Self::CertManager { .. } => {
+                format!("{} describe certificates,issuers; {set_bundle}", kubectl(settings))
+            }
+            Self::Own => format!("{}; {set_bundle}", self.renew(settings)),
+        }
+    }
+
+    /// The command by which a configuration comes to trust the CA: `patch`, and where somebody else keeps it up to date,
+    /// that too.
+    pub(super) fn trust(&self, registration: Registration, patch: String, settings: &Settings) -> String {
+        match self {
+            Self::SelfManaged | Self::Own => patch,
+            Self::CertManager { certificate } => format!(
+                "kubectl annotate {} {NAME} --overwrite {INJECT_CA_FROM}={}/{certificate} && {patch}",
+                registration.singular(),
+                settings.namespace
+            ),
+        }
+    }
+
+    /// Where the access rights are that the program needs.
+    pub(super) fn rights(&self) -> &'static [shipped::Rights] {
+        match self {
+            Self::SelfManaged => &[shipped::Rights::Base, shipped::Rights::SelfManaged],
+            Self::CertManager { .. } | Self::Own => &[shipped::Rights::Base],
+        }
+    }
+}
+
+/// What an admin has made, in the directory in which the commands are run.
+const OWN_FILES: &str = "--from-file=tls.crt --from-file=tls.key --from-file=ca.crt";
+
+fn annotation<'o>(object: &'o Value, name: &str) -> Option<&'o str> {
+    object["metadata"]["annotations"][name].as_str()
+}
+
+/// How the Deployment starts the program; `None` if it does not say.
+fn is_self_managed(deployment: &Value) -> Option<bool> {
+    let containers = deployment["spec"]["template"]["spec"]["containers"].as_array()?;
+    let of_each = |field: &'static str| {
+        containers.iter().flat_map(move |container| container[field].as_array().into_iter().flatten())
+    };
+    let args = || of_each("command").chain(of_each("args")).filter_map(Value::as_str);
+    let managed = |variable: &Value| variable["name"] == MANAGED_VARIABLE && variable["value"] == "true";
+    let is_flag = |arg: &str, flag: &str| {
+        arg.strip_prefix(flag).is_some_and(|rest| rest.is_empty() || rest.starts_with('='))
+    };
+    if args().any(|arg| arg == MANAGED) || of_each("env").any(managed) {
+        Some(true)
+    } else {
+        args().any(|arg| FILES.iter().any(|flag| is_flag(arg, flag))).then_some(false)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::questions::Answer;
+    use super::super::samples::{self, settings};
+    use super::*;
+
+    fn source(edit: impl FnOnce(&mut Snapshot)) -> Source {
+        let mut snapshot = samples::snapshot();
+        edit(&mut snapshot);
+        Source::of(&snapshot)
+    }
+
+    fn deployment(args: &Value, env: &Value) -> Answer<Value> {
+        let containers = json!([{"args": args, "env": env}]);
+        Answer::Found(json!({"spec": {"template": {"spec": {"containers": containers}}}}))
+    }
+
+    #[test]
+    fn a_program_that_makes_its_certificate_is_known_by_how_it_is_started_or_by_its_secret() {
+        let with_ca_key = |snapshot: &mut Snapshot| {
+            snapshot.secret = Answer::Found(json!({"data": {"ca.key": "a2V5"}}));
+        };
+        assert_eq!(source(with_ca_key), Source::SelfManaged);
+        for (args, env) in [
+            (json!(["serve", "--tls-self-managed"]), json!([])),
+            (json!(["serve"]), json!([{"name": "CRM_ADMISSION_TLS_SELF_MANAGED", "value": "true"}])),
+        ] {
+            assert_eq!(source(|snapshot| snapshot.deployment = deployment(&args, &env)), Source::SelfManaged);
+        }
+        // An admin may keep the CA's key there too.
+        let mounted = source(|snapshot| {
+            with_ca_key(snapshot);
+            snapshot.deployment = deployment(&json!(["serve", "--tls-cert=/tls/tls.crt"]), &json!([]));
+        });
+        assert_eq!(mounted, Source::Own);
+    }
+
+    #[test]
+    fn cert_manager_is_known_by_its_annotations() {
+        let expected = Source::CertManager { certificate: "crm".to_owned() };
+        let of_secret = source(|snapshot| {
+            let annotations = json!({"cert-manager.io/certificate-name": "crm"});
+            snapshot.secret = Answer::Found(json!({"metadata": {"annotations": annotations}}));
+        });
+        assert_eq!(of_secret, expected);
+        let of_configuration = source(|snapshot| {
+            let annotations = json!({"cert-manager.io/inject-ca-from": "crm-admission-system/crm"});
+            samples::found(&mut snapshot.registrations[1])["metadata"]["annotations"] = annotations;
+        });
+        assert_eq!(of_configuration, expected);
+    }
+
+    #[test]
+    fn a_secret_that_nobody_would_make_again_is_never_deleted() {
+        let renew = Source::Own.renew(&settings());
+        assert!(!renew.contains("delete") && renew.contains("--from-file=tls.crt"), "{renew}");
+        let service = Target::Service { port: 443 };
+        assert!(!Source::Own.rename("a.svc", &service, &settings()).contains("delete"));
+        assert!(Source::SelfManaged.renew(&settings()).ends_with("delete secret crm-admission-tls"));
+    }
+
+    #[test]
+    fn the_name_of_a_certificate_is_mended_where_it_comes_from() {
+        let url = Target::Url("crm.example:443".parse().unwrap());
+        let fix = Source::SelfManaged.rename("crm.example", &url, &settings());
+        assert!(fix.ends_with("CRM_ADMISSION_TLS_SAN=crm.example"), "{fix}");
+        let fix = Source::CertManager { certificate: "crm".to_owned() }.rename("a", &url, &settings());
+        assert!(fix.ends_with("edit certificate crm"), "{fix}");
+    }
+}

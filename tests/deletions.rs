@@ -1,0 +1,233 @@
+//! Deletions in, answers out: who still refers to a record, and what the policy makes of it.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a helper that fails fails the test")]
+
+mod common;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use common::{Answer, Ask, delete, noon, pipeline_over};
+use crm_admission::api::{Count, Dependants, Sight, Tally, Target};
+use crm_admission::catalog::{Action, RuleId};
+use crm_admission::directory::{Directory, LookupError, Memory, PartStatus, Presence};
+use crm_admission::policy::{Exemption, Policy, RuleSetting};
+use futures::FutureExt;
+use futures::future::{BoxFuture, ready};
+use jiff::ToSpan;
+use k8s_openapi::api::authentication::v1::UserInfo;
+use rstest::rstest;
+use serde_json::{Value, json};
+
+const RULE: RuleId = RuleId::DeleteReferenced;
+
+fn record(kind: &str, name: &str, spec: Value) -> Value {
+    json!({"apiVersion": "crm.milo.io/v1alpha1", "kind": kind, "metadata": {"name": name}, "spec": spec})
+}
+
+fn person(name: &str) -> Value {
+    record("Person", name, json!({"companyRef": {"name": "acme"}}))
+}
+
+fn note(name: &str, kind: &str) -> Value {
+    record("Note", name, json!({"subjectRef": {"apiGroup": "crm.milo.io", "kind": kind, "name": "acme"}}))
+}
+
+/// Two people and a note refer to the company, one note to the person of the same name.
+fn memory() -> Memory {
+    Memory::from_objects(&[person("ada"), person("bob"), note("n1", "Company"), note("n2", "Person")])
+}
+
+fn policy(action: Action) -> Policy {
+    let mut policy = Policy::default();
+    policy.set_rule(RULE, RuleSetting { action, enforce_after: None });
+    policy
+}
+
+fn ask_under(ask: Ask, policy: Policy) -> Answer {
+    ask.put_to(&pipeline_over(Arc::new(memory()), policy))
+}
+
+#[test]
+fn a_warning_counts_and_names_those_who_refer_to_the_record() {
+    let answer = ask_under(delete("Company"), Policy::default());
+    answer.is_allowed_with(&[
+        r#"metadata.name: "acme": still referred to by 2 People ("ada", "bob") and 1 Note ("n1") [delete-referenced]"#,
+    ]);
+    assert_eq!(answer.annotation("rules"), Some("delete-referenced=Warn"));
+    ask_under(delete("Person"), Policy::default()).is_allowed_with(&[
+        r#"metadata.name: "acme": still referred to by 1 Note ("n2"); delete or change them first [delete-referenced]"#,
+    ]);
+    ask_under(delete("Note"), Policy::default()).is_allowed_with(&[]);
+}
+
+#[test]
+fn a_record_that_nobody_refers_to_goes_without_a_word() {
+    let answer = delete("Company").put_to(&pipeline_over(Arc::new(Memory::default()), policy(Action::Deny)));
+    answer.is_allowed_with(&[]);
+    assert_eq!(answer.annotation("rules"), None);
+}
+
+#[test]
+fn a_refusal_is_a_conflict_that_tells_the_fix() {
+    let answer = ask_under(delete("Company"), policy(Action::Deny));
+    let said = r#"still referred to by 2 People ("ada", "bob") and 1 Note ("n1"); delete or change them first [delete-referenced]"#;
+    answer.is_refused_for(&[("Forbidden metadata.name", said)]);
+    let status = &answer.response()["status"];
+    assert_eq!((&status["code"], &status["reason"]), (&json!(409), &json!("Conflict")));
+    assert_eq!(status["message"], format!(r#"Company.crm.milo.io "acme" cannot be deleted: {said}"#));
+    assert_eq!(status["details"]["name"], "acme");
+    assert_eq!(answer.warnings(), [] as [&str; 0]);
+}
+
+#[test]
+fn a_dry_run_is_answered_alike() {
+    let dry = || delete("Company").with("/dryRun", json!(true));
+    assert_eq!(ask_under(dry(), Policy::default()).warnings().len(), 1);
+    assert!(!ask_under(dry(), policy(Action::Deny)).is_allowed());
+}
+
+#[test]
+fn audit_records_and_says_nothing() {
+    let answer = ask_under(delete("Company"), policy(Action::Audit));
+    answer.is_allowed_with(&[]);
+    assert_eq!(answer.annotation("rules"), Some("delete-referenced=Audit"));
+}
+
+#[test]
+fn before_its_date_a_refusal_is_a_warning_that_names_it() {
+    let mut policy = Policy::default();
+    let enforce_after = Some(noon() + 24.hours());
+    policy.set_rule(RULE, RuleSetting { action: Action::Deny, enforce_after });
+    let answer = ask_under(delete("Company"), policy);
+    assert!(answer.is_allowed());
+    let warnings = answer.warnings();
+    assert!(warnings[0].contains("; refused from 2026-11-24T12:00:00Z [delete-referenced]"), "{warnings:?}");
+}
+
+#[test]
+fn the_request_of_a_collection_is_judged_by_the_object_that_it_shows() {
+    let one_of_many = delete("Company").with("/name", json!(""));
+    let answer = ask_under(one_of_many, policy(Action::Deny));
+    answer.is_refused_for(&[("Forbidden metadata.name", r#"2 People ("ada", "bob")"#)]);
+    assert_eq!(answer.response()["status"]["details"]["name"], "acme");
+}
+
+#[test]
+fn an_old_object_that_nobody_needs_is_not_read() {
+    let odd = delete("Company").with("/oldObject", json!({"metadata": 7}));
+    assert!(ask_under(odd, Policy::default()).is_allowed());
+    let none = delete("Company").with("/oldObject", Value::Null);
+    assert_eq!(ask_under(none, Policy::default()).warnings().len(), 1);
+}
+
+/// A directory that counts how often it is asked, and has one answer.
+struct Asked {
+    times: AtomicUsize,
+    answer: Result<Tally, Duration>,
+}
+
+impl Asked {
+    fn new(answer: Result<Tally, Duration>) -> Arc<Self> {
+        Arc::new(Self { times: AtomicUsize::new(0), answer })
+    }
+
+    fn hidden() -> Arc<Self> {
+        Self::new(Ok(Tally { count: Count::Exactly(3), names: vec!["secret".into()], sight: Sight::Hidden }))
+    }
+}
+
+impl Directory for Asked {
+    fn recall(&self, _: &Target) -> Option<Presence> {
+        None
+    }
+
+    fn confirm<'a>(&'a self, _: &'a Target, limit: Duration) -> BoxFuture<'a, Result<Presence, LookupError>> {
+        ready(Err(LookupError::Late(limit))).boxed()
+    }
+
+    fn suggest<'a>(&'a self, _: &'a Target, _: &'a UserInfo, _: Duration) -> BoxFuture<'a, Option<String>> {
+        ready(None).boxed()
+    }
+
+    fn dependants<'a>(
+        &'a self,
+        _: &'a Dependants,
+        _: &'a UserInfo,
+        _: Duration,
+    ) -> BoxFuture<'a, Result<Tally, LookupError>> {
+        self.times.fetch_add(1, Ordering::Relaxed);
+        ready(self.answer.clone().map_err(LookupError::Late)).boxed()
+    }
+
+    fn status(&self) -> Vec<PartStatus> {
+        Vec::new()
+    }
+}
+
+#[rstest]
+#[case::garbage_collector("system:serviceaccount:kube-system:generic-garbage-collector")]
+#[case::namespace_controller("system:serviceaccount:kube-system:namespace-controller")]
+fn the_cluster_cleans_up_unlooked(#[case] user: &str) {
+    let directory = Asked::hidden();
+    let by_cleaner = delete("Company").with("/userInfo/username", json!(user));
+    by_cleaner.put_to(&pipeline_over(directory.clone(), policy(Action::Deny))).is_allowed_with(&[]);
+    assert_eq!(directory.times.load(Ordering::Relaxed), 0);
+}
+
+#[test]
+fn a_disabled_rule_looks_nothing_up() {
+    let directory = Asked::hidden();
+    delete("Company")
+        .put_to(&pipeline_over(directory.clone(), policy(Action::Disabled)))
+        .is_allowed_with(&[]);
+    assert_eq!(directory.times.load(Ordering::Relaxed), 0);
+}
+
+#[test]
+fn the_exempt_pass_unlooked_and_are_written_down() {
+    let directory = Asked::hidden();
+    let mut policy = policy(Action::Deny);
+    policy.exemptions.push(Exemption {
+        name: "spring-cleaning".into(),
+        users: vec!["alice".into()],
+        groups: Vec::new(),
+        rules: vec![RULE],
+        reason: None,
+        expires: None,
+    });
+    let answer = delete("Company").put_to(&pipeline_over(directory.clone(), policy));
+    answer.is_allowed_with(&[]);
+    assert_eq!(answer.annotation("exempted-by"), Some("spring-cleaning"));
+    assert_eq!(directory.times.load(Ordering::Relaxed), 0);
+}
+
+#[test]
+fn who_may_not_list_those_who_refer_learns_nothing_from_a_warning() {
+    let answer = delete("Company").put_to(&pipeline_over(Asked::hidden(), Policy::default()));
+    answer.is_allowed_with(&[]);
+    // Those who read the audit log may know.
+    assert_eq!(answer.annotation("rules"), Some("delete-referenced=Audit"));
+}
+
+#[test]
+fn who_may_not_list_those_who_refer_is_refused_without_kind_count_or_name() {
+    let answer = delete("Company").put_to(&pipeline_over(Asked::hidden(), policy(Action::Deny)));
+    let said = "still referred to by records that you may not list; ask somebody who may [delete-referenced]";
+    answer.is_refused_for(&[("Forbidden metadata.name", said)]);
+    let all = answer.response().to_string();
+    for secret in ["Note", "Person", "People", "secret", "3"] {
+        assert!(!all.contains(secret), "{all}");
+    }
+}
+
+#[test]
+fn a_look_up_that_fails_warns_and_never_blocks() {
+    for action in [Action::Warn, Action::Deny] {
+        let late = Asked::new(Err(Duration::from_secs(1)));
+        delete("Company").put_to(&pipeline_over(late, policy(action))).is_allowed_with(&[
+            r#"metadata.name: "acme": whether People or Notes refer to it could not be checked [delete-referenced]"#,
+        ]);
+    }
+}
