@@ -1,6 +1,6 @@
 //! Judges the records of a bundle: by the engine, as if each were created, and by the schemas of the definitions.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
 use jiff::Timestamp;
 use k8s_openapi::api::authentication::v1::UserInfo;
@@ -8,6 +8,7 @@ use rayon::prelude::*;
 use serde_json::Value;
 
 use super::bundle::{Bundle, Identity, Object};
+use super::conform::{merged, record, schema_findings};
 use super::fix::Wanted;
 use super::order::{self, Applier};
 use super::report::{InputError, Located, Report, Summary};
@@ -16,7 +17,7 @@ use super::tree::Step;
 use crate::admission;
 use crate::api::names::nearest;
 use crate::api::{self, CrmKind, Target};
-use crate::catalog::{Action, RuleId};
+use crate::catalog::RuleId;
 use crate::directory::{Directory, Memory, Presence};
 use crate::policy::{NormalizationMode, Policy};
 use crate::rules::{
@@ -162,16 +163,7 @@ impl Judge {
         let verdict = rules::evaluate(&request, &facts, &self.policy, self.now);
         let stored = self.as_stored(&object.value, &record, &verdict);
         let findings = rules::for_file(verdict).findings;
-        let mut all = self.schema_findings(self.schemas.violations(kind, &stored));
-        // What the engine says of a field says more than the schema does, unless it lets pass what the schema
-        // does not.
-        all.retain(|schema| {
-            let same =
-                |finding: &Finding| finding.action >= schema.action && finding.field.overlaps(&schema.field);
-            !findings.iter().any(same)
-        });
-        all.extend(findings);
-        all
+        merged(findings, self.schema_findings(self.schemas.violations(kind, &stored)))
     }
 
     /// The object as the webhook hands it on to the schemas.
@@ -203,22 +195,11 @@ impl Judge {
     }
 
     fn schema_findings(&self, violations: Vec<Violation>) -> Vec<Finding> {
-        let effective = self.policy.action(RuleId::Schema, self.now);
         let exempt = |user| self.policy.exemption(RuleId::Schema, user, self.now).is_some();
-        if effective.action == Action::Disabled || self.requester.as_ref().is_some_and(exempt) {
+        if self.requester.as_ref().is_some_and(exempt) {
             return Vec::new();
         }
-        let finding = |Violation { field, reason, value, text }| Finding {
-            rule: RuleId::Schema,
-            code: None,
-            field,
-            reason,
-            value,
-            text,
-            action: effective.action,
-            denies_from: effective.denies_from,
-        };
-        violations.into_iter().map(finding).collect()
+        schema_findings(violations, self.policy.action(RuleId::Schema, self.now))
     }
 }
 
@@ -254,16 +235,6 @@ fn errors(bundle: &Bundle) -> Vec<InputError> {
         })
     });
     bundle.errors.iter().cloned().chain(of_documents).collect()
-}
-
-/// The parts that rules look at. What has another type is the schema's business.
-fn record(object: &Value) -> Record {
-    let labels = object["metadata"]["labels"].as_object();
-    let labels = labels
-        .into_iter()
-        .flatten()
-        .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())));
-    Record { labels: labels.collect::<BTreeMap<_, _>>(), spec: object["spec"].clone() }
 }
 
 fn is_left_to_the_cluster(change: &Change) -> bool {

@@ -17,7 +17,7 @@ const NEAR_MISS: f64 = 0.8;
 
 /// One thing that a schema does not allow.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Violation {
+pub(crate) struct Violation {
     pub(super) field: FieldPath,
     pub(super) reason: Reason,
     pub(super) value: Shown,
@@ -25,7 +25,7 @@ pub(super) struct Violation {
 }
 
 /// The schemas of all kinds, ready to be used.
-pub(super) struct Schemas(BTreeMap<CrmKind, Schema>);
+pub(crate) struct Schemas(BTreeMap<CrmKind, Schema>);
 
 struct Schema {
     document: Value,
@@ -45,7 +45,7 @@ pub struct UnusableSchema {
 
 impl Schemas {
     /// Makes the schemas ready.
-    pub(super) fn new() -> Result<Self, UnusableSchema> {
+    pub(crate) fn new() -> Result<Self, UnusableSchema> {
         let mut schemas = BTreeMap::new();
         for crd in api::crds(&[]) {
             let Some(kind) = CrmKind::of(&crd.spec.group, api::VERSION, &crd.spec.names.kind) else {
@@ -61,7 +61,7 @@ impl Schemas {
     }
 
     /// All that the schema of a kind does not allow in an object.
-    pub(super) fn violations(&self, kind: CrmKind, object: &Value) -> Vec<Violation> {
+    pub(crate) fn violations(&self, kind: CrmKind, object: &Value) -> Vec<Violation> {
         let object = without_nulls(object.clone());
         let Some(schema) = self.0.get(&kind) else {
             return Vec::new();

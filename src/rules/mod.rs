@@ -89,7 +89,7 @@ pub fn insist_on_changes(
     evaluation.verdict
 }
 
-/// What a verdict means for a record in a file, which is not a write: a change that the cluster would make is a
+/// What a verdict means for a record in a file, or one that is stored: it is not a write. A change that the cluster would make is a
 /// warning, except that it may be left to the cluster to say who creates the record, and a time that was ahead
 /// when the file was written is no reason to refuse.
 pub fn for_file(verdict: Verdict) -> Verdict {

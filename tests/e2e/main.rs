@@ -18,6 +18,7 @@ mod stage;
 mod writers;
 
 mod apply;
+mod audit;
 mod canonical_floor;
 mod certificates;
 mod deletes;
