@@ -258,7 +258,12 @@ fn errors(bundle: &Bundle) -> Vec<InputError> {
             message: error.message.clone(),
         })
     });
-    bundle.errors.iter().cloned().chain(of_documents).collect()
+    let of_objects = bundle.misshapen().into_iter().map(|misshapen| InputError {
+        file: misshapen.source.name.clone(),
+        place: Some(misshapen.source.text.line_and_column(misshapen.at)),
+        message: misshapen.message.to_owned(),
+    });
+    bundle.errors.iter().cloned().chain(of_documents).chain(of_objects).collect()
 }
 
 /// The parts that rules look at. What has another type is the schema's business.

@@ -137,6 +137,11 @@ impl Tree {
         }
     }
 
+    /// Whether a node stands for nothing.
+    pub(super) fn value_is_null(&self, id: NodeId) -> bool {
+        matches!(&self.node(self.resolve(id)).content, Content::Scalar { value: Value::Null, .. })
+    }
+
     fn fields(&self, entries: &[Entry]) -> Map<String, Value> {
         let effective = self.effective(entries).into_iter();
         effective.map(|entry| (entry.key.clone(), self.value(entry.value))).collect()
