@@ -44,8 +44,9 @@ pub(super) fn compose(text: &str, base: usize) -> Result<Vec<Tree>, Fault> {
         };
         let places = to_be_widened(text, fault.at.saturating_sub(base), &fault.message);
         let is_at_end = fault.at.saturating_sub(base) >= text.trim_end().len();
-        let is_new = places.into_iter().fold(false, |is_new, place| wider.insert(place) || is_new);
-        if !is_new {
+        let before = wider.len();
+        wider.extend(places);
+        if wider.len() == before {
             // What is missing at the end of the text is rather missing where it went wrong first.
             return Err(first.filter(|_| is_at_end).unwrap_or(fault));
         }
