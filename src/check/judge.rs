@@ -161,13 +161,17 @@ impl Judge {
         let references = rules::references(&request, &self.policy).into_iter();
         let facts = references.map(|Reference { rule, target }| (rule, known.fact(&target))).collect();
         let verdict = rules::evaluate(&request, &facts, &self.policy, self.now);
-        let stored = self.as_stored(&object.value, &record, &verdict);
+        let (stored, gone) = self.as_stored(&object.value, &record, &verdict);
         let findings = rules::for_file(verdict).findings;
-        merged(findings, self.schema_findings(self.schemas.violations(kind, &stored)))
+        let mut violations = self.schemas.violations(kind, &stored);
+        for violation in &mut violations {
+            violation.field = before_removals(&violation.field, &gone);
+        }
+        merged(findings, self.schema_findings(violations))
     }
 
-    /// The object as the webhook hands it on to the schemas.
-    fn as_stored(&self, object: &Value, record: &Record, verdict: &Verdict) -> Value {
+    /// The object as the webhook hands it on to the schemas, and the entries of lists that have gone from it.
+    fn as_stored(&self, object: &Value, record: &Record, verdict: &Verdict) -> (Value, Vec<FieldPath>) {
         let mut stored = object.clone();
         let mut changes = verdict.changes.clone();
         let named = |creator: &Value| creator["name"].as_str().is_some_and(|name| !name.is_empty());
@@ -190,8 +194,9 @@ impl Judge {
             });
         }
         // A patch that cannot be applied leaves the object as it is; then the schema says what is wrong with it.
-        let _ = json_patch::patch(&mut stored, &admission::patch(record, &changes));
-        stored
+        let is_changed = json_patch::patch(&mut stored, &admission::patch(record, &changes)).is_ok();
+        let gone = changes.into_iter().filter(|change| is_changed && change.after.is_none());
+        (stored, gone.map(|change| change.field).collect())
     }
 
     fn schema_findings(&self, violations: Vec<Violation>) -> Vec<Finding> {
@@ -234,11 +239,37 @@ fn errors(bundle: &Bundle) -> Vec<InputError> {
             message: error.message.clone(),
         })
     });
-    bundle.errors.iter().cloned().chain(of_documents).collect()
+    let of_objects = bundle.misshapen().into_iter().map(|misshapen| InputError {
+        file: misshapen.source.name.clone(),
+        place: Some(misshapen.source.text.line_and_column(misshapen.at)),
+        message: misshapen.message.to_owned(),
+    });
+    bundle.errors.iter().cloned().chain(of_documents).chain(of_objects).collect()
 }
 
 fn is_left_to_the_cluster(change: &Change) -> bool {
     matches!(change.effect, Effect::Defaulted | Effect::Restored)
+}
+
+/// Where a field was before these entries had gone, each list's in the order of their indexes.
+fn before_removals(field: &FieldPath, gone: &[FieldPath]) -> FieldPath {
+    let mut before = FieldPath::default();
+    for segment in field.segments() {
+        before = match segment {
+            Segment::Field(name) => before.field(name.clone()),
+            Segment::Key(key) => before.key(key),
+            Segment::Index(index) => {
+                let gone_index = |gone: &FieldPath| match gone.segments().split_last() {
+                    Some((Segment::Index(index), list)) if list == before.segments() => Some(*index),
+                    _ => None,
+                };
+                let gone_from_list = gone.iter().filter_map(gone_index);
+                let index = gone_from_list.fold(*index, |index, gone| index + usize::from(gone <= index));
+                before.index(index)
+            }
+        };
+    }
+    before
 }
 
 /// The violation of an object that is of our group and of no kind or version that there is.

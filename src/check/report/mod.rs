@@ -72,11 +72,7 @@ pub struct InputError {
 
 impl fmt::Display for InputError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { file, place, message } = self;
-        match place {
-            Some((line, column)) => write!(f, "{file}:{line}:{column}: {message}"),
-            None => write!(f, "{file}: {message}"),
-        }
+        write!(f, "{}: {}", self.position(), printable(&self.message))
     }
 }
 
