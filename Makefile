@@ -1,6 +1,6 @@
 # Everything that is done with this repository, by name. `make help` lists it.
 
-# rustup takes the toolchain from rust-toolchain.toml; nothing else is needed but for `e2e` and `cluster` (Go).
+# rustup takes the toolchain from rust-toolchain.toml; nothing else is needed but for `e2e`, `cluster` and `bench` (Go).
 CARGO ?= cargo
 LISTEN ?= 127.0.0.1:9443
 ADMIN_LISTEN ?= 127.0.0.1:8080
@@ -51,9 +51,8 @@ deny: $(TOOLS)/bin/cargo-deny ## Check dependencies: bans, licences, sources, an
 $(TOOLS)/bin/cargo-deny:
 	$(CARGO) install --quiet --locked --root $(TOOLS) --version $(CARGO_DENY_VERSION) cargo-deny
 
-bench: ## Measure the engine (normalization, decisions) and the check of 5,000 documents
-	$(CARGO) bench --locked --bench engine
-	$(CARGO) bench --locked --bench check
+bench: ## Measure it beside others, and write docs/performance.md (BENCH_ONLY=direct,api,scale,engine,check)
+	CARGO="$(CARGO)" scripts/bench
 
 generate: ## Write the files that are made from the code: CRDs, docs/rules.md, docs/cli.md
 	UPDATE_GENERATED=1 $(CARGO) test --locked --quiet --test generated --test crds

@@ -77,7 +77,13 @@ pub(crate) fn all() -> Vec<Case> {
     };
     use Verdict::{Allowed, Patched, Refused};
     vec![
-        case(Id::Messy, "Company that needs a default and normalization", "Company", messy_company(), Patched),
+        case(
+            Id::Messy,
+            "Company that needs a default and normalization",
+            "Company",
+            messy_company(),
+            Patched,
+        ),
         case(Id::Clean, "clean Company", "Company", clean_company(), Allowed),
         case(Id::Hit, "Person whose company is in the cache", "Person", person("company-"), Allowed),
         Case {

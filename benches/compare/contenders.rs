@@ -11,7 +11,9 @@ use axum::response::IntoResponse;
 use axum::routing::post;
 use axum_server::accept::NoDelayAcceptor;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
-use rustls::ClientConfig;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, ServerConfig};
 
 use crate::http::{self, Place};
 use crate::server::{Program, Ready, Server};
@@ -146,11 +148,18 @@ pub(crate) fn serve_echo(args: &[String]) {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let router = Router::new().route(CONSTANT, post(constant)).fallback(echo);
     runtime.block_on(async {
-        let config = RustlsConfig::from_pem_file(certificate, key).await.unwrap();
-        let acceptor = RustlsAcceptor::new(config).acceptor(NoDelayAcceptor::new());
+        let acceptor = RustlsAcceptor::new(RustlsConfig::from_config(tls(certificate, key)))
+            .acceptor(NoDelayAcceptor::new());
         let server = axum_server::bind(address).acceptor(acceptor).http1_only();
         server.serve(router.into_make_service()).await.unwrap();
     });
+}
+
+/// Offers no HTTP/2, as crm-admission does not: `RustlsConfig` by itself would.
+fn tls(certificate: &str, key: &str) -> Arc<ServerConfig> {
+    let chain = CertificateDer::pem_file_iter(certificate).unwrap().map(Result::unwrap).collect();
+    let key = PrivateKeyDer::from_pem_file(key).unwrap();
+    Arc::new(ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key).unwrap())
 }
 
 /// Reads the body and answers a constant.

@@ -266,7 +266,9 @@ impl Lab<'_> {
                 " ×",
                 rate,
             );
-            for (mode, load) in [(many, "16 connections".to_owned()), (MODES[3], format!("{}/s", result.rate))] {
+            for (mode, load) in
+                [(many, "16 connections".to_owned()), (MODES[3], format!("{}/s", result.rate))]
+            {
                 let (a, b) = (result.of(mode, ours), result.of(mode, go));
                 let tail = Spread::paired(a, b, |a, b| a.p99 / b.p99);
                 report.target(
@@ -284,7 +286,9 @@ impl Lab<'_> {
 /// What a live GET adds, and how many there are.
 fn judge_live(report: &mut Report, results: &[Results], extras: &Extras, ours: usize) {
     let of = |id| results.iter().find(|result| result.case.id == id).unwrap().of(Mode::Closed(1), ours);
-    for (id, gets, api) in [(Id::Miss, &extras.get, "at once"), (Id::SlowMiss, &extras.slow_get, "after 2 ms")] {
+    for (id, gets, api) in
+        [(Id::Miss, &extras.get, "at once"), (Id::SlowMiss, &extras.slow_get, "after 2 ms")]
+    {
         let added = of(id).iter().zip(of(Id::Hit)).zip(gets).map(|((miss, hit), get)| {
             // In milliseconds.
             (miss.p50 - hit.p50 - get.p50) / 1000.0

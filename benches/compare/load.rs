@@ -123,7 +123,8 @@ async fn measure(load: Load) -> Sample {
         let index = ((count * part) as usize).min(latencies.len() - 1);
         f64::from(latencies[index]) / 1000.0
     };
-    let cpu = before.zip(after).map_or(0.0, |(before, after)| after.cpu.saturating_sub(before.cpu).as_secs_f64());
+    let cpu =
+        before.zip(after).map_or(0.0, |(before, after)| after.cpu.saturating_sub(before.cpu).as_secs_f64());
     Sample {
         rate: count / elapsed,
         p50: percentile(0.5),
@@ -144,8 +145,10 @@ async fn phase(load: &Load, connections: Vec<Connection>, time: Duration) -> (Ve
         end: start + time,
         due: Mutex::new(0),
     });
-    let tasks: Vec<_> =
-        connections.into_iter().map(|connection| tokio::spawn(Arc::clone(&phase).drive(connection))).collect();
+    let tasks: Vec<_> = connections
+        .into_iter()
+        .map(|connection| tokio::spawn(Arc::clone(&phase).drive(connection)))
+        .collect();
     let (mut connections, mut latencies) = (Vec::new(), Vec::new());
     for task in tasks {
         let (connection, mut own) = task.await.unwrap();

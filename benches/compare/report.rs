@@ -127,7 +127,8 @@ fn print(text: &str) {
 fn write_page(part: Part, text: &str) {
     let path = repository().join("docs/performance.md");
     let page = fs::read_to_string(&path).unwrap();
-    let (begin, end) = (format!("<!-- bench:{} -->\n", part.name()), format!("<!-- /bench:{} -->", part.name()));
+    let (begin, end) =
+        (format!("<!-- bench:{} -->\n", part.name()), format!("<!-- /bench:{} -->", part.name()));
     let start = page.find(&begin).map(|at| at + begin.len());
     let stop = page.find(&end);
     let (Some(start), Some(stop)) = (start, stop) else {
@@ -138,8 +139,11 @@ fn write_page(part: Part, text: &str) {
 
 /// How, where, when and with what it was measured.
 fn heading(part: Part, settings: &Settings) -> String {
-    let mut text = format!("`BENCH_ONLY={} make bench`: ", part.name());
-    let _ = writeln!(text, "{}.", settings.shown());
+    let mut text = format!("`BENCH_ONLY={} make bench`", part.name());
+    if matches!(part, Part::Direct | Part::Api | Part::Scale) {
+        let _ = write!(text, ": {}", settings.shown(part));
+    }
+    text.push_str(".\n");
     let _ = writeln!(text, "{}.", machine());
     let versions = [
         ("commit", first_line("git", &["rev-parse", "--short", "HEAD"])),
@@ -152,13 +156,9 @@ fn heading(part: Part, settings: &Settings) -> String {
         .into_iter()
         .filter_map(|(name, version)| Some(format!("{name} {}", version?).trim().to_owned()))
         .collect();
-    let today = jiff_date();
+    let today = jiff::Timestamp::now().strftime("%Y-%m-%d");
     let _ = write!(text, "{}; {today}.", versions.join(", "));
     text
-}
-
-fn jiff_date() -> String {
-    k8s_openapi::jiff::Timestamp::now().strftime("%Y-%m-%d").to_string()
 }
 
 fn machine() -> String {
@@ -171,7 +171,9 @@ fn machine() -> String {
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let memory = field("/proc/meminfo", "MemTotal").unwrap_or_default();
     let memory: f64 = memory.trim_end_matches(" kB").parse().unwrap_or(0.0);
-    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    // Not `available_parallelism`: this program may be pinned.
+    let cores = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let cores = cores.lines().filter(|line| line.starts_with("processor")).count();
     format!("{processor}, {cores} cores, {:.0} GiB, Linux {}", memory / 1024.0 / 1024.0, kernel.trim())
 }
 

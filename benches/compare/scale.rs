@@ -83,7 +83,8 @@ pub(crate) fn run(settings: &Settings) {
 /// How long it takes only to read the list, page by page, in seconds.
 fn read_list(client: &Client, api: &FakeApi) -> f64 {
     let place = api.place();
-    let pages: Vec<String> = (0..api.companies()).step_by(PAGE as usize).map(|start| api.page(PAGE, start)).collect();
+    let pages: Vec<String> =
+        (0..api.companies()).step_by(PAGE as usize).map(|start| api.page(PAGE, start)).collect();
     client.run(async move {
         let start = Instant::now();
         let mut connection = Connection::open(&place).await.unwrap();

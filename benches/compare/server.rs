@@ -55,7 +55,9 @@ impl Ready {
                 Ok((code, body)) => Err(format!("{code} {body}")),
                 Err(error) => Err(error.to_string()),
             },
-            Self::Listens(port) => net::listens(port).then_some(()).ok_or_else(|| "nobody listens".to_owned()),
+            Self::Listens(port) => {
+                net::listens(port).then_some(()).ok_or_else(|| "nobody listens".to_owned())
+            }
         }
     }
 }

@@ -72,12 +72,16 @@ impl Settings {
     }
 
     /// For the heading of a table: how it came about.
-    pub(crate) fn shown(&self) -> String {
+    pub(crate) fn shown(&self, part: Part) -> String {
         let pinned = match self.cores {
+            // There, an API server and its etcd would have to share a core with what is measured.
+            _ if part == Part::Api => "not pinned to cores".to_owned(),
             Some(Cores { server, client }) => format!("server on core {server}, client on core {client}"),
             None => "not pinned to cores".to_owned(),
         };
-        format!("{} rounds, {:?} each, {pinned}", self.rounds, self.time)
+        let rounds = if part == Part::Scale { self.starts() } else { self.rounds };
+        let rounds = if rounds == 1 { "1 round".to_owned() } else { format!("{rounds} rounds") };
+        format!("{rounds}, {:?} for a measurement, {pinned}", self.time)
     }
 }
 

@@ -89,7 +89,9 @@ struct Gate {
 
 pub(crate) fn run(settings: &Settings) {
     if !programs_exist() {
-        say("etcd, kube-apiserver and kubectl are not there (is Go installed?): the part with an API server is left out.");
+        say(
+            "etcd, kube-apiserver and kubectl are not there (is Go installed?): the part with an API server is left out.",
+        );
         return;
     }
     let plane = ControlPlane::start();
@@ -262,7 +264,12 @@ fn tabulate(report: &mut Report, case: &Case, asked: &[Asked], results: &Results
     let mut rows = Vec::new();
     for (connections, results) in CONNECTIONS.iter().zip(results) {
         for (asked, samples) in asked.iter().zip(results) {
-            let mut row = vec![format!("{connections} connections"), asked.shown().to_owned()];
+            let load = if *connections == 1 {
+                "1 connection".to_owned()
+            } else {
+                format!("{connections} connections")
+            };
+            let mut row = vec![load, asked.shown().to_owned()];
             let mut columns = direct::columns(samples);
             if !matches!(asked, Asked::Webhook(_)) {
                 columns.truncate(4);
@@ -294,7 +301,8 @@ fn judge(report: &mut Report, case: &Case, asked: &[Asked], results: &Results) {
         " ×",
         latency,
     );
-    let rate = Spread::paired(&of(results, 16, ours), &of(results, 16, echo), |ours, echo| ours.rate / echo.rate);
+    let rate =
+        Spread::paired(&of(results, 16, ours), &of(results, 16, echo), |ours, echo| ours.rate / echo.rate);
     report.target(
         &format!("{}: creates/s, of those with the echo, 16 connections", case.title),
         Bound::AtLeast(0.95),

@@ -159,12 +159,11 @@ func run(port int, certificates, health string) error {
 	if err != nil {
 		return err
 	}
-	server := webhook.NewServer(webhook.Options{Host: "127.0.0.1", Port: port, CertDir: certificates})
 	manager, err := ctrl.NewManager(config, ctrl.Options{
 		MapperProvider:         mapper,
 		Metrics:                metricsserver.Options{BindAddress: "0"},
 		HealthProbeBindAddress: health,
-		WebhookServer:          server,
+		WebhookServer:          webhook.NewServer(webhook.Options{Host: "127.0.0.1", Port: port, CertDir: certificates}),
 		// Names are all that is asked for; the rest of the metadata need not fill the memory.
 		Cache: cache.Options{DefaultTransform: cache.TransformStripManagedFields()},
 	})
@@ -172,6 +171,8 @@ func run(port int, certificates, health string) error {
 		return err
 	}
 	context := ctrl.SetupSignalHandler()
+	// Asking for the server is what makes the manager start it.
+	server := manager.GetWebhookServer()
 	if err := readyWhenSynced(context, manager, server); err != nil {
 		return err
 	}
