@@ -121,7 +121,7 @@ async fn measure(load: Load) -> Sample {
     assert!(count > 0.0, "nothing was answered within {:?}", load.time);
     let percentile = |part: f64| {
         let index = ((count * part) as usize).min(latencies.len() - 1);
-        f64::from(latencies[index]) / 1000.0
+        latencies[index] as f64 / 1000.0
     };
     let cpu =
         before.zip(after).map_or(0.0, |(before, after)| after.cpu.saturating_sub(before.cpu).as_secs_f64());
@@ -136,7 +136,7 @@ async fn measure(load: Load) -> Sample {
 }
 
 /// Loads all connections for a while, and gives them back with the latencies in nanoseconds.
-async fn phase(load: &Load, connections: Vec<Connection>, time: Duration) -> (Vec<Connection>, Vec<u32>) {
+async fn phase(load: &Load, connections: Vec<Connection>, time: Duration) -> (Vec<Connection>, Vec<u64>) {
     let start = Instant::now();
     let phase = Arc::new(Phase {
         request: Arc::clone(&load.request),
@@ -159,7 +159,7 @@ async fn phase(load: &Load, connections: Vec<Connection>, time: Duration) -> (Ve
 }
 
 impl Phase {
-    async fn drive(self: Arc<Self>, mut connection: Connection) -> (Connection, Vec<u32>) {
+    async fn drive(self: Arc<Self>, mut connection: Connection) -> (Connection, Vec<u64>) {
         let mut latencies = Vec::new();
         let mut request = Vec::new();
         while let Some(due) = self.next().await {
@@ -168,7 +168,7 @@ impl Phase {
             let answer = answer.unwrap_or_else(|error| panic!("a call failed: {error}"));
             let status = answer.status;
             assert!(status == self.request.status, "{status}: {}", String::from_utf8_lossy(answer.body));
-            latencies.push(u32::try_from(due.elapsed().as_nanos()).unwrap_or(u32::MAX));
+            latencies.push(u64::try_from(due.elapsed().as_nanos()).unwrap_or(u64::MAX));
         }
         (connection, latencies)
     }

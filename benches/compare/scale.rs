@@ -76,7 +76,7 @@ pub(crate) fn run(settings: &Settings) {
     }
     let mut report = Report::default();
     tabulate(&mut report, &subjects, &bare);
-    judge(&mut report, &subjects);
+    judge(&mut report, &subjects, &bare);
     report.publish(Part::Scale, settings);
 }
 
@@ -193,7 +193,7 @@ fn smallest(subjects: &[Subject], contender: Contender) -> &Subject {
     subjects.iter().find(|subject| subject.contender == contender && subject.api == 0).unwrap()
 }
 
-fn judge(report: &mut Report, subjects: &[Subject]) {
+fn judge(report: &mut Report, subjects: &[Subject], bare: &[Vec<f64>]) {
     let empty = smallest(subjects, Contender::Ours);
     let ours = |subject: &&Subject| subject.contender == Contender::Ours;
     let full = subjects.iter().filter(ours).max_by_key(|subject| subject.api).unwrap();
@@ -207,9 +207,13 @@ fn judge(report: &mut Report, subjects: &[Subject]) {
         per_object(subjects, full).unwrap(),
     );
     for subject in subjects.iter().filter(ours) {
-        let waits = subject.growth.ready.iter().zip(&subject.growth.list).map(|(ready, list)| ready - list);
-        let what = format!("ready after the start, beyond the list of {}", SIZES[subject.api]);
-        report.target(&what, Bound::AtMost(1.0), " s", Spread::of(waits));
+        let lists =
+            [("the list as it read it", &subject.growth.list), ("only reading it", &bare[subject.api])];
+        for (list, took) in lists {
+            let waits = subject.growth.ready.iter().zip(took).map(|(ready, list)| ready - list);
+            let what = format!("ready after the start, {} objects, beyond {list}", SIZES[subject.api]);
+            report.target(&what, Bound::AtMost(1.0), " s", Spread::of(waits));
+        }
     }
     let cost = Spread::paired(&full.growth.many, &empty.growth.many, |full, empty| full.cpu / empty.cpu);
     report.target("CPU per request at 1 M objects, of that at none", Bound::AtMost(1.05), " ×", cost);
