@@ -193,7 +193,7 @@ mod tests {
             assert!(documents(text).is_err(), "{text:?}");
         }
         // What is missing is not missing at the end of the text only.
-        let error = documents("s:\n  a: [b,\n  c: d\ne: f\n").unwrap_err();
+        let error = documents("s:\n  a: [b,\n  c,\n  d\n").unwrap_err();
         assert_eq!((error.line, error.column), (3, 3), "{error}");
     }
 
