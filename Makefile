@@ -1,6 +1,6 @@
 # Everything that is done with this repository, by name. `make help` lists it.
 
-# rustup takes the toolchain from rust-toolchain.toml; nothing else is needed but for `e2e` and `cluster` (Go).
+# rustup takes the toolchain from rust-toolchain.toml; nothing else is needed but for `e2e`, `cluster` and `bench` (Go).
 CARGO ?= cargo
 LISTEN ?= 127.0.0.1:9443
 ADMIN_LISTEN ?= 127.0.0.1:8080
@@ -55,9 +55,8 @@ deny: $(TOOLS)/bin/cargo-deny ## Check dependencies: bans, licences, sources, an
 $(TOOLS)/bin/cargo-deny:
 	$(CARGO) install --quiet --locked --root $(TOOLS) --version $(CARGO_DENY_VERSION) cargo-deny
 
-bench: ## Measure the engine (normalization, decisions) and the check of 5,000 documents
-	$(CARGO) bench --locked --bench engine
-	$(CARGO) bench --locked --bench check
+bench: ## Measure it beside others, and write docs/performance.md (BENCH_ONLY=direct,api,scale,engine,check)
+	CARGO="$(CARGO)" scripts/bench
 
 soak: ## Put the program under full load for SECONDS=180 and show what it takes up meanwhile
 	SOAK_SECONDS=$(SECONDS) $(CARGO) bench --locked --bench soak

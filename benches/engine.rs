@@ -14,8 +14,12 @@ use crm_admission::directory::Memory;
 use crm_admission::normalize::{self, ProfileKind};
 use crm_admission::policy::{Policy, compile};
 use crm_admission::telemetry::Metrics;
-use divan::{Bencher, black_box};
+use divan::{AllocProfiler, Bencher, black_box};
 use serde_json::{Value, json};
+
+/// Allocations are counted too; the counting itself costs little.
+#[global_allocator]
+static ALLOCATOR: AllocProfiler = AllocProfiler::system();
 
 fn main() {
     divan::main();

@@ -12,6 +12,8 @@ pub mod rules;
 #[cfg(feature = "program")]
 pub mod admission;
 #[cfg(feature = "program")]
+pub mod audit;
+#[cfg(feature = "program")]
 pub mod certificates;
 #[cfg(feature = "program")]
 pub mod check;

@@ -190,6 +190,38 @@ fn json_has_places_too() {
     assert_eq!(repository.findings(&["a.json"]), ["a.json:2:43 Warn spec.domains[0] [domain/not-canonical]"]);
 }
 
+#[rstest]
+#[case::another_type("[a.com, A.com, 5, c.com]", &["spec.domains[1] [domain/not-canonical]", "spec.domains[2] [schema]"])]
+#[case::too_long("[a.com, A.com, LONG, c.com]", &["spec.domains[1] [domain/not-canonical]", "spec.domains[2] [domain/too-long]"])]
+#[case::several("[a.com, A.com, B.com, b.com, 5, a.com, 6]", &[
+    "spec.domains[1] [domain/not-canonical]",
+    "spec.domains[2] [domain/not-canonical]",
+    "spec.domains[3] [domain/not-canonical]",
+    "spec.domains[4] [schema]",
+    "spec.domains[5] [domain/not-canonical]",
+    "spec.domains[6] [schema]",
+])]
+#[case::through_aliases("[a.com, &x \"ü.com\", *x , ~, \"\"]", &[
+    "spec.domains[1] [domain/not-canonical]",
+    "spec.domains[2] [domain/not-canonical]",
+    "spec.domains[3] [schema]",
+    "spec.domains[4] [domain/empty]",
+])]
+fn each_fault_of_a_list_is_told_once_at_its_own_entry(#[case] domains: &str, #[case] expected: &[&str]) {
+    let long = format!("\"{}.com\"", "l".repeat(260));
+    let domains = domains.replace("LONG", &long);
+    let found = found_in(&company(&format!("  displayName: A\n  domains: {domains}\n")));
+    let fields: Vec<&str> = found.iter().map(|found| found.splitn(3, ' ').nth(2).unwrap()).collect();
+    assert_eq!(fields, expected, "{found:?}");
+}
+
+#[test]
+fn what_is_missing_in_an_alias_is_missing_under_its_key() {
+    let text = format!("{COMPANY}x: &s {{description: x}}\nspec: *s\n").replace("x: &s", "x-s: &s");
+    let found = found_in(&text);
+    assert!(found.contains(&"a.yaml:5:1 Deny spec.displayName [display-name]".to_owned()), "{found:?}");
+}
+
 // Reading.
 
 #[test]
@@ -230,6 +262,135 @@ fn a_document_that_does_not_parse_is_reported_and_the_rest_is_checked() {
     // People who read the report are not told twice.
     let ended = repository.check(&[]);
     assert!(ended.ends_with(2).out.contains("a.yaml:2:") && ended.err.is_empty(), "{}", ended.err);
+}
+
+#[test]
+fn items_are_what_their_list_is_unless_they_say_otherwise() {
+    let text = "apiVersion: crm.milo.io/v1alpha1\nkind: CompanyList\nitems:\n- metadata: {name: acme}\n  spec: {displayName: 1}\n- kind: Company\n- apiVersion: v1\n  kind: ConfigMap\n";
+    let person = format!("{PERSON}spec: {{displayName: Jane, companyRef: {{name: acme}}}}\n");
+    let repository = Repository::with(&[("a.yaml", text), ("b.yaml", &person)]);
+    let expected = ["a.yaml:5:23 Deny spec.displayName [schema]", "a.yaml:6:3 Deny apiVersion [schema]"];
+    let ended = repository.check(&["--format", "json"]);
+    assert_eq!(ended.ends_with(1).findings(), expected);
+    assert_eq!(ended.json()["summary"]["other"], 1);
+    // It counts as existing in --resources, too.
+    assert_eq!(repository.findings(&["b.yaml", "--resources", "a.yaml"]), [] as [&str; 0]);
+}
+
+#[rstest]
+#[case::list_of_objects("[ {apiVersion: crm.milo.io/v1alpha1, kind: Company} ]", "a.yaml:1:1: no object")]
+#[case::text("just a string", "a.yaml:1:1: no object")]
+#[case::entries("# x\n- a", "a.yaml:2:1: no object")]
+#[case::items_that_are_no_list("kind: List\nitems: foo", "a.yaml:2:8: the items of a list must be a list")]
+#[case::item_that_is_no_object("kind: List\nitems:\n- foo", "a.yaml:3:3: no object")]
+#[case::item_that_is_nothing("kind: List\nitems:\n- ~", "a.yaml:3:3: no object")]
+#[case::item_without_a_kind(
+    "apiVersion: v1\nkind: List\nitems:\n- metadata: {name: a}",
+    "a.yaml:4:3: no kind"
+)]
+fn what_is_no_object_is_an_error_and_the_rest_is_checked(#[case] text: &str, #[case] expected: &str) {
+    let text = format!("{text}\n---\n{}", company("  displayName: 1\n"));
+    let repository = Repository::with(&[("a.yaml", &text)]);
+    let ended = repository.check(&["--format", "json"]);
+    assert_eq!(ended.ends_with(2).findings().len(), 1, "{}", ended.out);
+    assert!(ended.err.starts_with(&format!("error: {expected}")), "{}", ended.err);
+    assert_eq!(ended.json()["summary"]["other"], 0);
+    let ended = repository.check(&["nothing.json", "--resources", "a.yaml"]);
+    assert!(ended.ends_with(2).err.starts_with(&format!("error: {expected}")), "{}", ended.err);
+}
+
+#[test]
+fn documents_with_nothing_in_them_are_fine() {
+    let repository =
+        Repository::with(&[("a.yaml", "---\n# x\n---\n~\n---\n"), ("a.json", "null\n"), ("b.json", "")]);
+    let ended = repository.check(&["--format", "json"]);
+    assert_eq!(ended.ends_with(0).json()["summary"]["other"], 0);
+}
+
+#[rstest]
+#[case::comma("{\"kind\": \"X\",}", 14)]
+#[case::yaml("kind: X", 1)]
+#[case::boolean("yes", 1)]
+#[case::comment("{ // x\n}", 3)]
+#[case::word("{\"a\": tru}", 10)]
+fn json_is_read_as_json(#[case] text: &str, #[case] column: usize) {
+    let repository = Repository::with(&[("a.json", text)]);
+    let ended = repository.check(&["--format", "json"]);
+    let error = &ended.ends_with(2).json()["errors"][0];
+    assert_eq!((&error["line"], &error["column"]), (&1.into(), &column.into()), "{error}");
+    assert!(error["message"].as_str().unwrap().starts_with("not JSON: "), "{error}");
+}
+
+#[test]
+fn json_documents_around_a_broken_one_are_checked() {
+    let line = |name: &str, value: &str| {
+        format!(
+            "{{\"apiVersion\": \"crm.milo.io/v1alpha1\", \"kind\": \"Company\", \"metadata\": {{\"name\": \"{name}\"}}, \"spec\": {{\"displayName\": {value}}}}}\n"
+        )
+    };
+    let text = format!("{}{}{}", line("a", "1"), line("b", "tru"), line("c", "2"));
+    let repository = Repository::with(&[("a.json", &text), ("b.yaml", &text)]);
+    let ended = repository.check(&["--format", "json"]);
+    let places: Vec<String> =
+        ended.ends_with(2).findings().iter().map(|found| found[..8].to_owned()).collect();
+    assert_eq!(places, ["a.json:1", "a.json:3", "b.yaml:1", "b.yaml:3"]);
+    assert_eq!(ended.json()["errors"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn a_status_is_held_against_its_schema() {
+    let found = found_in(&format!("{COMPANY}{GOOD}status: {{phase: x}}\n"));
+    assert_eq!(found, ["a.yaml:5:10 Deny status.phase [schema]"]);
+}
+
+#[rstest]
+#[case::number("!!int \"5\"", "must be a string, not a number")]
+#[case::boolean("!!bool \"yes\"", "must be a string, not a boolean")]
+#[case::float("!!float \"1e3\"", "Invalid value: \"1000\"")]
+#[case::nothing("!!null \"\"", "Required value")]
+#[case::number_as_it_is_read("08", "Invalid value: \"8\"")]
+fn a_tag_decides_how_a_scalar_is_read(#[case] name: &str, #[case] expected: &str) {
+    let repository = Repository::with(&[("a.yaml", &company(&format!("  displayName: {name}\n")))]);
+    let ended = repository.check(&[]);
+    assert!(ended.ends_with(1).out.contains(expected), "{}", ended.out);
+}
+
+#[test]
+fn what_cannot_be_what_its_tag_says_is_an_error() {
+    for (name, code) in [("!foo yes", 0), ("!!binary aGk=", 0), ("!!binary aGk", 2), ("!!int x", 2)] {
+        let repository = Repository::with(&[("a.yaml", &company(&format!("  displayName: {name}\n")))]);
+        let ended = repository.check(&["--fail-on", "warn"]);
+        assert!(ended.ends_with(code).out.contains("a.yaml:5:16: error: ") == (code == 2), "{}", ended.out);
+    }
+}
+
+#[cfg(target_os = "linux")] // For the length of its paths.
+#[test]
+fn what_cannot_be_read_does_not_hide_the_rest() {
+    let repository = Repository::with(&[("a.yaml", &company("  displayName: 1\n"))]);
+    fs::write(repository.path().join("b.yaml"), b"# \xc3\xa9\n- \xff\n").unwrap();
+    too_long_a_path(&repository.path().join("deep"));
+    let ended = repository.check(&[".", "nowhere.yaml", "--format", "json", "--output", "report.json"]);
+    let errors: Vec<&str> = ended.ends_with(2).err.lines().collect();
+    assert_eq!(errors.len(), 3, "{errors:?}");
+    assert!(errors[0].starts_with("error: deep/") && errors[0].contains(": cannot be read: "), "{errors:?}");
+    assert!(errors[1].starts_with("error: nowhere.yaml: cannot be read: No such file"), "{errors:?}");
+    assert_eq!(errors[2], "error: b.yaml:2:3: cannot be read: not UTF-8 text");
+    let report: Value = serde_json::from_str(&repository.read("report.json")).unwrap();
+    assert_eq!(report["findings"].as_array().unwrap().len(), 1, "{report}");
+}
+
+/// Makes a directory with one in it that nobody can read: its path has more bytes than the system takes.
+#[cfg(target_os = "linux")]
+fn too_long_a_path(directory: &Path) {
+    let part = "d".repeat(200);
+    let mut inner = directory.with_file_name("inner");
+    inner.extend([&part; 12]);
+    fs::create_dir_all(&inner).unwrap();
+    let mut outer = directory.to_owned();
+    outer.extend([&part; 10]);
+    fs::create_dir_all(&outer).unwrap();
+    fs::rename(directory.with_file_name("inner"), outer.join("inner")).unwrap();
 }
 
 #[test]
@@ -385,6 +546,30 @@ fn resources_stand_for_what_exists_and_make_the_rest_missing() {
     );
     let ended = repository.check(&["a.yaml", "--resources", "gone"]);
     assert!(ended.out.contains("is being deleted [company-exists]"), "{}", ended.out);
+}
+
+#[test]
+fn resources_among_what_is_checked_are_left_out() {
+    let text = company("  displayName: Acme\n  domains: [Acme.com]\n");
+    let person = format!("{PERSON}spec: {{displayName: Jane, companyRef: {{name: acme}}}}\n");
+    let repository = Repository::with(&[("a.yaml", &person), ("there/acme.yaml", &text), ("b.yaml", &text)]);
+    let ended = repository.check(&[".", "--resources", "there,./b.yaml", "--fix", "--format", "json"]);
+    assert_eq!(ended.ends_with(0).findings(), [] as [&str; 0]);
+    assert_eq!(ended.json()["summary"]["checked"], 1);
+    assert_eq!((repository.read("there/acme.yaml"), repository.read("b.yaml")), (text.clone(), text));
+    // A file that is named itself is meant, unless it is named twice.
+    let checked = |resources| {
+        let ended = repository.check(&["b.yaml", "--resources", resources, "--format", "json"]);
+        ended.json()["summary"]["checked"].as_u64()
+    };
+    assert_eq!((checked("."), checked("b.yaml")), (Some(1), Some(0)));
+}
+
+#[test]
+fn resources_that_do_not_parse_are_named_with_their_place() {
+    let repository = Repository::with(&[("a.yaml", ""), ("r.yaml", "a: 1\na: 2\n")]);
+    let ended = repository.check(&["a.yaml", "--resources", "r.yaml"]);
+    assert_eq!(ended.ends_with(2).err, "error: r.yaml:2:1: the key \"a\" is there twice\n");
 }
 
 #[test]
@@ -616,6 +801,36 @@ fn a_stream_is_fixed_from_standard_input_to_standard_output() {
 }
 
 #[test]
+fn a_stream_that_cannot_be_read_is_not_lost_silently() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_crm-admission"));
+    let output = command.args(["check", "--fix", "-"]).write_stdin(&b"a: \xff\n"[..]).output().unwrap();
+    let err = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(2), &b""[..]), "{err}");
+    assert!(err.contains("-:1:4: error: cannot be read: not UTF-8 text\n"), "{err}");
+    assert!(err.contains("-: error: nothing is written to standard output"), "{err}");
+}
+
+#[cfg(target_os = "linux")] // For the length of its paths.
+#[test]
+fn a_file_that_cannot_be_written_does_not_stop_the_others_and_is_judged_as_it_is() {
+    let text = company("  displayName: Acme\n  domains: [Acme.com]\n");
+    let repository = Repository::with(&[("b.yaml", &text)]);
+    // Its path is so long that nothing with a longer name can be put beside it.
+    let mut directory = repository.path().canonicalize().unwrap();
+    while directory.as_os_str().len() < 4080 {
+        directory.push("d".repeat((4079 - directory.as_os_str().len()).clamp(1, 200)));
+    }
+    fs::create_dir_all(&directory).unwrap();
+    fs::write(directory.join("x.yaml"), &text).unwrap();
+    symlink(directory.join("x.yaml"), repository.path().join("a.yaml")).unwrap();
+    let ended = repository.check(&["a.yaml", "b.yaml", "--fix", "--format", "json"]);
+    assert_eq!(ended.ends_with(2).findings(), ["a.yaml:6:13 Warn spec.domains[0] [domain/not-canonical]"]);
+    assert!(ended.err.starts_with("error: a.yaml: cannot be written: "), "{}", ended.err);
+    assert_eq!((&ended.json()["summary"]["fixed"], ended.err.lines().count()), (&1.into(), 1));
+    assert_eq!(repository.read("b.yaml"), text.replace("Acme.com", "acme.com"));
+}
+
+#[test]
 fn what_a_policy_refuses_for_its_spelling_is_fixed_and_what_stands_for_the_cluster_is_not() {
     let text = company("  displayName: Acme\n  domains: [Acme.com]\n");
     let policy = "apiVersion: admission.crm.milo.io/v1alpha1\nkind: AdmissionPolicy\nmetadata: {name: default}\nspec:\n  normalization: {domains: RequireCanonical}\n";
@@ -666,6 +881,24 @@ fn what_cannot_be_read_or_written_ends_with_one_clear_line(#[case] args: &[&str]
     let ended = Repository::new().check(args);
     assert!(ended.ends_with(2).err.starts_with(&format!("error: {expected}")), "{}", ended.err);
     assert_eq!(ended.err.lines().count(), 1, "{}", ended.err);
+}
+
+#[rstest]
+#[case::fix("CRM_ADMISSION_FIX")]
+#[case::diff("CRM_ADMISSION_DIFF")]
+#[case::cluster("CRM_ADMISSION_CLUSTER")]
+fn a_variable_that_is_neither_true_nor_false_is_refused(#[case] name: &str) {
+    let run = |value: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_crm-admission"));
+        let repository = Repository::new();
+        command.current_dir(repository.path()).arg("check").env(name, value).output().unwrap()
+    };
+    let output = run("maybe");
+    let err = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(2) && err.contains("invalid value 'maybe'"), "{err}");
+    for value in ["false", "0", "no", "off"] {
+        assert_eq!(run(value).status.code(), Some(0), "{value}");
+    }
 }
 
 #[rstest]

@@ -127,7 +127,7 @@ fn serve_says_which_file_it_cannot_use() {
     fs::write(&broken, "a: [1\nb: 2\n").unwrap();
     let (code, _, err) = run(&["serve", "--tls-dev", certs, "--resources", broken.to_str().unwrap()]);
     assert_eq!(code, 2);
-    assert!(err.contains("broken.yaml: line "), "{err}");
+    assert!(err.contains("broken.yaml:2:"), "{err}");
 }
 
 #[test]
@@ -281,4 +281,34 @@ fn doctor_takes_only_names_and_addresses() {
         let (code, _, err) = run(&["doctor", flag, value]);
         assert!(code == 2 && err.contains(text), "{flag}: {err}");
     }
+}
+
+#[test]
+fn serve_goes_on_where_its_log_cannot_be_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let mut serve = std::process::Command::new(env!("CARGO_BIN_EXE_crm-admission"))
+        .args([
+            "serve",
+            "--listen",
+            "127.0.0.1:0",
+            "--admin-listen",
+            &address.to_string(),
+            "--shutdown-delay",
+            "0s",
+        ])
+        .args(["--directory", "memory", "--tls-dev", dir.path().to_str().unwrap()])
+        .stderr(full)
+        .spawn()
+        .unwrap();
+    while std::net::TcpStream::connect(address).is_err() {
+        assert!(serve.try_wait().unwrap().is_none(), "it has ended");
+        std::thread::yield_now();
+    }
+    let told = std::process::Command::new("kill").arg(serve.id().to_string()).status().unwrap();
+    assert!(told.success());
+    assert_eq!(serve.wait().unwrap().code(), Some(0));
 }

@@ -56,7 +56,10 @@ fn every_manifest_is_yaml_and_has_a_kind() {
 
 #[test]
 fn manifests_and_image_are_of_this_version() {
-    assert_eq!(yaml("manifests/base/kustomization.yaml")[0]["images"][0]["newTag"], VERSION);
+    for part in ["base", "components/audit"] {
+        let kustomization = &yaml(&format!("manifests/{part}/kustomization.yaml"))[0];
+        assert_eq!(kustomization["images"][0]["newTag"], VERSION, "{part}");
+    }
     let chart = &yaml("manifests/chart/crm-admission/Chart.yaml")[0];
     assert_eq!([&chart["version"], &chart["appVersion"]], [VERSION; 2]);
     let dockerfile = read("Dockerfile");
@@ -95,7 +98,12 @@ fn the_program_knows_the_flags_that_it_is_started_with() {
     let container = &yaml("manifests/base/deployment.yaml")[0]["spec"]["template"]["spec"]["containers"][0];
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     let base: Vec<String> = container["args"].as_array().unwrap().iter().map(text).collect();
-    for part in ["components/mounted-certificate", "overlays/development", "overlays/self-managed"] {
+    for part in [
+        "components/audit-metrics",
+        "components/mounted-certificate",
+        "overlays/development",
+        "overlays/self-managed",
+    ] {
         let kustomization = &yaml(&format!("manifests/{part}/kustomization.yaml"))[0];
         let patch: Vec<Value> =
             serde_saphyr::from_str(kustomization["patches"][0]["patch"].as_str().unwrap()).unwrap();
@@ -110,6 +118,18 @@ fn the_program_knows_the_flags_that_it_is_started_with() {
             .unwrap();
         assert!(output.status.success(), "{part}: {}", String::from_utf8_lossy(&output.stderr));
     }
+}
+
+#[test]
+fn the_audit_knows_the_flags_that_it_is_started_with() {
+    let job = &yaml("manifests/components/audit/cronjob.yaml")[0]["spec"]["jobTemplate"];
+    let args = job["spec"]["template"]["spec"]["containers"][0]["args"].as_array().unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_crm-admission"))
+        .args(args.iter().map(|arg| arg.as_str().unwrap()))
+        .arg("--help")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// Metrics of which each kind of event was counted once, as they are scraped.
@@ -127,6 +147,9 @@ fn scraped() -> String {
     metrics.policy_in_force("built-in");
     metrics.certificate_expires("serving", 1);
     metrics.connection_failed("handshake");
+    metrics.audit_found("Person", "company-exists", 1, 1);
+    metrics.audited(1, 1);
+    metrics.audit_failed();
     metrics.text().unwrap()
 }
 

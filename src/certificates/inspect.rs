@@ -121,7 +121,7 @@ pub enum InspectError {
     Slow,
 }
 
-/// Looks at everything, and changes nothing. `served` is what [`look_at_served`] found, and where.
+/// Looks at everything, and changes nothing. `served` is what [`look_at_served`](super::look_at_served) found, and where.
 pub async fn inspect(
     client: &Client,
     settings: &Settings,

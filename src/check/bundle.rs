@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use rayon::prelude::*;
 use serde_json::Value;
 
-use super::documents::ParsedDocument;
+use super::documents::{ParsedDocument, SyntaxError};
 use super::fix::{Wanted, fix};
 use super::judge::Judge;
 use super::read::{self, ReadError, Source};
@@ -35,6 +35,15 @@ pub(super) struct Object<'b> {
     pub(super) identity: Identity,
 }
 
+/// What stands where an object should, and is none.
+#[derive(Clone, Debug)]
+pub(super) struct Misshapen<'b> {
+    pub(super) source: &'b Source,
+    /// In bytes.
+    pub(super) at: usize,
+    pub(super) message: &'static str,
+}
+
 /// What an object claims to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Identity {
@@ -57,6 +66,8 @@ pub struct Rewritten {
     pub before: String,
     /// What it should hold.
     pub after: String,
+    /// How many values that changes.
+    count: usize,
 }
 
 impl Rewritten {
@@ -82,20 +93,45 @@ impl Bundle {
     /// Reads files, directories and, for `-`, standard input. `on_file` hears of each file that is done.
     ///
     /// # Errors
-    /// A path that is given and not there.
+    /// The only path that is given cannot be read; what cannot be read beside others is part of the report.
     pub fn read(paths: &[PathBuf], on_file: &(dyn Fn() + Sync)) -> Result<Self, ReadError> {
-        let (sources, errors) = read::sources(paths, on_file)?;
+        Self::read_except(paths, &[], on_file)
+    }
+
+    /// Reads like [`Bundle::read`], without the files of `except` and those in its directories. A file that is
+    /// among `paths` itself stays, unless `except` names it, too.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn read_except(
+        paths: &[PathBuf],
+        except: &[PathBuf],
+        on_file: &(dyn Fn() + Sync),
+    ) -> Result<Self, ReadError> {
+        let (sources, errors) = read::sources(paths, except, on_file)?;
         Ok(Self { sources, errors, fixed: 0 })
     }
 
     /// Every object, `List`s unfolded, in the order of the files.
     pub(super) fn objects(&self) -> Vec<Object<'_>> {
-        self.sources.par_iter().flat_map_iter(objects_of).collect()
+        let unfolded = |source| unfold_source(source).into_iter().flat_map(|unfolded| unfolded.objects);
+        self.sources.par_iter().flat_map_iter(unfolded).collect()
+    }
+
+    /// What kubectl would refuse before it sends anything, in the order of the files.
+    pub(super) fn misshapen(&self) -> Vec<Misshapen<'_>> {
+        let unfolded = |source| unfold_source(source).into_iter().flat_map(|unfolded| unfolded.misshapen);
+        self.sources.par_iter().flat_map_iter(unfolded).collect()
     }
 
     /// The values of every object, to look references up among.
     pub fn values(&self) -> Vec<Value> {
         self.objects().into_iter().map(|object| object.value).collect()
+    }
+
+    /// Says of an input as a whole that something could not be done with it.
+    pub fn add_error(&mut self, file: &str, message: &str) {
+        self.errors.push(InputError { file: file.to_owned(), place: None, message: message.to_owned() });
     }
 
     /// The text of standard input, if that was read.
@@ -106,15 +142,24 @@ impl Bundle {
     /// Brings every value to its canonical form that can be, here and not yet in the files, and says what has
     /// changed.
     pub fn fix(&mut self, judge: &Judge) -> Vec<Rewritten> {
-        let fixes: Vec<_> =
+        let rewritten: Vec<Rewritten> =
             self.sources.par_iter_mut().filter_map(|source| fix_source(source, judge)).collect();
-        let (rewritten, counts): (Vec<_>, Vec<usize>) = fixes.into_iter().unzip();
-        self.fixed += counts.into_iter().sum::<usize>();
+        self.fixed += rewritten.iter().map(|rewritten| rewritten.count).sum::<usize>();
         rewritten
+    }
+
+    /// Takes a file as it is after all, since it could not be written.
+    pub fn take_back(&mut self, rewritten: &Rewritten, why: &std::io::Error) {
+        if let Some(source) = self.sources.iter_mut().find(|source| source.path == rewritten.path) {
+            source.set_text(rewritten.before.clone());
+            self.fixed = self.fixed.saturating_sub(rewritten.count);
+        }
+        let message = format!("cannot be written: {why}");
+        self.errors.push(InputError { file: rewritten.name.clone(), place: None, message });
     }
 }
 
-fn fix_source(source: &mut Source, judge: &Judge) -> Option<(Rewritten, usize)> {
+fn fix_source(source: &mut Source, judge: &Judge) -> Option<Rewritten> {
     let wanted: Vec<Vec<Wanted>> =
         source.documents.iter().map(|document| wanted(source, document, judge)).collect();
     if wanted.iter().all(Vec::is_empty) {
@@ -129,9 +174,10 @@ fn fix_source(source: &mut Source, judge: &Judge) -> Option<(Rewritten, usize)> 
         path: source.path.clone(),
         before: source.text.as_str().to_owned(),
         after: fixed.text.clone(),
+        count: fixed.count,
     };
     source.set_text(fixed.text);
-    Some((rewritten, fixed.count))
+    Some(rewritten)
 }
 
 /// What is to be changed in a document, by the way from its root.
@@ -140,51 +186,115 @@ fn wanted(source: &Source, document: &ParsedDocument, judge: &Judge) -> Vec<Want
         let wanted = judge.wanted(&object);
         wanted.into_iter().map(move |wanted| wanted.below(&object.place))
     };
-    objects_in(source, document).into_iter().flat_map(in_object).collect()
+    Unfolded::new(source, document).objects.into_iter().flat_map(in_object).collect()
 }
 
-fn objects_of(source: &Source) -> Vec<Object<'_>> {
-    source.documents.iter().flat_map(|document| objects_in(source, document)).collect()
+fn unfold_source(source: &Source) -> Vec<Unfolded<'_>> {
+    source.documents.iter().map(|document| Unfolded::new(source, document)).collect()
 }
 
-fn objects_in<'b>(source: &'b Source, document: &'b ParsedDocument) -> Vec<Object<'b>> {
-    let mut objects = Vec::new();
-    unfold(source, document, document.tree.root, Vec::new(), &mut objects);
-    objects
+/// The first thing in a file that kubectl would refuse before it sends anything.
+pub(super) fn misshapen_in(source: &Source) -> Option<SyntaxError> {
+    let misshapen = unfold_source(source).into_iter().flat_map(|unfolded| unfolded.misshapen).next()?;
+    let (line, column) = source.text.line_and_column(misshapen.at);
+    Some(SyntaxError { line, column, message: misshapen.message.to_owned() })
 }
 
-/// A `List` of any kind stands for its items.
-fn unfold<'b>(
+/// The objects of a document.
+struct Unfolded<'b> {
     source: &'b Source,
     document: &'b ParsedDocument,
-    root: NodeId,
-    place: Vec<Step>,
-    objects: &mut Vec<Object<'b>>,
-) {
-    let tree = &document.tree;
-    if let Some(items) = items(tree, root) {
-        for (index, item) in items.iter().enumerate() {
-            let item_place =
-                [place.as_slice(), &[Step::Name("items".to_owned()), Step::Index(index)]].concat();
-            unfold(source, document, *item, item_place, objects);
-        }
-        return;
-    }
-    let value = tree.value(root);
-    let identity = identity(&value);
-    objects.push(Object { source, document, root, place, value, identity });
+    objects: Vec<Object<'b>>,
+    misshapen: Vec<Misshapen<'b>>,
 }
 
-fn items(tree: &Tree, root: NodeId) -> Option<&[NodeId]> {
-    let kind = tree.find(root, &[Step::Name("kind".to_owned())]).node?;
-    let Value::String(kind) = tree.value(kind) else {
-        return None;
-    };
-    let items = tree.find(root, &[Step::Name("items".to_owned())]).node?;
-    match &tree.node(tree.resolve(items)).content {
-        Content::Sequence { entries, .. } if kind.ends_with("List") => Some(entries),
-        _ => None,
+/// A list, and what its items are unless they say so themselves.
+struct List<'b> {
+    items: &'b [NodeId],
+    api_version: Value,
+    kind: Value,
+}
+
+impl<'b> Unfolded<'b> {
+    fn new(source: &'b Source, document: &'b ParsedDocument) -> Self {
+        let mut unfolded = Self { source, document, objects: Vec::new(), misshapen: Vec::new() };
+        let root = document.tree.root;
+        // Like an empty document, a null is nothing.
+        if !document.tree.value_is_null(root) {
+            unfolded.unfold(root, Vec::new(), None);
+        }
+        unfolded
     }
+
+    /// A `List` of any kind stands for its items.
+    fn unfold(&mut self, root: NodeId, place: Vec<Step>, list: Option<&List<'b>>) {
+        let tree = &self.document.tree;
+        if !matches!(tree.node(tree.resolve(root)).content, Content::Mapping { .. }) {
+            return self.refuse(&place, "no object: a manifest is a map with apiVersion and kind");
+        }
+        let items_of = |place: &[Step]| [place, &[Step::Name("items".to_owned())]].concat();
+        match List::at(tree, root) {
+            Some(Ok(list)) => {
+                for (index, item) in list.items.iter().enumerate() {
+                    let mut item_place = items_of(&place);
+                    item_place.push(Step::Index(index));
+                    self.unfold(*item, item_place, Some(&list));
+                }
+                return;
+            }
+            Some(Err(message)) => return self.refuse(&items_of(&place), message),
+            None => {}
+        }
+        let mut value = tree.value(root);
+        if let Some(list) = list {
+            list.lend(&mut value);
+        }
+        let identity = identity(&value);
+        if list.is_some() && identity == Identity::Other && is_empty(&value["kind"]) {
+            return self.refuse(&place, "no kind: an item of a List needs apiVersion and kind");
+        }
+        let (source, document) = (self.source, self.document);
+        self.objects.push(Object { source, document, root, place, value, identity });
+    }
+
+    fn refuse(&mut self, place: &[Step], message: &'static str) {
+        let tree = &self.document.tree;
+        let at = tree.find(tree.root, place).position;
+        self.misshapen.push(Misshapen { source: self.source, at, message });
+    }
+}
+
+impl<'b> List<'b> {
+    /// The list at a place, if something is there that calls itself one.
+    fn at(tree: &'b Tree, root: NodeId) -> Option<Result<Self, &'static str>> {
+        let field = |name: &str| tree.find(root, &[Step::Name(name.to_owned())]).node;
+        let Value::String(kind) = tree.value(field("kind")?) else {
+            return None;
+        };
+        let of_items = kind.strip_suffix("List")?;
+        let items = field("items")?;
+        let items = match &tree.node(tree.resolve(items)).content {
+            Content::Sequence { entries, .. } => entries.as_slice(),
+            Content::Scalar { value: Value::Null, .. } => &[],
+            _ => return Some(Err("the items of a list must be a list")),
+        };
+        let api_version = field("apiVersion").map(|node| tree.value(node)).unwrap_or_default();
+        Some(Ok(Self { items, api_version, kind: Value::String(of_items.to_owned()) }))
+    }
+
+    /// As kubectl does: an item that says neither is what the list says.
+    fn lend(&self, item: &mut Value) {
+        let says_neither = is_empty(&item["kind"]) && is_empty(&item["apiVersion"]);
+        if says_neither && !is_empty(&self.kind) {
+            item["kind"] = self.kind.clone();
+            item["apiVersion"] = self.api_version.clone();
+        }
+    }
+}
+
+/// Whether a text is not given.
+fn is_empty(text: &Value) -> bool {
+    text.is_null() || text == ""
 }
 
 fn identity(value: &Value) -> Identity {

@@ -18,52 +18,84 @@ pub(super) struct Fault {
     pub(super) message: String,
 }
 
-/// What the parser says of a closing bracket that stands too far left for the specification.
-const TOO_FAR_LEFT: &str = "invalid indentation";
-/// How much further right such a bracket is read. Nobody indents by more.
+/// What the parser says of what stands too far left between brackets.
+const TOO_FAR_LEFT: [&str; 2] = ["invalid indentation", "invalid indentation in flow construct"];
+/// What it says of a quoted scalar with a line that does, at the quote.
+const QUOTED_TOO_FAR_LEFT: &str = "invalid indentation in quoted scalar";
+/// What it says where a tab follows a colon, at what follows the tab.
+const TAB_AFTER_COLON: &str = "':' must be followed by a valid YAML whitespace";
+/// How much further right such things are read. Nobody indents by more.
 const FURTHER_RIGHT: usize = 128;
-/// For how many brackets a text is read once more, since each time costs as much as the first.
-const MAX_BRACKETS: usize = 200;
+/// How often a text is read once more, since each time costs as much as the first.
+const MAX_ATTEMPTS: usize = 200;
 
 /// The trees of a text's documents. Empty documents are left out. `base` is added to every place.
 ///
-/// A closing bracket may stand where its key starts: kubectl reads that, though the specification wants it
-/// further right.
+/// White space means nothing to kubectl in some places where the specification wants more of it. What the parser
+/// refuses for that is read with more white space in front of it.
 pub(super) fn compose(text: &str, base: usize) -> Result<Vec<Tree>, Fault> {
-    let mut brackets = BTreeSet::new();
-    loop {
-        let (read, bytes) = indented(text, &brackets);
-        let result = Composer::new(&read, bytes, text, base).trees();
-        let Err(Fault { at, message }) = &result else {
-            return result;
+    let mut wider = BTreeSet::new();
+    let mut first: Option<Fault> = None;
+    for _ in 0..MAX_ATTEMPTS {
+        let (read, bytes) = widened(text, &wider);
+        let fault = match Composer::new(&read, bytes, text, base).trees() {
+            Ok(trees) => return Ok(trees),
+            Err(fault) => fault,
         };
-        let at = at.saturating_sub(base);
-        let is_bracket = text.get(at..).is_some_and(|rest| rest.starts_with([']', '}']));
-        let can_be_read = is_bracket && message == TOO_FAR_LEFT && brackets.len() < MAX_BRACKETS;
-        if !can_be_read || !brackets.insert(at) {
-            return result;
+        let places = to_be_widened(text, fault.at.saturating_sub(base), &fault.message);
+        let is_at_end = fault.at.saturating_sub(base) >= text.trim_end().len();
+        let before = wider.len();
+        wider.extend(places);
+        if wider.len() == before {
+            // What is missing at the end of the text is rather missing where it went wrong first.
+            return Err(first.filter(|_| is_at_end).unwrap_or(fault));
         }
+        first.get_or_insert(fault);
+    }
+    Err(first.unwrap_or(Fault { at: base, message: "too many lines that are not indented".to_owned() }))
+}
+
+/// The bytes in front of which there should be more white space for the parser to accept a text.
+fn to_be_widened(text: &str, at: usize, message: &str) -> Vec<usize> {
+    let (before, rest) = text.split_at_checked(at).unwrap_or_default();
+    if TOO_FAR_LEFT.contains(&message) {
+        return vec![at];
+    }
+    match message {
+        QUOTED_TOO_FAR_LEFT => {
+            let Some(end) = rest.chars().next().and_then(|mark| closing(rest, mark)) else {
+                return Vec::new();
+            };
+            let lines = rest.get(..end).unwrap_or_default().match_indices('\n').map(|(line, _)| line + 1);
+            // The next document does not belong to a scalar, wherever its quote is.
+            let is_text = |line: &usize| {
+                !rest.get(*line..).is_some_and(|line| line.starts_with("---") || line.starts_with("..."))
+            };
+            lines.filter(is_text).map(|line| at + line).collect()
+        }
+        TAB_AFTER_COLON => before.rfind(':').map(|colon| colon + 1).into_iter().collect(),
+        _ => Vec::new(),
     }
 }
 
-/// The text with these brackets further right, and the byte in the text as it was of each character where that is
-/// not its number.
-fn indented<'t>(text: &'t str, brackets: &BTreeSet<usize>) -> (Cow<'t, str>, Option<Vec<usize>>) {
-    if brackets.is_empty() {
+/// The text with more white space in front of these bytes, and the byte in the text as it was of each character
+/// where that is not its number.
+fn widened<'t>(text: &'t str, wider: &BTreeSet<usize>) -> (Cow<'t, str>, Option<Vec<usize>>) {
+    if wider.is_empty() {
         let bytes = (!text.is_ascii()).then(|| text.char_indices().map(|(byte, _)| byte).collect());
         return (Cow::Borrowed(text), bytes);
     }
-    let mut indented = String::with_capacity(text.len() + brackets.len() * FURTHER_RIGHT);
-    let mut bytes = Vec::with_capacity(indented.capacity());
+    let mut widened = String::with_capacity(text.len() + wider.len() * FURTHER_RIGHT);
+    let mut bytes = Vec::with_capacity(widened.capacity());
     for (byte, c) in text.char_indices() {
-        if brackets.contains(&byte) {
-            indented.extend(std::iter::repeat_n(' ', FURTHER_RIGHT));
+        if wider.contains(&byte) {
+            widened.extend(std::iter::repeat_n(' ', FURTHER_RIGHT));
             bytes.extend(std::iter::repeat_n(byte, FURTHER_RIGHT));
         }
-        indented.push(c);
+        widened.push(c);
         bytes.push(byte);
     }
-    (Cow::Owned(indented), Some(bytes))
+    (Cow::Owned(widened), Some(bytes))
 }
 
 struct Composer<'t> {
@@ -240,10 +272,15 @@ impl<'t> Composer<'t> {
         tag: Option<&Tag>,
         span: Span,
     ) -> Result<(Content, Range<usize>), Fault> {
-        let value = match style {
-            ScalarStyle::Plain if !tag.is_some_and(is_text) => scalar::plain(text)
+        let value = match (tag, style) {
+            (Some(tag), _) => {
+                let name = tag_name(tag);
+                let refused = || self.fault(span.start, format!("{text:?} cannot be read as {tag}"));
+                scalar::tagged(text, &name).ok_or_else(refused)?
+            }
+            (None, ScalarStyle::Plain) => scalar::plain(text)
                 .ok_or_else(|| self.fault(span.start, format!("{text} has no form in JSON")))?,
-            _ => Value::String(text.to_owned()),
+            (None, _) => Value::String(text.to_owned()),
         };
         let (start, end) = (self.byte(span.start), self.byte(span.end));
         let (style, range) = match style {
@@ -341,8 +378,7 @@ fn closing(quoted: &str, mark: char) -> Option<usize> {
     None
 }
 
-/// Whether a tag makes text of what follows it.
-fn is_text(tag: &Tag) -> bool {
-    let non_specific = tag.suffix.is_empty() || tag.suffix == "!";
-    non_specific || (tag.is_yaml_core_schema() && tag.suffix == "str")
+/// A tag in its long form.
+fn tag_name(tag: &Tag) -> String {
+    format!("{}{}", tag.handle, tag.suffix)
 }

@@ -11,8 +11,34 @@ pub(super) fn unified(name: &str, before: &str, after: &str) -> String {
     TextDiff::from_lines(before, after)
         .unified_diff()
         .context_radius(CONTEXT)
-        .header(&format!("a/{name}"), &format!("b/{name}"))
+        .header(&quoted(&format!("a/{name}")), &quoted(&format!("b/{name}")))
         .to_string()
+}
+
+/// The name of a file as git writes it where it would not end with its line otherwise.
+fn quoted(name: &str) -> String {
+    let must_be_escaped = |c: char| c.is_control() || matches!(c, '"' | '\\');
+    if !name.contains(must_be_escaped) {
+        return name.to_owned();
+    }
+    let mut quoted = String::with_capacity(name.len() + 2);
+    quoted.push('"');
+    for c in name.chars() {
+        match c {
+            '"' | '\\' => quoted.extend(['\\', c]),
+            '\n' => quoted.push_str("\\n"),
+            '\r' => quoted.push_str("\\r"),
+            '\t' => quoted.push_str("\\t"),
+            c if c.is_control() => {
+                let mut bytes = [0; 4];
+                let octal = c.encode_utf8(&mut bytes).bytes().map(|byte| format!("\\{byte:03o}"));
+                quoted.extend(octal);
+            }
+            c => quoted.push(c),
+        }
+    }
+    quoted.push('"');
+    quoted
 }
 
 #[cfg(test)]
@@ -28,6 +54,14 @@ mod tests {
         );
         assert_eq!(unified("a.yaml", before, before), "");
         assert!(unified("/tmp/a.yaml", "1\n", "2\n").starts_with("--- a/tmp/a.yaml\n+++ b/tmp/a.yaml\n"));
+    }
+
+    #[test]
+    fn a_name_does_not_leave_its_line() {
+        let diff = unified("a\n+++ b/\"x\u{1b}\\é.yaml", "1\n", "2\n");
+        let (headers, _) = diff.split_once("@@").unwrap();
+        let name = "a\\n+++ b/\\\"x\\033\\\\é.yaml";
+        assert_eq!(headers, format!("--- \"a/{name}\"\n+++ \"b/{name}\"\n"));
     }
 
     #[test]

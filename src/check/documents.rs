@@ -39,12 +39,12 @@ pub(super) struct ParsedDocument {
     pub(super) source: Option<String>,
 }
 
-/// How messages about a text that is neither are worded.
+/// What a text may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Syntax {
     /// YAML, or JSON where the text starts like it.
     Yaml,
-    /// The name of the file says that it is JSON.
+    /// JSON and nothing else, as the name of the file says.
     Json,
 }
 
@@ -71,33 +71,34 @@ pub(super) fn parse(text: &Text, syntax: Syntax) -> Parsed {
     let mut parsed = Parsed::default();
     for (start, part) in parts(text.as_str()) {
         let source = source(part);
-        match trees(part, start, syntax) {
-            Ok(trees) => {
-                let documents = trees.into_iter().map(|tree| ParsedDocument { tree, source: source.clone() });
-                parsed.documents.extend(documents);
-            }
-            Err(Fault { at, message }) => {
-                let (line, column) = text.line_and_column(at);
-                parsed.errors.push(SyntaxError { line, column, message });
-            }
-        }
+        let (trees, faults) = trees(part, start, syntax);
+        let documents = trees.into_iter().map(|tree| ParsedDocument { tree, source: source.clone() });
+        parsed.documents.extend(documents);
+        parsed.errors.extend(faults.into_iter().map(|Fault { at, message }| {
+            let (line, column) = text.line_and_column(at);
+            SyntaxError { line, column, message }
+        }));
     }
     parsed
 }
 
-fn trees(part: &str, start: usize, syntax: Syntax) -> Result<Vec<Tree>, Fault> {
-    if !part.trim_start_matches(['\u{feff}', ' ', '\t', '\r', '\n']).starts_with(['{', '[']) {
-        return compose::compose(part, start);
-    }
-    let (skipped, json) = match part.strip_prefix('\u{feff}') {
-        Some(json) => (part.len() - json.len(), json),
-        None => (0, part),
+/// The trees of what can be read of a part, and what is wrong with the rest.
+fn trees(part: &str, start: usize, syntax: Syntax) -> (Vec<Tree>, Vec<Fault>) {
+    let json = part.strip_prefix('\u{feff}').unwrap_or(part);
+    let starts_like_json = json.trim_start_matches([' ', '\t', '\r', '\n']).starts_with(['{', '[']);
+    let (trees, faults) = match syntax {
+        Syntax::Yaml if !starts_like_json => (Vec::new(), Vec::new()),
+        Syntax::Yaml | Syntax::Json => json::trees(json, start + part.len() - json.len()),
     };
+    if syntax == Syntax::Json || (starts_like_json && faults.is_empty()) {
+        return (trees, faults);
+    }
     // A flow mapping of YAML starts like JSON.
-    json::trees(json, start + skipped).or_else(|not_json| {
-        let composed = compose::compose(part, start);
-        if syntax == Syntax::Json { composed.map_err(|_| not_json) } else { composed }
-    })
+    match compose::compose(part, start) {
+        Ok(composed) => (composed, Vec::new()),
+        Err(fault) if trees.is_empty() => (Vec::new(), vec![fault]),
+        Err(_) => (trees, faults),
+    }
 }
 
 /// The parts of a text between lines that hold a separator and nothing else, each with the byte at which it starts.
@@ -167,7 +168,33 @@ mod tests {
         assert_eq!(one(text), json!({"a": {"b": ["é"], "c": []}, "d": "é"}));
         let error = documents(&format!("{text}e: @\n")).unwrap_err();
         assert_eq!((error.line, error.column), (8, 4), "{error}");
-        assert!(documents("a: [\nb\n]\n").is_err());
+    }
+
+    #[test]
+    fn what_kubectl_reads_further_left_or_after_a_tab_is_read() {
+        let cases = [
+            ("a: [\nb\n]\n", json!({"a": ["b"]})),
+            (
+                "s:\n  a: [\n  b,\n  'c', {\n  d: é }\n  ]\n  e: 1\n",
+                json!({"s": {"a": ["b", "c", {"d": "é"}], "e": 1}}),
+            ),
+            ("s:\n  a: {\n b: c,\n d: e\n }\n", json!({"s": {"a": {"b": "c", "d": "e"}}})),
+            ("s:\n  a: \"é\n  b\n\nc\\\nd\"\n  e: 'x\n y'\n", json!({"s": {"a": "é b\ncd", "e": "x y"}})),
+            ("a:\tb\nc:\t-1\n", json!({"a": "b", "c": -1})),
+            ("a: [x,\n\tz]\n", json!({"a": ["x", "z"]})),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(documents(text), Ok(vec![(1, expected)]), "{text:?}");
+            // After that, places are what they were.
+            let error = documents(&format!("{text}e: é @ @: : :\n")).unwrap_err();
+            assert_eq!(error.line, text.lines().count() + 1, "{text:?} {error}");
+        }
+        for text in ["a: 'x\n--- y\nz'\n", "a:\n  b: 1\n c: 2\n", "a:\tb: c\n", "a:\n\tb: c\n", "a:\t- b\n"] {
+            assert!(documents(text).is_err(), "{text:?}");
+        }
+        // What is missing is not missing at the end of the text only.
+        let error = documents("s:\n  a: [b,\n  c,\n  d\n").unwrap_err();
+        assert_eq!((error.line, error.column), (3, 3), "{error}");
     }
 
     #[test]
@@ -220,8 +247,34 @@ mod tests {
         assert_eq!(one("\u{feff}{\"a\": \"\\ud83d\\ude00\"}\n"), json!({"a": "😀"}));
         let error = documents("[1, {]").unwrap_err();
         assert!(!error.message.starts_with("not JSON"), "{error}");
-        let parsed = parse(&Text::new("{\"a\": }".to_owned()), Syntax::Json);
-        assert!(parsed.documents.is_empty() || parsed.errors.is_empty());
+    }
+
+    #[test]
+    fn what_is_called_json_must_be_json() {
+        for text in ["{\"a\": }", "yes", "{\"a\": 1,}", "{\"a\": 1 // x\n}", "{\"a\": tru}", "[1, 2", "a: 1"]
+        {
+            let parsed = parse(&Text::new(text.to_owned()), Syntax::Json);
+            assert_eq!((parsed.documents.len(), parsed.errors.len()), (0, 1), "{text}");
+            assert!(parsed.errors[0].message.starts_with("not JSON: "), "{:?}", parsed.errors);
+        }
+        assert!(parse(&Text::new(" \n".to_owned()), Syntax::Json).errors.is_empty());
+    }
+
+    #[test]
+    fn a_broken_json_document_does_not_take_the_others_with_it() {
+        let text = "{\"a\": 1}\n{\"b\": tru}\n{\"c\": {\n{\"d\": 4}\n{\"e\": 5, \"e\": 6} {\"f\": 7}\n";
+        for syntax in [Syntax::Json, Syntax::Yaml] {
+            let parsed = parse(&Text::new(text.to_owned()), syntax);
+            let values: Vec<Value> = parsed.documents.iter().map(|d| d.tree.value(d.tree.root)).collect();
+            assert_eq!(values, [json!({"a": 1}), json!({"f": 7})]);
+            let lines: Vec<usize> = parsed.errors.iter().map(|error| error.line).collect();
+            assert_eq!(lines, [2, 4, 5], "{:?}", parsed.errors);
+        }
+        // What is in a list is no document of its own.
+        let text = "{\"items\": [\n{\"a\": 1},\n{\"b\": tru},\n{\"c\": 1}\n]}\n{\"d\": 4}\n";
+        let parsed = parse(&Text::new(text.to_owned()), Syntax::Json);
+        let values: Vec<Value> = parsed.documents.iter().map(|d| d.tree.value(d.tree.root)).collect();
+        assert_eq!((values, parsed.errors.len()), (vec![json!({"d": 4})], 1), "{:?}", parsed.errors);
     }
 
     #[test]

@@ -7,30 +7,60 @@ use serde_json::Value;
 use super::compose::Fault;
 use super::tree::{Builder, Content, Entry, Layout, NodeId, Style, Tree};
 
-/// The trees of the JSON values in a text. `base` is added to every place.
-pub(super) fn trees(text: &str, base: usize) -> Result<Vec<Tree>, Fault> {
-    well_formed(text, base)?;
+/// The trees of the JSON values in a text, and what is wrong with those that are none. `base` is added to every
+/// place.
+pub(super) fn trees(text: &str, base: usize) -> (Vec<Tree>, Vec<Fault>) {
     let mut scanner = Scanner { text, base, at: 0, nodes: Builder::default() };
-    let mut trees = Vec::new();
+    let (mut trees, mut faults) = (Vec::new(), Vec::new());
     while scanner.peek().is_some() {
-        scanner.value()?;
-        trees.extend(std::mem::take(&mut scanner.nodes).finish());
-    }
-    Ok(trees)
-}
-
-/// Leaves all judgement of the syntax to the library, so that the scanner can trust it.
-fn well_formed(text: &str, base: usize) -> Result<(), Fault> {
-    for value in serde_json::Deserializer::from_str(text).into_iter::<Value>() {
-        if let Err(error) = value {
-            let at = base + byte(text, error.line(), error.column());
-            // The place is given beside the message.
-            let message = error.to_string();
-            let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(message, _)| message);
-            return Err(Fault { at, message: format!("not JSON: {message}") });
+        let start = scanner.at;
+        let length = match well_formed(scanner.rest(), base + start) {
+            Ok(length) => length,
+            Err(fault) => {
+                faults.push(fault);
+                let Some(next) = next_document(text, start) else {
+                    break;
+                };
+                scanner.at = next;
+                continue;
+            }
+        };
+        let value = scanner.value();
+        let nodes = std::mem::take(&mut scanner.nodes);
+        match value {
+            Ok(_) => trees.extend(nodes.finish()),
+            Err(fault) => {
+                faults.push(fault);
+                scanner.at = start + length;
+            }
         }
     }
-    Ok(())
+    (trees, faults)
+}
+
+/// The length of the value that a text starts with. Leaves all judgement of the syntax to the library, so that the
+/// scanner can trust it.
+fn well_formed(text: &str, base: usize) -> Result<usize, Fault> {
+    let mut values = serde_json::Deserializer::from_str(text).into_iter::<Value>();
+    let Some(Err(error)) = values.next() else {
+        return Ok(values.byte_offset());
+    };
+    let at = base + byte(text, error.line(), error.column());
+    // The place is given beside the message.
+    let message = error.to_string();
+    let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(message, _)| message);
+    Err(Fault { at, message: format!("not JSON: {message}") })
+}
+
+/// The next line that a document may start on, after one that is broken and starts at `from`.
+fn next_document(text: &str, from: usize) -> Option<usize> {
+    let rest = text.get(from..)?;
+    let may_start = |at: &usize| {
+        // What follows one of these is part of what is broken.
+        let before = rest.get(..*at).unwrap_or_default().trim_end();
+        !before.ends_with([',', ':', '[', '{'])
+    };
+    rest.match_indices("\n{").map(|(at, _)| at).find(may_start).map(|at| from + at + 1)
 }
 
 /// The byte of a place that the library gives by line and column, both from 1, the column in bytes.
@@ -152,7 +182,8 @@ mod tests {
     #[test]
     fn values_are_those_of_json_and_know_their_place() {
         let text = "{\"a\": [1, \"\\u00e9\\ud83d\\ude00\\\"\"],\n \"yes\": true}\n{\"b\": -1e3}";
-        let trees = trees(text, 10).unwrap();
+        let (trees, faults) = trees(text, 10);
+        assert_eq!(faults, []);
         let values: Vec<Value> = trees.iter().map(|tree| tree.value(tree.root)).collect();
         assert_eq!(values, [json!({"a": [1, "é😀\""], "yes": true}), json!({"b": -1000.0})]);
         let root = trees[1].node(trees[1].root);
@@ -161,10 +192,11 @@ mod tests {
 
     #[test]
     fn what_is_no_json_is_found_at_its_byte() {
-        let fault = trees("{\"a\": 1,\n \"b\": x}", 0).unwrap_err();
-        assert_eq!((fault.at, fault.message.as_str()), (15, "not JSON: expected value"));
-        let fault = trees("{\"a\": 1, \"a\": 2}", 0).unwrap_err();
-        assert_eq!((fault.at, fault.message.as_str()), (9, "the key \"a\" is there twice"));
-        assert!(trees(&"[".repeat(100_000), 0).is_err());
+        let fault = |text: &str| trees(text, 0).1.remove(0);
+        let not_json = fault("{\"a\": 1,\n \"b\": x}");
+        assert_eq!((not_json.at, not_json.message.as_str()), (15, "not JSON: expected value"));
+        let twice = fault("{\"a\": 1, \"a\": 2}");
+        assert_eq!((twice.at, twice.message.as_str()), (9, "the key \"a\" is there twice"));
+        fault(&"[".repeat(100_000));
     }
 }

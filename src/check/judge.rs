@@ -1,6 +1,6 @@
 //! Judges the records of a bundle: by the engine, as if each were created, and by the schemas of the definitions.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
 use jiff::Timestamp;
 use k8s_openapi::api::authentication::v1::UserInfo;
@@ -8,6 +8,7 @@ use rayon::prelude::*;
 use serde_json::Value;
 
 use super::bundle::{Bundle, Identity, Object};
+use super::conform::{merged, record, schema_findings};
 use super::fix::Wanted;
 use super::order::{self, Applier};
 use super::report::{InputError, Located, Report, Summary};
@@ -16,7 +17,7 @@ use super::tree::Step;
 use crate::admission;
 use crate::api::names::nearest;
 use crate::api::{self, CrmKind, Target};
-use crate::catalog::{Action, RuleId};
+use crate::catalog::RuleId;
 use crate::directory::{Directory, Memory, Presence};
 use crate::policy::{NormalizationMode, Policy};
 use crate::rules::{
@@ -160,22 +161,17 @@ impl Judge {
         let references = rules::references(&request, &self.policy).into_iter();
         let facts = references.map(|Reference { rule, target }| (rule, known.fact(&target))).collect();
         let verdict = rules::evaluate(&request, &facts, &self.policy, self.now);
-        let stored = self.as_stored(&object.value, &record, &verdict);
+        let (stored, gone) = self.as_stored(&object.value, &record, &verdict);
         let findings = rules::for_file(verdict).findings;
-        let mut all = self.schema_findings(self.schemas.violations(kind, &stored));
-        // What the engine says of a field says more than the schema does, unless it lets pass what the schema
-        // does not.
-        all.retain(|schema| {
-            let same =
-                |finding: &Finding| finding.action >= schema.action && finding.field.overlaps(&schema.field);
-            !findings.iter().any(same)
-        });
-        all.extend(findings);
-        all
+        let mut violations = self.schemas.violations(kind, &stored);
+        for violation in &mut violations {
+            violation.field = before_removals(&violation.field, &gone);
+        }
+        merged(findings, self.schema_findings(violations))
     }
 
-    /// The object as the webhook hands it on to the schemas.
-    fn as_stored(&self, object: &Value, record: &Record, verdict: &Verdict) -> Value {
+    /// The object as the webhook hands it on to the schemas, and the entries of lists that have gone from it.
+    fn as_stored(&self, object: &Value, record: &Record, verdict: &Verdict) -> (Value, Vec<FieldPath>) {
         let mut stored = object.clone();
         let mut changes = verdict.changes.clone();
         let named = |creator: &Value| creator["name"].as_str().is_some_and(|name| !name.is_empty());
@@ -198,27 +194,17 @@ impl Judge {
             });
         }
         // A patch that cannot be applied leaves the object as it is; then the schema says what is wrong with it.
-        let _ = json_patch::patch(&mut stored, &admission::patch(record, &changes));
-        stored
+        let is_changed = json_patch::patch(&mut stored, &admission::patch(record, &changes)).is_ok();
+        let gone = changes.into_iter().filter(|change| is_changed && change.after.is_none());
+        (stored, gone.map(|change| change.field).collect())
     }
 
     fn schema_findings(&self, violations: Vec<Violation>) -> Vec<Finding> {
-        let effective = self.policy.action(RuleId::Schema, self.now);
         let exempt = |user| self.policy.exemption(RuleId::Schema, user, self.now).is_some();
-        if effective.action == Action::Disabled || self.requester.as_ref().is_some_and(exempt) {
+        if self.requester.as_ref().is_some_and(exempt) {
             return Vec::new();
         }
-        let finding = |Violation { field, reason, value, text }| Finding {
-            rule: RuleId::Schema,
-            code: None,
-            field,
-            reason,
-            value,
-            text,
-            action: effective.action,
-            denies_from: effective.denies_from,
-        };
-        violations.into_iter().map(finding).collect()
+        schema_findings(violations, self.policy.action(RuleId::Schema, self.now))
     }
 }
 
@@ -253,21 +239,37 @@ fn errors(bundle: &Bundle) -> Vec<InputError> {
             message: error.message.clone(),
         })
     });
-    bundle.errors.iter().cloned().chain(of_documents).collect()
-}
-
-/// The parts that rules look at. What has another type is the schema's business.
-fn record(object: &Value) -> Record {
-    let labels = object["metadata"]["labels"].as_object();
-    let labels = labels
-        .into_iter()
-        .flatten()
-        .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())));
-    Record { labels: labels.collect::<BTreeMap<_, _>>(), spec: object["spec"].clone() }
+    let of_objects = bundle.misshapen().into_iter().map(|misshapen| InputError {
+        file: misshapen.source.name.clone(),
+        place: Some(misshapen.source.text.line_and_column(misshapen.at)),
+        message: misshapen.message.to_owned(),
+    });
+    bundle.errors.iter().cloned().chain(of_documents).chain(of_objects).collect()
 }
 
 fn is_left_to_the_cluster(change: &Change) -> bool {
     matches!(change.effect, Effect::Defaulted | Effect::Restored)
+}
+
+/// Where a field was before these entries had gone, each list's in the order of their indexes.
+fn before_removals(field: &FieldPath, gone: &[FieldPath]) -> FieldPath {
+    let mut before = FieldPath::default();
+    for segment in field.segments() {
+        before = match segment {
+            Segment::Field(name) => before.field(name.clone()),
+            Segment::Key(key) => before.key(key),
+            Segment::Index(index) => {
+                let gone_index = |gone: &FieldPath| match gone.segments().split_last() {
+                    Some((Segment::Index(index), list)) if list == before.segments() => Some(*index),
+                    _ => None,
+                };
+                let gone_from_list = gone.iter().filter_map(gone_index);
+                let index = gone_from_list.fold(*index, |index, gone| index + usize::from(gone <= index));
+                before.index(index)
+            }
+        };
+    }
+    before
 }
 
 /// The violation of an object that is of our group and of no kind or version that there is.

@@ -4,6 +4,7 @@
 
 mod bundle;
 mod compose;
+mod conform;
 mod diff;
 mod documents;
 mod fix;
@@ -19,8 +20,10 @@ mod tree;
 mod write;
 
 pub use bundle::{Bundle, Rewritten};
+pub(crate) use conform::{merged, record, schema_findings};
 pub use documents::{SyntaxError, documents};
 pub use judge::{Judge, Known};
 pub use order::Applier;
 pub use read::{ReadError, read_objects};
+pub(crate) use schema::Schemas;
 pub use schema::UnusableSchema;

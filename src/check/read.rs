@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 use serde_json::Value;
 
+use super::bundle;
 use super::documents::{self, ParsedDocument, Syntax, SyntaxError};
 use super::report::InputError;
 use super::text::Text;
@@ -30,13 +31,26 @@ pub enum ReadError {
         source: io::Error,
     },
     /// A file is not YAML or JSON.
-    #[error("{}: {source}", path.display())]
+    #[error("{}:{}:{}: {}", path.display(), fault.line, fault.column, fault.message)]
     Syntax {
         /// Which one.
         path: PathBuf,
         /// Where and why.
-        source: SyntaxError,
+        fault: SyntaxError,
     },
+}
+
+impl From<ReadError> for InputError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Io { path, source } => {
+                Self { file: name(&path), place: None, message: format!("cannot be read: {source}") }
+            }
+            ReadError::Syntax { path, fault } => {
+                Self { file: name(&path), place: Some((fault.line, fault.column)), message: fault.message }
+            }
+        }
+    }
 }
 
 /// One file, or what came from standard input.
@@ -90,12 +104,14 @@ fn name(path: &Path) -> String {
 ///
 /// In directories that is every `*.yaml`, `*.yml` and `*.json` that is not hidden; links to directories are not
 /// followed. Files come in the order given, those of a directory in the order of their names, and each once.
-/// What is found and cannot be read is reported beside what can. `on_file` hears of each file that is done.
+/// What cannot be read is reported beside what can. Files of `except` are left out, unless they are given themselves
+/// and only found there. `on_file` hears of each file that is done.
 ///
 /// # Errors
-/// A path that is given and not there.
+/// The only path that is given cannot be read.
 pub(super) fn sources(
     paths: &[PathBuf],
+    except: &[PathBuf],
     on_file: &(dyn Fn() + Sync),
 ) -> Result<(Vec<Source>, Vec<InputError>), ReadError> {
     let read = |path: &PathBuf| {
@@ -103,16 +119,33 @@ pub(super) fn sources(
         on_file();
         source
     };
-    let results: Vec<Result<Source, InputError>> = all_files(paths)?.par_iter().map(read).collect();
+    let Search { mut files, mut errors } = Search::new(paths);
+    if let ([_], [], [_]) = (paths, files.as_slice(), errors.as_slice()) {
+        return Err(errors.swap_remove(0));
+    }
+    leave_out(&mut files, paths, except);
+    let results: Vec<Result<Source, ReadError>> = files.par_iter().map(read).collect();
     let mut sources = Vec::with_capacity(results.len());
-    let mut errors = Vec::new();
     for result in results {
         match result {
             Ok(source) => sources.push(source),
             Err(error) => errors.push(error),
         }
     }
-    Ok((sources, errors))
+    Ok((sources, errors.into_iter().map(InputError::from).collect()))
+}
+
+fn leave_out(files: &mut Vec<PathBuf>, given: &[PathBuf], except: &[PathBuf]) {
+    if except.is_empty() {
+        return;
+    }
+    let canonical = |paths: &[PathBuf]| -> HashSet<PathBuf> { paths.iter().map(|path| one(path)).collect() };
+    let (given, named) = (canonical(given), canonical(except));
+    let found = canonical(&Search::new(except).files);
+    files.retain(|file| {
+        let file = one(file);
+        !named.contains(&file) && (given.contains(&file) || !found.contains(&file))
+    });
 }
 
 /// The objects in the files given and, recursively, in the directories given.
@@ -121,27 +154,36 @@ pub(super) fn sources(
 /// The first file that cannot be read.
 pub fn read_objects(paths: &[PathBuf]) -> Result<Vec<Value>, ReadError> {
     let mut objects = Vec::new();
-    for path in all_files(paths)? {
-        let text = content(&path).map_err(|source| ReadError::Io { path: path.clone(), source })?;
-        let source = Source::new(&path, text);
-        if let Some(source) = source.errors.into_iter().next() {
-            return Err(ReadError::Syntax { path, source });
+    let search = Search::new(paths);
+    if let Some(error) = search.errors.into_iter().next() {
+        return Err(error);
+    }
+    for path in search.files {
+        let source = source(&path)?;
+        if let Some(fault) = source.errors.first().cloned().or_else(|| bundle::misshapen_in(&source)) {
+            return Err(ReadError::Syntax { path, fault });
         }
         objects.extend(source.documents.iter().map(|document| document.tree.value(document.tree.root)));
     }
     Ok(objects)
 }
 
-fn source(path: &Path) -> Result<Source, InputError> {
-    let text = content(path).map_err(|error| InputError {
-        file: name(path),
-        place: None,
-        message: format!("cannot be read: {error}"),
-    })?;
-    Ok(Source::new(path, text))
+fn source(path: &Path) -> Result<Source, ReadError> {
+    let bytes = content(path).map_err(|source| ReadError::Io { path: path.to_owned(), source })?;
+    match String::from_utf8(bytes) {
+        Ok(text) => Ok(Source::new(path, text)),
+        Err(error) => Err(ReadError::Syntax { path: path.to_owned(), fault: not_text(error.as_bytes()) }),
+    }
 }
 
-fn content(path: &Path) -> io::Result<String> {
+/// Where these bytes stop being text.
+fn not_text(bytes: &[u8]) -> SyntaxError {
+    let valid = bytes.utf8_chunks().next().map_or("", |chunk| chunk.valid());
+    let (line, column) = Text::new(valid.to_owned()).line_and_column(valid.len());
+    SyntaxError { line, column, message: "cannot be read: not UTF-8 text".to_owned() }
+}
+
+fn content(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let mut read = |from: &mut dyn Read| from.take(MAX_FILE + 1).read_to_end(&mut bytes);
     if path.as_os_str() == STANDARD_INPUT {
@@ -152,50 +194,73 @@ fn content(path: &Path) -> io::Result<String> {
     if bytes.len() as u64 > MAX_FILE {
         return Err(io::Error::other(format!("larger than {} MiB", MAX_FILE >> 20)));
     }
-    String::from_utf8(bytes).map_err(|error| {
-        let valid = error.utf8_error().valid_up_to();
-        io::Error::other(format!("not UTF-8 text after byte {valid}"))
-    })
+    Ok(bytes)
 }
 
-/// The files that the paths lead to, each once however it is named.
-fn all_files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, ReadError> {
-    let mut seen = HashSet::new();
-    let mut all = Vec::new();
-    for path in paths {
-        for file in files(path)? {
-            if seen.insert(fs::canonicalize(&file).unwrap_or_else(|_| file.clone())) {
-                all.push(file);
-            }
-        }
-    }
-    Ok(all)
+/// The one path of a file, however it is named.
+fn one(path: &Path) -> PathBuf {
+    fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
 }
 
-fn files(path: &Path) -> Result<Vec<PathBuf>, ReadError> {
-    let failed = |source| ReadError::Io { path: path.to_owned(), source };
-    if path.as_os_str() == STANDARD_INPUT || !fs::metadata(path).map_err(failed)?.is_dir() {
-        return Ok(vec![path.to_owned()]);
+/// What paths lead to.
+#[derive(Debug, Default)]
+struct Search {
+    /// Each once however it is named.
+    files: Vec<PathBuf>,
+    /// What cannot be searched.
+    errors: Vec<ReadError>,
+}
+
+impl Search {
+    fn new(paths: &[PathBuf]) -> Self {
+        let mut search = Self::default();
+        let mut seen = HashSet::new();
+        for path in paths {
+            let files = search.below(path);
+            search.files.extend(files.into_iter().filter(|file| seen.insert(one(file))));
+        }
+        search
     }
-    let mut found = Vec::new();
-    let mut pending = vec![path.to_owned()];
-    while let Some(directory) = pending.pop() {
-        let failed = |source| ReadError::Io { path: directory.clone(), source };
-        for entry in fs::read_dir(&directory).map_err(failed)? {
-            let entry = entry.map_err(failed)?;
-            if entry.file_name().to_string_lossy().starts_with('.') {
-                continue;
-            }
-            // Not that of a link's target: a link to a directory could lead in a circle.
-            if entry.file_type().map_err(failed)?.is_dir() {
-                pending.push(entry.path());
-            } else if is_manifest(&entry.path()) && entry.path().is_file() {
-                found.push(entry.path());
+
+    fn below(&mut self, path: &Path) -> Vec<PathBuf> {
+        if path.as_os_str() == STANDARD_INPUT {
+            return vec![path.to_owned()];
+        }
+        match fs::metadata(path) {
+            Ok(metadata) if !metadata.is_dir() => return vec![path.to_owned()],
+            Ok(_) => {}
+            Err(source) => {
+                self.errors.push(ReadError::Io { path: path.to_owned(), source });
+                return Vec::new();
             }
         }
+        let mut found = Vec::new();
+        let mut pending = vec![path.to_owned()];
+        while let Some(directory) = pending.pop() {
+            if let Err(source) = look_into(&directory, &mut found, &mut pending) {
+                self.errors.push(ReadError::Io { path: directory, source });
+            }
+        }
+        found.sort();
+        found
     }
-    found.sort();
-    Ok(found)
+}
+
+/// Adds the manifests and the directories in a directory.
+fn look_into(directory: &Path, found: &mut Vec<PathBuf>, pending: &mut Vec<PathBuf>) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with('.') {
+            continue;
+        }
+        // Not that of a link's target: a link to a directory could lead in a circle.
+        if entry.file_type()?.is_dir() {
+            pending.push(entry.path());
+        } else if is_manifest(&entry.path()) && entry.path().is_file() {
+            found.push(entry.path());
+        }
+    }
+    Ok(())
 }
 
 fn is_manifest(path: &Path) -> bool {
@@ -237,7 +302,7 @@ mod tests {
         let file = root.path().join("broken.yaml");
         fs::write(&file, "a: [1\nb: 2\n").unwrap();
         let error = read_objects(&[file]).unwrap_err();
-        assert!(error.to_string().contains("broken.yaml: line "), "{error}");
+        assert!(error.to_string().contains("broken.yaml:2:2: "), "{error}");
     }
 
     #[test]
@@ -252,10 +317,10 @@ mod tests {
     #[test]
     fn what_is_found_and_cannot_be_read_does_not_hide_the_rest() {
         let root = tempfile::tempdir().unwrap();
-        fs::write(root.path().join("a.yaml"), b"a: \xff\n").unwrap();
+        fs::write(root.path().join("a.yaml"), "# é\n- \u{e9}".as_bytes().split_last().unwrap().1).unwrap();
         fs::write(root.path().join("b.yaml"), "b: 1\n").unwrap();
-        let (sources, errors) = sources(&[root.path().to_owned()], &|| ()).unwrap();
+        let (sources, errors) = sources(&[root.path().to_owned()], &[], &|| ()).unwrap();
         assert_eq!((sources.len(), errors.len()), (1, 1));
-        assert!(errors[0].message.contains("not UTF-8 text after byte 3"), "{errors:?}");
+        assert_eq!((errors[0].place, errors[0].message.contains("not UTF-8 text")), (Some((2, 3)), true));
     }
 }

@@ -1,6 +1,11 @@
-//! Reads plain YAML scalars as kubectl does: by the rules of YAML 1.1, where `yes` is a boolean and `010` is 8.
+//! Reads YAML scalars as kubectl does: by the rules of YAML 1.1, where `yes` is a boolean and `010` is 8.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Number, Value};
+
+/// What the tags of YAML's own types start with.
+const YAML: &str = "tag:yaml.org,2002:";
 
 /// The value of a plain scalar without a tag; `None` for a number that JSON cannot hold.
 pub(super) fn plain(text: &str) -> Option<Value> {
@@ -20,6 +25,28 @@ pub(super) fn plain(text: &str) -> Option<Value> {
         _ if is_infinite_or_nan(text) => None,
         _ => Some(Value::String(text.to_owned())),
     }
+}
+
+/// The value of a scalar with a tag, however it is quoted; `None` where it cannot be of that type. A tag that is not
+/// one of YAML's scalar types, such as `!vault`, makes text of it.
+pub(super) fn tagged(text: &str, tag: &str) -> Option<Value> {
+    let as_it_is = || Value::String(text.to_owned());
+    match tag.strip_prefix(YAML) {
+        Some("null") => plain(text).filter(Value::is_null),
+        Some("bool") => plain(text).filter(Value::is_boolean),
+        Some("int") => plain(text).filter(|value| value.is_number() && is_integer(text)),
+        Some("float") => plain(text).filter(Value::is_number),
+        Some("binary") => {
+            let base64: String = text.chars().filter(|c| !matches!(c, '\r' | '\n')).collect();
+            let bytes = STANDARD.decode(base64).ok()?;
+            Some(Value::String(String::from_utf8_lossy(&bytes).into_owned()))
+        }
+        _ => Some(as_it_is()),
+    }
+}
+
+fn is_integer(text: &str) -> bool {
+    integer(&text.replace('_', "")).is_some()
 }
 
 fn is_infinite_or_nan(text: &str) -> bool {
@@ -61,7 +88,10 @@ fn float(digits: &str) -> Option<Value> {
     if !digits.chars().all(fits) {
         return None;
     }
-    Number::from_f64(digits.parse().ok()?).map(Value::Number)
+    let float: f64 = digits.parse().ok()?;
+    // kubectl sends 1e3 as 1000.
+    let whole = format!("{float}").parse::<i64>().ok();
+    whole.map(Number::from).or_else(|| Number::from_f64(float)).map(Value::Number)
 }
 
 #[cfg(test)]
@@ -86,8 +116,10 @@ mod tests {
             ("1_000", json!(1000)),
             ("1.5", json!(1.5)),
             (".5", json!(0.5)),
-            ("1e3", json!(1000.0)),
-            ("089", json!(89.0)),
+            ("1e3", json!(1000)),
+            ("089", json!(89)),
+            ("-0.0", json!(0)),
+            ("1e300", json!(1e300)),
             ("18446744073709551615", json!(18446744073709551615u64)),
         ];
         for (text, expected) in cases {
@@ -102,6 +134,33 @@ mod tests {
         {
             assert_eq!(plain(text), Some(json!(text)), "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_tag_says_what_a_scalar_is() {
+        let cases = [
+            ("int", "5", Some(json!(5))),
+            ("int", "x", None),
+            ("int", "1.5", None),
+            ("int", "", None),
+            ("bool", "yes", Some(json!(true))),
+            ("bool", "1", None),
+            ("null", "", Some(json!(null))),
+            ("null", "x", None),
+            ("float", "1e3", Some(json!(1000))),
+            ("float", "1.5", Some(json!(1.5))),
+            ("float", "5", Some(json!(5))),
+            ("float", ".inf", None),
+            ("binary", "aGk=", Some(json!("hi"))),
+            ("binary", "aG\nk=", Some(json!("hi"))),
+            ("binary", "aGk", None),
+            ("str", "yes", Some(json!("yes"))),
+            ("timestamp", "2001-01-01", Some(json!("2001-01-01"))),
+        ];
+        for (tag, text, expected) in cases {
+            assert_eq!(tagged(text, &format!("{YAML}{tag}")), expected, "{tag} {text:?}");
+        }
+        assert_eq!(tagged("yes", "!foo"), Some(json!("yes")));
     }
 
     #[test]

@@ -17,7 +17,7 @@ const NEAR_MISS: f64 = 0.8;
 
 /// One thing that a schema does not allow.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Violation {
+pub(crate) struct Violation {
     pub(super) field: FieldPath,
     pub(super) reason: Reason,
     pub(super) value: Shown,
@@ -25,7 +25,7 @@ pub(super) struct Violation {
 }
 
 /// The schemas of all kinds, ready to be used.
-pub(super) struct Schemas(BTreeMap<CrmKind, Schema>);
+pub(crate) struct Schemas(BTreeMap<CrmKind, Schema>);
 
 struct Schema {
     document: Value,
@@ -45,7 +45,7 @@ pub struct UnusableSchema {
 
 impl Schemas {
     /// Makes the schemas ready.
-    pub(super) fn new() -> Result<Self, UnusableSchema> {
+    pub(crate) fn new() -> Result<Self, UnusableSchema> {
         let mut schemas = BTreeMap::new();
         for crd in api::crds(&[]) {
             let Some(kind) = CrmKind::of(&crd.spec.group, api::VERSION, &crd.spec.names.kind) else {
@@ -61,7 +61,7 @@ impl Schemas {
     }
 
     /// All that the schema of a kind does not allow in an object.
-    pub(super) fn violations(&self, kind: CrmKind, object: &Value) -> Vec<Violation> {
+    pub(crate) fn violations(&self, kind: CrmKind, object: &Value) -> Vec<Violation> {
         let object = without_nulls(object.clone());
         let Some(schema) = self.0.get(&kind) else {
             return Vec::new();
@@ -95,13 +95,12 @@ const LABEL_VALUE: &str = "label-value";
 const LABEL_KEY: &str = "label-key";
 
 /// The schema of a whole object: the definition's, closed to unknown fields, with the metadata that the API server
-/// itself looks after. A status is dropped when an object is created, so it is not judged.
+/// itself looks after. A status is judged too: its unknown fields are refused before it is dropped.
 fn object_schema(definition: &Value) -> Value {
     let mut schema = json_schema(definition.clone());
     schema["properties"]["apiVersion"] = json!({"type": "string"});
     schema["properties"]["kind"] = json!({"type": "string"});
     schema["properties"]["metadata"] = metadata_schema();
-    schema["properties"]["status"] = json!(true);
     schema["required"] = json!(["metadata", "spec"]);
     schema
 }
@@ -317,7 +316,7 @@ mod tests {
         let mut object = good();
         object["spec"]["domains"] = json!(null);
         object["spec"]["unknown"] = json!(null);
-        object["status"] = json!({"anything": 1});
+        object["status"] = json!({"conditions": []});
         assert_eq!(told(CrmKind::Company, &object), Vec::<String>::new());
     }
 
@@ -335,6 +334,7 @@ mod tests {
             "spec.creatorRef.uid: Forbidden: unknown field; remove it",
         );
         holds("/extra", json!(1), "extra: Forbidden: unknown field; remove it");
+        holds("/status", json!({"anything": 1}), "status.anything: Forbidden: unknown field; remove it");
         holds("/spec/displayName", json!(42), "spec.displayName: Invalid: must be a string, not a number");
         holds("/spec/domains", json!("a.com"), "spec.domains: Invalid: must be a list, not a string");
         holds(

@@ -137,6 +137,11 @@ impl Tree {
         }
     }
 
+    /// Whether a node stands for nothing.
+    pub(super) fn value_is_null(&self, id: NodeId) -> bool {
+        matches!(&self.node(self.resolve(id)).content, Content::Scalar { value: Value::Null, .. })
+    }
+
     fn fields(&self, entries: &[Entry]) -> Map<String, Value> {
         let effective = self.effective(entries).into_iter();
         effective.map(|entry| (entry.key.clone(), self.value(entry.value))).collect()
@@ -192,7 +197,10 @@ impl Tree {
         let mut key: Option<usize> = None;
         let mut through: Option<usize> = None;
         for step in path {
-            if through.is_none() && matches!(self.node(at).content, Content::Alias(_)) {
+            let is_alias = matches!(self.node(at).content, Content::Alias(_));
+            // What is missing in a mapping is missing under the mapping's key, however it is written.
+            let missing_at = through.or(key);
+            if through.is_none() && is_alias {
                 through = Some(self.node(at).range.start);
             }
             let next = match step {
@@ -203,7 +211,7 @@ impl Tree {
                 Step::Index(index) => self.index(at, *index).map(|entry| (entry, None, None)),
             };
             let Some((node, next_key, by)) = next else {
-                return Found { node: None, position: through.or(key).unwrap_or(self.start(at)), key: None };
+                return Found { node: None, position: missing_at.unwrap_or(self.start(at)), key: None };
             };
             through = through.or(by);
             (at, key) = (node, next_key);

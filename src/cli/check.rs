@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use clap::builder::FalseyValueParser;
+use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
 use futures::StreamExt;
 use jiff::Timestamp;
@@ -41,7 +41,7 @@ pub(super) struct Check {
     #[arg(long, num_args = 1, env = "CRM_ADMISSION_RESOURCES", value_delimiter = ',', value_name = "PATH")]
     resources: Vec<PathBuf>,
     /// Ask the cluster of the current kubeconfig whether an object exists.
-    #[arg(long, env = "CRM_ADMISSION_CLUSTER", value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "CRM_ADMISSION_CLUSTER", value_parser = BoolishValueParser::new())]
     cluster: bool,
     /// The policy; the built-in one without it.
     #[arg(long, env = "CRM_ADMISSION_POLICY", value_name = "FILE")]
@@ -63,10 +63,10 @@ pub(super) struct Check {
     #[arg(long, value_enum, env = "CRM_ADMISSION_APPLIER")]
     applier: Option<ApplierArg>,
     /// Bring values to their canonical form in the files; nothing else in them changes.
-    #[arg(long, env = "CRM_ADMISSION_FIX", value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "CRM_ADMISSION_FIX", value_parser = BoolishValueParser::new())]
     fix: bool,
     /// Print what --fix would change as a unified diff, and write nothing.
-    #[arg(long, env = "CRM_ADMISSION_DIFF", value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "CRM_ADMISSION_DIFF", value_parser = BoolishValueParser::new())]
     diff: bool,
     /// How findings are reported.
     #[arg(long, value_enum, default_value_t = FormatArg::Text, env = "CRM_ADMISSION_FORMAT")]
@@ -105,6 +105,13 @@ enum FailOn {
     Warn,
 }
 
+/// How much of what --fix changed has arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum HandedOut {
+    Whole,
+    InPart,
+}
+
 impl Check {
     pub(super) fn run(self) -> anyhow::Result<Outcome> {
         let policy = match &self.policy {
@@ -114,7 +121,7 @@ impl Check {
         let judge = Judge::new(policy, self.requester(), Timestamp::now())?;
         let resources = check::read_objects(&self.resources)?;
         let progress = Progress::new("files read");
-        let mut bundle = Bundle::read(&self.paths, &|| progress.step())?;
+        let mut bundle = Bundle::read_except(&self.paths, &self.resources, &|| progress.step())?;
         drop(progress);
 
         let rewritten = if self.diff {
@@ -125,9 +132,12 @@ impl Check {
         } else {
             Vec::new()
         };
-        let report = self.report(&bundle, &judge, &resources)?;
+        let mut report = self.report(&bundle, &judge, &resources)?;
         // First, since it is what is lost if the report cannot be written.
-        self.hand_out(&bundle, &rewritten)?;
+        if self.hand_out(&mut bundle, &rewritten)? == HandedOut::InPart {
+            // What could not be written is judged as it is.
+            report = self.report(&bundle, &judge, &resources)?;
+        }
         self.tell(&report)?;
         self.outcome(&report)
     }
@@ -162,25 +172,37 @@ impl Check {
         Ok(judge.report(bundle, &known, self.applier.map(Applier::from), &|| progress.step()))
     }
 
-    /// Writes files, or prints what would be written.
-    fn hand_out(&self, bundle: &Bundle, rewritten: &[Rewritten]) -> anyhow::Result<()> {
+    /// Writes files, or prints what would be written. What cannot be written does not stop the others.
+    fn hand_out(&self, bundle: &mut Bundle, rewritten: &[Rewritten]) -> anyhow::Result<HandedOut> {
+        let mut handed_out = HandedOut::Whole;
         if self.diff {
             let diff: String = rewritten.iter().map(Rewritten::diff).collect();
             print_exactly(&diff)?;
         } else if self.fix {
             for file in rewritten {
-                file.write().with_context(|| format!("{}: cannot be written", file.name))?;
+                if let Err(error) = file.write() {
+                    bundle.take_back(file, &error);
+                    handed_out = HandedOut::InPart;
+                }
             }
             if let Some(text) = bundle.standard_input() {
                 print_exactly(text)?;
+            } else if self.reads_standard_input() {
+                bundle
+                    .add_error("-", "nothing is written to standard output, since the input cannot be read");
+                handed_out = HandedOut::InPart;
             }
         }
-        Ok(())
+        Ok(handed_out)
+    }
+
+    fn reads_standard_input(&self) -> bool {
+        self.paths.iter().any(|path| path.as_os_str() == "-")
     }
 
     /// Whether standard output is taken by something else than the report.
     fn takes_standard_output(&self) -> bool {
-        self.diff || (self.fix && self.paths.iter().any(|path| path.as_os_str() == "-"))
+        self.diff || (self.fix && self.reads_standard_input())
     }
 
     fn tell(&self, report: &Report) -> anyhow::Result<()> {

@@ -1,11 +1,13 @@
 //! The command line: one file for each command; turns arguments into calls and errors into exit codes.
 
+mod audit;
 mod certs;
 mod check;
 pub mod crds;
 mod doctor;
 mod policy;
 mod progress;
+mod refs;
 mod rules;
 mod serve;
 
@@ -41,6 +43,14 @@ enum Command {
     Serve(Box<serve::Serve>),
     /// Check records in files: what the webhook would say of them, without a cluster.
     Check(check::Check),
+    /// Audit the records that are stored: what the webhook would say of them, and bring them to canonical form.
+    Audit(audit::Audit),
+    /// Say who refers to a record and what it refers to, or list what refers to nothing.
+    ///
+    /// Exit code 0: everything that is referred to is there; 1: something is not, or the record itself; 2: the cluster
+    /// does not say.
+    #[command(arg_required_else_help = true)]
+    Refs(refs::Refs),
     /// List the rules, or explain one with an example and its fix.
     Rules(rules::Rules),
     /// Check a policy, or print what one amounts to.
@@ -111,6 +121,8 @@ fn run(cli: Cli) -> ExitCode {
     let outcome = match cli.command {
         Command::Serve(serve) => serve.run(),
         Command::Check(check) => check.run(),
+        Command::Audit(audit) => audit.run(),
+        Command::Refs(refs) => refs.run(),
         Command::Rules(rules) => rules.run(),
         Command::Policy(policy) => policy.run(),
         Command::Crds => crds::render().and_then(|text| print(&text)),

@@ -14,6 +14,7 @@ use super::certs::Names;
 use super::{Outcome, connect, duration};
 use crate::admission::Pipeline;
 use crate::api::ResourceKind;
+use crate::audit;
 use crate::catalog::RuleId;
 use crate::certificates::{self, Identity, Keeper};
 use crate::check;
@@ -69,6 +70,10 @@ pub(super) struct Serve {
     /// How long requests are still served after SIGTERM, while the cluster learns to send none.
     #[arg(long, default_value = "10s", env = "CRM_ADMISSION_SHUTDOWN_DELAY", value_name = "DURATION", value_parser = duration)]
     shutdown_delay: Duration,
+    /// How often the records that are stored are audited, for the metrics: each time so long after the last. Never
+    /// without it. Needs --directory cluster, and the right to list notes.
+    #[arg(long, env = "CRM_ADMISSION_AUDIT_INTERVAL", value_name = "DURATION", value_parser = interval)]
+    audit_interval: Option<Duration>,
     /// How log lines are written.
     #[arg(long, value_enum, default_value_t = LogFormatArg::Text, env = "CRM_ADMISSION_LOG_FORMAT")]
     log_format: LogFormatArg,
@@ -108,6 +113,11 @@ enum LogFormatArg {
     Json,
 }
 
+fn interval(text: &str) -> Result<Duration, &'static str> {
+    let interval = duration(text)?;
+    if interval.is_zero() { Err("leave it out for never") } else { Ok(interval) }
+}
+
 impl Serve {
     pub(super) fn run(self) -> anyhow::Result<Outcome> {
         let format = match self.log_format {
@@ -145,7 +155,8 @@ impl Serve {
                 cluster.watch_only(&looked_up(policy));
             }
         }));
-        self.follow_policy(&current, client, &mut parts)?;
+        self.follow_policy(&current, client.clone(), &mut parts)?;
+        self.audit(client, &directory, &current, &mut parts)?;
         let observed = Arc::new(Observed::new(directory, CountLookups(metrics.clone())));
         let pipeline = Arc::new(Pipeline::new(observed, current.policy(), metrics));
 
@@ -228,6 +239,29 @@ impl Serve {
             }
             (None, None) => current.accept(Policy::default()),
         }
+        Ok(())
+    }
+
+    /// Audits what is stored now and then, if that is wanted.
+    fn audit(
+        &self,
+        client: Option<kube::Client>,
+        directory: &Arc<dyn Directory>,
+        current: &Current,
+        parts: &mut Parts,
+    ) -> anyhow::Result<()> {
+        let Some(interval) = self.audit_interval else { return Ok(()) };
+        let Some(client) = client else {
+            bail!("--audit-interval needs --directory cluster: what is stored is audited there");
+        };
+        let background = audit::Background {
+            client,
+            directory: Arc::clone(directory),
+            policy: current.policy(),
+            metrics: parts.metrics.clone(),
+            interval,
+        };
+        parts.tasks.spawn("audit", audit::run_in_background(background));
         Ok(())
     }
 

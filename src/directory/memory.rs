@@ -60,12 +60,26 @@ impl Memory {
         names.nearest(target.namespace.as_deref(), &target.name)
     }
 
+    /// Notes an item of a list. One that says neither its kind nor its version has the list's.
+    fn add_item(&mut self, item: &Value, kind: &str, version: &Value) {
+        let says = |field: &str| item.get(field).is_some_and(|text| !text.is_null() && text != "");
+        if kind.is_empty() || !item.is_object() || says("kind") || says("apiVersion") {
+            return self.add_manifest(item);
+        }
+        let mut item = item.clone();
+        item["kind"] = Value::from(kind);
+        item["apiVersion"] = version.clone();
+        self.add_manifest(&item);
+    }
+
     fn add_manifest(&mut self, object: &Value) {
         let Some(kind) = object["kind"].as_str() else {
             return;
         };
-        if let (true, Some(items)) = (kind.ends_with("List"), object["items"].as_array()) {
-            items.iter().for_each(|item| self.add_manifest(item));
+        if let (Some(kind), Some(items)) = (kind.strip_suffix("List"), object["items"].as_array()) {
+            for item in items {
+                self.add_item(item, kind, &object["apiVersion"]);
+            }
             return;
         }
         let (Some(version), Some(name)) =

@@ -4,6 +4,7 @@
 //! to it checked.
 
 mod cluster;
+mod listed;
 mod memory;
 mod names;
 mod nearest;
@@ -18,6 +19,7 @@ use k8s_openapi::api::authentication::v1::UserInfo;
 use crate::api::{Dependants, Tally, Target};
 
 pub use cluster::{Cluster, Live, Need};
+pub use listed::Listed;
 pub use memory::Memory;
 pub use observed::{Observed, Observer, Outcome};
 

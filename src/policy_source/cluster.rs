@@ -17,7 +17,7 @@ use tokio::time::{sleep, timeout};
 
 use super::Current;
 use crate::api::policy as document_kind;
-use crate::policy::{self, Policy};
+use crate::policy::{self, Policy, Problems};
 
 /// The name of the object that counts.
 const IN_FORCE: &str = "default";
@@ -40,13 +40,49 @@ struct Judgement {
     message: String,
 }
 
+/// Why it is not known which policy is in force in a cluster.
+#[derive(Debug, thiserror::Error)]
+pub enum InForceError {
+    /// It cannot be read.
+    #[error("the policy in force cannot be read from the cluster")]
+    Unreadable(#[source] kube::Error),
+    /// It does not hold together, and only the webhook knows which one goes on.
+    #[error("the AdmissionPolicy {IN_FORCE} of the cluster is refused: {0}")]
+    Refused(Problems),
+}
+
+/// The policy in force in a cluster, by one GET: the one that counts, or the built-in one where there is none.
+///
+/// # Errors
+/// It cannot be read, or does not hold together.
+pub async fn in_force(client: Client) -> Result<Policy, InForceError> {
+    let objects: Api<DynamicObject> = Api::all_with(client, &resource());
+    let object = match objects.get(IN_FORCE).await {
+        Ok(object) => object,
+        // The cluster may not have the kind either.
+        Err(kube::Error::Api(status)) if status.code == 404 => return Ok(Policy::default()),
+        Err(error) => return Err(InForceError::Unreadable(error)),
+    };
+    let origin = origin(&object);
+    let document = serde_json::to_value(&object).unwrap_or_default();
+    policy::compile(&document, origin).map_err(InForceError::Refused)
+}
+
+/// What a policy is called: `default@3`.
+fn origin(object: &DynamicObject) -> String {
+    format!("{}@{}", object.name_any(), object.metadata.generation.unwrap_or_default())
+}
+
+fn resource() -> ApiResource {
+    let kind = GroupVersionKind::gvk(document_kind::GROUP, document_kind::VERSION, document_kind::KIND);
+    ApiResource::from_gvk_with_plural(&kind, "admissionpolicies")
+}
+
 /// Follows the policies of a cluster, for ever.
 ///
 /// A cluster without the kind has no policy, so the built-in one is in force; the kind is looked for again and again.
 pub async fn follow(client: Client, current: Arc<Current>) {
-    let kind = GroupVersionKind::gvk(document_kind::GROUP, document_kind::VERSION, document_kind::KIND);
-    let resource = ApiResource::from_gvk_with_plural(&kind, "admissionpolicies");
-    let source = Source { objects: Api::all_with(client, &resource), current, told: Mutex::default() };
+    let source = Source { objects: Api::all_with(client, &resource()), current, told: Mutex::default() };
     let mut pause = DefaultBackoff::default();
     loop {
         source.list_and_watch(&mut pause).await;
@@ -171,7 +207,7 @@ impl Source {
             let message = format!("Only the AdmissionPolicy named {IN_FORCE} is used.");
             return Judgement { status: "False", reason: "NotUsed", message };
         }
-        let origin = format!("{name}@{}", object.metadata.generation.unwrap_or_default());
+        let origin = origin(object);
         let document = serde_json::to_value(object).unwrap_or_default();
         match policy::compile(&document, origin.clone()) {
             Ok(policy) => {

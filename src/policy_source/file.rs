@@ -45,7 +45,7 @@ fn compile(path: &Path, content: &[u8]) -> Result<Policy, PolicyFileError> {
     let path = || path.to_owned();
     let text = std::str::from_utf8(content)
         .map_err(|error| ReadError::Io { path: path(), source: io::Error::other(error) })?;
-    let documents = check::documents(text).map_err(|source| ReadError::Syntax { path: path(), source })?;
+    let documents = check::documents(text).map_err(|fault| ReadError::Syntax { path: path(), fault })?;
     let compiled = match documents.as_slice() {
         [] => policy::compile(&Value::Null, origin(content)),
         [(_, document)] => policy::compile(document, origin(content)),

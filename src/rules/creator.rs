@@ -26,7 +26,7 @@ pub(super) enum Creator<'a> {
     Restored(&'a str),
     /// Nobody knows: no policy source yields a name for the user.
     Unmapped,
-    /// Neither the update nor the stored object has one.
+    /// Neither the update nor the stored object has one, or a stored record that is looked at has none.
     NeverSet,
     /// A file without a known requester leaves it to the cluster.
     LeftOpen,
@@ -47,6 +47,7 @@ impl<'a> Creator<'a> {
                 Some(name) => Self::Restored(name),
                 None => Self::NeverSet,
             },
+            Operation::Stored => Self::NeverSet,
             Operation::Create => match request.requester {
                 None => Self::LeftOpen,
                 Some(user) => mapped(policy, user).map_or(Self::Unmapped, Self::Defaulted),
@@ -109,9 +110,12 @@ pub(super) fn creator(evaluation: &mut Evaluation<'_>) {
         Creator::Restored(name) => set(evaluation, name, Effect::Restored),
         Creator::Unmapped => unmapped(evaluation, RuleId::CreatorRef, "set spec.creatorRef.name"),
         Creator::NeverSet => {
-            let text = "no creator is stored either; say who created the record";
+            let (text, weight) = match evaluation.request.operation {
+                Operation::Stored => ("say who created the record", Weight::Full),
+                _ => ("no creator is stored either; say who created the record", Weight::Advice),
+            };
             let problem = Problem::required(RuleId::CreatorRef, name_path(), text);
-            evaluation.report(problem, Weight::Advice);
+            evaluation.report(problem, weight);
         }
         Creator::LeftOpen => {}
     }

@@ -89,9 +89,9 @@ pub fn insist_on_changes(
     evaluation.verdict
 }
 
-/// What a verdict means for a record in a file, which is not a write: a change that the cluster would make is a
-/// warning, except that it may be left to the cluster to say who creates the record, and a time that was ahead
-/// when the file was written is no reason to refuse.
+/// What a verdict means for a record in a file, or for a stored one: neither is a write. A change that the cluster
+/// would make is a warning, except that it may be left to the cluster to say who creates the record, and a time that
+/// was ahead when the file was written is no reason to refuse.
 pub fn for_file(verdict: Verdict) -> Verdict {
     let Verdict { changes, mut findings, exempted } = verdict;
     for finding in findings.iter_mut().filter(|finding| finding.rule == RuleId::NextActionTime) {

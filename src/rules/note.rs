@@ -11,7 +11,7 @@ use super::labels::nearest;
 use super::path::FieldPath;
 use super::quote::quote;
 use super::references::{SUBDOMAIN_FORM, existence};
-use super::request::{Reference, Request, Text};
+use super::request::{Operation, Reference, Request, Text};
 use super::text;
 use crate::api::names::{is_label, is_subdomain, parse_time};
 use crate::api::{ResourceKind, Target};
@@ -245,6 +245,10 @@ fn time<'a>(evaluation: &mut Evaluation<'a>, field: &'static str) -> Option<(&'a
 
 fn next_action_time(evaluation: &mut Evaluation<'_>) {
     let Some((written, time)) = time(evaluation, "nextActionTime") else { return };
+    if matches!(evaluation.request.operation, Operation::Stored) {
+        // It was ahead when it was written; time has passed, and that is no fault of the record.
+        return;
+    }
     let path = FieldPath::of(&["spec", "nextActionTime"]);
     let stored = evaluation.request.stored().map(|stored| Text::of(stored.get(&path)));
     // The same instant in other words is no change.

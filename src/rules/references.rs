@@ -7,7 +7,7 @@ use super::evaluation::{Evaluation, Problem, Shape, Weight};
 use super::finding::{Reason, Shown};
 use super::path::FieldPath;
 use super::quote::quote;
-use super::request::{Fact, Reference, Request, Text};
+use super::request::{Fact, Operation, Reference, Request, Text};
 use crate::api::names::{is_path_segment, is_subdomain};
 use crate::api::{CrmKind, ResourceKind, Target};
 use crate::catalog::RuleId;
@@ -196,7 +196,11 @@ pub(super) fn existence(
         Fact::Missing { suggestion } => (Reason::NotFound, missing(kind, "", suggestion.as_deref())),
         Fact::Unresolved { suggestion } => {
             code = Some(UNRESOLVED);
-            (Reason::NotFound, missing(kind, " among these files", suggestion.as_deref()))
+            let text = match evaluation.request.operation {
+                Operation::Stored => format!("it could not be found out whether this {} exists", kind.kind),
+                _ => missing(kind, " among these files", suggestion.as_deref()),
+            };
+            (Reason::NotFound, text)
         }
         Fact::Unchecked => (Reason::Unchecked, "could not be checked, try again".to_owned()),
     };

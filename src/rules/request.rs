@@ -33,6 +33,8 @@ pub enum Operation<'a> {
     Create,
     /// It takes the place of this one.
     Update(&'a Record),
+    /// Nothing: it is stored already. Rules about the act of writing do not hold, and nothing is ratcheted.
+    Stored,
 }
 
 /// The part of an object that rules look at.
@@ -120,7 +122,7 @@ impl<'a> Request<'a> {
     /// The stored record that this request replaces.
     pub(super) fn stored(&self) -> Option<&'a Record> {
         match self.operation {
-            Operation::Create => None,
+            Operation::Create | Operation::Stored => None,
             Operation::Update(stored) => Some(stored),
         }
     }

@@ -94,7 +94,9 @@ where
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(colours == Colours::Yes)
-        .with_writer(writer);
+        .with_writer(writer)
+        // It would be told on standard error, which is what cannot be written, and end the process.
+        .log_internal_errors(false);
     match format {
         LogFormat::Text => Box::new(builder.finish()),
         LogFormat::Json => Box::new(builder.json().flatten_event(true).with_current_span(false).finish()),

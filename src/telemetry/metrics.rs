@@ -93,6 +93,12 @@ struct PortLabel {
     port: &'static str,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct AuditLabels {
+    kind: &'static str,
+    rule: &'static str,
+}
+
 /// All metrics. A clone counts into the same ones.
 ///
 /// Labels come from closed sets. A `&'static str` is how the types say so: text of a request does not live that long.
@@ -123,6 +129,11 @@ struct Shared {
     connection_failures: Family<StageLabel, Counter>,
     panics: Counter,
     policy_refusals: Counter,
+    audit_findings: Family<AuditLabels, Gauge>,
+    audit_dangling: Family<AuditLabels, Gauge>,
+    audit_records: Gauge,
+    audit_time: Gauge,
+    audit_failures: Counter,
 }
 
 impl Default for Metrics {
@@ -162,9 +173,15 @@ impl Metrics {
             connection_failures: Family::default(),
             panics: Counter::default(),
             policy_refusals: Counter::default(),
+            audit_findings: Family::default(),
+            audit_dangling: Family::default(),
+            audit_records: Gauge::default(),
+            audit_time: Gauge::default(),
+            audit_failures: Counter::default(),
         };
         shared.register_decisions();
         shared.register_serving();
+        shared.register_audit();
         for code in REJECTIONS {
             drop(shared.rejections.get_or_create(&CodeLabel { code }));
         }
@@ -293,6 +310,26 @@ impl Metrics {
         self.shared.panics.inc();
     }
 
+    /// What the last audit found of a rule in the stored records of a kind, and how many of the references that the rule
+    /// looks at point at nothing.
+    pub fn audit_found(&self, kind: &'static str, rule: &'static str, findings: u64, dangling: u64) {
+        let labels = AuditLabels { kind, rule };
+        let count = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        self.shared.audit_findings.get_or_create(&labels).set(count(findings));
+        self.shared.audit_dangling.get_or_create(&labels).set(count(dangling));
+    }
+
+    /// An audit of so many stored records has come to its end, at this time in seconds of Unix time.
+    pub fn audited(&self, records: u64, unix_seconds: i64) {
+        self.shared.audit_records.set(i64::try_from(records).unwrap_or(i64::MAX));
+        self.shared.audit_time.set(unix_seconds);
+    }
+
+    /// An audit came to nothing.
+    pub fn audit_failed(&self) {
+        self.shared.audit_failures.inc();
+    }
+
     /// Everything in the OpenMetrics text format, of media type [`CONTENT_TYPE`].
     pub fn text(&self) -> Result<String, fmt::Error> {
         let mut text = String::new();
@@ -321,6 +358,33 @@ impl Shared {
         );
         registry.register_collector(Box::new(Arc::clone(&self.objects)));
         registry.register_collector(Box::new(Arc::clone(&self.policy)));
+    }
+
+    /// What stored records are like.
+    fn register_audit(&mut self) {
+        let registry = &mut self.registry;
+        registry.register(
+            "audit_findings",
+            "Findings in the records that are stored, by the last audit",
+            self.audit_findings.clone(),
+        );
+        registry.register(
+            "audit_dangling_references",
+            "References in the records that are stored that point at nothing, by the last audit",
+            self.audit_dangling.clone(),
+        );
+        registry.register(
+            "audit_records",
+            "Records that the last audit looked at",
+            self.audit_records.clone(),
+        );
+        registry.register_with_unit(
+            "audit_last_run_timestamp",
+            "When the last audit ended, in Unix time; 0 before the first",
+            Unit::Seconds,
+            self.audit_time.clone(),
+        );
+        registry.register("audit_failures", "Audits that came to nothing", self.audit_failures.clone());
     }
 
     /// How the program itself is doing.

@@ -99,11 +99,13 @@ impl Kustomizations {
 
     /// Everything that can be had besides the server.
     fn add_everything(&self) -> PathBuf {
+        let components = ["audit", "audit-metrics", "autoscaling", "monitoring"]
+            .map(|part| format!("../../components/{part}"));
         self.add(
             "everything",
             &json!({
                 "resources": ["../self-managed"],
-                "components": ["../../components/autoscaling", "../../components/monitoring"],
+                "components": components,
             }),
         )
     }
@@ -186,7 +188,15 @@ const VALUES: [(&str, Option<&str>, &[&str]); 7] = [
     ("development", Some("development.yaml"), &[]),
     ("one-call", None, &["--set=registration.oneCall=true"]),
     ("one-call-on-cert-manager", Some("cert-manager.yaml"), &["--set=registration.oneCall=true"]),
-    ("everything", None, &["--set=autoscaling.enabled=true", "--set=monitoring.enabled=true"]),
+    (
+        "everything",
+        None,
+        &[
+            "--set=audit.enabled=true,audit.interval=6h",
+            "--set=autoscaling.enabled=true",
+            "--set=monitoring.enabled=true",
+        ],
+    ),
 ];
 
 /// What each kustomization renders to, and what the chart renders to with the values that are to give the same.

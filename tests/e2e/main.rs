@@ -19,6 +19,7 @@ mod stranger;
 mod writers;
 
 mod apply;
+mod audit;
 mod canonical_floor;
 mod certificates;
 mod deletes;

@@ -128,6 +128,9 @@ impl<'t> Flow<'t> {
     /// Each takes a comma with it: the one behind it or, at the end of the list and where commas start the lines,
     /// the one before it.
     fn run(&self, run: Range<usize>) -> Option<Vec<Edit>> {
+        if run.start > 0 && self.entries.get(run.clone())?.iter().any(|entry| self.is_between_styles(entry)) {
+            return self.with_what_is_before(run);
+        }
         let first = self.entries.get(run.start)?;
         let is_last = run.end == self.entries.len();
         let has_line = self.is_first_on_line(first) && self.ends_line(first, first.comma);
@@ -182,6 +185,32 @@ impl<'t> Flow<'t> {
             return Some(vec![Edit::remove(from..range.end)]);
         }
         Some(vec![Edit::remove(from..comma + 1), Edit::remove(range)])
+    }
+
+    /// Whether one of the commas around an entry starts its line and the other does not.
+    fn is_between_styles(&self, entry: &FlowEntry) -> bool {
+        entry.comma.is_some_and(|comma| {
+            is_blank(self.text, self.text.line_start(comma)..comma) != self.comma_starts_line(entry)
+        })
+    }
+
+    /// A run with all that stands between it and the entry before it, but for comments.
+    fn with_what_is_before(&self, run: Range<usize>) -> Option<Vec<Edit>> {
+        let mut edits = Vec::new();
+        for index in run {
+            let before = self.entries.get(index.checked_sub(1)?)?;
+            let entry = self.entries.get(index)?;
+            let between = before.range.end..entry.range.start;
+            if is_white_space(self.text, between.start..before.comma?)
+                && is_white_space(self.text, before.comma? + 1..between.end)
+            {
+                edits.push(Edit::remove(between));
+            } else {
+                edits.push(Edit::remove(before.comma?..before.comma? + 1));
+            }
+            edits.push(Edit::remove(entry.range.clone()));
+        }
+        Some(edits)
     }
 
     /// The lines that an entry stands on.

@@ -13,18 +13,16 @@ use super::{Change, Wanted, entries, lists, scalar};
 pub(super) fn plan(text: &Text, tree: &Tree, wanted: &[Wanted], document: usize) -> Vec<Change> {
     let plan = Plan { text, tree, document, sharing: Sharing::new(tree, wanted), flows: flows(tree) };
     let mut changes = Vec::new();
-    let mut staying = BTreeSet::new();
     for scalar in &plan.sharing.scalars {
-        if plan.all_agree(*scalar) {
-            changes.extend(plan.rewritten(*scalar));
-        } else {
-            staying.insert(*scalar);
+        if plan.sharing.wish(*scalar) == Wish::Stay {
             let replaced = plan.sharing.aliases(*scalar).iter();
             changes.extend(replaced.filter_map(|alias| plan.alone(plan.replaced(*alias)?, *alias)));
+        } else {
+            changes.extend(plan.rewritten(*scalar));
         }
     }
     // Last, since an anchor can only go after its aliases.
-    changes.extend(plan.removals(wanted, &staying));
+    changes.extend(plan.removals(wanted));
     let made = changes.iter().flat_map(|change| &change.serves).copied().collect();
     changes.extend(lists::written_out(tree, wanted, &made, document));
     changes
@@ -40,15 +38,7 @@ struct Plan<'p> {
 }
 
 impl Plan<'_> {
-    /// Whether a scalar may change or go: every use of its own wants the same, and every alias either too or can
-    /// give way.
-    fn all_agree(&self, scalar: NodeId) -> bool {
-        let aliases = self.sharing.aliases(scalar).iter();
-        self.sharing.wish(scalar) != Wish::Stay
-            && aliases.map(|alias| self.sharing.wish(*alias)).all(|wish| wish != Wish::Stay)
-    }
-
-    /// The scalar written anew and the aliases replaced that want something else.
+    /// The scalar written anew and the aliases replaced that want something else, be it the old text.
     fn rewritten(&self, scalar: NodeId) -> Option<Change> {
         let wish = self.sharing.wish(scalar);
         let mut edits = Vec::new();
@@ -62,6 +52,7 @@ impl Plan<'_> {
             match self.sharing.wish(*alias) {
                 Wish::Become(_) if self.sharing.wish(*alias) != wish => edits.push(self.replaced(*alias)?),
                 Wish::Become(_) => {}
+                Wish::Stay if matches!(wish, Wish::Become(_)) => edits.push(self.spelled_out(*alias)?),
                 Wish::Go | Wish::Stay => continue,
             }
             serves.extend(self.sharing.served(*alias));
@@ -80,12 +71,19 @@ impl Plan<'_> {
         }
     }
 
+    /// What an alias means by now, in its place.
+    fn spelled_out(&self, alias: NodeId) -> Option<Edit> {
+        let range = self.tree.node(alias).range.clone();
+        let value = self.tree.value(alias);
+        Some(Edit::new(range.clone(), scalar::literal(value.as_str()?, self.layout_at(range.start))))
+    }
+
     fn alone(&self, edit: Edit, node: NodeId) -> Option<Change> {
         let serves = self.sharing.served(node).collect();
         Some(Change { edits: vec![edit], document: self.document, serves })
     }
 
-    fn removals(&self, wanted: &[Wanted], staying: &BTreeSet<NodeId>) -> Vec<Change> {
+    fn removals(&self, wanted: &[Wanted]) -> Vec<Change> {
         let mut going: BTreeMap<NodeId, BTreeSet<usize>> = BTreeMap::new();
         for wanted in wanted.iter().filter(|wanted| wanted.value.is_none()) {
             let Some((Step::Index(index), list)) = wanted.path.split_last() else {
@@ -95,7 +93,6 @@ impl Plan<'_> {
             let entry = self.tree.find(self.tree.root, &wanted.path).node;
             if let (Some(list), Some(entry)) = (list, entry)
                 && self.sharing.wish(entry) == Wish::Go
-                && !staying.contains(&entry)
             {
                 going.entry(list).or_default().insert(*index);
             }
@@ -107,13 +104,14 @@ impl Plan<'_> {
         let Content::Sequence { entries: held, .. } = &self.tree.node(list).content else {
             return Vec::new();
         };
-        let change = |(indexes, edits): (Range<usize>, Vec<Edit>)| {
-            let gone = held.get(indexes).unwrap_or_default().iter();
-            Change {
-                edits,
-                document: self.document,
-                serves: gone.flat_map(|entry| self.sharing.served(*entry)).collect(),
-            }
+        let change = |(indexes, mut edits): (Range<usize>, Vec<Edit>)| {
+            let gone = held.get(indexes).unwrap_or_default();
+            // Who needs the old text no longer finds it at the anchor.
+            let aliases = gone.iter().flat_map(|entry| self.sharing.aliases(*entry));
+            let needing = aliases.filter(|alias| self.sharing.wish(**alias) == Wish::Stay);
+            edits.extend(needing.filter_map(|alias| self.spelled_out(*alias)));
+            let serves = gone.iter().flat_map(|entry| self.sharing.served(*entry)).collect();
+            Change { edits, document: self.document, serves }
         };
         entries::removals(self.text, self.tree, list, going).into_iter().map(change).collect()
     }

@@ -179,6 +179,22 @@ fn a_duplicate_goes_with_its_line(#[case] before: &str, #[case] after: &str) {
     "[\n    a.com,\n    ]"
 )]
 #[case::closed_under_its_key("[\n    a.com, # x\n    A.com # z\n  ] # ü", "[\n    a.com # x\n  ] # ü")]
+#[case::a_comma_first_and_one_last(
+    "[\n    a.com\n    , A.com\n    , A.com,\n    B.com, b.com\n    ]",
+    "[\n    a.com,\n    b.com\n    ]"
+)]
+#[case::the_next_comma_first(
+    "[ a.com,\n    A.com\n    , B.com, b.com, C.com ]",
+    "[ a.com\n    , b.com, c.com ]"
+)]
+#[case::commas_of_both_kinds(
+    "[\n    A.com,\n    b.com\n    , a.com\n    , B.com,\n    C.com]",
+    "[\n    a.com,\n    b.com,\n    c.com]"
+)]
+#[case::commas_of_both_kinds_and_comments(
+    "[ a.com,\n    A.com # x\n    , # y\n    A.com, # z\n    B.com\n    , b.com,\n    ]",
+    "[ a.com # x\n     # y\n    , # z\n    b.com,\n    ]"
+)]
 #[case::commas_first("[ a.com\n    , A.com # x\n    , b.com\n    , B.com ]", "[ a.com\n    , b.com ]")]
 fn a_duplicate_goes_with_its_comma(#[case] before: &str, #[case] after: &str) {
     let spec = |list: &str| format!("\n  displayName: A\n  domains: {list}\n");
@@ -189,12 +205,25 @@ fn a_duplicate_goes_with_its_comma(#[case] before: &str, #[case] after: &str) {
 
 #[rstest]
 #[case::used_in_the_same_way("- &x A.com\n  - b.com\n  - *x\n", "- &x a.com\n  - b.com\n")]
-#[case::used_as_a_name("- &x A.com\n  description: *x\n", "- &x A.com\n  description: *x\n")]
+#[case::used_as_a_text("- &x A.com\n  description: *x\n", "- &x a.com\n  description: A.com\n")]
+#[case::used_in_both_ways(
+    "- &x A.com\n  - b.com\n  - *x # y\n  description: *x # z\n",
+    "- &x a.com\n  - b.com\n  description: A.com # z\n"
+)]
+#[case::a_duplicate_that_is_used_as_a_text(
+    "- a.com\n  - &x A.com # y\n  description: *x\n",
+    "- a.com\n  description: A.com\n"
+)]
+#[case::that_must_be_quoted("- &x ' A.com'\n  description: *x\n", "- &x 'a.com'\n  description: ' A.com'\n")]
+#[case::of_a_profile(
+    "- a.com\n  linkedinProfile: &l linkedin.com/company/acme\n  description: *l\n",
+    "- a.com\n  linkedinProfile: &l https://linkedin.com/company/acme\n  description: linkedin.com/company/acme\n"
+)]
 #[case::used_for_something_else(
     "- *x # y\n  - b.com\n  description: &x A.com\n",
     "- *x # y\n  - b.com\n  description: &x A.com\n"
 )]
-fn an_anchor_changes_only_for_all(#[case] before: &str, #[case] after: &str) {
+fn an_anchor_changes_and_those_who_need_the_old_text_keep_it(#[case] before: &str, #[case] after: &str) {
     let spec = |list: &str| format!("\n  displayName: A\n  domains:\n  {list}");
     assert_eq!(fixed_spec(&spec(before)), spec(after));
 }
@@ -214,7 +243,7 @@ fn an_anchor_changes_only_for_all(#[case] before: &str, #[case] after: &str) {
 )]
 #[case::as_a_key(
     "{displayName: A, domains: [&x Acme.com], *x : 1}",
-    "{displayName: A, domains: [&x Acme.com], *x : 1}"
+    "{displayName: A, domains: [&x acme.com], Acme.com : 1}"
 )]
 fn an_alias_gives_way_to_the_literal(#[case] before: &str, #[case] after: &str) {
     assert_eq!(fixed_spec(&format!(" {before}\n")), format!(" {after}\n"));
@@ -241,9 +270,9 @@ fn an_alias_gives_way_to_the_literal(#[case] before: &str, #[case] after: &str) 
     "- {<<: *c, spec: &s {displayName: ' A', domains: [A.com]}}\n- {<<: *c, spec: {<<: *s, displayName: B}}",
     "- {<<: *c, spec: &s {displayName: 'A', domains: [a.com]}}\n- {<<: *c, spec: {<<: *s, displayName: B}}"
 )]
-#[case::an_anchor_that_is_used_does_not_go(
-    "- {<<: *c, spec: {displayName: A, domains: [a.com, &x A.com]}}\n- {<<: *c, spec: {displayName: *x}}",
-    "- {<<: *c, spec: {displayName: A, domains: [a.com, &x A.com]}}\n- {<<: *c, spec: {displayName: *x}}"
+#[case::an_anchor_goes_and_its_text_stays_where_it_is_used(
+    "- {<<: *c, spec: {displayName: A, domains: [a.com, &x A.com]}}\n- {<<: *c, spec: {displayName: *x }}",
+    "- {<<: *c, spec: {displayName: A, domains: [a.com]}}\n- {<<: *c, spec: {displayName: A.com }}"
 )]
 #[case::an_anchor_goes_after_its_aliases(
     "- {<<: *c, spec: {displayName: A, domains: [a.com, &x A.com]}}\n- {<<: *c, spec: {displayName: A, domains: [*x ]}}",
@@ -288,6 +317,16 @@ fn a_document_that_is_broken_stays_as_it_is_beside_others() {
         )
     };
     assert_eq!(fixed("a.yaml", &file("' A'")), (file("'A'"), 2));
+}
+
+#[test]
+fn items_are_fixed_that_are_records_by_their_list() {
+    let list = |domain: &str| {
+        format!(
+            "apiVersion: crm.milo.io/v1alpha1\nkind: CompanyList\nitems:\n- spec: {{displayName: A, domains: [{domain}]}}\n"
+        )
+    };
+    assert_eq!(fixed("a.yaml", &list("A.com")), (list("a.com"), 1));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 mod github;
 mod json;
 mod junit;
-mod sarif;
+pub(crate) mod sarif;
 mod text;
 
 use std::collections::HashMap;
@@ -72,11 +72,7 @@ pub struct InputError {
 
 impl fmt::Display for InputError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { file, place, message } = self;
-        match place {
-            Some((line, column)) => write!(f, "{file}:{line}:{column}: {message}"),
-            None => write!(f, "{file}: {message}"),
-        }
+        write!(f, "{}: {}", self.position(), printable(&self.message))
     }
 }
 
@@ -194,7 +190,7 @@ fn plain_path(file: &str) -> &str {
 }
 
 /// `text` in one line and without anything that a terminal obeys.
-fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     let mut printable = String::with_capacity(text.len());
     text.chars().for_each(|c| push_printable(&mut printable, c));
     printable
@@ -234,7 +230,7 @@ impl Names {
 }
 
 /// The value as indented JSON.
-fn pretty(value: &impl Serialize) -> String {
+pub(crate) fn pretty(value: &impl Serialize) -> String {
     // Only maps with keys that are no text and failing implementations can fail, and reports have neither.
     let mut json = serde_json::to_string_pretty(value).unwrap_or_default();
     json.push('\n');

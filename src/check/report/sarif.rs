@@ -13,11 +13,11 @@ use serde_sarif::sarif::{
 use super::{InputError, Located, Names, Report, STANDARD_INPUT, plain_path, pretty};
 use crate::catalog::{self, Action, Rule, RuleId};
 
-const SCHEMA: &str = "https://json.schemastore.org/sarif-2.1.0.json";
+pub(crate) const SCHEMA: &str = "https://json.schemastore.org/sarif-2.1.0.json";
 
 /// The number changes when the same finding would get another fingerprint. GitHub goes by a hash of the line, which its
 /// action for uploads computes and compares with one that is given; so that one is left to it.
-const FINGERPRINT: &str = "crmAdmission/v1";
+pub(crate) const FINGERPRINT: &str = "crmAdmission/v1";
 
 /// What a segment of a path need not encode (RFC 3986, "unreserved"), and the slash between segments.
 ///
@@ -35,7 +35,8 @@ pub(super) fn render(report: &Report) -> String {
     pretty(&Sarif::builder().schema(SCHEMA).version(json!("2.1.0")).runs(vec![run]).build())
 }
 
-fn driver() -> ToolComponent {
+/// The program, with all its rules.
+pub(crate) fn driver() -> ToolComponent {
     ToolComponent::builder()
         .name("crm-admission")
         .version(env!("CARGO_PKG_VERSION"))
@@ -92,7 +93,8 @@ fn configuration(action: Action) -> ReportingConfiguration {
     }
 }
 
-fn level(action: Action) -> ResultLevel {
+/// How grave an action is.
+pub(crate) fn level(action: Action) -> ResultLevel {
     match action {
         Action::Deny => ResultLevel::Error,
         Action::Warn => ResultLevel::Warning,
@@ -117,7 +119,7 @@ fn result(finding: &Located, names: &mut Names) -> Finding {
 }
 
 /// The catalogue lists the rules in the order of their ids, and so does [`driver`].
-fn rule_index(rule: RuleId) -> i64 {
+pub(crate) fn rule_index(rule: RuleId) -> i64 {
     rule as i64
 }
 

@@ -239,12 +239,12 @@ fn own_kinds() -> [ResourceKind; 2] {
 }
 
 /// What kube needs to know of a kind. It is all in the policy, so the API server is not asked what it serves.
-fn resource(kind: &ResourceKind) -> ApiResource {
+pub(in crate::directory) fn resource(kind: &ResourceKind) -> ApiResource {
     let identity = GroupVersionKind::gvk(&kind.group, &kind.version, &kind.kind);
     ApiResource::from_gvk_with_plural(&identity, &kind.plural)
 }
 
-fn presence(metadata: &ObjectMeta) -> Presence {
+pub(in crate::directory) fn presence(metadata: &ObjectMeta) -> Presence {
     match metadata.deletion_timestamp {
         Some(_) => Presence::Terminating,
         None => Presence::Exists,

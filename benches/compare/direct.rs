@@ -1,0 +1,333 @@
+//! Asks the webhooks without an API server in between.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::cases::{self, Case, Id, SLOW};
+use crate::contenders::{CONSTANT, Contender, Running, Stable};
+use crate::fake_api::{FakeApi, company_path};
+use crate::http::{Connection, Numbers, SLOT, Template};
+use crate::load::{Client, Load, Pace, Sample};
+use crate::report::{Bound, Report, Spread};
+use crate::say;
+use crate::server::Pinned;
+use crate::settings::{Part, Settings};
+
+const COMPANIES: u64 = 1000;
+const PATH: &str = "/mutate";
+/// How many ask the same at once, to see how often the API server is asked.
+const CROWD: usize = 64;
+
+/// How a webhook is loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    Closed(usize),
+    /// At half of what the slowest contender can do, on as many connections.
+    Open(usize),
+}
+
+const MODES: [Mode; 4] = [Mode::Closed(1), Mode::Closed(16), Mode::Closed(64), Mode::Open(16)];
+
+impl Mode {
+    fn connections(self) -> usize {
+        match self {
+            Self::Closed(connections) | Self::Open(connections) => connections,
+        }
+    }
+}
+
+/// All samples of one case: by mode, then by contender, then by round.
+struct Results {
+    case: Case,
+    samples: Vec<Vec<Vec<Sample>>>,
+    /// The open loop's rate.
+    rate: f64,
+}
+
+impl Results {
+    fn of(&self, mode: Mode, contender: usize) -> &[Sample] {
+        let mode = MODES.iter().position(|other| *other == mode).unwrap();
+        &self.samples[mode][contender]
+    }
+}
+
+/// What is measured besides the webhooks.
+#[derive(Default)]
+struct Extras {
+    /// A GET that is sent to the API server directly, at once and delayed.
+    get: Vec<Sample>,
+    slow_get: Vec<Sample>,
+    /// How many GETs equal concurrent misses make: of a Company that exists, and of one that does not.
+    gets_found: Vec<f64>,
+    gets_missing: Vec<f64>,
+}
+
+struct Lab<'a> {
+    settings: &'a Settings,
+    client: Client,
+    api: FakeApi,
+    running: Vec<Running>,
+}
+
+pub(crate) fn run(settings: &Settings) {
+    let _pinned = Pinned::to(settings.cores);
+    let client = Client::start();
+    let stable = Stable::new(settings.cores);
+    let api = FakeApi::start(&client, &stable.workspace, COMPANIES);
+    let running =
+        Contender::present().into_iter().map(|contender| stable.start(contender, &api.kubeconfig)).collect();
+    let lab = Lab { settings, client, api, running };
+    lab.check();
+    let mut results: Vec<Results> = cases::all().into_iter().map(|case| lab.empty(case)).collect();
+    let mut extras = Extras::default();
+    for round in 0..settings.rounds {
+        for result in &mut results {
+            say(&format!("direct, round {} of {}: {}", round + 1, settings.rounds, result.case.title));
+            lab.measure(round, result);
+        }
+        lab.measure_extras(&mut extras);
+    }
+    let mut report = Report::default();
+    report.line(
+        "Keep-alive HTTP/1.1 over TLS. At a fixed rate, which is half of what the slowest can do on 16 connections, a \
+         latency counts from when the request was due. Medians of the rounds (least–most).",
+    );
+    for result in &results {
+        lab.tabulate(&mut report, result);
+    }
+    lab.judge(&mut report, &results, &extras);
+    report.publish(Part::Direct, settings);
+}
+
+impl Lab<'_> {
+    fn empty(&self, case: Case) -> Results {
+        Results { case, samples: vec![vec![Vec::new(); self.running.len()]; MODES.len()], rate: 0.0 }
+    }
+
+    fn request(&self, case: &Case, contender: Contender) -> Arc<Template> {
+        let path = if contender == Contender::Echo { CONSTANT } else { PATH };
+        Arc::new(case.request(path, COMPANIES))
+    }
+
+    /// A comparison of answers that are wrong would be worth nothing.
+    fn check(&self) {
+        for case in cases::all() {
+            for running in self.running.iter().filter(|running| running.contender != Contender::Echo) {
+                let request = self.request(&case, running.contender);
+                let (_, body) = self.client.call(&running.place, &request);
+                case.check(running.contender.name(), &body);
+            }
+        }
+    }
+
+    fn measure(&self, round: usize, result: &mut Results) {
+        self.api.set_delay(result.case.delay);
+        for (index, mode) in MODES.into_iter().enumerate() {
+            // Nobody is always the first or always after the same one.
+            let count = self.running.len();
+            for contender in (0..count).map(|step| (step + round) % count) {
+                let pace = match mode {
+                    Mode::Closed(_) => Pace::Closed,
+                    Mode::Open(_) => Pace::Open(self.rate(result)),
+                };
+                let running = &self.running[contender];
+                let request = self.request(&result.case, running.contender);
+                let sample = self.client.measure(Load {
+                    place: running.place.clone(),
+                    request,
+                    connections: mode.connections(),
+                    pace,
+                    time: self.settings.time,
+                    process: Some(running.server.pid),
+                });
+                result.samples[index][contender].push(sample);
+            }
+        }
+    }
+
+    /// It is set in the first round and stays.
+    fn rate(&self, result: &mut Results) -> f64 {
+        if result.rate == 0.0 {
+            let slowest = (0..self.running.len())
+                .filter_map(|contender| result.of(Mode::Closed(16), contender).first())
+                .map(|sample| sample.rate)
+                .fold(f64::INFINITY, f64::min);
+            result.rate = (slowest / 2.0).round().max(10.0);
+        }
+        result.rate
+    }
+
+    fn measure_extras(&self, extras: &mut Extras) {
+        for (delay, samples) in [(Duration::ZERO, &mut extras.get), (SLOW, &mut extras.slow_get)] {
+            self.api.set_delay(delay);
+            let path = company_path(&format!("late-{SLOT}"));
+            samples.push(self.client.measure(Load {
+                place: self.api.place(),
+                request: Arc::new(Template::get(&path, Numbers::Rising, 200)),
+                connections: 1,
+                pace: Pace::Closed,
+                time: self.settings.time,
+                process: None,
+            }));
+        }
+        // Long enough that all of them ask before the first is answered.
+        self.api.set_delay(Duration::from_millis(100));
+        extras.gets_found.push(self.crowd("late-crowd"));
+        extras.gets_missing.push(self.crowd("nowhere-at-all"));
+        self.api.set_delay(Duration::ZERO);
+    }
+
+    /// How many GETs it makes when many ask for the same Company at once.
+    fn crowd(&self, company: &str) -> f64 {
+        let ours = self.running.iter().find(|running| running.contender == Contender::Ours).unwrap();
+        let mut case = cases::all().into_iter().find(|case| case.id == Id::Miss).unwrap();
+        case.spec["companyRef"]["name"] = company.into();
+        let request = Arc::new(case.request(PATH, COMPANIES));
+        let place = ours.place.clone();
+        self.api.take_gets();
+        self.client.run(async move {
+            let mut connections = Vec::new();
+            for _ in 0..CROWD {
+                connections.push(Connection::open(&place).await.unwrap());
+            }
+            let calls = connections.into_iter().map(|mut connection| {
+                let request = Arc::clone(&request);
+                tokio::spawn(async move {
+                    let mut bytes = Vec::new();
+                    request.fill(&mut bytes);
+                    assert_eq!(connection.call(&bytes).await.unwrap().status, 200);
+                })
+            });
+            for call in calls.collect::<Vec<_>>() {
+                call.await.unwrap();
+            }
+        });
+        self.api.take_gets() as f64
+    }
+
+    fn tabulate(&self, report: &mut Report, result: &Results) {
+        let head =
+            ["load", "webhook", "requests/s", "p50 µs", "p99 µs", "p99.9 µs", "CPU µs/request", "RSS MB"];
+        let mut rows = Vec::new();
+        for mode in MODES {
+            let load = match mode {
+                Mode::Closed(1) => "1 connection".to_owned(),
+                Mode::Closed(connections) => format!("{connections} connections"),
+                Mode::Open(_) => format!("{:.0}/s", result.rate),
+            };
+            for (contender, running) in self.running.iter().enumerate() {
+                let samples = result.of(mode, contender);
+                let mut row = vec![load.clone(), running.contender.name().to_owned()];
+                row.extend(columns(samples));
+                rows.push(row);
+            }
+        }
+        report.line(&format!("\n**{}**", capitalized(result.case.title)));
+        report.table(&head, &rows);
+    }
+
+    fn judge(&self, report: &mut Report, results: &[Results], extras: &Extras) {
+        let index = |wanted| self.running.iter().position(|running| running.contender == wanted);
+        let (echo, ours) = (index(Contender::Echo).unwrap(), index(Contender::Ours).unwrap());
+        for result in results {
+            let (title, id) = (result.case.title, result.case.id);
+            let [one, many] = [Mode::Closed(1), Mode::Closed(16)];
+            let cpu_bound = match id {
+                Id::Clean | Id::Hit => Some(1.5),
+                Id::Messy => Some(2.0),
+                _ => None,
+            };
+            if let Some(most) = cpu_bound {
+                let (a, b) = (result.of(many, ours), result.of(many, echo));
+                let cost = Spread::paired(a, b, |a, b| a.cpu / b.cpu);
+                report.target(
+                    &format!("{title}: CPU per request, of the echo's, 16 connections"),
+                    Bound::AtMost(most),
+                    " ×",
+                    cost,
+                );
+            }
+            if matches!(id, Id::Messy | Id::Clean | Id::Hit | Id::Note) {
+                let (a, b) = (result.of(one, ours), result.of(one, echo));
+                let latency = Spread::paired(a, b, |a, b| a.p50 / b.p50);
+                report.target(
+                    &format!("{title}: p50, of the echo's, 1 connection"),
+                    Bound::AtMost(1.2),
+                    " ×",
+                    latency,
+                );
+            }
+            let Some(go) = index(Contender::Go) else { continue };
+            let (a, b) = (result.of(many, ours), result.of(many, go));
+            let rate = Spread::paired(a, b, |a, b| a.rate / b.rate);
+            report.target(
+                &format!("{title}: requests/s, of controller-runtime's, 16 connections"),
+                Bound::AtLeast(10.0),
+                " ×",
+                rate,
+            );
+            for (mode, load) in
+                [(many, "16 connections".to_owned()), (MODES[3], format!("{}/s", result.rate))]
+            {
+                let (a, b) = (result.of(mode, ours), result.of(mode, go));
+                let tail = Spread::paired(a, b, |a, b| a.p99 / b.p99);
+                report.target(
+                    &format!("{title}: p99, of controller-runtime's, {load}"),
+                    Bound::AtMost(0.1),
+                    " ×",
+                    tail,
+                );
+            }
+        }
+        judge_live(report, results, extras, ours);
+    }
+}
+
+/// What a live GET adds, and how many there are.
+fn judge_live(report: &mut Report, results: &[Results], extras: &Extras, ours: usize) {
+    let of = |id| results.iter().find(|result| result.case.id == id).unwrap().of(Mode::Closed(1), ours);
+    for (id, gets, api) in
+        [(Id::Miss, &extras.get, "at once"), (Id::SlowMiss, &extras.slow_get, "after 2 ms")]
+    {
+        let added = of(id).iter().zip(of(Id::Hit)).zip(gets).map(|((miss, hit), get)| {
+            // In milliseconds.
+            (miss.p50 - hit.p50 - get.p50) / 1000.0
+        });
+        report.target(
+            &format!("a live GET beyond its round trip, API server answering {api}: p50, 1 connection"),
+            Bound::AtMost(0.2),
+            " ms",
+            Spread::of(added),
+        );
+        let trip = Spread::over(gets, |sample| sample.p50);
+        report.line(&format!("The round trip to the API server that answers {api} takes {trip} µs (p50)."));
+    }
+    for (which, gets) in
+        [("a Company that exists", &extras.gets_found), ("one that does not", &extras.gets_missing)]
+    {
+        report.target(
+            &format!("GETs made by {CROWD} equal concurrent misses of {which}"),
+            Bound::AtMost(1.0),
+            "",
+            Spread::of(gets.iter().copied()),
+        );
+    }
+}
+
+/// The figures of a row.
+pub(crate) fn columns(samples: &[Sample]) -> Vec<String> {
+    let figures: [fn(&Sample) -> f64; 6] = [
+        |sample| sample.rate,
+        |sample| sample.p50,
+        |sample| sample.p99,
+        |sample| sample.p999,
+        |sample| sample.cpu,
+        |sample| sample.resident / 1e6,
+    ];
+    figures.into_iter().map(|figure| Spread::over(samples, figure).to_string()).collect()
+}
+
+pub(crate) fn capitalized(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
+}

@@ -1,0 +1,196 @@
+//! Puts load on a server: closed loop, or at a rate with latencies that count from when a request was due.
+
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tokio::runtime::{Builder, Handle};
+use tokio::sync::Mutex;
+use tokio::task::yield_now;
+use tokio::time::sleep;
+
+use crate::http::{Connection, Place, Template};
+use crate::server::Usage;
+
+/// Which part of the measured time is spent before it, to warm up.
+const WARM_UP: f64 = 0.15;
+/// The timer of the runtime is no finer than this; what is left is waited for actively.
+const TIMER: Duration = Duration::from_millis(2);
+
+/// When requests are sent.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Pace {
+    /// The next one when the last one is answered, on every connection.
+    Closed,
+    /// So many a second, answered or not. A request that must wait for a connection has been waiting since it was
+    /// due, which is what its latency tells: a server that stalls does not get away with the requests that a closed
+    /// loop would not have sent meanwhile.
+    Open(f64),
+}
+
+pub(crate) struct Load {
+    pub(crate) place: Place,
+    pub(crate) request: Arc<Template>,
+    pub(crate) connections: usize,
+    pub(crate) pace: Pace,
+    pub(crate) time: Duration,
+    /// The process whose use of the processor is counted.
+    pub(crate) process: Option<u32>,
+}
+
+/// What came out of one measurement.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Sample {
+    /// Requests a second.
+    pub(crate) rate: f64,
+    /// Percentiles of the latency, in microseconds.
+    pub(crate) p50: f64,
+    pub(crate) p99: f64,
+    pub(crate) p999: f64,
+    /// Microseconds of processor time for a request.
+    pub(crate) cpu: f64,
+    /// Resident memory at the end, in bytes.
+    pub(crate) resident: f64,
+}
+
+/// The thread on which all load is made, and on which the fake API server runs. One thread is one core.
+#[derive(Clone)]
+pub(crate) struct Client {
+    handle: Handle,
+}
+
+impl Client {
+    /// Lives as long as the program.
+    pub(crate) fn start() -> Self {
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        let handle = runtime.handle().clone();
+        thread::spawn(move || runtime.block_on(std::future::pending::<()>()));
+        Self { handle }
+    }
+
+    /// Runs `work` there and waits for what it comes to.
+    pub(crate) fn run<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> T {
+        let (sender, receiver) = mpsc::channel();
+        self.handle.spawn(async move { sender.send(work.await) });
+        receiver.recv().expect("a result of the client thread; it panicked")
+    }
+
+    pub(crate) fn measure(&self, load: Load) -> Sample {
+        self.run(measure(load))
+    }
+
+    /// One call on a connection of its own: its status and its body.
+    pub(crate) fn call(&self, place: &Place, request: &Arc<Template>) -> (u16, String) {
+        let (place, request) = (place.clone(), Arc::clone(request));
+        self.run(async move {
+            let mut bytes = Vec::new();
+            request.fill(&mut bytes);
+            let mut connection = Connection::open(&place).await.unwrap();
+            let answer = connection.call(&bytes).await.unwrap();
+            (answer.status, String::from_utf8_lossy(answer.body).into_owned())
+        })
+    }
+}
+
+/// What a phase of load shares among its connections.
+struct Phase {
+    request: Arc<Template>,
+    pace: Pace,
+    start: Instant,
+    end: Instant,
+    /// How many requests were due; who holds it waits until the next one is.
+    due: Mutex<u64>,
+}
+
+async fn measure(load: Load) -> Sample {
+    let mut connections = Vec::new();
+    for _ in 0..load.connections {
+        let connection = Connection::open(&load.place).await;
+        connections.push(connection.unwrap_or_else(|error| panic!("no connection: {error}")));
+    }
+    let (connections, _) = phase(&load, connections, load.time.mul_f64(WARM_UP)).await;
+    let before = load.process.map(Usage::of);
+    let start = Instant::now();
+    let (connections, mut latencies) = phase(&load, connections, load.time).await;
+    let elapsed = start.elapsed().as_secs_f64();
+    let after = load.process.map(Usage::of);
+    drop(connections);
+    latencies.sort_unstable();
+    let count = latencies.len() as f64;
+    assert!(count > 0.0, "nothing was answered within {:?}", load.time);
+    let percentile = |part: f64| {
+        let index = ((count * part) as usize).min(latencies.len() - 1);
+        latencies[index] as f64 / 1000.0
+    };
+    let cpu =
+        before.zip(after).map_or(0.0, |(before, after)| after.cpu.saturating_sub(before.cpu).as_secs_f64());
+    Sample {
+        rate: count / elapsed,
+        p50: percentile(0.5),
+        p99: percentile(0.99),
+        p999: percentile(0.999),
+        cpu: cpu * 1e6 / count,
+        resident: after.map_or(0.0, |usage| usage.resident as f64),
+    }
+}
+
+/// Loads all connections for a while, and gives them back with the latencies in nanoseconds.
+async fn phase(load: &Load, connections: Vec<Connection>, time: Duration) -> (Vec<Connection>, Vec<u64>) {
+    let start = Instant::now();
+    let phase = Arc::new(Phase {
+        request: Arc::clone(&load.request),
+        pace: load.pace,
+        start,
+        end: start + time,
+        due: Mutex::new(0),
+    });
+    let tasks: Vec<_> = connections
+        .into_iter()
+        .map(|connection| tokio::spawn(Arc::clone(&phase).drive(connection)))
+        .collect();
+    let (mut connections, mut latencies) = (Vec::new(), Vec::new());
+    for task in tasks {
+        let (connection, mut own) = task.await.unwrap();
+        connections.push(connection);
+        latencies.append(&mut own);
+    }
+    (connections, latencies)
+}
+
+impl Phase {
+    async fn drive(self: Arc<Self>, mut connection: Connection) -> (Connection, Vec<u64>) {
+        let mut latencies = Vec::new();
+        let mut request = Vec::new();
+        while let Some(due) = self.next().await {
+            self.request.fill(&mut request);
+            let answer = connection.call(&request).await;
+            let answer = answer.unwrap_or_else(|error| panic!("a call failed: {error}"));
+            let status = answer.status;
+            assert!(status == self.request.status, "{status}: {}", String::from_utf8_lossy(answer.body));
+            latencies.push(u64::try_from(due.elapsed().as_nanos()).unwrap_or(u64::MAX));
+        }
+        (connection, latencies)
+    }
+
+    /// Since when the next request is due, once it is.
+    async fn next(&self) -> Option<Instant> {
+        let Pace::Open(rate) = self.pace else {
+            let now = Instant::now();
+            return (now < self.end).then_some(now);
+        };
+        let mut due = self.due.lock().await;
+        let at = self.start + Duration::from_secs_f64(*due as f64 / rate);
+        *due += 1;
+        if at >= self.end {
+            return None;
+        }
+        loop {
+            let left = at.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Some(at);
+            }
+            if left > TIMER { sleep(left - TIMER).await } else { yield_now().await }
+        }
+    }
+}

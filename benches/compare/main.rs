@@ -1,0 +1,56 @@
+//! Puts crm-admission beside others, in turns, in one run: `make bench`.
+//!
+//! - `direct`: the webhook alone, beside a bare echo on the same stack and a webhook on controller-runtime;
+//! - `api`: creates through a real API server, also with native policies and without any webhook;
+//! - `scale`: start, memory and cost with up to a million objects in the directory;
+//! - `engine` and `check`: the benchmarks of those names, which stand beside this one.
+//!
+//! What a full run finds is written into `docs/performance.md`, which also says how to read it. `BENCH_ONLY` names the
+//! parts to run; `BENCH_ROUNDS` and `BENCH_SECONDS` make a run shorter, which then only prints.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a benchmark that cannot run has nothing to say"
+)]
+
+#[path = "../../tests/support/mod.rs"]
+mod support;
+
+mod cases;
+mod contenders;
+mod direct;
+mod fake_api;
+mod http;
+mod load;
+mod nested;
+mod report;
+mod scale;
+mod server;
+mod settings;
+mod through_api;
+
+use settings::{Part, Settings};
+
+fn main() {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    if args.first().is_some_and(|first| first == contenders::ECHO) {
+        return contenders::serve_echo(&args[1..]);
+    }
+    let settings = Settings::read();
+    for part in &settings.parts {
+        match part {
+            Part::Direct => direct::run(&settings),
+            Part::Api => through_api::run(&settings),
+            Part::Scale => scale::run(&settings),
+            Part::Engine | Part::Check => nested::run(*part, &settings),
+        }
+    }
+}
+
+/// Tells how far it is.
+#[allow(clippy::print_stderr, reason = "progress is for people at a terminal")]
+fn say(text: &str) {
+    eprintln!("{text}");
+}

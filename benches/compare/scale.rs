@@ -1,0 +1,220 @@
+//! How start, memory and cost grow with the number of objects in the directory.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::cases::{self, Case, Id};
+use crate::contenders::{Contender, Running, Stable};
+use crate::fake_api::FakeApi;
+use crate::http::{Connection, Numbers, Template};
+use crate::load::{Client, Load, Pace, Sample};
+use crate::report::{Bound, Report, Spread};
+use crate::say;
+use crate::server::Pinned;
+use crate::settings::{Part, Settings};
+
+/// The smallest directory holds the one Company that the requests are about.
+const SIZES: [u64; 4] = [1, 10_000, 100_000, 1_000_000];
+/// The largest directory of the webhook on controller-runtime, which keeps far more of each object.
+const LARGEST_OF_GO: u64 = 100_000;
+/// As crm-admission pages.
+const PAGE: u64 = 500;
+/// How often all sizes are loaded in turn, after each start.
+const TURNS: usize = 2;
+/// What a start leaves to do in the background is done by then.
+const SETTLING: Duration = Duration::from_secs(1);
+
+/// What is known of one contender with a directory of one size.
+#[derive(Default)]
+struct Growth {
+    ready: Vec<f64>,
+    /// The list as the webhook read it.
+    list: Vec<f64>,
+    idle: Vec<f64>,
+    single: Vec<Sample>,
+    many: Vec<Sample>,
+    misspelled: Vec<Sample>,
+}
+
+struct Subject {
+    contender: Contender,
+    api: usize,
+    growth: Growth,
+}
+
+pub(crate) fn run(settings: &Settings) {
+    let _pinned = Pinned::to(settings.cores);
+    let client = Client::start();
+    let stable = Stable::new(settings.cores);
+    let apis: Vec<FakeApi> =
+        SIZES.iter().map(|size| FakeApi::start(&client, &stable.workspace, *size)).collect();
+    let mut subjects: Vec<Subject> = Contender::present()
+        .into_iter()
+        .filter(|contender| *contender != Contender::Echo)
+        .flat_map(|contender| {
+            let most = if contender == Contender::Go { LARGEST_OF_GO } else { u64::MAX };
+            let sizes = (0..SIZES.len()).filter(move |api| SIZES[*api] <= most);
+            sizes.map(move |api| Subject { contender, api, growth: Growth::default() })
+        })
+        .collect();
+    let mut bare = vec![Vec::new(); SIZES.len()];
+    for round in 0..settings.starts() {
+        say(&format!("scale, round {} of {}: starting all", round + 1, settings.starts()));
+        for (api, bare) in apis.iter().zip(&mut bare) {
+            bare.push(read_list(&client, api));
+        }
+        let running: Vec<Running> = subjects
+            .iter_mut()
+            .map(|subject| start(&stable, &apis[subject.api], subject.contender, &mut subject.growth))
+            .collect();
+        for turn in 0..TURNS {
+            say(&format!("scale, round {}: turn {} of {TURNS}", round + 1, turn + 1));
+            for (subject, running) in subjects.iter_mut().zip(&running) {
+                load(settings, &client, &apis[subject.api], running, &mut subject.growth);
+            }
+        }
+    }
+    let mut report = Report::default();
+    tabulate(&mut report, &subjects, &bare);
+    judge(&mut report, &subjects, &bare);
+    report.publish(Part::Scale, settings);
+}
+
+/// How long it takes only to read the list, page by page, in seconds.
+fn read_list(client: &Client, api: &FakeApi) -> f64 {
+    let place = api.place();
+    let pages: Vec<String> =
+        (0..api.companies()).step_by(PAGE as usize).map(|start| api.page(PAGE, start)).collect();
+    client.run(async move {
+        let start = Instant::now();
+        let mut connection = Connection::open(&place).await.unwrap();
+        let mut request = Vec::new();
+        for page in pages {
+            Template::get(&page, Numbers::Rising, 200).fill(&mut request);
+            assert_eq!(connection.call(&request).await.unwrap().status, 200);
+        }
+        start.elapsed().as_secs_f64()
+    })
+}
+
+fn start(stable: &Stable, api: &FakeApi, contender: Contender, growth: &mut Growth) -> Running {
+    api.take_listing();
+    let running = stable.start(contender, &api.kubeconfig);
+    growth.ready.push(running.server.start.as_secs_f64());
+    growth.list.push(api.take_listing().as_secs_f64());
+    std::thread::sleep(SETTLING);
+    growth.idle.push(running.server.resident());
+    running
+}
+
+fn load(settings: &Settings, client: &Client, api: &FakeApi, running: &Running, growth: &mut Growth) {
+    let hit = cases::all().into_iter().find(|case| case.id == Id::Hit).unwrap();
+    let measure = |case: &Case, connections| {
+        let request = Arc::new(case.request("/mutate", api.companies()));
+        let (_, body) = client.call(&running.place, &request);
+        case.check(running.contender.name(), &body);
+        client.measure(Load {
+            place: running.place.clone(),
+            request,
+            connections,
+            pace: Pace::Closed,
+            time: settings.time,
+            process: Some(running.server.pid),
+        })
+    };
+    // A cluster in which nothing changes would be a special one.
+    api.set_changes(true);
+    growth.single.push(measure(&hit, 1));
+    growth.many.push(measure(&hit, 16));
+    growth.misspelled.push(measure(&cases::misspelled(), 1));
+    api.set_changes(false);
+}
+
+fn tabulate(report: &mut Report, subjects: &[Subject], bare: &[Vec<f64>]) {
+    report.line(
+        "A directory of so many Companies, in an API server that tells of 100 changes a second under load. \"List\" is \
+         from the webhook's call for the first page to the answer with the last; \"only read\" is how long a client \
+         takes that does nothing with it. Requests are for a Person whose Company is any of those in the cache.",
+    );
+    let head = [
+        "Companies",
+        "webhook",
+        "ready after s",
+        "list s",
+        "only read s",
+        "idle RSS MB",
+        "RSS under load MB",
+        "bytes/object",
+        "p50 µs, 1 connection",
+        "requests/s, 16 connections",
+        "p99 µs",
+        "CPU µs/request",
+        "misspelled name: p50 µs",
+    ];
+    let rows: Vec<Vec<String>> = subjects
+        .iter()
+        .map(|subject| {
+            let growth = &subject.growth;
+            let size = SIZES[subject.api];
+            let count = if size == 1 { "0 (1)".to_owned() } else { size.to_string() };
+            vec![
+                count,
+                subject.contender.name().to_owned(),
+                Spread::of(growth.ready.iter().copied()).to_string(),
+                Spread::of(growth.list.iter().copied()).to_string(),
+                Spread::of(bare[subject.api].iter().copied()).to_string(),
+                megabytes(&growth.idle),
+                Spread::over(&growth.many, |sample| sample.resident / 1e6).to_string(),
+                per_object(subjects, subject).map_or("–".to_owned(), |bytes| bytes.to_string()),
+                Spread::over(&growth.single, |sample| sample.p50).to_string(),
+                Spread::over(&growth.many, |sample| sample.rate).to_string(),
+                Spread::over(&growth.many, |sample| sample.p99).to_string(),
+                Spread::over(&growth.many, |sample| sample.cpu).to_string(),
+                Spread::over(&growth.misspelled, |sample| sample.p50).to_string(),
+            ]
+        })
+        .collect();
+    report.table(&head, &rows);
+}
+
+fn megabytes(bytes: &[f64]) -> String {
+    Spread::of(bytes.iter().map(|bytes| bytes / 1e6)).to_string()
+}
+
+/// How much more memory a process has for each object than one with an empty directory.
+fn per_object(subjects: &[Subject], subject: &Subject) -> Option<Spread> {
+    let empty = smallest(subjects, subject.contender);
+    let objects = SIZES[subject.api] - SIZES[empty.api];
+    let pairs = subject.growth.idle.iter().zip(&empty.growth.idle);
+    (objects > 0).then(|| Spread::of(pairs.map(|(full, empty)| (full - empty) / objects as f64)))
+}
+
+fn smallest(subjects: &[Subject], contender: Contender) -> &Subject {
+    subjects.iter().find(|subject| subject.contender == contender && subject.api == 0).unwrap()
+}
+
+fn judge(report: &mut Report, subjects: &[Subject], bare: &[Vec<f64>]) {
+    let empty = smallest(subjects, Contender::Ours);
+    let ours = |subject: &&Subject| subject.contender == Contender::Ours;
+    let full = subjects.iter().filter(ours).max_by_key(|subject| subject.api).unwrap();
+    let million = |growth: &Growth| Spread::of(growth.idle.iter().map(|bytes| bytes / 1e6));
+    report.target("RSS, idle, no objects", Bound::AtMost(15.0), " MB", million(&empty.growth));
+    report.target("RSS, idle, 1 M objects", Bound::AtMost(120.0), " MB", million(&full.growth));
+    report.target(
+        "memory for an object, at 1 M",
+        Bound::AtMost(100.0),
+        " bytes",
+        per_object(subjects, full).unwrap(),
+    );
+    for subject in subjects.iter().filter(ours) {
+        let lists =
+            [("the list as it read it", &subject.growth.list), ("only reading it", &bare[subject.api])];
+        for (list, took) in lists {
+            let waits = subject.growth.ready.iter().zip(took).map(|(ready, list)| ready - list);
+            let what = format!("ready after the start, {} objects, beyond {list}", SIZES[subject.api]);
+            report.target(&what, Bound::AtMost(1.0), " s", Spread::of(waits));
+        }
+    }
+    let cost = Spread::paired(&full.growth.many, &empty.growth.many, |full, empty| full.cpu / empty.cpu);
+    report.target("CPU per request at 1 M objects, of that at none", Bound::AtMost(1.05), " ×", cost);
+}

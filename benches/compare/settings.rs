@@ -1,0 +1,119 @@
+//! What is run and for how long, from the environment: `BENCH_ONLY`, `BENCH_ROUNDS`, `BENCH_SECONDS`, `BENCH_CORES`.
+
+use std::process::Command;
+use std::str::FromStr;
+use std::time::Duration;
+
+const ROUNDS: usize = 5;
+const SECONDS: f64 = 2.0;
+/// How often the processes of the scale part are started: a million objects take a while to list.
+const STARTS: usize = 3;
+
+/// A part of the comparison, which can be run by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    Direct,
+    Api,
+    Scale,
+    Engine,
+    Check,
+}
+
+impl Part {
+    const ALL: [Self; 5] = [Self::Direct, Self::Api, Self::Scale, Self::Engine, Self::Check];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Direct => "direct",
+            Self::Api => "api",
+            Self::Scale => "scale",
+            Self::Engine => "engine",
+            Self::Check => "check",
+        }
+    }
+}
+
+/// The cores of a measurement with pinned processes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cores {
+    /// For the process that is measured.
+    pub(crate) server: usize,
+    /// For the load and the fake API server.
+    pub(crate) client: usize,
+}
+
+pub(crate) struct Settings {
+    pub(crate) parts: Vec<Part>,
+    pub(crate) rounds: usize,
+    /// How long one measurement takes.
+    pub(crate) time: Duration,
+    /// `None` where there is only one core, or no `taskset`.
+    pub(crate) cores: Option<Cores>,
+}
+
+impl Settings {
+    pub(crate) fn read() -> Self {
+        Self {
+            parts: parts(),
+            rounds: number("BENCH_ROUNDS").unwrap_or(ROUNDS).max(1),
+            time: Duration::from_secs_f64(number("BENCH_SECONDS").unwrap_or(SECONDS)),
+            cores: cores(),
+        }
+    }
+
+    /// How often a process is started anew to see what its start costs.
+    pub(crate) fn starts(&self) -> usize {
+        self.rounds.min(STARTS)
+    }
+
+    /// Whether the numbers are worth keeping.
+    pub(crate) fn is_full(&self) -> bool {
+        self.rounds >= ROUNDS && self.time >= Duration::from_secs_f64(SECONDS)
+    }
+
+    /// For the heading of a table: how it came about.
+    pub(crate) fn shown(&self, part: Part) -> String {
+        let pinned = match self.cores {
+            // There, an API server and its etcd would have to share a core with what is measured.
+            _ if part == Part::Api => "not pinned to cores".to_owned(),
+            Some(Cores { server, client }) => format!("server on core {server}, client on core {client}"),
+            None => "not pinned to cores".to_owned(),
+        };
+        let rounds = if part == Part::Scale { self.starts() } else { self.rounds };
+        let rounds = if rounds == 1 { "1 round".to_owned() } else { format!("{rounds} rounds") };
+        format!("{rounds}, {:?} for a measurement, {pinned}", self.time)
+    }
+}
+
+fn parts() -> Vec<Part> {
+    let Some(wanted) = variable("BENCH_ONLY") else {
+        return Part::ALL.to_vec();
+    };
+    let part = |name: &str| {
+        Part::ALL.into_iter().find(|part| part.name() == name).unwrap_or_else(|| {
+            panic!("BENCH_ONLY={wanted}: there is no part {name:?}, but direct, api, scale, engine and check")
+        })
+    };
+    wanted.split(',').map(part).collect()
+}
+
+fn cores() -> Option<Cores> {
+    let has_taskset = Command::new("taskset").arg("--version").output().is_ok();
+    if let Some(wanted) = variable("BENCH_CORES") {
+        let cores = wanted.split_once(',').and_then(|(server, client)| {
+            Some(Cores { server: server.parse().ok()?, client: client.parse().ok()? })
+        });
+        return Some(cores.unwrap_or_else(|| panic!("BENCH_CORES={wanted}: give two numbers, such as 0,1")));
+    }
+    let enough = std::thread::available_parallelism().is_ok_and(|count| count.get() > 1);
+    (has_taskset && enough).then_some(Cores { server: 0, client: 1 })
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+fn number<T: FromStr>(name: &str) -> Option<T> {
+    let value = variable(name)?;
+    Some(value.parse().unwrap_or_else(|_| panic!("{name}={value}: not a number")))
+}

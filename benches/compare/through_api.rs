@@ -1,0 +1,312 @@
+//! Creates records through a real API server: without a webhook, with each of them, and with native policies.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+
+use crate::cases;
+use crate::contenders::{Contender, Running, Stable};
+use crate::http::{self, Numbers, Place, Template};
+use crate::load::{Client, Load, Pace, Sample};
+use crate::report::{Bound, Report, Spread};
+use crate::settings::{Part, Settings};
+use crate::support::control_plane::ControlPlane;
+use crate::support::kubectl::Kubectl;
+use crate::support::poll::{self, Seen};
+use crate::support::{manifest, repository, webhook};
+use crate::{direct, say};
+
+/// The label by which a record chooses who is asked about it: so all are registered at once, and can take turns.
+const LABEL: &str = "bench";
+const CONNECTIONS: [usize; 2] = [1, 16];
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Who is asked about a create.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asked {
+    Nobody,
+    Webhook(Contender),
+    Policies,
+}
+
+impl Asked {
+    /// The value of the label.
+    fn label(self) -> &'static str {
+        match self {
+            Self::Nobody => "nobody",
+            Self::Webhook(contender) => contender.name(),
+            Self::Policies => "native",
+        }
+    }
+
+    fn shown(self) -> &'static str {
+        match self {
+            Self::Nobody => "no webhook",
+            Self::Webhook(contender) => contender.name(),
+            Self::Policies => "native policies",
+        }
+    }
+
+    /// Whether a record that is not complete becomes so.
+    fn completes(self) -> bool {
+        !matches!(self, Self::Nobody | Self::Webhook(Contender::Echo))
+    }
+}
+
+struct Case {
+    title: &'static str,
+    kind: &'static str,
+    plural: &'static str,
+    spec: Value,
+    is_complete: bool,
+}
+
+fn cases() -> [Case; 3] {
+    let case = |title, kind, plural, spec, is_complete| Case { title, kind, plural, spec, is_complete };
+    [
+        case("clean Company", "Company", "companies", cases::clean_company(), true),
+        case("Person whose company is in the cache", "Person", "people", cases::person_at("acme-corp"), true),
+        case(
+            "Company that needs a default and normalization",
+            "Company",
+            "companies",
+            cases::messy_company(),
+            false,
+        ),
+    ]
+}
+
+/// The API server as the load generator sees it.
+struct Gate {
+    place: Place,
+    token: String,
+}
+
+pub(crate) fn run(settings: &Settings) {
+    if !programs_exist() {
+        say(
+            "etcd, kube-apiserver and kubectl are not there (is Go installed?): the part with an API server is left out.",
+        );
+        return;
+    }
+    let plane = ControlPlane::start();
+    plane.install_kinds(&manifest("crds"));
+    plane.install_roles();
+    let admin = plane.kubectl("admin");
+    let acme = object("Company", "acme-corp", "nobody", &cases::clean_company());
+    admin.apply(&acme.to_string()).succeeds();
+    let stable = Stable::new(None);
+    let kubeconfig = plane.kubeconfig("crm-admission");
+    let running: Vec<Running> =
+        Contender::present().into_iter().map(|contender| stable.start(contender, &kubeconfig)).collect();
+    for running in &running {
+        register(&admin, &stable, running);
+    }
+    apply_policies(&admin);
+    let asked: Vec<Asked> = [Asked::Nobody]
+        .into_iter()
+        .chain(running.iter().map(|running| Asked::Webhook(running.contender)))
+        .chain([Asked::Policies])
+        .collect();
+    let gate = Gate::of(&plane.kubeconfig("admin"));
+    let client = Client::start();
+    let mut report = Report::default();
+    report.line(
+        "Creates with `dryRun=All`: the whole admission chain, and no write to etcd. The webhooks are registered as in \
+         `manifests/webhooks.yaml`, so each create calls `/mutate` and `/validate`. All programs share all cores. CPU and \
+         memory are the webhook's. The echo and the API server alone cannot complete a record that lacks something; the \
+         native policies cannot look up a Company.",
+    );
+    for case in cases() {
+        let asked: Vec<Asked> =
+            asked.iter().copied().filter(|asked| case.is_complete || asked.completes()).collect();
+        let results = measure(settings, &client, &gate, &running, &case, &asked);
+        tabulate(&mut report, &case, &asked, &results);
+        if case.is_complete {
+            judge(&mut report, &case, &asked, &results);
+        }
+    }
+    report.publish(Part::Api, settings);
+}
+
+fn programs_exist() -> bool {
+    let directory = std::env::var_os("KUBEBUILDER_ASSETS").filter(|directory| !directory.is_empty());
+    let directory = directory.map_or_else(|| repository().join("target/kubernetes/bin"), Into::into);
+    ["etcd", "kube-apiserver", "kubectl"].iter().all(|program| directory.join(program).is_file())
+}
+
+impl Gate {
+    fn of(kubeconfig: &Path) -> Self {
+        let config: Value = serde_json::from_str(&fs::read_to_string(kubeconfig).unwrap()).unwrap();
+        let cluster = &config["clusters"][0]["cluster"];
+        let text = |value: &Value| value.as_str().expect("a text in the kubeconfig").to_owned();
+        let authority = fs::read_to_string(text(&cluster["certificate-authority"])).unwrap();
+        let port = text(&cluster["server"]).rsplit(':').next().unwrap().parse().unwrap();
+        Self {
+            place: Place { port, tls: Some(http::trust(&authority)) },
+            token: text(&config["users"][0]["user"]["token"]),
+        }
+    }
+
+    fn create(&self, case: &Case, asked: Asked) -> Template {
+        let mut object = object(case.kind, "", asked.label(), &case.spec);
+        object["metadata"]["generateName"] = "bench-".into();
+        let headers = format!("Authorization: Bearer {}\r\n", self.token);
+        let path = format!("/apis/crm.milo.io/v1alpha1/{}?dryRun=All&fieldManager=bench", case.plural);
+        Template::post(&path, &headers, &object.to_string(), Numbers::Rising, 201)
+    }
+}
+
+fn object(kind: &str, name: &str, label: &str, spec: &Value) -> Value {
+    let mut metadata = json!({"labels": {"crm.milo.io/source": "referral", (LABEL): label}});
+    if !name.is_empty() {
+        metadata["name"] = name.into();
+    }
+    json!({"apiVersion": "crm.milo.io/v1alpha1", "kind": kind, "metadata": metadata, "spec": spec})
+}
+
+/// Registers a webhook for the records that bear its label, otherwise as crm-admission is shipped, and waits until the
+/// API server calls both endpoints.
+fn register(admin: &Kubectl, stable: &Stable, running: &Running) {
+    let name = running.contender.name();
+    let bundle = STANDARD.encode(&stable.authority.pem);
+    for mut configuration in webhook::shipped(admin) {
+        configuration["metadata"]["name"] = format!("bench-{name}").into();
+        for webhook in configuration["webhooks"].as_array_mut().unwrap() {
+            let path = webhook["clientConfig"]["service"]["path"].as_str().unwrap().to_owned();
+            let url = format!("https://127.0.0.1:{}{path}", running.place.port);
+            webhook["clientConfig"] = json!({"url": url, "caBundle": bundle});
+            webhook["objectSelector"] = json!({"matchLabels": {(LABEL): name}});
+            let short = webhook["name"].as_str().unwrap().split('.').next().unwrap().to_owned();
+            webhook["name"] = format!("{short}.{name}.bench").into();
+        }
+        admin.apply(&configuration.to_string()).succeeds();
+    }
+    let probe = object("Company", "probe", name, &cases::clean_company()).to_string();
+    poll::until(&format!("calls of {name}"), PATIENCE, || {
+        let tried = admin.run_with(&probe, ["create", "--dry-run=server", "-f", "-"]);
+        let metrics = admin.run(["get", "--raw", "/metrics"]).succeeds().stdout;
+        let is_called = |endpoint: &str| {
+            let wanted = format!(r#"name="{endpoint}.{name}.bench""#);
+            let mut counts =
+                metrics.lines().filter(|line| line.starts_with("apiserver_admission_webhook_request_total{"));
+            counts.any(|line| line.contains(&wanted))
+        };
+        if tried.ok() && is_called("mutate") && is_called("validate") {
+            Seen::Ready(())
+        } else {
+            Seen::NotYet(tried.to_string())
+        }
+    });
+}
+
+/// Applies the native policies and waits until both are in force.
+fn apply_policies(admin: &Kubectl) {
+    admin.apply_path(&repository().join("benches/native-policies.yaml")).succeeds();
+    let label = Asked::Policies.label();
+    let messy = object("Company", "probe", label, &cases::messy_company()).to_string();
+    let mut blank = object("Company", "probe", label, &cases::clean_company());
+    blank["spec"]["displayName"] = " ".into();
+    poll::until("native policies", PATIENCE, || {
+        let mutated = admin.run_with(&messy, ["create", "--dry-run=server", "-o", "json", "-f", "-"]);
+        let refused = admin.run_with(&blank.to_string(), ["create", "--dry-run=server", "-f", "-"]);
+        if mutated.ok() && refused.stderr.contains("displayName must not be blank") {
+            let spec = &mutated.json()["spec"];
+            assert_eq!(spec["domains"], json!(["acme.com", "acme.io"]), "{mutated}");
+            assert_eq!(spec["linkedinProfile"], "https://linkedin.com/company/acme-corp", "{mutated}");
+            assert_eq!(spec["creatorRef"]["name"], "admin", "{mutated}");
+            Seen::Ready(())
+        } else {
+            Seen::NotYet(format!("{mutated}\n{refused}"))
+        }
+    });
+}
+
+/// By number of connections, then by who is asked, then by round.
+type Results = Vec<Vec<Vec<Sample>>>;
+
+fn measure(
+    settings: &Settings,
+    client: &Client,
+    gate: &Gate,
+    running: &[Running],
+    case: &Case,
+    asked: &[Asked],
+) -> Results {
+    let mut results = vec![vec![Vec::new(); asked.len()]; CONNECTIONS.len()];
+    for round in 0..settings.rounds {
+        say(&format!("API server, round {} of {}: {}", round + 1, settings.rounds, case.title));
+        for (connections, results) in CONNECTIONS.into_iter().zip(&mut results) {
+            for step in 0..asked.len() {
+                let index = (step + round) % asked.len();
+                let server = running.iter().find(|running| asked[index] == Asked::Webhook(running.contender));
+                results[index].push(client.measure(Load {
+                    place: gate.place.clone(),
+                    request: Arc::new(gate.create(case, asked[index])),
+                    connections,
+                    pace: Pace::Closed,
+                    time: settings.time,
+                    process: server.map(|running| running.server.pid),
+                }));
+            }
+        }
+    }
+    results
+}
+
+fn tabulate(report: &mut Report, case: &Case, asked: &[Asked], results: &Results) {
+    let head = ["load", "asked", "creates/s", "p50 µs", "p99 µs", "p99.9 µs", "CPU µs/create", "RSS MB"];
+    let mut rows = Vec::new();
+    for (connections, results) in CONNECTIONS.iter().zip(results) {
+        for (asked, samples) in asked.iter().zip(results) {
+            let load = if *connections == 1 {
+                "1 connection".to_owned()
+            } else {
+                format!("{connections} connections")
+            };
+            let mut row = vec![load, asked.shown().to_owned()];
+            let mut columns = direct::columns(samples);
+            if !matches!(asked, Asked::Webhook(_)) {
+                columns.truncate(4);
+                columns.extend(["–".to_owned(), "–".to_owned()]);
+            }
+            row.extend(columns);
+            rows.push(row);
+        }
+    }
+    report.line(&format!("\n**{}**", direct::capitalized(case.title)));
+    report.table(&head, &rows);
+}
+
+fn judge(report: &mut Report, case: &Case, asked: &[Asked], results: &Results) {
+    let of = |results: &Results, connections: usize, wanted: Asked| {
+        let index = asked.iter().position(|asked| *asked == wanted).unwrap();
+        let connections = CONNECTIONS.iter().position(|other| *other == connections).unwrap();
+        results[connections][index].clone()
+    };
+    let [echo, ours] = [Contender::Echo, Contender::Ours].map(Asked::Webhook);
+    let nobody = of(results, 1, Asked::Nobody);
+    let added = |asked| -> Vec<f64> {
+        of(results, 1, asked).iter().zip(&nobody).map(|(asked, nobody)| asked.p50 - nobody.p50).collect()
+    };
+    let latency = Spread::of(added(ours).into_iter().zip(added(echo)).map(|(ours, echo)| ours / echo));
+    report.target(
+        &format!("{}: p50 added to a create, of what the echo adds, 1 connection", case.title),
+        Bound::AtMost(1.1),
+        " ×",
+        latency,
+    );
+    let rate =
+        Spread::paired(&of(results, 16, ours), &of(results, 16, echo), |ours, echo| ours.rate / echo.rate);
+    report.target(
+        &format!("{}: creates/s, of those with the echo, 16 connections", case.title),
+        Bound::AtLeast(0.95),
+        " ×",
+        rate,
+    );
+}

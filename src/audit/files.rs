@@ -1,0 +1,104 @@
+//! Stored records that come from files, such as what `kubectl get -o yaml` wrote.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::{BoxFuture, ready};
+use k8s_openapi::api::authentication::v1::UserInfo;
+use serde_json::Value;
+
+use crate::api::{CrmKind, Dependants, ResourceKind, Tally, Target};
+use crate::directory::{Directory, LookupError, Memory, PartStatus, Presence};
+
+/// The objects of files as a directory. A kind of which they hold any object is taken to be there in full; of other kinds
+/// nothing is known.
+pub struct Files {
+    memory: Memory,
+    /// Group and kind.
+    held: HashSet<(String, String)>,
+}
+
+/// The files hold no object of that kind.
+#[derive(Debug, thiserror::Error)]
+#[error("the files hold no object of that kind")]
+pub(super) struct NotHeld;
+
+impl Files {
+    /// A directory of these objects, `List`s unfolded.
+    pub fn new<'a>(objects: impl IntoIterator<Item = &'a Value> + Clone) -> Self {
+        let held = objects.clone().into_iter().filter_map(|object| {
+            let group = object["apiVersion"].as_str()?.split_once('/').map_or("", |(group, _)| group);
+            Some((group.to_owned(), object["kind"].as_str()?.to_owned()))
+        });
+        Self { held: held.collect(), memory: Memory::from_objects(objects) }
+    }
+
+    fn holds(&self, kind: &ResourceKind) -> bool {
+        self.held.contains(&(kind.group.clone(), kind.kind.clone()))
+    }
+}
+
+/// The objects themselves, where some are items of a `List`.
+pub fn unfolded(objects: Vec<Value>) -> Vec<Value> {
+    let mut unfolded = Vec::with_capacity(objects.len());
+    for mut object in objects {
+        let is_list = object["kind"].as_str().is_some_and(|kind| kind.ends_with("List"));
+        match object.get_mut("items").map(Value::take) {
+            Some(Value::Array(items)) if is_list => unfolded.extend(self::unfolded(items)),
+            Some(other) => {
+                object["items"] = other;
+                unfolded.push(object);
+            }
+            None => unfolded.push(object),
+        }
+    }
+    unfolded
+}
+
+/// The kind of record that an object is, if it is one.
+pub fn kind(object: &Value) -> Option<CrmKind> {
+    let (group, version) = object["apiVersion"].as_str()?.split_once('/')?;
+    CrmKind::of(group, version, object["kind"].as_str()?)
+}
+
+impl Directory for Files {
+    fn recall(&self, target: &Target) -> Option<Presence> {
+        self.memory.recall(target)
+    }
+
+    fn confirm<'a>(
+        &'a self,
+        target: &'a Target,
+        _limit: Duration,
+    ) -> BoxFuture<'a, Result<Presence, LookupError>> {
+        let answer = match self.holds(&target.kind) {
+            true => Ok(self.recall(target).unwrap_or(Presence::Missing)),
+            false => Err(LookupError::Failed(Arc::new(NotHeld))),
+        };
+        ready(answer).boxed()
+    }
+
+    fn suggest<'a>(
+        &'a self,
+        target: &'a Target,
+        _user: &'a UserInfo,
+        _limit: Duration,
+    ) -> BoxFuture<'a, Option<String>> {
+        ready(self.memory.nearest(target)).boxed()
+    }
+
+    fn dependants<'a>(
+        &'a self,
+        question: &'a Dependants,
+        user: &'a UserInfo,
+        limit: Duration,
+    ) -> BoxFuture<'a, Result<Tally, LookupError>> {
+        self.memory.dependants(question, user, limit)
+    }
+
+    fn status(&self) -> Vec<PartStatus> {
+        self.memory.status()
+    }
+}

@@ -1,0 +1,202 @@
+//! Who refers to a record, what it refers to, and which references point at nothing.
+
+mod links;
+mod render;
+
+use std::collections::{HashMap, HashSet};
+
+use kube::Client;
+use kube::api::{Api, DynamicObject, ListParams};
+use serde_json::Value;
+
+use super::lookup::{Existence, NoAnswer};
+use super::pages::{ListError, resource, stored};
+use super::patience::patiently;
+use crate::api::{CrmKind, Target};
+use crate::check::record;
+use crate::policy::Policy;
+use crate::rules::Fact;
+
+pub use links::{Link, links};
+pub use render::{Format, dangling, relations};
+
+/// How many names a page of a list holds.
+const PAGE: u32 = 500;
+
+/// Whether what is referred to is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum State {
+    /// It is.
+    Exists,
+    /// It is being deleted.
+    Terminating,
+    /// It is not.
+    Missing,
+    /// It could not be found out, or the policy does not say how.
+    Unknown,
+}
+
+impl State {
+    /// The state as reports spell it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Exists => "exists",
+            Self::Terminating => "being deleted",
+            Self::Missing => "missing",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// Whether a reference to it points at nothing, now or soon.
+    pub fn is_dangling(self) -> bool {
+        matches!(self, Self::Missing | Self::Terminating)
+    }
+}
+
+/// A reference from a record, and whether what it names is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Edge {
+    /// The kind of the record that refers.
+    pub kind: CrmKind,
+    /// Its name.
+    pub name: String,
+    /// What it says.
+    pub link: Link,
+    /// Whether what it names is there.
+    pub state: State,
+}
+
+/// One record amid those that it refers to and that refer to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Relations {
+    /// The kind of the record.
+    pub kind: CrmKind,
+    /// Its name.
+    pub name: String,
+    /// Whether it is there.
+    pub state: State,
+    /// What it refers to.
+    pub to: Vec<Edge>,
+    /// The records that refer to it: kind, name, and the field that does.
+    pub from: Vec<(CrmKind, String, &'static str)>,
+}
+
+/// Why references cannot be told.
+#[derive(Debug, thiserror::Error)]
+pub enum RefsError {
+    /// Records cannot be listed.
+    #[error(transparent)]
+    List(#[from] ListError),
+    /// The API server refuses, or goes on failing.
+    #[error("{what} cannot be read")]
+    Read {
+        /// What of.
+        what: String,
+        /// Why.
+        #[source]
+        source: kube::Error,
+    },
+    /// It cannot be found out whether something is there.
+    #[error(transparent)]
+    NoAnswer(#[from] NoAnswer),
+}
+
+/// Reads a record's references, both ways.
+///
+/// # Errors
+/// The API server refuses, or goes on failing.
+pub async fn of_record(
+    client: &Client,
+    kind: CrmKind,
+    name: &str,
+    policy: &Policy,
+    existence: &Existence<'_>,
+) -> Result<Relations, RefsError> {
+    let objects: Api<DynamicObject> = Api::all_with(client.clone(), &resource(kind));
+    let object = stored(&objects, name).await.map_err(|source| {
+        let what = format!("{}/{name}", kind.as_str());
+        RefsError::Read { what, source }
+    })?;
+    let (state, to) = match &object {
+        None => (State::Missing, Vec::new()),
+        Some(object) => {
+            let terminating = object.metadata.deletion_timestamp.is_some();
+            let state = if terminating { State::Terminating } else { State::Exists };
+            let value = serde_json::to_value(object).unwrap_or_default();
+            (state, edges(kind, &[value], policy, existence).await?)
+        }
+    };
+    let from = referring(client, kind, name).await?;
+    Ok(Relations { kind, name: name.to_owned(), state, to, from })
+}
+
+/// The references of these records, and whether what they name is there.
+///
+/// # Errors
+/// The API server gives no answer about one of them.
+pub async fn edges(
+    kind: CrmKind,
+    objects: &[Value],
+    policy: &Policy,
+    existence: &Existence<'_>,
+) -> Result<Vec<Edge>, NoAnswer> {
+    let of_object = |object: &Value| {
+        let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+        let links = links(kind, &record(object), policy).into_iter();
+        links.map(move |link| (name.clone(), link)).collect::<Vec<_>>()
+    };
+    let found: Vec<(String, Link)> = objects.iter().flat_map(of_object).collect();
+    let targets: HashSet<Target> = found.iter().filter_map(|(_, link)| link.target.clone()).collect();
+    let facts = existence.facts(targets).await?;
+    let edge = |(name, link): (String, Link)| {
+        let state = state(&link, &facts);
+        Edge { kind, name, link, state }
+    };
+    Ok(found.into_iter().map(edge).collect())
+}
+
+fn state(link: &Link, facts: &HashMap<Target, Fact>) -> State {
+    match link.target.as_ref().and_then(|target| facts.get(target)) {
+        Some(Fact::Exists) => State::Exists,
+        Some(Fact::Terminating) => State::Terminating,
+        Some(Fact::Missing { .. }) => State::Missing,
+        Some(Fact::Unresolved { .. } | Fact::Unchecked) | None => State::Unknown,
+    }
+}
+
+/// The records that refer to one. The definitions make these fields selectable, so that only they are listed.
+async fn referring(
+    client: &Client,
+    kind: CrmKind,
+    name: &str,
+) -> Result<Vec<(CrmKind, String, &'static str)>, RefsError> {
+    let mut found = Vec::new();
+    if kind == CrmKind::Company {
+        let selector = format!("spec.companyRef.name={name}");
+        let people = selected(client, CrmKind::Person, &selector).await?;
+        found.extend(people.into_iter().map(|person| (CrmKind::Person, person, "spec.companyRef.name")));
+    }
+    if kind != CrmKind::Note {
+        let selector = format!("spec.subjectRef.kind={},spec.subjectRef.name={name}", kind.as_str());
+        let notes = selected(client, CrmKind::Note, &selector).await?;
+        found.extend(notes.into_iter().map(|note| (CrmKind::Note, note, "spec.subjectRef.name")));
+    }
+    Ok(found)
+}
+
+async fn selected(client: &Client, kind: CrmKind, selector: &str) -> Result<Vec<String>, RefsError> {
+    let objects: Api<DynamicObject> = Api::all_with(client.clone(), &resource(kind));
+    let mut params = ListParams::default().fields(selector).limit(PAGE);
+    let mut names = Vec::new();
+    loop {
+        let page = patiently(|| objects.list_metadata(&params)).await.map_err(|source| RefsError::Read {
+            what: format!("the {} with {selector}", kind.plural()),
+            source,
+        })?;
+        names.extend(page.items.into_iter().filter_map(|object| object.metadata.name));
+        params.continue_token = page.metadata.continue_.filter(|token| !token.is_empty());
+        if params.continue_token.is_none() {
+            return Ok(names);
+        }
+    }
+}

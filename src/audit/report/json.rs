@@ -1,0 +1,73 @@
+//! An audit as one JSON object, for programs. Findings are written as they come, so that none has to be kept.
+
+use std::io::{self, Write};
+
+use serde_json::{Value, json};
+
+use super::{Entry, Totals};
+use crate::api::CrmKind;
+use crate::catalog::{Action, RuleId};
+
+/// The list that is being written.
+#[derive(Debug, Default)]
+pub(super) struct List {
+    written: u64,
+}
+
+impl List {
+    pub(super) fn add(&mut self, out: &mut impl Write, entry: &Entry) -> io::Result<()> {
+        out.write_all(if self.written == 0 { b"{\"findings\": [\n" } else { b",\n" })?;
+        self.written += 1;
+        let finding = json!({
+            "kind": entry.kind.as_str(),
+            "name": entry.name,
+            "field": entry.field,
+            "rule": entry.rule.as_str(),
+            "code": entry.code,
+            "action": entry.action.as_str(),
+            "message": entry.message,
+        });
+        write!(out, "  {finding}")
+    }
+
+    pub(super) fn finish(self, out: &mut impl Write, totals: &Totals) -> io::Result<()> {
+        out.write_all(if self.written == 0 { b"{\"findings\": [" } else { b"\n" })?;
+        let not_fixed: Vec<Value> = totals
+            .not_mended
+            .iter()
+            .map(|not| json!({"kind": not.kind.as_str(), "name": not.name, "message": not.reason}))
+            .collect();
+        writeln!(out, "],\n\"notFixed\": {},\n\"summary\": {}}}", Value::from(not_fixed), summary(totals))
+    }
+}
+
+/// All that was counted.
+pub(super) fn summary(totals: &Totals) -> Value {
+    let tally = &totals.tally;
+    let rule = |kind: CrmKind, rule: RuleId| {
+        let findings = tally.of(kind, rule);
+        let dangling = tally.dangling.get(&(kind, rule)).copied().unwrap_or_default();
+        let line = json!({
+            "kind": kind.as_str(), "rule": rule.as_str(), "findings": findings, "danglingReferences": dangling,
+        });
+        (findings > 0).then_some(line)
+    };
+    let all = CrmKind::ALL.into_iter().flat_map(|kind| RuleId::ALL.into_iter().map(move |rule| (kind, rule)));
+    json!({
+        "policy": totals.policy,
+        "policyInForce": totals.in_force,
+        "records": tally.records,
+        "refused": tally.refused,
+        "newlyRefused": totals.in_force.as_ref().map(|_| tally.newly_refused),
+        "deny": tally.count(Action::Deny),
+        "warn": tally.count(Action::Warn),
+        "audit": tally.count(Action::Audit),
+        "notCanonical": tally.not_canonical,
+        "danglingReferences": tally.all_dangling(),
+        "unresolvedReferences": tally.unresolved,
+        "fixed": totals.fixed,
+        "recordsFixed": totals.mended,
+        "notFixed": totals.all_not_mended,
+        "rules": all.filter_map(|(kind, id)| rule(kind, id)).collect::<Vec<_>>(),
+    })
+}

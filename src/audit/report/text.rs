@@ -1,0 +1,118 @@
+//! An audit for people: the findings by rule, and what it all amounts to.
+
+use anstyle::{AnsiColor, Style};
+
+use super::{Shelf, Totals, more};
+use crate::catalog::Action;
+use crate::check::report::{Colour, printable};
+
+pub(super) fn render(shelf: &Shelf, totals: &Totals, colour: Colour) -> String {
+    let mut text = String::new();
+    let bold = styled(Style::new().bold(), colour);
+    for (rule, entries, all) in shelf.by_rule(&totals.tally) {
+        text += &format!("{bold}{rule}{bold:#}: {}\n", counted(all, "finding", "findings"));
+        for entry in entries {
+            let style = styled(style(entry.action), colour);
+            let word = entry.action.as_str().to_ascii_lowercase();
+            let (record, field) = (entry.record(), printable(&entry.field));
+            text += &format!("  {record}: {style}{word}:{style:#} {field}: {}\n", printable(&entry.message));
+        }
+        match more(entries, all) {
+            0 => {}
+            more => text += &format!("  and {} more; --format json lists all\n", number(more)),
+        }
+        text.push('\n');
+    }
+    text + &not_mended(totals) + &summary(totals)
+}
+
+fn styled(style: Style, colour: Colour) -> Style {
+    if colour == Colour::Ansi { style } else { Style::new() }
+}
+
+fn style(action: Action) -> Style {
+    match action {
+        Action::Deny => AnsiColor::Red.on_default(),
+        Action::Warn => AnsiColor::Yellow.on_default(),
+        Action::Audit | Action::Disabled => Style::new().dimmed(),
+    }
+}
+
+fn not_mended(totals: &Totals) -> String {
+    if totals.all_not_mended == 0 {
+        return String::new();
+    }
+    let mut text = format!("not fixed: {}\n", counted(totals.all_not_mended, "record is", "records are"));
+    for not in &totals.not_mended {
+        text += &format!("  {}/{}: {}\n", not.kind.as_str(), printable(&not.name), printable(&not.reason));
+    }
+    match totals.all_not_mended.saturating_sub(totals.not_mended.len() as u64) {
+        0 => {}
+        more => text += &format!("  and {} more\n", number(more)),
+    }
+    text.push('\n');
+    text
+}
+
+/// What the audit amounts to, in a sentence or two.
+pub(super) fn summary(totals: &Totals) -> String {
+    let tally = &totals.tally;
+    let mut parts = Vec::new();
+    for (count, one, many) in [
+        (
+            tally.refused,
+            "would be refused if it were written today",
+            "would be refused if they were written today",
+        ),
+        (tally.count(Action::Warn), "warning", "warnings"),
+        (tally.count(Action::Audit), "finding that is only recorded", "findings that are only recorded"),
+        (tally.not_canonical, "value is not canonical", "values are not canonical"),
+        (tally.all_dangling(), "reference points at nothing", "references point at nothing"),
+        (tally.unresolved, "reference could not be looked up", "references could not be looked up"),
+        (totals.fixed, "value fixed", "values fixed"),
+    ] {
+        if count > 0 {
+            parts.push(counted(count, one, many));
+        }
+    }
+    let found = if parts.is_empty() { "no findings".to_owned() } else { parts.join(", ") };
+    let records = counted(tally.records, "record", "records");
+    let mut text = format!("{records} audited, policy {}: {found}.\n", printable(&totals.policy));
+    if let Some(in_force) = &totals.in_force {
+        text += &format!(
+            "Instead of {}, which is in force, it would newly refuse {} of {}.\n",
+            printable(in_force),
+            number(tally.newly_refused),
+            number(tally.records)
+        );
+    }
+    text
+}
+
+fn counted(count: u64, one: &str, many: &str) -> String {
+    format!("{} {}", number(count), if count == 1 { one } else { many })
+}
+
+/// `12,310`
+fn number(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::number;
+
+    #[test]
+    fn thousands_are_set_apart() {
+        let shown = [0, 999, 1000, 12_310, 1_234_567].map(number);
+        assert_eq!(shown, ["0", "999", "1,000", "12,310", "1,234,567"]);
+    }
+}

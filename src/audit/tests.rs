@@ -1,0 +1,275 @@
+//! Audits against an API server that answers by a script.
+
+use std::collections::{BTreeSet, HashSet, VecDeque};
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex};
+
+use http::{Request, Response};
+use http_body_util::BodyExt;
+use jiff::Timestamp;
+use kube::Client;
+use kube::client::Body;
+use rstest::rstest;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::api::{CrmKind, Target};
+use crate::catalog::{Action, RuleId};
+use crate::check::record;
+use crate::directory::{Directory, Listed, Memory};
+use crate::policy::{Policy, RuleSetting};
+use crate::rules::Fact;
+
+/// What the API server was asked: `PATCH /apis/…`, and the body.
+type Asked = Arc<Mutex<Vec<(String, Value)>>>;
+
+/// A client whose calls get these answers, in this order.
+fn scripted(answers: impl IntoIterator<Item = (u16, Value)>) -> (Client, Asked) {
+    let asked = Asked::default();
+    let answers = Arc::new(Mutex::new(answers.into_iter().collect::<VecDeque<_>>()));
+    let seen = Arc::clone(&asked);
+    let service = tower::service_fn(move |request: Request<Body>| {
+        let (answers, seen) = (Arc::clone(&answers), Arc::clone(&seen));
+        async move {
+            let line = format!("{} {}", request.method(), request.uri());
+            let body = request.into_body().collect().await.unwrap().to_bytes();
+            seen.lock().unwrap().push((line.clone(), serde_json::from_slice(&body).unwrap_or_default()));
+            let answer = answers.lock().unwrap().pop_front();
+            let (status, body) = answer.unwrap_or_else(|| panic!("nobody expected {line}"));
+            let response = Response::builder().status(status).body(Body::from(body.to_string().into_bytes()));
+            Ok::<_, Infallible>(response.unwrap())
+        }
+    });
+    (Client::new(service, "default"), asked)
+}
+
+fn refusal(code: u16, message: &str) -> (u16, Value) {
+    let status =
+        json!({"kind": "Status", "status": "Failure", "code": code, "message": message, "reason": ""});
+    (code, status)
+}
+
+fn acme(version: &str, domain: &str) -> Value {
+    json!({
+        "apiVersion": "crm.milo.io/v1alpha1", "kind": "Company",
+        "metadata": {"name": "acme", "resourceVersion": version},
+        "spec": {"displayName": "Acme", "domains": [domain], "creatorRef": {"name": "zoe"}},
+    })
+}
+
+fn examiner(policy: Policy, in_force: Option<Policy>, scope: Scope) -> Examiner {
+    Examiner::new(policy, in_force, scope, Timestamp::now()).unwrap()
+}
+
+async fn mended(
+    object: Value,
+    answers: impl IntoIterator<Item = (u16, Value)>,
+) -> (Mended, Vec<(String, Value)>) {
+    let (client, asked) = scripted(answers);
+    let examiner = examiner(Policy::default(), None, Scope::All);
+    let mended = Mender::new(client, &examiner).mend(CrmKind::Company, object).await.unwrap();
+    let asked = asked.lock().unwrap().clone();
+    (mended, asked)
+}
+
+#[tokio::test]
+async fn a_record_is_patched_on_the_condition_that_it_is_the_one_that_was_judged() {
+    let (mended, asked) = mended(acme("7", "Acme.com"), [(200, acme("8", "acme.com"))]).await;
+    assert!(matches!(mended, Mended::Stored { values: 1, .. }), "{mended:?}");
+    let [(call, patch)] = asked.as_slice() else { panic!("{asked:?}") };
+    assert!(call.starts_with("PATCH /apis/crm.milo.io/v1alpha1/companies/acme?"), "{call}");
+    assert!(call.contains("fieldManager=crm-admission-audit"), "{call}");
+    assert_eq!(
+        *patch,
+        json!([
+            {"op": "test", "path": "/metadata/resourceVersion", "value": "7"},
+            {"op": "replace", "path": "/spec/domains/0", "value": "acme.com"},
+        ])
+    );
+}
+
+/// The API server says 409 where it noticed itself, and 422 where the patch's own condition did not hold.
+#[rstest]
+#[case(409)]
+#[case(422)]
+#[tokio::test]
+async fn a_record_that_was_changed_meanwhile_is_read_and_judged_anew(#[case] code: u16) {
+    let fresh = acme("8", "ACME.org");
+    let answers = [refusal(code, "conflict"), (200, fresh), (200, acme("9", "acme.org"))];
+    let (mended, asked) = mended(acme("7", "Acme.com"), answers).await;
+    assert!(matches!(mended, Mended::Stored { values: 1, .. }), "{mended:?}");
+    let (_, last) = asked.last().unwrap();
+    assert_eq!(last[0]["value"], "8");
+    assert_eq!(last[1], json!({"op": "replace", "path": "/spec/domains/0", "value": "acme.org"}));
+}
+
+#[tokio::test]
+async fn what_somebody_else_has_mended_meanwhile_is_left_as_it_is() {
+    let theirs = acme("8", "theirs.example");
+    let (mended, asked) =
+        mended(acme("7", "Acme.com"), [refusal(409, "conflict"), (200, theirs.clone())]).await;
+    let Mended::Stored { object, values: 0 } = mended else { panic!("{mended:?}") };
+    assert_eq!(object["spec"], theirs["spec"]);
+    assert_eq!(asked.iter().filter(|(call, _)| call.starts_with("PATCH")).count(), 1);
+}
+
+#[tokio::test]
+async fn a_record_that_the_api_server_refuses_is_named_with_the_reason() {
+    let same = acme("7", "Acme.com");
+    let (mended, _) = mended(same.clone(), [refusal(422, "creatorRef: Required"), (200, same)]).await;
+    let Mended::Not(not) = mended else { panic!("{mended:?}") };
+    assert_eq!((not.name.as_str(), not.reason.as_str()), ("acme", "creatorRef: Required"));
+    let (denied, asked) = self::mended(acme("7", "Acme.com"), [refusal(403, "forbidden")]).await;
+    assert!(matches!(denied, Mended::Not(_)) && asked.len() == 1, "{denied:?}");
+}
+
+#[tokio::test]
+async fn a_record_that_is_gone_or_going_is_no_failure() {
+    let gone = || refusal(404, "not found");
+    let (mended, _) = mended(acme("7", "Acme.com"), [gone(), gone()]).await;
+    assert!(matches!(mended, Mended::Gone), "{mended:?}");
+    let mut going = acme("7", "Acme.com");
+    going["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+    let (mended, asked) = self::mended(going, []).await;
+    assert!(matches!(mended, Mended::Gone) && asked.is_empty(), "{mended:?}");
+}
+
+#[tokio::test]
+async fn a_record_that_never_rests_is_given_up() {
+    let answers = (0..5).flat_map(|turn| {
+        let fresh = acme(&format!("{}", 8 + turn), "Acme.com");
+        [refusal(409, "conflict"), (200, fresh)]
+    });
+    let (mended, asked) = mended(acme("7", "Acme.com"), answers.collect::<Vec<_>>()).await;
+    let Mended::Not(not) = mended else { panic!("{mended:?}") };
+    assert!(not.reason.contains("changed by others"), "{}", not.reason);
+    assert_eq!(asked.len(), 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_busy_api_server_is_asked_again() {
+    let answers = [refusal(429, "slow down"), refusal(503, "busy"), (200, acme("8", "acme.com"))];
+    let (mended, asked) = mended(acme("7", "Acme.com"), answers).await;
+    assert!(matches!(mended, Mended::Stored { values: 1, .. }), "{mended:?}");
+    assert_eq!(asked.len(), 3);
+}
+
+#[test]
+fn nobody_is_made_the_creator_and_only_rules_that_are_asked_for_change_values() {
+    let object = json!({"spec": {"displayName": " Acme ", "domains": ["Acme.com"]}});
+    let rules = |scope| {
+        let changes = examiner(Policy::default(), None, scope).changes(CrmKind::Company, &record(&object));
+        changes.into_iter().map(|change| change.rule).collect::<Vec<_>>()
+    };
+    assert_eq!(rules(Scope::All), [RuleId::DisplayName, RuleId::Domain]);
+    assert_eq!(rules(Scope::Only(BTreeSet::from([RuleId::Domain]))), [RuleId::Domain]);
+}
+
+fn list(names: &[&str], token: &str) -> (u16, Value) {
+    let items: Vec<Value> = names.iter().map(|name| json!({"metadata": {"name": name}})).collect();
+    (200, json!({"kind": "CompanyList", "metadata": {"continue": token}, "items": items}))
+}
+
+#[tokio::test]
+async fn a_list_that_has_expired_goes_on_where_the_api_server_says() {
+    let mut expired = refusal(410, "too old");
+    expired.1["metadata"] = json!({"continue": "fresh"});
+    let (client, asked) = scripted([list(&["a"], "old"), expired, list(&["b"], "")]);
+    let mut pages = Pages::new(client, CrmKind::Company, 1);
+    let mut names = Vec::new();
+    while let Some(page) = pages.next().await.unwrap() {
+        names.extend(page.iter().map(|object| object["metadata"]["name"].as_str().unwrap().to_owned()));
+    }
+    assert_eq!(names, ["a", "b"]);
+    let asked = asked.lock().unwrap();
+    assert!(asked[1].0.contains("continue=old") && asked[2].0.contains("continue=fresh"), "{asked:?}");
+}
+
+#[tokio::test]
+async fn a_list_that_is_refused_says_which_right_is_missing() {
+    let (client, _) = scripted([refusal(403, "forbidden")]);
+    let error = Pages::new(client, CrmKind::Note, 1).next().await.unwrap_err();
+    assert!(error.to_string().starts_with("notes cannot be listed (an audit needs the right"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_may_not_be_looked_up_is_unresolved_and_what_fails_is_an_error() {
+    let target = Target { kind: Arc::new(CrmKind::Company.resource()), namespace: None, name: "acme".into() };
+    let fact = async |answers: Vec<(u16, Value)>| {
+        let (client, _) = scripted(answers);
+        let directory = Listed::new(client);
+        let existence = Existence::new(&directory, Suggestions::Given);
+        existence.facts(HashSet::from([target.clone()])).await.map(|facts| facts[&target].clone())
+    };
+    let missing = fact(vec![refusal(404, "not found")]).await.unwrap();
+    assert_eq!(missing, Fact::Missing { suggestion: None });
+    let forbidden = fact(vec![refusal(403, "forbidden")]).await.unwrap();
+    assert_eq!(forbidden, Fact::Unresolved { suggestion: None });
+    let found = fact(vec![refusal(503, "busy"), (200, acme("1", "acme.com"))]).await.unwrap();
+    assert_eq!(found, Fact::Exists);
+    let error = fact(vec![refusal(500, "broken"); 5]).await.unwrap_err();
+    assert!(error.to_string().contains(r#"Company.crm.milo.io "acme" exists"#), "{error}");
+}
+
+async fn examined(examiner: &Examiner, kind: CrmKind, spec: Value) -> Examined {
+    let directory: &dyn Directory = &Memory::default();
+    let object = json!({
+        "apiVersion": "crm.milo.io/v1alpha1", "kind": kind.as_str(), "metadata": {"name": "x"}, "spec": spec,
+    });
+    let existence = Existence::new(directory, Suggestions::None);
+    examiner.examine(kind, &[object], &existence).await.unwrap().remove(0)
+}
+
+fn told(examined: &Examined) -> Vec<(RuleId, Option<&'static str>, Action)> {
+    examined.findings.iter().map(|finding| (finding.rule, finding.code, finding.action)).collect()
+}
+
+#[tokio::test]
+async fn a_stored_record_without_a_creator_is_told_so_by_one_finding() {
+    let examiner = examiner(Policy::default(), None, Scope::All);
+    let examined = examined(&examiner, CrmKind::Company, json!({"displayName": "Acme"})).await;
+    assert_eq!(told(&examined), [(RuleId::CreatorRef, None, Action::Deny)]);
+    assert_eq!(examined.standing, Standing::Refused);
+}
+
+#[tokio::test]
+async fn a_next_action_that_has_passed_is_no_fault_of_a_stored_record() {
+    let examiner = examiner(Policy::default(), None, Scope::Only(BTreeSet::from([RuleId::NextActionTime])));
+    let spec = json!({"nextActionTime": "2020-01-01T00:00:00Z"});
+    assert_eq!(told(&examined(&examiner, CrmKind::Note, spec).await), []);
+}
+
+#[tokio::test]
+async fn what_a_stricter_policy_refuses_is_new_only_where_the_one_in_force_does_not() {
+    let mut stricter = Policy::default();
+    stricter.set_rule(RuleId::LabelValue, RuleSetting::default());
+    stricter.labels[0].required = true;
+    let examiner = examiner(stricter, Some(Policy::default()), Scope::All);
+    let good = json!({"displayName": "Acme", "creatorRef": {"name": "zoe"}});
+    assert_eq!(examined(&examiner, CrmKind::Company, good).await.standing, Standing::NewlyRefused);
+    let bad = json!({"displayName": " ", "creatorRef": {"name": "zoe"}});
+    assert_eq!(examined(&examiner, CrmKind::Company, bad).await.standing, Standing::Refused);
+}
+
+#[tokio::test]
+async fn files_are_complete_for_the_kinds_that_they_hold() {
+    let objects = files::unfolded(vec![json!({
+        "apiVersion": "v1", "kind": "List", "items": [acme("1", "acme.com")],
+    })]);
+    let directory = files::Files::new(&objects);
+    let existence = Existence::new(&directory, Suggestions::None);
+    let target = |kind: CrmKind, name: &str| Target {
+        kind: Arc::new(kind.resource()),
+        namespace: None,
+        name: name.to_owned(),
+    };
+    let asked = [
+        (target(CrmKind::Company, "acme"), Fact::Exists),
+        (target(CrmKind::Company, "globex"), Fact::Missing { suggestion: None }),
+        (target(CrmKind::Person, "ada"), Fact::Unresolved { suggestion: None }),
+    ];
+    let facts = existence.facts(asked.iter().map(|(target, _)| target.clone()).collect()).await.unwrap();
+    for (target, expected) in asked {
+        assert_eq!(facts[&target], expected, "{target:?}");
+    }
+}

@@ -1,0 +1,367 @@
+//! `audit`: says of the records that are stored what the webhook would say of them, and brings them to canonical form.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use clap::builder::FalseyValueParser;
+use clap::{Args, ValueEnum};
+use futures::StreamExt;
+use jiff::Timestamp;
+use kube::Client;
+use serde_json::Value;
+
+use super::progress::Progress;
+use super::{Outcome, connect};
+use crate::api::CrmKind;
+use crate::audit::report::{Entry, Format, Report, Totals};
+use crate::audit::{
+    self, Examined, Examiner, Existence, Mended, Mender, NotMended, Pages, Scope, Suggestions, files,
+};
+use crate::catalog::{Action, RuleId};
+use crate::check;
+use crate::check::report::Colour;
+use crate::directory::{Directory, Listed};
+use crate::policy::Policy;
+use crate::policy_source::{self, cluster::InForceError};
+
+/// How many records are held at a time.
+const PAGE: u32 = 250;
+/// How many records are written at a time.
+const CONCURRENT_WRITES: usize = 8;
+/// How many records that could not be mended are named.
+const NAMED: usize = 100;
+/// How many findings of a rule a report for people lists, and one for programs that keeps them all to its end.
+const LISTED: usize = 20;
+const LISTED_FOR_PROGRAMS: usize = 1000;
+
+#[derive(Debug, Args)]
+pub(super) struct Audit {
+    /// Files to look at instead of the cluster, such as what `kubectl get -o yaml` wrote, or directories of them. A kind
+    /// of which they hold any object is taken to be there in full.
+    #[arg(value_name = "PATH")]
+    paths: Vec<PathBuf>,
+    /// Look at these kinds only.
+    #[arg(long = "kind", env = "CRM_ADMISSION_KIND", value_delimiter = ',', value_name = "KIND", value_parser = kind)]
+    kinds: Vec<CrmKind>,
+    /// Look at these rules only.
+    #[arg(long = "rule", env = "CRM_ADMISSION_RULE", value_delimiter = ',', value_name = "ID")]
+    rules: Vec<RuleId>,
+    /// The policy; without it the one in force in the cluster, or the built-in one for files. With it the report says
+    /// what it would newly refuse.
+    #[arg(long, env = "CRM_ADMISSION_POLICY", value_name = "FILE")]
+    policy: Option<PathBuf>,
+    /// Write values back in their canonical form, through the API server and as you: nothing that was changed meanwhile
+    /// is overwritten. Can be interrupted and run again.
+    #[arg(long, env = "CRM_ADMISSION_FIX", value_parser = FalseyValueParser::new(), conflicts_with = "paths")]
+    fix: bool,
+    /// With --fix: print what would be changed, and change nothing. The report goes to standard error.
+    #[arg(long, env = "CRM_ADMISSION_DRY_RUN", value_parser = FalseyValueParser::new(), requires = "fix")]
+    dry_run: bool,
+    /// How findings are reported.
+    #[arg(long, value_enum, default_value_t = FormatArg::Text, env = "CRM_ADMISSION_FORMAT")]
+    format: FormatArg,
+    /// Print the numbers alone, as JSON in one line.
+    #[arg(long, env = "CRM_ADMISSION_SUMMARY", value_parser = FalseyValueParser::new())]
+    summary: bool,
+    /// How many findings of each rule are listed; 20 without it, 1000 for junit and sarif. json lists all.
+    #[arg(long, env = "CRM_ADMISSION_LIMIT", value_name = "NUMBER")]
+    limit: Option<usize>,
+    /// Where the report goes; standard output without it.
+    #[arg(long, env = "CRM_ADMISSION_OUTPUT", value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// From which action on a finding makes the exit code 1.
+    #[arg(long, value_enum, default_value_t = FailOn::Deny, env = "CRM_ADMISSION_FAIL_ON")]
+    fail_on: FailOn,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum FormatArg {
+    #[value(alias = "table")]
+    Text,
+    Json,
+    Junit,
+    Sarif,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum FailOn {
+    /// What the webhook would refuse.
+    Deny,
+    /// Warnings too.
+    Warn,
+    /// No finding: the exit code says only whether the audit came to its end.
+    Never,
+}
+
+/// Reads a kind as people type it.
+pub(super) fn kind(text: &str) -> Result<CrmKind, String> {
+    let text = text.to_ascii_lowercase();
+    let named = |kind: &CrmKind| kind.as_str().to_ascii_lowercase() == text || kind.plural() == text;
+    let unknown = || format!("not one of {}", CrmKind::ALL.map(CrmKind::as_str).join(", "));
+    CrmKind::ALL.into_iter().find(named).ok_or_else(unknown)
+}
+
+/// What is being put together.
+struct Run {
+    report: Report<Box<dyn Write>>,
+    totals: Totals,
+    progress: Progress,
+}
+
+impl Audit {
+    pub(super) fn run(self) -> anyhow::Result<Outcome> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .context("cannot start the runtime")?;
+        runtime
+            .block_on(async { if self.paths.is_empty() { self.cluster().await } else { self.files().await } })
+    }
+
+    async fn cluster(&self) -> anyhow::Result<Outcome> {
+        let client = connect().await?;
+        let (policy, in_force) = self.policies(Some(&client)).await?;
+        let examiner = self.examiner(policy, in_force)?;
+        let directory = listed(&client, examiner.policy(), examiner.in_force(), &self.kinds()).await?;
+        let existence = Existence::new(&directory, Suggestions::Given);
+        let mender = Mender::new(client.clone(), &examiner);
+        let mut run = self.begin(&examiner)?;
+        for kind in self.kinds() {
+            let mut pages = Pages::new(client.clone(), kind, PAGE);
+            while let Some(objects) = pages.next().await? {
+                let mut examined = examiner.examine(kind, &objects, &existence).await?;
+                if self.fix && !self.dry_run {
+                    let stored = mend(kind, objects, examined, &mender, &mut run.totals).await?;
+                    examined = examiner.examine(kind, &stored.changed, &existence).await?;
+                    examined.extend(stored.left);
+                    examined.sort_by(|one, other| one.name.cmp(&other.name));
+                }
+                self.take(&mut run, kind, &examined)?;
+            }
+        }
+        self.end(run)
+    }
+
+    async fn files(&self) -> anyhow::Result<Outcome> {
+        let objects = files::unfolded(check::read_objects(&self.paths)?);
+        let (policy, in_force) = self.policies(None).await?;
+        let examiner = self.examiner(policy, in_force)?;
+        let directory = files::Files::new(&objects);
+        let existence = Existence::new(&directory, Suggestions::Given);
+        let mut run = self.begin(&examiner)?;
+        for kind in self.kinds() {
+            let records = objects.iter().filter(|object| files::kind(object) == Some(kind));
+            let records: Vec<Value> = records.cloned().collect();
+            for page in records.chunks(PAGE as usize) {
+                let examined = examiner.examine(kind, page, &existence).await?;
+                self.take(&mut run, kind, &examined)?;
+            }
+        }
+        self.end(run)
+    }
+
+    /// The policy to judge by, and where it is a file the one in force that it is compared with.
+    async fn policies(&self, client: Option<&Client>) -> anyhow::Result<(Policy, Option<Policy>)> {
+        let file = self.policy.as_deref().filter(|path| !path.as_os_str().is_empty());
+        let given = file.map(policy_source::read).transpose()?;
+        let in_force = match client {
+            Some(client) => in_force(client, file).await?,
+            None => Some(Policy::default()),
+        };
+        match (given, in_force) {
+            (Some(given), in_force) => Ok((given, in_force)),
+            (None, in_force) => Ok((in_force.unwrap_or_default(), None)),
+        }
+    }
+
+    fn examiner(&self, policy: Policy, in_force: Option<Policy>) -> anyhow::Result<Examiner> {
+        let rules: BTreeSet<RuleId> = self.rules.iter().copied().collect();
+        let scope = if rules.is_empty() { Scope::All } else { Scope::Only(rules) };
+        Ok(Examiner::new(policy, in_force, scope, Timestamp::now())?)
+    }
+
+    fn kinds(&self) -> Vec<CrmKind> {
+        let wanted = |kind: &CrmKind| self.kinds.is_empty() || self.kinds.contains(kind);
+        CrmKind::ALL.into_iter().filter(wanted).collect()
+    }
+
+    fn begin(&self, examiner: &Examiner) -> anyhow::Result<Run> {
+        let format = match self.format {
+            _ if self.summary => Format::Summary,
+            FormatArg::Text => Format::Text,
+            FormatArg::Json => Format::Json,
+            FormatArg::Junit => Format::Junit,
+            FormatArg::Sarif => Format::Sarif,
+        };
+        let listed = if format == Format::Text { LISTED } else { LISTED_FOR_PROGRAMS };
+        let (out, colour) = self.out()?;
+        let policy = match &self.policy {
+            Some(path) if !path.as_os_str().is_empty() => path.display().to_string(),
+            _ => examiner.policy().origin.clone(),
+        };
+        let in_force = examiner.in_force().map(|policy| policy.origin.clone());
+        Ok(Run {
+            report: Report::new(out, format, colour, self.limit.unwrap_or(listed)),
+            totals: Totals { policy, in_force, ..Totals::default() },
+            progress: Progress::new("records audited"),
+        })
+    }
+
+    /// Where the report goes. Colours are only for those who can see them.
+    fn out(&self) -> anyhow::Result<(Box<dyn Write>, Colour)> {
+        if let Some(path) = &self.output {
+            let file =
+                File::create(path).with_context(|| format!("{}: cannot be written", path.display()))?;
+            return Ok((Box::new(BufWriter::new(file)), Colour::Plain));
+        }
+        let out: Box<dyn Write> = match self.fix && self.dry_run {
+            true => Box::new(BufWriter::new(anstream::stderr())),
+            false => Box::new(BufWriter::new(anstream::stdout())),
+        };
+        Ok((out, Colour::Ansi))
+    }
+
+    fn take(&self, run: &mut Run, kind: CrmKind, examined: &[Examined]) -> anyhow::Result<()> {
+        for examined in examined {
+            run.totals.tally.add(kind, examined);
+            run.progress.step();
+            for finding in &examined.findings {
+                told(run.report.add(Entry::new(kind, &examined.name, finding)))?;
+            }
+            if self.fix && self.dry_run {
+                super::print_exactly(&audit::values(kind, &examined.name, &examined.changes))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn end(&self, run: Run) -> anyhow::Result<Outcome> {
+        drop(run.progress);
+        told(run.report.finish(&run.totals))?;
+        let least = match self.fail_on {
+            FailOn::Deny => Action::Deny,
+            FailOn::Warn => Action::Warn,
+            FailOn::Never => return Ok(Outcome::Fine),
+        };
+        let tally = &run.totals.tally;
+        let found =
+            Action::ALL.into_iter().filter(|action| *action >= least).any(|action| tally.count(action) > 0);
+        Ok(if found || run.totals.all_not_mended > 0 { Outcome::Findings } else { Outcome::Fine })
+    }
+}
+
+/// The policy in force in the cluster. Where it cannot be known, a file that is given is judged by without comparison.
+async fn in_force(client: &Client, file: Option<&Path>) -> anyhow::Result<Option<Policy>> {
+    match (policy_source::cluster::in_force(client.clone()).await, file) {
+        (Ok(policy), _) => Ok(Some(policy)),
+        (Err(error), Some(_)) => {
+            let text = format!("warning: {}; there is nothing to compare with\n", cause(&error));
+            io::stderr().write_all(text.as_bytes())?;
+            Ok(None)
+        }
+        (Err(error), None) => {
+            Err(anyhow::Error::new(error).context("give the policy to judge by with --policy"))
+        }
+    }
+}
+
+fn cause(error: &InForceError) -> String {
+    match std::error::Error::source(error) {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    }
+}
+
+/// A reader that has seen enough and closed its end is no error.
+fn told(written: io::Result<()>) -> anyhow::Result<()> {
+    match written {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(anyhow::Error::new(error).context("the report cannot be written"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The names of what records of these kinds refer to. What may not be listed is asked for object by object.
+pub(super) async fn listed(
+    client: &Client,
+    policy: &Policy,
+    in_force: Option<&Policy>,
+    kinds: &[CrmKind],
+) -> anyhow::Result<Listed> {
+    let mut directory = Listed::new(client.clone());
+    let progress = Progress::new("names read");
+    let mut done = BTreeSet::new();
+    for policy in [Some(policy), in_force].into_iter().flatten() {
+        for kind in audit::looked_up(policy, kinds) {
+            if !done.insert(kind.to_string()) {
+                continue;
+            }
+            match directory.list(&kind, &|| progress.step()).await {
+                Ok(()) => {}
+                // Nobody may list everything, and a cluster need not have every kind.
+                Err(kube::Error::Api(status)) if matches!(status.code, 401 | 403 | 404 | 405) => {}
+                Err(error) => {
+                    return Err(anyhow::Error::new(error).context(format!("{kind} cannot be listed")));
+                }
+            }
+        }
+    }
+    tracing::debug!(kinds = directory.status().len(), "names read");
+    Ok(directory)
+}
+
+/// Records after an attempt to mend them.
+struct AfterMending {
+    /// Those that are stored otherwise now, to be examined again.
+    changed: Vec<Value>,
+    /// Those that are as they were.
+    left: Vec<Examined>,
+}
+
+/// Mends the records of a page, some at a time.
+async fn mend(
+    kind: CrmKind,
+    objects: Vec<Value>,
+    examined: Vec<Examined>,
+    mender: &Mender<'_>,
+    totals: &mut Totals,
+) -> anyhow::Result<AfterMending> {
+    let mended = objects.into_iter().zip(examined).map(async |(object, examined)| {
+        if examined.changes.is_empty() {
+            return Ok((examined, None));
+        }
+        let mended = mender.mend(kind, object).await;
+        let name = &examined.name;
+        let mended = mended.with_context(|| format!("{}/{name} cannot be written", kind.as_str()))?;
+        anyhow::Ok((examined, Some(mended)))
+    });
+    let mut mended = futures::stream::iter(mended).buffered(CONCURRENT_WRITES);
+    let mut after = AfterMending { changed: Vec::new(), left: Vec::new() };
+    while let Some(record) = mended.next().await {
+        match record? {
+            (_, Some(Mended::Stored { object, values })) => {
+                totals.fixed += values;
+                totals.mended += u64::from(values > 0);
+                after.changed.push(object);
+            }
+            (_, Some(Mended::Gone)) => {}
+            (examined, Some(Mended::Not(not))) => {
+                keep(not, totals);
+                after.left.push(examined);
+            }
+            (examined, None) => after.left.push(examined),
+        }
+    }
+    Ok(after)
+}
+
+fn keep(not: NotMended, totals: &mut Totals) {
+    totals.all_not_mended += 1;
+    if totals.not_mended.len() < NAMED {
+        totals.not_mended.push(not);
+    }
+}

@@ -1,0 +1,114 @@
+//! `refs`: who refers to a record, what it refers to, and what refers to nothing.
+
+use anyhow::Context;
+use clap::{Args, ValueEnum};
+use kube::Client;
+
+use super::audit::{kind, listed};
+use super::progress::Progress;
+use super::{Outcome, connect, print};
+use crate::api::{CrmKind, names};
+use crate::audit::refs::{self, Format};
+use crate::audit::{Existence, Pages, Suggestions};
+use crate::catalog::RuleId;
+use crate::directory::Listed;
+use crate::policy::{Policy, RuleSetting};
+use crate::policy_source;
+
+/// How many records are held at a time.
+const PAGE: u32 = 250;
+
+#[derive(Debug, Args)]
+pub(super) struct Refs {
+    /// The kind of the record: company, person or note.
+    #[arg(value_name = "KIND", value_parser = kind, required_unless_present = "dangling", requires = "name")]
+    kind: Option<CrmKind>,
+    /// The name of the record.
+    #[arg(value_name = "NAME", value_parser = name)]
+    name: Option<String>,
+    /// List every reference that points at nothing.
+    #[arg(long, conflicts_with_all = ["kind", "name"])]
+    dangling: bool,
+    /// How references are told.
+    #[arg(long, value_enum, default_value_t = FormatArg::Table, env = "CRM_ADMISSION_FORMAT")]
+    format: FormatArg,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum FormatArg {
+    Table,
+    Json,
+    /// A graph for Graphviz.
+    Dot,
+}
+
+fn name(text: &str) -> Result<String, &'static str> {
+    if names::is_subdomain(text) { Ok(text.to_owned()) } else { Err("not a name such as acme-corp") }
+}
+
+impl Refs {
+    pub(super) fn run(self) -> anyhow::Result<Outcome> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .context("cannot start the runtime")?;
+        runtime.block_on(self.tell())
+    }
+
+    async fn tell(self) -> anyhow::Result<Outcome> {
+        let client = connect().await?;
+        let policy = policy_source::cluster::in_force(client.clone()).await?;
+        let format = match self.format {
+            FormatArg::Table => Format::Table,
+            FormatArg::Json => Format::Json,
+            FormatArg::Dot => Format::Dot,
+        };
+        let found = match (self.kind, &self.name) {
+            (Some(kind), Some(name)) => {
+                let directory = Listed::new(client.clone());
+                let existence = Existence::new(&directory, Suggestions::None);
+                let relations = refs::of_record(&client, kind, name, &policy, &existence).await?;
+                print(&refs::relations(&relations, format))?;
+                relations.state.is_dangling() || relations.to.iter().any(|edge| edge.state.is_dangling())
+            }
+            _ => {
+                let dangling = dangling(&client, &policy).await?;
+                print(&refs::dangling(&dangling, format))?;
+                !dangling.is_empty()
+            }
+        };
+        Ok(if found { Outcome::Findings } else { Outcome::Fine })
+    }
+}
+
+/// Every reference that points at nothing, of all records.
+async fn dangling(client: &Client, policy: &Policy) -> anyhow::Result<Vec<refs::Edge>> {
+    let directory = listed(client, &with_all_references(policy), None, &CrmKind::ALL).await?;
+    let existence = Existence::new(&directory, Suggestions::None);
+    let progress = Progress::new("records read");
+    let mut dangling = Vec::new();
+    for kind in CrmKind::ALL {
+        let mut pages = Pages::new(client.clone(), kind, PAGE);
+        while let Some(objects) = pages.next().await? {
+            let edges = refs::edges(kind, &objects, policy, &existence).await?;
+            dangling.extend(edges.into_iter().filter(|edge| edge.state.is_dangling()));
+            objects.iter().for_each(|_| progress.step());
+        }
+    }
+    Ok(dangling)
+}
+
+/// References are told whatever rules look at them, so their targets are listed all the same.
+fn with_all_references(policy: &Policy) -> Policy {
+    let mut policy = policy.clone();
+    for rule in [
+        RuleId::CompanyExists,
+        RuleId::SubjectExists,
+        RuleId::UserExists,
+        RuleId::CreatorExists,
+        RuleId::OrganizationExists,
+    ] {
+        policy.set_rule(rule, RuleSetting::default());
+    }
+    policy
+}

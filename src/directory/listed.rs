@@ -1,0 +1,114 @@
+//! A directory of names that are listed once, page by page, and of the API server for what they do not know.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::{BoxFuture, ready};
+use k8s_openapi::api::authentication::v1::UserInfo;
+use kube::Client;
+use kube::api::{Api, DynamicObject, ListParams};
+use tokio::time::timeout;
+
+use super::cluster::{Live, presence, resource};
+use super::names::Names;
+use super::{Directory, LookupError, PartStatus, Presence};
+use crate::api::{Dependants, ResourceKind, Tally, Target};
+
+/// How many objects a page of a list holds. Only their metadata is asked for.
+const PAGE: u32 = 500;
+
+/// What a cluster holds, as far as it has been listed.
+///
+/// Whoever may list names may also be told them, so everyone gets suggestions.
+pub struct Listed {
+    client: Client,
+    live: Live,
+    kinds: HashMap<Arc<ResourceKind>, Names>,
+}
+
+impl Listed {
+    /// A directory that has listed nothing yet: every question is put to the API server.
+    pub fn new(client: Client) -> Self {
+        Self { live: Live::new(client.clone()), client, kinds: HashMap::new() }
+    }
+
+    /// Lists the names of a kind. `on_name` hears of each.
+    ///
+    /// # Errors
+    /// The API server refuses, or cannot be reached; then nothing of the kind is kept.
+    pub async fn list(&mut self, kind: &Arc<ResourceKind>, on_name: &dyn Fn()) -> kube::Result<()> {
+        let objects: Api<DynamicObject> = Api::all_with(self.client.clone(), &resource(kind));
+        let names = Names::default();
+        let mut page = ListParams::default().limit(PAGE);
+        loop {
+            let list = objects.list_metadata(&page).await?;
+            for object in &list.items {
+                if let Some(name) = &object.metadata.name {
+                    names.set(object.metadata.namespace.as_deref(), name, presence(&object.metadata));
+                    on_name();
+                }
+            }
+            page.continue_token = list.metadata.continue_.filter(|token| !token.is_empty());
+            if page.continue_token.is_none() {
+                break;
+            }
+        }
+        self.kinds.insert(Arc::clone(kind), names);
+        Ok(())
+    }
+}
+
+/// Who refers to a record is not among the names.
+#[derive(Debug, thiserror::Error)]
+#[error("names alone do not tell who refers to a record")]
+struct NotCounted;
+
+impl Directory for Listed {
+    fn recall(&self, target: &Target) -> Option<Presence> {
+        match self.kinds.get(&target.kind)?.get(target.namespace.as_deref(), &target.name) {
+            Presence::Missing => None,
+            known => Some(known),
+        }
+    }
+
+    fn confirm<'a>(
+        &'a self,
+        target: &'a Target,
+        limit: Duration,
+    ) -> BoxFuture<'a, Result<Presence, LookupError>> {
+        let answer = timeout(limit, self.live.presence(target));
+        async move { answer.await.unwrap_or(Err(LookupError::Late(limit))) }.boxed()
+    }
+
+    fn suggest<'a>(
+        &'a self,
+        target: &'a Target,
+        _user: &'a UserInfo,
+        _limit: Duration,
+    ) -> BoxFuture<'a, Option<String>> {
+        let names = self.kinds.get(&target.kind);
+        ready(names.and_then(|names| names.nearest(target.namespace.as_deref(), &target.name))).boxed()
+    }
+
+    fn dependants<'a>(
+        &'a self,
+        _question: &'a Dependants,
+        _user: &'a UserInfo,
+        _limit: Duration,
+    ) -> BoxFuture<'a, Result<Tally, LookupError>> {
+        ready(Err(LookupError::Failed(Arc::new(NotCounted)))).boxed()
+    }
+
+    fn status(&self) -> Vec<PartStatus> {
+        let part = |(kind, names): (&Arc<ResourceKind>, &Names)| PartStatus {
+            kind: kind.to_string(),
+            objects: names.len(),
+            not_ready: None,
+            required: false,
+            restarts: 0,
+        };
+        self.kinds.iter().map(part).collect()
+    }
+}

@@ -1,0 +1,88 @@
+//! `crm-admission audit` on files: what it prints, and how it ends. `tests/e2e/audit.rs` has it on a cluster.
+#![cfg(feature = "program")]
+#![allow(clippy::unwrap_used, reason = "a helper that fails fails the test")]
+
+use std::fs;
+
+use assert_cmd::Command;
+use serde_json::Value;
+
+const STORED: &str = "\
+apiVersion: v1
+kind: List
+items:
+- apiVersion: crm.milo.io/v1alpha1
+  kind: Company
+  metadata: {name: acme, labels: {crm.milo.io/source: word-of-mouth}}
+  spec: {displayName: Acme, domains: [Acme.com], creatorRef: {name: zoe}}
+- apiVersion: crm.milo.io/v1alpha1
+  kind: Person
+  metadata: {name: ada}
+  spec: {displayName: Ada, companyRef: {name: acne}, creatorRef: {name: zoe}}
+";
+
+const STRICTER: &str = "apiVersion: admission.crm.milo.io/v1alpha1\nkind: AdmissionPolicy\nmetadata: {name: default}\n\
+    spec: {rules: [{rule: label-value, action: Deny}]}\n";
+
+/// Runs it on [`STORED`]: the exit code, standard output and standard error.
+fn audit(args: &[&str]) -> (Option<i32>, String, String) {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("stored.yaml"), STORED).unwrap();
+    fs::write(directory.path().join("stricter.yaml"), STRICTER).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_crm-admission"));
+    command.current_dir(directory.path()).env("NO_COLOR", "1").env_remove("KUBECONFIG");
+    let output = command.arg("audit").arg("stored.yaml").args(args).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn findings_are_listed_by_rule_and_summed_up() {
+    let (code, stdout, _) = audit(&[]);
+    assert_eq!(code, Some(1));
+    for line in [
+        "domain: 1 finding",
+        r#"  Company/acme: warn: spec.domains[0]: Invalid value: "Acme.com": not in its canonical form; write "acme.com" [domain/not-canonical]"#,
+        r#"  Person/ada: deny: spec.companyRef.name: Not found: "acne": no Company of that name; did you mean "acme"? [company-exists]"#,
+        "2 records audited, policy built-in: 1 would be refused if it were written today, 2 warnings, 1 value is not canonical, 1 reference points at nothing.",
+    ] {
+        assert!(stdout.lines().any(|printed| printed == line), "no {line} in {stdout}");
+    }
+}
+
+#[test]
+fn the_exit_code_goes_by_what_was_asked_for() {
+    let code = |args: &[&str]| audit(args).0;
+    assert_eq!(code(&["--kind", "company"]), Some(0));
+    assert_eq!(code(&["--kind", "company", "--fail-on", "warn"]), Some(1));
+    assert_eq!(code(&["--rule", "display-name"]), Some(0));
+    assert_eq!(code(&["--fail-on", "never"]), Some(0));
+    assert_eq!(code(&["no/such/file.yaml"]), Some(2));
+    let (code, _, stderr) = audit(&["--rule", "domains"]);
+    assert!(code == Some(2) && stderr.contains("no rule has the id"), "{stderr}");
+}
+
+#[test]
+fn a_policy_is_compared_with_the_built_in_one() {
+    let (_, stdout, _) = audit(&["--policy", "stricter.yaml"]);
+    let last = stdout.lines().last().unwrap();
+    assert_eq!(last, "Instead of built-in, which is in force, it would newly refuse 1 of 2.");
+}
+
+#[test]
+fn the_summary_is_one_line_and_json_is_one_object_even_without_findings() {
+    let (_, stdout, _) = audit(&["--summary"]);
+    assert_eq!(stdout.lines().count(), 1);
+    let summary: Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!([&summary["records"], &summary["refused"], &summary["notCanonical"]], [2, 1, 1]);
+    let (_, stdout, _) = audit(&["--format", "json", "--rule", "display-name"]);
+    let report: Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(report["findings"], Value::Array(Vec::new()));
+    assert_eq!(report["summary"]["records"], 2);
+}
+
+#[test]
+fn files_are_not_fixed_here() {
+    let (code, _, stderr) = audit(&["--fix"]);
+    assert!(code == Some(2) && stderr.contains("--fix"), "{stderr}");
+}
