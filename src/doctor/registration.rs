@@ -6,8 +6,9 @@ use super::Settings;
 use super::compare::{Extra, differences};
 use super::crds::name_some;
 use super::diagnosis::{Check, Diagnosis, Examination, Id, Level};
-use super::shipped::{self, NAME, REGISTRATION_PATH};
-use super::snapshot::{Registration, Snapshot};
+use super::questions::Answer;
+use super::shipped::{self, FLOOR_NAME, FLOOR_PATH, MARK, NAME, REGISTRATION_PATH, VALIDATE};
+use super::snapshot::{FloorPart, Registration, Snapshot};
 use super::source::Source;
 use crate::certificates::{Address, Hook};
 
@@ -92,8 +93,61 @@ pub(super) fn judge(snapshot: &Snapshot, settings: &Settings) -> Check {
             }
         }
     }
-    let summary = format!("both configurations are as shipped, {} webhooks", live_webhooks(snapshot).count());
+    let mut summary =
+        format!("both configurations are as shipped, {} webhooks", live_webhooks(snapshot).count());
+    if is_one_call(snapshot) {
+        findings.extend(floor(snapshot, settings));
+        summary += ": one call for each write, and the floor";
+    }
     Check { examination: Examination::Registration, summary, findings }
+}
+
+/// Whether it is meant that a write is one call, and is so.
+fn is_one_call(snapshot: &Snapshot) -> bool {
+    snapshot.registration(Registration::Validating).found().is_some_and(leaves_out_validation)
+}
+
+fn leaves_out_validation(live: &Value) -> bool {
+    let (mark, one_call) = MARK;
+    let webhooks = live["webhooks"].as_array().into_iter().flatten();
+    live["metadata"]["annotations"][mark] == one_call
+        && webhooks.into_iter().all(|webhook| webhook["name"] != VALIDATE)
+}
+
+/// What should be in the cluster in place of this configuration: the shipped one, without the webhook that is left out
+/// on purpose.
+fn wanted(registration: Registration, live: &Value) -> Value {
+    let mut shipped = shipped::registration(registration.kind());
+    if leaves_out_validation(live)
+        && let Some(webhooks) = shipped["webhooks"].as_array_mut()
+    {
+        webhooks.retain(|webhook| webhook["name"] != VALIDATE);
+    }
+    shipped
+}
+
+/// What is wrong with the floor, where it is the last guard.
+fn floor(snapshot: &Snapshot, settings: &Settings) -> Vec<Diagnosis> {
+    let fix = shipped::apply(FLOOR_PATH, settings);
+    let judge = |(part, answer): (FloorPart, &Answer<Value>)| {
+        let subject = format!("{} {FLOOR_NAME}", part.kind().to_lowercase());
+        match answer.known(&subject) {
+            Err(finding) => Some(finding),
+            Ok(None) => {
+                let text = format!("it is not there, and without {VALIDATE} it is the last guard");
+                Some(Diagnosis::failure(Id::FloorAbsent, subject, text, &fix))
+            }
+            Ok(Some(live)) => {
+                let shipped = shipped::floor(part.kind());
+                let differing = differences("spec", &shipped["spec"], &live["spec"], Extra::Differs);
+                let differing = name_some(&differing)?;
+                let text =
+                    format!("it is the last guard without {VALIDATE}, and not as shipped: {differing}");
+                Some(Diagnosis::failure(Id::FloorChanged, subject, text, &fix))
+            }
+        }
+    };
+    snapshot.floor().filter_map(judge).collect()
 }
 
 pub(super) fn subject(registration: Registration) -> String {
@@ -107,7 +161,7 @@ fn changed(
     snapshot: &Snapshot,
     settings: &Settings,
 ) -> Option<Diagnosis> {
-    let shipped = shipped::registration(registration.kind());
+    let shipped = wanted(registration, live);
     let wanted = without_target(&shipped["webhooks"]);
     let actual = without_target(&live["webhooks"]);
     let mut differing = differences("webhooks", &wanted, &actual, Extra::Differs);
@@ -287,6 +341,73 @@ mod tests {
             |live| live["webhooks"][0]["clientConfig"]["service"]["namespace"] = json!("elsewhere"),
             "webhooks[validate.crm.milo.io].clientConfig.service.namespace",
         );
+    }
+
+    /// As the component for one call leaves it.
+    fn leave_out_validation(snapshot: &mut Snapshot) {
+        let live = samples::found(&mut snapshot.registrations[1]);
+        live["metadata"]["annotations"] = json!({"admission.crm.milo.io/registration": "one-call"});
+        live["webhooks"].as_array_mut().unwrap().retain(|webhook| webhook["name"] != "validate.crm.milo.io");
+        snapshot.floor = FloorPart::ALL.map(|part| Answer::Found(shipped::floor(part.kind())));
+    }
+
+    #[test]
+    fn one_call_with_the_floor_is_fine_and_is_told() {
+        let mut snapshot = samples::snapshot();
+        leave_out_validation(&mut snapshot);
+        let check = judge(&snapshot, &settings());
+        assert_eq!(check.findings, []);
+        assert!(check.summary.ends_with("2 webhooks: one call for each write, and the floor"), "{check:?}");
+    }
+
+    #[test]
+    fn one_call_without_the_floor_or_with_another_is_a_failure() {
+        let one = |edit: fn(&mut Snapshot), id, subject: &str, text: &str| {
+            let findings = findings(|snapshot| {
+                leave_out_validation(snapshot);
+                edit(snapshot);
+            });
+            assert_eq!(findings.len(), 1, "{findings:?}");
+            let Diagnosis { fix, level, .. } = &findings[0];
+            assert_eq!((findings[0].id, *level), (id, Level::Failure));
+            assert!(findings[0].subject == subject && findings[0].text.contains(text), "{findings:?}");
+            assert_eq!(fix, "kubectl apply -f manifests/floor/floor.yaml");
+        };
+        let (policy, binding) = (
+            "validatingadmissionpolicy crm-admission-floor",
+            "validatingadmissionpolicybinding crm-admission-floor",
+        );
+        one(|snapshot| snapshot.floor[0] = Answer::Absent, Id::FloorAbsent, policy, "it is not there");
+        one(|snapshot| snapshot.floor[1] = Answer::Absent, Id::FloorAbsent, binding, "it is not there");
+        one(
+            |snapshot| samples::found(&mut snapshot.floor[1])["spec"]["validationActions"] = json!(["Audit"]),
+            Id::FloorChanged,
+            binding,
+            "spec.validationActions[0]",
+        );
+    }
+
+    #[test]
+    fn validation_that_nobody_meant_to_leave_out_is_missed_even_with_the_floor() {
+        let findings = findings(|snapshot| {
+            leave_out_validation(snapshot);
+            samples::found(&mut snapshot.registrations[1])["metadata"]["annotations"] = Value::Null;
+        });
+        assert_eq!((findings.len(), findings[0].id), (1, Id::RegistrationChanged));
+        assert!(findings[0].text.contains("webhooks[validate.crm.milo.io]"), "{findings:?}");
+    }
+
+    #[test]
+    fn one_call_leaves_out_nothing_else() {
+        let findings = findings(|snapshot| {
+            leave_out_validation(snapshot);
+            samples::found(&mut snapshot.registrations[1])["webhooks"] = json!([]);
+            samples::found(&mut snapshot.registrations[0])["webhooks"][0]["reinvocationPolicy"] =
+                json!("Never");
+        });
+        let told: Vec<_> = findings.iter().map(|finding| finding.text.as_str()).collect();
+        assert!(told[0].contains("webhooks[mutate.crm.milo.io].reinvocationPolicy"), "{told:?}");
+        assert_eq!((told.len(), told[1]), (2, "it is not as shipped: webhooks[delete.crm.milo.io]"));
     }
 
     #[test]

@@ -11,6 +11,15 @@ pub(super) use crate::api::installation::{NAME, SERVICE_ACCOUNT};
 /// Where the registration is in the repository, for fixes.
 pub(super) const REGISTRATION_PATH: &str = "manifests/registration/webhooks.yaml";
 const REGISTRATION: &str = include_str!("../../manifests/registration/webhooks.yaml");
+/// Where the floor is in the repository, for fixes.
+pub(super) const FLOOR_PATH: &str = "manifests/floor/floor.yaml";
+const FLOOR: &str = include_str!("../../manifests/floor/floor.yaml");
+/// The name of the floor's policy and of its binding.
+pub(super) const FLOOR_NAME: &str = "crm-admission-floor";
+/// By this annotation of the validating configuration it is meant that [`VALIDATE`] is not in it.
+pub(super) const MARK: (&str, &str) = ("admission.crm.milo.io/registration", "one-call");
+/// The webhook that is not registered where each write is one call.
+pub(super) const VALIDATE: &str = "validate.crm.milo.io";
 
 /// The shipped access rights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -81,6 +90,11 @@ pub(super) fn registration(kind: &str) -> Value {
     objects(REGISTRATION).into_iter().find(|object| object["kind"] == kind).unwrap_or_default()
 }
 
+/// The shipped object of the floor of this kind.
+pub(super) fn floor(kind: &str) -> Value {
+    objects(FLOOR).into_iter().find(|object| object["kind"] == kind).unwrap_or_default()
+}
+
 fn objects(text: &str) -> Vec<Value> {
     read(text).unwrap_or_default()
 }
@@ -91,6 +105,7 @@ fn read(text: &str) -> Result<Vec<Value>, SyntaxError> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::snapshot::FloorPart;
     use super::*;
 
     #[test]
@@ -100,6 +115,10 @@ mod tests {
             let shipped = registration(kind);
             assert_eq!(shipped["metadata"]["name"], NAME, "{kind}");
             assert!(!shipped["webhooks"].as_array().unwrap().is_empty(), "{kind}");
+        }
+        assert!(read(FLOOR).is_ok());
+        for part in FloorPart::ALL {
+            assert_eq!(floor(part.kind())["metadata"]["name"], FLOOR_NAME, "{part:?}");
         }
         for rights in Rights::ALL {
             assert!(read(rights.text()).is_ok() && !rights.roles().is_empty(), "{rights:?}");
@@ -120,7 +139,7 @@ mod tests {
 
     #[test]
     fn the_paths_that_fixes_name_are_where_the_files_are() {
-        for path in Rights::ALL.map(Rights::path).into_iter().chain([REGISTRATION_PATH]) {
+        for path in Rights::ALL.map(Rights::path).into_iter().chain([REGISTRATION_PATH, FLOOR_PATH]) {
             let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
             assert!(file.is_file(), "{path}");
         }

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::Settings;
 use super::questions::{Answer, Questions, Resource, Scope};
-use super::shipped::{NAME, SERVICE_ACCOUNT};
+use super::shipped::{FLOOR_NAME, NAME, SERVICE_ACCOUNT};
 use crate::api::policy;
 
 const CRDS: Resource = Resource {
@@ -61,12 +61,37 @@ impl Registration {
     }
 }
 
+/// One of the two objects of the floor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FloorPart {
+    Policy,
+    Binding,
+}
+
+impl FloorPart {
+    pub(super) const ALL: [Self; 2] = [Self::Policy, Self::Binding];
+
+    const fn resource(self) -> Resource {
+        let (kind, plural) = match self {
+            Self::Policy => ("ValidatingAdmissionPolicy", "validatingadmissionpolicies"),
+            Self::Binding => ("ValidatingAdmissionPolicyBinding", "validatingadmissionpolicybindings"),
+        };
+        Resource { group: "admissionregistration.k8s.io", version: "v1", kind, plural }
+    }
+
+    pub(super) const fn kind(self) -> &'static str {
+        self.resource().kind
+    }
+}
+
 /// What was read. There is a private key in it, so it is never printed.
 #[derive(Clone)]
 pub(super) struct Snapshot {
     /// In the order of the settings' definitions.
     pub(super) definitions: Vec<Answer<Value>>,
     pub(super) registrations: [Answer<Value>; 2],
+    /// Only counts where each write is one call.
+    pub(super) floor: [Answer<Value>; 2],
     pub(super) service: Answer<Value>,
     pub(super) endpoint_slices: Answer<Vec<Value>>,
     pub(super) secret: Answer<Value>,
@@ -91,6 +116,8 @@ impl Snapshot {
             definitions,
             mutating,
             validating,
+            floor_policy,
+            floor_binding,
             service,
             endpoint_slices,
             secret,
@@ -101,6 +128,8 @@ impl Snapshot {
             join_all(names.map(definition)),
             questions.get(Registration::Mutating.resource(), Scope::Cluster, NAME),
             questions.get(Registration::Validating.resource(), Scope::Cluster, NAME),
+            questions.get(FloorPart::Policy.resource(), Scope::Cluster, FLOOR_NAME),
+            questions.get(FloorPart::Binding.resource(), Scope::Cluster, FLOOR_NAME),
             questions.get(SERVICES, here, &settings.service),
             questions.list(ENDPOINT_SLICES, here, &of_service),
             questions.get(SECRETS, here, &settings.tls_secret),
@@ -111,6 +140,7 @@ impl Snapshot {
         Self {
             definitions,
             registrations: [mutating, validating],
+            floor: [floor_policy, floor_binding],
             service,
             endpoint_slices,
             secret,
@@ -126,6 +156,10 @@ impl Snapshot {
             Registration::Mutating => mutating,
             Registration::Validating => validating,
         }
+    }
+
+    pub(super) fn floor(&self) -> impl Iterator<Item = (FloorPart, &Answer<Value>)> {
+        FloorPart::ALL.into_iter().zip(&self.floor)
     }
 
     pub(super) fn registrations(&self) -> impl Iterator<Item = (Registration, &Answer<Value>)> {

@@ -68,7 +68,7 @@ struct Kustomizations(tempfile::TempDir);
 impl Kustomizations {
     fn copied() -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
-        for part in ["base", "registration", "overlays", "components"] {
+        for part in ["base", "registration", "floor", "overlays", "components"] {
             copy(&manifest(part), &directory.path().join(part));
         }
         Self(directory)
@@ -84,6 +84,17 @@ impl Kustomizations {
         fs::create_dir_all(&directory).expect("a directory");
         fs::write(directory.join("kustomization.yaml"), kustomization.to_string()).expect("a kustomization");
         directory
+    }
+
+    /// One call for each write, with certificates of cert-manager.
+    fn add_one_call(&self) -> PathBuf {
+        self.add(
+            "one-call-on-cert-manager",
+            &json!({
+                "resources": ["../cert-manager"],
+                "components": ["../../components/one-call"],
+            }),
+        )
     }
 
     /// Everything that can be had besides the server.
@@ -170,11 +181,13 @@ fn same_objects(overlay: &str, kustomization: &str, chart: &str) {
 }
 
 /// How each kustomization is asked of the chart: a file of values, and single ones.
-const VALUES: [(&str, Option<&str>, &[&str]); 5] = [
+const VALUES: [(&str, Option<&str>, &[&str]); 7] = [
     ("self-managed", None, &[]),
     ("cert-manager", Some("cert-manager.yaml"), &[]),
     ("own-certificate", None, &["--set=tls.mode=secret,tls.caBundle=Q0E="]),
     ("development", Some("development.yaml"), &[]),
+    ("one-call", None, &["--set=registration.oneCall=true"]),
+    ("one-call-on-cert-manager", Some("cert-manager.yaml"), &["--set=registration.oneCall=true"]),
     (
         "everything",
         None,
@@ -190,6 +203,7 @@ const VALUES: [(&str, Option<&str>, &[&str]); 5] = [
 fn rendered(site: &Installation) -> Vec<(&'static str, [String; 2])> {
     let kustomizations = Kustomizations::copied();
     kustomizations.add_everything();
+    kustomizations.add_one_call();
     let (kubectl, helm) = (site.plane.kubectl("admin"), helm(site));
     let both = VALUES.map(|(overlay, file, values)| {
         let file = file.map(|file| format!("--values={}", chart(&format!("values/{file}"))));
@@ -390,9 +404,16 @@ fn script(site: &Installation, name: &str, args: &[&str]) -> String {
     printed()
 }
 
+/// How many calls a write is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Calls {
+    One,
+    Two,
+}
+
 /// An overlay whose Service leads to the webhook that runs beside the control plane, so that the API server really calls
 /// it by the name of that Service.
-fn reachable(site: &Installation, kustomizations: &Kustomizations) -> PathBuf {
+fn reachable(site: &Installation, kustomizations: &Kustomizations, calls: Calls) -> PathBuf {
     let port = site.webhook.port();
     let client = |webhook| {
         let path = format!("/webhooks/{webhook}/clientConfig/service/port");
@@ -403,18 +424,19 @@ fn reachable(site: &Installation, kustomizations: &Kustomizations) -> PathBuf {
         {"op": "add", "path": "/spec/externalName", "value": "localhost"},
     ]);
     let patch = |kind: &str, patch: &Value| json!({"target": {"kind": kind}, "patch": patch.to_string()});
-    kustomizations.add(
-        "reachable",
-        &json!({
-            "resources": ["../own-certificate"],
-            "patches": [
-                patch("Service", &service),
-                patch("MutatingWebhookConfiguration", &client(0)),
-                patch("ValidatingWebhookConfiguration", &client(0)),
-                patch("ValidatingWebhookConfiguration", &client(1)),
-            ],
-        }),
-    )
+    let mut patches = vec![
+        patch("Service", &service),
+        patch("MutatingWebhookConfiguration", &client(0)),
+        patch("ValidatingWebhookConfiguration", &client(0)),
+    ];
+    let mut components = Vec::new();
+    match calls {
+        Calls::One => components.push("../../components/one-call"),
+        Calls::Two => patches.push(patch("ValidatingWebhookConfiguration", &client(1))),
+    }
+    let kustomization =
+        json!({"resources": ["../own-certificate"], "components": components, "patches": patches});
+    kustomizations.add("reachable", &kustomization)
 }
 
 #[test]
@@ -423,7 +445,7 @@ fn the_scripts_install_and_uninstall_in_an_order_in_which_no_write_is_refused() 
     site.webhook.ensure_running();
     let site = &*site;
     let kustomizations = Kustomizations::copied();
-    let overlay = reachable(site, &kustomizations);
+    let overlay = reachable(site, &kustomizations, Calls::Two);
     let admin = site.plane.kubectl("admin");
     let image = "registry.example.com/crm-admission:7";
     let ca = site.plane.workspace().write("identities", "webhook-ca.crt", site.webhook.ca());
@@ -462,6 +484,37 @@ fn the_scripts_install_and_uninstall_in_an_order_in_which_no_write_is_refused() 
             found => Seen::NotYet(found),
         }
     });
+}
+
+#[test]
+fn an_installation_can_be_taken_to_one_call() {
+    let mut site = site();
+    site.webhook.ensure_running();
+    let site = &*site;
+    let kustomizations = Kustomizations::copied();
+    let admin = site.plane.kubectl("admin");
+    let ca = site.plane.workspace().write("identities", "webhook-ca.crt", site.webhook.ca());
+    let installed = |overlay: &Path| {
+        script(site, "install", &["--overlay", text(overlay), "--ca", text(&ca)]);
+        let stored = admin.get("validatingwebhookconfiguration", "crm-admission");
+        let webhooks = stored["webhooks"].as_array().expect("webhooks").clone();
+        for webhook in &webhooks {
+            assert_eq!(webhook["clientConfig"]["caBundle"], site.webhook.ca_bundle());
+        }
+        webhooks
+            .iter()
+            .map(|webhook| webhook["name"].as_str().expect("a name").to_owned())
+            .collect::<Vec<_>>()
+    };
+    let both = ["validate.crm.milo.io", "delete.crm.milo.io"];
+    assert_eq!(installed(&reachable(site, &kustomizations, Calls::Two)), both);
+    assert_eq!(installed(&reachable(site, &kustomizations, Calls::One)), both[1..]);
+    assert!(admin.has("validatingadmissionpolicybinding", "crm-admission-floor"));
+    // And back. What is not in the overlay any more, the floor, stays.
+    assert_eq!(installed(&reachable(site, &kustomizations, Calls::Two)), both);
+    assert!(admin.has("validatingadmissionpolicybinding", "crm-admission-floor"));
+    script(site, "uninstall", &["--overlay", text(&reachable(site, &kustomizations, Calls::One))]);
+    assert!(!admin.has("validatingadmissionpolicy", "crm-admission-floor"));
 }
 
 #[test]

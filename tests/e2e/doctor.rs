@@ -18,6 +18,7 @@ use std::time::Duration;
 const NAMESPACE: &str = "crm-admission-system";
 /// By this name the API server would call the Service.
 const SERVICE_HOST: &str = "crm-admission.crm-admission-system.svc";
+const FLOOR: &str = "crm-admission-floor";
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// An installation of these tests alone, one at a time: they break everything.
@@ -39,8 +40,14 @@ impl Patient {
         admin.apply(&service(443)).succeeds();
         admin.apply(&endpoints(true)).succeeds();
         patient.0.webhook.unregister();
+        patient.remove_floor();
         patient.0.webhook.register();
         patient
+    }
+
+    fn remove_floor(&self) {
+        let kinds = "validatingadmissionpolicybinding,validatingadmissionpolicy";
+        self.admin().run(["delete", kinds, FLOOR, "--ignore-not-found"]).succeeds();
     }
 
     fn admin(&self) -> Kubectl {
@@ -313,6 +320,35 @@ fn a_registration_that_is_absent_or_changed_is_found() {
     patient.patch_registration("mutatingwebhookconfiguration", &change);
     let changed = "webhooks[mutate.crm.milo.io].failurePolicy";
     patient.examine().finds("failure", "registration-changed", changed);
+}
+
+#[test]
+fn one_call_for_each_write_is_fine_as_long_as_the_floor_is_there() {
+    let patient = Patient::healthy();
+    patient.0.webhook.register_for_one_call();
+    let examined = patient.examine();
+    examined.finds_nothing();
+    let checks = examined.report()["checks"].to_string();
+    assert!(checks.contains("as shipped, 2 webhooks: one call for each write, and the floor"), "{checks}");
+
+    patient.remove_floor();
+    let examined = patient.examine();
+    let finding = examined.finds("failure", "floor-absent", "validatingadmissionpolicy crm-admission-floor");
+    examined.finds("failure", "floor-absent", "validatingadmissionpolicybinding crm-admission-floor");
+    patient.mend(&finding);
+    patient.examine().finds_nothing();
+
+    let admin = patient.admin();
+    let binding = "validatingadmissionpolicybinding";
+    admin.patch(binding, FLOOR, &json!({"spec": {"validationActions": ["Audit"]}})).succeeds();
+    let finding = patient.examine().finds("failure", "floor-changed", "spec.validationActions[0]");
+    patient.mend(&finding);
+    patient.examine().finds_nothing();
+
+    // Without the mark nobody meant it.
+    let kind = "validatingwebhookconfiguration";
+    admin.run(["annotate", kind, "crm-admission", "admission.crm.milo.io/registration-"]).succeeds();
+    patient.examine().finds("failure", "registration-changed", "webhooks[validate.crm.milo.io]");
 }
 
 #[test]

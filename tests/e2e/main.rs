@@ -15,6 +15,7 @@ mod support;
 mod recipes;
 mod records;
 mod stage;
+mod stranger;
 mod writers;
 
 mod apply;
@@ -27,6 +28,7 @@ mod doctor;
 mod faults;
 mod floor;
 mod harness;
+mod one_call;
 mod outage;
 mod policy;
 mod policy_schema;

@@ -272,8 +272,39 @@ impl Webhook {
     fn install_at(&self, port: u16) {
         let configurations: Vec<Value> =
             shipped(&self.admin).into_iter().map(|shipped| self.local_at(shipped, port)).collect();
-        let list = json!({"apiVersion": "v1", "kind": "List", "items": configurations});
-        self.admin.apply(&list.to_string()).succeeds();
+        self.admin.apply(&list(&configurations)).succeeds();
+    }
+
+    /// Registers `mutate` alone, as it is shipped for one call, and waits until it and the floor are in force.
+    #[track_caller]
+    pub(crate) fn register_for_one_call(&self) {
+        let (floor, configurations): (Vec<Value>, Vec<Value>) =
+            one_call(&self.admin).into_iter().partition(|object| is_of(object, "ValidatingAdmissionPolicy"));
+        self.unregister();
+        self.admin.apply(&list(&floor)).succeeds();
+        poll::until("a floor", PATIENCE, || {
+            let blank = json!({
+                "apiVersion": "crm.milo.io/v1alpha1",
+                "kind": "Company",
+                "metadata": {"generateName": "probe-"},
+                "spec": {"displayName": " ", "creatorRef": {"name": "probe"}},
+            });
+            match self.admin.run_with(&blank.to_string(), ["create", "--dry-run=server", "-f", "-"]) {
+                tried if tried.stderr.contains("crm-admission-floor") => Seen::Ready(()),
+                tried => Seen::NotYet(tried.to_string()),
+            }
+        });
+        let configurations: Vec<Value> = configurations.into_iter().map(|it| self.local(it)).collect();
+        self.admin.apply(&list(&configurations)).succeeds();
+        self.await_reach(Reach::Called);
+        let validations = || calls(&self.admin, "validate.crm.milo.io");
+        poll::until("a write that is not validated", PATIENCE, || {
+            let before = validations();
+            match (self.reach(), validations() - before) {
+                (Ok(Reach::Called), 0) => Seen::Ready(()),
+                seen => Seen::NotYet(format!("{seen:?}")),
+            }
+        });
     }
 
     /// Deletes the configurations and waits until the API server does not call the webhook any more.
@@ -348,6 +379,25 @@ impl Webhook {
 #[track_caller]
 pub(crate) fn shipped(kubectl: &Kubectl) -> Vec<Value> {
     kubectl.read(&manifest("registration/webhooks.yaml"))
+}
+
+/// The webhook configurations and the floor as they are shipped for one call.
+#[track_caller]
+pub(crate) fn one_call(kubectl: &Kubectl) -> Vec<Value> {
+    let overlay = manifest("overlays/one-call");
+    let rendered = kubectl.run(["kustomize", overlay.to_str().expect("a path in UTF-8")]).succeeds().stdout;
+    let objects: Vec<Value> = serde_saphyr::from_multiple(&rendered).expect("YAML");
+    let of_registration = ["ValidatingAdmissionPolicy", "MutatingWebhook", "ValidatingWebhook"];
+    objects.into_iter().filter(|object| of_registration.iter().any(|kind| is_of(object, kind))).collect()
+}
+
+/// Whether its kind begins so.
+fn is_of(object: &Value, kind: &str) -> bool {
+    object["kind"].as_str().is_some_and(|of| of.starts_with(kind))
+}
+
+fn list(items: &[Value]) -> String {
+    json!({"apiVersion": "v1", "kind": "List", "items": items}).to_string()
 }
 
 /// How often the API server called a webhook, by its own count.
