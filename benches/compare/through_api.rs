@@ -31,15 +31,36 @@ const PATIENCE: Duration = Duration::from_secs(60);
 enum Asked {
     Nobody,
     Webhook(Contender),
+    /// crm-admission once, and the floor as the last guard.
+    OneCall,
     Policies,
 }
 
 impl Asked {
+    /// Whose process answers.
+    fn contender(self) -> Option<Contender> {
+        match self {
+            Self::Webhook(contender) => Some(contender),
+            Self::OneCall => Some(Contender::Ours),
+            Self::Nobody | Self::Policies => None,
+        }
+    }
+
+    /// The webhooks that the API server has to call.
+    fn endpoints(self) -> &'static [&'static str] {
+        match self {
+            Self::Webhook(_) => &["mutate", "validate"],
+            Self::OneCall => &["mutate"],
+            Self::Nobody | Self::Policies => &[],
+        }
+    }
+
     /// The value of the label.
     fn label(self) -> &'static str {
         match self {
             Self::Nobody => "nobody",
             Self::Webhook(contender) => contender.name(),
+            Self::OneCall => "one-call",
             Self::Policies => "native",
         }
     }
@@ -48,6 +69,7 @@ impl Asked {
         match self {
             Self::Nobody => "no webhook",
             Self::Webhook(contender) => contender.name(),
+            Self::OneCall => "crm-admission, one call",
             Self::Policies => "native policies",
         }
     }
@@ -105,20 +127,25 @@ pub(crate) fn run(settings: &Settings) {
     let running: Vec<Running> =
         Contender::present().into_iter().map(|contender| stable.start(contender, &kubeconfig)).collect();
     for running in &running {
-        register(&admin, &stable, running);
+        register(&admin, &stable, running, Asked::Webhook(running.contender));
+        if running.contender == Contender::Ours {
+            apply_floor(&admin);
+            register(&admin, &stable, running, Asked::OneCall);
+        }
     }
     apply_policies(&admin);
     let asked: Vec<Asked> = [Asked::Nobody]
         .into_iter()
         .chain(running.iter().map(|running| Asked::Webhook(running.contender)))
-        .chain([Asked::Policies])
+        .chain([Asked::OneCall, Asked::Policies])
         .collect();
     let gate = Gate::of(&plane.kubeconfig("admin"));
     let client = Client::start();
     let mut report = Report::default();
     report.line(
         "Creates with `dryRun=All`: the whole admission chain, and no write to etcd. The webhooks are registered as in \
-         `manifests/webhooks.yaml`, so each create calls `/mutate` and `/validate`. All programs share all cores. CPU and \
+         `manifests/registration`, so each create calls `/mutate` and `/validate`; with one call it is `/mutate` alone, and \
+         `manifests/floor`. All programs share all cores. CPU and \
          memory are the webhook's. The echo and the API server alone cannot complete a record that lacks something; the \
          native policies cannot look up a Company.",
     );
@@ -170,20 +197,24 @@ fn object(kind: &str, name: &str, label: &str, spec: &Value) -> Value {
     json!({"apiVersion": "crm.milo.io/v1alpha1", "kind": kind, "metadata": metadata, "spec": spec})
 }
 
-/// Registers a webhook for the records that bear its label, otherwise as crm-admission is shipped, and waits until the
-/// API server calls both endpoints.
-fn register(admin: &Kubectl, stable: &Stable, running: &Running) {
-    let name = running.contender.name();
+/// Registers a webhook for the records that bear this label, otherwise as crm-admission is shipped, and waits until the
+/// API server calls all of its endpoints.
+fn register(admin: &Kubectl, stable: &Stable, running: &Running, asked: Asked) {
+    let name = asked.label();
     let bundle = STANDARD.encode(&stable.authority.pem);
     for mut configuration in webhook::shipped(admin) {
         configuration["metadata"]["name"] = format!("bench-{name}").into();
-        for webhook in configuration["webhooks"].as_array_mut().unwrap() {
+        let webhooks = configuration["webhooks"].as_array_mut().unwrap();
+        for webhook in webhooks.iter_mut() {
             let path = webhook["clientConfig"]["service"]["path"].as_str().unwrap().to_owned();
             let url = format!("https://127.0.0.1:{}{path}", running.place.port);
             webhook["clientConfig"] = json!({"url": url, "caBundle": bundle});
             webhook["objectSelector"] = json!({"matchLabels": {(LABEL): name}});
-            let short = webhook["name"].as_str().unwrap().split('.').next().unwrap().to_owned();
-            webhook["name"] = format!("{short}.{name}.bench").into();
+        }
+        let short = |webhook: &Value| webhook["name"].as_str().unwrap().split('.').next().unwrap().to_owned();
+        webhooks.retain(|webhook| asked.endpoints().contains(&short(webhook).as_str()));
+        for webhook in webhooks.iter_mut() {
+            webhook["name"] = format!("{}.{name}.bench", short(webhook)).into();
         }
         admin.apply(&configuration.to_string()).succeeds();
     }
@@ -191,16 +222,37 @@ fn register(admin: &Kubectl, stable: &Stable, running: &Running) {
     poll::until(&format!("calls of {name}"), PATIENCE, || {
         let tried = admin.run_with(&probe, ["create", "--dry-run=server", "-f", "-"]);
         let metrics = admin.run(["get", "--raw", "/metrics"]).succeeds().stdout;
-        let is_called = |endpoint: &str| {
+        let is_called = |endpoint: &&str| {
             let wanted = format!(r#"name="{endpoint}.{name}.bench""#);
             let mut counts =
                 metrics.lines().filter(|line| line.starts_with("apiserver_admission_webhook_request_total{"));
             counts.any(|line| line.contains(&wanted))
         };
-        if tried.ok() && is_called("mutate") && is_called("validate") {
+        if tried.ok() && asked.endpoints().iter().all(is_called) {
             Seen::Ready(())
         } else {
             Seen::NotYet(tried.to_string())
+        }
+    });
+}
+
+/// Applies the floor to the records that are to be one call, and waits until it is in force.
+fn apply_floor(admin: &Kubectl) {
+    let label = Asked::OneCall.label();
+    for mut object in admin.read(&manifest("floor/floor.yaml")) {
+        if object["kind"] == "ValidatingAdmissionPolicy" {
+            object["spec"]["matchConstraints"]["objectSelector"] = json!({"matchLabels": {(LABEL): label}});
+        }
+        admin.apply(&object.to_string()).succeeds();
+    }
+    let mut blank = object("Company", "probe", label, &cases::clean_company());
+    blank["spec"]["displayName"] = " ".into();
+    poll::until("the floor", PATIENCE, || {
+        let refused = admin.run_with(&blank.to_string(), ["create", "--dry-run=server", "-f", "-"]);
+        if refused.stderr.contains("crm-admission-floor") {
+            Seen::Ready(())
+        } else {
+            Seen::NotYet(refused.to_string())
         }
     });
 }
@@ -244,7 +296,8 @@ fn measure(
         for (connections, results) in CONNECTIONS.into_iter().zip(&mut results) {
             for step in 0..asked.len() {
                 let index = (step + round) % asked.len();
-                let server = running.iter().find(|running| asked[index] == Asked::Webhook(running.contender));
+                let server =
+                    running.iter().find(|running| asked[index].contender() == Some(running.contender));
                 results[index].push(client.measure(Load {
                     place: gate.place.clone(),
                     request: Arc::new(gate.create(case, asked[index])),
@@ -271,7 +324,7 @@ fn tabulate(report: &mut Report, case: &Case, asked: &[Asked], results: &Results
             };
             let mut row = vec![load, asked.shown().to_owned()];
             let mut columns = direct::columns(samples);
-            if !matches!(asked, Asked::Webhook(_)) {
+            if asked.contender().is_none() {
                 columns.truncate(4);
                 columns.extend(["–".to_owned(), "–".to_owned()]);
             }
@@ -303,6 +356,13 @@ fn judge(report: &mut Report, case: &Case, asked: &[Asked], results: &Results) {
     );
     let rate =
         Spread::paired(&of(results, 16, ours), &of(results, 16, echo), |ours, echo| ours.rate / echo.rate);
+    let one_call = added(Asked::OneCall).into_iter().zip(added(ours)).map(|(one, two)| one / two);
+    report.target(
+        &format!("{}: p50 added by one call, of what two calls add, 1 connection", case.title),
+        Bound::AtMost(0.65),
+        " ×",
+        Spread::of(one_call),
+    );
     report.target(
         &format!("{}: creates/s, of those with the echo, 16 connections", case.title),
         Bound::AtLeast(0.95),
