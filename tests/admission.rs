@@ -118,6 +118,12 @@ fn a_reason_repeats_no_key_of_a_map(#[case] pointer: &str, #[case] value: Value,
     assert!(reason.contains(&format!("{field} is missing or has a wrong type")), "{reason}");
 }
 
+#[test]
+fn a_body_that_is_not_utf8_is_told_where() {
+    let reason = refusal_of(b"{\n  \"kind\": \"\xff\"}").to_string();
+    assert_eq!(reason, "the body is not JSON: error at line 2, column 12");
+}
+
 #[rstest]
 #[case::other_group("/kind/group", json!("apps"))]
 #[case::other_kind("/kind/kind", json!("Deployment"))]

@@ -231,6 +231,8 @@ where
 
 /// Reads a body.
 pub(super) fn parse(body: &[u8]) -> Result<Review, Unreadable> {
+    // Checked once as a whole: read as bytes, every text would be checked by itself, and those of objects twice.
+    let body = std::str::from_utf8(body).map_err(|_| not_utf8(body))?;
     let envelope: Envelope<'_> = read(body, THE_BODY)?;
     if !envelope.api_version.starts_with(REVIEW_GROUP) || envelope.kind != "AdmissionReview" {
         return Err(Unreadable::OtherDocument);
@@ -284,29 +286,35 @@ fn review(api_version: String, request: Request<'_>) -> Result<Review, Unreadabl
 }
 
 fn object_parts(object: &RawValue, place: &'static str) -> Result<(Metadata, Record), Unreadable> {
-    let parts: ObjectParts = read(object.get().as_bytes(), place)?;
+    let parts: ObjectParts = read(object.get(), place)?;
     let mut metadata = parts.metadata.unwrap_or_default();
     let labels = metadata.labels.take().unwrap_or_default();
     Ok((metadata, Record { labels, spec: parts.spec }))
 }
 
 /// Reads one JSON object; `place` is what messages call it.
-fn read<'de, T: Deserialize<'de>>(json: &'de [u8], place: &'static str) -> Result<T, Unreadable> {
-    if json.trim_ascii_start().starts_with(b"[") {
+fn read<'de, T: Deserialize<'de>>(json: &'de str, place: &'static str) -> Result<T, Unreadable> {
+    if json.trim_ascii_start().starts_with('[') {
         return Err(Unreadable::WrongType { path: place.to_owned() });
     }
     // Keeping track of the path allocates for every key, so only what cannot be read is read in that way.
-    serde_json::from_slice(json).or_else(|_| read_with_paths(json, place))
+    serde_json::from_str(json).or_else(|_| read_with_paths(json, place))
 }
 
-fn read_with_paths<'de, T: Deserialize<'de>>(json: &'de [u8], place: &'static str) -> Result<T, Unreadable> {
-    let mut deserializer = serde_json::Deserializer::from_slice(json);
+fn read_with_paths<'de, T: Deserialize<'de>>(json: &'de str, place: &'static str) -> Result<T, Unreadable> {
+    let mut deserializer = serde_json::Deserializer::from_str(json);
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let path = error.path().to_string();
         unreadable(error.inner(), place, &path)
     })?;
     deserializer.end().map_err(|error| unreadable(&error, place, "."))?;
     Ok(value)
+}
+
+fn not_utf8(body: &[u8]) -> Unreadable {
+    let before = body.utf8_chunks().next().map_or("", |chunk| chunk.valid());
+    let line_before = before.rsplit('\n').next().unwrap_or_default();
+    Unreadable::NotJson { line: before.matches('\n').count() + 1, column: line_before.len() + 1 }
 }
 
 fn unreadable(error: &serde_json::Error, place: &'static str, path: &str) -> Unreadable {
