@@ -96,6 +96,35 @@ fn a_nest_deeper_than_the_reader_goes_is_unreadable_and_nothing_worse() {
 }
 
 #[rstest]
+#[case::in_a_list("/object/metadata/managedFields", json!([nest(500)]))]
+#[case::in_a_map("/object/metadata/annotations", json!({"a": nest(500)}))]
+#[case::beside_the_spec("/object/status", nest(500))]
+fn what_no_rule_looks_at_may_be_nested_as_deep_as_it_likes(#[case] pointer: &str, #[case] value: Value) {
+    let answer = create("Company", json!({"displayName": "Acme"})).with(pointer, value).ask();
+    answer.is_allowed_with(&[]);
+}
+
+/// That many lists in one another.
+fn nest(depth: usize) -> Value {
+    (0..depth).fold(json!([]), |inner, _| json!([inner]))
+}
+
+#[rstest]
+#[case::label("/object/metadata/labels", json!({"example.com/pin-4711": 1}), "request.object.metadata")]
+#[case::user("/userInfo/extra", json!({"example.com/pin-4711": 1}), "request.userInfo")]
+fn a_reason_repeats_no_key_of_a_map(#[case] pointer: &str, #[case] value: Value, #[case] field: &str) {
+    let body = create("Company", json!({"displayName": "Acme"})).with(pointer, value).body();
+    let reason = refusal_of(&body).to_string();
+    assert!(reason.contains(&format!("{field} is missing or has a wrong type")), "{reason}");
+}
+
+#[test]
+fn a_body_that_is_not_utf8_is_told_where() {
+    let reason = refusal_of(b"{\n  \"kind\": \"\xff\"}").to_string();
+    assert_eq!(reason, "the body is not JSON: error at line 2, column 12");
+}
+
+#[rstest]
 #[case::other_group("/kind/group", json!("apps"))]
 #[case::other_kind("/kind/kind", json!("Deployment"))]
 #[case::other_version("/kind/version", json!("v2"))]

@@ -1,9 +1,12 @@
 //! Reads an AdmissionReview: first the envelope, then, for our kinds only, the objects in it.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
 
 use k8s_openapi::api::authentication::v1::UserInfo;
-use serde::de::{DeserializeOwned, Error as _};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -52,8 +55,8 @@ struct Envelope<'a> {
     api_version: String,
     #[serde(default)]
     kind: String,
-    #[serde(borrow)]
-    request: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "only_an_object")]
+    request: Option<Request<'a>>,
 }
 
 /// One request, its objects not read yet.
@@ -198,25 +201,43 @@ struct Metadata {
 }
 
 /// Reads a field that is an object or null. By itself serde would take a list for a struct.
+///
+/// What `T` does not name is passed over and takes up nothing, however much of it there is.
 fn only_an_object<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
 where
     D: Deserializer<'de>,
-    T: DeserializeOwned,
+    T: Deserialize<'de>,
 {
-    let Some(fields) = Option::<serde_json::Map<String, Value>>::deserialize(deserializer)? else {
-        return Ok(None);
-    };
-    serde_json::from_value(Value::Object(fields)).map(Some).map_err(D::Error::custom)
+    struct OnlyAnObject<T>(PhantomData<T>);
+
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for OnlyAnObject<T> {
+        type Value = Option<T>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object or null")
+        }
+
+        fn visit_unit<E>(self) -> Result<Self::Value, E> {
+            Ok(None)
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+            T::deserialize(MapAccessDeserializer::new(map)).map(Some)
+        }
+    }
+
+    deserializer.deserialize_any(OnlyAnObject(PhantomData))
 }
 
 /// Reads a body.
 pub(super) fn parse(body: &[u8]) -> Result<Review, Unreadable> {
+    // Checked once as a whole: read as bytes, every text would be checked by itself, and those of objects twice.
+    let body = std::str::from_utf8(body).map_err(|_| not_utf8(body))?;
     let envelope: Envelope<'_> = read(body, THE_BODY)?;
     if !envelope.api_version.starts_with(REVIEW_GROUP) || envelope.kind != "AdmissionReview" {
         return Err(Unreadable::OtherDocument);
     }
     let request = envelope.request.ok_or(Unreadable::Missing("request"))?;
-    let request: Request<'_> = read(request.get().as_bytes(), "request")?;
     review(envelope.api_version, request)
 }
 
@@ -265,19 +286,23 @@ fn review(api_version: String, request: Request<'_>) -> Result<Review, Unreadabl
 }
 
 fn object_parts(object: &RawValue, place: &'static str) -> Result<(Metadata, Record), Unreadable> {
-    let parts: ObjectParts = read(object.get().as_bytes(), place)?;
+    let parts: ObjectParts = read(object.get(), place)?;
     let mut metadata = parts.metadata.unwrap_or_default();
     let labels = metadata.labels.take().unwrap_or_default();
     Ok((metadata, Record { labels, spec: parts.spec }))
 }
 
 /// Reads one JSON object; `place` is what messages call it.
-fn read<'de, T: Deserialize<'de>>(json: &'de [u8], place: &'static str) -> Result<T, Unreadable> {
-    let first = json.iter().find(|byte| !byte.is_ascii_whitespace());
-    if first.is_some_and(|first| *first == b'[') {
+fn read<'de, T: Deserialize<'de>>(json: &'de str, place: &'static str) -> Result<T, Unreadable> {
+    if json.trim_ascii_start().starts_with('[') {
         return Err(Unreadable::WrongType { path: place.to_owned() });
     }
-    let mut deserializer = serde_json::Deserializer::from_slice(json);
+    // Keeping track of the path allocates for every key, so only what cannot be read is read in that way.
+    serde_json::from_str(json).or_else(|_| read_with_paths(json, place))
+}
+
+fn read_with_paths<'de, T: Deserialize<'de>>(json: &'de str, place: &'static str) -> Result<T, Unreadable> {
+    let mut deserializer = serde_json::Deserializer::from_str(json);
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let path = error.path().to_string();
         unreadable(error.inner(), place, &path)
@@ -286,15 +311,34 @@ fn read<'de, T: Deserialize<'de>>(json: &'de [u8], place: &'static str) -> Resul
     Ok(value)
 }
 
+fn not_utf8(body: &[u8]) -> Unreadable {
+    let before = body.utf8_chunks().next().map_or("", |chunk| chunk.valid());
+    let line_before = before.rsplit('\n').next().unwrap_or_default();
+    Unreadable::NotJson { line: before.matches('\n').count() + 1, column: line_before.len() + 1 }
+}
+
 fn unreadable(error: &serde_json::Error, place: &'static str, path: &str) -> Unreadable {
     if error.is_data() {
-        // A dot is the path library's word for the top.
-        let path = if path == "." { place.to_owned() } else { format!("{place}.{path}") };
-        return Unreadable::WrongType { path: path.trim_start_matches("the body.").to_owned() };
+        return Unreadable::WrongType { path: named(place, path) };
     }
     if place != THE_BODY {
         // The body was read up to its end before, so this part of it is JSON.
         return Unreadable::BeyondLimits(place);
     }
     Unreadable::NotJson { line: error.line(), column: error.column() }
+}
+
+/// What a message calls the field at a path in `place`. Below the fields that this file names there may be keys of maps,
+/// which are not repeated.
+fn named(place: &'static str, path: &str) -> String {
+    // A dot is the path library's word for the top.
+    if path == "." {
+        return place.to_owned();
+    }
+    let mut fields = path.split('.');
+    match (place, fields.next().unwrap_or_default(), fields.next()) {
+        (THE_BODY, field, None) => field.to_owned(),
+        (THE_BODY, field, Some(below)) => format!("{field}.{below}"),
+        (_, field, _) => format!("{place}.{field}"),
+    }
 }

@@ -47,7 +47,8 @@ struct Subject<'a> {
 
 impl<'a> Subject<'a> {
     fn of(request: &Request<'a>) -> Self {
-        let text = |field| Text::of(request.get(&subject_path().field(field)));
+        let path = subject_path();
+        let text = |field| Text::of(request.get(&path.field(field)));
         let namespace = match text("namespace") {
             // The API machinery takes an empty namespace for none.
             Text::Given(namespace) if !namespace.is_empty() => Some(namespace),

@@ -33,17 +33,20 @@ impl FieldPath {
 
     /// The field of that name in this one.
     pub fn field(&self, name: impl Into<Cow<'static, str>>) -> Self {
-        self.clone().then(Segment::Field(name.into()))
+        self.then(Segment::Field(name.into()))
     }
 
     /// The entry of that index in this one.
     pub fn index(&self, index: usize) -> Self {
-        self.clone().then(Segment::Index(index))
+        self.then(Segment::Index(index))
     }
 
-    fn then(mut self, segment: Segment) -> Self {
-        self.0.push(segment);
-        self
+    fn then(&self, segment: Segment) -> Self {
+        // A clone has no room for one more.
+        let mut segments = Vec::with_capacity(self.0.len() + 1);
+        segments.extend_from_slice(&self.0);
+        segments.push(segment);
+        Self(segments)
     }
 
     /// Whether one of the two is the other or lies in it.
@@ -53,7 +56,7 @@ impl FieldPath {
 
     /// The entry of that key in this map.
     pub fn key(&self, key: &str) -> Self {
-        self.clone().then(Segment::Key(key.to_owned()))
+        self.then(Segment::Key(key.to_owned()))
     }
 
     /// The steps from the object to the field.
