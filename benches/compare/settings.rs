@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 const ROUNDS: usize = 5;
-const SECONDS: f64 = 2.0;
+const SECONDS: f64 = 1.0;
 /// How often the processes of the scale part are started: a million objects take a while to list.
 const STARTS: usize = 3;
 
