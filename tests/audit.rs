@@ -86,3 +86,15 @@ fn files_are_not_fixed_here() {
     let (code, _, stderr) = audit(&["--fix"]);
     assert!(code == Some(2) && stderr.contains("--fix"), "{stderr}");
 }
+
+#[test]
+fn an_item_without_a_kind_is_what_its_list_says() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("companies.yaml");
+    let text = "apiVersion: crm.milo.io/v1alpha1\nkind: CompanyList\nitems:\n- metadata: {name: acme}\n  \
+                spec: {displayName: Acme, domains: [co.uk], creatorRef: {name: zoe}}\n";
+    fs::write(&path, text).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_crm-admission")).arg("audit").arg(&path).output().unwrap();
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    assert!(stdout.contains("Company/acme: deny: spec.domains[0]: "), "{stdout}");
+}

@@ -31,6 +31,7 @@ mod company;
 mod dependants;
 pub mod installation;
 pub mod limits;
+mod lists;
 pub mod names;
 mod note;
 mod person;
@@ -40,6 +41,7 @@ mod schema;
 
 pub use company::{Company, CompanySpec, OrganizationReference};
 pub use dependants::{Count, Dependants, NAMED, Sight, Tally};
+pub use lists::unfolded;
 pub use note::{Note, NoteSpec, SubjectReference};
 pub use person::{CompanyReference, ContactReference, Person, PersonSpec, UserReference};
 pub use policy::{AdmissionPolicy, AdmissionPolicySpec, AdmissionPolicyStatus};

@@ -1,5 +1,6 @@
 //! Stored records that come from files, such as what `kubectl get -o yaml` wrote.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use futures::future::{BoxFuture, ready};
 use k8s_openapi::api::authentication::v1::UserInfo;
 use serde_json::Value;
 
-use crate::api::{CrmKind, Dependants, ResourceKind, Tally, Target};
+use crate::api::{self, CrmKind, Dependants, ResourceKind, Tally, Target};
 use crate::directory::{Directory, LookupError, Memory, PartStatus, Presence};
 
 /// The objects of files as a directory. A kind of which they hold any object is taken to be there in full; of other kinds
@@ -41,20 +42,8 @@ impl Files {
 }
 
 /// The objects themselves, where some are items of a `List`.
-pub fn unfolded(objects: Vec<Value>) -> Vec<Value> {
-    let mut unfolded = Vec::with_capacity(objects.len());
-    for mut object in objects {
-        let is_list = object["kind"].as_str().is_some_and(|kind| kind.ends_with("List"));
-        match object.get_mut("items").map(Value::take) {
-            Some(Value::Array(items)) if is_list => unfolded.extend(self::unfolded(items)),
-            Some(other) => {
-                object["items"] = other;
-                unfolded.push(object);
-            }
-            None => unfolded.push(object),
-        }
-    }
-    unfolded
+pub fn unfolded(objects: &[Value]) -> Vec<Value> {
+    objects.iter().flat_map(api::unfolded).map(Cow::into_owned).collect()
 }
 
 /// The kind of record that an object is, if it is one.

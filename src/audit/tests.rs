@@ -253,7 +253,7 @@ async fn what_a_stricter_policy_refuses_is_new_only_where_the_one_in_force_does_
 
 #[tokio::test]
 async fn files_are_complete_for_the_kinds_that_they_hold() {
-    let objects = files::unfolded(vec![json!({
+    let objects = files::unfolded(&[json!({
         "apiVersion": "v1", "kind": "List", "items": [acme("1", "acme.com")],
     })]);
     let directory = files::Files::new(&objects);

@@ -146,7 +146,7 @@ impl Audit {
     }
 
     async fn files(&self) -> anyhow::Result<Outcome> {
-        let objects = files::unfolded(check::read_objects(&self.paths)?);
+        let objects = files::unfolded(&check::read_objects(&self.paths)?);
         let (policy, in_force) = self.policies(None).await?;
         let examiner = self.examiner(policy, in_force)?;
         let directory = files::Files::new(&objects);

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::names::Names;
 use super::{Directory, LookupError, PartStatus, Presence};
-use crate::api::{Count, CrmKind, Dependants, NAMED, ResourceKind, Sight, Tally, Target, VERSION};
+use crate::api::{Count, CrmKind, Dependants, NAMED, ResourceKind, Sight, Tally, Target, VERSION, unfolded};
 
 /// The namespace of a manifest that names none, as kubectl has it.
 const DEFAULT_NAMESPACE: &str = "default";
@@ -40,8 +40,8 @@ impl Memory {
     /// name is skipped; what has a `deletionTimestamp` is being deleted.
     pub fn from_objects<'a>(objects: impl IntoIterator<Item = &'a Value>) -> Self {
         let mut memory = Self::default();
-        for object in objects {
-            memory.add_manifest(object);
+        for object in objects.into_iter().flat_map(unfolded) {
+            memory.add_manifest(&object);
         }
         memory
     }
@@ -60,28 +60,10 @@ impl Memory {
         names.nearest(target.namespace.as_deref(), &target.name)
     }
 
-    /// Notes an item of a list. One that says neither its kind nor its version has the list's.
-    fn add_item(&mut self, item: &Value, kind: &str, version: &Value) {
-        let says = |field: &str| item.get(field).is_some_and(|text| !text.is_null() && text != "");
-        if kind.is_empty() || !item.is_object() || says("kind") || says("apiVersion") {
-            return self.add_manifest(item);
-        }
-        let mut item = item.clone();
-        item["kind"] = Value::from(kind);
-        item["apiVersion"] = version.clone();
-        self.add_manifest(&item);
-    }
-
     fn add_manifest(&mut self, object: &Value) {
         let Some(kind) = object["kind"].as_str() else {
             return;
         };
-        if let (Some(kind), Some(items)) = (kind.strip_suffix("List"), object["items"].as_array()) {
-            for item in items {
-                self.add_item(item, kind, &object["apiVersion"]);
-            }
-            return;
-        }
         let (Some(version), Some(name)) =
             (object["apiVersion"].as_str(), object["metadata"]["name"].as_str())
         else {
