@@ -39,6 +39,24 @@ pub(crate) enum Id {
     Note,
 }
 
+impl Id {
+    pub(crate) const ALL: [Self; 7] =
+        [Self::Messy, Self::Clean, Self::Hit, Self::Miss, Self::SlowMiss, Self::Refusal, Self::Note];
+
+    /// As `BENCH_CASES` spells it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Messy => "messy",
+            Self::Clean => "clean",
+            Self::Hit => "hit",
+            Self::Miss => "miss",
+            Self::SlowMiss => "slow-miss",
+            Self::Refusal => "refusal",
+            Self::Note => "note",
+        }
+    }
+}
+
 pub(crate) const SLOW: Duration = Duration::from_millis(2);
 
 impl Case {

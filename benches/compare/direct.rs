@@ -78,7 +78,9 @@ pub(crate) fn run(settings: &Settings) {
         Contender::present().into_iter().map(|contender| stable.start(contender, &api.kubeconfig)).collect();
     let lab = Lab { settings, client, api, running };
     lab.check();
-    let mut results: Vec<Results> = cases::all().into_iter().map(|case| lab.empty(case)).collect();
+    let wanted = |case: &Case| settings.cases.as_ref().is_none_or(|wanted| wanted.contains(&case.id));
+    let mut results: Vec<Results> =
+        cases::all().into_iter().filter(wanted).map(|case| lab.empty(case)).collect();
     let mut extras = Extras::default();
     for round in 0..settings.rounds {
         for result in &mut results {
@@ -285,11 +287,15 @@ impl Lab<'_> {
 
 /// What a live GET adds, and how many there are.
 fn judge_live(report: &mut Report, results: &[Results], extras: &Extras, ours: usize) {
-    let of = |id| results.iter().find(|result| result.case.id == id).unwrap().of(Mode::Closed(1), ours);
+    let of = |id| {
+        let result = results.iter().find(|result| result.case.id == id)?;
+        Some(result.of(Mode::Closed(1), ours))
+    };
     for (id, gets, api) in
         [(Id::Miss, &extras.get, "at once"), (Id::SlowMiss, &extras.slow_get, "after 2 ms")]
     {
-        let added = of(id).iter().zip(of(Id::Hit)).zip(gets).map(|((miss, hit), get)| {
+        let Some((misses, hits)) = of(id).zip(of(Id::Hit)) else { continue };
+        let added = misses.iter().zip(hits).zip(gets).map(|((miss, hit), get)| {
             // In milliseconds.
             (miss.p50 - hit.p50 - get.p50) / 1000.0
         });

@@ -1,8 +1,11 @@
-//! What is run and for how long, from the environment: `BENCH_ONLY`, `BENCH_ROUNDS`, `BENCH_SECONDS`, `BENCH_CORES`.
+//! What is run and for how long, from the environment: `BENCH_ONLY`, `BENCH_CASES`, `BENCH_ROUNDS`,
+//! `BENCH_SECONDS`, `BENCH_CORES`.
 
 use std::process::Command;
 use std::str::FromStr;
 use std::time::Duration;
+
+use crate::cases::Id;
 
 const ROUNDS: usize = 5;
 const SECONDS: f64 = 1.0;
@@ -44,6 +47,8 @@ pub(crate) struct Cores {
 
 pub(crate) struct Settings {
     pub(crate) parts: Vec<Part>,
+    /// The cases of the direct part; `None` for all.
+    pub(crate) cases: Option<Vec<Id>>,
     pub(crate) rounds: usize,
     /// How long one measurement takes.
     pub(crate) time: Duration,
@@ -55,6 +60,7 @@ impl Settings {
     pub(crate) fn read() -> Self {
         Self {
             parts: parts(),
+            cases: cases(),
             rounds: number("BENCH_ROUNDS").unwrap_or(ROUNDS).max(1),
             time: Duration::from_secs_f64(number("BENCH_SECONDS").unwrap_or(SECONDS)),
             cores: cores(),
@@ -68,7 +74,7 @@ impl Settings {
 
     /// Whether the numbers are worth keeping.
     pub(crate) fn is_full(&self) -> bool {
-        self.rounds >= ROUNDS && self.time >= Duration::from_secs_f64(SECONDS)
+        self.cases.is_none() && self.rounds >= ROUNDS && self.time >= Duration::from_secs_f64(SECONDS)
     }
 
     /// For the heading of a table: how it came about.
@@ -95,6 +101,17 @@ fn parts() -> Vec<Part> {
         })
     };
     wanted.split(',').map(part).collect()
+}
+
+fn cases() -> Option<Vec<Id>> {
+    let wanted = variable("BENCH_CASES")?;
+    let case = |name: &str| {
+        Id::ALL.into_iter().find(|id| id.name() == name).unwrap_or_else(|| {
+            let names = Id::ALL.map(Id::name).join(", ");
+            panic!("BENCH_CASES={wanted}: there is no case {name:?}, but {names}")
+        })
+    };
+    Some(wanted.split(',').map(case).collect())
 }
 
 fn cores() -> Option<Cores> {
