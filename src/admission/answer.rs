@@ -89,12 +89,12 @@ impl Decision {
 }
 
 /// The answer to a request that no rule looks at.
-pub(super) fn untouched(review: &Review) -> Vec<u8> {
+pub(super) fn untouched(review: &Review<'_>) -> Vec<u8> {
     encode(review, Response { uid: &review.uid, allowed: true, ..Response::default() })
 }
 
 /// The answer to a request that was decided.
-pub(super) fn decided(review: &Review, verdict: &Verdict, policy: &Policy) -> Vec<u8> {
+pub(super) fn decided(review: &Review<'_>, verdict: &Verdict, policy: &Policy) -> Vec<u8> {
     let decision = Decision::of(verdict);
     let mut response = Response {
         uid: &review.uid,
@@ -115,7 +115,7 @@ pub(super) fn decided(review: &Review, verdict: &Verdict, policy: &Policy) -> Ve
     encode(review, response)
 }
 
-fn encode(review: &Review, response: Response<'_>) -> Vec<u8> {
+fn encode(review: &Review<'_>, response: Response<'_>) -> Vec<u8> {
     let envelope = Envelope { api_version: &review.api_version, kind: "AdmissionReview", response };
     // Texts, numbers and maps with text keys always have a JSON form.
     serde_json::to_vec(&envelope).unwrap_or_default()
@@ -164,7 +164,7 @@ fn joined(parts: impl IntoIterator<Item = String>) -> String {
     parts.into_iter().collect::<Vec<_>>().join(",")
 }
 
-fn status(review: &Review, verdict: &Verdict) -> Status {
+fn status(review: &Review<'_>, verdict: &Verdict) -> Status {
     let kind = review.kind.map_or("", |kind| kind.as_str());
     let denying: Vec<&Finding> =
         verdict.findings.iter().filter(|finding| finding.action == Action::Deny).collect();

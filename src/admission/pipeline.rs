@@ -101,7 +101,7 @@ impl Pipeline {
     async fn decide(
         &self,
         endpoint: Endpoint,
-        review: &Review,
+        review: &Review<'_>,
         write: &Write,
         policy: &Policy,
         limit: Duration,
@@ -126,7 +126,7 @@ impl Pipeline {
 
     async fn decide_deletion(
         &self,
-        review: &Review,
+        review: &Review<'_>,
         kind: CrmKind,
         policy: &Policy,
         limit: Duration,
@@ -146,7 +146,7 @@ impl Pipeline {
     async fn look_up(
         &self,
         references: Vec<Reference>,
-        review: &Review,
+        review: &Review<'_>,
         policy: &Policy,
         limit: Duration,
     ) -> Facts {
@@ -176,7 +176,7 @@ impl Pipeline {
     }
 
     /// Counts and logs what was decided. Nothing of the object, and of the user only the name.
-    fn record(&self, endpoint: Endpoint, review: &Review, verdict: &Verdict, started: Instant) {
+    fn record(&self, endpoint: Endpoint, review: &Review<'_>, verdict: &Verdict, started: Instant) {
         let decision = Decision::of(verdict);
         let elapsed = started.elapsed();
         let kind = review.kind.map_or("other", |kind| kind.as_str());
@@ -220,12 +220,12 @@ impl Pipeline {
     }
 }
 
-fn unchecked(rule: RuleId, review: &Review, error: &LookupError) -> Fact {
+fn unchecked(rule: RuleId, review: &Review<'_>, error: &LookupError) -> Fact {
     failed(rule, review, error);
     Fact::Unchecked
 }
 
-fn failed(rule: RuleId, review: &Review, error: &LookupError) {
+fn failed(rule: RuleId, review: &Review<'_>, error: &LookupError) {
     // Not its causes: the client's errors name what was looked up, which is a value of a field.
     tracing::warn!(uid = %review.uid, rule = rule.as_str(), %error, "look-up failed");
 }

@@ -1,5 +1,6 @@
-//! Reads an AdmissionReview: first the envelope, then, for our kinds only, the objects in it.
+//! Reads an AdmissionReview: its envelope, and the objects in it as far as rules look at them.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
@@ -47,39 +48,78 @@ pub enum Unreadable {
     OtherDocument,
 }
 
-/// The envelope of one request.
+/// The envelope of one request, whose objects are read as `O`.
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Envelope<'a> {
-    #[serde(default)]
-    api_version: String,
-    #[serde(default)]
-    kind: String,
+#[serde(rename_all = "camelCase", bound(deserialize = "O: Object<'de>"))]
+struct Envelope<'a, O> {
+    #[serde(borrow, default)]
+    api_version: Cow<'a, str>,
+    #[serde(borrow, default)]
+    kind: Cow<'a, str>,
     #[serde(borrow, default, deserialize_with = "only_an_object")]
-    request: Option<Request<'a>>,
+    request: Option<Request<'a, O>>,
 }
 
-/// One request, its objects not read yet.
+/// One request.
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Request<'a> {
-    uid: Option<String>,
-    #[serde(default, deserialize_with = "only_an_object")]
-    kind: Option<GroupVersionKind>,
-    sub_resource: Option<String>,
-    name: Option<String>,
-    operation: Option<String>,
+#[serde(rename_all = "camelCase", bound(deserialize = "O: Object<'de>"))]
+struct Request<'a, O> {
+    #[serde(borrow)]
+    uid: Option<Text<'a>>,
+    #[serde(borrow, default, deserialize_with = "only_an_object")]
+    kind: Option<GroupVersionKind<'a>>,
+    #[serde(borrow)]
+    sub_resource: Option<Text<'a>>,
+    #[serde(borrow)]
+    name: Option<Text<'a>>,
+    #[serde(borrow)]
+    operation: Option<Text<'a>>,
     #[serde(default, deserialize_with = "only_an_object")]
     user_info: Option<User>,
-    #[serde(borrow)]
-    object: Option<&'a RawValue>,
-    #[serde(borrow)]
-    old_object: Option<&'a RawValue>,
+    #[serde(default, deserialize_with = "O::in_field")]
+    object: Option<O>,
+    #[serde(default, deserialize_with = "O::in_field")]
+    old_object: Option<O>,
     #[serde(default)]
     dry_run: Option<bool>,
-    #[serde(default, deserialize_with = "only_an_object")]
-    options: Option<Options>,
+    #[serde(borrow, default, deserialize_with = "only_an_object")]
+    options: Option<Options<'a>>,
 }
+
+/// How an object in a request is read.
+trait Object<'de>: Sized {
+    /// The field that holds it; null is none.
+    fn in_field<D: Deserializer<'de>>(deserializer: D) -> Result<Option<Self>, D::Error>;
+
+    /// Its parts; `place` is what messages call it.
+    fn parts(self, place: &'static str) -> Result<ObjectParts<'de>, Unreadable>;
+}
+
+/// Where it stands, while the envelope is read.
+impl<'de> Object<'de> for ObjectParts<'de> {
+    fn in_field<D: Deserializer<'de>>(deserializer: D) -> Result<Option<Self>, D::Error> {
+        only_an_object(deserializer)
+    }
+
+    fn parts(self, _place: &'static str) -> Result<ObjectParts<'de>, Unreadable> {
+        Ok(self)
+    }
+}
+
+/// By itself, once it is known that it matters.
+impl<'de> Object<'de> for &'de RawValue {
+    fn in_field<D: Deserializer<'de>>(deserializer: D) -> Result<Option<Self>, D::Error> {
+        Option::deserialize(deserializer)
+    }
+
+    fn parts(self, place: &'static str) -> Result<ObjectParts<'de>, Unreadable> {
+        read(self.get(), place)
+    }
+}
+
+/// A text, which is the body's own where it is written there as it is.
+#[derive(Debug, Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// A `userInfo`. Go writes a list without entries as null.
 #[derive(Debug, Default, Deserialize)]
@@ -102,16 +142,20 @@ impl From<User> for UserInfo {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct GroupVersionKind {
-    group: String,
-    version: String,
-    kind: String,
+struct GroupVersionKind<'a> {
+    #[serde(borrow)]
+    group: Cow<'a, str>,
+    #[serde(borrow)]
+    version: Cow<'a, str>,
+    #[serde(borrow)]
+    kind: Cow<'a, str>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Options {
-    field_manager: Option<String>,
+struct Options<'a> {
+    #[serde(borrow)]
+    field_manager: Option<Text<'a>>,
 }
 
 /// What is done with the object.
@@ -148,19 +192,19 @@ impl Verb {
     }
 }
 
-/// A request that can be answered.
+/// A request that can be answered. Its texts are those of the body.
 #[derive(Debug)]
-pub(super) struct Review {
-    pub(super) api_version: String,
-    pub(super) uid: String,
+pub(super) struct Review<'a> {
+    pub(super) api_version: Cow<'a, str>,
+    pub(super) uid: Cow<'a, str>,
     pub(super) verb: Verb,
     /// One of our kinds, for requests about the object itself and not about a subresource.
     pub(super) kind: Option<CrmKind>,
     /// The name, or the prefix of the name that is yet to be made.
-    pub(super) name: String,
+    pub(super) name: Cow<'a, str>,
     pub(super) user: UserInfo,
     pub(super) dry_run: bool,
-    pub(super) field_manager: Option<String>,
+    pub(super) field_manager: Option<Cow<'a, str>>,
     pub(super) matter: Matter,
 }
 
@@ -184,23 +228,26 @@ pub(super) struct Write {
     pub(super) stored: Option<Record>,
 }
 
+/// What is read of an object.
 #[derive(Debug, Deserialize)]
-struct ObjectParts {
-    #[serde(default, deserialize_with = "only_an_object")]
-    metadata: Option<Metadata>,
+struct ObjectParts<'a> {
+    #[serde(borrow, default, deserialize_with = "only_an_object")]
+    metadata: Option<Metadata<'a>>,
     #[serde(default)]
     spec: Value,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-struct Metadata {
-    name: Option<String>,
-    generate_name: Option<String>,
+struct Metadata<'a> {
+    #[serde(borrow)]
+    name: Option<Text<'a>>,
+    #[serde(borrow)]
+    generate_name: Option<Text<'a>>,
     labels: Option<BTreeMap<String, String>>,
 }
 
-/// Reads a field that is an object or null. By itself serde would take a list for a struct.
+/// Reads a field that is an object or null: by itself serde would take a list for a struct.
 ///
 /// What `T` does not name is passed over and takes up nothing, however much of it there is.
 fn only_an_object<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
@@ -230,37 +277,43 @@ where
 }
 
 /// Reads a body.
-pub(super) fn parse(body: &[u8]) -> Result<Review, Unreadable> {
-    // Checked once as a whole: read as bytes, every text would be checked by itself, and those of objects twice.
+pub(super) fn parse(body: &[u8]) -> Result<Review<'_>, Unreadable> {
+    // Checked once as a whole: read as bytes, every text would be checked by itself.
     let body = std::str::from_utf8(body).map_err(|_| not_utf8(body))?;
-    let envelope: Envelope<'_> = read(body, THE_BODY)?;
-    if !envelope.api_version.starts_with(REVIEW_GROUP) || envelope.kind != "AdmissionReview" {
-        return Err(Unreadable::OtherDocument);
+    check_is_object(body, THE_BODY)?;
+    // Nearly every body is as it should be, and is read in one go. Of one that is not, it matters which part is wrong,
+    // and whether that part was needed at all.
+    match serde_json::from_str::<Envelope<'_, ObjectParts<'_>>>(body) {
+        Ok(envelope) => review(envelope),
+        Err(_) => review(read::<Envelope<'_, &RawValue>>(body, THE_BODY)?),
     }
-    let request = envelope.request.ok_or(Unreadable::Missing("request"))?;
-    review(envelope.api_version, request)
 }
 
-fn review(api_version: String, request: Request<'_>) -> Result<Review, Unreadable> {
-    let uid = request.uid.filter(|uid| !uid.is_empty()).ok_or(Unreadable::Missing("request.uid"))?;
+fn review<'a, O: Object<'a>>(envelope: Envelope<'a, O>) -> Result<Review<'a>, Unreadable> {
+    let Envelope { api_version, kind, request } = envelope;
+    if !api_version.starts_with(REVIEW_GROUP) || kind != "AdmissionReview" {
+        return Err(Unreadable::OtherDocument);
+    }
+    let request = request.ok_or(Unreadable::Missing("request"))?;
+    let uid = request.uid.filter(|uid| !uid.0.is_empty()).ok_or(Unreadable::Missing("request.uid"))?.0;
     let user = request.user_info.ok_or(Unreadable::Missing("request.userInfo"))?.into();
-    let verb = Verb::of(&request.operation.ok_or(Unreadable::Missing("request.operation"))?);
+    let verb = Verb::of(&request.operation.ok_or(Unreadable::Missing("request.operation"))?.0);
     let GroupVersionKind { group, version, kind } = request.kind.unwrap_or_default();
-    let about_subresource = request.sub_resource.is_some_and(|name| !name.is_empty());
+    let about_subresource = request.sub_resource.is_some_and(|name| !name.0.is_empty());
     let kind = CrmKind::of(&group, &version, &kind).filter(|_| !about_subresource);
-    let mut name = request.name.unwrap_or_default();
+    let mut name = request.name.map(|name| name.0).unwrap_or_default();
     let mut matter = Matter::Nothing;
     if let (Some(kind), Verb::Create | Verb::Update) = (kind, verb) {
         let object = request.object.ok_or(Unreadable::Missing("request.object"))?;
-        let (metadata, object) = object_parts(object, "request.object")?;
+        let (metadata, object) = object.parts("request.object")?.into_record();
         if name.is_empty() {
-            let given = metadata.name.filter(|name| !name.is_empty());
-            name = given.or(metadata.generate_name).unwrap_or_default();
+            let given = metadata.name.filter(|name| !name.0.is_empty());
+            name = given.or(metadata.generate_name).map(|name| name.0).unwrap_or_default();
         }
         let stored = match verb {
             Verb::Update => {
                 let stored = request.old_object.ok_or(Unreadable::Missing("request.oldObject"))?;
-                Some(object_parts(stored, "request.oldObject")?.1)
+                Some(stored.parts("request.oldObject")?.into_record().1)
             }
             _ => None,
         };
@@ -268,7 +321,8 @@ fn review(api_version: String, request: Request<'_>) -> Result<Review, Unreadabl
     } else if let (Some(kind), Verb::Delete) = (kind, verb) {
         // The request of a collection has no name, and is shown once for every object in it.
         if let (true, Some(stored)) = (name.is_empty(), request.old_object) {
-            name = object_parts(stored, "request.oldObject")?.0.name.unwrap_or_default();
+            let (metadata, _) = stored.parts("request.oldObject")?.into_record();
+            name = metadata.name.map(|name| name.0).unwrap_or_default();
         }
         matter = Matter::Deletion(kind);
     }
@@ -280,23 +334,30 @@ fn review(api_version: String, request: Request<'_>) -> Result<Review, Unreadabl
         name,
         user,
         dry_run: request.dry_run.unwrap_or_default(),
-        field_manager: request.options.and_then(|options| options.field_manager),
+        field_manager: request.options.and_then(|options| options.field_manager).map(|manager| manager.0),
         matter,
     })
 }
 
-fn object_parts(object: &RawValue, place: &'static str) -> Result<(Metadata, Record), Unreadable> {
-    let parts: ObjectParts = read(object.get(), place)?;
-    let mut metadata = parts.metadata.unwrap_or_default();
-    let labels = metadata.labels.take().unwrap_or_default();
-    Ok((metadata, Record { labels, spec: parts.spec }))
+impl<'a> ObjectParts<'a> {
+    fn into_record(self) -> (Metadata<'a>, Record) {
+        let mut metadata = self.metadata.unwrap_or_default();
+        let labels = metadata.labels.take().unwrap_or_default();
+        (metadata, Record { labels, spec: self.spec })
+    }
+}
+
+/// Serde would take a list for a struct.
+fn check_is_object(json: &str, place: &'static str) -> Result<(), Unreadable> {
+    if json.trim_ascii_start().starts_with('[') {
+        return Err(Unreadable::WrongType { path: place.to_owned() });
+    }
+    Ok(())
 }
 
 /// Reads one JSON object; `place` is what messages call it.
 fn read<'de, T: Deserialize<'de>>(json: &'de str, place: &'static str) -> Result<T, Unreadable> {
-    if json.trim_ascii_start().starts_with('[') {
-        return Err(Unreadable::WrongType { path: place.to_owned() });
-    }
+    check_is_object(json, place)?;
     // Keeping track of the path allocates for every key, so only what cannot be read is read in that way.
     serde_json::from_str(json).or_else(|_| read_with_paths(json, place))
 }

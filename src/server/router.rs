@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,6 @@ use axum::body::{Body, HttpBody};
 use axum::extract::{Request, State};
 use axum::http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
-use axum::middleware::map_response_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use bytes::{Bytes, BytesMut};
@@ -72,16 +72,18 @@ pub fn router<R: Reviewer>(
         limits: limits.clone(),
         permits: Semaphore::new(limits.concurrent_requests),
         memory: Semaphore::new(limits.memory_bytes),
-        metrics: metrics.clone(),
+        metrics,
+        draining,
     });
     let route = |endpoint| post(move |webhook, request| answer::<R>(webhook, endpoint, request));
+    let refuse = |rejection| async move |State(webhook): State<Arc<Webhook<R>>>| webhook.refuse(rejection);
+    // No layer around the routes: it would box every request and every answer once more.
     Router::new()
         .route(Endpoint::Mutate.path(), route(Endpoint::Mutate))
         .route(Endpoint::Validate.path(), route(Endpoint::Validate))
-        .method_not_allowed_fallback(async || Rejection::METHOD)
-        .fallback(async || Rejection::PATH)
+        .method_not_allowed_fallback(refuse(Rejection::METHOD))
+        .fallback(refuse(Rejection::PATH))
         .with_state(state)
-        .layer(map_response_with_state(Outgoing { metrics, draining }, finish))
 }
 
 struct Webhook<R> {
@@ -91,10 +93,26 @@ struct Webhook<R> {
     /// One permit is one byte.
     memory: Semaphore,
     metrics: Metrics,
+    draining: CancellationToken,
+}
+
+impl<R> Webhook<R> {
+    fn refuse(&self, rejection: Rejection) -> Response {
+        self.metrics.call_rejected(rejection.status.as_u16());
+        self.last_words(rejection.into_response())
+    }
+
+    /// What every answer says when there should be no further call.
+    fn last_words(&self, mut response: Response) -> Response {
+        if self.draining.is_cancelled() {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
 }
 
 /// A call that gets no review, and why, in one line.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Rejection {
     status: StatusCode,
     reason: Cow<'static, str>,
@@ -159,8 +177,13 @@ async fn answer<R: Reviewer>(
     endpoint: Endpoint,
     request: Request,
 ) -> Response {
-    match AssertUnwindSafe(review(&webhook, endpoint, request)).catch_unwind().await {
-        Ok(Ok(body)) => ([(CONTENT_TYPE, "application/json")], body).into_response(),
+    // Pinned here, as it would otherwise be moved from one wrapper into the next.
+    let review = pin!(review(&webhook, endpoint, request));
+    let rejection = match AssertUnwindSafe(review).catch_unwind().await {
+        Ok(Ok(body)) => {
+            let response = ([(CONTENT_TYPE, HeaderValue::from_static("application/json"))], body);
+            return webhook.last_words(response.into_response());
+        }
         Ok(Err(rejection)) => {
             // The reason is for the caller: it may quote the request.
             tracing::debug!(
@@ -168,7 +191,7 @@ async fn answer<R: Reviewer>(
                 status = rejection.status.as_u16(),
                 "call rejected"
             );
-            rejection.into_response()
+            rejection
         }
         Err(_) => {
             webhook.metrics.panicked();
@@ -176,9 +199,10 @@ async fn answer<R: Reviewer>(
                 %endpoint,
                 "a review panicked and was answered with status 500"
             );
-            Rejection::PANIC.into_response()
+            Rejection::PANIC
         }
-    }
+    };
+    webhook.refuse(rejection)
 }
 
 /// Takes a call through its limits to the reviewer. What can be refused without the body is refused before it is read.
@@ -201,9 +225,11 @@ async fn review<R: Reviewer>(
     let _in_flight = webhook.metrics.request_started();
 
     // The memory is held to the end: what is read out of the body lives as long as the review.
-    let (body, mut memory) = timeout_at(deadline.end(), read(webhook, request.into_body()))
-        .await
-        .unwrap_or_else(|_| Err(Rejection::body_too_late(deadline.timeout())))?;
+    let (body, mut memory) = {
+        let reading = pin!(read(webhook, request.into_body()));
+        let read = timeout_at(deadline.end(), reading).await;
+        read.unwrap_or_else(|_| Err(Rejection::body_too_late(deadline.timeout())))?
+    };
     let weight = weight(&body);
     if weight > webhook.limits.memory_bytes {
         return Err(Rejection::TOO_MANY_VALUES);
@@ -211,7 +237,8 @@ async fn review<R: Reviewer>(
     memory.grow(weight - body.len())?;
     let left = deadline.left().ok_or_else(|| Rejection::body_too_late(deadline.timeout()))?;
     // The reviewer keeps within `left`. If it does not, nobody waits for it any more.
-    match timeout_at(deadline.end(), webhook.reviewer.review(endpoint, body, left)).await {
+    let review = pin!(webhook.reviewer.review(endpoint, body, left));
+    match timeout_at(deadline.end(), review).await {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(unreadable)) => Err(Rejection::unreadable(&unreadable.reason)),
         Err(_) => Err(Rejection::review_too_late(deadline.timeout())),
@@ -236,7 +263,7 @@ async fn read<R>(webhook: &Webhook<R>, mut body: Body) -> Result<(Bytes, Memory<
     let limit = webhook.limits.body_bytes;
     // Room that is not written to takes no memory yet.
     let announced = body.size_hint().exact().and_then(|length| usize::try_from(length).ok());
-    let mut bytes = BytesMut::with_capacity(announced.unwrap_or_default().min(limit));
+    let mut bytes = BytesMut::new();
     let mut memory = Memory::none(webhook)?;
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(|_| Rejection::BODY_BROKE_OFF)?.into_data() else {
@@ -246,6 +273,12 @@ async fn read<R>(webhook: &Webhook<R>, mut body: Body) -> Result<(Bytes, Memory<
             return Err(Rejection::too_large(limit));
         }
         memory.grow(data.len())?;
+        if bytes.is_empty() && body.is_end_stream() {
+            return Ok((data, memory)); // Most come in one piece.
+        }
+        if bytes.is_empty() {
+            bytes.reserve(announced.unwrap_or_default().min(limit));
+        }
         bytes.extend_from_slice(&data);
     }
     Ok((bytes.freeze(), memory))
@@ -271,24 +304,6 @@ impl<'a> Memory<'a> {
         self.counted.grow(bytes);
         Ok(())
     }
-}
-
-#[derive(Clone)]
-struct Outgoing {
-    metrics: Metrics,
-    draining: CancellationToken,
-}
-
-/// The last thing that happens to every answer, errors of the routing included.
-async fn finish(State(outgoing): State<Outgoing>, mut response: Response) -> Response {
-    let status = response.status();
-    if status.is_client_error() || status.is_server_error() {
-        outgoing.metrics.call_rejected(status.as_u16());
-    }
-    if outgoing.draining.is_cancelled() {
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-    }
-    response
 }
 
 #[cfg(test)]
