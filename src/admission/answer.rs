@@ -1,6 +1,6 @@
 //! Builds the AdmissionReview that answers a request: patch, status with causes, warnings, audit annotations.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -13,6 +13,9 @@ use crate::api::limits;
 use crate::catalog::{Action, RuleId};
 use crate::policy::Policy;
 use crate::rules::{Finding, Reason, Verdict, quote};
+
+/// Most answers fit in so much room.
+const USUAL_BYTES: usize = 512;
 
 /// A status has at most this many causes, and one that counts the rest.
 const MAX_CAUSES: usize = 50;
@@ -38,8 +41,22 @@ struct Response<'a> {
     patch_type: Option<&'static str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     warnings: Vec<String>,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    audit_annotations: BTreeMap<&'static str, String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    audit_annotations: Option<Annotations<'a>>,
+}
+
+/// What the API server's audit log shows; it puts the webhook's name in front of the keys.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Annotations<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    changes: Option<String>,
+    decision: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exempted_by: Option<String>,
+    policy: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rules: Option<String>,
 }
 
 /// A metav1.Status of a refusal.
@@ -100,7 +117,7 @@ pub(super) fn decided(review: &Review<'_>, verdict: &Verdict, policy: &Policy) -
         uid: &review.uid,
         allowed: decision == Decision::Allowed,
         warnings: warnings(verdict, decision),
-        audit_annotations: annotations(verdict, decision, policy),
+        audit_annotations: Some(annotations(verdict, decision, policy)),
         ..Response::default()
     };
     match (decision, &review.matter) {
@@ -117,8 +134,10 @@ pub(super) fn decided(review: &Review<'_>, verdict: &Verdict, policy: &Policy) -
 
 fn encode(review: &Review<'_>, response: Response<'_>) -> Vec<u8> {
     let envelope = Envelope { api_version: &review.api_version, kind: "AdmissionReview", response };
-    // Texts, numbers and maps with text keys always have a JSON form.
-    serde_json::to_vec(&envelope).unwrap_or_default()
+    let mut json = Vec::with_capacity(USUAL_BYTES);
+    // Texts, numbers and maps with text keys always have a JSON form, and a list of bytes takes whatever comes.
+    let _ = serde_json::to_writer(&mut json, &envelope);
+    json
 }
 
 /// Most important first: what will be refused from some date on, then what is wrong, then what was changed.
@@ -135,33 +154,30 @@ fn warnings(verdict: &Verdict, decision: Decision) -> Vec<String> {
     message::limited(warnings)
 }
 
-fn annotations(verdict: &Verdict, decision: Decision, policy: &Policy) -> BTreeMap<&'static str, String> {
-    let mut annotations =
-        BTreeMap::from([("decision", decision.as_str().to_owned()), ("policy", policy.origin.clone())]);
+fn annotations<'a>(verdict: &Verdict, decision: Decision, policy: &'a Policy) -> Annotations<'a> {
     let mut actions: BTreeMap<RuleId, Action> = BTreeMap::new();
     for finding in &verdict.findings {
         let strictest = actions.entry(finding.rule).or_insert(finding.action);
         *strictest = finding.action.max(*strictest);
     }
-    if !actions.is_empty() {
-        let rules = actions.iter().map(|(rule, action)| format!("{rule}={action}"));
-        annotations.insert("rules", joined(rules));
+    let rules = actions.iter().map(|(rule, action)| format!("{rule}={action}"));
+    // Of a refused request nothing is changed.
+    let changes = verdict.changes.iter().filter(|_| decision == Decision::Allowed);
+    let exemptions: BTreeSet<&str> =
+        verdict.exempted.iter().map(|exempted| exempted.exemption.as_str()).collect();
+    Annotations {
+        changes: joined(changes.map(|change| change.field.to_string())),
+        decision: decision.as_str(),
+        exempted_by: joined(exemptions.into_iter().map(str::to_owned)),
+        policy: &policy.origin,
+        rules: joined(rules),
     }
-    if !verdict.changes.is_empty() && decision == Decision::Allowed {
-        annotations.insert("changes", joined(verdict.changes.iter().map(|change| change.field.to_string())));
-    }
-    if !verdict.exempted.is_empty() {
-        let mut names: Vec<String> =
-            verdict.exempted.iter().map(|exempted| exempted.exemption.clone()).collect();
-        names.sort();
-        names.dedup();
-        annotations.insert("exempted-by", joined(names));
-    }
-    annotations
 }
 
-fn joined(parts: impl IntoIterator<Item = String>) -> String {
-    parts.into_iter().collect::<Vec<_>>().join(",")
+/// `None` for nothing.
+fn joined(parts: impl Iterator<Item = String>) -> Option<String> {
+    let parts: Vec<String> = parts.collect();
+    (!parts.is_empty()).then(|| parts.join(","))
 }
 
 fn status(review: &Review<'_>, verdict: &Verdict) -> Status {

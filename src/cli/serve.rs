@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use arc_swap::ArcSwap;
 use clap::{Args, ValueEnum};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -157,7 +158,7 @@ impl Serve {
         }));
         self.follow_policy(&current, client.clone(), &mut parts)?;
         self.audit(client, &directory, &current, &mut parts)?;
-        let observed = Arc::new(Observed::new(directory, CountLookups(metrics.clone())));
+        let observed = Arc::new(Observed::new(directory, CountLookups::new(metrics.clone())));
         let pipeline = Arc::new(Pipeline::new(observed, current.policy(), metrics));
 
         let config = ServerConfig {
@@ -387,10 +388,26 @@ fn report(part: directory::PartStatus) -> PartReport {
 }
 
 /// Counts look-ups in the metrics.
-struct CountLookups(Metrics);
+struct CountLookups {
+    metrics: Metrics,
+    /// How the metrics call the kinds that were looked up. They are few: our own, and those of the policy.
+    labels: ArcSwap<Vec<(ResourceKind, Arc<str>)>>,
+}
+
+impl CountLookups {
+    fn new(metrics: Metrics) -> Self {
+        Self { metrics, labels: ArcSwap::default() }
+    }
+}
 
 impl Observer for CountLookups {
     fn looked_up(&self, kind: &ResourceKind, outcome: directory::Outcome) {
-        self.0.lookup(&Arc::from(kind.to_string()), outcome.as_str());
+        if let Some((_, label)) = self.labels.load().iter().find(|(known, _)| known == kind) {
+            return self.metrics.lookup(label, outcome.as_str());
+        }
+        let label = Arc::from(kind.to_string());
+        self.metrics.lookup(&label, outcome.as_str());
+        let more = |known: &Arc<Vec<_>>| [known.as_slice(), &[(kind.clone(), Arc::clone(&label))]].concat();
+        self.labels.rcu(more);
     }
 }

@@ -36,13 +36,15 @@ enum Page {
 impl Page {
     /// Step `P7`.
     fn read(segment: &str) -> Result<Self, Code> {
-        match segment.to_ascii_lowercase().as_str() {
-            "in" => Ok(Self::In),
-            "company" | "company-beta" => Ok(Self::Company),
-            "school" => Ok(Self::School),
-            "showcase" => Ok(Self::Showcase),
-            _ => Err(Code::UnsupportedPath),
-        }
+        const SEGMENTS: [(&str, Page); 5] = [
+            ("in", Page::In),
+            ("company", Page::Company),
+            ("company-beta", Page::Company),
+            ("school", Page::School),
+            ("showcase", Page::Showcase),
+        ];
+        let page = SEGMENTS.iter().find(|(name, _)| segment.eq_ignore_ascii_case(name));
+        page.map(|(_, page)| *page).ok_or(Code::UnsupportedPath)
     }
 
     fn as_str(self) -> &'static str {
@@ -167,6 +169,11 @@ fn decode(segment: &str) -> Result<Cow<'_, str>, Code> {
 fn fold(slug: Cow<'_, str>, page: Page) -> Cow<'_, str> {
     if page == Page::In && is_member_token(&slug) {
         return slug;
+    }
+    if slug.is_ascii() {
+        // Composed already.
+        let has_upper_case = slug.bytes().any(|byte| byte.is_ascii_uppercase());
+        return if has_upper_case { Cow::Owned(slug.to_ascii_lowercase()) } else { slug };
     }
     let composed: String = slug.nfc().collect();
     Cow::Owned(composed.to_lowercase().nfc().collect())

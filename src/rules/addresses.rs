@@ -1,6 +1,7 @@
 //! The rules `domain` and `linkedin-profile`: values that are brought to one canonical form.
 
-use std::collections::HashMap;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use serde_json::Value;
 
@@ -55,24 +56,21 @@ fn too_many(evaluation: &mut Evaluation<'_>, path: &FieldPath, count: usize, lef
 /// What has been seen of a list of domains so far.
 struct DomainList<'a> {
     stored_entries: &'a [Value],
-    /// How often each text stands in the stored list.
-    stored: HashMap<&'a str, usize>,
-    /// How often each text has come up.
-    seen: HashMap<&'a str, usize>,
+    /// How often each text stands in the stored list and has not come up yet.
+    stored: BTreeMap<&'a str, usize>,
     /// The index at which each canonical form came up first.
-    canonical: HashMap<String, usize>,
+    canonical: BTreeMap<Cow<'a, str>, usize>,
     left: bool,
 }
 
 impl<'a> DomainList<'a> {
     fn new(stored: Option<&'a Value>, left: bool) -> Self {
-        let mut counts = HashMap::new();
+        let mut counts = BTreeMap::new();
         let stored_entries = stored.and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
         for text in stored_entries.iter().filter_map(Value::as_str) {
             *counts.entry(text).or_insert(0) += 1;
         }
-        let (seen, canonical) = (HashMap::new(), HashMap::new());
-        Self { stored_entries, stored: counts, seen, canonical, left }
+        Self { stored_entries, stored: counts, canonical: BTreeMap::new(), left }
     }
 
     fn judge(&mut self, evaluation: &mut Evaluation<'_>, path: FieldPath, index: usize, entry: &'a Value) {
@@ -80,10 +78,13 @@ impl<'a> DomainList<'a> {
             let stood = self.stored_entries.contains(entry);
             return evaluation.wrong_type(&path, entry, "string", Weight::ratchet(stood));
         };
-        let times = self.seen.entry(text).or_insert(0);
-        *times += 1;
         // A copy that was not there before is new, although the same text stood in the list.
-        let stood = *times <= self.stored.get(text.as_str()).copied().unwrap_or(0);
+        let copies = self.stored.get_mut(text.as_str());
+        let stood = copies.is_some_and(|copies| {
+            let is_left = *copies > 0;
+            *copies = copies.saturating_sub(1);
+            is_left
+        });
         match normalize::domain(text) {
             Err(code) => {
                 let weight = Weight::ratchet(self.stored.contains_key(text.as_str()));
@@ -100,7 +101,7 @@ impl<'a> DomainList<'a> {
                         let change = domain_change(path, text, after, Effect::Normalized, stood);
                         self.rewrite(evaluation, change);
                     }
-                    self.canonical.insert(canonical.into_owned(), index);
+                    self.canonical.insert(canonical, index);
                 }
             },
         }

@@ -17,20 +17,23 @@ pub(super) fn label_values(evaluation: &mut Evaluation<'_>) {
         let given = evaluation.request.object.labels.get(&label.key);
         let stored = evaluation.request.stored().map(|stored| stored.labels.get(&label.key));
         let weight = Weight::ratchet(stored == Some(given));
-        let field = FieldPath::label(&label.key);
         match given {
             Some(value) if label.allowed.contains(value) => {}
             Some(value) => {
-                let problem = Problem::invalid(RuleId::LabelValue, field, value, choice(label, value));
+                let problem = Problem::invalid(RuleId::LabelValue, field(label), value, choice(label, value));
                 evaluation.report(problem.with_reason(Reason::NotSupported), weight);
             }
             None if label.required => {
                 let text = format!("set it to one of {}", listed(label));
-                evaluation.report(Problem::required(RuleId::LabelValue, field, text), weight);
+                evaluation.report(Problem::required(RuleId::LabelValue, field(label), text), weight);
             }
             None => {}
         }
     }
+}
+
+fn field(label: &LabelRule) -> FieldPath {
+    FieldPath::label(&label.key)
 }
 
 /// What to write instead: the one value that was probably meant, or all of them.

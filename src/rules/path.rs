@@ -4,10 +4,13 @@ use std::borrow::Cow;
 use std::fmt;
 
 use serde_json::Value;
+use smallvec::SmallVec;
 
 /// The place of a field, such as `spec.domains[1]`.
+///
+/// Rules make many of them, so the usual ones are no allocations.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct FieldPath(Vec<Segment>);
+pub struct FieldPath(SmallVec<[Segment; 3]>);
 
 /// One step from a value into it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -42,11 +45,7 @@ impl FieldPath {
     }
 
     fn then(&self, segment: Segment) -> Self {
-        // A clone has no room for one more.
-        let mut segments = Vec::with_capacity(self.0.len() + 1);
-        segments.extend_from_slice(&self.0);
-        segments.push(segment);
-        Self(segments)
+        Self(self.0.iter().cloned().chain([segment]).collect())
     }
 
     /// Whether one of the two is the other or lies in it.

@@ -181,8 +181,9 @@ async fn answer<R: Reviewer>(
     let review = pin!(review(&webhook, endpoint, request));
     let rejection = match AssertUnwindSafe(review).catch_unwind().await {
         Ok(Ok(body)) => {
-            let response = ([(CONTENT_TYPE, HeaderValue::from_static("application/json"))], body);
-            return webhook.last_words(response.into_response());
+            let mut response = Response::new(Body::from(body));
+            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            return webhook.last_words(response);
         }
         Ok(Err(rejection)) => {
             // The reason is for the caller: it may quote the request.
