@@ -21,14 +21,12 @@ pub(super) fn finding_warning(finding: &Finding) -> String {
     if let (Reason::Referenced, Shown::Text(name)) = (finding.reason, &finding.value) {
         return format!("{}: {}: {}", finding.field, quote(name), finding.rest());
     }
-    let candidates = [
-        format!("{}: {}", finding.field, finding.message()),
-        format!("{}: {}", finding.field, finding.message_quoting(MIN_QUOTED_CHARS)),
-        format!("{}: {}", finding.field, finding.message_without_prefix(MIN_QUOTED_CHARS)),
-    ];
-    let fits = |text: &&String| text.chars().count() <= MAX_WARNING_CHARS;
-    let fitting = candidates.iter().find(fits).or(candidates.last());
-    fitting.cloned().unwrap_or_default()
+    let warning = |message: String| format!("{}: {message}", finding.field);
+    let fits = |text: &String| text.chars().count() <= MAX_WARNING_CHARS;
+    Some(warning(finding.message()))
+        .filter(fits)
+        .or_else(|| Some(warning(finding.message_quoting(MIN_QUOTED_CHARS))).filter(fits))
+        .unwrap_or_else(|| warning(finding.message_without_prefix(MIN_QUOTED_CHARS)))
 }
 
 /// What a change tells the user; `None` for changes that nobody needs to hear of.
@@ -50,10 +48,12 @@ fn fitted(field: &FieldPath, before: &Shown, said: &str, rule: &str) -> String {
     let Shown::Text(before) = before else {
         return format!("{field}: {said} [{rule}]");
     };
-    let around = format!("{field}: \"\" {said} [{rule}]").chars().count();
-    let room = MAX_WARNING_CHARS.saturating_sub(around + 1);
+    let (front, back) = (format!("{field}: "), format!(" {said} [{rule}]"));
+    // The two quotes, and an ellipsis.
+    let around = front.chars().count() + back.chars().count() + 3;
+    let room = MAX_WARNING_CHARS.saturating_sub(around);
     let quoted = quote_at_most(before, room.clamp(MIN_QUOTED_CHARS, MAX_QUOTED_CHARS));
-    format!("{field}: {quoted} {said} [{rule}]")
+    front + &quoted + &back
 }
 
 /// The warnings that fit into an answer, and one that counts those that do not.

@@ -1,6 +1,6 @@
 //! Turns changes into a JSON Patch (RFC 6902) that touches the changed fields and nothing else.
 
-use json_patch::jsonptr::PointerBuf;
+use json_patch::jsonptr::{PointerBuf, Token};
 use json_patch::{AddOperation, Patch, PatchOperation, RemoveOperation, ReplaceOperation};
 use serde_json::{Value, json};
 
@@ -47,8 +47,8 @@ fn add(field: FieldPath, value: Value) -> PatchOperation {
 
 fn pointer(field: &FieldPath) -> PointerBuf {
     PointerBuf::from_tokens(field.segments().iter().map(|segment| match segment {
-        Segment::Field(name) => name.clone().into_owned(),
-        Segment::Index(index) => index.to_string(),
-        Segment::Key(key) => key.clone(),
+        Segment::Field(name) => Token::from(name.as_ref()),
+        Segment::Index(index) => Token::from(*index),
+        Segment::Key(key) => Token::from(key),
     }))
 }

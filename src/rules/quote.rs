@@ -17,24 +17,33 @@ pub fn quote(text: &str) -> String {
 /// `text` in double quotes, escaped, with at most `limit` characters between them; an ellipsis shows a cut.
 pub fn quote_at_most(text: &str, limit: usize) -> String {
     let mut quoted = String::with_capacity(text.len().min(limit) + 2);
-    quoted.push('"');
+    push_quoted(&mut quoted, text, limit);
+    quoted
+}
+
+/// Writes what [`quote_at_most`] gives.
+pub(super) fn push_quoted(into: &mut String, text: &str, limit: usize) {
+    into.push('"');
     let mut length = 0;
     for c in text.chars() {
-        let start = quoted.len();
-        push_escaped(&mut quoted, c);
-        length += quoted.get(start..).map_or(0, |escaped| escaped.chars().count());
+        let start = into.len();
+        push_escaped(into, c);
+        let bytes = into.len() - start;
+        // An escape has several characters, all of them ASCII.
+        length += if bytes == c.len_utf8() { 1 } else { bytes };
         if length > limit {
-            quoted.truncate(start);
-            quoted.push('…');
+            into.truncate(start);
+            into.push('…');
             break;
         }
     }
-    quoted.push('"');
-    quoted
+    into.push('"');
 }
 
 fn push_escaped(quoted: &mut String, c: char) {
     match c {
+        // Most of what is quoted.
+        'a'..='z' | 'A'..='Z' | '0'..='9' => quoted.push(c),
         '"' | '\\' => quoted.extend(['\\', c]),
         '\n' => quoted.push_str("\\n"),
         '\r' => quoted.push_str("\\r"),

@@ -4,7 +4,10 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::finding::{Finding, Shown};
-use super::quote::{MAX_QUOTED_CHARS, quote_at_most};
+use super::quote::{MAX_QUOTED_CHARS, push_quoted};
+
+/// Most messages fit in so much room.
+const USUAL_BYTES: usize = 128;
 
 impl Finding {
     /// The API machinery's prefix, what is wrong with the fix, and the rule, as in a status cause:
@@ -15,40 +18,54 @@ impl Finding {
 
     /// The same with at most `limit` characters of the value quoted.
     pub fn message_quoting(&self, limit: usize) -> String {
-        let prefix = self.reason.prefix();
-        let rest = self.rest();
-        if !self.reason.quotes_value() {
-            return format!("{prefix}: {rest}");
+        let mut message = String::with_capacity(USUAL_BYTES);
+        message.push_str(self.reason.prefix());
+        message.push_str(": ");
+        if self.reason.quotes_value() {
+            self.push_value(&mut message, limit);
         }
-        format!("{prefix}: {}: {rest}", quoted(&self.value, limit))
+        self.push_rest(&mut message);
+        message
     }
 
     /// The same without the prefix, for where room is short.
     pub fn message_without_prefix(&self, limit: usize) -> String {
+        let mut message = String::with_capacity(USUAL_BYTES);
         if self.reason.quotes_value() && self.value != Shown::Hidden {
-            return format!("{}: {}", quoted(&self.value, limit), self.rest());
+            self.push_value(&mut message, limit);
         }
-        self.rest()
+        self.push_rest(&mut message);
+        message
     }
 
     /// What is wrong and the fix, with the date from which it will be refused, and the rule.
     pub fn rest(&self) -> String {
-        let mut text = self.text.clone();
-        if let Some(date) = self.denies_from {
-            text.push_str("; refused from ");
-            text.push_str(&day(date));
-        }
-        match self.code {
-            Some(code) => format!("{text} [{}/{code}]", self.rule),
-            None => format!("{text} [{}]", self.rule),
-        }
+        let mut rest = String::with_capacity(USUAL_BYTES);
+        self.push_rest(&mut rest);
+        rest
     }
-}
 
-fn quoted(value: &Shown, limit: usize) -> String {
-    match value {
-        Shown::Text(text) => quote_at_most(text, limit),
-        Shown::Nothing | Shown::Hidden => "\"\"".to_owned(),
+    fn push_value(&self, message: &mut String, limit: usize) {
+        match &self.value {
+            Shown::Text(text) => push_quoted(message, text, limit),
+            Shown::Nothing | Shown::Hidden => message.push_str("\"\""),
+        }
+        message.push_str(": ");
+    }
+
+    fn push_rest(&self, message: &mut String) {
+        message.push_str(&self.text);
+        if let Some(date) = self.denies_from {
+            message.push_str("; refused from ");
+            message.push_str(&day(date));
+        }
+        message.push_str(" [");
+        message.push_str(self.rule.as_str());
+        if let Some(code) = self.code {
+            message.push('/');
+            message.push_str(code);
+        }
+        message.push(']');
     }
 }
 
