@@ -8,10 +8,10 @@ use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
 use k8s_openapi::api::authentication::v1::UserInfo;
 use kube::Client;
-use kube::api::{Api, DynamicObject, ListParams};
+use kube::api::{Api, ListParams};
 use tokio::time::timeout;
 
-use super::cluster::{Live, presence, resource};
+use super::cluster::{Live, ObjectHead, resource};
 use super::names::Names;
 use super::{Directory, LookupError, PartStatus, Presence};
 use crate::api::{Dependants, ResourceKind, Tally, Target};
@@ -39,14 +39,14 @@ impl Listed {
     /// # Errors
     /// The API server refuses, or cannot be reached; then nothing of the kind is kept.
     pub async fn list(&mut self, kind: &Arc<ResourceKind>, on_name: &dyn Fn()) -> kube::Result<()> {
-        let objects: Api<DynamicObject> = Api::all_with(self.client.clone(), &resource(kind));
+        let objects: Api<ObjectHead> = Api::all_with(self.client.clone(), &resource(kind));
         let names = Names::default();
         let mut page = ListParams::default().limit(PAGE);
         loop {
-            let list = objects.list_metadata(&page).await?;
+            let list = objects.list(&page).await?;
             for object in &list.items {
-                if let Some(name) = &object.metadata.name {
-                    names.set(object.metadata.namespace.as_deref(), name, presence(&object.metadata));
+                if let Some(name) = object.name() {
+                    names.set(object.namespace(), name, object.presence());
                     on_name();
                 }
             }

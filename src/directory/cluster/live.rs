@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use futures::FutureExt;
 use kube::Client;
-use kube::api::{Api, DynamicObject};
+use kube::api::Api;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
+use super::ObjectHead;
 use super::flights::{Age, Flights};
 use crate::api::Target;
 use crate::directory::{LookupError, Presence};
@@ -64,17 +65,15 @@ impl Live {
 /// state.
 async fn get(client: Client, target: Target) -> Answer {
     let resource = super::resource(&target.kind);
-    let objects: Api<DynamicObject> = match &target.namespace {
+    let objects: Api<ObjectHead> = match &target.namespace {
         Some(namespace) if target.kind.namespaced => Api::namespaced_with(client, namespace, &resource),
         _ => Api::all_with(client, &resource),
     };
     let name = utf8_percent_encode(&target.name, ESCAPED).to_string();
-    match objects.get_metadata(&name).await {
+    match objects.get(&name).await {
         // A success that does not come from the API server proves nothing.
-        Ok(object) if object.metadata.name.as_ref() != Some(&target.name) => {
-            Err(LookupError::Failed(Arc::new(OtherObject)))
-        }
-        Ok(object) => Ok(super::presence(&object.metadata)),
+        Ok(object) if object.name() != Some(&target.name) => Err(LookupError::Failed(Arc::new(OtherObject))),
+        Ok(object) => Ok(object.presence()),
         // By the code: for a kind that the cluster does not have, whose objects do not exist either, the API
         // server says 404 without a reason, and kube's `is_not_found` goes by the reason.
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(Presence::Missing),

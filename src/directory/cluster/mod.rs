@@ -3,6 +3,7 @@
 mod access;
 mod dependants;
 mod flights;
+mod head;
 mod live;
 mod part;
 mod watch;
@@ -18,7 +19,7 @@ use futures::FutureExt;
 use futures::future::{BoxFuture, join};
 use k8s_openapi::api::authentication::v1::UserInfo;
 use kube::Client;
-use kube::core::{ApiResource, GroupVersionKind, ObjectMeta};
+use kube::core::{ApiResource, GroupVersionKind};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -29,6 +30,7 @@ use self::part::Part;
 use super::{Directory, LookupError, PartStatus, Presence};
 use crate::api::{Dependants, ResourceKind, Sight, Tally, Target};
 
+pub(super) use self::head::ObjectHead;
 pub use self::live::Live;
 pub use self::part::Need;
 
@@ -242,11 +244,4 @@ fn own_kinds() -> [ResourceKind; 2] {
 pub(in crate::directory) fn resource(kind: &ResourceKind) -> ApiResource {
     let identity = GroupVersionKind::gvk(&kind.group, &kind.version, &kind.kind);
     ApiResource::from_gvk_with_plural(&identity, &kind.plural)
-}
-
-pub(in crate::directory) fn presence(metadata: &ObjectMeta) -> Presence {
-    match metadata.deletion_timestamp {
-        Some(_) => Presence::Terminating,
-        None => Presence::Exists,
-    }
 }

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use futures::{FutureExt, StreamExt};
 use kube::Client;
-use kube::api::{Api, DynamicObject};
-use kube::core::PartialObjectMeta;
+use kube::api::Api;
 use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, DefaultBackoff, Event, watcher};
 use tokio::time::{sleep, timeout};
 
+use super::ObjectHead;
 use super::part::{Part, Trouble};
 use crate::directory::Presence;
 use crate::directory::names::Names;
@@ -35,9 +35,6 @@ const PAGE_PATIENCE: Duration = Duration::from_secs(70);
 
 /// The pause when the back-off has none to give, which its present definition rules out.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-
-/// An object without its content.
-type Object = PartialObjectMeta<DynamicObject>;
 
 /// Keeps `work` going, which is meant never to end: when it panics it is started again, and the part says so.
 pub(super) async fn supervise<F: Future>(part: &Part, work: impl Fn() -> F) {
@@ -65,7 +62,7 @@ pub(super) async fn follow(part: &Part, client: &Client) {
 /// at every event, and every attempt to list begins with an event, so it would never slow down for a kind
 /// that is absent.
 async fn list_and_watch(part: &Part, client: &Client, pause: &mut DefaultBackoff) {
-    let objects: Api<Object> = Api::all_with(client.clone(), &super::resource(part.kind()));
+    let objects: Api<ObjectHead> = Api::all_with(client.clone(), &super::resource(part.kind()));
     let mut events = pin!(watcher(objects, settings()));
     let mut listed: Option<Names> = None;
     loop {
@@ -107,12 +104,12 @@ fn settings() -> watcher::Config {
 
 /// Enters one event into the names. A list is gathered aside in `listed`, so that what was known before goes
 /// on to be answered until the list is complete.
-fn apply(event: Event<Object>, part: &Part, listed: &mut Option<Names>) {
+fn apply(event: Event<ObjectHead>, part: &Part, listed: &mut Option<Names>) {
     match event {
         Event::Init => *listed = Some(Names::default()),
         Event::InitApply(object) => {
             if let Some(names) = listed {
-                set(names, &object, super::presence(&object.metadata));
+                set(names, &object, object.presence());
             }
         }
         Event::InitDone => {
@@ -120,14 +117,14 @@ fn apply(event: Event<Object>, part: &Part, listed: &mut Option<Names>) {
                 part.replace(names);
             }
         }
-        Event::Apply(object) => set(&part.names, &object, super::presence(&object.metadata)),
+        Event::Apply(object) => set(&part.names, &object, object.presence()),
         Event::Delete(object) => set(&part.names, &object, Presence::Missing),
     }
 }
 
-fn set(names: &Names, object: &Object, presence: Presence) {
-    if let Some(name) = &object.metadata.name {
-        names.set(object.metadata.namespace.as_deref(), name, presence);
+fn set(names: &Names, object: &ObjectHead, presence: Presence) {
+    if let Some(name) = object.name() {
+        names.set(object.namespace(), name, presence);
     }
 }
 

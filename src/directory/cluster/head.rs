@@ -1,0 +1,98 @@
+//! What is read of an object that the API server shows: its name, and whether it is being deleted.
+
+use std::borrow::Cow;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::Resource;
+use kube::api::DynamicObject;
+use kube::core::{ApiResource, ObjectMeta};
+use serde::Deserialize;
+
+use crate::directory::Presence;
+
+/// The head of an object of any kind. Calls for it ask the API server for metadata alone.
+///
+/// kube's `PartialObjectMeta` reads all of the metadata, managed fields and annotations included, and puts every field
+/// aside before it does: five times the work for each of a million objects.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(from = "Shown")]
+pub(in crate::directory) struct ObjectHead {
+    /// With the fields that [`Metadata`] has; the others are never there.
+    metadata: ObjectMeta,
+}
+
+#[derive(Deserialize)]
+struct Shown {
+    #[serde(default)]
+    metadata: Metadata,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Metadata {
+    name: Option<String>,
+    namespace: Option<String>,
+    /// A watch goes on from there.
+    resource_version: Option<String>,
+    deletion_timestamp: Option<Time>,
+}
+
+impl From<Shown> for ObjectHead {
+    fn from(shown: Shown) -> Self {
+        let Metadata { name, namespace, resource_version, deletion_timestamp } = shown.metadata;
+        let metadata =
+            ObjectMeta { name, namespace, resource_version, deletion_timestamp, ..ObjectMeta::default() };
+        Self { metadata }
+    }
+}
+
+impl ObjectHead {
+    pub(in crate::directory) fn name(&self) -> Option<&str> {
+        self.metadata.name.as_deref()
+    }
+
+    pub(in crate::directory) fn namespace(&self) -> Option<&str> {
+        self.metadata.namespace.as_deref()
+    }
+
+    pub(in crate::directory) fn presence(&self) -> Presence {
+        match self.metadata.deletion_timestamp {
+            Some(_) => Presence::Terminating,
+            None => Presence::Exists,
+        }
+    }
+}
+
+/// As of a [`DynamicObject`], but for the metadata that is asked for.
+impl Resource for ObjectHead {
+    type DynamicType = ApiResource;
+    type Scope = <DynamicObject as Resource>::Scope;
+
+    fn metadata_api() -> bool {
+        true
+    }
+
+    fn kind(resource: &ApiResource) -> Cow<'_, str> {
+        DynamicObject::kind(resource)
+    }
+
+    fn group(resource: &ApiResource) -> Cow<'_, str> {
+        DynamicObject::group(resource)
+    }
+
+    fn version(resource: &ApiResource) -> Cow<'_, str> {
+        DynamicObject::version(resource)
+    }
+
+    fn plural(resource: &ApiResource) -> Cow<'_, str> {
+        DynamicObject::plural(resource)
+    }
+
+    fn meta(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        &mut self.metadata
+    }
+}
