@@ -14,6 +14,8 @@ use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, ServerConfig};
+use serde::Deserialize;
+use serde_json::Value;
 
 use crate::http::{self, Place};
 use crate::server::{Program, Ready, Server};
@@ -27,6 +29,9 @@ pub(crate) const ECHO: &str = "serve-echo";
 
 /// Where the echo answers the same to everybody.
 pub(crate) const CONSTANT: &str = "/constant";
+
+/// Where it reads the review besides, as far as anybody must who decides about it.
+pub(crate) const READING: &str = "/reading";
 
 /// One of those who are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,7 +151,7 @@ pub(crate) fn serve_echo(args: &[String]) {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port.parse().unwrap()));
     rustls::crypto::ring::default_provider().install_default().unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    let router = Router::new().route(CONSTANT, post(constant)).fallback(echo);
+    let router = Router::new().route(CONSTANT, post(constant)).route(READING, post(reading)).fallback(echo);
     runtime.block_on(async {
         let acceptor = RustlsAcceptor::new(RustlsConfig::from_config(tls(certificate, key)))
             .acceptor(NoDelayAcceptor::new());
@@ -167,6 +172,30 @@ async fn constant(body: Bytes) -> impl IntoResponse {
     drop(body);
     let answer = r#"{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","response":{"uid":"8f6f4a5e-5b0d-4d53-a9b1-0c9c6a1f7e21","allowed":true}}"#;
     ([(header::CONTENT_TYPE, "application/json")], answer)
+}
+
+/// Reads the uid and the spec, passes over the rest, and answers a constant.
+async fn reading(body: Bytes) -> impl IntoResponse {
+    let review: Review = serde_json::from_slice(&body).unwrap();
+    let is_review = review.request.uid.len() == 36 && review.request.object.spec.is_object();
+    assert!(is_review, "what is read must not be left out as unused");
+    constant(body).await
+}
+
+#[derive(Deserialize)]
+struct Review {
+    request: Request,
+}
+
+#[derive(Deserialize)]
+struct Request {
+    uid: String,
+    object: Object,
+}
+
+#[derive(Deserialize)]
+struct Object {
+    spec: Value,
 }
 
 /// Reads the body for the uid, which the API server wants to see again, and allows.

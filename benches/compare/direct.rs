@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cases::{self, Case, Id, SLOW};
-use crate::contenders::{CONSTANT, Contender, Running, Stable};
+use crate::contenders::{CONSTANT, Contender, READING, Running, Stable};
 use crate::fake_api::{FakeApi, company_path};
 use crate::http::{Connection, Numbers, SLOT, Template};
 use crate::load::{Client, Load, Pace, Sample};
@@ -57,6 +57,8 @@ struct Extras {
     /// A GET that is sent to the API server directly, at once and delayed.
     get: Vec<Sample>,
     slow_get: Vec<Sample>,
+    /// The clean Company, by the echo that reads it, on 1 connection and on 16.
+    reading: [Vec<Sample>; 2],
     /// How many GETs equal concurrent misses make: of a Company that exists, and of one that does not.
     gets_found: Vec<f64>,
     gets_missing: Vec<f64>,
@@ -172,6 +174,18 @@ impl Lab<'_> {
                 process: None,
             }));
         }
+        let echo = self.running.iter().find(|running| running.contender == Contender::Echo).unwrap();
+        let clean = cases::all().into_iter().find(|case| case.id == Id::Clean).unwrap();
+        for (connections, samples) in [1, 16].into_iter().zip(&mut extras.reading) {
+            samples.push(self.client.measure(Load {
+                place: echo.place.clone(),
+                request: Arc::new(clean.request(READING, COMPANIES)),
+                connections,
+                pace: Pace::Closed,
+                time: self.settings.time,
+                process: Some(echo.server.pid),
+            }));
+        }
         // Long enough that all of them ask before the first is answered.
         self.api.set_delay(Duration::from_millis(100));
         extras.gets_found.push(self.crowd("late-crowd"));
@@ -282,6 +296,13 @@ impl Lab<'_> {
             }
         }
         judge_live(report, results, extras, ours);
+        let [one, many] = &extras.reading;
+        report.line(&format!(
+            "An echo that reads the review of the clean Company with serde_json, its uid and spec, and passes over the \
+             rest: p50 {} µs on 1 connection, {} µs of processor time on 16.",
+            Spread::over(one, |sample| sample.p50),
+            Spread::over(many, |sample| sample.cpu),
+        ));
     }
 }
 

@@ -1,6 +1,7 @@
 //! Builds the AdmissionReview that answers a request: patch, status with causes, warnings, audit annotations.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::{self, Write};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -16,6 +17,9 @@ use crate::rules::{Finding, Reason, Verdict, quote};
 
 /// Most answers fit in so much room.
 const USUAL_BYTES: usize = 512;
+
+/// So do most fields and rules with their actions.
+const USUAL_PART_BYTES: usize = 32;
 
 /// A status has at most this many causes, and one that counts the rest.
 const MAX_CAUSES: usize = 50;
@@ -166,18 +170,24 @@ fn annotations<'a>(verdict: &Verdict, decision: Decision, policy: &'a Policy) ->
     let exemptions: BTreeSet<&str> =
         verdict.exempted.iter().map(|exempted| exempted.exemption.as_str()).collect();
     Annotations {
-        changes: joined(changes.map(|change| change.field.to_string())),
+        changes: joined(changes.map(|change| &change.field)),
         decision: decision.as_str(),
-        exempted_by: joined(exemptions.into_iter().map(str::to_owned)),
+        exempted_by: joined(exemptions),
         policy: &policy.origin,
         rules: joined(rules),
     }
 }
 
 /// `None` for nothing.
-fn joined(parts: impl Iterator<Item = String>) -> Option<String> {
-    let parts: Vec<String> = parts.collect();
-    (!parts.is_empty()).then(|| parts.join(","))
+fn joined(parts: impl IntoIterator<Item = impl fmt::Display>) -> Option<String> {
+    let mut joined = String::new();
+    for part in parts {
+        let comma = if joined.is_empty() { "" } else { "," };
+        joined.reserve(USUAL_PART_BYTES);
+        // A text takes whatever is written to it.
+        let _ = write!(joined, "{comma}{part}");
+    }
+    (!joined.is_empty()).then_some(joined)
 }
 
 fn status(review: &Review<'_>, verdict: &Verdict) -> Status {

@@ -1,5 +1,7 @@
 //! The words of an answer: what a finding or a change says in a status cause or a warning.
 
+use std::fmt::Write;
+
 use crate::rules::{
     Change, Effect, FieldPath, Finding, MAX_QUOTED_CHARS, Reason, Shown, quote, quote_at_most, shown,
 };
@@ -21,7 +23,7 @@ pub(super) fn finding_warning(finding: &Finding) -> String {
     if let (Reason::Referenced, Shown::Text(name)) = (finding.reason, &finding.value) {
         return format!("{}: {}: {}", finding.field, quote(name), finding.rest());
     }
-    let warning = |message: String| format!("{}: {message}", finding.field);
+    let warning = |message: String| started(&finding.field) + &message;
     let fits = |text: &String| text.chars().count() <= MAX_WARNING_CHARS;
     Some(warning(finding.message()))
         .filter(fits)
@@ -45,15 +47,25 @@ pub(super) fn change_warning(change: &Change) -> Option<String> {
 }
 
 fn fitted(field: &FieldPath, before: &Shown, said: &str, rule: &str) -> String {
-    let Shown::Text(before) = before else {
-        return format!("{field}: {said} [{rule}]");
-    };
-    let (front, back) = (format!("{field}: "), format!(" {said} [{rule}]"));
-    // The two quotes, and an ellipsis.
-    let around = front.chars().count() + back.chars().count() + 3;
-    let room = MAX_WARNING_CHARS.saturating_sub(around);
-    let quoted = quote_at_most(before, room.clamp(MIN_QUOTED_CHARS, MAX_QUOTED_CHARS));
-    front + &quoted + &back
+    let mut warning = started(field);
+    let said = [said, " [", rule, "]"].concat();
+    if let Shown::Text(before) = before {
+        // The two quotes, a space, and an ellipsis.
+        let around = warning.chars().count() + said.chars().count() + 4;
+        let room = MAX_WARNING_CHARS.saturating_sub(around).clamp(MIN_QUOTED_CHARS, MAX_QUOTED_CHARS);
+        warning.push_str(&quote_at_most(before, room));
+        warning.push(' ');
+    }
+    warning.push_str(&said);
+    warning
+}
+
+/// A text with the field in front, and room for what is said of it.
+fn started(field: &FieldPath) -> String {
+    let mut text = String::with_capacity(MAX_WARNING_CHARS);
+    // A text takes whatever is written to it.
+    let _ = write!(text, "{field}: ");
+    text
 }
 
 /// The warnings that fit into an answer, and one that counts those that do not.

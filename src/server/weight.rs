@@ -15,16 +15,8 @@ const KEY: usize = 64;
 /// It is an estimate from above: signs in texts count as well, and so do values that are skipped.
 pub(super) fn weight(body: &[u8]) -> usize {
     let signs = [(b'[', LIST), (b'{', OBJECT), (b',', ENTRY), (b':', KEY)];
-    let values = signs.map(|(sign, bytes)| count(body, sign) * bytes);
+    let values = signs.map(|(sign, bytes)| bytecount::count(body, sign) * bytes);
     body.len() + values.iter().sum::<usize>()
-}
-
-/// How often `sign` is in `body`.
-///
-/// A part is so short that a byte can count in it, as the compiler then compares and counts sixteen bytes at a time.
-fn count(body: &[u8], sign: u8) -> usize {
-    let in_part = |part: &[u8]| part.iter().map(|byte| u8::from(*byte == sign)).sum::<u8>();
-    body.chunks(u8::MAX.into()).map(|part| usize::from(in_part(part))).sum()
 }
 
 #[cfg(test)]
