@@ -73,7 +73,7 @@ struct Lab<'a> {
 
 pub(crate) fn run(settings: &Settings) {
     let _pinned = Pinned::to(settings.cores);
-    let client = Client::start();
+    let client = Client::start(settings.cores);
     let stable = Stable::new(settings.cores);
     let api = FakeApi::start(&client, &stable.workspace, COMPANIES);
     let running =

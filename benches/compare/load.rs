@@ -12,6 +12,7 @@ use tokio::time::sleep;
 
 use crate::http::{Connection, Place, Template};
 use crate::server::Usage;
+use crate::settings::Cores;
 
 /// Which part of the measured time is spent before it, to warm up.
 const WARM_UP: f64 = 0.15;
@@ -58,15 +59,16 @@ pub(crate) struct Sample {
 #[derive(Clone)]
 pub(crate) struct Client {
     handle: Handle,
+    has_a_core: bool,
 }
 
 impl Client {
-    /// Lives as long as the program.
-    pub(crate) fn start() -> Self {
+    /// Lives as long as the program. `cores` says whether it has one to itself.
+    pub(crate) fn start(cores: Option<Cores>) -> Self {
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
         let handle = runtime.handle().clone();
         thread::spawn(move || runtime.block_on(std::future::pending::<()>()));
-        Self { handle }
+        Self { handle, has_a_core: cores.is_some() }
     }
 
     /// Runs `work` there and waits for what it comes to.
@@ -77,7 +79,7 @@ impl Client {
     }
 
     pub(crate) fn measure(&self, load: Load) -> Sample {
-        self.run(measure(load))
+        self.run(measure(load, self.has_a_core))
     }
 
     /// One call on a connection of its own: its status and its body.
@@ -103,7 +105,9 @@ struct Phase {
     due: Mutex<u64>,
 }
 
-async fn measure(load: Load) -> Sample {
+async fn measure(load: Load, has_a_core: bool) -> Sample {
+    let awake = has_a_core && load.connections > 1;
+    let _awake = awake.then(|| AbortOnDrop(tokio::spawn(stay_awake())));
     let mut connections = Vec::new();
     for _ in 0..load.connections {
         let connection = Connection::open(&load.place).await;
@@ -137,7 +141,6 @@ async fn measure(load: Load) -> Sample {
 
 /// Loads all connections for a while, and gives them back with the latencies in nanoseconds.
 async fn phase(load: &Load, connections: Vec<Connection>, time: Duration) -> (Vec<Connection>, Vec<u64>) {
-    let awake = (load.connections > 1).then(|| AbortOnDrop(tokio::spawn(stay_awake())));
     let start = Instant::now();
     let phase = Arc::new(Phase {
         request: Arc::clone(&load.request),
@@ -156,7 +159,6 @@ async fn phase(load: &Load, connections: Vec<Connection>, time: Duration) -> (Ve
         connections.push(connection);
         latencies.append(&mut own);
     }
-    drop(awake);
     (connections, latencies)
 }
 

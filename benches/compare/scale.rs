@@ -44,7 +44,7 @@ struct Subject {
 
 pub(crate) fn run(settings: &Settings) {
     let _pinned = Pinned::to(settings.cores);
-    let client = Client::start();
+    let client = Client::start(settings.cores);
     let stable = Stable::new(settings.cores);
     let apis: Vec<FakeApi> =
         SIZES.iter().map(|size| FakeApi::start(&client, &stable.workspace, *size)).collect();

@@ -140,7 +140,7 @@ pub(crate) fn run(settings: &Settings) {
         .chain([Asked::OneCall, Asked::Policies])
         .collect();
     let gate = Gate::of(&plane.kubeconfig("admin"));
-    let client = Client::start();
+    let client = Client::start(None);
     let mut report = Report::default();
     report.line(
         "Creates with `dryRun=All`: the whole admission chain, and no write to etcd. The webhooks are registered as in \
