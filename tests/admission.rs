@@ -104,6 +104,21 @@ fn what_no_rule_looks_at_may_be_nested_as_deep_as_it_likes(#[case] pointer: &str
     answer.is_allowed_with(&[]);
 }
 
+/// An object has as many levels to itself whether or not it is read within its review.
+#[test]
+fn the_levels_above_an_object_are_not_counted_against_it() {
+    let spec = json!({"displayName": "Acme", "creatorRef": {"name": "alice"}, "unknown": nest(124)});
+    create("Company", spec).ask().is_allowed_with(&[]);
+}
+
+#[test]
+fn an_object_that_is_not_ours_need_not_be_readable() {
+    let review = || create("Company", json!({"displayName": "Acme"})).with("/object", json!(["no object"]));
+    let reason = refusal_of(&review().body()).to_string();
+    assert!(reason.contains("request.object is missing or has a wrong type"), "{reason}");
+    review().with("/kind/kind", json!("Deployment")).ask().is_allowed_with(&[]);
+}
+
 /// That many lists in one another.
 fn nest(depth: usize) -> Value {
     (0..depth).fold(json!([]), |inner, _| json!([inner]))
