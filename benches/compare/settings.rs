@@ -11,6 +11,9 @@ const ROUNDS: usize = 5;
 const SECONDS: f64 = 1.0;
 /// How often the processes of the scale part are started: a million objects take a while to list.
 const STARTS: usize = 3;
+/// Into how many a measurement through an API server is cut. With etcd beside it and all cores shared, it has moods that
+/// last for seconds; where turns are short, everybody has a part in each.
+const TURNS: u32 = 4;
 
 /// A part of the comparison, which can be run by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +75,16 @@ impl Settings {
         self.rounds.min(STARTS)
     }
 
+    /// How often everybody is measured through an API server.
+    pub(crate) fn turns(&self) -> usize {
+        self.rounds * TURNS as usize
+    }
+
+    /// How long one of these measurements takes.
+    pub(crate) fn turn(&self) -> Duration {
+        self.time / TURNS
+    }
+
     /// Whether the numbers are worth keeping.
     pub(crate) fn is_full(&self) -> bool {
         self.cases.is_none() && self.rounds >= ROUNDS && self.time >= Duration::from_secs_f64(SECONDS)
@@ -85,9 +98,13 @@ impl Settings {
             Some(Cores { server, client }) => format!("server on core {server}, client on core {client}"),
             None => "not pinned to cores".to_owned(),
         };
-        let rounds = if part == Part::Scale { self.starts() } else { self.rounds };
+        let (rounds, time) = match part {
+            Part::Scale => (self.starts(), self.time),
+            Part::Api => (self.turns(), self.turn()),
+            _ => (self.rounds, self.time),
+        };
         let rounds = if rounds == 1 { "1 round".to_owned() } else { format!("{rounds} rounds") };
-        format!("{rounds}, {:?} for a measurement, {pinned}", self.time)
+        format!("{rounds}, {time:?} for a measurement, {pinned}")
     }
 }
 
