@@ -100,7 +100,7 @@ impl Report {
     fn write_targets(&mut self) {
         let rows: Vec<_> = std::mem::take(&mut self.targets).into_iter().map(Vec::from).collect();
         if !rows.is_empty() {
-            self.line("Targets:");
+            self.line("\nTargets:");
             self.table(&["what", "target", "measured", ""], &rows);
         }
     }
