@@ -55,6 +55,10 @@ impl Id {
             Self::Note => "note",
         }
     }
+
+    pub(crate) fn case(self) -> Case {
+        all().into_iter().find(|case| case.id == self).unwrap()
+    }
 }
 
 pub(crate) const SLOW: Duration = Duration::from_millis(2);

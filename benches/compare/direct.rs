@@ -108,6 +108,10 @@ impl Lab<'_> {
         Results { case, samples: vec![vec![Vec::new(); self.running.len()]; MODES.len()], rate: 0.0 }
     }
 
+    fn contender(&self, wanted: Contender) -> &Running {
+        self.running.iter().find(|running| running.contender == wanted).unwrap()
+    }
+
     fn request(&self, case: &Case, contender: Contender) -> Arc<Template> {
         let path = if contender == Contender::Echo { CONSTANT } else { PATH };
         Arc::new(case.request(path, COMPANIES))
@@ -174,8 +178,8 @@ impl Lab<'_> {
                 process: None,
             }));
         }
-        let echo = self.running.iter().find(|running| running.contender == Contender::Echo).unwrap();
-        let clean = cases::all().into_iter().find(|case| case.id == Id::Clean).unwrap();
+        let echo = self.contender(Contender::Echo);
+        let clean = Id::Clean.case();
         for (connections, samples) in [1, 16].into_iter().zip(&mut extras.reading) {
             samples.push(self.client.measure(Load {
                 place: echo.place.clone(),
@@ -195,8 +199,8 @@ impl Lab<'_> {
 
     /// How many GETs it makes when many ask for the same Company at once.
     fn crowd(&self, company: &str) -> f64 {
-        let ours = self.running.iter().find(|running| running.contender == Contender::Ours).unwrap();
-        let mut case = cases::all().into_iter().find(|case| case.id == Id::Miss).unwrap();
+        let ours = self.contender(Contender::Ours);
+        let mut case = Id::Miss.case();
         case.spec["companyRef"]["name"] = company.into();
         let request = Arc::new(case.request(PATH, COMPANIES));
         let place = ours.place.clone();
@@ -253,46 +257,23 @@ impl Lab<'_> {
                 Id::Messy => Some(2.0),
                 _ => None,
             };
+            let beside = |other, mode| [result.of(mode, ours), result.of(mode, other)];
             if let Some(most) = cpu_bound {
-                let (a, b) = (result.of(many, ours), result.of(many, echo));
-                let cost = Spread::paired(a, b, |a, b| a.cpu / b.cpu);
-                report.target(
-                    &format!("{title}: CPU per request, of the echo's, 16 connections"),
-                    Bound::AtMost(most),
-                    " ×",
-                    cost,
-                );
+                let what = format!("{title}: CPU per request, of the echo's, 16 connections");
+                report.ratio(&what, Bound::AtMost(most), beside(echo, many), |sample| sample.cpu);
             }
             if matches!(id, Id::Messy | Id::Clean | Id::Hit | Id::Note) {
-                let (a, b) = (result.of(one, ours), result.of(one, echo));
-                let latency = Spread::paired(a, b, |a, b| a.p50 / b.p50);
-                report.target(
-                    &format!("{title}: p50, of the echo's, 1 connection"),
-                    Bound::AtMost(1.2),
-                    " ×",
-                    latency,
-                );
+                let what = format!("{title}: p50, of the echo's, 1 connection");
+                report.ratio(&what, Bound::AtMost(1.2), beside(echo, one), |sample| sample.p50);
             }
             let Some(go) = index(Contender::Go) else { continue };
-            let (a, b) = (result.of(many, ours), result.of(many, go));
-            let rate = Spread::paired(a, b, |a, b| a.rate / b.rate);
-            report.target(
-                &format!("{title}: requests/s, of controller-runtime's, 16 connections"),
-                Bound::AtLeast(10.0),
-                " ×",
-                rate,
-            );
+            let what = format!("{title}: requests/s, of controller-runtime's, 16 connections");
+            report.ratio(&what, Bound::AtLeast(10.0), beside(go, many), |sample| sample.rate);
             for (mode, load) in
                 [(many, "16 connections".to_owned()), (MODES[3], format!("{}/s", result.rate))]
             {
-                let (a, b) = (result.of(mode, ours), result.of(mode, go));
-                let tail = Spread::paired(a, b, |a, b| a.p99 / b.p99);
-                report.target(
-                    &format!("{title}: p99, of controller-runtime's, {load}"),
-                    Bound::AtMost(0.1),
-                    " ×",
-                    tail,
-                );
+                let what = format!("{title}: p99, of controller-runtime's, {load}");
+                report.ratio(&what, Bound::AtMost(0.1), beside(go, mode), |sample| sample.p99);
             }
         }
         judge_live(report, results, extras, ours);

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::Mutex;
-use tokio::task::{JoinHandle, yield_now};
+use tokio::task::yield_now;
 use tokio::time::sleep;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::http::{Connection, Place, Template};
 use crate::server::Usage;
@@ -107,7 +108,7 @@ struct Phase {
 
 async fn measure(load: Load, has_a_core: bool) -> Sample {
     let awake = has_a_core && load.connections > 1;
-    let _awake = awake.then(|| AbortOnDrop(tokio::spawn(stay_awake())));
+    let _awake = awake.then(|| AbortOnDropHandle::new(tokio::spawn(stay_awake())));
     let mut connections = Vec::new();
     for _ in 0..load.connections {
         let connection = Connection::open(&load.place).await;
@@ -169,15 +170,6 @@ async fn phase(load: &Load, connections: Vec<Connection>, time: Duration) -> (Ve
 async fn stay_awake() {
     loop {
         yield_now().await;
-    }
-}
-
-/// A task that ends with this.
-struct AbortOnDrop(JoinHandle<()>);
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
     }
 }
 

@@ -97,6 +97,17 @@ impl Report {
     }
 
     /// Writes the table of targets, and forgets them.
+    /// A target for how `a` stands to `b`, round by round.
+    pub(crate) fn ratio(
+        &mut self,
+        what: &str,
+        bound: Bound,
+        [a, b]: [&[Sample]; 2],
+        figure: fn(&Sample) -> f64,
+    ) {
+        self.target(what, bound, " ×", Spread::paired(a, b, |a, b| figure(a) / figure(b)));
+    }
+
     fn write_targets(&mut self) {
         let rows: Vec<_> = std::mem::take(&mut self.targets).into_iter().map(Vec::from).collect();
         if !rows.is_empty() {

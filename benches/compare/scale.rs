@@ -108,7 +108,7 @@ fn start(stable: &Stable, api: &FakeApi, contender: Contender, growth: &mut Grow
 }
 
 fn load(settings: &Settings, client: &Client, api: &FakeApi, running: &Running, growth: &mut Growth) {
-    let hit = cases::all().into_iter().find(|case| case.id == Id::Hit).unwrap();
+    let hit = Id::Hit.case();
     let measure = |case: &Case, connections| {
         let request = Arc::new(case.request("/mutate", api.companies()));
         let (_, body) = client.call(&running.place, &request);

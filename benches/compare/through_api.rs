@@ -356,8 +356,6 @@ fn judge(report: &mut Report, case: &Case, asked: &[Asked], results: &Results) {
         " ×",
         latency,
     );
-    let rate =
-        Spread::paired(&of(results, 16, ours), &of(results, 16, echo), |ours, echo| ours.rate / echo.rate);
     let one_call = added(Asked::OneCall).into_iter().zip(added(ours)).map(|(one, two)| one / two);
     report.target(
         &format!("{}: p50 added by one call, of what two calls add, 1 connection", case.title),
@@ -365,10 +363,10 @@ fn judge(report: &mut Report, case: &Case, asked: &[Asked], results: &Results) {
         " ×",
         Spread::of(one_call),
     );
-    report.target(
+    report.ratio(
         &format!("{}: creates/s, of those with the echo, 16 connections", case.title),
         Bound::AtLeast(0.95),
-        " ×",
-        rate,
+        [&of(results, 16, ours), &of(results, 16, echo)],
+        |sample| sample.rate,
     );
 }
