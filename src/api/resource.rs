@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use kube::core::{ApiResource, GroupVersionKind};
+
 /// A kind of object that a reference may name, with all that its API path needs.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ResourceKind {
@@ -28,6 +30,12 @@ impl ResourceKind {
             plural: plural.to_owned(),
             namespaced: false,
         }
+    }
+
+    /// What kube needs to know of it. It is all here, so the API server is not asked what it serves.
+    pub fn api_resource(&self) -> ApiResource {
+        let identity = GroupVersionKind::gvk(&self.group, &self.version, &self.kind);
+        ApiResource::from_gvk_with_plural(&identity, &self.plural)
     }
 }
 

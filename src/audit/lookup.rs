@@ -1,7 +1,6 @@
 //! Finds out for a page of records which of their targets exist.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -10,10 +9,8 @@ use tokio::time::sleep;
 
 use super::files::NotHeld;
 use super::patience::may_pass;
-use crate::api::{CrmKind, ResourceKind, Target};
-use crate::catalog::RuleId;
+use crate::api::Target;
 use crate::directory::{Directory, LookupError, Presence};
-use crate::policy::Policy;
 use crate::rules::Fact;
 
 /// How many questions are put to the API server at a time.
@@ -128,21 +125,4 @@ fn is_refusal(error: &LookupError) -> bool {
 
 fn passes(error: &LookupError) -> bool {
     matches!(error, LookupError::Late(_)) || failure(error).is_some_and(may_pass)
-}
-
-/// The kinds that references of these records point at under a policy.
-pub fn looked_up(policy: &Policy, kinds: &[CrmKind]) -> Vec<Arc<ResourceKind>> {
-    let references = &policy.references;
-    let asks =
-        |rule: RuleId| policy.is_enabled(rule) && rule.rule().kinds.iter().any(|kind| kinds.contains(kind));
-    let company = Some(&references.company).filter(|_| asks(RuleId::CompanyExists));
-    let subjects = references.subjects.iter().filter(|_| asks(RuleId::SubjectExists));
-    let users = asks(RuleId::UserExists) || asks(RuleId::CreatorExists);
-    let user = references.user.iter().filter(|_| users);
-    let organization = references.organization.iter().filter(|_| asks(RuleId::OrganizationExists));
-    let mut found: Vec<_> =
-        company.into_iter().chain(subjects).chain(user).chain(organization).cloned().collect();
-    let mut seen = HashSet::new();
-    found.retain(|kind| seen.insert(Arc::clone(kind)));
-    found
 }

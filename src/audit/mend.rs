@@ -7,7 +7,7 @@ use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use serde_json::Value;
 
 use super::examine::Examiner;
-use super::pages::{drop_managed_fields, resource, stored};
+use super::pages::{drop_managed_fields, stored};
 use super::patience::{may_pass, patiently};
 use crate::admission;
 use crate::api::CrmKind;
@@ -73,7 +73,7 @@ impl<'e> Mender<'e> {
     /// The API server goes on failing.
     pub async fn mend(&self, kind: CrmKind, mut object: Value) -> kube::Result<Mended> {
         let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-        let objects: Api<DynamicObject> = Api::all_with(self.client.clone(), &resource(kind));
+        let objects: Api<DynamicObject> = Api::all_with(self.client.clone(), &kind.resource().api_resource());
         for _ in 0..ATTEMPTS {
             if !object["metadata"]["deletionTimestamp"].is_null() {
                 return Ok(Mended::Gone);

@@ -19,7 +19,7 @@ mod tests;
 
 pub use background::{Background, run as run_in_background};
 pub use examine::{Examined, Examiner, Scope, Standing};
-pub use lookup::{Existence, NoAnswer, Suggestions, looked_up};
+pub use lookup::{Existence, NoAnswer, Suggestions};
 pub use mend::{Mended, Mender, NotMended, values};
 pub use pages::{ListError, Pages};
 pub use tally::{Tally, TallyKey};

@@ -2,8 +2,8 @@
 
 use kube::Client;
 use kube::Resource;
-use kube::api::{Api, ApiResource, DynamicObject, ListParams};
-use kube::core::{GroupVersionKind, Request};
+use kube::api::{Api, DynamicObject, ListParams};
+use kube::core::Request;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -84,15 +84,8 @@ impl Pages {
     }
 }
 
-/// What kube needs to know of a kind.
-pub(super) fn resource(kind: CrmKind) -> ApiResource {
-    let resource = kind.resource();
-    let identity = GroupVersionKind::gvk(&resource.group, &resource.version, &resource.kind);
-    ApiResource::from_gvk_with_plural(&identity, &resource.plural)
-}
-
 async fn get(client: &Client, kind: CrmKind, params: &ListParams) -> kube::Result<Page> {
-    let request = Request::new(DynamicObject::url_path(&resource(kind), None)).list(params);
+    let request = Request::new(DynamicObject::url_path(&kind.resource().api_resource(), None)).list(params);
     client.request(request.map_err(kube::Error::BuildRequest)?).await
 }
 

@@ -5,12 +5,7 @@ use std::collections::BTreeMap;
 use super::examine::{Examined, Standing};
 use crate::api::CrmKind;
 use crate::catalog::{Action, RuleId};
-use crate::rules::{Finding, Reason};
-
-/// The code of a reference that could not be looked up.
-const UNRESOLVED: &str = "unresolved";
-/// The code of a value that is valid but not in its canonical form.
-const NOT_CANONICAL: &str = "not-canonical";
+use crate::rules::{Finding, NOT_CANONICAL, Reason, UNRESOLVED};
 
 /// By what findings are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

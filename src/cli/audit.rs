@@ -26,6 +26,7 @@ use crate::check::report::Colour;
 use crate::directory::{Directory, Listed};
 use crate::policy::Policy;
 use crate::policy_source::{self, cluster::InForceError};
+use crate::rules;
 
 /// How many records are held at a time.
 const PAGE: u32 = 250;
@@ -296,7 +297,7 @@ pub(super) async fn listed(
     let progress = Progress::new("names read");
     let mut done = BTreeSet::new();
     for policy in [Some(policy), in_force].into_iter().flatten() {
-        for kind in audit::looked_up(policy, kinds) {
+        for kind in rules::looked_up(policy, kinds) {
             if !done.insert(kind.to_string()) {
                 continue;
             }

@@ -14,14 +14,14 @@ use tokio_util::task::TaskTracker;
 use super::certs::Names;
 use super::{Outcome, connect, duration};
 use crate::admission::Pipeline;
-use crate::api::ResourceKind;
+use crate::api::{CrmKind, ResourceKind};
 use crate::audit;
-use crate::catalog::RuleId;
 use crate::certificates::{self, Identity, Keeper};
 use crate::check;
 use crate::directory::{self, Cluster, Directory, Memory, Observed, Observer};
 use crate::policy::Policy;
 use crate::policy_source::{self, Current};
+use crate::rules;
 use crate::server::tls::{RELOAD_INTERVAL, watch};
 use crate::server::{
     self, ClientCaFile, PartReport, PartState, Parts, Pem, Server, ServerConfig, Signals, Tls, TlsFiles,
@@ -153,7 +153,7 @@ impl Serve {
         show_directory(&directory, &parts);
         let current = Arc::new(Current::new(metrics.clone(), move |policy| {
             if let Some(cluster) = &cluster {
-                cluster.watch_only(&looked_up(policy));
+                cluster.watch_only(&rules::looked_up(policy, &CrmKind::ALL));
             }
         }));
         self.follow_policy(&current, client.clone(), &mut parts)?;
@@ -298,17 +298,6 @@ fn show_directory(directory: &Arc<dyn Directory>, parts: &Parts) {
         };
         asked.status().into_iter().map(shown).collect()
     });
-}
-
-/// The kinds that a policy has looked up, besides our own.
-fn looked_up(policy: &Policy) -> Vec<Arc<ResourceKind>> {
-    let references = &policy.references;
-    let users = [RuleId::UserExists, RuleId::CreatorExists].iter().any(|rule| policy.is_enabled(*rule));
-    let user = references.user.iter().filter(|_| users);
-    let organizations = policy.is_enabled(RuleId::OrganizationExists);
-    let organization = references.organization.iter().filter(|_| organizations);
-    let subjects = references.subjects.iter().filter(|_| policy.is_enabled(RuleId::SubjectExists));
-    user.chain(organization).chain(subjects).cloned().collect()
 }
 
 fn policy_state(state: policy_source::State) -> PartState {

@@ -11,7 +11,7 @@ use kube::Client;
 use kube::api::{Api, ListParams};
 use tokio::time::timeout;
 
-use super::cluster::{Live, ObjectHead, resource};
+use super::cluster::{Live, ObjectHead};
 use super::names::Names;
 use super::{Directory, LookupError, PartStatus, Presence};
 use crate::api::{Dependants, ResourceKind, Tally, Target};
@@ -39,7 +39,7 @@ impl Listed {
     /// # Errors
     /// The API server refuses, or cannot be reached; then nothing of the kind is kept.
     pub async fn list(&mut self, kind: &Arc<ResourceKind>, on_name: &dyn Fn()) -> kube::Result<()> {
-        let objects: Api<ObjectHead> = Api::all_with(self.client.clone(), &resource(kind));
+        let objects: Api<ObjectHead> = Api::all_with(self.client.clone(), &kind.api_resource());
         let names = Names::default();
         let mut page = ListParams::default().limit(PAGE);
         loop {

@@ -15,7 +15,7 @@ use crate::normalize::{self, Code, Field, MAX_DOMAINS, ProfileKind};
 use crate::policy::NormalizationMode;
 
 /// The code of a value that is valid but not in its canonical form.
-pub(super) const NOT_CANONICAL: &str = "not-canonical";
+pub const NOT_CANONICAL: &str = "not-canonical";
 
 /// Past this many entries a list is not looked at one by one, so that a request's work is bounded.
 const MAX_JUDGED_DOMAINS: usize = 1000;

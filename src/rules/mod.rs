@@ -26,11 +26,12 @@ use crate::catalog::{Action, RuleId};
 use crate::policy::Policy;
 use evaluation::{Evaluation, Problem, Weight};
 
-pub use addresses::shown;
+pub use addresses::{NOT_CANONICAL, shown};
 pub use deletion::{Deletion, dependants, evaluate_deletion};
 pub use finding::{Change, Effect, Exempted, Finding, Reason, Shown, Verdict};
 pub use path::{FieldPath, Segment};
 pub use quote::{MAX_QUOTED_CHARS, quote, quote_at_most, wrong_type};
+pub use references::{UNRESOLVED, looked_up};
 pub use request::{Fact, Facts, Operation, Record, Reference, Request};
 
 /// What has to be looked up before [`evaluate`] can decide.

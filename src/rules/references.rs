@@ -1,5 +1,6 @@
 //! The rules that a reference names something that exists: which questions they ask, and what the answers mean.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::creator::{Creator, SEGMENT_FORM, name_path, stored_creator};
@@ -77,6 +78,23 @@ fn links(kind: CrmKind, policy: &Policy) -> Vec<Link<'_>> {
 /// Whether the policy wants references of this request looked up.
 pub(super) fn are_looked_up(request: &Request<'_>, policy: &Policy) -> bool {
     !request.dry_run || policy.references.dry_run_mode(request.field_manager) != DryRunMode::Skip
+}
+
+/// The kinds that references of these records point at under a policy.
+pub fn looked_up(policy: &Policy, kinds: &[CrmKind]) -> Vec<Arc<ResourceKind>> {
+    let references = &policy.references;
+    let asks =
+        |rule: RuleId| policy.is_enabled(rule) && rule.rule().kinds.iter().any(|kind| kinds.contains(kind));
+    let company = Some(&references.company).filter(|_| asks(RuleId::CompanyExists));
+    let subjects = references.subjects.iter().filter(|_| asks(RuleId::SubjectExists));
+    let users = asks(RuleId::UserExists) || asks(RuleId::CreatorExists);
+    let user = references.user.iter().filter(|_| users);
+    let organization = references.organization.iter().filter(|_| asks(RuleId::OrganizationExists));
+    let mut found: Vec<_> =
+        company.into_iter().chain(subjects).chain(user).chain(organization).cloned().collect();
+    let mut seen = HashSet::new();
+    found.retain(|kind| seen.insert(Arc::clone(kind)));
+    found
 }
 
 /// The questions that the plain references of a request ask.
@@ -172,7 +190,7 @@ fn creator_exists(evaluation: &mut Evaluation<'_>) {
 }
 
 /// The code of a reference that leads out of what is known.
-const UNRESOLVED: &str = "unresolved";
+pub const UNRESOLVED: &str = "unresolved";
 
 /// Judges what the directory said about the target of a rule's reference. Nothing asked, nothing said.
 /// `weight` says whether the update leaves the reference as it was.

@@ -10,7 +10,7 @@ use kube::api::{Api, DynamicObject, ListParams};
 use serde_json::Value;
 
 use super::lookup::{Existence, NoAnswer};
-use super::pages::{ListError, resource, stored};
+use super::pages::{ListError, stored};
 use super::patience::patiently;
 use crate::api::{CrmKind, Target};
 use crate::check::record;
@@ -112,7 +112,7 @@ pub async fn of_record(
     policy: &Policy,
     existence: &Existence<'_>,
 ) -> Result<Relations, RefsError> {
-    let objects: Api<DynamicObject> = Api::all_with(client.clone(), &resource(kind));
+    let objects: Api<DynamicObject> = Api::all_with(client.clone(), &kind.resource().api_resource());
     let object = stored(&objects, name).await.map_err(|source| {
         let what = format!("{}/{name}", kind.as_str());
         RefsError::Read { what, source }
@@ -185,7 +185,7 @@ async fn referring(
 }
 
 async fn selected(client: &Client, kind: CrmKind, selector: &str) -> Result<Vec<String>, RefsError> {
-    let objects: Api<DynamicObject> = Api::all_with(client.clone(), &resource(kind));
+    let objects: Api<DynamicObject> = Api::all_with(client.clone(), &kind.resource().api_resource());
     let mut params = ListParams::default().fields(selector).limit(PAGE);
     let mut names = Vec::new();
     loop {

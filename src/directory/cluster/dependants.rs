@@ -136,7 +136,7 @@ async fn page(
     limit: usize,
     next: Option<&str>,
 ) -> kube::Result<Page> {
-    let resource = super::resource(&question.kind.resource());
+    let resource = question.kind.resource().api_resource();
     let path = Api::<DynamicObject>::all_with(client.clone(), &resource).resource_url().to_owned();
     let mut list = ListParams::default().fields(&question.selector());
     list.limit = u32::try_from(limit).ok();

@@ -64,7 +64,7 @@ impl Live {
 /// One GET of the object's metadata. It names no resource version, so the API server answers with the latest
 /// state.
 async fn get(client: Client, target: Target) -> Answer {
-    let resource = super::resource(&target.kind);
+    let resource = target.kind.api_resource();
     let objects: Api<ObjectHead> = match &target.namespace {
         Some(namespace) if target.kind.namespaced => Api::namespaced_with(client, namespace, &resource),
         _ => Api::all_with(client, &resource),

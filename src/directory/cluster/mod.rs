@@ -19,7 +19,6 @@ use futures::FutureExt;
 use futures::future::{BoxFuture, join};
 use k8s_openapi::api::authentication::v1::UserInfo;
 use kube::Client;
-use kube::core::{ApiResource, GroupVersionKind};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -238,10 +237,4 @@ impl Directory for Cluster {
 /// The kinds that references of the CRM's own kinds point at.
 fn own_kinds() -> [ResourceKind; 2] {
     [ResourceKind::crm("Company", "companies"), ResourceKind::crm("Person", "people")]
-}
-
-/// What kube needs to know of a kind. It is all in the policy, so the API server is not asked what it serves.
-pub(in crate::directory) fn resource(kind: &ResourceKind) -> ApiResource {
-    let identity = GroupVersionKind::gvk(&kind.group, &kind.version, &kind.kind);
-    ApiResource::from_gvk_with_plural(&identity, &kind.plural)
 }

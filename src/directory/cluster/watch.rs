@@ -62,7 +62,7 @@ pub(super) async fn follow(part: &Part, client: &Client) {
 /// at every event, and every attempt to list begins with an event, so it would never slow down for a kind
 /// that is absent.
 async fn list_and_watch(part: &Part, client: &Client, pause: &mut DefaultBackoff) {
-    let objects: Api<ObjectHead> = Api::all_with(client.clone(), &super::resource(part.kind()));
+    let objects: Api<ObjectHead> = Api::all_with(client.clone(), &part.kind().api_resource());
     let mut events = pin!(watcher(objects, settings()));
     let mut listed: Option<Names> = None;
     loop {
