@@ -15,8 +15,8 @@ use bytes::Bytes;
 use crm_admission::admission::Endpoint;
 use crm_admission::server::dev_certificate::{self, DevCertificate};
 use crm_admission::server::{
-    Addresses, ClientCaFile, Parts, Readiness, Reviewer, ServeError, Server, ServerConfig, Signals, Tasks,
-    Tls, TlsFiles, Unreadable, tls,
+    Addresses, ClientCaFile, ConnectionLimits, Parts, Readiness, Reviewer, ServeError, Server, ServerConfig,
+    Signals, Tasks, Tls, TlsFiles, Unreadable, tls,
 };
 use crm_admission::telemetry::{self, Metrics};
 use reqwest::header::CONNECTION;
@@ -48,6 +48,11 @@ impl Reviewer for StubReviewer {
         }
         Ok(format!(r#"{{"reviewed":"{endpoint}"}}"#).into_bytes())
     }
+}
+
+/// What is usual for connections.
+fn connections() -> ConnectionLimits {
+    ServerConfig::default().connections
 }
 
 /// A server of its own for each test, with a development certificate of its own.
@@ -326,13 +331,20 @@ async fn clients_that_say_nothing_hold_up_nobody_and_are_dropped_in_the_end() {
 
 #[tokio::test]
 async fn a_connection_without_requests_and_one_without_the_end_of_its_headers_are_closed() {
-    let config = ServerConfig { idle_timeout: Duration::from_millis(100), ..config() };
+    let short = Duration::from_millis(100);
+    let limits = ConnectionLimits {
+        first_request_timeout: short,
+        header_timeout: short,
+        idle_timeout: short,
+        ..connections()
+    };
+    let config = ServerConfig { connections: limits, ..config() };
     let server = Running::start_with(Wishes { config: Some(config), ..Wishes::default() }).await;
-    let (mut idle, mut used, mut slow) = (server.raw().await, server.raw().await, server.raw().await);
+    let (mut fresh, mut used, mut slow) = (server.raw().await, server.raw().await, server.raw().await);
     blocking(move || {
         used.post("/mutate", "{}").unwrap();
         slow.send("POST /mutate HTTP/1.1\r\nhost: local").unwrap();
-        assert!(idle.is_closed());
+        assert!(fresh.is_closed());
         assert!(used.is_closed());
         slow.0.read_to_end(&mut Vec::new()).unwrap_or_default();
         assert!(slow.is_closed());
@@ -375,39 +387,57 @@ async fn a_body_that_does_not_come_is_given_up_with_its_connection_and_its_place
 }
 
 #[tokio::test]
-async fn connections_beyond_the_limit_are_closed_at_once_and_let_in_again_after() {
-    let config = ServerConfig { connections: 2, ..config() };
+async fn beyond_the_limit_the_longest_idle_connection_of_a_caller_goes_for_its_next_one() {
+    let config =
+        ServerConfig { connections: ConnectionLimits { connections: 2, ..connections() }, ..config() };
     let server = Running::start_with(Wishes { config: Some(config), ..Wishes::default() }).await;
     let shows = async |sample: &str| server.admin("/metrics").await.1.lines().any(|line| line == sample);
-    let (first, mut second) = (server.raw().await, server.raw().await);
-    assert!(shows(r#"crm_admission_open_connections{port="webhook"} 2"#).await);
+    let (mut first, mut second) = (server.raw().await, server.raw().await);
+    until("both are open", async || shows(r#"crm_admission_open_connections{port="webhook"} 2"#).await).await;
 
-    let (address, ca) = (server.addresses.webhook, server.dev.ca.clone());
-    blocking(move || RawTls::connect(address, &ca).err().expect("no place")).await;
+    let mut third = server.raw().await;
+    blocking(move || {
+        assert!(first.is_closed());
+        for connection in [&mut second, &mut third] {
+            let (head, _) = connection.post("/mutate", "{}").unwrap();
+            assert!(head.starts_with("http/1.1 200"), "{head}");
+        }
+    })
+    .await;
     assert!(shows(r#"crm_admission_connection_failures_total{stage="limit"} 1"#).await);
     assert!(shows(r#"crm_admission_connection_failures_total{stage="handshake"} 0"#).await);
-    // Those that are in go on.
-    let (head, _) = blocking(move || second.post("/mutate", "{}").unwrap()).await;
-    assert!(head.starts_with("http/1.1 200"), "{head}");
-
-    drop(first);
-    until("both are closed", async || shows(r#"crm_admission_open_connections{port="webhook"} 0"#).await)
+    until("all are closed", async || shows(r#"crm_admission_open_connections{port="webhook"} 0"#).await)
         .await;
-    assert_eq!(server.review().await.status(), StatusCode::OK);
 }
 
 #[tokio::test]
-async fn a_handshake_that_does_not_go_on_has_a_place_until_it_is_given_up() {
+async fn beyond_the_limit_a_caller_whose_connections_are_all_busy_gets_no_further_one() {
+    let config =
+        ServerConfig { connections: ConnectionLimits { connections: 1, ..connections() }, ..config() };
+    let server = Running::start_with(Wishes { config: Some(config), ..Wishes::default() }).await;
+    let mut busy = server.raw().await;
+    busy.send("POST /mutate HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 4\r\n\r\nwait").unwrap();
+    until("it is busy", async || server.reviewer.calls.load(Ordering::SeqCst) == 1).await;
+    let mut denied = server.raw().await;
+    blocking(move || assert!(denied.is_closed())).await;
+    server.reviewer.gate.add_permits(1);
+    let (head, _) = blocking(move || busy.read_answer().unwrap()).await;
+    assert!(head.starts_with("http/1.1 200"), "{head}");
+}
+
+#[tokio::test]
+async fn a_handshake_that_does_not_go_on_takes_no_place_from_others_and_is_given_up() {
+    let limits = ConnectionLimits { connections: 1, ..connections() };
     let handshake_timeout = Duration::from_millis(200);
-    let config = ServerConfig { connections: 1, handshake_timeout, ..config() };
+    let config = ServerConfig { connections: limits, handshake_timeout, ..config() };
     let server = Running::start_with(Wishes { config: Some(config), ..Wishes::default() }).await;
     let _silent = TcpStream::connect(server.addresses.webhook).unwrap();
+    assert_eq!(server.review().await.status(), StatusCode::OK);
     until("its end is counted", async || {
         let sample = r#"crm_admission_connection_failures_total{stage="handshake"} 1"#;
         server.admin("/metrics").await.1.contains(sample)
     })
     .await;
-    assert_eq!(server.review().await.status(), StatusCode::OK);
 }
 
 #[tokio::test]
@@ -425,23 +455,13 @@ async fn headers_beyond_all_measure_are_refused() {
 #[tokio::test]
 async fn only_callers_with_a_certificate_of_the_client_ca_are_let_in() {
     let dir = TempDir::new().unwrap();
-    let ca = rcgen::KeyPair::generate().unwrap();
-    let mut params = rcgen::CertificateParams::default();
-    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-    let ca = rcgen::CertifiedIssuer::self_signed(params, ca).unwrap();
-    fs::write(dir.path().join("clients.crt"), ca.pem()).unwrap();
-    let key = rcgen::KeyPair::generate().unwrap();
-    let mut params = rcgen::CertificateParams::default();
-    params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
-    let caller = params.signed_by(&key, &ca).unwrap().pem() + &key.serialize_pem();
-
+    let identity = callers_ca(&dir.path().join("clients.crt"));
     let dev = dev_certificate::ensure(dir.path()).unwrap();
     let files = TlsFiles {
         client_ca: Some(ClientCaFile { path: dir.path().join("clients.crt"), names: Vec::new() }),
         ..dev.tls_files()
     };
     let server = Running::start_with(Wishes { files: Some(files), ..Wishes::default() }).await;
-    let identity = Identity::from_pem(caller.as_bytes()).unwrap();
     let known = trusting(&dev.ca).identity(identity).build().unwrap();
     assert_eq!(server.post(&known, "{}").send().await.unwrap().status(), StatusCode::OK);
     let unknown = trusting(&dev.ca).build().unwrap();
@@ -487,6 +507,49 @@ async fn of_the_callers_with_a_certificate_only_those_with_an_accepted_name_are_
         server.admin("/metrics").await.1.contains(counted)
     })
     .await;
+}
+
+/// A CA that is written to `path`, and a caller with a certificate of it.
+fn callers_ca(path: &Path) -> Identity {
+    let mut params = rcgen::CertificateParams::default();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let ca = rcgen::CertifiedIssuer::self_signed(params, rcgen::KeyPair::generate().unwrap()).unwrap();
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::default();
+    params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+    let caller = params.signed_by(&key, &ca).unwrap().pem() + &key.serialize_pem();
+    fs::write(path, ca.pem()).unwrap();
+    Identity::from_pem(caller.as_bytes()).unwrap()
+}
+
+#[tokio::test]
+async fn connections_that_an_old_client_ca_let_in_are_closed_after_their_request() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("clients.crt");
+    let identity = callers_ca(&path);
+    let dev = dev_certificate::ensure(dir.path()).unwrap();
+    let client_ca = Some(ClientCaFile { path: path.clone(), names: Vec::new() });
+    let files = TlsFiles { client_ca, ..dev.tls_files() };
+    let server = Running::start_with(Wishes { files: Some(files), ..Wishes::default() }).await;
+    let caller = |identity| trusting(&dev.ca).identity(identity).build().unwrap();
+    let old = caller(identity);
+    assert_eq!(server.post(&old, "{}").send().await.unwrap().status(), StatusCode::OK);
+    let request = server.post(&old, "wait");
+    let busy = tokio::spawn(request.send());
+    until("it is busy", async || server.reviewer.calls.load(Ordering::SeqCst) == 2).await;
+
+    let new = caller(callers_ca(&path));
+    until("the new CA counts", async || server.post(&new, "{}").send().await.is_ok()).await;
+    let closing = server.post(&old, "{}").send().await;
+    assert!(closing.is_err(), "a new connection is denied: {closing:?}");
+    server.reviewer.gate.add_permits(1);
+    assert_eq!(
+        busy.await.unwrap().unwrap().status(),
+        StatusCode::OK,
+        "a request that was let in is answered"
+    );
+    let after = server.post(&old, "{}").send().await;
+    assert!(after.is_err(), "the connection of the last request is closed: {after:?}");
 }
 
 /// A directory like a mounted Secret: the files are symlinks through `..data`, which is swapped as one.

@@ -1,6 +1,7 @@
 //! The webhook's two routes, and every way in which a call is turned away before or instead of a review.
 
 use std::borrow::Cow;
+use std::net::{IpAddr, Ipv4Addr};
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
@@ -15,13 +16,15 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use bytes::{Bytes, BytesMut};
 use futures::FutureExt;
+use futures::future::{Either, select};
 use http_body_util::BodyExt;
-use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio::time::timeout_at;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::Reviewer;
+use super::connections::Caller;
 use super::deadline::Deadline;
+use super::shares::{Share, Shares, Short};
 use super::weight::weight;
 use crate::admission::Endpoint;
 use crate::telemetry::{BytesInFlight, Metrics};
@@ -31,12 +34,17 @@ use crate::telemetry::{BytesInFlight, Metrics};
 pub struct Limits {
     /// The largest body, in bytes.
     pub body_bytes: usize,
-    /// How many bytes all requests that are worked on may take up together: their bodies and, by estimate, what is
-    /// read out of them. Beyond it a call is refused.
+    /// How many bytes all requests may take up together: their bodies, from their first byte on, and, by estimate, what
+    /// is read out of them. Beyond it the peer that has most gives way.
     pub memory_bytes: usize,
-    /// How many requests are worked on at a time. Beyond it a call is refused at once: one that waits in a queue past
-    /// its deadline only delays the others.
+    /// How many requests are worked on at a time; a request counts when its body is there. Beyond it the peer that has
+    /// most gives way, and else a call is denied at once: one that waits in a queue past its deadline only delays the
+    /// others.
     pub concurrent_requests: usize,
+    /// How long a body may take, however slow it is.
+    pub body_timeout: Duration,
+    /// How many bytes a second must have arrived on average of a body that takes longer than that.
+    pub body_bytes_per_second: u32,
     /// The deadline of a request that gives none.
     pub default_timeout: Duration,
     /// The longest deadline that a request is given.
@@ -54,6 +62,9 @@ impl Default for Limits {
             body_bytes: 7 * 1024 * 1024,
             memory_bytes: 64 * 1024 * 1024,
             concurrent_requests: 128,
+            // An API server sends a body at once. Even 7 MiB over a bad network are there within a second or two.
+            body_timeout: Duration::from_secs(2),
+            body_bytes_per_second: 1024 * 1024,
             default_timeout: Duration::from_secs(10),
             longest_timeout: Duration::from_secs(30),
         }
@@ -70,13 +81,16 @@ pub fn router<R: Reviewer>(
     let state = Arc::new(Webhook {
         reviewer,
         limits: limits.clone(),
-        permits: Semaphore::new(limits.concurrent_requests),
-        memory: Semaphore::new(limits.memory_bytes),
+        shares: Shares::new(limits.concurrent_requests, limits.memory_bytes),
         metrics,
         draining,
     });
     let route = |endpoint| post(move |webhook, request| answer::<R>(webhook, endpoint, request));
-    let refuse = |rejection| async move |State(webhook): State<Arc<Webhook<R>>>| webhook.refuse(rejection);
+    let refuse = |rejection| {
+        async move |State(webhook): State<Arc<Webhook<R>>>, request: Request| {
+            webhook.refuse(rejection, request.extensions().get())
+        }
+    };
     // No layer around the routes: it would box every request and every answer once more.
     Router::new()
         .route(Endpoint::Mutate.path(), route(Endpoint::Mutate))
@@ -89,22 +103,20 @@ pub fn router<R: Reviewer>(
 struct Webhook<R> {
     reviewer: Arc<R>,
     limits: Limits,
-    permits: Semaphore,
-    /// One permit is one byte.
-    memory: Semaphore,
+    shares: Shares,
     metrics: Metrics,
     draining: CancellationToken,
 }
 
 impl<R> Webhook<R> {
-    fn refuse(&self, rejection: Rejection) -> Response {
+    fn refuse(&self, rejection: Rejection, caller: Option<&Caller>) -> Response {
         self.metrics.call_rejected(rejection.status.as_u16());
-        self.last_words(rejection.into_response())
+        self.last_words(rejection.into_response(), caller)
     }
 
-    /// What every answer says when there should be no further call.
-    fn last_words(&self, mut response: Response) -> Response {
-        if self.draining.is_cancelled() {
+    /// What every answer says when there should be no further call, or none on this connection.
+    fn last_words(&self, mut response: Response, caller: Option<&Caller>) -> Response {
+        if self.draining.is_cancelled() || caller.is_some_and(Caller::must_leave) {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response
@@ -130,6 +142,10 @@ impl Rejection {
         StatusCode::SERVICE_UNAVAILABLE,
         "too many large requests at a time; try again in a moment",
     );
+    const GAVE_WAY: Self = Self::fixed(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "too many requests at a time, most of them from here; try again in a moment",
+    );
     const TOO_MANY_VALUES: Self =
         Self::fixed(StatusCode::PAYLOAD_TOO_LARGE, "the body holds more values than can be read");
     const BODY_BROKE_OFF: Self = Self::fixed(StatusCode::REQUEST_TIMEOUT, "the body broke off");
@@ -150,6 +166,11 @@ impl Rejection {
         Self { status: StatusCode::REQUEST_TIMEOUT, reason: reason.into() }
     }
 
+    fn body_too_slow(timeout: Duration) -> Self {
+        let reason = format!("the body arrives too slowly: it took longer than {timeout:?}");
+        Self { status: StatusCode::REQUEST_TIMEOUT, reason: reason.into() }
+    }
+
     fn review_too_late(timeout: Duration) -> Self {
         let reason = format!("no decision within {timeout:?}; try again");
         Self { status: StatusCode::GATEWAY_TIMEOUT, reason: reason.into() }
@@ -158,6 +179,15 @@ impl Rejection {
     fn unreadable(reason: &str) -> Self {
         let reason = reason.lines().next().unwrap_or_default().to_owned();
         Self { status: StatusCode::BAD_REQUEST, reason: reason.into() }
+    }
+}
+
+impl From<Short> for Rejection {
+    fn from(short: Short) -> Self {
+        match short {
+            Short::Places => Self::BUSY,
+            Short::Bytes => Self::FULL,
+        }
     }
 }
 
@@ -175,15 +205,16 @@ impl IntoResponse for Rejection {
 async fn answer<R: Reviewer>(
     State(webhook): State<Arc<Webhook<R>>>,
     endpoint: Endpoint,
-    request: Request,
+    mut request: Request,
 ) -> Response {
+    let caller = request.extensions_mut().remove::<Caller>();
     // Pinned here, as it would otherwise be moved from one wrapper into the next.
-    let review = pin!(review(&webhook, endpoint, request));
+    let review = pin!(review(&webhook, endpoint, caller.as_ref(), request));
     let rejection = match AssertUnwindSafe(review).catch_unwind().await {
         Ok(Ok(body)) => {
             let mut response = Response::new(Body::from(body));
             response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-            return webhook.last_words(response);
+            return webhook.last_words(response, caller.as_ref());
         }
         Ok(Err(rejection)) => {
             // The reason is for the caller: it may quote the request.
@@ -203,13 +234,14 @@ async fn answer<R: Reviewer>(
             Rejection::PANIC
         }
     };
-    webhook.refuse(rejection)
+    webhook.refuse(rejection, caller.as_ref())
 }
 
-/// Takes a call through its limits to the reviewer. What can be refused without the body is refused before it is read.
+/// Takes a call through its limits to the reviewer. What can be denied without the body is denied before it is read.
 async fn review<R: Reviewer>(
     webhook: &Webhook<R>,
     endpoint: Endpoint,
+    caller: Option<&Caller>,
     request: Request,
 ) -> Result<Vec<u8>, Rejection> {
     let deadline = Deadline::start(request.uri().query(), &webhook.limits);
@@ -220,22 +252,40 @@ async fn review<R: Reviewer>(
     if announced_length(request.headers()).is_some_and(|length| length > limit as u64) {
         return Err(Rejection::too_large(limit));
     }
-    let Ok(_permit) = webhook.permits.try_acquire() else {
-        return Err(Rejection::BUSY);
-    };
-    let _in_flight = webhook.metrics.request_started();
+    // Without a socket there are no peers to tell apart.
+    let peer = caller.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), Caller::peer);
+    let share = webhook.shares.enter(peer);
+    let shared = pin!(share_in(webhook, endpoint, &share, deadline, request.into_body()));
+    let gives_way = pin!(share.has_to_give_way());
+    match select(shared, gives_way).await {
+        Either::Left((answer, _)) => answer,
+        Either::Right(((), _)) => Err(Rejection::GAVE_WAY),
+    }
+}
 
-    // The memory is held to the end: what is read out of the body lives as long as the review.
-    let (body, mut memory) = {
-        let reading = pin!(read(webhook, request.into_body()));
+/// Reads the body and has it reviewed. The memory is held to the end: what is read out of the body lives as long as the
+/// review.
+async fn share_in<R: Reviewer>(
+    webhook: &Webhook<R>,
+    endpoint: Endpoint,
+    share: &Share<'_>,
+    deadline: Deadline,
+    body: Body,
+) -> Result<Vec<u8>, Rejection> {
+    let mut memory = Memory { share, counted: webhook.metrics.bytes_in_flight() };
+    let body = {
+        let reading = pin!(read(webhook, &mut memory, body));
         let read = timeout_at(deadline.end(), reading).await;
         read.unwrap_or_else(|_| Err(Rejection::body_too_late(deadline.timeout())))?
     };
+    // From here on it costs more than patience. A body that never ends takes no place from others.
+    share.take(Short::Places, 1).await?;
+    let _in_flight = webhook.metrics.request_started();
     let weight = weight(&body);
     if weight > webhook.limits.memory_bytes {
         return Err(Rejection::TOO_MANY_VALUES);
     }
-    memory.grow(weight - body.len())?;
+    memory.grow(weight - body.len()).await?;
     let left = deadline.left().ok_or_else(|| Rejection::body_too_late(deadline.timeout()))?;
     // The reviewer keeps within `left`. If it does not, nobody waits for it any more.
     let review = pin!(webhook.reviewer.review(endpoint, body, left));
@@ -260,48 +310,51 @@ fn announced_length(headers: &HeaderMap) -> Option<u64> {
 ///
 /// Memory is taken as the bytes arrive. Were it taken by the announced length, a few callers that announce much and send
 /// nothing would have it all.
-async fn read<R>(webhook: &Webhook<R>, mut body: Body) -> Result<(Bytes, Memory<'_>), Rejection> {
+async fn read<R>(webhook: &Webhook<R>, memory: &mut Memory<'_>, mut body: Body) -> Result<Bytes, Rejection> {
     let limit = webhook.limits.body_bytes;
     // Room that is not written to takes no memory yet.
     let announced = body.size_hint().exact().and_then(|length| usize::try_from(length).ok());
     let mut bytes = BytesMut::new();
-    let mut memory = Memory::none(webhook)?;
-    while let Some(frame) = body.frame().await {
+    let start = Instant::now();
+    loop {
+        let time = time_for_body(&webhook.limits, bytes.len());
+        let frame = match timeout_at(start + time, body.frame()).await {
+            Ok(Some(frame)) => frame,
+            Ok(None) => return Ok(bytes.freeze()),
+            Err(_) => return Err(Rejection::body_too_slow(time)),
+        };
         let Ok(data) = frame.map_err(|_| Rejection::BODY_BROKE_OFF)?.into_data() else {
             continue; // Trailers.
         };
         if bytes.len() + data.len() > limit {
             return Err(Rejection::too_large(limit));
         }
-        memory.grow(data.len())?;
+        memory.grow(data.len()).await?;
         if bytes.is_empty() && body.is_end_stream() {
-            return Ok((data, memory)); // Most come in one piece.
+            return Ok(data); // Most come in one piece.
         }
         if bytes.is_empty() {
             bytes.reserve(announced.unwrap_or_default().min(limit));
         }
         bytes.extend_from_slice(&data);
     }
-    Ok((bytes.freeze(), memory))
 }
 
-/// The share of one request in the memory for all of them.
+/// How long a body may have taken until the byte after these: it must come at the least rate after the first seconds.
+fn time_for_body(limits: &Limits, arrived: usize) -> Duration {
+    let arrived = u32::try_from(arrived).unwrap_or(u32::MAX);
+    limits.body_timeout + Duration::from_secs(1) * arrived / limits.body_bytes_per_second.max(1)
+}
+
+/// The memory of one request.
 struct Memory<'a> {
-    all: &'a Semaphore,
-    share: SemaphorePermit<'a>,
+    share: &'a Share<'a>,
     counted: BytesInFlight,
 }
 
-impl<'a> Memory<'a> {
-    fn none<R>(webhook: &'a Webhook<R>) -> Result<Self, Rejection> {
-        let all = &webhook.memory;
-        let share = all.try_acquire_many(0).map_err(|_| Rejection::FULL)?;
-        Ok(Self { all, share, counted: webhook.metrics.bytes_in_flight() })
-    }
-
-    fn grow(&mut self, bytes: usize) -> Result<(), Rejection> {
-        let more = u32::try_from(bytes).ok().and_then(|bytes| self.all.try_acquire_many(bytes).ok());
-        self.share.merge(more.ok_or(Rejection::FULL)?);
+impl Memory<'_> {
+    async fn grow(&mut self, bytes: usize) -> Result<(), Rejection> {
+        self.share.take(Short::Bytes, bytes).await?;
         self.counted.grow(bytes);
         Ok(())
     }

@@ -5,22 +5,23 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
+use axum::response::Response;
+use axum::{BoxError, Router};
 use axum_server::Handle;
 use axum_server::accept::{Accept, NoDelayAcceptor};
-use axum_server::service::SendService;
 use axum_server::tls_rustls::RustlsAcceptor;
 use http::Request;
 use hyper::body::Incoming;
-use rustls::{AlertDescription, CertificateError, OtherError};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
+use tower::Service;
 
 use super::Reviewer;
 use super::admin::admin_router;
-use super::connections::{Door, Full};
+use super::connections::{ConnectionLimits, Connections, Door};
+use super::failures::Failures;
 use super::readiness::Readiness;
 use super::router::{Limits, router};
 use super::signals::Signals;
@@ -31,8 +32,14 @@ use crate::telemetry::Metrics;
 /// With how many bytes the headers of a request are too large. The one read that goes beyond it may go as far again.
 const HEADER_BYTES: usize = 64 * 1024;
 
-/// How many connections the admin port has at a time: probes and scrapes come one by one.
-const ADMIN_CONNECTIONS: usize = 64;
+/// The admin port: probes and scrapes come one by one, so nobody needs long for anything.
+const ADMIN_LIMITS: ConnectionLimits = ConnectionLimits {
+    handshakes: 64,
+    connections: 64,
+    first_request_timeout: Duration::from_secs(5),
+    header_timeout: Duration::from_secs(5),
+    idle_timeout: Duration::from_secs(5),
+};
 
 /// Where the server listens and how long it waits for what.
 #[derive(Clone, Debug)]
@@ -43,15 +50,13 @@ pub struct ServerConfig {
     pub admin_listen: SocketAddr,
     /// What a call may take up.
     pub limits: Limits,
-    /// How many connections callers may have open at a time, idle ones included.
-    pub connections: usize,
+    /// How many connections the webhook has, and how long each may take for what.
+    ///
+    /// `idle_timeout` must be longer than callers keep their idle connections (90 seconds for the API server): whoever
+    /// closes first decides whether a request that is on its way at that moment is lost.
+    pub connections: ConnectionLimits,
     /// How long a TLS handshake may take.
     pub handshake_timeout: Duration,
-    /// How long a connection may be open without a request, and a request without the end of its headers.
-    ///
-    /// It must be longer than callers keep their idle connections (90 seconds for the API server): whoever closes
-    /// first decides whether a request that is on its way at that moment is lost.
-    pub idle_timeout: Duration,
     /// How long requests are still served after a signal, while the cluster learns that none should be sent any more.
     pub shutdown_delay: Duration,
     /// How long requests that are being worked on may take after that.
@@ -64,11 +69,17 @@ impl Default for ServerConfig {
             listen: SocketAddr::from(([0, 0, 0, 0], 9443)),
             admin_listen: SocketAddr::from(([0, 0, 0, 0], 8080)),
             limits: Limits::default(),
-            // Room for several API servers with all the reviews that are answered at a time, and below the 1024 files
-            // that a process may usually have open.
-            connections: 512,
-            handshake_timeout: Duration::from_secs(10),
-            idle_timeout: Duration::from_secs(120),
+            connections: ConnectionLimits {
+                // With the open connections, those of the admin port and our own to the API server it stays below the
+                // 1024 files that a process may usually have open.
+                handshakes: 128,
+                // Room for several API servers with all the reviews that are answered at a time.
+                connections: 512,
+                first_request_timeout: Duration::from_secs(10),
+                header_timeout: Duration::from_secs(3),
+                idle_timeout: Duration::from_secs(120),
+            },
+            handshake_timeout: Duration::from_secs(3),
             shutdown_delay: Duration::from_secs(10),
             // The longest deadline of a request.
             drain_limit: Duration::from_secs(30),
@@ -202,7 +213,7 @@ impl Server {
         let reviews = router(reviewer, &self.config.limits, metrics.clone(), draining.clone());
         let mut webhook = serve_tls(self.webhook, &self.config, &tls, &metrics, reviews);
         let probes = admin_router(readiness, metrics.clone());
-        let mut admin = serve_plain(self.admin, &self.config, &metrics, probes);
+        let mut admin = serve_plain(self.admin, &metrics, probes);
         let Addresses { webhook: listen, admin: admin_listen } = self.addresses;
         tracing::info!(%listen, %admin_listen, "serving");
 
@@ -250,13 +261,17 @@ struct Listening {
     name: &'static str,
     handle: Handle<SocketAddr>,
     task: JoinHandle<io::Result<()>>,
+    /// Closes connections whose time has passed.
+    upkeep: JoinHandle<()>,
 }
 
 impl Listening {
     /// Waits until it has ended, which it should not. Must not be called again after it has returned. Cancel safe.
     async fn ended(&mut self) -> ServeError {
-        let end = (&mut self.task).await;
-        self.error(end)
+        tokio::select! {
+            end = &mut self.task => self.error(end),
+            end = &mut self.upkeep => self.error(end.map(Ok)),
+        }
     }
 
     fn error(&self, end: Result<io::Result<()>, JoinError>) -> ServeError {
@@ -273,6 +288,7 @@ impl Drop for Listening {
     fn drop(&mut self) {
         self.handle.shutdown();
         self.task.abort();
+        self.upkeep.abort();
     }
 }
 
@@ -287,109 +303,44 @@ fn serve_tls(
     let acceptor = RustlsAcceptor::new(tls.rustls())
         .handshake_timeout(config.handshake_timeout)
         .acceptor(NoDelayAcceptor::new());
-    let acceptor = Door::new(acceptor, config.connections, metrics.clone(), "webhook");
-    let metrics = metrics.clone();
-    let server = axum_server::Server::<SocketAddr>::from_listener(listener)
-        .acceptor(acceptor)
-        .accept_error_handler(move |peer, error| report_failure(&metrics, peer, error));
-    start("webhook", server, config, router)
+    let connections =
+        Connections::new(config.connections.clone(), metrics.clone(), "webhook", tls.generation());
+    start("webhook", listener, acceptor, connections, Failures::new("webhook", metrics.clone()), router)
 }
 
-fn serve_plain(listener: TcpListener, config: &ServerConfig, metrics: &Metrics, router: Router) -> Listening {
-    let acceptor = Door::new(NoDelayAcceptor::new(), ADMIN_CONNECTIONS, metrics.clone(), "admin");
-    let server = axum_server::Server::<SocketAddr>::from_listener(listener)
-        .acceptor(acceptor)
-        .accept_error_handler(|_, error| {
-            if is_full(error) {
-                tracing::debug!(%error, "connection to the admin port closed");
-            } else {
-                tracing::warn!(%error, "no connection to the admin port");
-            }
-        });
-    start("admin port", server, config, router)
+fn serve_plain(listener: TcpListener, metrics: &Metrics, router: Router) -> Listening {
+    let connections = Connections::new(ADMIN_LIMITS, metrics.clone(), "admin", Arc::default());
+    let failures = Failures::new("admin", metrics.clone());
+    start("admin port", listener, NoDelayAcceptor::new(), connections, failures, router)
 }
 
 /// Speaks HTTP/1.1, as the API server does.
 fn start<A>(
     name: &'static str,
-    server: axum_server::Server<SocketAddr, A>,
-    config: &ServerConfig,
+    listener: TcpListener,
+    acceptor: A,
+    connections: Arc<Connections>,
+    failures: Failures,
     router: Router,
 ) -> Listening
 where
     A: Accept<TcpStream, Router> + Clone + Send + Sync + 'static,
-    A::Stream: AsyncRead + AsyncWrite + Unpin + Send,
-    A::Service: SendService<Request<Incoming>> + Send,
-    A::Future: Send,
+    A::Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    A::Service: Service<Request<Incoming>, Response = Response> + Clone + Send + 'static,
+    <A::Service as Service<Request<Incoming>>>::Future: Send,
+    <A::Service as Service<Request<Incoming>>>::Error: Into<BoxError>,
+    A::Future: Send + 'static,
 {
     let handle = Handle::new();
-    let mut server = server.handle(handle.clone()).http1_only();
-    server
-        .http_builder()
-        .http1()
-        .keep_alive(true)
-        // Hyper starts this clock when it begins to wait for a request, so it is the limit of idleness, too.
-        .header_read_timeout(config.idle_timeout)
-        .max_buf_size(HEADER_BYTES);
+    let failures = Arc::new(failures);
+    let reported = Arc::clone(&failures);
+    let mut server = axum_server::Server::<SocketAddr>::from_listener(listener)
+        .acceptor(Door::new(acceptor, Arc::clone(&connections)))
+        .accept_error_handler(move |peer, error| reported.report(peer, error))
+        .handle(handle.clone())
+        .http1_only();
+    server.http_builder().http1().keep_alive(true).max_buf_size(HEADER_BYTES);
     let task = tokio::spawn(server.serve(router.into_make_service()));
-    Listening { name, handle, task }
-}
-
-/// A connection that comes to nothing is the peer's trouble, unless it says that it is ours.
-fn report_failure(metrics: &Metrics, peer: Option<&SocketAddr>, error: &io::Error) {
-    let Some(peer) = peer else {
-        metrics.connection_failed("accept");
-        tracing::error!(%error, "cannot accept connections; trying again");
-        return;
-    };
-    if is_full(error) {
-        metrics.connection_failed("limit");
-        // The metric tells it louder: a flood of connections must not become one of log lines.
-        tracing::debug!(%peer, %error, "connection closed");
-        return;
-    }
-    if let Some(reason) = refused_caller(error) {
-        metrics.connection_failed("client-certificate");
-        tracing::warn!(%peer, reason, "a caller is not let in: is it the API server, and is --client-ca its CA?");
-        return;
-    }
-    metrics.connection_failed("handshake");
-    if is_distrust(error) {
-        tracing::warn!(%peer, "a caller does not trust our certificate: does it know the CA, and is the CA current?");
-    } else {
-        tracing::debug!(%peer, %error, "TLS handshake failed");
-    }
-}
-
-/// Why the caller's certificate was refused, where that is why the handshake failed.
-fn refused_caller(error: &io::Error) -> Option<String> {
-    let source = error.get_ref().and_then(|source| source.downcast_ref::<rustls::Error>());
-    match source? {
-        rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(stranger))) => {
-            Some(stranger.to_string())
-        }
-        refusal @ (rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented) => {
-            Some(refusal.to_string())
-        }
-        _ => None,
-    }
-}
-
-fn is_full(error: &io::Error) -> bool {
-    error.get_ref().is_some_and(|source| source.is::<Full>())
-}
-
-/// Whether the peer ended the handshake because it did not like our certificate.
-fn is_distrust(error: &io::Error) -> bool {
-    let source = error.get_ref().and_then(|source| source.downcast_ref::<rustls::Error>());
-    let Some(rustls::Error::AlertReceived(alert)) = source else {
-        return false;
-    };
-    matches!(
-        alert,
-        AlertDescription::BadCertificate
-            | AlertDescription::CertificateExpired
-            | AlertDescription::CertificateUnknown
-            | AlertDescription::UnknownCA
-    )
+    let upkeep = tokio::spawn(async move { connections.sweep(&failures).await });
+    Listening { name, handle, task, upkeep }
 }

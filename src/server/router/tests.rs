@@ -289,42 +289,74 @@ async fn what_is_read_out_of_a_body_counts_as_long_as_the_review_does() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_that_is_announced_and_does_not_come_takes_no_room_from_others() {
-    let fixture = Arc::new(Fixture::with_limits(Behaviour::Answers, &with_room(10)));
-    let announced = tokio::spawn({
+async fn bodies_that_are_announced_and_do_not_come_take_neither_room_nor_places_from_others() {
+    let limits = Limits { concurrent_requests: 1, ..with_room(10) };
+    let fixture = Arc::new(Fixture::with_limits(Behaviour::Answers, &limits));
+    let announced = (0..5).map(|_| {
         let fixture = Arc::clone(&fixture);
         let mut request = review_of(Body::from_stream(stream::pending::<Result<Bytes, Infallible>>()));
         request.headers_mut().insert(CONTENT_LENGTH, 10.into());
         async move { fixture.send(request).await }
     });
-    while fixture.metrics.requests_in_flight() < 1 {
-        tokio::task::yield_now().await;
-    }
+    let mut announced = pin!(futures::future::join_all(announced));
+    assert!(futures::poll!(&mut announced).is_pending());
     assert_eq!(fixture.send(review_of("1234567890")).await.status, StatusCode::OK);
-    assert_eq!(announced.await.unwrap().status, StatusCode::REQUEST_TIMEOUT);
+    assert!(announced.await.iter().all(|answer| answer.status == StatusCode::REQUEST_TIMEOUT));
+}
+
+/// A body of as many pieces of this many bytes, one each second.
+fn trickle(pieces: usize, bytes: usize) -> Body {
+    let piece = Bytes::from(vec![b' '; bytes]);
+    Body::from_stream(stream::iter(0..pieces).then(move |_| {
+        let piece = piece.clone();
+        async move {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            Ok::<_, Infallible>(piece)
+        }
+    }))
+}
+
+#[rstest]
+#[case::a_byte_a_second(1)]
+#[case::almost_the_least_rate(1024 * 1024 / 2)]
+#[tokio::test(start_paused = true)]
+async fn a_body_that_comes_too_slowly_is_given_up_though_the_caller_would_wait(#[case] bytes: usize) {
+    let fixture = Fixture::new(Behaviour::Answers);
+    let begin = Instant::now();
+    let answer = fixture.send(review_of(trickle(10, bytes))).await;
+    assert_eq!(answer.status, StatusCode::REQUEST_TIMEOUT);
+    assert!(answer.body.starts_with("the body arrives too slowly: it took longer than "), "{}", answer.body);
+    assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+    assert_eq!(fixture.reviews(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_large_body_may_take_its_time_while_it_comes_at_the_least_rate() {
+    let fixture = Fixture::new(Behaviour::Answers);
+    assert_eq!(fixture.send(review_of(trickle(6, 1024 * 1024))).await.status, StatusCode::OK);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_body_that_does_not_arrive_in_time_is_not_waited_for() {
     let first = stream::iter([Ok::<_, Infallible>("{")]);
-    let request = post_to("/mutate?timeout=2s");
+    let request = post_to("/mutate?timeout=1s");
     let body = Body::from_stream(first.chain(stream::pending()));
     let fixture = Fixture::new(Behaviour::Answers);
     let answer = fixture.send(request.body(body).unwrap()).await;
-    assert_rejected(&answer, StatusCode::REQUEST_TIMEOUT, "the body did not arrive within 2s");
+    assert_rejected(&answer, StatusCode::REQUEST_TIMEOUT, "the body did not arrive within 1s");
     assert_eq!(fixture.reviews(), 0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_time_that_the_body_takes_is_taken_from_the_review() {
     let slow = stream::once(async {
-        tokio::time::sleep(Duration::from_secs(3)).await;
+        tokio::time::sleep(Duration::from_millis(1_500)).await;
         Ok::<_, Infallible>("{}")
     });
     let fixture = Fixture::new(Behaviour::Answers);
     let request = post_to("/mutate?timeout=10s").body(Body::from_stream(slow)).unwrap();
     assert_eq!(fixture.send(request).await.status, StatusCode::OK);
-    assert_eq!(fixture.last_limit(), Duration::from_millis(6_500));
+    assert_eq!(fixture.last_limit(), Duration::from_millis(8_000));
 }
 
 #[rstest]
@@ -386,6 +418,43 @@ async fn beyond_the_limit_calls_are_refused_at_once_and_served_again_after() {
     }
     fixture.reviewer.release.notify_one();
     assert_eq!(fixture.send(review_of("{}")).await.status, StatusCode::OK);
+    assert_eq!(fixture.metrics.requests_in_flight(), 0);
+}
+
+fn from(peer: u8, mut request: Request) -> Request {
+    request.extensions_mut().insert(Caller::at(IpAddr::from(Ipv4Addr::new(192, 0, 2, peer))));
+    request
+}
+
+/// What `[]` takes up.
+const WEIGHT: usize = 162;
+
+#[rstest]
+#[case::places(Limits { concurrent_requests: 2, ..Limits::default() })]
+#[case::memory(with_room(2 * WEIGHT + 1))]
+#[tokio::test]
+async fn when_it_runs_short_a_request_of_the_caller_that_has_most_gives_way(#[case] limits: Limits) {
+    let fixture = Arc::new(Fixture::with_limits(Behaviour::Waits, &limits));
+    let send = |peer| {
+        let fixture = Arc::clone(&fixture);
+        tokio::spawn(async move { fixture.send(from(peer, review_of("[]"))).await })
+    };
+    let most = [send(1), send(1)];
+    while fixture.reviews() < 2 {
+        tokio::task::yield_now().await;
+    }
+    let newcomer = send(2);
+    while fixture.reviews() < 3 {
+        tokio::task::yield_now().await;
+    }
+    fixture.reviewer.release.notify_waiters();
+    assert_eq!(newcomer.await.unwrap().status, StatusCode::OK);
+    let [first, second] = most;
+    let gone = first.await.unwrap();
+    let reason = "too many requests at a time, most of them from here; try again in a moment";
+    assert_rejected(&gone, StatusCode::SERVICE_UNAVAILABLE, reason);
+    assert_eq!(gone.header(RETRY_AFTER), Some("1"));
+    assert_eq!(second.await.unwrap().status, StatusCode::OK);
     assert_eq!(fixture.metrics.requests_in_flight(), 0);
 }
 

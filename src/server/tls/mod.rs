@@ -8,6 +8,7 @@ mod watch;
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwapOption;
 use axum_server::tls_rustls::RustlsConfig;
@@ -41,6 +42,8 @@ pub struct Tls {
     rustls: RustlsConfig,
     /// `None` until there is a first one.
     served: ArcSwapOption<Served>,
+    /// Goes up with every change of the client CA.
+    generation: Arc<AtomicU64>,
     metrics: Metrics,
 }
 
@@ -69,6 +72,7 @@ impl Tls {
         Ok(Self {
             rustls: RustlsConfig::from_config(checked.config),
             served: ArcSwapOption::from_pointee(served),
+            generation: Arc::default(),
             metrics,
         })
     }
@@ -82,6 +86,7 @@ impl Tls {
         Ok(Self {
             rustls: RustlsConfig::from_config(Arc::new(config)),
             served: ArcSwapOption::empty(),
+            generation: Arc::default(),
             metrics,
         })
     }
@@ -93,7 +98,13 @@ impl Tls {
         if !validity.covers(unix_now()) {
             return Err(TlsError::NotNow { origin: material.certificate.origin, validity });
         }
+        let lets_others_in =
+            self.served.load().as_ref().is_some_and(|served| served.material.client_ca != material.client_ca);
         self.rustls.reload_from_config(Arc::clone(&checked.config));
+        if lets_others_in {
+            // After the configuration: a handshake that sees the new number has the new configuration, too.
+            self.generation.fetch_add(1, Ordering::AcqRel);
+        }
         self.served.store(Some(Arc::new(Served { material, validity })));
         checked.show(&self.metrics);
         self.metrics.certificate_reloaded();
@@ -113,6 +124,11 @@ impl Tls {
             None => PartState::NotReady("there is none yet".to_owned()),
         };
         PartReport { name: "certificate".into(), state }
+    }
+
+    /// Goes up when those whom the client CA has let in may not be let in any more.
+    pub(super) fn generation(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.generation)
     }
 
     pub(super) fn rustls(&self) -> RustlsConfig {

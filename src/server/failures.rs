@@ -1,0 +1,211 @@
+//! Connections that come to nothing: counted one by one, and logged once a minute, so that a flood of them is none of log
+//! lines.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rustls::{AlertDescription, CertificateError, OtherError};
+use tokio::time::Instant;
+
+use super::connections::Full;
+use crate::telemetry::Metrics;
+
+/// How often a kind of failure is logged at most.
+const PAUSE: Duration = Duration::from_secs(60);
+
+/// The failures of one port that have not been logged yet.
+#[derive(Debug)]
+pub(super) struct Failures {
+    port: &'static str,
+    metrics: Metrics,
+    kinds: Mutex<[Tally; KINDS.len()]>,
+}
+
+/// What can go wrong that an operator should hear of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// The system lets us accept nothing, for lack of file descriptors perhaps.
+    Accept,
+    /// The caller has no certificate that `--client-ca` and `--client-name` let in.
+    Caller,
+    /// The caller does not trust our certificate.
+    Distrust,
+}
+
+const KINDS: [Kind; 3] = [Kind::Accept, Kind::Caller, Kind::Distrust];
+
+impl Kind {
+    const fn text(self) -> &'static str {
+        match self {
+            Self::Accept => "cannot accept connections; trying again",
+            Self::Caller => "callers are not let in: are they API servers, and is --client-ca their CA?",
+            Self::Distrust => {
+                "callers do not trust our certificate: do they know the CA, and is the CA current?"
+            }
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Tally {
+    count: u64,
+    /// Of the first that was counted.
+    first: Option<First>,
+    logged: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct First {
+    peer: Option<SocketAddr>,
+    reason: String,
+}
+
+impl Failures {
+    pub(super) fn new(port: &'static str, metrics: Metrics) -> Self {
+        Self { port, metrics, kinds: Mutex::default() }
+    }
+
+    /// A connection came to nothing. It is the peer's trouble, unless it says that it is ours.
+    pub(super) fn report(&self, peer: Option<&SocketAddr>, error: &io::Error) {
+        let Some(peer) = peer else {
+            self.metrics.connection_failed("accept");
+            return self.count(Kind::Accept, None, error.to_string());
+        };
+        let cause = error.get_ref();
+        if cause.is_some_and(|cause| cause.is::<Full>()) {
+            self.metrics.connection_failed("limit");
+            tracing::debug!(%peer, port = self.port, %error, "connection closed");
+            return;
+        }
+        let tls = cause.and_then(|cause| cause.downcast_ref::<rustls::Error>());
+        if let Some(reason) = tls.and_then(refused_caller) {
+            self.metrics.connection_failed("client-certificate");
+            return self.count(Kind::Caller, Some(*peer), reason);
+        }
+        self.metrics.connection_failed("handshake");
+        if tls.is_some_and(is_distrust) {
+            self.count(Kind::Distrust, Some(*peer), error.to_string());
+        } else {
+            tracing::debug!(%peer, port = self.port, %error, "no connection");
+        }
+    }
+
+    /// Logs what was counted since the last time, if that is long enough ago. To be called now and then.
+    pub(super) fn log_what_is_due(&self) {
+        let mut kinds = self.kinds();
+        for (kind, tally) in KINDS.into_iter().zip(kinds.iter_mut()) {
+            self.log(kind, tally);
+        }
+    }
+
+    fn count(&self, kind: Kind, peer: Option<SocketAddr>, reason: String) {
+        let mut kinds = self.kinds();
+        let tally = &mut kinds[kind as usize];
+        tally.count += 1;
+        tally.first.get_or_insert(First { peer, reason });
+        self.log(kind, tally);
+    }
+
+    fn log(&self, kind: Kind, tally: &mut Tally) {
+        if tally.logged.is_some_and(|logged| logged.elapsed() < PAUSE) {
+            return;
+        }
+        let Some(First { peer, reason }) = tally.first.take() else { return };
+        let count = std::mem::take(&mut tally.count);
+        tally.logged = Some(Instant::now());
+        let peer = peer.map(tracing::field::display);
+        tracing::warn!(port = self.port, count, peer, reason, "{}", kind.text());
+    }
+
+    /// Nothing that can panic is done under the lock, so what a panic elsewhere poisoned is whole.
+    fn kinds(&self) -> MutexGuard<'_, [Tally; KINDS.len()]> {
+        self.kinds.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Why the caller's certificate was denied, where that is why the handshake failed.
+fn refused_caller(error: &rustls::Error) -> Option<String> {
+    match error {
+        rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(stranger))) => {
+            Some(stranger.to_string())
+        }
+        denial @ (rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented) => {
+            Some(denial.to_string())
+        }
+        _ => None,
+    }
+}
+
+/// Whether the peer ended the handshake because it did not like our certificate.
+fn is_distrust(error: &rustls::Error) -> bool {
+    matches!(
+        error,
+        rustls::Error::AlertReceived(
+            AlertDescription::BadCertificate
+                | AlertDescription::CertificateExpired
+                | AlertDescription::CertificateUnknown
+                | AlertDescription::UnknownCA
+        )
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn distrust() -> io::Error {
+        io::Error::other(rustls::Error::AlertReceived(AlertDescription::UnknownCA))
+    }
+
+    fn waiting(failures: &Failures, kind: Kind) -> u64 {
+        failures.kinds()[kind as usize].count
+    }
+
+    #[test]
+    fn every_kind_has_the_place_that_its_number_says() {
+        for (index, kind) in KINDS.into_iter().enumerate() {
+            assert_eq!(kind as usize, index);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_first_is_logged_at_once_and_the_others_after_a_minute_in_one_line() {
+        let failures = Failures::new("webhook", Metrics::new());
+        let peer = SocketAddr::from(([192, 0, 2, 1], 1));
+        failures.report(Some(&peer), &distrust());
+        assert_eq!(waiting(&failures, Kind::Distrust), 0, "logged");
+        for _ in 0..1000 {
+            failures.report(Some(&peer), &distrust());
+        }
+        failures.log_what_is_due();
+        assert_eq!(waiting(&failures, Kind::Distrust), 1000, "counted");
+        tokio::time::advance(PAUSE).await;
+        failures.log_what_is_due();
+        assert_eq!(waiting(&failures, Kind::Distrust), 0, "logged");
+        let text = failures.metrics.text().unwrap();
+        assert!(text.contains(r#"connection_failures_total{stage="handshake"} 1001"#), "{text}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_kind_of_failure_does_not_hide_another() {
+        let failures = Failures::new("webhook", Metrics::new());
+        let peer = SocketAddr::from(([192, 0, 2, 1], 1));
+        for _ in 0..2 {
+            failures.report(Some(&peer), &distrust());
+        }
+        failures.report(Some(&peer), &io::Error::other(rustls::Error::NoCertificatesPresented));
+        assert_eq!(waiting(&failures, Kind::Distrust), 1);
+        assert_eq!(waiting(&failures, Kind::Caller), 0, "logged at once");
+    }
+
+    #[test]
+    fn a_connection_that_was_closed_for_another_is_no_failed_handshake() {
+        let failures = Failures::new("webhook", Metrics::new());
+        failures.report(Some(&SocketAddr::from(([192, 0, 2, 1], 1))), &io::Error::other(Full));
+        let text = failures.metrics.text().unwrap();
+        assert!(text.contains(r#"connection_failures_total{stage="limit"} 1"#), "{text}");
+        assert!(text.contains(r#"connection_failures_total{stage="handshake"} 0"#), "{text}");
+    }
+}

@@ -1,0 +1,254 @@
+//! What one connection is doing, since when, and whether it has to go. It is read and written without a lock.
+
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures::task::AtomicWaker;
+
+/// What a connection is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// The handshake is under way.
+    Handshake,
+    /// Nothing has come since the handshake.
+    Fresh,
+    /// The headers of a request have begun.
+    Headers,
+    /// A request is being worked on, its body included.
+    Working,
+    /// The last request has its answer.
+    Idle,
+}
+
+/// How a connection has to go.
+mod leave {
+    /// It may stay.
+    pub(super) const NOT: u8 = 0;
+    /// After the request that is being worked on.
+    pub(super) const WHEN_IDLE: u8 = 1;
+    /// It reads nothing any more, and writes what it has.
+    pub(super) const ASKED: u8 = 2;
+    /// At once.
+    pub(super) const CLOSED: u8 = 3;
+}
+
+/// One connection.
+#[derive(Debug)]
+pub(super) struct Seat {
+    peer: IpAddr,
+    generation: u64,
+    /// Milliseconds since the port was opened, times eight, and the phase.
+    state: AtomicU64,
+    leave: AtomicU8,
+    /// Since when the peer takes nothing, in milliseconds since the port was opened and at least 1; 0 while it does.
+    blocked: AtomicU64,
+    /// The task of the connection.
+    task: AtomicWaker,
+}
+
+impl Seat {
+    /// A connection that has just come. `generation` says by which client CA it is let in.
+    pub(super) fn new(peer: IpAddr, generation: u64, now: Duration) -> Self {
+        Self {
+            peer,
+            generation,
+            state: AtomicU64::new(packed(Phase::Handshake, now)),
+            leave: AtomicU8::new(leave::NOT),
+            blocked: AtomicU64::new(0),
+            task: AtomicWaker::new(),
+        }
+    }
+
+    pub(super) fn peer(&self) -> IpAddr {
+        self.peer
+    }
+
+    pub(super) fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// What it is doing, and since when after the opening of the port.
+    pub(super) fn phase(&self) -> (Phase, Duration) {
+        unpacked(self.state.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn enter(&self, phase: Phase, now: Duration) {
+        self.state.store(packed(phase, now), Ordering::Relaxed);
+        if phase == Phase::Idle && self.leave.load(Ordering::Relaxed) == leave::WHEN_IDLE {
+            self.ask_to_leave(now);
+        }
+    }
+
+    /// Bytes outside of a request are the beginning of the next one.
+    pub(super) fn bytes_arrived(&self, now: impl FnOnce() -> Duration) {
+        if matches!(self.phase().0, Phase::Fresh | Phase::Idle) {
+            self.enter(Phase::Headers, now());
+        }
+    }
+
+    /// The peer has taken nothing for some time.
+    pub(super) fn is_blocked(&self, now: Duration) {
+        let now = milliseconds(now).max(1);
+        // The first time counts.
+        let _ = self.blocked.compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    /// The peer takes what is written.
+    pub(super) fn is_free(&self) {
+        if self.blocked.load(Ordering::Relaxed) != 0 && self.leave.load(Ordering::Relaxed) < leave::ASKED {
+            self.blocked.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether the peer has taken nothing for so long, or was asked to leave so long ago.
+    pub(super) fn is_stuck(&self, now: Duration, limit: Duration) -> bool {
+        let blocked = self.blocked.load(Ordering::Relaxed);
+        blocked != 0 && milliseconds(now).saturating_sub(blocked) >= milliseconds(limit)
+    }
+
+    /// Lets it go after the request that is being worked on, or at once if there is none. Whoever calls this calls it
+    /// again: a request that ends at this moment may be missed.
+    pub(super) fn ask_to_leave_when_idle(&self, now: Duration) {
+        self.leave.fetch_max(leave::WHEN_IDLE, Ordering::Relaxed);
+        if self.phase().0 != Phase::Working {
+            self.ask_to_leave(now);
+        }
+    }
+
+    /// Lets it go as soon as it has written what it has to write.
+    pub(super) fn ask_to_leave(&self, now: Duration) {
+        if self.leave.fetch_max(leave::ASKED, Ordering::AcqRel) < leave::ASKED {
+            self.is_blocked(now);
+            self.task.wake();
+        }
+    }
+
+    /// Ends it.
+    pub(super) fn close(&self) {
+        if self.leave.swap(leave::CLOSED, Ordering::AcqRel) < leave::CLOSED {
+            self.task.wake();
+        }
+    }
+
+    /// Whether it has to go, be it now or after its request.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.leave.load(Ordering::Relaxed) != leave::NOT
+    }
+
+    pub(super) fn reads_no_more(&self) -> bool {
+        self.leave.load(Ordering::Relaxed) >= leave::ASKED
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.leave.load(Ordering::Relaxed) == leave::CLOSED
+    }
+
+    /// The task that is polled now is woken when the connection has to go. To be called before that is looked up.
+    pub(super) fn watch(&self, context: &Context<'_>) {
+        self.task.register(context.waker());
+    }
+
+    /// Ready when it was ended.
+    pub(super) fn poll_closed(&self, context: &Context<'_>) -> Poll<()> {
+        self.watch(context);
+        if self.reads_no_more() { Poll::Ready(()) } else { Poll::Pending }
+    }
+}
+
+const PHASES: [Phase; 5] = [Phase::Handshake, Phase::Fresh, Phase::Headers, Phase::Working, Phase::Idle];
+
+fn packed(phase: Phase, since: Duration) -> u64 {
+    milliseconds(since) << 3 | phase as u64
+}
+
+fn unpacked(state: u64) -> (Phase, Duration) {
+    let phase = usize::try_from(state & 7).ok().and_then(|index| PHASES.get(index).copied());
+    (phase.unwrap_or(Phase::Idle), Duration::from_millis(state >> 3))
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    fn seat() -> Seat {
+        Seat::new(IpAddr::from(Ipv4Addr::LOCALHOST), 0, Duration::ZERO)
+    }
+
+    #[test]
+    fn every_phase_comes_back_with_its_time() {
+        for phase in PHASES {
+            let since = Duration::from_millis(123_456_789);
+            assert_eq!(unpacked(packed(phase, since)), (phase, since));
+        }
+    }
+
+    #[test]
+    fn bytes_begin_a_request_only_where_none_is_worked_on() {
+        let seat = seat();
+        let later = Duration::from_secs(1);
+        for (phase, after) in
+            [(Phase::Fresh, Phase::Headers), (Phase::Idle, Phase::Headers), (Phase::Working, Phase::Working)]
+        {
+            seat.enter(phase, Duration::ZERO);
+            seat.bytes_arrived(|| later);
+            assert_eq!(seat.phase().0, after, "{phase:?}");
+        }
+        seat.enter(Phase::Headers, Duration::ZERO);
+        seat.bytes_arrived(|| later);
+        assert_eq!(seat.phase(), (Phase::Headers, Duration::ZERO), "a trickle does not start the time anew");
+    }
+
+    #[test]
+    fn a_request_that_is_worked_on_is_answered_before_the_connection_leaves() {
+        let seat = seat();
+        seat.enter(Phase::Working, Duration::ZERO);
+        seat.ask_to_leave_when_idle(Duration::ZERO);
+        assert!(seat.is_leaving() && !seat.reads_no_more());
+        seat.enter(Phase::Idle, Duration::from_secs(1));
+        assert!(seat.reads_no_more() && !seat.is_closed());
+    }
+
+    #[test]
+    fn an_idle_connection_leaves_at_once() {
+        let seat = seat();
+        seat.enter(Phase::Idle, Duration::ZERO);
+        seat.ask_to_leave_when_idle(Duration::ZERO);
+        assert!(seat.reads_no_more());
+    }
+
+    #[test]
+    fn who_takes_nothing_is_stuck_after_a_while_and_who_takes_something_is_not() {
+        let (seat, limit) = (seat(), Duration::from_secs(3));
+        seat.is_blocked(Duration::from_secs(1));
+        seat.is_blocked(Duration::from_secs(2));
+        assert!(!seat.is_stuck(Duration::from_millis(3_999), limit));
+        assert!(seat.is_stuck(Duration::from_secs(4), limit));
+        seat.is_free();
+        assert!(!seat.is_stuck(Duration::from_secs(60), limit));
+    }
+
+    #[test]
+    fn who_was_asked_to_leave_is_stuck_after_a_while_whatever_it_takes() {
+        let (seat, limit) = (seat(), Duration::from_secs(3));
+        seat.ask_to_leave(Duration::from_secs(1));
+        seat.is_free();
+        assert!(seat.is_stuck(Duration::from_secs(4), limit));
+    }
+
+    #[test]
+    fn the_end_cannot_be_taken_back() {
+        let seat = seat();
+        seat.close();
+        seat.ask_to_leave(Duration::ZERO);
+        seat.ask_to_leave_when_idle(Duration::ZERO);
+        assert!(seat.is_closed());
+    }
+}
