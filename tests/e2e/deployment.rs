@@ -68,7 +68,7 @@ struct Kustomizations(tempfile::TempDir);
 impl Kustomizations {
     fn copied() -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
-        for part in ["base", "registration", "floor", "overlays", "components"] {
+        for part in ["base", "registration", "guard", "floor", "overlays", "components"] {
             copy(&manifest(part), &directory.path().join(part));
         }
         Self(directory)
