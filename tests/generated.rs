@@ -67,6 +67,12 @@ fn the_floor_is_up_to_date() {
 }
 
 #[test]
+fn the_chart_has_the_guard_of_the_kustomizations() {
+    let original = std::fs::read_to_string(path("manifests/guard/guard.yaml")).unwrap();
+    is_up_to_date(&format!("{CHART}/files/guard.yaml"), &original);
+}
+
+#[test]
 fn the_chart_has_the_kinds_of_this_version() {
     let manifests = cli::crds::manifests().unwrap();
     for manifest in &manifests {

@@ -93,6 +93,72 @@ fn every_value_of_the_chart_is_in_its_schema_and_the_reverse() {
     }
 }
 
+/// The files of a kind of file that are below a directory, as paths in the repository.
+fn below(directory: &str, end: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    manifests(&path(directory), &mut found);
+    let relative =
+        |file: &PathBuf| file.strip_prefix(env!("CARGO_MANIFEST_DIR")).unwrap().to_str().unwrap().to_owned();
+    found.iter().map(relative).filter(|file| file.ends_with(end)).collect()
+}
+
+/// Whether the objects grant a change of webhook configurations.
+fn grants_configurations(objects: &[Value]) -> bool {
+    let has = |rule: &Value, field: &str, wanted: &[&str]| {
+        rule[field].as_array().into_iter().flatten().any(|it| wanted.contains(&it.as_str().unwrap()))
+    };
+    let resources = ["mutatingwebhookconfigurations", "validatingwebhookconfigurations", "*"];
+    let verbs = ["create", "update", "patch", "delete", "deletecollection", "*"];
+    objects.iter().filter(|object| object["kind"] == "ClusterRole").any(|role| {
+        let rules = role["rules"].as_array().into_iter().flatten();
+        rules.into_iter().any(|rule| has(rule, "resources", &resources) && has(rule, "verbs", &verbs))
+    })
+}
+
+/// The objects of a kustomization, as they are before its patches, and those of all on which it builds.
+fn objects_of(directory: &Path) -> Vec<Value> {
+    let read = |file: &Path| {
+        let text = std::fs::read_to_string(file).unwrap();
+        serde_saphyr::from_multiple::<Value>(&text).unwrap_or_else(|error| panic!("{file:?}: {error}"))
+    };
+    let kustomization = &read(&directory.join("kustomization.yaml"))[0];
+    let parts = ["resources", "components"].map(|field| kustomization[field].as_array().cloned());
+    let parts = parts.into_iter().flatten().flatten().map(|part| directory.join(part.as_str().unwrap()));
+    parts.flat_map(|part| if part.is_dir() { objects_of(&part) } else { read(&part) }).collect()
+}
+
+#[test]
+fn the_right_to_patch_webhook_configurations_comes_with_the_guard() {
+    let mut granting = Vec::new();
+    for kustomization in below("manifests", "kustomization.yaml") {
+        let directory = Path::new(&kustomization).parent().unwrap().to_owned();
+        let objects = objects_of(&path(directory.to_str().unwrap()));
+        if grants_configurations(&objects) {
+            let guard = |object: &&Value| object["metadata"]["name"] == "crm-admission-guard";
+            let kinds: Vec<_> =
+                objects.iter().filter(guard).map(|object| object["kind"].as_str().unwrap()).collect();
+            let both = ["ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"];
+            assert_eq!(kinds, both, "{kustomization}");
+            granting.push(directory.file_name().unwrap().to_str().unwrap().to_owned());
+        }
+    }
+    granting.sort_unstable();
+    assert_eq!(granting, ["development", "one-call", "self-managed"]);
+}
+
+#[test]
+fn the_chart_has_the_guard_wherever_it_has_the_right() {
+    let template = |name: &str| read(&format!("manifests/chart/crm-admission/templates/{name}.yaml"));
+    let condition = |name: &str| template(name).lines().next().unwrap().to_owned();
+    assert_eq!(condition("guard"), condition("rbac-certificates"));
+    assert!(condition("guard").starts_with("{{- if "));
+    for file in std::fs::read_dir(path("manifests/chart/crm-admission/templates")).unwrap() {
+        let file = file.unwrap().path();
+        let grants = std::fs::read_to_string(&file).unwrap().contains("webhookconfigurations, ");
+        assert!(!grants || file.ends_with("rbac-certificates.yaml"), "{}", file.display());
+    }
+}
+
 #[test]
 fn the_program_knows_the_flags_that_it_is_started_with() {
     let container = &yaml("manifests/base/deployment.yaml")[0]["spec"]["template"]["spec"]["containers"][0];

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::diagnosis::{Check, Diagnosis, Examination, Id};
 use super::questions::{Answer, Questions, Resource, not_permitted, unanswered};
-use super::shipped::{self, Rights, SERVICE_ACCOUNT};
+use super::shipped::{self, GUARD_PATH, Rights, SERVICE_ACCOUNT};
 use super::source::Source;
 use super::{Settings, counted};
 
@@ -22,6 +22,9 @@ const REVIEWS: Resource = Resource {
     kind: "SubjectAccessReview",
     plural: "subjectaccessreviews",
 };
+
+/// The group of the webhook configurations.
+const REGISTRATION_GROUP: &str = "admissionregistration.k8s.io";
 
 /// One right, and in which of the shipped ones it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,6 +66,13 @@ pub(super) fn needs(source: &Source, settings: &Settings) -> Vec<Need> {
         roles.iter().flat_map(|role| rights(*given_by, role, settings)).collect::<Vec<_>>()
     };
     source.rights().iter().flat_map(of).collect()
+}
+
+/// The rights that need the guard: those to change webhook configurations.
+pub(super) fn guarded(settings: &Settings) -> Vec<Need> {
+    let mut needs = needs(&Source::SelfManaged, settings);
+    needs.retain(|need| need.on.group == REGISTRATION_GROUP && need.verb != "get");
+    needs
 }
 
 fn rights(given_by: Rights, role: &Value, settings: &Settings) -> Vec<Need> {
@@ -136,7 +146,7 @@ fn review(need: &Need, settings: &Settings) -> Value {
         // Reviews have no names, but the type in which they are sent wants one.
         "metadata": {},
         "spec": {
-            "user": format!("system:serviceaccount:{namespace}:{SERVICE_ACCOUNT}"),
+            "user": shipped::account(namespace),
             "groups": [
                 "system:serviceaccounts",
                 format!("system:serviceaccounts:{namespace}"),
@@ -156,7 +166,14 @@ fn review(need: &Need, settings: &Settings) -> Value {
 
 pub(super) fn judge(account: &Answer<Value>, granted: &[(Need, Answer<bool>)], settings: &Settings) -> Check {
     let subject = format!("serviceaccount {}/{SERVICE_ACCOUNT}", settings.namespace);
-    let fix = |rights: Rights| shipped::apply(rights.path(), settings);
+    let fix = |rights: Rights| {
+        let apply = shipped::apply(rights.path(), settings);
+        match rights {
+            Rights::Base => apply,
+            // Never the right without what limits it.
+            Rights::SelfManaged => format!("{} && {apply}", shipped::apply(GUARD_PATH, settings)),
+        }
+    };
     let mut findings = Vec::new();
     match account.known(&subject) {
         Ok(Some(_)) => {}
@@ -228,7 +245,9 @@ mod tests {
         let findings = judge(&Answer::Found(json!({})), &answers, &settings).findings;
         assert!(!findings.is_empty());
         for finding in findings {
-            assert!(finding.fix.contains("manifests/overlays/self-managed/rbac.yaml"), "{finding:?}");
+            let [guard, rights] = ["guard/guard.yaml", "overlays/self-managed/rbac.yaml"]
+                .map(|file| finding.fix.find(&format!("manifests/{file}")));
+            assert!(guard.is_some() && guard < rights, "{finding:?}");
         }
     }
 

@@ -5,6 +5,9 @@ use serde_json::{Map, Value};
 /// What tells entries of a list apart, besides their place: the keys that Kubernetes uses for it.
 const KEYS: [&str; 3] = ["name", "jsonPath", "rule"];
 
+/// At most so many fields are named.
+const MAX_NAMED: usize = 5;
+
 /// Whether fields that only the actual object has count as differences.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Extra {
@@ -17,6 +20,21 @@ pub(super) fn differences(path: &str, wanted: &Value, actual: &Value, extra: Ext
     let mut found = Vec::new();
     compare(path, wanted, actual, extra, &mut found);
     found
+}
+
+/// The fields of `spec` that are not as they are shipped, some of many; `None` where there are none.
+pub(super) fn changed_spec(shipped: &Value, live: &Value) -> Option<String> {
+    name_some(&differences("spec", &shipped["spec"], &live["spec"], Extra::Differs))
+}
+
+/// The paths, or some of many; `None` where there are none.
+pub(super) fn name_some(paths: &[String]) -> Option<String> {
+    let named = paths.iter().take(MAX_NAMED).cloned().collect::<Vec<_>>().join(", ");
+    match paths.len() {
+        0 => None,
+        number if number > MAX_NAMED => Some(format!("{named} and {} more", number - MAX_NAMED)),
+        _ => Some(named),
+    }
 }
 
 fn compare(path: &str, wanted: &Value, actual: &Value, extra: Extra, found: &mut Vec<String>) {

@@ -3,14 +3,12 @@
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use serde_json::{Value, json};
 
-use super::compare::{Extra, differences};
+use super::compare::{Extra, differences, name_some};
 use super::counted;
 use super::diagnosis::{Check, Diagnosis, Examination, Id};
 use super::questions::Answer;
 
 const APPLY: &str = "crm-admission crds | kubectl apply --server-side --force-conflicts -f -";
-/// At most so many fields are named.
-const MAX_NAMED: usize = 5;
 
 /// `wanted` are in the order of `found`.
 pub(super) fn judge(found: &[Answer<Value>], wanted: &[CustomResourceDefinition]) -> Check {
@@ -51,16 +49,6 @@ fn outdated(subject: &str, found: &Value, wanted: &CustomResourceDefinition) -> 
 /// What only `kubectl explain` and `kubectl get` show.
 fn is_for_people(path: &str) -> bool {
     path.ends_with(".description") || path.contains(".additionalPrinterColumns")
-}
-
-/// The paths, or some of many; `None` where there are none.
-pub(super) fn name_some(paths: &[String]) -> Option<String> {
-    let named = paths.iter().take(MAX_NAMED).cloned().collect::<Vec<_>>().join(", ");
-    match paths.len() {
-        0 => None,
-        number if number > MAX_NAMED => Some(format!("{named} and {} more", number - MAX_NAMED)),
-        _ => Some(named),
-    }
 }
 
 fn not_established(subject: &str, name: &str, found: &Value) -> Option<Diagnosis> {

@@ -12,6 +12,7 @@ mod certificates;
 mod compare;
 mod crds;
 mod diagnosis;
+mod guard;
 mod policy;
 mod port;
 mod questions;
@@ -106,9 +107,13 @@ pub async fn examine(
     checks.push(port);
     checks.push(certificates::judge(&snapshot, &target, served.as_deref(), settings));
     progress("asking what the service account may do");
-    let needs = access::needs(&Source::of(&snapshot), settings);
-    let granted = access::ask(&questions, &needs, settings).await;
-    checks.push(access::judge(&snapshot.service_account, &granted, settings));
+    let source = Source::of(&snapshot);
+    let granted = access::ask(&questions, &access::needs(&source, settings), settings).await;
+    let mut access = access::judge(&snapshot.service_account, &granted, settings);
+    // The right may be there though it is not needed.
+    let guarded = access::ask(&questions, &access::guarded(settings), settings).await;
+    guard::judge(&snapshot, guard::right(&guarded, &source), settings).add_to(&mut access);
+    checks.push(access);
     checks.push(policy::judge(&snapshot.policies));
     progress("trying to create a Company, as a dry run");
     checks.push(canary::try_out(&questions, &snapshot, settings).await);

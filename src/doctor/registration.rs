@@ -3,12 +3,11 @@
 use serde_json::{Value, json};
 
 use super::Settings;
-use super::compare::{Extra, differences};
-use super::crds::name_some;
+use super::compare::{Extra, changed_spec, differences, name_some};
 use super::diagnosis::{Check, Diagnosis, Examination, Id, Level};
 use super::questions::Answer;
 use super::shipped::{self, FLOOR_NAME, FLOOR_PATH, MARK, NAME, REGISTRATION_PATH, VALIDATE};
-use super::snapshot::{FloorPart, Registration, Snapshot};
+use super::snapshot::{PolicyPart, Registration, Snapshot};
 use super::source::Source;
 use crate::certificates::{Address, Hook};
 
@@ -129,7 +128,7 @@ fn wanted(registration: Registration, live: &Value) -> Value {
 /// What is wrong with the floor, where it is the last guard.
 fn floor(snapshot: &Snapshot, settings: &Settings) -> Vec<Diagnosis> {
     let fix = shipped::apply(FLOOR_PATH, settings);
-    let judge = |(part, answer): (FloorPart, &Answer<Value>)| {
+    let judge = |(part, answer): (PolicyPart, &Answer<Value>)| {
         let subject = format!("{} {FLOOR_NAME}", part.kind().to_lowercase());
         match answer.known(&subject) {
             Err(finding) => Some(finding),
@@ -138,9 +137,7 @@ fn floor(snapshot: &Snapshot, settings: &Settings) -> Vec<Diagnosis> {
                 Some(Diagnosis::failure(Id::FloorAbsent, subject, text, &fix))
             }
             Ok(Some(live)) => {
-                let shipped = shipped::floor(part.kind());
-                let differing = differences("spec", &shipped["spec"], &live["spec"], Extra::Differs);
-                let differing = name_some(&differing)?;
+                let differing = changed_spec(&shipped::floor(part.kind()), live)?;
                 let text =
                     format!("it is the last guard without {VALIDATE}, and not as shipped: {differing}");
                 Some(Diagnosis::failure(Id::FloorChanged, subject, text, &fix))
@@ -348,7 +345,7 @@ mod tests {
         let live = samples::found(&mut snapshot.registrations[1]);
         live["metadata"]["annotations"] = json!({"admission.crm.milo.io/registration": "one-call"});
         live["webhooks"].as_array_mut().unwrap().retain(|webhook| webhook["name"] != "validate.crm.milo.io");
-        snapshot.floor = FloorPart::ALL.map(|part| Answer::Found(shipped::floor(part.kind())));
+        snapshot.floor = PolicyPart::ALL.map(|part| Answer::Found(shipped::floor(part.kind())));
     }
 
     #[test]

@@ -48,6 +48,7 @@ pub(super) fn snapshot_trusting(authority: &Authority) -> Snapshot {
         definitions: Vec::new(),
         registrations: Registration::ALL.map(registration),
         floor: [Answer::Absent, Answer::Absent],
+        guard: [Answer::Absent, Answer::Absent],
         service: Answer::Found(json!({"spec": {"ports": [{"port": 443}]}})),
         endpoint_slices: Answer::Found(vec![json!({"endpoints": [{"conditions": {"ready": true}}]})]),
         secret: Answer::Absent,

@@ -1,4 +1,5 @@
-//! What is shipped with this version of the program: the registration and the access rights.
+//! What is shipped with this version of the program: the registration, the access rights, and the policies that the API
+//! server evaluates by itself.
 
 use serde_json::Value;
 
@@ -16,6 +17,11 @@ pub(super) const FLOOR_PATH: &str = "manifests/floor/floor.yaml";
 const FLOOR: &str = include_str!("../../manifests/floor/floor.yaml");
 /// The name of the floor's policy and of its binding.
 pub(super) const FLOOR_NAME: &str = "crm-admission-floor";
+/// Where the guard is in the repository, for fixes.
+pub(super) const GUARD_PATH: &str = "manifests/guard/guard.yaml";
+const GUARD: &str = include_str!("../../manifests/guard/guard.yaml");
+/// The name of the guard's policy and of its binding.
+pub(super) const GUARD_NAME: &str = "crm-admission-guard";
 /// By this annotation of the validating configuration it is meant that [`VALIDATE`] is not in it.
 pub(super) const MARK: (&str, &str) = ("admission.crm.milo.io/registration", "one-call");
 /// The webhook that is not registered where each write is one call.
@@ -78,6 +84,9 @@ pub(super) fn apply(path: &str, settings: &Settings) -> String {
     if settings.tls_secret != TLS_SECRET {
         edits += &format!(" -e 's/{TLS_SECRET}/{}/'", settings.tls_secret);
     }
+    if path == GUARD_PATH && settings.namespace != NAMESPACE {
+        edits += &format!(" -e 's/{}/{}/'", account(NAMESPACE), account(&settings.namespace));
+    }
     if edits.is_empty() {
         format!("kubectl apply -f {path}")
     } else {
@@ -95,6 +104,17 @@ pub(super) fn floor(kind: &str) -> Value {
     objects(FLOOR).into_iter().find(|object| object["kind"] == kind).unwrap_or_default()
 }
 
+/// The shipped object of the guard of this kind, for the service account of the installation.
+pub(super) fn guard(kind: &str, settings: &Settings) -> Value {
+    let text = GUARD.replace(&account(NAMESPACE), &account(&settings.namespace));
+    objects(&text).into_iter().find(|object| object["kind"] == kind).unwrap_or_default()
+}
+
+/// The user name of the service account in a namespace.
+pub(super) fn account(namespace: &str) -> String {
+    format!("system:serviceaccount:{namespace}:{SERVICE_ACCOUNT}")
+}
+
 fn objects(text: &str) -> Vec<Value> {
     read(text).unwrap_or_default()
 }
@@ -105,7 +125,7 @@ fn read(text: &str) -> Result<Vec<Value>, SyntaxError> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::snapshot::FloorPart;
+    use super::super::snapshot::PolicyPart;
     use super::*;
 
     #[test]
@@ -117,8 +137,11 @@ mod tests {
             assert!(!shipped["webhooks"].as_array().unwrap().is_empty(), "{kind}");
         }
         assert!(read(FLOOR).is_ok());
-        for part in FloorPart::ALL {
+        assert!(read(GUARD).is_ok());
+        let settings = super::super::samples::settings();
+        for part in PolicyPart::ALL {
             assert_eq!(floor(part.kind())["metadata"]["name"], FLOOR_NAME, "{part:?}");
+            assert_eq!(guard(part.kind(), &settings)["metadata"]["name"], GUARD_NAME, "{part:?}");
         }
         for rights in Rights::ALL {
             assert!(read(rights.text()).is_ok() && !rights.roles().is_empty(), "{rights:?}");
@@ -138,8 +161,22 @@ mod tests {
     }
 
     #[test]
+    fn the_guard_is_for_the_service_account_of_the_installation() {
+        let elsewhere = Settings { namespace: "crm".to_owned(), ..super::super::samples::settings() };
+        let guard = guard(PolicyPart::Policy.kind(), &elsewhere);
+        let expected = "request.userInfo.username == 'system:serviceaccount:crm:crm-admission'";
+        assert_eq!(guard["spec"]["matchConditions"][0]["expression"], expected);
+        let edit = "s/system:serviceaccount:crm-admission-system:crm-admission/\
+                    system:serviceaccount:crm:crm-admission/";
+        let fix = apply(GUARD_PATH, &elsewhere);
+        assert!(fix.contains(edit), "{fix}");
+    }
+
+    #[test]
     fn the_paths_that_fixes_name_are_where_the_files_are() {
-        for path in Rights::ALL.map(Rights::path).into_iter().chain([REGISTRATION_PATH, FLOOR_PATH]) {
+        for path in
+            Rights::ALL.map(Rights::path).into_iter().chain([REGISTRATION_PATH, FLOOR_PATH, GUARD_PATH])
+        {
             let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
             assert!(file.is_file(), "{path}");
         }

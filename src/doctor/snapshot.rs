@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::Settings;
 use super::questions::{Answer, Questions, Resource, Scope};
-use super::shipped::{FLOOR_NAME, NAME, SERVICE_ACCOUNT};
+use super::shipped::{FLOOR_NAME, GUARD_NAME, NAME, SERVICE_ACCOUNT};
 use crate::api::policy;
 
 const CRDS: Resource = Resource {
@@ -61,14 +61,14 @@ impl Registration {
     }
 }
 
-/// One of the two objects of the floor.
+/// One of the two objects that make a ValidatingAdmissionPolicy take effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum FloorPart {
+pub(super) enum PolicyPart {
     Policy,
     Binding,
 }
 
-impl FloorPart {
+impl PolicyPart {
     pub(super) const ALL: [Self; 2] = [Self::Policy, Self::Binding];
 
     const fn resource(self) -> Resource {
@@ -92,6 +92,8 @@ pub(super) struct Snapshot {
     pub(super) registrations: [Answer<Value>; 2],
     /// Only counts where each write is one call.
     pub(super) floor: [Answer<Value>; 2],
+    /// Only counts where the service account may patch webhook configurations.
+    pub(super) guard: [Answer<Value>; 2],
     pub(super) service: Answer<Value>,
     pub(super) endpoint_slices: Answer<Vec<Value>>,
     pub(super) secret: Answer<Value>,
@@ -118,6 +120,8 @@ impl Snapshot {
             validating,
             floor_policy,
             floor_binding,
+            guard_policy,
+            guard_binding,
             service,
             endpoint_slices,
             secret,
@@ -128,8 +132,10 @@ impl Snapshot {
             join_all(names.map(definition)),
             questions.get(Registration::Mutating.resource(), Scope::Cluster, NAME),
             questions.get(Registration::Validating.resource(), Scope::Cluster, NAME),
-            questions.get(FloorPart::Policy.resource(), Scope::Cluster, FLOOR_NAME),
-            questions.get(FloorPart::Binding.resource(), Scope::Cluster, FLOOR_NAME),
+            questions.get(PolicyPart::Policy.resource(), Scope::Cluster, FLOOR_NAME),
+            questions.get(PolicyPart::Binding.resource(), Scope::Cluster, FLOOR_NAME),
+            questions.get(PolicyPart::Policy.resource(), Scope::Cluster, GUARD_NAME),
+            questions.get(PolicyPart::Binding.resource(), Scope::Cluster, GUARD_NAME),
             questions.get(SERVICES, here, &settings.service),
             questions.list(ENDPOINT_SLICES, here, &of_service),
             questions.get(SECRETS, here, &settings.tls_secret),
@@ -141,6 +147,7 @@ impl Snapshot {
             definitions,
             registrations: [mutating, validating],
             floor: [floor_policy, floor_binding],
+            guard: [guard_policy, guard_binding],
             service,
             endpoint_slices,
             secret,
@@ -158,8 +165,12 @@ impl Snapshot {
         }
     }
 
-    pub(super) fn floor(&self) -> impl Iterator<Item = (FloorPart, &Answer<Value>)> {
-        FloorPart::ALL.into_iter().zip(&self.floor)
+    pub(super) fn floor(&self) -> impl Iterator<Item = (PolicyPart, &Answer<Value>)> {
+        PolicyPart::ALL.into_iter().zip(&self.floor)
+    }
+
+    pub(super) fn guard(&self) -> impl Iterator<Item = (PolicyPart, &Answer<Value>)> {
+        PolicyPart::ALL.into_iter().zip(&self.guard)
     }
 
     pub(super) fn registrations(&self) -> impl Iterator<Item = (Registration, &Answer<Value>)> {

@@ -43,7 +43,7 @@ impl Stage {
         let plane = PLANE.lock().unwrap_or_else(PoisonError::into_inner);
         let stage = Self { _witness: Witness::new(plane.logs()), plane };
         let admin = stage.admin();
-        admin.apply_path(&manifest("overlays/self-managed/rbac.yaml")).succeeds();
+        stage.plane.install_self_managed_rights();
         for kind in KINDS {
             admin.run(["delete", kind, "crm-admission", "--ignore-not-found"]).succeeds();
         }

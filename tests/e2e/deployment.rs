@@ -68,7 +68,7 @@ struct Kustomizations(tempfile::TempDir);
 impl Kustomizations {
     fn copied() -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
-        for part in ["base", "registration", "floor", "overlays", "components"] {
+        for part in ["base", "registration", "guard", "floor", "overlays", "components"] {
             copy(&manifest(part), &directory.path().join(part));
         }
         Self(directory)
@@ -223,6 +223,59 @@ fn the_chart_has_the_objects_of_every_kustomization() {
     }
 }
 
+/// The user names of the service accounts to which the objects grant a change of webhook configurations.
+fn may_change_configurations(objects: &BTreeMap<String, Value>) -> Vec<String> {
+    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    let has = |rule: &Value, field: &str, wanted: fn(&str) -> bool| {
+        list(&rule[field]).iter().any(|it| it == "*" || it.as_str().is_some_and(wanted))
+    };
+    let changes = |rule: &Value| {
+        has(rule, "resources", |resource| resource.ends_with("webhookconfigurations"))
+            && has(rule, "verbs", |verb| !["get", "list", "watch"].contains(&verb))
+    };
+    let of_kind = |kind: &'static str| objects.values().filter(move |object| object["kind"] == kind);
+    let roles = of_kind("ClusterRole").filter(|role| list(&role["rules"]).iter().any(changes));
+    let names: Vec<&Value> = roles.map(|role| &role["metadata"]["name"]).collect();
+    let bindings =
+        of_kind("ClusterRoleBinding").filter(|binding| names.contains(&&binding["roleRef"]["name"]));
+    let account = |subject: &Value| {
+        let part = |field: &str| subject[field].as_str().expect("a service account").to_owned();
+        format!("system:serviceaccount:{}:{}", part("namespace"), part("name"))
+    };
+    bindings.flat_map(|binding| list(&binding["subjects"])).map(|subject| account(&subject)).collect()
+}
+
+/// The user name of the service account whose changes the guard denies, where the guard is among the objects.
+fn guarded(objects: &BTreeMap<String, Value>) -> Option<String> {
+    let policy = objects.get("ValidatingAdmissionPolicy  crm-admission-guard")?;
+    let binding = objects.get("ValidatingAdmissionPolicyBinding  crm-admission-guard")?;
+    assert_eq!(binding["spec"], json!({"policyName": "crm-admission-guard", "validationActions": ["Deny"]}));
+    let condition = policy["spec"]["matchConditions"][0]["expression"].as_str()?;
+    Some(condition.strip_prefix("request.userInfo.username == '")?.strip_suffix('\'')?.to_owned())
+}
+
+#[test]
+fn the_right_to_patch_webhook_configurations_never_comes_without_the_guard() {
+    let site = site();
+    let mut granted = 0;
+    for (overlay, both) in rendered(&site) {
+        for objects in both.map(|rendered| objects(&rendered)) {
+            let accounts = may_change_configurations(&objects);
+            assert_eq!(guarded(&objects).into_iter().collect::<Vec<_>>(), accounts, "{overlay}");
+            granted += accounts.len();
+        }
+    }
+    // self-managed, development, one-call and everything, by kustomization and by chart.
+    assert_eq!(granted, 8);
+    // In another namespace it is another service account.
+    let chart = chart("crm-admission");
+    let elsewhere = helm(&site).succeeds(["template", "crm-admission", &chart, "--namespace", "crm"]);
+    let elsewhere = objects(&elsewhere);
+    let account = "system:serviceaccount:crm:crm-admission";
+    assert_eq!(may_change_configurations(&elsewhere), [account]);
+    assert_eq!(guarded(&elsewhere).as_deref(), Some(account));
+}
+
 #[test]
 fn the_api_server_takes_everything_that_is_shipped() {
     let site = site();
@@ -236,7 +289,7 @@ fn the_api_server_takes_everything_that_is_shipped() {
             assert!(told.contains("deployment.apps/crm-admission"), "{overlay}: {told}");
         }
     }
-    // By hand, the registration is applied by its label.
+    // By hand, the guard and the registration are applied by their labels.
     let overlay = manifest("overlays/self-managed");
     let dry_run = ["apply", "--dry-run=server", "-o", "name", "-k", text(&overlay), "-l"];
     let chosen = |label| admin.run(dry_run.into_iter().chain([label])).succeeds().stdout;
@@ -249,6 +302,10 @@ fn the_api_server_takes_everything_that_is_shipped() {
         2
     );
     assert_eq!(registration.lines().count(), 2);
+    let guard = chosen("app.kubernetes.io/component=guard");
+    let parts = ["validatingadmissionpolicy", "validatingadmissionpolicybinding"]
+        .map(|part| format!("{part}.admissionregistration.k8s.io/crm-admission-guard\n"));
+    assert_eq!(guard, parts.concat());
     let rest = chosen("app.kubernetes.io/component!=registration");
     assert!(
         rest.contains("deployment.apps/crm-admission") && !rest.contains("webhookconfiguration"),
@@ -333,6 +390,18 @@ fn went_in_order(deleted: &[String]) {
     let rest =
         ["deployments", "services", "serviceaccounts", "clusterroles", "clusterrolebindings"].map(first);
     assert!(registration < rest.into_iter().min(), "{deleted:?}");
+}
+
+/// The guard went, and only when nobody had the right any more that it limits.
+#[track_caller]
+fn guard_went_after_the_right(deleted: &[String]) {
+    let place = |object: &str| {
+        deleted.iter().position(|it| it == object).unwrap_or_else(|| panic!("no {object} in {deleted:?}"))
+    };
+    let right = place("clusterrolebindings crm-admission-certificates");
+    for guard in ["validatingadmissionpolicybindings", "validatingadmissionpolicies"] {
+        assert!(right < place(&format!("{guard} crm-admission-guard")), "{deleted:?}");
+    }
 }
 
 /// What takes the place of the controllers, of which none run here: a Deployment becomes available, and a namespace that
@@ -520,19 +589,114 @@ fn an_installation_can_be_taken_to_one_call() {
 #[test]
 fn an_installation_that_does_not_become_ready_registers_nothing() {
     let site = site();
-    let admin = site.plane.kubectl("admin");
     for (args, complaint) in [
-        (["--timeout", "2"], "install: the server is not ready, and nothing is registered"),
-        (["--overlay", "own-certificate"], "install: nobody would say which CA the API server is to trust"),
-        (["--overlay", "own-certificat"], "install: there is no overlay"),
+        (
+            &["--timeout", "2", "--no-guard-test"][..],
+            "install: the server is not ready, and nothing is registered",
+        ),
+        (&["--overlay", "own-certificate"], "install: nobody would say which CA the API server is to trust"),
+        (&["--overlay", "own-certificat"], "install: there is no overlay"),
     ] {
-        let output = command(&site, "install").args(args).output().expect("the script can be started");
-        let told = String::from_utf8_lossy(&output.stderr);
-        assert!(!output.status.success() && told.contains(complaint), "{told}");
-        admin.run(["get", CONFIGURATIONS, "-o", "name"]).succeeds().prints_nothing();
+        install_fails(&site, args, complaint);
     }
     // Left as the other tests expect it.
     script(&site, "uninstall", &[]);
+}
+
+/// Runs `scripts/install`, which complains and leaves nothing registered; returns all that it prints.
+#[track_caller]
+fn install_fails(site: &Installation, args: &[&str], complaint: &str) -> String {
+    install_fails_as(site, site.plane.kubeconfig("admin"), args, complaint)
+}
+
+/// Like [`install_fails`], as the user of this kubeconfig.
+#[track_caller]
+fn install_fails_as(site: &Installation, kubeconfig: PathBuf, args: &[&str], complaint: &str) -> String {
+    let output = command(site, "install")
+        .env("KUBECONFIG", kubeconfig)
+        .args(args)
+        .output()
+        .expect("the script can be started");
+    let told = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    assert!(!output.status.success() && told[1].contains(complaint), "{told:?}");
+    site.plane.kubectl("admin").run(["get", CONFIGURATIONS, "-o", "name"]).succeeds().prints_nothing();
+    told.concat()
+}
+
+/// The role of [`some_admin`], and its binding.
+const SOME_ADMIN: &str = "some-admin";
+
+/// The kubeconfig of somebody who may change every object, and impersonate nobody.
+fn some_admin(site: &Installation) -> PathBuf {
+    let verbs = "--verb=get,list,watch,create,update,patch,delete";
+    let admin = site.plane.kubectl("admin");
+    admin.run(["create", "clusterrole", SOME_ADMIN, verbs, "--resource=*.*"]).succeeds();
+    let bind = ["create", "clusterrolebinding", SOME_ADMIN, "--clusterrole", SOME_ADMIN, "--user=alice"];
+    admin.run(bind).succeeds();
+    // The authorizer follows the bindings with a watch.
+    poll::until("the rights of some admin", PATIENCE, || {
+        let asked = site.plane.kubectl("alice").run(["auth", "can-i", "patch", "deployments"]);
+        if asked.ok() { Seen::Ready(()) } else { Seen::NotYet(asked.to_string()) }
+    });
+    site.plane.kubeconfig("alice")
+}
+
+/// The binding by which the service account may patch webhook configurations.
+const RIGHT: [&str; 2] = ["clusterrolebinding", "crm-admission-certificates"];
+
+#[test]
+fn the_scripts_grant_the_right_to_patch_configurations_only_while_the_guard_is_in_force() {
+    let site = site();
+    let admin = site.plane.kubectl("admin");
+    // The harness and other tests grant it by themselves.
+    script(&site, "uninstall", &[]);
+    let kustomizations = Kustomizations::copied();
+    let idle = json!({"op": "replace", "path": "/spec/validationActions", "value": ["Audit"]});
+    let idle = kustomizations.add(
+        "idle-guard",
+        &json!({
+            "resources": ["../self-managed"],
+            "patches": [{
+                "target": {"kind": "ValidatingAdmissionPolicyBinding"}, "patch": json!([idle]).to_string(),
+            }],
+        }),
+    );
+    let complaint = "install: waited 3 s for the guard to deny a request; nothing else was applied";
+    install_fails(&site, &["--overlay", text(&idle), "--timeout", "3"], complaint);
+    assert!(!admin.has(RIGHT[0], RIGHT[1]));
+    script(&site, "uninstall", &["--overlay", text(&idle)]);
+
+    let absent =
+        "$patch: delete\napiVersion: admissionregistration.k8s.io/v1\nkind: any\nmetadata: {name: any}\n";
+    let unguarded = kustomizations.add(
+        "unguarded",
+        &json!({
+            "resources": ["../self-managed"],
+            "patches": [{
+                "target": {"kind": "ValidatingAdmissionPolicy.*", "name": "crm-admission-guard"}, "patch": absent,
+            }],
+        }),
+    );
+    let complaint = "grants the right to patch webhook configurations without the guard";
+    install_fails(&site, &["--overlay", text(&unguarded)], complaint);
+    assert!(!admin.has(RIGHT[0], RIGHT[1]));
+
+    let complaint = "the guard cannot be tried, and nothing else was applied; --no-guard-test waits for it";
+    let told = install_fails_as(&site, some_admin(&site), &["--timeout", "20"], complaint);
+    assert!(told.contains("cannot impersonate"), "{told}");
+    assert!(!admin.has(RIGHT[0], RIGHT[1]));
+    admin.run(["delete", "clusterrolebinding,clusterrole", SOME_ADMIN]).succeeds();
+    script(&site, "uninstall", &[]);
+
+    // No pod becomes ready here, which is all that goes wrong.
+    let printed = install_fails(&site, &["--timeout", "8"], "install: the server is not ready");
+    let place = |text: &str| printed.find(text).unwrap_or_else(|| panic!("no {text:?} in {printed}"));
+    let guard =
+        place("validatingadmissionpolicybinding.admissionregistration.k8s.io/crm-admission-guard created");
+    assert!(guard < place("clusterrolebinding.rbac.authorization.k8s.io/crm-admission-certificates"));
+    let since = site.plane.audited().len();
+    script(&site, "uninstall", &[]);
+    guard_went_after_the_right(&deleted(&site.plane, since));
 }
 
 #[test]
@@ -542,7 +706,12 @@ fn helm_keeps_the_ca_that_the_program_writes_and_uninstalls_the_registration_fir
     let helm = helm(&site);
     let chart = chart("crm-admission");
     let release = ["crm-admission", &chart, "--namespace", NAMESPACE];
-    // The harness granted the webhook its rights before: the release takes them over.
+    // Helm creates the guard last of all. Who wants it in force before the right applies it before.
+    let guard =
+        ["template", "crm-admission", &chart, "--namespace", NAMESPACE, "--show-only=templates/guard.yaml"];
+    admin.apply(&helm.succeeds(guard)).succeeds();
+    site.plane.await_guard();
+    // The harness granted the webhook its rights before: the release takes them over, and the guard.
     let install = ["install", "--create-namespace", "--take-ownership"].into_iter().chain(release);
     let notes = helm.succeeds(install);
     assert!(notes.contains(
@@ -574,7 +743,9 @@ fn helm_keeps_the_ca_that_the_program_writes_and_uninstalls_the_registration_fir
 
     let since = site.plane.audited().len();
     helm.succeeds(["uninstall", "crm-admission", "--namespace", NAMESPACE]);
-    went_in_order(&deleted(&site.plane, since));
+    let deleted = deleted(&site.plane, since);
+    went_in_order(&deleted);
+    guard_went_after_the_right(&deleted);
     admin.run(["get", CONFIGURATIONS, "-o", "name"]).succeeds().prints_nothing();
     assert!(admin.has("crd", "companies.crm.milo.io"), "the kinds stay");
 }

@@ -19,6 +19,7 @@ const NAMESPACE: &str = "crm-admission-system";
 /// By this name the API server would call the Service.
 const SERVICE_HOST: &str = "crm-admission.crm-admission-system.svc";
 const FLOOR: &str = "crm-admission-floor";
+const GUARD: &str = "crm-admission-guard";
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// An installation of these tests alone, one at a time: they break everything.
@@ -41,8 +42,27 @@ impl Patient {
         admin.apply(&endpoints(true)).succeeds();
         patient.0.webhook.unregister();
         patient.remove_floor();
+        patient.withdraw_certificate_rights();
         patient.0.webhook.register();
         patient
+    }
+
+    /// Takes away what making its own certificates takes, and then the guard.
+    fn withdraw_certificate_rights(&self) {
+        let (admin, account) = (self.admin(), self.0.plane.kubectl("crm-admission"));
+        for (kind, scope) in [("rolebinding", NAMESPACE), ("clusterrolebinding", "")] {
+            let name = "crm-admission-certificates";
+            admin.run(["-n", scope, "delete", kind, name, "--ignore-not-found"]).succeeds();
+        }
+        // The authorizer follows the bindings with a watch.
+        poll::until("no right to patch configurations", PATIENCE, || {
+            match may_patch_configurations(&account) {
+                false => Seen::Ready(()),
+                true => Seen::NotYet("it may still patch them".to_owned()),
+            }
+        });
+        let kinds = "validatingadmissionpolicybinding,validatingadmissionpolicy";
+        admin.run(["delete", kinds, GUARD, "--ignore-not-found"]).succeeds();
     }
 
     fn remove_floor(&self) {
@@ -103,6 +123,10 @@ impl Patient {
             .expect("a shell");
         assert!(output.status.success(), "{fix}\n{output:?}");
     }
+}
+
+fn may_patch_configurations(account: &Kubectl) -> bool {
+    account.run(["auth", "can-i", "patch", "mutatingwebhookconfiguration/crm-admission"]).ok()
 }
 
 fn service(port: u16) -> String {
@@ -490,11 +514,6 @@ fn rights_to_make_its_own_certificates_are_looked_for_where_it_does() {
     let admin = patient.admin();
     let authority = Authority::create("webhook");
     patient.store(&authority.server_for(&[SERVICE_HOST], 365), &authority);
-    for (kind, scope) in [("rolebinding", NAMESPACE), ("clusterrolebinding", "")] {
-        admin
-            .run(["-n", scope, "delete", kind, "crm-admission-certificates", "--ignore-not-found"])
-            .succeeds();
-    }
     patient.examine().does_not_find("rbac-missing");
     // Nobody else keeps the key of the CA there.
     let key = json!({"stringData": {"ca.key": "key"}}).to_string();
@@ -511,11 +530,45 @@ fn rights_to_make_its_own_certificates_are_looked_for_where_it_does() {
     patient.mend(&found);
     poll::until("rights", PATIENCE, || {
         let examined = patient.examine();
+        // The rights never come without the guard.
+        examined.does_not_find("guard-absent");
         match examined.ids().iter().any(|id| id == "rbac-missing") {
             false => Seen::Ready(()),
             true => Seen::NotYet(examined.stdout),
         }
     });
+}
+
+#[test]
+fn the_right_to_patch_configurations_without_the_guard_is_found_and_fixed() {
+    let patient = Patient::healthy();
+    let admin = patient.admin();
+    let account = patient.0.plane.kubectl("crm-admission");
+    // Without the right, nobody needs the guard.
+    patient.examine().finds_nothing();
+    admin.apply_path(&manifest("overlays/self-managed/rbac.yaml")).succeeds();
+    poll::until("the right to patch configurations", PATIENCE, || match may_patch_configurations(&account) {
+        true => Seen::Ready(()),
+        false => Seen::NotYet("it may not patch them yet".to_owned()),
+    });
+    let (policy, binding) = ("validatingadmissionpolicy", "validatingadmissionpolicybinding");
+    let examined = patient.examine();
+    examined.finds("failure", "guard-absent", &format!("{policy} {GUARD}"));
+    let finding = examined.finds("failure", "guard-absent", &format!("{binding} {GUARD}"));
+    patient.mend(&finding);
+    let examined = patient.examine();
+    examined.finds_nothing();
+    let checks = examined.report()["checks"].to_string();
+    assert!(checks.contains("rights that it needs, and the guard"), "{checks}");
+
+    let harmless = json!([{"op": "replace", "path": "/spec/validations/0/expression", "value": "true"}]);
+    admin.run(["patch", policy, GUARD, "--type=json", "-p", &harmless.to_string()]).succeeds();
+    let finding = patient.examine().finds("failure", "guard-changed", "spec.validations[0].expression");
+    patient.mend(&finding);
+    admin.patch(binding, GUARD, &json!({"spec": {"validationActions": ["Audit"]}})).succeeds();
+    let finding = patient.examine().finds("failure", "guard-changed", "spec.validationActions[0]");
+    patient.mend(&finding);
+    patient.examine().finds_nothing();
 }
 
 #[test]

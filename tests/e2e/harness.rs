@@ -2,6 +2,7 @@
 
 use crate::stage;
 use crate::support::control_plane::{ControlPlane, WEBHOOK_USER};
+use crate::support::manifest;
 use crate::support::net;
 use crate::support::poll::{self, Seen};
 use crate::support::process::{Log, Process};
@@ -126,10 +127,12 @@ fn users_have_the_rights_that_the_tests_rely_on() {
 }
 
 #[test]
-fn the_api_server_adds_nothing_to_the_shipped_webhooks() {
+fn the_api_server_adds_nothing_to_the_shipped_webhooks_and_policies() {
     let stage = stage::shared();
     let admin = stage.plane.kubectl("admin");
-    for configuration in webhook::shipped(&admin).into_iter().chain(webhook::one_call(&admin)) {
+    let guard = admin.read(&manifest("guard/guard.yaml"));
+    let shipped = webhook::shipped(&admin).into_iter().chain(webhook::one_call(&admin)).chain(guard);
+    for configuration in shipped {
         let text = renamed(&configuration).to_string();
         let stored =
             admin.run_with(&text, ["create", "--dry-run=server", "-o", "json", "-f", "-"]).succeeds().json();

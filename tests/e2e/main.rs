@@ -27,6 +27,7 @@ mod deployment;
 mod doctor;
 mod faults;
 mod floor;
+mod guard;
 mod harness;
 mod one_call;
 mod outage;

@@ -59,7 +59,7 @@ fn every_right_is_needed_and_none_is_missing() {
     let plane = &ControlPlane::start_with(Auditing::On);
     plane.install_kinds(&manifest("crds"));
     plane.install_roles();
-    plane.kubectl("admin").apply_path(&manifest("overlays/self-managed/rbac.yaml")).succeeds();
+    plane.install_self_managed_rights();
     let webhook = Webhook::start_self_managed(plane);
     webhook.register();
     // What cannot be read is made anew.

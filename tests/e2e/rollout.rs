@@ -46,7 +46,7 @@ impl Stage {
             let plane = ControlPlane::start();
             plane.install_kinds(&manifest("crds"));
             plane.install_roles();
-            plane.kubectl("admin").apply_path(&manifest("overlays/self-managed/rbac.yaml")).succeeds();
+            plane.install_self_managed_rights();
             Mutex::new(plane)
         });
         let plane = PLANE.lock().unwrap_or_else(PoisonError::into_inner);

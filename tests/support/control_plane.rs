@@ -18,6 +18,9 @@ const START: Duration = Duration::from_secs(90);
 /// rules say what it may do.
 pub(crate) const WEBHOOK_USER: &str = "system:serviceaccount:crm-admission-system:crm-admission";
 
+/// How the API server names the guard in a denial.
+pub(crate) const GUARD: &str = "ValidatingAdmissionPolicy 'crm-admission-guard'";
+
 /// Somebody who can log in; `roles.yaml` says what the groups may do.
 pub(crate) struct User {
     /// By this name the tests ask for a kubectl.
@@ -192,6 +195,32 @@ impl ControlPlane {
         // In this order: the shipped service account lives in a namespace, which the first file makes.
         admin.apply_path(&roles).succeeds();
         admin.apply_path(&manifest("base/rbac.yaml")).succeeds();
+    }
+
+    /// Grants the webhook what making its own certificates takes, with the guard in force before.
+    #[track_caller]
+    pub(crate) fn install_self_managed_rights(&self) {
+        let admin = self.kubectl("admin");
+        admin.apply_path(&manifest("guard/guard.yaml")).succeeds();
+        self.await_guard();
+        admin.apply_path(&manifest("overlays/self-managed/rbac.yaml")).succeeds();
+    }
+
+    /// Waits until the API server denies the webhook's user a request only because of the guard.
+    #[track_caller]
+    pub(crate) fn await_guard(&self) {
+        let admin = self.kubectl("admin");
+        let configuration = json!({
+            "apiVersion": "admissionregistration.k8s.io/v1",
+            "kind": "MutatingWebhookConfiguration",
+            "metadata": {"generateName": "probe-"},
+        });
+        let create =
+            ["create", "--dry-run=server", "-f", "-", "--as", WEBHOOK_USER, "--as-group=system:masters"];
+        poll::until("the guard", START, || match admin.run_with(&configuration.to_string(), create) {
+            tried if tried.stderr.contains(GUARD) => Seen::Ready(()),
+            tried => Seen::NotYet(tried.to_string()),
+        });
     }
 
     /// Applies the product's custom resource definitions and waits until the kinds can be used.

@@ -71,7 +71,7 @@ impl Webhook {
     }
 
     /// Starts the product with certificates that it makes itself, and waits until it is ready. It needs the rights of
-    /// `overlays/self-managed/rbac.yaml`.
+    /// [`ControlPlane::install_self_managed_rights`].
     pub(crate) fn start_self_managed(plane: &ControlPlane) -> Self {
         Self::start_self_managed_with(plane, &[])
     }
