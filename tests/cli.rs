@@ -183,6 +183,31 @@ fn policy_check_lists_every_problem_and_ends_with_1() {
 }
 
 #[test]
+fn an_error_that_quotes_a_file_is_one_line_that_no_terminal_obeys() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("a\nerror: b\u{1b}[2J\u{9b}2J\u{202e}.yaml");
+    let shown = r"a\nerror: b\u001b[2J\u009b2J\u202e.yaml";
+    for command in [&["check"][..], &["policy", "show"], &["policy", "check"], &["audit"]] {
+        let output = crm_admission().args(command).arg(&file).output().unwrap();
+        let err = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{command:?}: {err}");
+        assert!(err.starts_with("error: ") && err.contains(shown), "{command:?}: {err:?}");
+        assert!(
+            err.lines().count() == 1 && !err.trim_end().contains(char::is_control),
+            "{command:?}: {err:?}"
+        );
+    }
+    let policy =
+        "apiVersion: admission.crm.milo.io/v1alpha1\nkind: AdmissionPolicy\nspec: {\"x\\e[2J\\ny\": 1}\n";
+    fs::write(&file, policy).unwrap();
+    let output = crm_admission().args(["policy", "check"]).arg(&file).output().unwrap();
+    let out = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{out}");
+    assert!(out.contains(shown) && out.contains(r"x\u001b[2J\ny"), "{out:?}");
+    assert!(out.lines().count() == 1 && !out.trim_end().contains(char::is_control), "{out:?}");
+}
+
+#[test]
 fn policy_check_ends_with_2_where_there_is_nothing_to_check() {
     let (code, out, err) = run(&["policy", "check", "no/such.yaml"]);
     assert_eq!((code, out.as_str()), (2, ""));
