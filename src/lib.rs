@@ -5,6 +5,7 @@
 
 pub mod api;
 pub mod catalog;
+mod characters;
 pub mod normalize;
 pub mod policy;
 pub mod rules;

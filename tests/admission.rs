@@ -566,6 +566,33 @@ fn a_creator_that_an_update_leaves_out_is_restored_and_a_changed_one_refused() {
 }
 
 #[test]
+fn a_creator_with_an_invisible_character_is_refused_and_an_old_one_stays() {
+    let spec = json!({"displayName": "Acme", "creatorRef": {"name": "al\u{200b}ice"}});
+    let told = r#"Invalid value: "al\u200bice": has the invisible character U+200B; remove it [creator-ref]"#;
+    for ask in [create("Company", spec.clone()), create("Company", spec.clone()).validate()] {
+        let answer = ask.ask();
+        answer.is_refused_for(&[("Invalid spec.creatorRef.name", told)]);
+        let message = answer.response()["status"]["message"].as_str().unwrap();
+        assert!(message.contains("spec.creatorRef.name: ") && message.is_ascii(), "{message}");
+    }
+    let mut new = spec.clone();
+    new["displayName"] = json!("Acme Corp");
+    let answer = update("Company", spec, new).ask();
+    answer.is_allowed_with(&[&format!("spec.creatorRef.name: {told}")]);
+    assert_eq!(answer.patch(), [] as [Value; 0]);
+}
+
+#[test]
+fn a_user_whose_name_has_an_invisible_character_is_not_made_a_creator() {
+    let ask =
+        create("Company", json!({"displayName": "Acme"})).with("/userInfo/username", json!("al\u{202e}ice"));
+    ask.ask().is_refused_for(&[(
+        "Required spec.creatorRef.name",
+        r#"the user "al\u202eice" could not be mapped to a creator; set spec.creatorRef.name [creator-ref]"#,
+    )]);
+}
+
+#[test]
 fn a_record_that_never_had_a_creator_stays_without_one_and_says_so() {
     let answer = update("Company", json!({"displayName": "Acme"}), json!({"displayName": "Acme Corp"})).ask();
     assert!(answer.is_allowed());

@@ -4,6 +4,8 @@
 
 use std::collections::HashSet;
 use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::PathBuf;
 use std::sync::LazyLock;
 
 use assert_cmd::Command;
@@ -11,6 +13,7 @@ use crm_admission::check::{Bundle, Judge, documents};
 use crm_admission::policy::Policy;
 use jiff::Timestamp;
 use proptest::prelude::*;
+use rstest::rstest;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -326,17 +329,20 @@ fn check_vectors(
     assert!(failures.is_empty(), "{failures}");
 }
 
-/// The fixed stream, and the report on what remains.
-fn fix_standard_input(input: &str) -> (String, Value) {
+fn check() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_crm-admission"));
     // A developer's environment must not change what is tested.
     let ours = std::env::vars().map(|(name, _)| name).filter(|name| name.starts_with("CRM_ADMISSION_"));
     for name in ours {
         command.env_remove(name);
     }
-    command.env_remove("KUBERNETES_SERVICE_HOST").env("KUBECONFIG", "/nonexistent/kubeconfig");
-    let output =
-        command.args(["check", "--fix", "--format", "json", "-"]).write_stdin(input).output().unwrap();
+    command.env_remove("KUBERNETES_SERVICE_HOST").env("KUBECONFIG", "/nonexistent/kubeconfig").arg("check");
+    command
+}
+
+/// The fixed stream, and the report on what remains.
+fn fix_standard_input(input: &str) -> (String, Value) {
+    let output = check().args(["--fix", "--format", "json", "-"]).write_stdin(input).output().unwrap();
     let report = String::from_utf8(output.stderr).unwrap();
     let json = serde_json::from_str(&report).unwrap_or_else(|error| panic!("{error}: {report}"));
     (String::from_utf8(output.stdout).unwrap(), json)
@@ -360,4 +366,166 @@ fn every_linkedin_vector_is_fixed_or_reported() {
         in_spec,
         |spec| &spec["linkedinProfile"],
     );
+}
+
+const MESSY: &str = "apiVersion: crm.milo.io/v1alpha1\nkind: Company\nmetadata: {name: acme}\nspec: {displayName: Acme, domains: [www.acme.com]}\n";
+
+fn tidy() -> String {
+    MESSY.replace("www.", "")
+}
+
+/// A directory `records`, which is checked, beside others, which are not.
+struct Tree(tempfile::TempDir);
+
+/// How a check ended: its code, standard output, and standard error.
+type Ended = (Option<i32>, String, String);
+
+impl Tree {
+    /// With these files that are to be fixed, and these links with what they hold.
+    fn new(files: &[&str], links: &[(&str, &str)]) -> Self {
+        let tree = Self(tempfile::tempdir().unwrap());
+        fs::create_dir(tree.path("records")).unwrap();
+        for name in files {
+            fs::create_dir_all(tree.path(name).parent().unwrap()).unwrap();
+            fs::write(tree.path(name), MESSY).unwrap();
+        }
+        for (name, target) in links {
+            symlink(target.replace("ROOT", tree.path("").to_str().unwrap()), tree.path(name)).unwrap();
+        }
+        tree
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().canonicalize().unwrap().join(name)
+    }
+
+    fn check(&self, args: &[&str]) -> Ended {
+        let output = check().current_dir(self.0.path()).args(args).output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (output.status.code(), text(output.stdout), text(output.stderr))
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).unwrap()
+    }
+
+    /// Holds that these files are as they were, with nothing beside them.
+    #[track_caller]
+    fn is_untouched(&self, file: &str) {
+        assert_eq!(self.read(file), MESSY);
+        assert_eq!(fs::read_dir(self.path(file).parent().unwrap()).unwrap().count(), 1);
+    }
+
+    /// What is said of a link that leads out.
+    fn note(&self, link: &str, target: &str) -> String {
+        let target = self.path(target);
+        let target = target.display();
+        format!(
+            "note: {link}: not fixed, since it is a link to {target}, outside of the paths given; give that path to fix it\n"
+        )
+    }
+}
+
+#[rstest]
+#[case::relative(&[("records/a.yaml", "../elsewhere/a.yaml")])]
+#[case::absolute(&[("records/a.yaml", "ROOT/elsewhere/a.yaml")])]
+#[case::roundabout(&[("records/a.yaml", "../records/../elsewhere/./a.yaml")])]
+#[case::by_another_link(&[("records/a.yaml", ".b"), ("records/.b", "../elsewhere/a.yaml")])]
+#[case::by_a_link_outside(&[("records/a.yaml", "../b.yaml"), ("b.yaml", "elsewhere/a.yaml")])]
+#[case::by_a_link_to_a_directory(&[("records/d", "../elsewhere"), ("records/a.yaml", "d/a.yaml")])]
+#[case::back_in_by_a_link_to_a_directory(&[("records/d", "../elsewhere"), ("records/a.yaml", "../records/d/a.yaml")])]
+fn what_a_link_leads_to_outside_of_the_directory_is_not_written(#[case] links: &[(&str, &str)]) {
+    let tree = Tree::new(&["elsewhere/a.yaml"], links);
+    let (code, out, err) = tree.check(&["--fix", "records"]);
+    assert_eq!((code, err), (Some(0), tree.note("records/a.yaml", "elsewhere/a.yaml")));
+    assert!(out.contains("records/a.yaml:4:37: warn: ") && !out.contains("fixed"), "{out}");
+    tree.is_untouched("elsewhere/a.yaml");
+    for (link, _) in links {
+        assert!(fs::symlink_metadata(tree.path(link)).unwrap().is_symlink());
+    }
+    // It remains, so it decides the exit code.
+    assert_eq!(tree.check(&["--fix", "--fail-on", "warn", "records"]).0, Some(1));
+}
+
+#[test]
+fn a_directory_whose_name_begins_alike_is_outside() {
+    let tree = Tree::new(&["records-old/a.yaml"], &[("records/a.yaml", "../records-old/a.yaml")]);
+    assert_eq!(tree.check(&["--fix", "records"]).2, tree.note("records/a.yaml", "records-old/a.yaml"));
+    tree.is_untouched("records-old/a.yaml");
+}
+
+#[test]
+fn the_rest_is_fixed_and_every_link_that_leads_out_is_named() {
+    let links = [("records/b.yaml", "../elsewhere/b.yaml"), ("records/c\n.yaml", "../other/c.yaml")];
+    let tree = Tree::new(&["records/a.yaml", "elsewhere/b.yaml", "other/c.yaml"], &links);
+    let (code, out, err) = tree.check(&["--fix", "--format", "json", "records"]);
+    let notes =
+        tree.note("records/b.yaml", "elsewhere/b.yaml") + &tree.note("records/c\\n.yaml", "other/c.yaml");
+    assert_eq!((code, err), (Some(0), notes));
+    let report: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((&report["summary"]["fixed"], report["findings"].as_array().unwrap().len()), (&json!(1), 2));
+    assert_eq!(tree.read("records/a.yaml"), tidy());
+    tree.is_untouched("elsewhere/b.yaml");
+    tree.is_untouched("other/c.yaml");
+}
+
+#[test]
+fn nothing_is_said_of_a_link_to_what_needs_no_fix() {
+    let tree = Tree::new(&["elsewhere/a.yaml"], &[("records/a.yaml", "../elsewhere/a.yaml")]);
+    fs::write(tree.path("elsewhere/a.yaml"), tidy()).unwrap();
+    assert_eq!(tree.check(&["--fix", "records"]).2, "");
+    // Nor where nothing is to be fixed.
+    fs::write(tree.path("elsewhere/a.yaml"), MESSY).unwrap();
+    assert_eq!(tree.check(&["records"]).2, "");
+}
+
+#[rstest]
+#[case::beside(&[("records/a.yaml", "sub/b.yaml")])]
+#[case::roundabout(&[("records/a.yaml", "../records/sub/b.yaml")])]
+#[case::absolute(&[("records/a.yaml", "ROOT/records/sub/b.yaml")])]
+#[case::by_another_link(&[("records/a.yaml", "../out.yaml"), ("out.yaml", "records/sub/b.yaml")])]
+#[case::by_a_link_to_a_directory(&[("records/a.yaml", "d/b.yaml"), ("records/d", "sub")])]
+fn what_a_link_leads_to_within_the_directory_is_written(#[case] links: &[(&str, &str)]) {
+    let tree = Tree::new(&["records/sub/b.yaml"], links);
+    let (code, out, err) = tree.check(&["--fix", "--fail-on", "warn", "records"]);
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    assert!(out.contains("1 value fixed"), "{out}");
+    assert_eq!(tree.read("records/sub/b.yaml"), tidy());
+    assert!(!fs::symlink_metadata(tree.path("records/sub/b.yaml")).unwrap().is_symlink());
+    for (link, target) in links.iter().filter(|(_, target)| !target.starts_with("ROOT")) {
+        assert_eq!(fs::read_link(tree.path(link)).unwrap(), PathBuf::from(target));
+    }
+}
+
+#[rstest]
+#[case::the_link(&["records/a.yaml"])]
+#[case::the_link_and_its_directory(&["records", "records/a.yaml"])]
+#[case::the_target(&["records", "elsewhere/a.yaml"])]
+#[case::the_directory_of_the_target(&["records", "elsewhere"])]
+fn a_link_is_followed_where_what_it_leads_to_is_named_too(#[case] paths: &[&str]) {
+    let tree = Tree::new(&["elsewhere/a.yaml"], &[("records/a.yaml", "../elsewhere/a.yaml")]);
+    let (code, out, err) = tree.check(&[&["--fix", "--fail-on", "warn"], paths].concat());
+    assert_eq!((code, err.as_str()), (Some(0), ""), "{out}");
+    assert_eq!(tree.read("elsewhere/a.yaml"), tidy());
+    assert_eq!(fs::read_link(tree.path("records/a.yaml")).unwrap(), PathBuf::from("../elsewhere/a.yaml"));
+}
+
+#[test]
+fn a_directory_that_is_named_by_a_link_is_fixed_as_if_it_was_named_itself() {
+    let links =
+        [("link", "records"), ("records/b.yaml", "../elsewhere/b.yaml"), ("records/c.yaml", "a.yaml")];
+    let tree = Tree::new(&["records/a.yaml", "elsewhere/b.yaml"], &links);
+    assert_eq!(tree.check(&["--fix", "link"]).2, tree.note("link/b.yaml", "elsewhere/b.yaml"));
+    assert_eq!(tree.read("records/a.yaml"), tidy());
+    tree.is_untouched("elsewhere/b.yaml");
+}
+
+#[test]
+fn a_diff_shows_nothing_of_what_would_not_be_written_and_says_so() {
+    let tree =
+        Tree::new(&["records/a.yaml", "elsewhere/b.yaml"], &[("records/b.yaml", "../elsewhere/b.yaml")]);
+    let (_, out, err) = tree.check(&["--diff", "records"]);
+    assert!(out.starts_with("--- a/records/a.yaml\n") && !out.contains("b.yaml\n"), "{out}");
+    assert!(err.ends_with(&tree.note("records/b.yaml", "elsewhere/b.yaml")), "{err}");
+    assert_eq!((tree.read("records/a.yaml"), tree.read("elsewhere/b.yaml")), (MESSY.into(), MESSY.into()));
 }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a helper that fails fails the test")]
 
 use std::fs;
+use std::io::{BufRead, BufReader, Read};
 
 use assert_cmd::Command;
 
@@ -182,6 +183,31 @@ fn policy_check_lists_every_problem_and_ends_with_1() {
 }
 
 #[test]
+fn an_error_that_quotes_a_file_is_one_line_that_no_terminal_obeys() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("a\nerror: b\u{1b}[2J\u{9b}2J\u{202e}.yaml");
+    let shown = r"a\nerror: b\u001b[2J\u009b2J\u202e.yaml";
+    for command in [&["check"][..], &["policy", "show"], &["policy", "check"], &["audit"]] {
+        let output = crm_admission().args(command).arg(&file).output().unwrap();
+        let err = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{command:?}: {err}");
+        assert!(err.starts_with("error: ") && err.contains(shown), "{command:?}: {err:?}");
+        assert!(
+            err.lines().count() == 1 && !err.trim_end().contains(char::is_control),
+            "{command:?}: {err:?}"
+        );
+    }
+    let policy =
+        "apiVersion: admission.crm.milo.io/v1alpha1\nkind: AdmissionPolicy\nspec: {\"x\\e[2J\\ny\": 1}\n";
+    fs::write(&file, policy).unwrap();
+    let output = crm_admission().args(["policy", "check"]).arg(&file).output().unwrap();
+    let out = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{out}");
+    assert!(out.contains(shown) && out.contains(r"x\u001b[2J\ny"), "{out:?}");
+    assert!(out.lines().count() == 1 && !out.trim_end().contains(char::is_control), "{out:?}");
+}
+
+#[test]
 fn policy_check_ends_with_2_where_there_is_nothing_to_check() {
     let (code, out, err) = run(&["policy", "check", "no/such.yaml"]);
     assert_eq!((code, out.as_str()), (2, ""));
@@ -311,4 +337,145 @@ fn serve_goes_on_where_its_log_cannot_be_written() {
     let told = std::process::Command::new("kill").arg(serve.id().to_string()).status().unwrap();
     assert!(told.success());
     assert_eq!(serve.wait().unwrap().code(), Some(0));
+}
+
+/// `serve` as a process of its own, which ends with the test.
+struct Serving {
+    process: std::process::Child,
+    log: BufReader<std::process::ChildStderr>,
+    address: String,
+    certificates: tempfile::TempDir,
+}
+
+impl Serving {
+    fn start(log_format: &str) -> Self {
+        let certificates = tempfile::tempdir().unwrap();
+        let mut process = std::process::Command::new(env!("CARGO_BIN_EXE_crm-admission"))
+            .args([
+                "serve",
+                "--listen",
+                "127.0.0.1:0",
+                "--admin-listen",
+                "127.0.0.1:0",
+                "--shutdown-delay",
+                "0s",
+            ])
+            .args(["--directory", "memory", "--log-format", log_format])
+            .args(["--tls-dev", certificates.path().to_str().unwrap()])
+            .env_remove("CRM_ADMISSION_LOG")
+            .env_remove("RUST_LOG")
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut log = BufReader::new(process.stderr.take().unwrap());
+        let address = loop {
+            let mut line = String::new();
+            assert!(log.read_line(&mut line).unwrap() > 0, "it has ended");
+            // `listen=127.0.0.1:1` or `"listen":"127.0.0.1:1"`, which the admin port's comes after.
+            if let Some((_, rest)) = line.split_once("127.0.0.1:") {
+                let port: String = rest.chars().take_while(char::is_ascii_digit).collect();
+                break format!("localhost:{port}");
+            }
+        };
+        Self { process, log, address, certificates }
+    }
+
+    /// The status of each answer's response, in the order of the requests.
+    fn review(&self, requests: &[serde_json::Value]) -> Vec<serde_json::Value> {
+        // Another test of this program may have been first.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let ca = fs::read(self.certificates.path().join("ca.crt")).unwrap();
+        let ca = reqwest::Certificate::from_pem(&ca).unwrap();
+        let client = reqwest::Client::builder().tls_certs_only([ca]).build().unwrap();
+        let each = async {
+            let mut answers = Vec::new();
+            for request in requests {
+                let review = serde_json::json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request});
+                let call = client.post(format!("https://{}/mutate", self.address)).json(&review);
+                let answer: serde_json::Value = call.send().await.unwrap().json().await.unwrap();
+                answers.push(answer["response"]["status"].clone());
+            }
+            answers
+        };
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(each)
+    }
+
+    /// What was logged since it serves.
+    fn stop(mut self) -> Vec<String> {
+        let told = std::process::Command::new("kill").arg(self.process.id().to_string()).status().unwrap();
+        assert!(told.success());
+        let mut log = String::new();
+        self.log.read_to_string(&mut log).unwrap();
+        // Not `lines`, which would hide a carriage return.
+        log.split_terminator('\n').map(str::to_owned).collect()
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Creates of companies without a display name, under names that no API server would let through.
+fn hostile_requests() -> Vec<serde_json::Value> {
+    let request = |uid: &str, metadata: serde_json::Value, user: &str| {
+        serde_json::json!({
+            "uid": uid,
+            "kind": {"group": "crm.milo.io", "version": "v1alpha1", "kind": "Company"},
+            "resource": {"group": "crm.milo.io", "version": "v1alpha1", "resource": "companies"},
+            "operation": "CREATE",
+            "userInfo": {"username": user, "groups": ["system:authenticated"]},
+            "object": {"apiVersion": "crm.milo.io/v1alpha1", "kind": "Company", "metadata": metadata, "spec": {}},
+        })
+    };
+    let forged = "acme\n2026-11-24T00:00:00.000000Z  INFO decided user=mallory\u{1b}[2J";
+    let forged_json =
+        "acme\n{\"level\":\"INFO\",\"message\":\"decided\",\"user\":\"mallory\"}\r\u{9b}2J\u{2028}";
+    vec![
+        request("u-1", serde_json::json!({"name": forged}), "alice"),
+        request("u-2\n\u{202e}", serde_json::json!({"generateName": forged_json}), "bob\n\u{1b}]0;x\u{7}"),
+        request("u-3", serde_json::json!({"name": "é".repeat(1_250_000)}), "carol"),
+    ]
+}
+
+/// Puts the hostile requests to `serve` and gives the lines that say how they were decided.
+fn lines_of_hostile_requests(log_format: &str) -> Vec<String> {
+    let serving = Serving::start(log_format);
+    let answers = serving.review(&hostile_requests());
+    assert!(answers.iter().all(|status| status["code"] == 422), "{answers:?}");
+    let lines = serving.stop();
+    for line in &lines {
+        assert!(!line.contains(|c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{202e}')), "{line:?}");
+        assert!(line.chars().count() < 1000, "{} characters", line.chars().count());
+    }
+    lines.into_iter().filter(|line| line.contains("decided")).collect()
+}
+
+#[test]
+fn a_name_neither_forges_a_line_of_the_log_nor_steers_a_terminal() {
+    let lines = lines_of_hostile_requests("text");
+    assert_eq!(lines.len(), 3, "{lines:#?}");
+    let shown =
+        r#"name="acme\n2026-11-24T00:00:00.000000Z  INFO decided user=mallory\u001b[2J" user="alice""#;
+    assert!(lines[0].contains(shown), "{}", lines[0]);
+    assert!(lines[1].contains(r#"uid="u-2\n\u202e""#), "{}", lines[1]);
+    assert!(lines[1].contains(r#"user="bob\n\u001b]0;x\u0007""#), "{}", lines[1]);
+    assert!(lines[2].contains(&format!("name=\"{}…\"", "é".repeat(253))), "{}", lines[2]);
+}
+
+#[test]
+fn a_name_neither_forges_an_object_of_the_log_nor_steers_who_shows_it() {
+    let lines = lines_of_hostile_requests("json");
+    let read = |line: &String| serde_json::from_str(line).unwrap();
+    let objects: Vec<serde_json::Value> = lines.iter().map(read).collect();
+    assert_eq!(objects.len(), 3, "{lines:#?}");
+    let users: Vec<&serde_json::Value> = objects.iter().map(|object| &object["user"]).collect();
+    assert_eq!(users, ["alice", r"bob\n\u001b]0;x\u0007", "carol"]);
+    let name = r#"acme\n{"level":"INFO","message":"decided","user":"mallory"}\r\u009b2J\u2028"#;
+    assert_eq!(objects[1]["name"], name);
+    assert_eq!(objects[2]["name"], format!("{}…", "é".repeat(253)));
+    assert!(objects.iter().all(|object| object["duration_us"].is_u64() && object["decision"] == "denied"));
 }

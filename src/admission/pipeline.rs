@@ -201,10 +201,10 @@ impl Pipeline {
             ($level:ident) => {
                 tracing::$level!(
                     endpoint = endpoint.as_str(),
-                    uid = %review.uid,
+                    uid = review.uid.as_ref(),
                     operation = review.verb.as_str(),
                     kind,
-                    name = %review.name,
+                    name = review.name.as_ref(),
                     user,
                     decision = decision.as_str(),
                     rules = %rules.join(","),
@@ -227,5 +227,5 @@ fn unchecked(rule: RuleId, review: &Review<'_>, error: &LookupError) -> Fact {
 
 fn failed(rule: RuleId, review: &Review<'_>, error: &LookupError) {
     // Not its causes: the client's errors name what was looked up, which is a value of a field.
-    tracing::warn!(uid = %review.uid, rule = rule.as_str(), %error, "look-up failed");
+    tracing::warn!(uid = review.uid.as_ref(), rule = rule.as_str(), %error, "look-up failed");
 }

@@ -7,6 +7,7 @@ use jiff::civil::DateTime;
 use regex::Regex;
 
 use super::limits;
+use crate::characters::is_invisible;
 
 /// Longer texts are not compared with known words, in bytes.
 const LONGEST_COMPARED: usize = 4 * limits::LABEL;
@@ -49,12 +50,20 @@ fn has_form_of_a_label_name(name: &str) -> bool {
 
 /// Whether a name of a creator or user is safe as one segment of an API path.
 ///
-/// 1 to 253 characters, no `/` or `%`, no white space or control characters, and not `.` or `..`.
+/// 1 to 253 characters, no `/` or `%`, no white space, no control or invisible characters, and not `.` or `..`. Letters
+/// of all scripts are let through, also those that look like others: no list of them is complete, and names of people
+/// need them.
 pub fn is_path_segment(name: &str) -> bool {
-    let forbidden = |c: char| matches!(c, '/' | '%') || c.is_whitespace() || c.is_control();
+    let forbidden =
+        |c: char| matches!(c, '/' | '%') || c.is_whitespace() || c.is_control() || is_invisible(c);
     !matches!(name, "" | "." | "..")
         && name.chars().take(limits::NAME + 1).count() <= limits::NAME
         && !name.contains(forbidden)
+}
+
+/// The first invisible character of a name. Without it the name would look the same and be another one.
+pub fn invisible_character(name: &str) -> Option<char> {
+    name.chars().find(|c| is_invisible(*c))
 }
 
 /// The known word most like `written`, whatever its case, if it is at least so like it (Jaro-Winkler, 0 to 1); the
@@ -141,6 +150,19 @@ mod tests {
             assert!(is_path_segment(good), "{good:?}");
         }
         assert!(!is_path_segment(&"é".repeat(254)));
+    }
+
+    #[test]
+    fn names_with_a_character_that_nobody_sees_are_no_names() {
+        for c in ('\0'..=char::MAX).filter(|c| is_invisible(*c)) {
+            let name = format!("al{c}ice");
+            assert!(!is_path_segment(&name), "{name:?}");
+            assert_eq!(invisible_character(&name), Some(c));
+        }
+        // Joiners, which some scripts need, and letters that only look like others.
+        for name in ["کاربر\u{200c}ها", "क्\u{200d}ष", "\u{430}lice"] {
+            assert!(is_path_segment(name) && invisible_character(name).is_none(), "{name:?}");
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@ use super::patience::{may_pass, patiently};
 use crate::admission;
 use crate::api::CrmKind;
 use crate::check::record;
+use crate::check::report::printable;
 use crate::rules::{Change, Effect, Record, Shown, quote, shown};
 
 /// Who changed a field, as `managedFields` says it.
@@ -162,7 +163,7 @@ pub fn values(kind: CrmKind, name: &str, changes: &[Change]) -> String {
             }
             (None, _) => "removed".to_owned(),
         };
-        format!("{}/{name}: {}: {before} {after}\n", kind.as_str(), change.field)
+        format!("{}/{}: {}: {before} {after}\n", kind.as_str(), printable(name), change.field)
     };
     changes.iter().map(line).collect()
 }

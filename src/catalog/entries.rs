@@ -44,8 +44,8 @@ pub(super) static RULES: [Rule; RuleId::ALL.len()] = [
         kinds: ALL_KINDS,
         default_action: Action::Deny,
         title: "The creator is there and well formed",
-        explanation: "spec.creatorRef.name says who created the record. When it is absent on create it is set from the requesting user, as the policy maps users to names; when an update leaves it out it is restored. A given one is never overwritten. The name is 1 to 253 characters, without \"/\", \"%\", white space or control characters, and not \".\" or \"..\", so that it is safe as a segment of an API path.",
-        fix: "Leave spec.creatorRef out to have it filled in, or set spec.creatorRef.name to a name of that form.",
+        explanation: "spec.creatorRef.name says who created the record. When it is absent on create it is set from the requesting user, as the policy maps users to names; when an update leaves it out it is restored. A given one is never overwritten. The name is 1 to 253 characters, without \"/\", \"%\", white space or control characters, and not \".\" or \"..\", so that it is safe as a segment of an API path. It has no invisible characters either, nor any that change the direction of text: with one, a name would look like another. The message shows such a character as U+200B.",
+        fix: "Leave spec.creatorRef out to have it filled in, or set spec.creatorRef.name to a name of that form. Type a name that has an invisible character anew instead of copying it.",
         example: Example {
             stored: None,
             bad: manifest!("Company", "acme-corp", "spec:" "  displayName: Acme Corp" "  creatorRef:" "    name: sales/alice"),
@@ -163,7 +163,7 @@ pub(super) static RULES: [Rule; RuleId::ALL.len()] = [
         kinds: &[Person],
         default_action: Action::Disabled,
         title: "The system User exists",
-        explanation: "spec.userRef.name must be the name of an object of the kind that the policy gives in references.kinds.user.",
+        explanation: "spec.userRef.name must be the name of an object of the kind that the policy gives in references.kinds.user. It has the form of a creator's name, so it has no invisible characters.",
         fix: "Correct spec.userRef.name, or leave spec.userRef out.",
         example: Example {
             stored: None,

@@ -1,6 +1,7 @@
 //! The objects in the files that are checked, with what each claims to be.
 
 use std::path::PathBuf;
+use std::{fmt, io};
 
 use rayon::prelude::*;
 use serde_json::Value;
@@ -9,18 +10,41 @@ use super::documents::{ParsedDocument, SyntaxError};
 use super::fix::{Wanted, fix};
 use super::judge::Judge;
 use super::read::{self, ReadError, Source};
-use super::report::InputError;
+use super::report::{InputError, printable};
 use super::tree::{Content, NodeId, Step, Tree};
 use super::{diff, write};
 use crate::api::{self, CrmKind};
 
 /// All files of one check.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Bundle {
     pub(super) sources: Vec<Source>,
     pub(super) errors: Vec<InputError>,
     /// How many values have been fixed.
     pub(super) fixed: usize,
+    /// What would have been fixed, were it not somebody else's.
+    pub(super) outside: Vec<Outside>,
+}
+
+/// A file that `--fix` would write otherwise, and does not: a link leads to it out of what was named.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outside {
+    /// How reports call the link.
+    pub name: String,
+    /// What it leads to, by whatever other links.
+    pub target: PathBuf,
+}
+
+impl fmt::Display for Outside {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let target = self.target.display().to_string();
+        write!(
+            f,
+            "{}: not fixed, since it is a link to {}, outside of the paths given; give that path to fix it",
+            printable(&self.name),
+            printable(&target)
+        )
+    }
 }
 
 /// One object, as it stands in a file.
@@ -60,8 +84,12 @@ pub(super) enum Identity {
 pub struct Rewritten {
     /// How reports call it.
     pub name: String,
-    /// Where it is; `None` for standard input.
+    /// As it was named or found; `None` for standard input.
     pub path: Option<PathBuf>,
+    /// The same without links.
+    real: Option<PathBuf>,
+    /// Whether it is not to be written.
+    leads_out: bool,
     /// What it holds now.
     pub before: String,
     /// What it should hold.
@@ -76,11 +104,16 @@ impl Rewritten {
     ///
     /// # Errors
     /// The file, or one beside it, cannot be written, or somebody else has written it meanwhile.
-    pub fn write(&self) -> std::io::Result<()> {
-        match &self.path {
-            Some(path) => write::replace(path, self.before.as_bytes(), self.after.as_bytes()),
-            None => Ok(()),
+    pub fn write(&self) -> io::Result<()> {
+        match (&self.path, &self.real) {
+            (None, _) => Ok(()),
+            (_, Some(real)) => write::replace(real, self.before.as_bytes(), self.after.as_bytes()),
+            (Some(_), None) => Err(io::Error::other("it cannot be found out which file this is")),
         }
+    }
+
+    fn left_alone(self) -> Option<Outside> {
+        Some(Outside { name: self.name, target: self.real? })
     }
 
     /// The change as a unified diff.
@@ -109,7 +142,7 @@ impl Bundle {
         on_file: &(dyn Fn() + Sync),
     ) -> Result<Self, ReadError> {
         let (sources, errors) = read::sources(paths, except, on_file)?;
-        Ok(Self { sources, errors, fixed: 0 })
+        Ok(Self { sources, errors, ..Self::default() })
     }
 
     /// Every object, `List`s unfolded, in the order of the files.
@@ -140,16 +173,23 @@ impl Bundle {
     }
 
     /// Brings every value to its canonical form that can be, here and not yet in the files, and says what has
-    /// changed.
+    /// changed. Files outside of what was named stay as they are; [`Bundle::outside`] lists them.
     pub fn fix(&mut self, judge: &Judge) -> Vec<Rewritten> {
-        let rewritten: Vec<Rewritten> =
+        let all: Vec<Rewritten> =
             self.sources.par_iter_mut().filter_map(|source| fix_source(source, judge)).collect();
+        let (outside, rewritten): (Vec<_>, Vec<_>) = all.into_iter().partition(|file| file.leads_out);
+        self.outside.extend(outside.into_iter().filter_map(Rewritten::left_alone));
         self.fixed += rewritten.iter().map(|rewritten| rewritten.count).sum::<usize>();
         rewritten
     }
 
+    /// What [`Bundle::fix`] left alone because a link leads to it out of what was named.
+    pub fn outside(&self) -> &[Outside] {
+        &self.outside
+    }
+
     /// Takes a file as it is after all, since it could not be written.
-    pub fn take_back(&mut self, rewritten: &Rewritten, why: &std::io::Error) {
+    pub fn take_back(&mut self, rewritten: &Rewritten, why: &io::Error) {
         if let Some(source) = self.sources.iter_mut().find(|source| source.path == rewritten.path) {
             source.set_text(rewritten.before.clone());
             self.fixed = self.fixed.saturating_sub(rewritten.count);
@@ -172,11 +212,15 @@ fn fix_source(source: &mut Source, judge: &Judge) -> Option<Rewritten> {
     let rewritten = Rewritten {
         name: source.name.clone(),
         path: source.path.clone(),
+        real: source.real.clone(),
+        leads_out: source.leads_out,
         before: source.text.as_str().to_owned(),
         after: fixed.text.clone(),
         count: fixed.count,
     };
-    source.set_text(fixed.text);
+    if !source.leads_out {
+        source.set_text(fixed.text);
+    }
     Some(rewritten)
 }
 

@@ -19,7 +19,7 @@ mod text;
 mod tree;
 mod write;
 
-pub use bundle::{Bundle, Rewritten};
+pub use bundle::{Bundle, Outside, Rewritten};
 pub(crate) use conform::{merged, record, schema_findings};
 pub use documents::{SyntaxError, documents};
 pub use judge::{Judge, Known};

@@ -58,8 +58,12 @@ impl From<ReadError> for InputError {
 pub(super) struct Source {
     /// How reports call it.
     pub(super) name: String,
-    /// Where it is; `None` for standard input.
+    /// As it was named or found; `None` for standard input.
     pub(super) path: Option<PathBuf>,
+    /// The same without links, found out once, before it was read: what is read is what may be written.
+    pub(super) real: Option<PathBuf>,
+    /// Whether a link leads to it out of all that was named.
+    pub(super) leads_out: bool,
     pub(super) syntax: Syntax,
     pub(super) text: Text,
     pub(super) documents: Vec<ParsedDocument>,
@@ -72,6 +76,8 @@ impl Source {
         let mut source = Self {
             name: name(path),
             path: Some(path.to_owned()).filter(|path| path.as_os_str() != STANDARD_INPUT),
+            real: None,
+            leads_out: false,
             syntax: if is_json { Syntax::Json } else { Syntax::Yaml },
             text: Text::new(String::new()),
             documents: Vec::new(),
@@ -114,8 +120,13 @@ pub(super) fn sources(
     except: &[PathBuf],
     on_file: &(dyn Fn() + Sync),
 ) -> Result<(Vec<Source>, Vec<InputError>), ReadError> {
-    let read = |path: &PathBuf| {
-        let source = source(path);
+    let named: HashSet<PathBuf> = paths.iter().filter_map(|path| real(path)).collect();
+    let is_named = |file: &Path| file.ancestors().any(|part| named.contains(part));
+    let read = |file: &Found| {
+        let mut source = source(file);
+        if let (Ok(source), Some(real)) = (&mut source, &file.real) {
+            source.leads_out = !is_named(real);
+        }
         on_file();
         source
     };
@@ -135,16 +146,19 @@ pub(super) fn sources(
     Ok((sources, errors.into_iter().map(InputError::from).collect()))
 }
 
-fn leave_out(files: &mut Vec<PathBuf>, given: &[PathBuf], except: &[PathBuf]) {
+fn leave_out(files: &mut Vec<Found>, given: &[PathBuf], except: &[PathBuf]) {
     if except.is_empty() {
         return;
     }
-    let canonical = |paths: &[PathBuf]| -> HashSet<PathBuf> { paths.iter().map(|path| one(path)).collect() };
+    let canonical = |paths: &[PathBuf]| -> HashSet<PathBuf> {
+        paths.iter().map(|path| real(path).unwrap_or_else(|| path.clone())).collect()
+    };
     let (given, named) = (canonical(given), canonical(except));
-    let found = canonical(&Search::new(except).files);
+    let search = Search::new(except);
+    let found: HashSet<&Path> = search.files.iter().map(Found::key).collect();
     files.retain(|file| {
-        let file = one(file);
-        !named.contains(&file) && (given.contains(&file) || !found.contains(&file))
+        let file = file.key();
+        !named.contains(file) && (given.contains(file) || !found.contains(file))
     });
 }
 
@@ -158,21 +172,22 @@ pub fn read_objects(paths: &[PathBuf]) -> Result<Vec<Value>, ReadError> {
     if let Some(error) = search.errors.into_iter().next() {
         return Err(error);
     }
-    for path in search.files {
-        let source = source(&path)?;
+    for file in search.files {
+        let source = source(&file)?;
         if let Some(fault) = source.errors.first().cloned().or_else(|| bundle::misshapen_in(&source)) {
-            return Err(ReadError::Syntax { path, fault });
+            return Err(ReadError::Syntax { path: file.path, fault });
         }
         objects.extend(source.documents.iter().map(|document| document.tree.value(document.tree.root)));
     }
     Ok(objects)
 }
 
-fn source(path: &Path) -> Result<Source, ReadError> {
-    let bytes = content(path).map_err(|source| ReadError::Io { path: path.to_owned(), source })?;
+fn source(file: &Found) -> Result<Source, ReadError> {
+    let path = &file.path;
+    let bytes = content(file.key()).map_err(|source| ReadError::Io { path: path.clone(), source })?;
     match String::from_utf8(bytes) {
-        Ok(text) => Ok(Source::new(path, text)),
-        Err(error) => Err(ReadError::Syntax { path: path.to_owned(), fault: not_text(error.as_bytes()) }),
+        Ok(text) => Ok(Source { real: file.real.clone(), ..Source::new(path, text) }),
+        Err(error) => Err(ReadError::Syntax { path: path.clone(), fault: not_text(error.as_bytes()) }),
     }
 }
 
@@ -197,16 +212,37 @@ fn content(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The one path of a file, however it is named.
-fn one(path: &Path) -> PathBuf {
-    fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
+/// The one path of a file or directory, however it is named. Standard input has none, nor has what cannot be followed,
+/// such as the end of a pipe.
+fn real(path: &Path) -> Option<PathBuf> {
+    if path.as_os_str() == STANDARD_INPUT { None } else { fs::canonicalize(path).ok() }
+}
+
+/// A file that a path leads to.
+#[derive(Clone, Debug)]
+struct Found {
+    /// As it was named or found.
+    path: PathBuf,
+    /// The same without links.
+    real: Option<PathBuf>,
+}
+
+impl Found {
+    fn new(path: PathBuf) -> Self {
+        Self { real: real(&path), path }
+    }
+
+    /// The same for all names of a file.
+    fn key(&self) -> &Path {
+        self.real.as_deref().unwrap_or(&self.path)
+    }
 }
 
 /// What paths lead to.
 #[derive(Debug, Default)]
 struct Search {
     /// Each once however it is named.
-    files: Vec<PathBuf>,
+    files: Vec<Found>,
     /// What cannot be searched.
     errors: Vec<ReadError>,
 }
@@ -216,8 +252,8 @@ impl Search {
         let mut search = Self::default();
         let mut seen = HashSet::new();
         for path in paths {
-            let files = search.below(path);
-            search.files.extend(files.into_iter().filter(|file| seen.insert(one(file))));
+            let files = search.below(path).into_iter().map(Found::new);
+            search.files.extend(files.filter(|file| seen.insert(file.key().to_owned())));
         }
         search
     }

@@ -9,25 +9,34 @@ use tempfile::NamedTempFile;
 
 /// Replaces the content of a file that still holds `before`. Mode, owner and links to it stay as they are.
 ///
+/// `path` has no links in it: they were followed when the file was read, and what they lead to by now is another file.
+///
 /// # Errors
-/// The file may not be written, holds something else by now, or nothing can be written beside it. It is then as it
-/// was.
+/// The file may not be written, holds something else by now, is behind a link by now, or nothing can be written beside
+/// it. It is then as it was.
 pub(super) fn replace(path: &Path, before: &[u8], after: &[u8]) -> io::Result<()> {
-    // A link stays a link, and what it leads to is what changes.
-    let path = fs::canonicalize(path)?;
+    has_no_links(path)?;
     // A rename would replace what nobody may write, too.
-    let metadata = OpenOptions::new().write(true).open(&path)?.metadata()?;
+    let metadata = OpenOptions::new().write(true).open(path)?.metadata()?;
     let beside = path.parent().unwrap_or(Path::new("/"));
     let mut file = NamedTempFile::with_prefix_in(".crm-admission-", beside)?;
     file.write_all(after)?;
     take_over(file.as_file(), &metadata)?;
     // Without this a power cut may leave the name with nothing behind it.
     file.as_file().sync_all()?;
-    if fs::read(&path)? != before {
+    if fs::read(path)? != before {
         return Err(io::Error::other("it has been changed since it was read; run the command again"));
     }
-    file.persist(&path)?;
+    has_no_links(path)?;
+    file.persist(path)?;
     Ok(())
+}
+
+fn has_no_links(path: &Path) -> io::Result<()> {
+    if fs::canonicalize(path)? == path {
+        return Ok(());
+    }
+    Err(io::Error::other("a link has taken its place since it was read; run the command again"))
 }
 
 fn take_over(file: &File, of: &Metadata) -> io::Result<()> {
@@ -52,7 +61,7 @@ mod tests {
 
     fn directory_with(content: &str) -> (tempfile::TempDir, PathBuf) {
         let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("a.yaml");
+        let path = directory.path().canonicalize().unwrap().join("a.yaml");
         fs::write(&path, content).unwrap();
         (directory, path)
     }
@@ -78,14 +87,30 @@ mod tests {
     }
 
     #[test]
-    fn a_link_stays_and_its_target_is_written() {
+    fn a_link_that_takes_the_place_of_the_file_is_not_followed() {
         let (directory, path) = directory_with("old");
-        let link = directory.path().join("link.yaml");
-        symlink("a.yaml", &link).unwrap();
-        replace(&link, b"old", b"new").unwrap();
-        assert_eq!(fs::read_link(&link).unwrap(), Path::new("a.yaml"));
-        assert_eq!(fs::read_to_string(&path).unwrap(), "new");
-        assert!(!fs::symlink_metadata(&path).unwrap().is_symlink());
+        let (elsewhere, target) = directory_with("old");
+        fs::remove_file(&path).unwrap();
+        symlink(&target, &path).unwrap();
+        let error = replace(&path, b"old", b"new").unwrap_err();
+        assert!(error.to_string().contains("a link has taken its place"), "{error}");
+        assert_eq!(
+            (names(directory.path()), names(elsewhere.path())),
+            (vec!["a.yaml".to_owned()], vec!["a.yaml".to_owned()])
+        );
+        assert_eq!(fs::read_to_string(&target).unwrap(), "old");
+    }
+
+    #[test]
+    fn a_link_that_takes_the_place_of_the_directory_is_not_followed() {
+        let root = tempfile::tempdir().unwrap();
+        let (elsewhere, target) = directory_with("old");
+        let inside = root.path().canonicalize().unwrap().join("records");
+        symlink(elsewhere.path(), &inside).unwrap();
+        let error = replace(&inside.join("a.yaml"), b"old", b"new").unwrap_err();
+        assert!(error.to_string().contains("a link has taken its place"), "{error}");
+        assert_eq!(names(elsewhere.path()), ["a.yaml"]);
+        assert_eq!(fs::read_to_string(&target).unwrap(), "old");
     }
 
     #[test]

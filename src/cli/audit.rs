@@ -22,7 +22,7 @@ use crate::audit::{
 };
 use crate::catalog::{Action, RuleId};
 use crate::check;
-use crate::check::report::Colour;
+use crate::check::report::{Colour, printable};
 use crate::directory::{Directory, Listed};
 use crate::policy::Policy;
 use crate::policy_source::{self, cluster::InForceError};
@@ -259,7 +259,7 @@ async fn in_force(client: &Client, file: Option<&Path>) -> anyhow::Result<Option
     match (policy_source::cluster::in_force(client.clone()).await, file) {
         (Ok(policy), _) => Ok(Some(policy)),
         (Err(error), Some(_)) => {
-            let text = format!("warning: {}; there is nothing to compare with\n", cause(&error));
+            let text = format!("warning: {}; there is nothing to compare with\n", printable(&cause(&error)));
             io::stderr().write_all(text.as_bytes())?;
             Ok(None)
         }

@@ -10,6 +10,7 @@ use super::{Outcome, connect, duration, print};
 use crate::api::installation::{CONFIGURATION, NAMESPACE, SERVICE, TLS_SECRET};
 use crate::api::names;
 use crate::certificates::{self, Address, CertificateView, Inspection, Settings};
+use crate::check::report::printable;
 use crate::server::dev_certificate;
 
 #[derive(Debug, Args)]
@@ -109,8 +110,10 @@ impl Certs {
                     dev_certificate::Outcome::Kept => "kept",
                 };
                 let files = [&made.ca, &made.certificate, &made.key];
-                let lines: Vec<String> =
-                    files.iter().map(|file| format!("{verb} {}\n", file.display())).collect();
+                let lines: Vec<String> = files
+                    .iter()
+                    .map(|file| format!("{verb} {}\n", printable(&file.display().to_string())))
+                    .collect();
                 print(&lines.concat())
             }
             CertsCommand::Show(show) => show.run(),
@@ -176,11 +179,61 @@ fn text(inspection: &Inspection) -> String {
         lines.push(format!("No webhook configuration {} is there yet", CONFIGURATION));
     }
     lines.extend(problems.iter().map(|problem| format!("problem: {problem}")));
-    lines.join("\n") + "\n"
+    // Certificates say of themselves whose they are, and whoever answers at the address has made one of those.
+    lines.iter().map(|line| printable(line) + "\n").collect()
 }
 
 fn line(role: &str, certificate: &CertificateView) -> String {
     let CertificateView { subject, names, not_after, days_left, .. } = certificate;
     let names = if names.is_empty() { String::new() } else { format!(" for {}", names.join(", ")) };
     format!("  {role} {subject}{names}, until {not_after} ({days_left} days left)")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::certificates::chain::Age;
+    use crate::certificates::{BundleView, ConfigurationView, SecretView, ServedView};
+
+    #[test]
+    fn what_a_certificate_says_of_itself_stays_in_its_line() {
+        let hostile = "a\nproblem: none\u{1b}[2J\u{202e}";
+        let certificate = CertificateView {
+            subject: hostile.to_owned(),
+            issuer: hostile.to_owned(),
+            names: vec![hostile.to_owned()],
+            not_before: "2026-01-01".to_owned(),
+            not_after: "2027-01-01".to_owned(),
+            days_left: 9,
+            ends_soon: false,
+            age: Age::Good,
+        };
+        let chain = vec![certificate];
+        let secret = SecretView {
+            namespace: "crm".to_owned(),
+            name: "tls".to_owned(),
+            found: true,
+            chain: chain.clone(),
+            cas: chain.clone(),
+        };
+        let webhook = BundleView {
+            name: hostile.to_owned(),
+            server: Some(hostile.to_owned()),
+            cas: chain.clone(),
+            refuses_stored: None,
+            refuses_served: Some(hostile.to_owned()),
+        };
+        let configuration = ConfigurationView { kind: hostile.to_owned(), webhooks: vec![webhook] };
+        let text = text(&Inspection {
+            secret,
+            configurations: vec![configuration],
+            served: Some(ServedView { address: "localhost:1".to_owned(), chain, is_stored: false }),
+            problems: vec![hostile.to_owned()],
+        });
+        let shown = r"a\nproblem: none\u001b[2J\u202e";
+        assert!(text.contains(&format!("\n  certificate {shown} for {shown}, until 2027-01-01")), "{text}");
+        assert!(text.ends_with(&format!("\nproblem: {shown}\n")), "{text}");
+        assert_eq!(text.lines().count(), 9, "{text}");
+        assert!(!text.contains(|c: char| c != '\n' && c.is_control() || c == '\u{202e}'), "{text:?}");
+    }
 }

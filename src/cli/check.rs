@@ -18,7 +18,7 @@ use super::{Outcome, connect, print, print_exactly};
 use crate::api::Target;
 use crate::catalog::Action;
 use crate::check::report::{self, Colour, Report};
-use crate::check::{self, Applier, Bundle, Judge, Known, Rewritten};
+use crate::check::{self, Applier, Bundle, Judge, Known, Outside, Rewritten};
 use crate::directory::{Live, Memory, Presence};
 use crate::policy::Policy;
 use crate::policy_source;
@@ -62,7 +62,8 @@ pub(super) struct Check {
     /// What brings the files into the cluster: warns of references that it would send before their targets.
     #[arg(long, value_enum, env = "CRM_ADMISSION_APPLIER")]
     applier: Option<ApplierArg>,
-    /// Bring values to their canonical form in the files; nothing else in them changes.
+    /// Bring values to their canonical form in the files; nothing else in them changes. A file outside of PATH that a
+    /// link in a directory leads to is not written.
     #[arg(long, env = "CRM_ADMISSION_FIX", value_parser = BoolishValueParser::new())]
     fix: bool,
     /// Print what --fix would change as a unified diff, and write nothing.
@@ -124,14 +125,7 @@ impl Check {
         let mut bundle = Bundle::read_except(&self.paths, &self.resources, &|| progress.step())?;
         drop(progress);
 
-        let rewritten = if self.diff {
-            // Nothing is written, so what is judged is what is there.
-            bundle.clone().fix(&judge)
-        } else if self.fix {
-            bundle.fix(&judge)
-        } else {
-            Vec::new()
-        };
+        let (rewritten, outside) = self.fixed(&mut bundle, &judge);
         let mut report = self.report(&bundle, &judge, &resources)?;
         // First, since it is what is lost if the report cannot be written.
         if self.hand_out(&mut bundle, &rewritten)? == HandedOut::InPart {
@@ -139,7 +133,22 @@ impl Check {
             report = self.report(&bundle, &judge, &resources)?;
         }
         self.tell(&report)?;
+        let notes: String = outside.iter().map(|outside| format!("note: {outside}\n")).collect();
+        io::stderr().write_all(notes.as_bytes())?;
         self.outcome(&report)
+    }
+
+    /// What is to be written or shown, and what is left alone.
+    fn fixed(&self, bundle: &mut Bundle, judge: &Judge) -> (Vec<Rewritten>, Vec<Outside>) {
+        if self.diff {
+            // Nothing is written, so what is judged is what is there.
+            let mut bundle = bundle.clone();
+            (bundle.fix(judge), bundle.outside().to_vec())
+        } else if self.fix {
+            (bundle.fix(judge), bundle.outside().to_vec())
+        } else {
+            (Vec::new(), Vec::new())
+        }
     }
 
     fn requester(&self) -> Option<UserInfo> {

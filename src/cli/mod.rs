@@ -19,6 +19,7 @@ use anyhow::Context;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 
+use crate::check::report::printable;
 use crate::directory::Cluster;
 use crate::server;
 
@@ -114,7 +115,7 @@ fn in_one_line(error: &str) -> String {
         Some(tip) => format!("({tip})"),
         None => line.to_owned(),
     });
-    format!("{}; --help tells more\n", parts.collect::<Vec<_>>().join(" "))
+    format!("{}; --help tells more\n", printable(&parts.collect::<Vec<_>>().join(" ")))
 }
 
 fn run(cli: Cli) -> ExitCode {
@@ -132,7 +133,8 @@ fn run(cli: Cli) -> ExitCode {
     match outcome {
         Ok(outcome) => outcome.into(),
         Err(error) => {
-            let text = format!("error: {}\n", with_causes(&error));
+            // It may quote a file, or what somebody answered.
+            let text = format!("error: {}\n", printable(&with_causes(&error)));
             // Where even this cannot be written there is nobody left to tell.
             let _ = anstream::stderr().write_all(text.as_bytes());
             ExitCode::from(EXIT_FAILED)

@@ -6,6 +6,7 @@ use anyhow::Context;
 use clap::{Args, Subcommand};
 
 use super::{Outcome, print};
+use crate::check::report::printable;
 use crate::policy::{self, Policy};
 use crate::policy_source::{self, PolicyFileError};
 
@@ -33,9 +34,11 @@ impl PolicyArgs {
     pub(super) fn run(self) -> anyhow::Result<Outcome> {
         match self.command {
             PolicyCommand::Check { file } => match policy_source::read(&file) {
-                Ok(_) => print(&format!("{}: accepted\n", file.display())),
+                Ok(_) => print(&(printable(&format!("{}: accepted", file.display())) + "\n")),
                 Err(PolicyFileError::Refused { path, problems }) => {
-                    let line = |problem: &policy::Problem| format!("{}: {problem}\n", path.display());
+                    let line = |problem: &policy::Problem| {
+                        printable(&format!("{}: {problem}", path.display())) + "\n"
+                    };
                     print(&problems.0.iter().map(line).collect::<String>())?;
                     Ok(Outcome::Findings)
                 }

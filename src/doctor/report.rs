@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::counted;
 use super::diagnosis::{Check, Diagnosis, Examination, Id, Level};
+use crate::check::report::printable;
 
 /// How a report is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,9 +116,9 @@ fn check_text(check: &Check) -> String {
 
 fn finding_text(finding: &Diagnosis) -> String {
     let Diagnosis { id, level, subject, text, fix } = finding;
-    let told = format!("{subject}: {} [{id}]", printable(text));
+    let told = format!("{}: {} [{id}]", printable(subject), printable(text));
     let dimmed = Style::new().dimmed();
-    format!("{}        {dimmed}fix: {fix}{dimmed:#}\n", line(*level, &told))
+    format!("{}        {dimmed}fix: {}{dimmed:#}\n", line(*level, &told), printable(fix))
 }
 
 fn line(level: Level, told: &str) -> String {
@@ -128,11 +129,6 @@ fn line(level: Level, told: &str) -> String {
         Level::Failure => ("failure", AnsiColor::Red.on_default()),
     };
     format!("{style}{word:7}{style:#} {told}\n")
-}
-
-/// What others wrote, such as a policy's message, without what would steer a terminal.
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 /// The table of all findings for `docs/doctor.md`.
@@ -163,7 +159,12 @@ mod tests {
 
     fn findings() -> Vec<Diagnosis> {
         vec![
-            Diagnosis::failure(Id::CrdAbsent, "crd a", "it is\u{1b}[2J not there", "kubectl apply"),
+            Diagnosis::failure(
+                Id::CrdAbsent,
+                "crd a\nfailure b",
+                "it is\u{1b}[2J not there",
+                "kubectl apply \u{202e}",
+            ),
             Diagnosis::warning(Id::CrdOutdated, "crd b", "it is old", "kubectl apply"),
             Diagnosis::skipped(Id::NotPermitted, "crd c", "forbidden", "kubectl whoami"),
         ]
@@ -174,8 +175,8 @@ mod tests {
         let text = anstream::adapter::strip_str(&report(findings()).render(Format::Text)).to_string();
         let expected = "\
 ok      api-server: v1.37.2
-failure crd a: it is [2J not there [crd-absent]
-        fix: kubectl apply
+failure crd a\\nfailure b: it is\\u001b[2J not there [crd-absent]
+        fix: kubectl apply \\u202e
 warning crd b: it is old [crd-outdated]
         fix: kubectl apply
 skipped crd c: forbidden [not-permitted]

@@ -15,7 +15,9 @@ mod shared;
 pub use code::{Code, Field};
 pub use domain::domain;
 pub use linkedin::{ProfileKind, linkedin_profile};
-pub use shared::is_invisible;
+
+/// What step `S1` trims besides white space.
+pub use crate::characters::is_invisible;
 
 /// The most domains that one Company may list, counted after duplicates are removed (`L3`).
 pub const MAX_DOMAINS: usize = 100;

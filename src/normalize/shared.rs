@@ -1,6 +1,7 @@
 //! The steps that both kinds of value begin with: trimming, size, characters, scheme and split (`S1`–`S5`).
 
 use super::{Code, MAX_INPUT_CHARS};
+use crate::characters::is_invisible;
 
 /// An input after `S5`: taken apart, but with nothing decoded or resolved.
 #[derive(Debug, PartialEq, Eq)]
@@ -21,26 +22,6 @@ pub(super) enum Scheme {
     Https,
     /// No scheme at all, which is read as https.
     Implied,
-}
-
-/// Whether `c` is one of the *invisible* characters of the normalization contract (section 1): soft hyphen,
-/// zero-width space, directional marks and the like.
-///
-/// ZWNJ and ZWJ (U+200C, U+200D) are not among them: names in some scripts and emoji need them.
-pub fn is_invisible(c: char) -> bool {
-    matches!(
-        c,
-        '\u{AD}'
-            | '\u{61C}'
-            | '\u{180E}'
-            | '\u{200B}'
-            | '\u{200E}'
-            | '\u{200F}'
-            | '\u{202A}'..='\u{202E}'
-            | '\u{2060}'..='\u{2064}'
-            | '\u{2066}'..='\u{2069}'
-            | '\u{FEFF}'
-    )
 }
 
 /// Steps `S1` to `S5`.
@@ -116,17 +97,6 @@ mod tests {
         path: &'static str,
     ) -> Result<Address<'static>, Code> {
         Ok(Address { scheme, authority, path })
-    }
-
-    #[test]
-    fn the_invisible_characters_are_those_of_the_contract() {
-        let mut listed = vec![0xAD, 0x61C, 0x180E, 0x200B, 0x200E, 0x200F, 0xFEFF];
-        listed.extend(0x202A..=0x202E);
-        listed.extend(0x2060..=0x2064);
-        listed.extend(0x2066..=0x2069);
-        listed.sort_unstable();
-        let found: Vec<u32> = ('\0'..=char::MAX).filter(|c| is_invisible(*c)).map(u32::from).collect();
-        assert_eq!(found, listed);
     }
 
     #[test]

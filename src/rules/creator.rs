@@ -7,13 +7,24 @@ use super::finding::{Change, Effect};
 use super::path::FieldPath;
 use super::quote::quote;
 use super::request::{Operation, Record, Request, Text};
-use crate::api::names::is_path_segment;
+use crate::api::names::{invisible_character, is_path_segment};
 use crate::catalog::RuleId;
 use crate::policy::Policy;
 
 /// What a malformed name is told.
-pub(super) const SEGMENT_FORM: &str =
+const SEGMENT_FORM: &str =
     "must be 1-253 characters, without \"/\", \"%\" or white space, and not \".\" or \"..\"";
+
+/// What is wrong with a name that is no path segment, and the fix.
+pub(super) fn segment_fault(name: &str) -> String {
+    match invisible_character(name) {
+        // By its number, since there is nothing to see.
+        Some(c) => {
+            format!("has the invisible character U+{:04X}; remove it", u32::from(c))
+        }
+        None => SEGMENT_FORM.to_owned(),
+    }
+}
 
 /// Where a record's creator comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -136,7 +147,7 @@ fn well_formed(evaluation: &mut Evaluation<'_>, name: &str) {
     }
     let path = name_path();
     let weight = Weight::ratchet(evaluation.request.leaves(&path));
-    evaluation.report(Problem::invalid(RuleId::CreatorRef, path, name, SEGMENT_FORM), weight);
+    evaluation.report(Problem::invalid(RuleId::CreatorRef, path, name, segment_fault(name)), weight);
 }
 
 fn set(evaluation: &mut Evaluation<'_>, name: &str, effect: Effect) {
@@ -188,5 +199,160 @@ fn is_requester(evaluation: &mut Evaluation<'_>, creator: &Creator<'_>) {
         let text = format!("must be the requesting user, {}", quote(&own));
         let problem = Problem::invalid(RuleId::CreatorIsRequester, name_path(), name, text);
         evaluation.report(problem, Weight::Full);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use rstest::rstest;
+    use serde_json::{Value, json};
+
+    use super::super::{Facts, Verdict, evaluate};
+    use super::*;
+    use crate::api::CrmKind;
+    use crate::catalog::Action;
+    use crate::policy::{CreatorSource, RuleSetting, SourceField};
+
+    fn record(spec: Value) -> Record {
+        Record { spec, ..Record::default() }
+    }
+
+    fn person(creator: &str) -> Record {
+        record(json!({"displayName": "Ada", "creatorRef": {"name": creator}}))
+    }
+
+    /// What comes of a write by this user under the built-in policy, with `user-exists` enabled.
+    fn verdict(object: &Record, operation: Operation<'_>, user: &str, sources: &[CreatorSource]) -> Verdict {
+        let mut policy = Policy::default();
+        policy.creator_sources = sources.to_vec();
+        policy.set_rule(RuleId::UserExists, RuleSetting { action: Action::Deny, enforce_after: None });
+        let user =
+            UserInfo { username: Some(user.to_owned()), uid: Some("u-17".to_owned()), ..UserInfo::default() };
+        let request = Request {
+            kind: CrmKind::Person,
+            object,
+            operation,
+            requester: Some(&user),
+            dry_run: false,
+            field_manager: None,
+        };
+        evaluate(&request, &Facts::default(), &policy, Timestamp::UNIX_EPOCH)
+    }
+
+    /// Each finding as `action field: message`.
+    fn findings(verdict: &Verdict) -> Vec<String> {
+        let told = |finding: &super::super::Finding| {
+            format!("{} {}: {}", finding.action.as_str(), finding.field, finding.message())
+        };
+        verdict.findings.iter().map(told).collect()
+    }
+
+    fn by_alice(object: &Record, operation: Operation<'_>) -> Vec<String> {
+        findings(&verdict(object, operation, "alice", &[CreatorSource::username()]))
+    }
+
+    #[rstest]
+    #[case::soft_hyphen('\u{ad}')]
+    #[case::arabic_letter_mark('\u{61c}')]
+    #[case::mongolian_vowel_separator('\u{180e}')]
+    #[case::zero_width_space('\u{200b}')]
+    #[case::left_to_right_mark('\u{200e}')]
+    #[case::right_to_left_mark('\u{200f}')]
+    #[case::embedding('\u{202a}')]
+    #[case::override_of_direction('\u{202e}')]
+    #[case::word_joiner('\u{2060}')]
+    #[case::invisible_plus('\u{2064}')]
+    #[case::isolate('\u{2066}')]
+    #[case::end_of_isolate('\u{2069}')]
+    #[case::byte_order_mark('\u{feff}')]
+    fn a_name_with_a_character_that_nobody_sees_is_denied(#[case] c: char) {
+        let code = u32::from(c);
+        for name in [format!("al{c}ice"), format!("{c}alice"), format!("alice{c}")] {
+            let shown = name.replace(c, &format!("\\u{code:04x}"));
+            let told = |field: &str, rule: &str| {
+                format!(
+                    "Deny spec.{field}.name: Invalid value: \"{shown}\": has the invisible character U+{code:04X}; \
+                     remove it [{rule}]"
+                )
+            };
+            assert_eq!(by_alice(&person(&name), Operation::Create), [told("creatorRef", "creator-ref")]);
+            let mut object = person("alice");
+            object.spec["userRef"] = json!({"name": name});
+            assert_eq!(by_alice(&object, Operation::Create), [told("userRef", "user-exists")]);
+        }
+    }
+
+    #[rstest]
+    #[case::slash("a/b")]
+    #[case::percent("a%62")]
+    #[case::space("a b")]
+    #[case::no_break_space("a\u{a0}b")]
+    #[case::line_separator("a\u{2028}b")]
+    #[case::line_break("a\nb")]
+    #[case::control("a\u{7f}b")]
+    #[case::control_of_the_upper_half("a\u{9b}b")]
+    #[case::this_directory(".")]
+    #[case::the_directory_above("..")]
+    fn a_name_that_is_no_segment_of_a_path_is_denied(#[case] name: &str) {
+        let told = by_alice(&person(name), Operation::Create);
+        assert!(told.len() == 1 && told[0].contains(": must be 1-253 characters, without"), "{told:?}");
+    }
+
+    #[test]
+    fn a_name_that_is_too_long_is_denied() {
+        assert_eq!(by_alice(&person(&"é".repeat(253)), Operation::Create), [] as [&str; 0]);
+        let told = by_alice(&person(&"é".repeat(254)), Operation::Create);
+        assert!(told.len() == 1 && told[0].contains(": must be 1-253 characters"), "{told:?}");
+    }
+
+    #[rstest]
+    #[case::joiner_that_a_script_needs("کاربر\u{200c}ها")]
+    #[case::letter_that_looks_like_another("\u{430}lice")]
+    #[case::mark_above_a_letter("a\u{30a}sa")]
+    fn a_name_that_people_can_have_is_accepted(#[case] name: &str) {
+        assert_eq!(by_alice(&person(name), Operation::Create), [] as [&str; 0]);
+    }
+
+    #[test]
+    fn an_update_that_leaves_such_a_name_is_warned_and_one_that_sets_it_denied() {
+        let name = "al\u{200b}ice";
+        let mut new = person(name);
+        new.spec["jobTitle"] = json!("CEO");
+        let told = by_alice(&new, Operation::Update(&person(name)));
+        assert!(told.len() == 1 && told[0].starts_with("Warn spec.creatorRef.name: "), "{told:?}");
+        let old = record(json!({"displayName": "Ada"}));
+        let told = by_alice(&new, Operation::Update(&old));
+        assert!(told.len() == 1 && told[0].starts_with("Deny spec.creatorRef.name: "), "{told:?}");
+
+        let old =
+            record(json!({"displayName": "Ada", "userRef": {"name": name}, "creatorRef": {"name": "alice"}}));
+        let mut new = old.clone();
+        new.spec["jobTitle"] = json!("CEO");
+        let told = by_alice(&new, Operation::Update(&old));
+        assert!(told.len() == 1 && told[0].starts_with("Warn spec.userRef.name: "), "{told:?}");
+    }
+
+    #[test]
+    fn an_update_that_leaves_such_a_name_out_gets_it_back() {
+        let name = "al\u{200b}ice";
+        let object = record(json!({"displayName": "Ada Lovelace"}));
+        let verdict = verdict(&object, Operation::Update(&person(name)), "alice", &[]);
+        assert_eq!(findings(&verdict), [] as [&str; 0]);
+        assert_eq!(verdict.changes[0].after.as_deref(), Some(name));
+    }
+
+    #[test]
+    fn a_source_that_yields_such_a_name_is_skipped() {
+        let object = record(json!({"displayName": "Ada"}));
+        let uid = CreatorSource { from: SourceField::Uid, ..CreatorSource::username() };
+        let name = "al\u{202e}ice";
+        let both = verdict(&object, Operation::Create, name, &[CreatorSource::username(), uid]);
+        assert_eq!(findings(&both), [] as [&str; 0]);
+        assert_eq!(both.changes[0].after.as_deref(), Some("u-17"));
+
+        let one = verdict(&object, Operation::Create, name, &[CreatorSource::username()]);
+        let told = r#"Deny spec.creatorRef.name: Required value: the user "al\u202eice" could not be mapped to a creator; set spec.creatorRef.name [creator-ref]"#;
+        assert_eq!((findings(&one), one.changes.len()), (vec![told.to_owned()], 0));
     }
 }

@@ -1,10 +1,8 @@
 //! Quotes what users wrote in messages, so that it can neither break nor flood them.
 
-use std::fmt::Write;
-
 use serde_json::Value;
 
-use crate::normalize::is_invisible;
+use crate::characters::{BETWEEN_QUOTES, push_excerpt};
 
 /// The most characters between the quotes of a value in a message.
 pub const MAX_QUOTED_CHARS: usize = 64;
@@ -24,37 +22,8 @@ pub fn quote_at_most(text: &str, limit: usize) -> String {
 /// Writes what [`quote_at_most`] gives.
 pub(super) fn push_quoted(into: &mut String, text: &str, limit: usize) {
     into.push('"');
-    let mut length = 0;
-    for c in text.chars() {
-        let start = into.len();
-        push_escaped(into, c);
-        let bytes = into.len() - start;
-        // An escape has several characters, all of them ASCII.
-        length += if bytes == c.len_utf8() { 1 } else { bytes };
-        if length > limit {
-            into.truncate(start);
-            into.push('…');
-            break;
-        }
-    }
+    push_excerpt(into, text, limit, BETWEEN_QUOTES);
     into.push('"');
-}
-
-fn push_escaped(quoted: &mut String, c: char) {
-    match c {
-        // Most of what is quoted.
-        'a'..='z' | 'A'..='Z' | '0'..='9' => quoted.push(c),
-        '"' | '\\' => quoted.extend(['\\', c]),
-        '\n' => quoted.push_str("\\n"),
-        '\r' => quoted.push_str("\\r"),
-        '\t' => quoted.push_str("\\t"),
-        ' ' => quoted.push(' '),
-        c if c.is_control() || c.is_whitespace() || is_invisible(c) => {
-            // Writing into a String cannot fail.
-            let _ = write!(quoted, "\\u{:04x}", u32::from(c));
-        }
-        c => quoted.push(c),
-    }
 }
 
 /// What is said of a value that has another type than it must have, such as `must be a list, not a string`.

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::creator::{Creator, SEGMENT_FORM, name_path, stored_creator};
+use super::creator::{Creator, name_path, segment_fault, stored_creator};
 use super::evaluation::{Evaluation, Problem, Shape, Weight};
 use super::finding::{Reason, Shown};
 use super::path::FieldPath;
@@ -46,10 +46,11 @@ impl NameForm {
         }
     }
 
-    fn text(self) -> &'static str {
+    /// What is wrong with a name that is not accepted, and the fix.
+    fn fault(self, name: &str) -> String {
         match self {
-            Self::Subdomain => SUBDOMAIN_FORM,
-            Self::PathSegment => SEGMENT_FORM,
+            Self::Subdomain => SUBDOMAIN_FORM.to_owned(),
+            Self::PathSegment => segment_fault(name),
         }
     }
 }
@@ -163,7 +164,7 @@ fn judge(evaluation: &mut Evaluation<'_>, link: &Link<'_>) {
             }
         }
         Text::Given(name) => {
-            evaluation.report(Problem::invalid(link.rule, path, name, link.form.text()), weight);
+            evaluation.report(Problem::invalid(link.rule, path, name, link.form.fault(name)), weight);
         }
         _ => {
             let text = format!("set it, or leave spec.{} out", link.parent);

@@ -1,11 +1,20 @@
 //! Logs on standard error, as text for people or as JSON for collectors.
+//!
+//! No call site has to think of what a value holds: `value.rs` escapes and cuts all of them, in both formats.
+
+mod json;
+mod text;
+mod value;
 
 use std::any::Any;
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::IsTerminal;
 use std::panic::PanicHookInfo;
 
+use json::{JsonFields, JsonLine};
+use text::TextFields;
 use tracing::Subscriber;
+use tracing::field::Field;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -98,9 +107,14 @@ where
         // It would be told on standard error, which is what cannot be written, and end the process.
         .log_internal_errors(false);
     match format {
-        LogFormat::Text => Box::new(builder.finish()),
-        LogFormat::Json => Box::new(builder.json().flatten_event(true).with_current_span(false).finish()),
+        LogFormat::Text => Box::new(builder.fmt_fields(TextFields).finish()),
+        LogFormat::Json => Box::new(builder.fmt_fields(JsonFields).event_format(JsonLine).finish()),
     }
+}
+
+/// What a field is called in both formats; a word of the language has `r#` in front of it in the code.
+fn key(field: &Field) -> &'static str {
+    field.name().trim_start_matches("r#")
 }
 
 /// A panic as one event, where the default hook would write lines of its own in between the JSON.
@@ -121,93 +135,4 @@ fn panic_message(payload: &(dyn Any + Send)) -> &'static str {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::io::Write;
-    use std::sync::{Arc, Mutex};
-
-    use super::*;
-
-    /// Collects what is logged.
-    #[derive(Clone, Default)]
-    struct Sink(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Sink {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap().write(bytes)
-        }
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
-
-    fn logged(format: LogFormat, filter: &str, colours: Colours, event: impl FnOnce()) -> String {
-        let sink = Sink::default();
-        let writer = sink.clone();
-        let filter = choose_filter(Some(filter), |_| None).unwrap();
-        let subscriber = subscriber(format, filter, colours, move || writer.clone());
-        tracing::subscriber::with_default(subscriber, event);
-        String::from_utf8(sink.0.lock().unwrap().clone()).unwrap()
-    }
-
-    #[test]
-    fn json_lines_hold_their_fields_at_the_top_level() {
-        let line = logged(LogFormat::Json, "info", Colours::No, || tracing::info!(uid = "u-1", "decided"));
-        let line: serde_json::Value = serde_json::from_str(&line).unwrap();
-        assert_eq!(line["uid"], "u-1");
-        assert_eq!(line["message"], "decided");
-        assert_eq!(line["level"], "INFO");
-    }
-
-    #[test]
-    fn text_has_colours_only_where_they_are_wanted() {
-        let event = || tracing::info!("decided");
-        assert!(!logged(LogFormat::Text, "info", Colours::No, event).contains('\u{1b}'));
-        assert!(logged(LogFormat::Text, "info", Colours::Yes, event).contains('\u{1b}'));
-    }
-
-    #[test]
-    fn the_filter_holds_back_what_is_below_it() {
-        let event = || tracing::debug!("detail");
-        assert_eq!(logged(LogFormat::Text, "info", Colours::No, event), "");
-        assert!(logged(LogFormat::Text, "debug", Colours::No, event).contains("detail"));
-    }
-
-    #[test]
-    fn the_command_line_comes_before_our_variable_and_that_before_the_common_one() {
-        let both = |name: &str| Some(if name == "RUST_LOG" { "trace" } else { "warn" }.to_owned());
-        let common = |name: &str| (name == "RUST_LOG").then(|| "trace".to_owned());
-        let level = |given, variable: &dyn Fn(&str) -> Option<String>| {
-            let filter = choose_filter(given, variable).unwrap().to_string();
-            let own = filter.split(',').filter(|directive| !directive.contains("=off"));
-            own.map(str::to_owned).collect::<String>()
-        };
-        assert_eq!(level(Some("error"), &both), "error");
-        assert_eq!(level(None, &both), "warn");
-        assert_eq!(level(None, &common), "trace");
-        assert_eq!(level(None, &|_| None), "info");
-        assert_eq!(level(None, &|_| Some(String::new())), "info");
-    }
-
-    #[test]
-    fn the_client_library_is_silent_unless_the_filter_names_it() {
-        let event = || tracing::warn!(target: "kube_client", "a body");
-        assert_eq!(logged(LogFormat::Text, "debug", Colours::No, event), "");
-        assert!(logged(LogFormat::Text, "info,kube_client=warn", Colours::No, event).contains("a body"));
-    }
-
-    #[test]
-    fn a_panic_shows_its_message_only_if_that_cannot_quote_a_record() {
-        let literal = std::panic::catch_unwind(|| panic!("index out of range")).unwrap_err();
-        assert_eq!(panic_message(&*literal), "index out of range");
-        let name = String::from("acme");
-        let formatted = std::panic::catch_unwind(|| panic!("no {name}")).unwrap_err();
-        assert_eq!(panic_message(&*formatted), "(message withheld)");
-    }
-
-    #[test]
-    fn a_bad_filter_is_refused_with_the_name_of_its_variable() {
-        let bad = |name: &str| (name == "CRM_ADMISSION_LOG").then(|| "crm=loud".to_owned());
-        let error = choose_filter(None, bad).unwrap_err().to_string();
-        assert!(error.starts_with(r#"CRM_ADMISSION_LOG: "crm=loud" is not a log filter"#), "{error}");
-    }
-}
+mod tests;

@@ -1,7 +1,7 @@
 //! Logs and metrics: what an operator sees of the program from outside.
 //!
 //! *Architecture invariant:* telemetry knows names of events and of labels, and nothing of what makes them happen.
-//! No label and no log field is made from the text of a request.
+//! No label is made from the text of a request, and the log shows such text only escaped and cut.
 
 pub mod logs;
 pub mod metrics;

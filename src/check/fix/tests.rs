@@ -31,7 +31,7 @@ fn fixed(name: &str, before: &str) -> (String, usize) {
 
 fn fixed_once(name: &str, before: &str) -> (String, usize) {
     let source = Source::new(Path::new(name), before.to_owned());
-    let mut bundle = Bundle { sources: vec![source], errors: Vec::new(), fixed: 0 };
+    let mut bundle = Bundle { sources: vec![source], ..Bundle::default() };
     let rewritten = bundle.fix(&JUDGE);
     (
         rewritten.into_iter().next().map_or_else(|| before.to_owned(), |rewritten| rewritten.after),

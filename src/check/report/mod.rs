@@ -15,7 +15,7 @@ use crate::api::limits;
 use std::fmt;
 
 use crate::catalog::{Action, RuleId};
-use crate::normalize::is_invisible;
+use crate::characters::push_shown;
 use crate::rules::quote_at_most;
 
 /// The name of standard input among files.
@@ -199,20 +199,12 @@ pub(crate) fn printable(text: &str) -> String {
 /// Escapes as quotes in messages do, but leaves quotes and backslashes: messages are escaped once already.
 fn push_printable(printable: &mut String, c: char) {
     match c {
-        ' ' => printable.push(' '),
-        '\n' => printable.push_str("\\n"),
-        '\r' => printable.push_str("\\r"),
-        '\t' => printable.push_str("\\t"),
-        // XML has no way to write the last two.
-        c if c.is_control()
-            || c.is_whitespace()
-            || is_invisible(c)
-            || matches!(c, '\u{fffe}' | '\u{ffff}') =>
-        {
+        // XML has no way to write these.
+        '\u{fffe}' | '\u{ffff}' => {
             // Writing into a String cannot fail.
             let _ = write!(printable, "\\u{:04x}", u32::from(c));
         }
-        c => printable.push(c),
+        c => push_shown(printable, c, &[]),
     }
 }
 

@@ -1,0 +1,111 @@
+//! Which characters do not show as themselves, and how text from outside is shown without what steers a terminal or a
+//! log.
+
+use std::fmt::Write;
+
+/// Whether `c` is one of the *invisible* characters of the normalization contract (section 1): soft hyphen,
+/// zero-width space, directional marks and the like.
+///
+/// ZWNJ and ZWJ (U+200C, U+200D) are not among them: names in some scripts and emoji need them.
+pub fn is_invisible(c: char) -> bool {
+    matches!(
+        c,
+        '\u{AD}'
+            | '\u{61C}'
+            | '\u{180E}'
+            | '\u{200B}'
+            | '\u{200E}'
+            | '\u{200F}'
+            | '\u{202A}'..='\u{202E}'
+            | '\u{2060}'..='\u{2064}'
+            | '\u{2066}'..='\u{2069}'
+            | '\u{FEFF}'
+    )
+}
+
+/// Whether `c` shows as itself: it is no control character, no white space other than a space, and not invisible.
+///
+/// White space includes the line breaks U+0085, U+2028 and U+2029; invisible characters include all that change the
+/// direction of text.
+fn is_shown(c: char) -> bool {
+    c == ' ' || !(c.is_control() || c.is_whitespace() || is_invisible(c))
+}
+
+/// What gets a backslash in text that comes between quotes.
+pub(crate) const BETWEEN_QUOTES: &[char] = &['"', '\\'];
+
+/// Writes `c`, or its escape where it does not show as itself. The characters of `also` get a backslash.
+pub(crate) fn push_shown(into: &mut String, c: char, also: &[char]) {
+    match c {
+        // Most of what is shown.
+        'a'..='z' | 'A'..='Z' | '0'..='9' => into.push(c),
+        '\n' => into.push_str("\\n"),
+        '\r' => into.push_str("\\r"),
+        '\t' => into.push_str("\\t"),
+        c if also.contains(&c) => into.extend(['\\', c]),
+        c if is_shown(c) => into.push(c),
+        c => {
+            // Writing into a String cannot fail.
+            let _ = write!(into, "\\u{:04x}", u32::from(c));
+        }
+    }
+}
+
+/// Writes at most `limit` characters of `text` as [`push_shown`] does; an ellipsis after them shows a cut.
+///
+/// What is shown counts, so that a text cannot grow by being escaped.
+pub(crate) fn push_excerpt(into: &mut String, text: &str, limit: usize, also: &[char]) {
+    let mut length = 0;
+    for c in text.chars() {
+        let start = into.len();
+        push_shown(into, c, also);
+        let bytes = into.len() - start;
+        // An escape has several characters, all of them ASCII.
+        length += if bytes == c.len_utf8() { 1 } else { bytes };
+        if length > limit {
+            into.truncate(start);
+            into.push('…');
+            break;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_invisible_characters_are_those_of_the_contract() {
+        let mut listed = vec![0xAD, 0x61C, 0x180E, 0x200B, 0x200E, 0x200F, 0xFEFF];
+        listed.extend(0x202A..=0x202E);
+        listed.extend(0x2060..=0x2064);
+        listed.extend(0x2066..=0x2069);
+        listed.sort_unstable();
+        let found: Vec<u32> = ('\0'..=char::MAX).filter(|c| is_invisible(*c)).map(u32::from).collect();
+        assert_eq!(found, listed);
+    }
+
+    #[test]
+    fn what_ends_a_line_or_steers_a_terminal_is_escaped() {
+        for c in
+            ['\u{0}', '\u{1b}', '\u{7f}', '\u{85}', '\u{9b}', '\u{a0}', '\u{2028}', '\u{2029}', '\u{202e}']
+        {
+            let mut shown = String::new();
+            push_shown(&mut shown, c, &[]);
+            assert_eq!(shown, format!("\\u{:04x}", u32::from(c)));
+        }
+    }
+
+    #[test]
+    fn an_excerpt_ends_between_two_characters_and_never_within_an_escape() {
+        let excerpt = |text: &str, limit| {
+            let mut shown = String::new();
+            push_excerpt(&mut shown, text, limit, BETWEEN_QUOTES);
+            shown
+        };
+        assert_eq!(excerpt("🏢🏢🏢", 3), "🏢🏢🏢");
+        assert_eq!(excerpt("🏢🏢🏢", 2), "🏢🏢…");
+        assert_eq!(excerpt("a\u{1b}b", 6), "a…");
+        assert_eq!(excerpt("a\"", 2), "a…");
+    }
+}
