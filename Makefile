@@ -10,7 +10,7 @@ CARGO_DENY_VERSION := 0.20.2
 TOOLS := target/tools
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test smoke e2e lint deny bench soak generate control-plane cluster clean
+.PHONY: help build run test smoke e2e siege lint deny bench soak generate control-plane cluster clean
 
 help: ## List these targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '  make %-14s %s\n' "$$name" "$$text"; done
@@ -34,6 +34,13 @@ e2e: control-plane ## Run the tests against a real API server with the real kube
 	@# By themselves: they ask much of the machine.
 	$(CARGO) test --locked --test e2e -- rollout::
 
+siege: ## Attack the program while honest callers call it (SIEGE_SECONDS=8 for each attack)
+	@# The limits only wait, so they run side by side. Attacks need the machine, so they run one at a time.
+	@mkdir -p target; rm -f target/siege.txt; failed=0; \
+	$(CARGO) test --locked --test siege -- --test-threads=16 limits:: || failed=1; \
+	SIEGE_TABLE=target/siege.txt $(CARGO) test --locked --test siege -- --skip limits:: --test-threads=1 --nocapture || failed=1; \
+	cat target/siege.txt; exit $$failed
+
 smoke: ## Do what the README says `make run` does, and check what it prints
 	scripts/smoke
 
@@ -43,7 +50,7 @@ cluster: control-plane build ## Start a cluster to play in, until Ctrl-C
 lint: deny ## Check format, lints, licences, docs, the pure rooms and generated files
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
-	$(CARGO) clippy --locked --test e2e -- -D warnings
+	$(CARGO) clippy --locked --test e2e --test siege -- -D warnings
 	$(CARGO) check --locked --no-default-features --lib
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items
 	$(CARGO) test --locked --test generated --test crds

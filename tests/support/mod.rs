@@ -1,7 +1,7 @@
 //! Runs the product inside a real control plane: etcd, kube-apiserver, kubectl and the webhook as processes.
 //!
-//! The end-to-end tests and the playground use it alike. It needs the programs that `tests/control-plane/build`
-//! builds (or `$KUBEBUILDER_ASSETS` names), a shell, and nothing else.
+//! The end-to-end tests, the attacks, the benchmarks and the playground use it alike. A control plane needs the programs
+//! that `tests/control-plane/build` builds (or `$KUBEBUILDER_ASSETS` names), a shell, and nothing else.
 #![allow(dead_code, reason = "compiled into several programs, none of which uses everything")]
 #![allow(
     clippy::unwrap_used,
@@ -14,6 +14,7 @@
 pub(crate) mod balancer;
 pub(crate) mod control_plane;
 pub(crate) mod helm;
+pub(crate) mod http;
 pub(crate) mod installation;
 pub(crate) mod kubectl;
 pub(crate) mod net;

@@ -1,0 +1,63 @@
+//! Requests of honest callers and of attackers.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use crate::support::repository;
+
+/// The head of a review whose body has this length. Its timeout is the longest that the program accepts.
+pub(crate) fn head(length: usize) -> String {
+    format!(
+        "POST /mutate?timeout=30s HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
+    )
+}
+
+/// A complete review.
+pub(crate) fn post(body: &[u8]) -> Arc<[u8]> {
+    let mut request = head(body.len()).into_bytes();
+    request.extend_from_slice(body);
+    request.into()
+}
+
+pub(crate) fn get(path: &str) -> Arc<[u8]> {
+    format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n").into_bytes().into()
+}
+
+/// A review that is answered with a patch, and a review that is denied.
+pub(crate) fn honest() -> [Arc<[u8]>; 2] {
+    ["patch.json", "refusal.json"].map(|name| post(&std::fs::read(path(name)).expect("a review")))
+}
+
+fn path(review: &str) -> std::path::PathBuf {
+    repository().join("docs/reviews").join(review)
+}
+
+/// The body of a review that is answered with a patch.
+pub(crate) fn review() -> Value {
+    let text = std::fs::read(path("patch.json")).expect("a review");
+    serde_json::from_slice(&text).expect("JSON")
+}
+
+/// A review of this length, most of which is one string.
+pub(crate) fn long(bytes: usize) -> Vec<u8> {
+    let mut review = review();
+    review["request"]["object"]["metadata"]["annotations"] = json!({"text": "TEXT"});
+    let review = review.to_string();
+    let text = "x".repeat(bytes - review.len() + "TEXT".len());
+    review.replace("TEXT", &text).into_bytes()
+}
+
+/// A review with a uid of this length. The answer repeats the uid, so it is as long.
+pub(crate) fn echoed(bytes: usize) -> Vec<u8> {
+    let mut review = review();
+    review["request"]["uid"] = "x".repeat(bytes).into();
+    review.to_string().into_bytes()
+}
+
+/// A review with a list of this many small objects. Parsed, it takes a hundred times as much memory as its text.
+pub(crate) fn heavy(objects: usize) -> Vec<u8> {
+    let mut review = review();
+    review["request"]["object"]["spec"]["domains"] = json!(["LIST"]);
+    review.to_string().replace(r#""LIST""#, &vec![r#"{"":0}"#; objects].join(",")).into_bytes()
+}
