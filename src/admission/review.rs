@@ -20,6 +20,11 @@ const REVIEW_GROUP: &str = "admission.k8s.io/";
 /// What messages call the whole.
 const THE_BODY: &str = "the body";
 
+/// The longest string that is repeated as it is, in bytes. A uid is a UUID, and a name has at most 253 characters. Were
+/// longer ones repeated, answers that nobody reads would take as much memory as the bodies that asked for them, without
+/// being counted.
+const LONGEST_ECHO: usize = 253;
+
 /// Why a body cannot be answered. The text names what is wrong and repeats nothing of the body.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unreadable {
@@ -43,6 +48,9 @@ pub enum Unreadable {
     /// A field that every request has is missing.
     #[error("not an AdmissionReview that can be answered: {0} is missing")]
     Missing(&'static str),
+    /// A field that the answer repeats is longer than any API server writes it.
+    #[error("not an AdmissionReview that can be answered: {0} is longer than {LONGEST_ECHO} bytes")]
+    TooLong(&'static str),
     /// It is a document of another kind.
     #[error("not an AdmissionReview: apiVersion must be admission.k8s.io/v1 and kind AdmissionReview")]
     OtherDocument,
@@ -289,13 +297,28 @@ pub(super) fn parse(body: &[u8]) -> Result<Review<'_>, Unreadable> {
     }
 }
 
+/// A name as far as it is repeated. The API server denies a longer one itself.
+fn shortened(name: Cow<'_, str>) -> Cow<'_, str> {
+    if name.len() <= LONGEST_ECHO {
+        return name;
+    }
+    let end = name.floor_char_boundary(LONGEST_ECHO);
+    Cow::Owned(format!("{}…", &name[..end]))
+}
+
 fn review<'a, O: Object<'a>>(envelope: Envelope<'a, O>) -> Result<Review<'a>, Unreadable> {
     let Envelope { api_version, kind, request } = envelope;
     if !api_version.starts_with(REVIEW_GROUP) || kind != "AdmissionReview" {
         return Err(Unreadable::OtherDocument);
     }
+    if api_version.len() > LONGEST_ECHO {
+        return Err(Unreadable::TooLong("apiVersion"));
+    }
     let request = request.ok_or(Unreadable::Missing("request"))?;
     let uid = request.uid.filter(|uid| !uid.0.is_empty()).ok_or(Unreadable::Missing("request.uid"))?.0;
+    if uid.len() > LONGEST_ECHO {
+        return Err(Unreadable::TooLong("request.uid"));
+    }
     let user = request.user_info.ok_or(Unreadable::Missing("request.userInfo"))?.into();
     let verb = Verb::of(&request.operation.ok_or(Unreadable::Missing("request.operation"))?.0);
     let GroupVersionKind { group, version, kind } = request.kind.unwrap_or_default();
@@ -331,7 +354,7 @@ fn review<'a, O: Object<'a>>(envelope: Envelope<'a, O>) -> Result<Review<'a>, Un
         uid,
         verb,
         kind,
-        name,
+        name: shortened(name),
         user,
         dry_run: request.dry_run.unwrap_or_default(),
         field_manager: request.options.and_then(|options| options.field_manager).map(|manager| manager.0),

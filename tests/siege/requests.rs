@@ -48,10 +48,11 @@ pub(crate) fn long(bytes: usize) -> Vec<u8> {
     review.replace("TEXT", &text).into_bytes()
 }
 
-/// A review with a uid of this length. The answer repeats the uid, so it is as long.
-pub(crate) fn echoed(bytes: usize) -> Vec<u8> {
+/// A review that is denied with one of the longest answers that there are: a cause for each of this many domains.
+pub(crate) fn denied(domains: usize) -> Vec<u8> {
     let mut review = review();
-    review["request"]["uid"] = "x".repeat(bytes).into();
+    let domain = |number| format!("{number} {}", "x".repeat(200));
+    review["request"]["object"]["spec"]["domains"] = (0..domains).map(domain).collect::<Vec<_>>().into();
     review.to_string().into_bytes()
 }
 
