@@ -55,8 +55,13 @@ pub(crate) fn push_shown(into: &mut String, c: char, also: &[char]) {
 ///
 /// What is shown counts, so that a text cannot grow by being escaped.
 pub(crate) fn push_excerpt(into: &mut String, text: &str, limit: usize, also: &[char]) {
-    let mut length = 0;
-    for c in text.chars() {
+    // Most texts are all of this, and need no look at single characters.
+    let is_plain =
+        |byte: &u8| (byte.is_ascii_graphic() || *byte == b' ') && !also.contains(&char::from(*byte));
+    let mut length = text.bytes().take(limit).take_while(is_plain).count();
+    let (plain, rest) = text.split_at_checked(length).unwrap_or(("", text));
+    into.push_str(plain);
+    for c in rest.chars() {
         let start = into.len();
         push_shown(into, c, also);
         let bytes = into.len() - start;
@@ -107,5 +112,9 @@ mod tests {
         assert_eq!(excerpt("🏢🏢🏢", 2), "🏢🏢…");
         assert_eq!(excerpt("a\u{1b}b", 6), "a…");
         assert_eq!(excerpt("a\"", 2), "a…");
+        assert_eq!(
+            (excerpt("a b", 3), excerpt("a b", 2), excerpt("ab\n", 2)),
+            ("a b".into(), "a …".into(), "ab…".into())
+        );
     }
 }

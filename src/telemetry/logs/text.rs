@@ -1,7 +1,7 @@
 //! The fields of a line of text: `decided user="alice" duration_us=212`.
 
 use std::error::Error;
-use std::fmt;
+use std::fmt::{self, Write};
 
 use anstyle::Style;
 use tracing::field::{Field, Visit};
@@ -42,7 +42,8 @@ impl Line {
             return value.push_bare(&mut self.text);
         }
         let Self { name, sign, .. } = *self;
-        self.text += &format!("{name}{}{name:#}{sign}={sign:#}", super::key(field));
+        // Writing into a String cannot fail.
+        let _ = write!(self.text, "{name}{}{name:#}{sign}={sign:#}", super::key(field));
         value.push_quoted(&mut self.text);
     }
 }
