@@ -52,8 +52,8 @@ struct Status {
 
 /// Whether `user` may list the objects of a kind, in that namespace if the kind has any.
 ///
-/// The answer is not kept: it is asked for only when there is a name to tell, or somebody deletes a record, and a right
-/// that is taken away must not go on for a while here.
+/// The answer is not kept: it is asked for only when a name is missing, or somebody deletes a record, and a right that
+/// is taken away must not go on for a while here.
 pub(super) async fn may_list(
     reader: &Reader,
     user: &UserInfo,

@@ -147,10 +147,13 @@ impl Cluster {
     }
 
     /// The nearest name that is known, if the user may know it.
+    ///
+    /// The right is asked for first, and whatever is known: so how long this takes tells nobody whether there is such a
+    /// name who may not list them.
     async fn proposal(&self, target: &Target, user: &UserInfo) -> Option<String> {
-        let name = self.nearest(target).await?;
         match access::may_list(&self.reader, user, &target.kind, target.namespace.as_deref()).await {
-            Ok(may_list) => may_list.then_some(name),
+            Ok(true) => self.nearest(target).await,
+            Ok(false) => None,
             Err(error) => {
                 tracing::debug!(kind = %target.kind, error = &error as &dyn std::error::Error, "no suggestion");
                 None

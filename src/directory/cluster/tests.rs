@@ -768,6 +768,9 @@ fn review(status: Value) -> Reply {
 #[case::refused("acme-crop", Called(REVIEWS, Reply::Json(403, failure(403, "Forbidden"))), None)]
 #[case::reset("acme-crop", Called(REVIEWS, Reply::Reset), None)]
 #[case::silence("acme-crop", Called(REVIEWS, Reply::Never), None)]
+#[case::nothing_near("umbrella", Called(REVIEWS, review(json!({"allowed": true}))), None)]
+#[case::nothing_near_and_not_allowed("umbrella", Called(REVIEWS, review(json!({"allowed": false}))), None)]
+#[case::the_near_one_is_being_deleted("globes", Called(REVIEWS, review(json!({"allowed": true}))), None)]
 #[tokio::test(start_paused = true)]
 async fn a_name_is_proposed_to_those_who_may_list(
     #[case] wanted: &str,
@@ -783,6 +786,29 @@ async fn a_name_is_proposed_to_those_who_may_list(
     assert!(begin.elapsed() <= limit());
     drop(cluster);
     playing.await.unwrap();
+}
+
+/// Else the time that it takes would tell who may not list whether there is anything like that name.
+#[rstest]
+#[case::never_watched(contact("sales", "bob"))]
+#[case::something_near(company("acme-crop"))]
+#[case::nothing_near(company("umbrella"))]
+#[tokio::test(start_paused = true)]
+async fn the_right_is_asked_for_first_and_nothing_is_searched_without_it(#[case] wanted: Target) {
+    let (cluster, mut server, _watch) = cluster_with(&["acme-corp"]).await;
+    let suggesting = tokio::spawn({
+        let cluster = cluster.clone();
+        async move { cluster.suggest(&wanted, &UserInfo::default(), limit()).await }
+    });
+    let call = server.next().await;
+    assert_eq!(call.path, REVIEWS);
+    // A kind is watched from the first search on.
+    assert_eq!(cluster.status().len(), 1);
+    call.reply(review(json!({"allowed": false})));
+    assert_eq!(suggesting.await.unwrap(), None);
+    assert_eq!(cluster.status().len(), 1);
+    drop(cluster);
+    server.no_call_to_the_end().await;
 }
 
 #[tokio::test(start_paused = true)]
