@@ -12,6 +12,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod program;
 mod recipes;
 mod records;
 mod stage;
@@ -28,6 +29,7 @@ mod doctor;
 mod faults;
 mod floor;
 mod harness;
+mod memory;
 mod one_call;
 mod outage;
 mod policy;
