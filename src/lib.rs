@@ -21,6 +21,8 @@ pub mod check;
 #[cfg(feature = "program")]
 pub mod cli;
 #[cfg(feature = "program")]
+pub mod cluster;
+#[cfg(feature = "program")]
 pub mod directory;
 #[cfg(feature = "program")]
 pub mod doctor;

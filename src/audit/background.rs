@@ -7,7 +7,6 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use futures::FutureExt;
 use jiff::Timestamp;
-use kube::Client;
 use tokio::time::{Instant, sleep};
 
 use super::examine::{Examiner, Scope};
@@ -16,6 +15,7 @@ use super::pages::{ListError, Pages};
 use super::tally::Tally;
 use crate::api::CrmKind;
 use crate::check::UnusableSchema;
+use crate::cluster::Reader;
 use crate::directory::Directory;
 use crate::policy::Policy;
 use crate::telemetry::Metrics;
@@ -33,8 +33,8 @@ const LATEST_START: Duration = Duration::from_secs(60);
 
 /// What an audit in the background needs.
 pub struct Background {
-    /// The cluster whose records are audited.
-    pub client: Client,
+    /// The cluster whose records are audited. What is read of them counts against the budget of the webhook.
+    pub reader: Reader,
     /// Where references are looked up.
     pub directory: Arc<dyn Directory>,
     /// The policy in force, whatever it is at that moment.
@@ -89,7 +89,7 @@ impl Background {
         let existence = Existence::new(&*self.directory, Suggestions::None);
         let mut tally = Tally::default();
         for kind in CrmKind::ALL {
-            let mut pages = Pages::new(self.client.clone(), kind, PAGE);
+            let mut pages = Pages::new(self.reader.clone(), kind, PAGE, examiner.labels());
             loop {
                 self.give_way().await;
                 let started = Instant::now();

@@ -94,6 +94,12 @@ impl Examiner {
         self.in_force.as_ref()
     }
 
+    /// The keys of the labels that are looked at.
+    pub fn labels(&self) -> BTreeSet<String> {
+        let policies = [Some(&self.policy), self.in_force.as_ref()].into_iter().flatten();
+        policies.flat_map(|policy| &policy.labels).map(|label| label.key.clone()).collect()
+    }
+
     /// What is to be said of each of these records, in their order.
     ///
     /// # Errors

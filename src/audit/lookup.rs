@@ -8,7 +8,7 @@ use k8s_openapi::api::authentication::v1::UserInfo;
 use tokio::time::sleep;
 
 use super::files::NotHeld;
-use super::patience::may_pass;
+use super::patience::may_pass_of_kube;
 use crate::api::Target;
 use crate::directory::{Directory, LookupError, Presence};
 use crate::rules::Fact;
@@ -110,7 +110,7 @@ impl<'d> Existence<'d> {
 fn failure(error: &LookupError) -> Option<&kube::Error> {
     match error {
         LookupError::Failed(cause) => cause.downcast_ref(),
-        LookupError::Late(_) => None,
+        LookupError::Late(_) | LookupError::TooLarge(_) | LookupError::Busy => None,
     }
 }
 
@@ -124,5 +124,5 @@ fn is_refusal(error: &LookupError) -> bool {
 }
 
 fn passes(error: &LookupError) -> bool {
-    matches!(error, LookupError::Late(_)) || failure(error).is_some_and(may_pass)
+    matches!(error, LookupError::Late(_) | LookupError::Busy) || failure(error).is_some_and(may_pass_of_kube)
 }

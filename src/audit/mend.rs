@@ -2,17 +2,18 @@
 
 use json_patch::jsonptr::PointerBuf;
 use json_patch::{Patch as JsonPatch, PatchOperation, TestOperation};
-use kube::Client;
-use kube::api::{Api, DynamicObject, Patch, PatchParams};
+use kube::api::{Patch, PatchParams};
+use kube::core::Request;
 use serde_json::Value;
 
 use super::examine::Examiner;
-use super::pages::{drop_managed_fields, stored};
 use super::patience::{may_pass, patiently};
+use super::stored::{Labels, Stored, path, stored};
 use crate::admission;
 use crate::api::CrmKind;
 use crate::check::record;
 use crate::check::report::printable;
+use crate::cluster::{ReadError, Reader};
 use crate::rules::{Change, Effect, Record, Shown, quote, shown};
 
 /// Who changed a field, as `managedFields` says it.
@@ -22,8 +23,9 @@ const ATTEMPTS: u32 = 5;
 
 /// Mends the records of a cluster.
 pub struct Mender<'e> {
-    client: Client,
+    reader: Reader,
     examiner: &'e Examiner,
+    labels: Labels,
 }
 
 /// What has become of a record.
@@ -62,9 +64,9 @@ enum Attempt {
 }
 
 impl<'e> Mender<'e> {
-    /// Writes as whoever `client` is, what `examiner` finds not canonical.
-    pub fn new(client: Client, examiner: &'e Examiner) -> Self {
-        Self { client, examiner }
+    /// Writes as whoever the client of `reader` is, what `examiner` finds not canonical.
+    pub fn new(reader: Reader, examiner: &'e Examiner) -> Self {
+        Self { reader, examiner, labels: examiner.labels() }
     }
 
     /// Brings the values of a record to their canonical form. A record that has been changed since it was read is read
@@ -72,9 +74,8 @@ impl<'e> Mender<'e> {
     ///
     /// # Errors
     /// The API server goes on failing.
-    pub async fn mend(&self, kind: CrmKind, mut object: Value) -> kube::Result<Mended> {
+    pub async fn mend(&self, kind: CrmKind, mut object: Value) -> Result<Mended, ReadError> {
         let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-        let objects: Api<DynamicObject> = Api::all_with(self.client.clone(), &kind.resource().api_resource());
         for _ in 0..ATTEMPTS {
             if !object["metadata"]["deletionTimestamp"].is_null() {
                 return Ok(Mended::Gone);
@@ -84,7 +85,7 @@ impl<'e> Mender<'e> {
             if changes.is_empty() {
                 return Ok(Mended::Stored { object, values: 0 });
             }
-            match write(&objects, &name, &object, &now, &changes).await? {
+            match self.write(kind, &name, &object, &conditional(&object, &now, &changes)).await? {
                 Attempt::Written(object) => {
                     return Ok(Mended::Stored { object, values: changes.len() as u64 });
                 }
@@ -96,30 +97,38 @@ impl<'e> Mender<'e> {
         let reason = "it was changed by others each time it was about to be written".to_owned();
         Ok(Mended::Not(NotMended { kind, name, reason }))
     }
-}
 
-async fn write(
-    objects: &Api<DynamicObject>,
-    name: &str,
-    object: &Value,
-    record: &Record,
-    changes: &[Change],
-) -> kube::Result<Attempt> {
-    let patch: Patch<()> = Patch::Json(conditional(object, record, changes));
-    let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-    let status = match patiently(|| objects.patch(name, &params, &patch)).await {
-        Ok(object) => return Ok(Attempt::Written(value(&object))),
-        Err(kube::Error::Api(status)) if !may_pass(&kube::Error::Api(status.clone())) => status,
-        Err(error) => return Err(error),
-    };
-    // A test of a patch that fails is a 422 as much as a value that is refused. Only the record itself tells.
-    if matches!(status.code, 404 | 409 | 422) {
-        let now = read(objects, name).await?;
-        if now.as_ref().is_none_or(|now| version(now) != version(object)) {
-            return Ok(Attempt::Outdated(now));
+    async fn write(
+        &self,
+        kind: CrmKind,
+        name: &str,
+        object: &Value,
+        patch: &JsonPatch,
+    ) -> Result<Attempt, ReadError> {
+        let error = match patiently(|| self.patch(kind, name, patch)).await {
+            Ok(object) => return Ok(Attempt::Written(object.into_value(&self.labels))),
+            Err(error) => error,
+        };
+        let reason = match &error {
+            ReadError::Failed(kube::Error::Api(status)) if !may_pass(&error) => status.message.clone(),
+            _ => return Err(error),
+        };
+        // A test of a patch that fails is a 422 as much as a value that is refused. Only the record itself tells.
+        if matches!(error.code(), Some(404 | 409 | 422)) {
+            let now = stored(&self.reader, kind, name, &self.labels).await?;
+            if now.as_ref().is_none_or(|now| version(now) != version(object)) {
+                return Ok(Attempt::Outdated(now));
+            }
         }
+        Ok(Attempt::Refused(reason))
     }
-    Ok(Attempt::Refused(status.message.clone()))
+
+    async fn patch(&self, kind: CrmKind, name: &str, patch: &JsonPatch) -> Result<Stored, ReadError> {
+        let patch: Patch<()> = Patch::Json(patch.clone());
+        let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+        let request = Request::new(path(kind)).patch(name, &params, &patch)?;
+        self.reader.read(request).await?.parse()
+    }
 }
 
 /// The changes, on the condition that the record is the one that was judged.
@@ -135,18 +144,6 @@ fn conditional(object: &Value, record: &Record, changes: &[Change]) -> JsonPatch
 
 fn version(object: &Value) -> &Value {
     &object["metadata"]["resourceVersion"]
-}
-
-async fn read(objects: &Api<DynamicObject>, name: &str) -> kube::Result<Option<Value>> {
-    let object = stored(objects, name).await?;
-    Ok(object.as_ref().map(value))
-}
-
-fn value(object: &DynamicObject) -> Value {
-    // Metadata and JSON can always be written as JSON.
-    let mut value = serde_json::to_value(object).unwrap_or_default();
-    drop_managed_fields(&mut value);
-    value
 }
 
 /// What would be changed in a record, a line for each value: `Company/acme: spec.domains[0]: "Acme.com" -> "acme.com"`.

@@ -13,6 +13,7 @@ mod pages;
 mod patience;
 pub mod refs;
 pub mod report;
+mod stored;
 mod tally;
 #[cfg(test)]
 mod tests;

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
 
+use crate::cluster::ReadError;
+
 /// How long one call may take. The API server gives up after 60 s.
 const CALL: Duration = Duration::from_secs(70);
 /// How often a call is made before it has failed.
@@ -11,31 +13,61 @@ const ATTEMPTS: u32 = 6;
 /// The pause after the first attempt; it doubles.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// No answer came in time.
-#[derive(Debug, thiserror::Error)]
-#[error("no answer within {CALL:?}")]
-struct Late;
-
 /// The answer to a call, which is made again for as long as its failure may pass.
-pub(super) async fn patiently<T, F>(call: impl Fn() -> F) -> kube::Result<T>
+pub(super) async fn patiently<T, F>(call: impl Fn() -> F) -> Result<T, ReadError>
 where
-    F: Future<Output = kube::Result<T>>,
+    F: Future<Output = Result<T, ReadError>>,
 {
-    let mut pause = PAUSE;
-    for _ in 1..ATTEMPTS {
-        match timeout(CALL, call()).await {
-            Ok(Err(error)) if may_pass(&error) => tracing::debug!(%error, "asked again"),
-            Ok(answer) => return answer,
-            Err(_) => {}
+    let mut patience = Patience::default();
+    loop {
+        if let Some(answer) = patience.attempt(call()).await {
+            return answer;
         }
-        sleep(pause).await;
-        pause *= 2;
     }
-    timeout(CALL, call()).await.unwrap_or_else(|_| Err(kube::Error::Service(Box::new(Late))))
+}
+
+/// How often a call has been made.
+pub(super) struct Patience {
+    attempts: u32,
+    pause: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { attempts: 0, pause: PAUSE }
+    }
+}
+
+impl Patience {
+    /// The answer to one attempt; `None` where the call is to be made again, now that some time has passed.
+    pub(super) async fn attempt<T>(
+        &mut self,
+        call: impl Future<Output = Result<T, ReadError>>,
+    ) -> Option<Result<T, ReadError>> {
+        self.attempts += 1;
+        match timeout(CALL, call).await.unwrap_or(Err(ReadError::Late(CALL))) {
+            Err(error) if self.attempts < ATTEMPTS && may_pass(&error) => {
+                tracing::debug!(%error, "asked again");
+                sleep(self.pause).await;
+                self.pause *= 2;
+                None
+            }
+            answer => Some(answer),
+        }
+    }
 }
 
 /// Whether the same call may be answered a little later.
-pub(super) fn may_pass(error: &kube::Error) -> bool {
+pub(super) fn may_pass(error: &ReadError) -> bool {
+    match error {
+        ReadError::Late(_) => true,
+        ReadError::Failed(error) => may_pass_of_kube(error),
+        ReadError::TooLarge | ReadError::ObjectTooLarge { .. } => false,
+    }
+}
+
+/// The same of a failure by itself.
+pub(super) fn may_pass_of_kube(error: &kube::Error) -> bool {
     match error {
         kube::Error::Api(status) => matches!(status.code, 429 | 500 | 502 | 503 | 504),
         kube::Error::Service(_) | kube::Error::HyperError(_) => true,

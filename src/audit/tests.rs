@@ -16,6 +16,7 @@ use super::*;
 use crate::api::{CrmKind, Target};
 use crate::catalog::{Action, RuleId};
 use crate::check::record;
+use crate::cluster::Reader;
 use crate::directory::{Directory, Listed, Memory};
 use crate::policy::{Policy, RuleSetting};
 use crate::rules::Fact;
@@ -23,8 +24,8 @@ use crate::rules::Fact;
 /// What the API server was asked: `PATCH /apis/…`, and the body.
 type Asked = Arc<Mutex<Vec<(String, Value)>>>;
 
-/// A client whose calls get these answers, in this order.
-fn scripted(answers: impl IntoIterator<Item = (u16, Value)>) -> (Client, Asked) {
+/// The way to an API server that gives these answers, in this order.
+fn scripted(answers: impl IntoIterator<Item = (u16, Value)>) -> (Reader, Asked) {
     let asked = Asked::default();
     let answers = Arc::new(Mutex::new(answers.into_iter().collect::<VecDeque<_>>()));
     let seen = Arc::clone(&asked);
@@ -40,7 +41,7 @@ fn scripted(answers: impl IntoIterator<Item = (u16, Value)>) -> (Client, Asked) 
             Ok::<_, Infallible>(response.unwrap())
         }
     });
-    (Client::new(service, "default"), asked)
+    (Reader::new(Client::new(service, "default")), asked)
 }
 
 fn refusal(code: u16, message: &str) -> (u16, Value) {
@@ -65,9 +66,9 @@ async fn mended(
     object: Value,
     answers: impl IntoIterator<Item = (u16, Value)>,
 ) -> (Mended, Vec<(String, Value)>) {
-    let (client, asked) = scripted(answers);
+    let (reader, asked) = scripted(answers);
     let examiner = examiner(Policy::default(), None, Scope::All);
-    let mended = Mender::new(client, &examiner).mend(CrmKind::Company, object).await.unwrap();
+    let mended = Mender::new(reader, &examiner).mend(CrmKind::Company, object).await.unwrap();
     let asked = asked.lock().unwrap().clone();
     (mended, asked)
 }
@@ -174,8 +175,8 @@ fn list(names: &[&str], token: &str) -> (u16, Value) {
 async fn a_list_that_has_expired_goes_on_where_the_api_server_says() {
     let mut expired = refusal(410, "too old");
     expired.1["metadata"] = json!({"continue": "fresh"});
-    let (client, asked) = scripted([list(&["a"], "old"), expired, list(&["b"], "")]);
-    let mut pages = Pages::new(client, CrmKind::Company, 1);
+    let (reader, asked) = scripted([list(&["a"], "old"), expired, list(&["b"], "")]);
+    let mut pages = Pages::new(reader, CrmKind::Company, 1, BTreeSet::new());
     let mut names = Vec::new();
     while let Some(page) = pages.next().await.unwrap() {
         names.extend(page.iter().map(|object| object["metadata"]["name"].as_str().unwrap().to_owned()));
@@ -187,8 +188,8 @@ async fn a_list_that_has_expired_goes_on_where_the_api_server_says() {
 
 #[tokio::test]
 async fn a_list_that_is_refused_says_which_right_is_missing() {
-    let (client, _) = scripted([refusal(403, "forbidden")]);
-    let error = Pages::new(client, CrmKind::Note, 1).next().await.unwrap_err();
+    let (reader, _) = scripted([refusal(403, "forbidden")]);
+    let error = Pages::new(reader, CrmKind::Note, 1, BTreeSet::new()).next().await.unwrap_err();
     assert!(error.to_string().starts_with("notes cannot be listed (an audit needs the right"), "{error}");
 }
 
@@ -196,8 +197,8 @@ async fn a_list_that_is_refused_says_which_right_is_missing() {
 async fn what_may_not_be_looked_up_is_unresolved_and_what_fails_is_an_error() {
     let target = Target { kind: Arc::new(CrmKind::Company.resource()), namespace: None, name: "acme".into() };
     let fact = async |answers: Vec<(u16, Value)>| {
-        let (client, _) = scripted(answers);
-        let directory = Listed::new(client);
+        let (reader, _) = scripted(answers);
+        let directory = Listed::new(reader);
         let existence = Existence::new(&directory, Suggestions::Given);
         existence.facts(HashSet::from([target.clone()])).await.map(|facts| facts[&target].clone())
     };

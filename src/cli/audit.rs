@@ -23,6 +23,7 @@ use crate::audit::{
 use crate::catalog::{Action, RuleId};
 use crate::check;
 use crate::check::report::{Colour, printable};
+use crate::cluster::Reader;
 use crate::directory::{Directory, Listed};
 use crate::policy::Policy;
 use crate::policy_source::{self, cluster::InForceError};
@@ -126,12 +127,13 @@ impl Audit {
         let client = connect().await?;
         let (policy, in_force) = self.policies(Some(&client)).await?;
         let examiner = self.examiner(policy, in_force)?;
-        let directory = listed(&client, examiner.policy(), examiner.in_force(), &self.kinds()).await?;
+        let reader = Reader::new(client);
+        let directory = listed(&reader, examiner.policy(), examiner.in_force(), &self.kinds()).await?;
         let existence = Existence::new(&directory, Suggestions::Given);
-        let mender = Mender::new(client.clone(), &examiner);
+        let mender = Mender::new(reader.clone(), &examiner);
         let mut run = self.begin(&examiner)?;
         for kind in self.kinds() {
-            let mut pages = Pages::new(client.clone(), kind, PAGE);
+            let mut pages = Pages::new(reader.clone(), kind, PAGE, examiner.labels());
             while let Some(objects) = pages.next().await? {
                 let mut examined = examiner.examine(kind, &objects, &existence).await?;
                 if self.fix && !self.dry_run {
@@ -288,12 +290,12 @@ fn told(written: io::Result<()>) -> anyhow::Result<()> {
 
 /// The names of what records of these kinds refer to. What may not be listed is asked for object by object.
 pub(super) async fn listed(
-    client: &Client,
+    reader: &Reader,
     policy: &Policy,
     in_force: Option<&Policy>,
     kinds: &[CrmKind],
 ) -> anyhow::Result<Listed> {
-    let mut directory = Listed::new(client.clone());
+    let mut directory = Listed::new(reader.clone());
     let progress = Progress::new("names read");
     let mut done = BTreeSet::new();
     for policy in [Some(policy), in_force].into_iter().flatten() {
@@ -304,7 +306,7 @@ pub(super) async fn listed(
             match directory.list(&kind, &|| progress.step()).await {
                 Ok(()) => {}
                 // Nobody may list everything, and a cluster need not have every kind.
-                Err(kube::Error::Api(status)) if matches!(status.code, 401 | 403 | 404 | 405) => {}
+                Err(error) if matches!(error.code(), Some(401 | 403 | 404 | 405)) => {}
                 Err(error) => {
                     return Err(anyhow::Error::new(error).context(format!("{kind} cannot be listed")));
                 }

@@ -19,6 +19,7 @@ use crate::api::Target;
 use crate::catalog::Action;
 use crate::check::report::{self, Colour, Report};
 use crate::check::{self, Applier, Bundle, Judge, Known, Outside, Rewritten};
+use crate::cluster::Reader;
 use crate::directory::{Live, Memory, Presence};
 use crate::policy::Policy;
 use crate::policy_source;
@@ -256,7 +257,7 @@ fn ask_cluster(targets: HashSet<Target>) -> anyhow::Result<HashMap<Target, Fact>
         .build()
         .context("cannot start the runtime")?;
     runtime.block_on(async {
-        let live = Live::new(connect().await?);
+        let live = Live::new(Reader::new(connect().await?));
         let progress = Progress::new("references looked up");
         let answers = futures::stream::iter(targets).map(|target| {
             let (live, progress) = (&live, &progress);

@@ -1,8 +1,9 @@
 //! `refs`: who refers to a record, what it refers to, and what refers to nothing.
 
+use std::collections::BTreeSet;
+
 use anyhow::Context;
 use clap::{Args, ValueEnum};
-use kube::Client;
 
 use super::audit::{kind, listed};
 use super::progress::Progress;
@@ -11,6 +12,7 @@ use crate::api::{CrmKind, names};
 use crate::audit::refs::{self, Format};
 use crate::audit::{Existence, Pages, Suggestions};
 use crate::catalog::RuleId;
+use crate::cluster::Reader;
 use crate::directory::Listed;
 use crate::policy::{Policy, RuleSetting};
 use crate::policy_source;
@@ -58,6 +60,7 @@ impl Refs {
     async fn tell(self) -> anyhow::Result<Outcome> {
         let client = connect().await?;
         let policy = policy_source::cluster::in_force(client.clone()).await?;
+        let reader = Reader::new(client);
         let format = match self.format {
             FormatArg::Table => Format::Table,
             FormatArg::Json => Format::Json,
@@ -65,14 +68,14 @@ impl Refs {
         };
         let found = match (self.kind, &self.name) {
             (Some(kind), Some(name)) => {
-                let directory = Listed::new(client.clone());
+                let directory = Listed::new(reader.clone());
                 let existence = Existence::new(&directory, Suggestions::None);
-                let relations = refs::of_record(&client, kind, name, &policy, &existence).await?;
+                let relations = refs::of_record(&reader, kind, name, &policy, &existence).await?;
                 print(&refs::relations(&relations, format))?;
                 relations.state.is_dangling() || relations.to.iter().any(|edge| edge.state.is_dangling())
             }
             _ => {
-                let dangling = dangling(&client, &policy).await?;
+                let dangling = dangling(&reader, &policy).await?;
                 print(&refs::dangling(&dangling, format))?;
                 !dangling.is_empty()
             }
@@ -82,13 +85,14 @@ impl Refs {
 }
 
 /// Every reference that points at nothing, of all records.
-async fn dangling(client: &Client, policy: &Policy) -> anyhow::Result<Vec<refs::Edge>> {
-    let directory = listed(client, &with_all_references(policy), None, &CrmKind::ALL).await?;
+async fn dangling(reader: &Reader, policy: &Policy) -> anyhow::Result<Vec<refs::Edge>> {
+    let directory = listed(reader, &with_all_references(policy), None, &CrmKind::ALL).await?;
     let existence = Existence::new(&directory, Suggestions::None);
     let progress = Progress::new("records read");
     let mut dangling = Vec::new();
     for kind in CrmKind::ALL {
-        let mut pages = Pages::new(client.clone(), kind, PAGE);
+        // No label is a reference.
+        let mut pages = Pages::new(reader.clone(), kind, PAGE, BTreeSet::new());
         while let Some(objects) = pages.next().await? {
             let edges = refs::edges(kind, &objects, policy, &existence).await?;
             dangling.extend(edges.into_iter().filter(|edge| edge.state.is_dangling()));

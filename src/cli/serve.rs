@@ -18,6 +18,7 @@ use crate::api::{CrmKind, ResourceKind};
 use crate::audit;
 use crate::certificates::{self, Identity, Keeper};
 use crate::check;
+use crate::cluster::{ReadBudget, Reader};
 use crate::directory::{self, Cluster, Directory, Memory, Observed, Observer};
 use crate::policy::Policy;
 use crate::policy_source::{self, Current};
@@ -145,7 +146,10 @@ impl Serve {
 
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
-        let cluster = client.clone().map(|client| Arc::new(Cluster::start(client, &stop, &tasks)));
+        let budget = ReadBudget::default();
+        let reader = client.clone().map(|client| Reader::within(client, budget.clone()));
+        metrics.count_read_bytes(move || budget.held());
+        let cluster = reader.clone().map(|reader| Arc::new(Cluster::start(reader, &stop, &tasks)));
         let directory: Arc<dyn Directory> = match &cluster {
             Some(cluster) => Arc::clone(cluster) as Arc<dyn Directory>,
             None => Arc::new(self.memory()?),
@@ -156,8 +160,8 @@ impl Serve {
                 cluster.watch_only(&rules::looked_up(policy, &CrmKind::ALL));
             }
         }));
-        self.follow_policy(&current, client.clone(), &mut parts)?;
-        self.audit(client, &directory, &current, &mut parts)?;
+        self.follow_policy(&current, client, &mut parts)?;
+        self.audit(reader, &directory, &current, &mut parts)?;
         let observed = Arc::new(Observed::new(directory, CountLookups::new(metrics.clone())));
         let pipeline = Arc::new(Pipeline::new(observed, current.policy(), metrics));
 
@@ -246,17 +250,17 @@ impl Serve {
     /// Audits what is stored now and then, if that is wanted.
     fn audit(
         &self,
-        client: Option<kube::Client>,
+        reader: Option<Reader>,
         directory: &Arc<dyn Directory>,
         current: &Current,
         parts: &mut Parts,
     ) -> anyhow::Result<()> {
         let Some(interval) = self.audit_interval else { return Ok(()) };
-        let Some(client) = client else {
+        let Some(reader) = reader else {
             bail!("--audit-interval needs --directory cluster: what is stored is audited there");
         };
         let background = audit::Background {
-            client,
+            reader,
             directory: Arc::clone(directory),
             policy: current.policy(),
             metrics: parts.metrics.clone(),

@@ -7,52 +7,46 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
 use k8s_openapi::api::authentication::v1::UserInfo;
-use kube::Client;
-use kube::api::{Api, ListParams};
 use tokio::time::timeout;
 
 use super::cluster::{Live, ObjectHead};
 use super::names::Names;
 use super::{Directory, LookupError, PartStatus, Presence};
 use crate::api::{Dependants, ResourceKind, Tally, Target};
+use crate::cluster::{Content, Listing, Pager, ReadError, Reader};
 
-/// How many objects a page of a list holds. Only their metadata is asked for.
+/// How many objects a page of a list holds at most. Only their metadata is asked for.
 const PAGE: u32 = 500;
 
 /// What a cluster holds, as far as it has been listed.
 ///
 /// Whoever may list names may also be told them, so everyone gets suggestions.
 pub struct Listed {
-    client: Client,
+    reader: Reader,
     live: Live,
     kinds: HashMap<Arc<ResourceKind>, Names>,
 }
 
 impl Listed {
     /// A directory that has listed nothing yet: every question is put to the API server.
-    pub fn new(client: Client) -> Self {
-        Self { live: Live::new(client.clone()), client, kinds: HashMap::new() }
+    pub fn new(reader: Reader) -> Self {
+        Self { live: Live::new(reader.clone()), reader, kinds: HashMap::new() }
     }
 
     /// Lists the names of a kind. `on_name` hears of each.
     ///
     /// # Errors
     /// The API server refuses, or cannot be reached; then nothing of the kind is kept.
-    pub async fn list(&mut self, kind: &Arc<ResourceKind>, on_name: &dyn Fn()) -> kube::Result<()> {
-        let objects: Api<ObjectHead> = Api::all_with(self.client.clone(), &kind.api_resource());
+    pub async fn list(&mut self, kind: &Arc<ResourceKind>, on_name: &dyn Fn()) -> Result<(), ReadError> {
+        let listing = Listing::all(&kind.api_resource(), Content::Metadata);
+        let mut pages = Pager::new(self.reader.clone(), listing);
         let names = Names::default();
-        let mut page = ListParams::default().limit(PAGE);
-        loop {
-            let list = objects.list(&page).await?;
-            for object in &list.items {
+        while let Some(page) = pages.next::<ObjectHead>(PAGE).await? {
+            for object in &page.items {
                 if let Some(name) = object.name() {
                     names.set(object.namespace(), name, object.presence());
                     on_name();
                 }
-            }
-            page.continue_token = list.metadata.continue_.filter(|token| !token.is_empty());
-            if page.continue_token.is_none() {
-                break;
             }
         }
         self.kinds.insert(Arc::clone(kind), names);

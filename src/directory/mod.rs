@@ -17,6 +17,7 @@ use futures::future::BoxFuture;
 use k8s_openapi::api::authentication::v1::UserInfo;
 
 use crate::api::{Dependants, Tally, Target};
+use crate::cluster::ReadError;
 
 pub use cluster::{Cluster, Live, Need};
 pub use listed::Listed;
@@ -45,6 +46,23 @@ pub enum LookupError {
     /// The API server, or the way to it, failed.
     #[error("the API server could not be asked{}", status(.0.as_ref()))]
     Failed(#[source] Arc<dyn std::error::Error + Send + Sync>),
+    /// The answer takes more memory than any answer may.
+    #[error("{0}")]
+    TooLarge(Arc<ReadError>),
+    /// As many questions of that sort are being worked on as may be at a time.
+    #[error("could not be counted: too many other counts are going on")]
+    Busy,
+}
+
+impl From<ReadError> for LookupError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Late(limit) => Self::Late(limit),
+            // By itself, so that its status can be told.
+            ReadError::Failed(error) => Self::Failed(Arc::new(error)),
+            ReadError::TooLarge | ReadError::ObjectTooLarge { .. } => Self::TooLarge(Arc::new(error)),
+        }
+    }
 }
 
 /// The status with which the API server refused, where it did.

@@ -24,6 +24,8 @@ pub enum Outcome {
     Failed,
     /// The authority did not answer in time.
     Late,
+    /// Too many such questions were being worked on.
+    Busy,
 }
 
 impl Outcome {
@@ -36,6 +38,7 @@ impl Outcome {
             Self::Missing => "missing",
             Self::Failed => "failed",
             Self::Late => "late",
+            Self::Busy => "busy",
         }
     }
 }
@@ -46,8 +49,7 @@ impl From<&Result<Presence, LookupError>> for Outcome {
             Ok(Presence::Exists) => Self::Found,
             Ok(Presence::Terminating) => Self::Terminating,
             Ok(Presence::Missing) => Self::Missing,
-            Err(LookupError::Failed(_)) => Self::Failed,
-            Err(LookupError::Late(_)) => Self::Late,
+            Err(error) => error.into(),
         }
     }
 }
@@ -57,8 +59,17 @@ impl From<&Result<Tally, LookupError>> for Outcome {
         match answer {
             Ok(Tally { count: Count::Exactly(0), .. }) => Self::Missing,
             Ok(_) => Self::Found,
-            Err(LookupError::Failed(_)) => Self::Failed,
-            Err(LookupError::Late(_)) => Self::Late,
+            Err(error) => error.into(),
+        }
+    }
+}
+
+impl From<&LookupError> for Outcome {
+    fn from(error: &LookupError) -> Self {
+        match error {
+            LookupError::Failed(_) | LookupError::TooLarge(_) => Self::Failed,
+            LookupError::Late(_) => Self::Late,
+            LookupError::Busy => Self::Busy,
         }
     }
 }
@@ -129,6 +140,7 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use super::*;
+    use crate::cluster::ReadError;
     use crate::directory::Memory;
 
     #[derive(Default)]
@@ -156,6 +168,8 @@ mod tests {
             let answer = match target.name.as_str() {
                 "terminating" => Ok(Presence::Terminating),
                 "late" => Err(LookupError::Late(limit)),
+                "large" => Err(LookupError::TooLarge(Arc::new(ReadError::TooLarge))),
+                "busy" => Err(LookupError::Busy),
                 _ => Err(LookupError::Failed(Arc::new(std::fmt::Error))),
             };
             futures::future::ready(answer).boxed()
@@ -210,7 +224,8 @@ mod tests {
         let mut memory = Memory::default();
         memory.add("crm.milo.io", "Company", None, "acme", Presence::Exists);
         assert_eq!(ask(memory, &["acme", "globex"]).await, ["cached", "missing"]);
-        assert_eq!(ask(Failing, &["terminating", "late", "reset"]).await, ["terminating", "late", "failed"]);
+        let names = ["terminating", "late", "busy", "large", "reset"];
+        assert_eq!(ask(Failing, &names).await, ["terminating", "late", "busy", "failed", "failed"]);
     }
 
     #[tokio::test]

@@ -116,7 +116,8 @@ struct Shared {
     lookups: Family<LookupLabels, Counter>,
     objects: Arc<DirectoryObjects>,
     policy: Arc<PolicyInfo>,
-    tasks: Arc<AliveTasks>,
+    tasks: Arc<Counted>,
+    read_bytes: Arc<Counted>,
     certificate_expiry: Family<CertificateLabel, Gauge>,
     certificate_reloads: Counter,
     certificate_reload_failures: Counter,
@@ -160,7 +161,14 @@ impl Metrics {
             lookups: Family::default(),
             objects: Arc::default(),
             policy: Arc::default(),
-            tasks: Arc::default(),
+            tasks: Counted::new(
+                "tasks",
+                "Tasks of the runtime that are alive: connections, look-ups and what runs in the background.",
+            ),
+            read_bytes: Counted::new(
+                "read_bytes",
+                "Memory that answers of the API server take up until they have been parsed.",
+            ),
             certificate_expiry: Family::default(),
             certificate_reloads: Counter::default(),
             certificate_reload_failures: Counter::default(),
@@ -233,7 +241,12 @@ impl Metrics {
 
     /// From now on `count` is asked at every scrape how many tasks the runtime has.
     pub fn count_tasks(&self, count: impl Fn() -> usize + Send + Sync + 'static) {
-        self.shared.tasks.count.store(Some(Arc::new(Box::new(count))));
+        self.shared.tasks.by(count);
+    }
+
+    /// From now on `count` is asked at every scrape how many bytes the answers of the API server take up.
+    pub fn count_read_bytes(&self, count: impl Fn() -> usize + Send + Sync + 'static) {
+        self.shared.read_bytes.by(count);
     }
 
     /// The policy that is in force from now on, as `name@generation` or the digest of a file.
@@ -444,6 +457,7 @@ impl Shared {
         );
         registry.register("panics", "Reviews that panicked and were answered with 500", self.panics.clone());
         registry.register_collector(Box::new(Arc::clone(&self.tasks)));
+        registry.register_collector(Box::new(Arc::clone(&self.read_bytes)));
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "The program that is running", build);
     }
@@ -551,29 +565,38 @@ impl Collector for DirectoryObjects {
     }
 }
 
-type CountTasks = Box<dyn Fn() -> usize + Send + Sync>;
+type CountNow = Box<dyn Fn() -> usize + Send + Sync>;
 
-/// Asks for the number of tasks when it is scraped.
-#[derive(Default)]
-struct AliveTasks {
-    count: ArcSwapOption<CountTasks>,
+/// A gauge without labels whose number is asked for when it is scraped.
+struct Counted {
+    name: &'static str,
+    help: &'static str,
+    count: ArcSwapOption<CountNow>,
 }
 
-impl fmt::Debug for AliveTasks {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AliveTasks").finish_non_exhaustive()
+impl Counted {
+    fn new(name: &'static str, help: &'static str) -> Arc<Self> {
+        Arc::new(Self { name, help, count: ArcSwapOption::default() })
+    }
+
+    fn by(&self, count: impl Fn() -> usize + Send + Sync + 'static) {
+        self.count.store(Some(Arc::new(Box::new(count))));
     }
 }
 
-impl Collector for AliveTasks {
+impl fmt::Debug for Counted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Counted").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl Collector for Counted {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let Some(count) = self.count.load_full() else {
             return Ok(());
         };
-        let help =
-            "Tasks of the runtime that are alive: connections, look-ups and what runs in the background.";
         let gauge = ConstGauge::new(i64::try_from(count()).unwrap_or(i64::MAX));
-        gauge.encode(encoder.encode_descriptor("tasks", help, None, MetricType::Gauge)?)
+        gauge.encode(encoder.encode_descriptor(self.name, self.help, None, MetricType::Gauge)?)
     }
 }
 
@@ -738,6 +761,8 @@ mod tests {
         metrics.count_directory_objects(Vec::new);
         metrics.count_tasks(|| 7);
         assert_sample(&metrics, "crm_admission_tasks 7");
+        metrics.count_read_bytes(|| 4096);
+        assert_sample(&metrics, "crm_admission_read_bytes 4096");
         for line in metrics.text().unwrap().lines().filter(|line| line.starts_with("# HELP")) {
             assert!(line.ends_with('.') && !line.ends_with(".."), "{line}");
         }

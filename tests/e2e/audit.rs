@@ -1,18 +1,17 @@
 //! `crm-admission audit` and `refs` over what was stored before the rules were strict, in a real control plane.
 
+use crate::program::{run, start};
 use crate::records::{bundle, company, note_about, person, record};
 use crate::support::control_plane::ControlPlane;
 use crate::support::installation::Installation;
 use crate::support::kubectl::Kubectl;
 use crate::support::manifest;
 use crate::support::poll::{self, Seen};
-use crate::support::process::{self, Witness};
-use crate::support::webhook::{self, Webhook};
+use crate::support::process::Witness;
+use crate::support::webhook::Webhook;
 use futures::StreamExt;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Read;
-use std::process::{Child, Command, Stdio};
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -210,76 +209,6 @@ fn plant(plane: &ControlPlane, records: &[Planted]) {
             assert!(status.is_success(), "{status}: {}", answer.text().await.unwrap_or_default());
         }
     });
-}
-
-/// What one run of the program printed, how it ended, and the most memory that it was seen to take, in KiB.
-struct Ran {
-    stdout: String,
-    stderr: String,
-    code: Option<i32>,
-    peak: u64,
-}
-
-impl Ran {
-    #[track_caller]
-    fn json(&self) -> Value {
-        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {}", self.told()))
-    }
-
-    #[track_caller]
-    fn ends_with(self, code: i32) -> Self {
-        assert_eq!(self.code, Some(code), "{}", self.told());
-        self
-    }
-
-    fn told(&self) -> String {
-        let start = |text: &str| text.chars().take(2000).collect::<String>();
-        format!("{:?}\n{}\n{}", self.code, start(&self.stdout), start(&self.stderr))
-    }
-}
-
-fn start(plane: &ControlPlane, user: &str, args: &[&str]) -> Child {
-    let mut command = Command::new(webhook::product());
-    process::clear_environment(&mut command);
-    command
-        .env("KUBECONFIG", plane.workspace().file("kubeconfigs", user))
-        .env("NO_COLOR", "1")
-        .args(args)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the product can be started")
-}
-
-fn run(plane: &ControlPlane, user: &str, args: &[&str]) -> Ran {
-    let mut child = start(plane, user, args);
-    let read = |mut pipe: Box<dyn Read + Send>| {
-        std::thread::spawn(move || {
-            let mut text = String::new();
-            pipe.read_to_string(&mut text).expect("text");
-            text
-        })
-    };
-    let stdout = read(Box::new(child.stdout.take().expect("a pipe")));
-    let stderr = read(Box::new(child.stderr.take().expect("a pipe")));
-    let mut peak = 0;
-    let status = poll::until("the end of the program", PATIENCE, || {
-        peak = peak_memory(child.id()).unwrap_or(peak);
-        match child.try_wait().expect("the state of a child process") {
-            Some(status) => Seen::Ready(status),
-            None => Seen::NotYet("it is running".to_owned()),
-        }
-    });
-    let [stdout, stderr] = [stdout, stderr].map(|text| text.join().expect("text"));
-    Ran { stdout, stderr, code: status.code(), peak }
-}
-
-/// The most that a process has ever held in memory, in KiB; `None` where the system does not tell, or it is gone.
-fn peak_memory(pid: u32) -> Option<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    line.trim().strip_suffix("kB")?.trim().parse().ok()
 }
 
 fn found(report: &Value) -> BTreeSet<Finding> {

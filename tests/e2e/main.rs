@@ -12,6 +12,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod program;
 mod recipes;
 mod records;
 mod stage;
@@ -29,6 +30,7 @@ mod faults;
 mod floor;
 mod guard;
 mod harness;
+mod memory;
 mod one_call;
 mod outage;
 mod policy;

@@ -413,9 +413,14 @@ pub(crate) fn calls(admin: &Kubectl, webhook: &str) -> u64 {
         .sum()
 }
 
+/// Names another build of the program to be tested, such as an older one that is to be compared.
+const PRODUCT: &str = "CRM_ADMISSION_TEST_PROGRAM";
+
 /// The built program: Cargo tells tests where it is; an example finds it one directory above itself.
 pub(crate) fn product() -> PathBuf {
-    let path = option_env!("CARGO_BIN_EXE_crm-admission").map_or_else(beside_example, PathBuf::from);
+    let given = std::env::var_os(PRODUCT).map(PathBuf::from);
+    let built = || option_env!("CARGO_BIN_EXE_crm-admission").map_or_else(beside_example, PathBuf::from);
+    let path = given.unwrap_or_else(built);
     assert!(path.is_file(), "{} is missing: run `cargo build` first", path.display());
     path
 }

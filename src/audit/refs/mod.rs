@@ -5,22 +5,23 @@ mod render;
 
 use std::collections::{HashMap, HashSet};
 
-use kube::Client;
-use kube::api::{Api, DynamicObject, ListParams};
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::lookup::{Existence, NoAnswer};
-use super::pages::{ListError, stored};
-use super::patience::patiently;
+use super::pages::ListError;
+use super::patience::Patience;
+use super::stored::{Labels, stored};
 use crate::api::{CrmKind, Target};
 use crate::check::record;
+use crate::cluster::{Content, Listing, Pager, ReadError, Reader};
 use crate::policy::Policy;
 use crate::rules::Fact;
 
 pub use links::{Link, links};
 pub use render::{Format, dangling, relations};
 
-/// How many names a page of a list holds.
+/// How many names a page of a list holds at most.
 const PAGE: u32 = 500;
 
 /// Whether what is referred to is there.
@@ -94,7 +95,7 @@ pub enum RefsError {
         what: String,
         /// Why.
         #[source]
-        source: kube::Error,
+        source: ReadError,
     },
     /// It cannot be found out whether something is there.
     #[error(transparent)]
@@ -106,27 +107,26 @@ pub enum RefsError {
 /// # Errors
 /// The API server refuses, or goes on failing.
 pub async fn of_record(
-    client: &Client,
+    reader: &Reader,
     kind: CrmKind,
     name: &str,
     policy: &Policy,
     existence: &Existence<'_>,
 ) -> Result<Relations, RefsError> {
-    let objects: Api<DynamicObject> = Api::all_with(client.clone(), &kind.resource().api_resource());
-    let object = stored(&objects, name).await.map_err(|source| {
+    // No label is a reference.
+    let object = stored(reader, kind, name, &Labels::new()).await.map_err(|source| {
         let what = format!("{}/{name}", kind.as_str());
         RefsError::Read { what, source }
     })?;
-    let (state, to) = match &object {
+    let (state, to) = match object {
         None => (State::Missing, Vec::new()),
         Some(object) => {
-            let terminating = object.metadata.deletion_timestamp.is_some();
+            let terminating = !object["metadata"]["deletionTimestamp"].is_null();
             let state = if terminating { State::Terminating } else { State::Exists };
-            let value = serde_json::to_value(object).unwrap_or_default();
-            (state, edges(kind, &[value], policy, existence).await?)
+            (state, edges(kind, &[object], policy, existence).await?)
         }
     };
-    let from = referring(client, kind, name).await?;
+    let from = referring(reader, kind, name).await?;
     Ok(Relations { kind, name: name.to_owned(), state, to, from })
 }
 
@@ -166,37 +166,45 @@ fn state(link: &Link, facts: &HashMap<Target, Fact>) -> State {
 
 /// The records that refer to one. The definitions make these fields selectable, so that only they are listed.
 async fn referring(
-    client: &Client,
+    reader: &Reader,
     kind: CrmKind,
     name: &str,
 ) -> Result<Vec<(CrmKind, String, &'static str)>, RefsError> {
     let mut found = Vec::new();
     if kind == CrmKind::Company {
         let selector = format!("spec.companyRef.name={name}");
-        let people = selected(client, CrmKind::Person, &selector).await?;
+        let people = selected(reader, CrmKind::Person, &selector).await?;
         found.extend(people.into_iter().map(|person| (CrmKind::Person, person, "spec.companyRef.name")));
     }
     if kind != CrmKind::Note {
         let selector = format!("spec.subjectRef.kind={},spec.subjectRef.name={name}", kind.as_str());
-        let notes = selected(client, CrmKind::Note, &selector).await?;
+        let notes = selected(reader, CrmKind::Note, &selector).await?;
         found.extend(notes.into_iter().map(|note| (CrmKind::Note, note, "spec.subjectRef.name")));
     }
     Ok(found)
 }
 
-async fn selected(client: &Client, kind: CrmKind, selector: &str) -> Result<Vec<String>, RefsError> {
-    let objects: Api<DynamicObject> = Api::all_with(client.clone(), &kind.resource().api_resource());
-    let mut params = ListParams::default().fields(selector).limit(PAGE);
+/// What is read of a record that is listed.
+#[derive(Deserialize)]
+struct Named {
+    metadata: Name,
+}
+
+#[derive(Deserialize)]
+struct Name {
+    name: String,
+}
+
+async fn selected(reader: &Reader, kind: CrmKind, selector: &str) -> Result<Vec<String>, RefsError> {
+    let listing = Listing::all(&kind.resource().api_resource(), Content::Metadata);
+    let mut pages = Pager::new(reader.clone(), listing.selected(selector.to_owned()));
+    let failed = |source| RefsError::Read { what: format!("the {} with {selector}", kind.plural()), source };
     let mut names = Vec::new();
+    let mut patience = Patience::default();
     loop {
-        let page = patiently(|| objects.list_metadata(&params)).await.map_err(|source| RefsError::Read {
-            what: format!("the {} with {selector}", kind.plural()),
-            source,
-        })?;
-        names.extend(page.items.into_iter().filter_map(|object| object.metadata.name));
-        params.continue_token = page.metadata.continue_.filter(|token| !token.is_empty());
-        if params.continue_token.is_none() {
-            return Ok(names);
-        }
+        let Some(page) = patience.attempt(pages.next::<Named>(PAGE)).await else { continue };
+        let Some(page) = page.map_err(failed)? else { return Ok(names) };
+        names.extend(page.items.into_iter().map(|record| record.metadata.name));
+        patience = Patience::default();
     }
 }

@@ -1,48 +1,73 @@
-//! Counts who refers to a record, by lists in which the API server selects, one small page after the other.
+//! Counts who refers to a record, by lists in which the API server selects, page by page.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use kube::Client;
-use kube::api::{Api, DynamicObject, ListParams};
-use kube::core::Request;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use serde::Deserialize;
 use serde::de::IgnoredAny;
-use serde::{Deserialize, Deserializer};
-use tokio::time::{Instant, timeout_at};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
+use super::flights::{Age, Flights};
 use crate::api::{Count, Dependants, GROUP, NAMED};
+use crate::cluster::{Content, Listing, Pager, ReadError, Reader};
 use crate::directory::LookupError;
 
-/// How many records a page holds. A page of Notes comes with their content, up to some kilobytes each, and is the
-/// most that is ever held of it.
-const PAGE: usize = 250;
+/// How many records a page holds at most: a quarter of what is counted.
+const PAGE: u32 = 250;
 
 /// Up to how many is counted. Whoever deletes a record with more dependants need not know how many exactly, and has
 /// an answer within a second or so.
 pub(super) const MOST: usize = 1000;
 
+/// How many counts go on at a time. They are what costs an API server most of all that anybody can have us ask, and a
+/// deletion of a company is two of them.
+const AT_A_TIME: usize = 2;
+
+/// How long a count waits for its turn. Usual counts take some milliseconds; whoever waits for longer is behind some
+/// that are not usual, and should say so while there is time left to decide.
+const TURN: Duration = Duration::from_millis(500);
+
 /// Dependants as far as they were counted.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Counted {
     pub(super) count: Count,
     /// The first few.
     pub(super) names: Vec<String>,
 }
 
-/// What is read of a page; the rest is passed over.
-#[derive(Debug, Deserialize)]
-struct Page {
-    metadata: PageMetadata,
-    // The API server writes an empty list of metadata as null.
-    #[serde(deserialize_with = "list_or_null")]
-    items: Vec<Item>,
+type Answer = Result<Counted, LookupError>;
+
+/// What was counted so far, for those whose time runs out before the count ends.
+type Progress = Arc<Mutex<Found>>;
+
+#[derive(Clone, Debug, Default)]
+struct Found {
+    records: usize,
+    names: Vec<String>,
 }
 
-#[derive(Debug, Deserialize)]
-struct PageMetadata {
-    #[serde(rename = "continue")]
-    next: Option<String>,
+impl Found {
+    fn add(&mut self, name: String) {
+        self.records += 1;
+        if self.names.len() < NAMED {
+            self.names.push(name);
+        }
+    }
+
+    fn as_count(&self, count: Count) -> Counted {
+        Counted { count, names: self.names.clone() }
+    }
+
+    /// What is true of a count that did not come to its end.
+    fn at_least(&self) -> Option<Counted> {
+        (self.records > 0).then(|| self.as_count(Count::AtLeast(self.records)))
+    }
 }
 
+/// What is read of a record; the rest is passed over.
 #[derive(Debug, Deserialize)]
 struct Item {
     metadata: ItemMetadata,
@@ -69,86 +94,82 @@ struct Subject {
     api_group: Option<String>,
 }
 
-/// Not an `Option`, which could be left out as well: what has no items is no list.
-fn list_or_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Item>, D::Error> {
-    Option::deserialize(deserializer).map(Option::unwrap_or_default)
+/// Counts dependants, each question once at a time and few questions at a time.
+pub(super) struct Counting {
+    reader: Reader,
+    turns: Arc<Semaphore>,
+    flights: Flights<Dependants, Answer, Progress>,
 }
 
-/// Counts the dependants until `deadline`. It names no resource version, so the API server answers with the latest
-/// state.
-pub(super) async fn count(
-    client: &Client,
-    question: &Dependants,
-    deadline: Instant,
-) -> Result<Counted, Failure> {
-    let mut names = Vec::new();
-    let mut counted = 0;
-    let mut next = None;
+impl Counting {
+    pub(super) fn new(reader: Reader) -> Self {
+        Self { reader, turns: Arc::new(Semaphore::new(AT_A_TIME)), flights: Flights::new() }
+    }
+
+    /// How many there are, within `limit`. Concurrent equal questions share a count, save that "there are none" is only
+    /// good for those who asked before it was begun.
+    pub(super) async fn count(&self, question: &Dependants, limit: Duration) -> Answer {
+        let age = |answer: &Answer| match answer {
+            Ok(Counted { count: Count::Exactly(0), .. }) => Age::FreshOnly,
+            Ok(_) | Err(_) => Age::Any,
+        };
+        let mut progress = None;
+        let asking = self.flights.ask(question, || self.begin(question), age, |now| progress = Some(now));
+        match timeout(limit, asking).await {
+            Ok(answer) => answer,
+            // What was counted is true all the same.
+            Err(_) => progress.and_then(|found| lock(&found).at_least()).ok_or(LookupError::Late(limit)),
+        }
+    }
+
+    fn begin(&self, question: &Dependants) -> (BoxFuture<'static, Answer>, Progress) {
+        let progress = Progress::default();
+        let (reader, turns, found) = (self.reader.clone(), Arc::clone(&self.turns), Arc::clone(&progress));
+        let question = question.clone();
+        let count = async move {
+            let Ok(_turn) = timeout(TURN, turns.acquire()).await else {
+                return Err(LookupError::Busy);
+            };
+            match count(reader, &question, &found).await {
+                Ok(counted) => Ok(counted),
+                Err(error) => lock(&found).at_least().ok_or(error.into()),
+            }
+        };
+        (count.boxed(), progress)
+    }
+}
+
+/// Counts to the end, or to the bound. It names no resource version, so the API server answers with the latest state.
+async fn count(reader: Reader, question: &Dependants, found: &Mutex<Found>) -> Result<Counted, ReadError> {
+    let content = if question.group_is_selected() { Content::Metadata } else { Content::Whole };
+    let listing = Listing::all(&question.kind.resource().api_resource(), content);
+    let mut pages = Pager::new(reader, listing.selected(question.selector()));
     loop {
         // One more than the bound says that there are more; that pages go on says nothing, as the API server does not
         // know whether the rest holds anything that is selected.
-        let limit = PAGE.min(MOST + 1 - counted);
-        let page = match timeout_at(deadline, page(client, question, limit, next.as_deref())).await {
-            Ok(Ok(page)) => page,
-            // What was counted is true all the same.
-            Ok(Err(_)) | Err(_) if counted > 0 => {
-                return Ok(Counted { count: Count::AtLeast(counted), names });
-            }
-            Ok(Err(error)) => return Err(Failure::Failed(error)),
-            Err(_) => return Err(Failure::Late),
-        };
-        for item in page.items.into_iter().filter(|item| counts(question, item)) {
-            counted += 1;
-            if names.len() < NAMED {
-                names.push(item.metadata.name);
-            }
+        let left = MOST + 1 - lock(found).records;
+        let most = PAGE.min(u32::try_from(left).unwrap_or(PAGE));
+        let page = pages.next::<Item>(most).await?;
+        let is_end = page.is_none();
+        let items = page.into_iter().flat_map(|page| page.items);
+        let mut found = lock(found);
+        items.filter(|item| counts(question, item)).for_each(|item| found.add(item.metadata.name));
+        if found.records > MOST {
+            return Ok(found.as_count(Count::MoreThan(MOST)));
         }
-        next = page.metadata.next.filter(|next| !next.is_empty());
-        let count = match next {
-            _ if counted > MOST => Count::MoreThan(MOST),
-            None => Count::Exactly(counted),
-            Some(_) => continue,
-        };
-        return Ok(Counted { count, names });
-    }
-}
-
-/// Why nothing was counted.
-#[derive(Debug)]
-pub(super) enum Failure {
-    Late,
-    Failed(kube::Error),
-}
-
-impl Failure {
-    /// The error of a question that had this much time.
-    pub(super) fn within(self, limit: std::time::Duration) -> LookupError {
-        match self {
-            Self::Late => LookupError::Late(limit),
-            Self::Failed(error) => LookupError::Failed(Arc::new(error)),
+        if is_end {
+            return Ok(found.as_count(Count::Exactly(found.records)));
         }
     }
-}
-
-async fn page(
-    client: &Client,
-    question: &Dependants,
-    limit: usize,
-    next: Option<&str>,
-) -> kube::Result<Page> {
-    let resource = question.kind.resource().api_resource();
-    let path = Api::<DynamicObject>::all_with(client.clone(), &resource).resource_url().to_owned();
-    let mut list = ListParams::default().fields(&question.selector());
-    list.limit = u32::try_from(limit).ok();
-    list.continue_token = next.map(str::to_owned);
-    let request = Request::new(path);
-    let request =
-        if question.group_is_selected() { request.list_metadata(&list) } else { request.list(&list) };
-    client.request(request.map_err(kube::Error::BuildRequest)?).await
 }
 
 /// Whether a record that was selected does refer to the one in question, and stays.
 fn counts(question: &Dependants, item: &Item) -> bool {
     let group = || item.spec.as_ref()?.subject_ref.as_ref()?.api_group.as_deref();
     item.metadata.deletion_timestamp.is_none() && (question.group_is_selected() || group() == Some(GROUP))
+}
+
+/// Nothing that can panic is done under the lock, so what is found is whole.
+fn lock(found: &Mutex<Found>) -> std::sync::MutexGuard<'_, Found> {
+    found.lock().unwrap_or_else(PoisonError::into_inner)
 }

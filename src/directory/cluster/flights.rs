@@ -25,24 +25,28 @@ type Call<A> = BoxFuture<'static, A>;
 /// So whoever gets such an answer from a call that is older than its question asks once more. All who have
 /// joined the old call share the second one, which is younger than every one of their questions: any number
 /// of concurrent questions costs two calls, and nobody waits for more than two.
-pub(super) struct Flights<K: Eq + Hash, A> {
-    board: Arc<Mutex<Board<K, A>>>,
+///
+/// A call may have something at its side, `P`, that all who wait for it are shown: how far it has come, for those who
+/// leave before it ends.
+pub(super) struct Flights<K: Eq + Hash, A, P = ()> {
+    board: Arc<Mutex<Board<K, A, P>>>,
 }
 
-struct Board<K, A> {
+struct Board<K, A, P> {
     clock: u64,
-    flights: HashMap<K, Flight<A>>,
+    flights: HashMap<K, Flight<A, P>>,
 }
 
-struct Flight<A> {
+struct Flight<A, P> {
     departure: u64,
     since: Instant,
     call: WeakShared<Call<A>>,
+    progress: P,
 }
 
 /// Takes a call off the board when it ends, be it with an answer or because nobody waits for it any more.
-struct Landing<K: Eq + Hash, A> {
-    board: Arc<Mutex<Board<K, A>>>,
+struct Landing<K: Eq + Hash, A, P> {
+    board: Arc<Mutex<Board<K, A, P>>>,
     key: K,
     departure: u64,
 }
@@ -56,16 +60,29 @@ pub(super) enum Age {
     FreshOnly,
 }
 
-impl<K: Clone + Eq + Hash + Send + 'static, A: Clone + Send + Sync + 'static> Flights<K, A> {
+impl<K, A, P> Flights<K, A, P>
+where
+    K: Clone + Eq + Hash + Send + 'static,
+    A: Clone + Send + Sync + 'static,
+    P: Clone + Send + 'static,
+{
     pub(super) fn new() -> Self {
         Self { board: Arc::new(Mutex::new(Board { clock: 0, flights: HashMap::new() })) }
     }
 
-    /// The answer to `key`, by `call` unless an equal call is under way; `age` judges answers of such a call.
-    pub(super) async fn ask(&self, key: &K, call: impl Fn() -> Call<A>, age: impl Fn(&A) -> Age) -> A {
+    /// The answer to `key`, by `call` unless an equal call is under way; `age` judges answers of such a call. `waits`
+    /// is shown what is at the side of each call that is waited for.
+    pub(super) async fn ask(
+        &self,
+        key: &K,
+        call: impl Fn() -> (Call<A>, P),
+        age: impl Fn(&A) -> Age,
+        mut waits: impl FnMut(P),
+    ) -> A {
         let arrival = lock(&self.board).tick();
         loop {
-            let (departure, flight) = self.join(key, &call);
+            let (departure, flight, progress) = self.join(key, &call);
+            waits(progress);
             let answer = flight.await;
             if departure > arrival || age(&answer) == Age::Any {
                 return answer;
@@ -73,8 +90,8 @@ impl<K: Clone + Eq + Hash + Send + 'static, A: Clone + Send + Sync + 'static> Fl
         }
     }
 
-    /// The call to wait for, and when it was made.
-    fn join(&self, key: &K, call: impl Fn() -> Call<A>) -> (u64, Shared<Call<A>>) {
+    /// When the call to wait for was made, itself, and what is at its side.
+    fn join(&self, key: &K, call: impl Fn() -> (Call<A>, P)) -> (u64, Shared<Call<A>>, P) {
         let mut board = lock(&self.board);
         // What `upgrade` gives leaves this function. Were it dropped here and the last of its kind, it would
         // end the call, whose `Landing` would wait for the lock that is held here.
@@ -82,9 +99,9 @@ impl<K: Clone + Eq + Hash + Send + 'static, A: Clone + Send + Sync + 'static> Fl
             && flight.since.elapsed() < JOINABLE
             && let Some(call) = flight.call.upgrade()
         {
-            return (flight.departure, call);
+            return (flight.departure, call, flight.progress.clone());
         }
-        let call = call();
+        let (call, progress) = call();
         let departure = board.tick();
         let landing = Landing { board: self.board.clone(), key: key.clone(), departure };
         let call = async move {
@@ -93,13 +110,14 @@ impl<K: Clone + Eq + Hash + Send + 'static, A: Clone + Send + Sync + 'static> Fl
         };
         let call = call.boxed().shared();
         if let Some(weak) = call.downgrade() {
-            board.flights.insert(key.clone(), Flight { departure, since: Instant::now(), call: weak });
+            let flight = Flight { departure, since: Instant::now(), call: weak, progress: progress.clone() };
+            board.flights.insert(key.clone(), flight);
         }
-        (departure, call)
+        (departure, call, progress)
     }
 }
 
-impl<K, A> Board<K, A> {
+impl<K, A, P> Board<K, A, P> {
     /// A moment later than all before.
     fn tick(&mut self) -> u64 {
         self.clock += 1;
@@ -107,7 +125,7 @@ impl<K, A> Board<K, A> {
     }
 }
 
-impl<K: Eq + Hash, A> Drop for Landing<K, A> {
+impl<K: Eq + Hash, A, P> Drop for Landing<K, A, P> {
     fn drop(&mut self) {
         let mut board = lock(&self.board);
         if board.flights.get(&self.key).is_some_and(|flight| flight.departure == self.departure) {
@@ -117,7 +135,7 @@ impl<K: Eq + Hash, A> Drop for Landing<K, A> {
 }
 
 /// Nothing that can panic is done under the lock, so a poisoned board is whole.
-fn lock<K, A>(board: &Mutex<Board<K, A>>) -> MutexGuard<'_, Board<K, A>> {
+fn lock<K, A, P>(board: &Mutex<Board<K, A, P>>) -> MutexGuard<'_, Board<K, A, P>> {
     board.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -163,7 +181,7 @@ mod tests {
     }
 
     async fn ask(flights: &Flights<&'static str, u32>, calls: &Calls, key: &'static str) -> u32 {
-        flights.ask(&key, || calls.make(), age).await
+        flights.ask(&key, || (calls.make(), ()), age, |()| {}).await
     }
 
     #[tokio::test]
@@ -231,6 +249,24 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn all_who_wait_for_a_call_are_shown_what_is_at_its_side() {
+        let (flights, calls) = (Flights::<&str, u32, usize>::new(), Calls::default());
+        let shown = RefCell::new(Vec::new());
+        let ask = || {
+            let call = || (calls.make(), calls.made());
+            flights.ask(&"a", call, age, |progress| shown.borrow_mut().push(progress))
+        };
+        let mut asking = pin!(join_all([ask(), ask()]));
+        assert!(poll!(&mut asking).is_pending());
+        assert_eq!(*shown.borrow(), [1, 1]);
+        calls.answer(0, 0);
+        assert!(poll!(&mut asking).is_pending());
+        assert_eq!(*shown.borrow(), [1, 1, 2], "the second one asks once more");
+        calls.answer(1, 7);
+        assert_eq!(asking.await, [0, 7]);
+    }
+
+    #[tokio::test]
     async fn a_call_that_nobody_waits_for_is_dropped_and_not_joined() {
         let (flights, calls) = (Flights::new(), Calls::default());
         let mut first = Box::pin(ask(&flights, &calls, "a"));
@@ -276,10 +312,10 @@ mod tests {
                         }
                         number % 2
                     };
-                    call.boxed()
+                    (call.boxed(), ())
                 };
                 let key = number % 3;
-                let mut asking = pin!(flights.ask(&key, call, age));
+                let mut asking = pin!(flights.ask(&key, call, age, |()| {}));
                 if number % 7 == 0 {
                     let _left = poll!(&mut asking);
                     return true;

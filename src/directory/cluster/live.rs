@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use futures::FutureExt;
-use kube::Client;
-use kube::api::Api;
+use kube::Resource;
+use kube::api::{DynamicObject, GetParams};
+use kube::core::Request;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::ObjectHead;
 use super::flights::{Age, Flights};
 use crate::api::Target;
+use crate::cluster::{ReadError, Reader};
 use crate::directory::{LookupError, Presence};
 
 /// What is escaped in a segment of a path: all but the unreserved characters of RFC 3986 and `:`, `@` and
@@ -26,7 +28,7 @@ const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
 
 /// The API server as the authority on single objects.
 pub struct Live {
-    client: Client,
+    reader: Reader,
     flights: Flights<Target, Answer>,
 }
 
@@ -38,9 +40,9 @@ type Answer = Result<Presence, LookupError>;
 struct OtherObject;
 
 impl Live {
-    /// `client` should be one whose configuration has gone through [`super::Cluster::client_config`].
-    pub fn new(client: Client) -> Self {
-        Self { client, flights: Flights::new() }
+    /// The client of `reader` should be one whose configuration has gone through [`super::Cluster::client_config`].
+    pub fn new(reader: Reader) -> Self {
+        Self { reader, flights: Flights::new() }
     }
 
     /// Whether the target exists, by one call that concurrent equal questions share. The deadline is the
@@ -52,31 +54,35 @@ impl Live {
     /// # Errors
     /// It could not be found out.
     pub async fn presence(&self, target: &Target) -> Result<Presence, LookupError> {
-        let call = || get(self.client.clone(), target.clone()).boxed();
+        let call = || {
+            let (reader, target) = (self.reader.clone(), target.clone());
+            (async move { get(&reader, &target).await }.boxed(), ())
+        };
         let age = |answer: &Answer| match answer {
             Ok(Presence::Missing) => Age::FreshOnly,
             Ok(Presence::Exists | Presence::Terminating) | Err(_) => Age::Any,
         };
-        self.flights.ask(target, call, age).await
+        self.flights.ask(target, call, age, |()| {}).await
     }
 }
 
 /// One GET of the object's metadata. It names no resource version, so the API server answers with the latest
 /// state.
-async fn get(client: Client, target: Target) -> Answer {
-    let resource = target.kind.api_resource();
-    let objects: Api<ObjectHead> = match &target.namespace {
-        Some(namespace) if target.kind.namespaced => Api::namespaced_with(client, namespace, &resource),
-        _ => Api::all_with(client, &resource),
-    };
-    let name = utf8_percent_encode(&target.name, ESCAPED).to_string();
-    match objects.get(&name).await {
+async fn get(reader: &Reader, target: &Target) -> Answer {
+    match head(reader, target).await {
         // A success that does not come from the API server proves nothing.
         Ok(object) if object.name() != Some(&target.name) => Err(LookupError::Failed(Arc::new(OtherObject))),
         Ok(object) => Ok(object.presence()),
         // By the code: for a kind that the cluster does not have, whose objects do not exist either, the API
         // server says 404 without a reason, and kube's `is_not_found` goes by the reason.
-        Err(kube::Error::Api(status)) if status.code == 404 => Ok(Presence::Missing),
-        Err(error) => Err(LookupError::Failed(Arc::new(error))),
+        Err(error) if error.code() == Some(404) => Ok(Presence::Missing),
+        Err(error) => Err(error.into()),
     }
+}
+
+async fn head(reader: &Reader, target: &Target) -> Result<ObjectHead, ReadError> {
+    let namespace = target.namespace.as_deref().filter(|_| target.kind.namespaced);
+    let path = DynamicObject::url_path(&target.kind.api_resource(), namespace);
+    let name = utf8_percent_encode(&target.name, ESCAPED).to_string();
+    reader.read(Request::new(path).get_metadata(&name, &GetParams::default())?).await?.parse()
 }

@@ -18,16 +18,17 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::{BoxFuture, join};
 use k8s_openapi::api::authentication::v1::UserInfo;
-use kube::Client;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
+use self::dependants::{Counted, Counting};
 use self::part::Part;
 use super::{Directory, LookupError, PartStatus, Presence};
 use crate::api::{Dependants, ResourceKind, Sight, Tally, Target};
+use crate::cluster::{ReadError, Reader};
 
 pub(super) use self::head::ObjectHead;
 pub use self::live::Live;
@@ -40,14 +41,16 @@ const CONNECT: Duration = Duration::from_secs(10);
 ///
 /// It keeps the names of some kinds by watching their metadata, one task for each kind. A kind that is asked
 /// for and not kept yet is kept from then on. Names are believed as long as the watch works, and for five
-/// minutes more. Single objects are asked for live, each question once at a time.
+/// minutes more. Single objects are asked for live, each question once at a time. What it reads at a time is bounded by
+/// the budget of its reader.
 ///
 /// The tasks end with the directory, and before that when they are told to stop. No task ends on its own:
 /// what fails, or panics, is tried again after a pause, and [`Directory::status`] says what is wrong
 /// meanwhile.
 pub struct Cluster {
-    client: Client,
+    reader: Reader,
     live: Live,
+    counting: Counting,
     parts: RwLock<HashMap<Arc<ResourceKind>, Arc<Part>>>,
     searches: Arc<Semaphore>,
     tasks: TaskTracker,
@@ -58,23 +61,24 @@ pub struct Cluster {
 impl Cluster {
     /// A directory that keeps companies and people, which the webhook waits for, and is about to read them.
     ///
-    /// `client` should be one whose configuration has gone through [`Cluster::client_config`]. `stop` ends
+    /// The client of `reader` should be one whose configuration has gone through [`Cluster::client_config`]. `stop` ends
     /// the tasks; they are among `tasks`, so that their end can be waited for.
     ///
     /// # Panics
     /// When it is called outside of a Tokio runtime.
-    pub fn start(client: Client, stop: &CancellationToken, tasks: &TaskTracker) -> Self {
-        let cluster = Self::without_kinds(client, stop, tasks);
+    pub fn start(reader: Reader, stop: &CancellationToken, tasks: &TaskTracker) -> Self {
+        let cluster = Self::without_kinds(reader, stop, tasks);
         for kind in own_kinds() {
             cluster.watch(Arc::new(kind), Need::Required);
         }
         cluster
     }
 
-    fn without_kinds(client: Client, stop: &CancellationToken, tasks: &TaskTracker) -> Self {
+    fn without_kinds(reader: Reader, stop: &CancellationToken, tasks: &TaskTracker) -> Self {
         Self {
-            live: Live::new(client.clone()),
-            client,
+            live: Live::new(reader.clone()),
+            counting: Counting::new(reader.clone()),
+            reader,
             parts: RwLock::default(),
             searches: Arc::new(Semaphore::new(1)),
             tasks: tasks.clone(),
@@ -133,9 +137,9 @@ impl Cluster {
 
     fn begin(&self, kind: Arc<ResourceKind>) -> Arc<Part> {
         let part = Arc::new(Part::new(kind, self.stop.token().child_token()));
-        let (task, client) = (part.clone(), self.client.clone());
+        let (task, reader) = (part.clone(), self.reader.clone());
         let task = async move {
-            let work = watch::supervise(&task, || watch::follow(&task, &client));
+            let work = watch::supervise(&task, || watch::follow(&task, &reader));
             task.stop.run_until_cancelled(work).await;
         };
         self.tasks.spawn_on(task, &self.runtime);
@@ -143,10 +147,13 @@ impl Cluster {
     }
 
     /// The nearest name that is known, if the user may know it.
+    ///
+    /// The right is asked for first, and whatever is known: so how long this takes tells nobody whether there is such a
+    /// name who may not list them.
     async fn proposal(&self, target: &Target, user: &UserInfo) -> Option<String> {
-        let name = self.nearest(target).await?;
-        match access::may_list(&self.client, user, &target.kind, target.namespace.as_deref()).await {
-            Ok(may_list) => may_list.then_some(name),
+        match access::may_list(&self.reader, user, &target.kind, target.namespace.as_deref()).await {
+            Ok(true) => self.nearest(target).await,
+            Ok(false) => None,
             Err(error) => {
                 tracing::debug!(kind = %target.kind, error = &error as &dyn std::error::Error, "no suggestion");
                 None
@@ -155,22 +162,19 @@ impl Cluster {
     }
 
     /// Counts and asks for the right at the same time, and for the right whatever is counted: else a warning that it
-    /// could not be asked for would tell that there is something.
+    /// could not be asked for would tell that there is something. A count serves all who ask for it at the time; the
+    /// right is asked for each of them.
     async fn tally(
         &self,
         question: &Dependants,
         user: &UserInfo,
         limit: Duration,
     ) -> Result<Tally, LookupError> {
-        let deadline = Instant::now() + limit;
         let kind = question.kind.resource();
-        let right = timeout_at(deadline, access::may_list(&self.client, user, &kind, None));
-        let (counted, right) = join(dependants::count(&self.client, question, deadline), right).await;
-        let dependants::Counted { count, names } = counted.map_err(|error| error.within(limit))?;
-        let may_list = match right {
-            Ok(may_list) => may_list.map_err(|error| LookupError::Failed(Arc::new(error)))?,
-            Err(_) => return Err(LookupError::Late(limit)),
-        };
+        let right = timeout(limit, access::may_list(&self.reader, user, &kind, None));
+        let (counted, right) = join(self.counting.count(question, limit), right).await;
+        let Counted { count, names } = counted?;
+        let may_list = right.unwrap_or(Err(ReadError::Late(limit)))?;
         Ok(Tally { count, names, sight: if may_list { Sight::Listed } else { Sight::Hidden } })
     }
 

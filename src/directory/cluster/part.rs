@@ -3,11 +3,11 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use kube::runtime::watcher;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{ResourceKind, Target};
+use crate::cluster::ReadError;
 use crate::directory::names::Names;
 use crate::directory::{PartStatus, Presence};
 
@@ -40,24 +40,21 @@ pub(super) enum Trouble {
     Unreachable,
     #[error("the API server does not answer")]
     Silent,
+    #[error("an object is too large to be read")]
+    TooLarge,
     #[error("the watch died")]
     Died,
 }
 
 impl Trouble {
-    pub(super) fn of(error: &watcher::Error) -> Self {
-        let status = match error {
-            watcher::Error::WatchError(status) => Some(status),
-            watcher::Error::InitialListFailed(kube::Error::Api(status))
-            | watcher::Error::WatchStartFailed(kube::Error::Api(status))
-            | watcher::Error::WatchFailed(kube::Error::Api(status)) => Some(status),
-            _ => None,
-        };
-        match status {
-            Some(status) if status.code == 404 => Self::Absent,
-            Some(status) if status.code == 410 => Self::Expired,
-            Some(status) => Self::Refused(status.code),
-            None => Self::Unreachable,
+    pub(super) fn of(error: &ReadError) -> Self {
+        match (error, error.code()) {
+            (_, Some(404)) => Self::Absent,
+            (_, Some(410)) => Self::Expired,
+            (_, Some(code)) => Self::Refused(code),
+            (ReadError::Late(_), None) => Self::Silent,
+            (ReadError::TooLarge | ReadError::ObjectTooLarge { .. }, None) => Self::TooLarge,
+            (ReadError::Failed(_), None) => Self::Unreachable,
         }
     }
 }
@@ -140,7 +137,7 @@ impl Part {
     }
 
     /// Notes what is wrong with the watch, and logs it when it was not known yet.
-    pub(super) fn suffers(&self, trouble: Trouble, error: Option<&watcher::Error>) {
+    pub(super) fn suffers(&self, trouble: Trouble, error: Option<&ReadError>) {
         if trouble == Trouble::Absent {
             // None of its objects can exist, and there is nothing to wait for.
             self.names.replace(Names::default());

@@ -12,6 +12,7 @@ use http::{Request, Response};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::Frame;
+use kube::Client;
 use kube::client::Body;
 use rstest::rstest;
 use serde_json::{Value, json};
@@ -44,14 +45,16 @@ struct Watch(UnboundedSender<io::Result<Frame<Bytes>>>);
 enum Reply {
     Json(u16, Value),
     Text(u16, &'static str),
+    /// More than is ever read.
+    TooLarge,
     Reset,
     Never,
 }
 
 fn cluster() -> (Arc<Cluster>, Server) {
     let (service, handle) = mock::pair();
-    let client = Client::new(service, "default");
-    let cluster = Cluster::without_kinds(client, &CancellationToken::new(), &TaskTracker::new());
+    let reader = Reader::new(Client::new(service, "default"));
+    let cluster = Cluster::without_kinds(reader, &CancellationToken::new(), &TaskTracker::new());
     (Arc::new(cluster), Server(handle))
 }
 
@@ -94,6 +97,12 @@ fn object(name: &str) -> Value {
 fn terminating(name: &str) -> Value {
     let mut object = object(name);
     object["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+    object
+}
+
+/// The object with so many bytes more in its metadata.
+fn large(mut object: Value, bytes: usize) -> Value {
+    object["metadata"]["finalizers"] = json!(["x".repeat(bytes)]);
     object
 }
 
@@ -161,13 +170,14 @@ impl Call {
 
     /// Replies; what is returned must be kept for a reply that never comes.
     fn reply(self, reply: Reply) -> Option<SendResponse<Answer>> {
-        let answer = |code: u16, text: String| {
-            let body = Full::new(Bytes::from(text)).map_err(|never| match never {}).boxed();
+        let answer = |code: u16, text: Bytes| {
+            let body = Full::new(text).map_err(|never| match never {}).boxed();
             Response::builder().status(code).body(body).unwrap()
         };
         match reply {
-            Reply::Json(code, value) => self.respond.send_response(answer(code, value.to_string())),
-            Reply::Text(code, text) => self.respond.send_response(answer(code, text.to_owned())),
+            Reply::Json(code, value) => self.respond.send_response(answer(code, value.to_string().into())),
+            Reply::Text(code, text) => self.respond.send_response(answer(code, text.into())),
+            Reply::TooLarge => self.respond.send_response(answer(200, vec![b' '; 9 << 20].into())),
             Reply::Reset => self.respond.send_error(io::Error::from(io::ErrorKind::ConnectionReset)),
             Reply::Never => return Some(self.respond),
         }
@@ -226,11 +236,12 @@ async fn names_are_read_in_pages_of_metadata_and_then_watched() {
     cluster.watch(companies(), Need::Required);
     let call = server.next().await;
     assert_eq!(call.path, "/apis/crm.milo.io/v1alpha1/companies");
-    assert_eq!(call.query("limit"), Some("500"));
+    assert_eq!(call.query("limit"), Some("50"));
     assert_eq!(call.query("continue"), None);
     assert!(call.accept.contains("as=PartialObjectMetadataList"), "{}", call.accept);
     call.list(&["acme"], "5", Some("more"));
     let call = server.next().await;
+    assert_eq!(call.query("limit"), Some("100"));
     assert_eq!(call.query("continue"), Some("more"));
     assert_eq!(cluster.recall(&company("acme")), None, "half a list is no answer");
     let part = only(cluster.status());
@@ -455,7 +466,7 @@ async fn kinds_that_no_policy_names_are_given_up_but_our_own_are_not() {
 async fn a_started_cluster_waits_for_companies_and_people() {
     let (service, handle) = mock::pair();
     let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
-    let cluster = Cluster::start(Client::new(service, "default"), &stop, &tasks);
+    let cluster = Cluster::start(Reader::new(Client::new(service, "default")), &stop, &tasks);
     let mut server = Server(handle);
     let mut paths = [server.next().await.path, server.next().await.path];
     paths.sort();
@@ -497,27 +508,97 @@ async fn a_task_that_panics_is_started_again_and_the_part_says_so() {
     assert_eq!(runs.get(), 2);
 }
 
-// Single objects
-
-/// What the API server does about one question.
-enum Scenario {
-    /// It must not be called.
-    NotCalled,
-    /// It is called once, at this path, and replies so.
-    Called(&'static str, Reply),
+#[tokio::test(start_paused = true)]
+async fn a_list_of_large_metadata_is_read_in_smaller_pages_and_then_watched() {
+    let (cluster, mut server) = cluster();
+    cluster.watch(companies(), Need::Required);
+    server.next().await.reply(Reply::TooLarge);
+    let call = server.next().await;
+    assert_eq!(call.query("limit"), Some("25"));
+    call.list(&["acme"], "5", Some("more"));
+    let call = server.next().await;
+    assert_eq!((call.query("limit"), call.query("continue")), (Some("50"), Some("more")));
+    call.list(&["globex"], "6", None);
+    let call = server.next().await;
+    assert_eq!(call.query("resourceVersion"), Some("6"), "that of the last page");
+    let watch = call.watch();
+    watch.send("ADDED", large(object("hooli"), 3 << 20)).await;
+    for name in ["acme", "globex", "hooli"] {
+        assert_eq!(cluster.recall(&company(name)), Some(Presence::Exists));
+    }
 }
 
-impl Scenario {
+#[tokio::test(start_paused = true)]
+async fn an_object_that_no_page_can_hold_is_said_to_be_too_large() {
+    let (cluster, mut server) = cluster();
+    cluster.watch(companies(), Need::Required);
+    for _ in 0..6 {
+        server.next().await.reply(Reply::TooLarge);
+    }
+    let call = server.next().await;
+    assert_eq!(call.query("limit"), Some("50"), "from the beginning, after a pause");
+    assert_eq!(only(cluster.status()).not_ready.as_deref(), Some("an object is too large to be read"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_that_does_not_say_where_it_was_made_is_made_again() {
+    let (cluster, mut server) = cluster();
+    cluster.watch(companies(), Need::Required);
+    server.next().await.list(&["acme"], "", None);
+    let call = server.next().await;
+    assert!(call.is_list());
+    assert_eq!(cluster.recall(&company("acme")), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_ends_goes_on_at_once_from_the_last_bookmark() {
+    let (cluster, mut server, watch) = cluster_with(&["acme"]).await;
+    watch.send("ADDED", object("globex")).await;
+    let mut bookmark = object("");
+    bookmark["metadata"] = json!({"resourceVersion": "42"});
+    watch.send("BOOKMARK", bookmark).await;
+    let begin = Instant::now();
+    drop(watch);
+    let call = server.next().await;
+    assert_eq!(call.query("resourceVersion"), Some("42"));
+    assert_eq!(begin.elapsed(), Duration::ZERO);
+    let _watch = call.watch();
+    assert_eq!(only(cluster.status()).not_ready, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_says_nothing_is_replaced() {
+    let (_cluster, mut server, silent) = cluster_with(&["acme"]).await;
+    let begin = Instant::now();
+    let call = server.next().await;
+    assert_eq!(call.query("watch"), Some("true"));
+    assert_eq!(begin.elapsed().as_secs(), 65);
+    assert!(silent.is_given_up());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_that_cannot_be_read_is_asked_for_again() {
+    let (cluster, mut server, watch) = cluster_with(&["acme"]).await;
+    watch.send("ADDED", json!({"metadata": {"name": 7, "resourceVersion": "9"}})).await;
+    let call = server.next().await;
+    assert_eq!(call.query("resourceVersion"), Some("1"), "where the event has not been yet");
+    let watch = call.watch();
+    watch.send("ADDED", object("globex")).await;
+    assert_eq!(cluster.recall(&company("globex")), Some(Presence::Exists));
+}
+
+// Single objects
+
+/// What the API server does about one question: it is called once, at this path, and replies so.
+struct Called(&'static str, Reply);
+
+impl Called {
     fn play(self, mut server: Server) -> JoinHandle<()> {
         tokio::spawn(async move {
-            let _unanswered = match self {
-                Self::NotCalled => None,
-                Self::Called(path, reply) => {
-                    let call = server.next().await;
-                    assert_eq!(call.path, path);
-                    call.reply(reply)
-                }
-            };
+            let Self(path, reply) = self;
+            let call = server.next().await;
+            assert_eq!(call.path, path);
+            let _unanswered = call.reply(reply);
             server.no_call_to_the_end().await;
         })
     }
@@ -536,17 +617,20 @@ const ACME: &str = "/apis/crm.milo.io/v1alpha1/companies/acme";
 #[case::no_json(Reply::Text(200, "<html>Welcome</html>"), "Failed")]
 #[case::no_object(Reply::Json(200, json!({})), "Failed")]
 #[case::another_object(Reply::Json(200, object("globex")), "Failed")]
+#[case::too_large(Reply::TooLarge, "TooLarge")]
 #[case::silence(Reply::Never, "Late")]
 #[case::missing(Reply::Json(404, failure(404, "NotFound")), "Ok(Missing)")]
 #[case::no_such_kind(Reply::Text(404, "404 page not found"), "Ok(Missing)")]
 #[tokio::test(start_paused = true)]
 async fn a_question_is_one_call(#[case] reply: Reply, #[case] expected: &str) {
     let (cluster, server) = cluster();
-    let playing = Scenario::Called(ACME, reply).play(server);
+    let playing = Called(ACME, reply).play(server);
     let answer = cluster.confirm(&company("acme"), limit()).await;
     let answer = match &answer {
         Ok(presence) => format!("Ok({presence:?})"),
         Err(LookupError::Failed(_)) => "Failed".to_owned(),
+        Err(LookupError::TooLarge(_)) => "TooLarge".to_owned(),
+        Err(LookupError::Busy) => "Busy".to_owned(),
         Err(LookupError::Late(after)) => {
             assert_eq!(*after, limit());
             "Late".to_owned()
@@ -565,7 +649,7 @@ async fn a_question_is_one_call(#[case] reply: Reply, #[case] expected: &str) {
 #[tokio::test(start_paused = true)]
 async fn a_name_is_one_segment_of_the_path(#[case] target: Target, #[case] path: &'static str) {
     let (cluster, server) = cluster();
-    let playing = Scenario::Called(path, Reply::Json(200, object(&target.name))).play(server);
+    let playing = Called(path, Reply::Json(200, object(&target.name))).play(server);
     assert_eq!(cluster.confirm(&target, limit()).await.unwrap(), Presence::Exists);
     drop(cluster);
     playing.await.unwrap();
@@ -677,30 +761,74 @@ fn review(status: Value) -> Reply {
 }
 
 #[rstest]
-#[case::allowed("acme-crop", Scenario::Called(REVIEWS, review(json!({"allowed": true}))), Some("acme-corp"))]
-#[case::not_allowed("acme-crop", Scenario::Called(REVIEWS, review(json!({"allowed": false}))), None)]
-#[case::denied("acme-crop", Scenario::Called(REVIEWS, review(json!({"allowed": true, "denied": true}))), None)]
-#[case::without_status("acme-crop", Scenario::Called(REVIEWS, review(Value::Null)), None)]
-#[case::refused("acme-crop", Scenario::Called(REVIEWS, Reply::Json(403, failure(403, "Forbidden"))), None)]
-#[case::reset("acme-crop", Scenario::Called(REVIEWS, Reply::Reset), None)]
-#[case::silence("acme-crop", Scenario::Called(REVIEWS, Reply::Never), None)]
-#[case::nothing_near("umbrella", Scenario::NotCalled, None)]
-#[case::the_near_one_is_being_deleted("globes", Scenario::NotCalled, None)]
+#[case::allowed("acme-crop", Called(REVIEWS, review(json!({"allowed": true}))), Some("acme-corp"))]
+#[case::not_allowed("acme-crop", Called(REVIEWS, review(json!({"allowed": false}))), None)]
+#[case::denied("acme-crop", Called(REVIEWS, review(json!({"allowed": true, "denied": true}))), None)]
+#[case::without_status("acme-crop", Called(REVIEWS, review(Value::Null)), None)]
+#[case::refused("acme-crop", Called(REVIEWS, Reply::Json(403, failure(403, "Forbidden"))), None)]
+#[case::reset("acme-crop", Called(REVIEWS, Reply::Reset), None)]
+#[case::silence("acme-crop", Called(REVIEWS, Reply::Never), None)]
+#[case::nothing_near("umbrella", Called(REVIEWS, review(json!({"allowed": true}))), None)]
+#[case::nothing_near_and_not_allowed("umbrella", Called(REVIEWS, review(json!({"allowed": false}))), None)]
+#[case::the_near_one_is_being_deleted("globes", Called(REVIEWS, review(json!({"allowed": true}))), None)]
 #[tokio::test(start_paused = true)]
 async fn a_name_is_proposed_to_those_who_may_list(
     #[case] wanted: &str,
-    #[case] scenario: Scenario,
+    #[case] called: Called,
     #[case] expected: Option<&str>,
 ) {
     let (cluster, server, watch) = cluster_with(&["acme-corp", "hooli"]).await;
     watch.send("ADDED", terminating("globex")).await;
-    let playing = scenario.play(server);
+    let playing = called.play(server);
     let begin = Instant::now();
     let name = cluster.suggest(&company(wanted), &UserInfo::default(), limit()).await;
     assert_eq!(name.as_deref(), expected);
     assert!(begin.elapsed() <= limit());
     drop(cluster);
     playing.await.unwrap();
+}
+
+/// Else the time that it takes would tell who may not list whether there is anything like that name.
+#[rstest]
+#[case::never_watched(contact("sales", "bob"))]
+#[case::something_near(company("acme-crop"))]
+#[case::nothing_near(company("umbrella"))]
+#[tokio::test(start_paused = true)]
+async fn the_right_is_asked_for_first_and_nothing_is_searched_without_it(#[case] wanted: Target) {
+    let (cluster, mut server, _watch) = cluster_with(&["acme-corp"]).await;
+    let suggesting = tokio::spawn({
+        let cluster = cluster.clone();
+        async move { cluster.suggest(&wanted, &UserInfo::default(), limit()).await }
+    });
+    let call = server.next().await;
+    assert_eq!(call.path, REVIEWS);
+    // A kind is watched from the first search on.
+    assert_eq!(cluster.status().len(), 1);
+    call.reply(review(json!({"allowed": false})));
+    assert_eq!(suggesting.await.unwrap(), None);
+    assert_eq!(cluster.status().len(), 1);
+    drop(cluster);
+    server.no_call_to_the_end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_user_of_whom_much_is_said_is_asked_about_in_turn() {
+    let (cluster, mut server, _watch) = cluster_with(&["acme-corp"]).await;
+    let user = UserInfo { groups: Some(vec!["g".repeat(1 << 20)]), ..UserInfo::default() };
+    let asking: Vec<_> = (0..3)
+        .map(|_| {
+            let (cluster, user) = (cluster.clone(), user.clone());
+            tokio::spawn(async move { cluster.suggest(&company("acme-crop"), &user, limit()).await })
+        })
+        .collect();
+    let first = server.next().await;
+    let _second = server.next().await;
+    assert!(timeout(Duration::from_millis(100), server.0.next_request()).await.is_err());
+    first.reply(review(json!({"allowed": true})));
+    let _third = server.next().await;
+    for asking in asking {
+        asking.abort();
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -810,12 +938,17 @@ async fn notes_about_a_kind_of_another_group_do_not_count() {
 async fn counting_ends_at_the_bound_and_knows_whether_there_are_more() {
     for (last, expected) in [(0, Count::Exactly(1000)), (1, Count::MoreThan(1000))] {
         let (finding, mut server, mut list) = find(CrmKind::Person, allowed()).await;
-        for number in 0..4 {
-            assert_eq!(list.query("limit"), Some("250"));
-            list.reply(page(objects(number * 250..(number + 1) * 250), &format!("after-{number}")));
+        let (mut told, mut limits) = (0, Vec::new());
+        while told < 1000 {
+            let limit: usize = list.query("limit").unwrap().parse().unwrap();
+            limits.push(limit);
+            let end = (told + limit).min(1000);
+            list.reply(page(objects(told..end), &format!("after-{end}")));
             list = server.next().await;
-            assert_eq!(list.query("continue"), Some(format!("after-{number}").as_str()));
+            assert_eq!(list.query("continue"), Some(format!("after-{end}").as_str()));
+            told = end;
         }
+        assert_eq!(limits, [50, 100, 200, 250, 250, 151], "it is not asked for more than has to be known");
         assert_eq!(list.query("limit"), Some("1"));
         list.reply(page(objects(1000..1000 + last), ""));
         assert_eq!(finding.await.unwrap().unwrap().count, expected);
@@ -857,6 +990,123 @@ async fn who_may_list_must_be_known(#[case] reply: Reply) {
     let (finding, _server, list) = find(CrmKind::Person, reply).await;
     list.reply(page(vec![object("ada")], ""));
     assert!(matches!(finding.await.unwrap(), Err(LookupError::Failed(_))));
+}
+
+/// Asks who works at a company; the task has asked when this returns.
+async fn count(cluster: &Arc<Cluster>, company: &str, limit: Duration) -> Finding {
+    let (cluster, question) = (cluster.clone(), Dependants::on(CrmKind::Company, company).remove(0));
+    let user = UserInfo::default();
+    let finding = tokio::spawn(async move { cluster.dependants(&question, &user, limit).await });
+    settle().await;
+    finding
+}
+
+/// The next call that lists, when all reviews before it have been answered with yes.
+async fn next_list(server: &mut Server) -> Call {
+    loop {
+        let call = server.next().await;
+        match call.path.as_str() {
+            REVIEWS => drop(call.reply(allowed())),
+            _ => return call,
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn equal_counts_at_a_time_are_one_and_each_who_asks_is_asked_about() {
+    let (cluster, mut server) = cluster();
+    let mut finding = Vec::new();
+    for _ in 0..3 {
+        finding.push(count(&cluster, "acme", limit()).await);
+    }
+    let list = server.next().await;
+    assert_eq!(list.path, PEOPLE);
+    for may_list in [true, false, true] {
+        let call = server.next().await;
+        assert_eq!(call.path, REVIEWS);
+        call.reply(review(json!({"allowed": may_list})));
+    }
+    list.reply(page(vec![object("ada")], ""));
+    let mut sights = Vec::new();
+    for finding in finding {
+        let Tally { count, names, sight } = finding.await.unwrap().unwrap();
+        assert_eq!((count, names), (Count::Exactly(1), vec!["ada".to_owned()]));
+        sights.push(sight);
+    }
+    assert_eq!(sights, [Sight::Listed, Sight::Hidden, Sight::Listed]);
+    drop(cluster);
+    server.no_call_to_the_end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn that_nobody_refers_is_only_told_to_who_asked_before_the_count() {
+    let (cluster, mut server) = cluster();
+    let early = count(&cluster, "acme", limit()).await;
+    let list = server.next().await;
+    // The API server has looked by now; a person is created; somebody else deletes the company.
+    let late = count(&cluster, "acme", limit()).await;
+    list.reply(page(vec![], ""));
+    let again = next_list(&mut server).await;
+    again.reply(page(vec![object("ada")], ""));
+    assert_eq!(early.await.unwrap().unwrap().count, Count::Exactly(0));
+    assert_eq!(late.await.unwrap().unwrap().count, Count::Exactly(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_third_count_waits_for_its_turn_and_not_for_long() {
+    let (cluster, mut server) = cluster();
+    let mut lists = Vec::new();
+    let mut first = Vec::new();
+    for company in ["a", "b"] {
+        first.push(count(&cluster, company, limit()).await);
+        lists.push(next_list(&mut server).await);
+    }
+    let begin = Instant::now();
+    let third = count(&cluster, "c", limit()).await;
+    assert_eq!(server.next().await.path, REVIEWS, "the right of the second");
+    server.next().await.reply(allowed());
+    let error = third.await.unwrap().unwrap_err();
+    assert!(matches!(error, LookupError::Busy), "{error:?}");
+    assert_eq!(begin.elapsed().as_millis(), 500);
+
+    let fourth = count(&cluster, "d", limit()).await;
+    sleep(Duration::from_millis(400)).await;
+    lists.remove(0).reply(page(vec![object("ada")], ""));
+    let list = next_list(&mut server).await;
+    assert_eq!(list.query("fieldSelector"), Some("spec.companyRef.name=d"));
+    list.reply(page(vec![object("bob")], ""));
+    assert_eq!(fourth.await.unwrap().unwrap().count, Count::Exactly(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_count_that_nobody_waits_for_any_more_gives_its_turn_back() {
+    let (cluster, mut server) = cluster();
+    let mut lists = Vec::new();
+    for company in ["a", "b"] {
+        let finding = count(&cluster, company, Duration::from_millis(100)).await;
+        lists.push(next_list(&mut server).await);
+        assert!(matches!(finding.await.unwrap(), Err(LookupError::Late(_))));
+    }
+    let third = count(&cluster, "c", limit()).await;
+    next_list(&mut server).await.reply(page(vec![object("ada")], ""));
+    server.next().await.reply(allowed());
+    assert_eq!(third.await.unwrap().unwrap().count, Count::Exactly(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn pages_of_large_metadata_are_halved_and_counted_to_the_end() {
+    let (finding, mut server, mut list) = find(CrmKind::Person, allowed()).await;
+    for limit in ["50", "25", "12", "6"] {
+        assert_eq!(list.query("limit"), Some(limit));
+        list.reply(Reply::TooLarge);
+        list = server.next().await;
+    }
+    let two = ["ada", "bob"].map(|name| large(object(name), 3 << 20));
+    list.reply(page(two.to_vec(), "more"));
+    let list = server.next().await;
+    assert_eq!((list.query("limit"), list.query("continue")), (Some("1"), Some("more")));
+    list.reply(page(vec![object("cem")], ""));
+    assert_eq!(finding.await.unwrap().unwrap().count, Count::Exactly(3));
 }
 
 #[test]

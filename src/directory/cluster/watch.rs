@@ -4,24 +4,28 @@ use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::time::Duration;
 
-use futures::{FutureExt, StreamExt};
-use kube::Client;
-use kube::api::Api;
+use futures::stream::{self, BoxStream};
+use futures::{FutureExt, Stream, StreamExt};
+use kube::api::{Api, WatchEvent, WatchParams};
 use kube::runtime::utils::Backoff;
-use kube::runtime::watcher::{self, DefaultBackoff, Event, watcher};
+use kube::runtime::watcher::DefaultBackoff;
 use tokio::time::{sleep, timeout};
 
 use super::ObjectHead;
 use super::part::{Part, Trouble};
+use crate::cluster::{Content, Listing, Pager, ReadError, Reader};
 use crate::directory::Presence;
 use crate::directory::names::Names;
 
-/// How many objects a page of a list holds.
+/// How many objects a page of a list holds at most.
 const PAGE: u32 = 500;
 
 /// How long one watch call lasts, in seconds. The API server ends it then, and when it does not, the
 /// connection has died without a word: for so long names can be believed that are not any more.
 const WATCH_SECONDS: u32 = 60;
+
+/// How long a watch call may say nothing before another takes its place.
+const IDLE: Duration = Duration::from_secs(WATCH_SECONDS as u64 + 5);
 
 /// How long a connection of the client may say nothing: longer than a watch may.
 pub(super) const SILENCE: Duration = Duration::from_secs(WATCH_SECONDS as u64 + 15);
@@ -29,9 +33,6 @@ pub(super) const SILENCE: Duration = Duration::from_secs(WATCH_SECONDS as u64 + 
 /// A watch that works again does not say so while nothing changes. One that has not failed for so long works:
 /// an API server that does not answer would have been noticed by now.
 const QUIET: Duration = Duration::from_secs(WATCH_SECONDS as u64 + 20);
-
-/// How long a page of a list may take. The API server gives up after 60 s, kube never does.
-const PAGE_PATIENCE: Duration = Duration::from_secs(70);
 
 /// The pause when the back-off has none to give, which its present definition rules out.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
@@ -48,48 +49,91 @@ pub(super) async fn supervise<F: Future>(part: &Part, work: impl Fn() -> F) {
 }
 
 /// Lists and watches the kind of `part`, for ever.
-pub(super) async fn follow(part: &Part, client: &Client) {
+///
+/// The pauses between failures are made here: kube's `default_backoff()` forgets about failures whenever something
+/// happens, so it would never slow down for a kind that is absent.
+pub(super) async fn follow(part: &Part, reader: &Reader) {
     let mut pause = DefaultBackoff::default();
     loop {
-        list_and_watch(part, client, &mut pause).await;
+        match list(part, reader).await {
+            Ok(version) => watch(part, reader, version, &mut pause).await,
+            Err(failure) => {
+                suffer(part, &failure, &mut pause);
+            }
+        }
         rest(&mut pause).await;
     }
 }
 
-/// Lists the objects once and follows their changes, until all has to be listed anew.
-///
-/// The pauses between failures are made here and not by `default_backoff()`: that one forgets about failures
-/// at every event, and every attempt to list begins with an event, so it would never slow down for a kind
-/// that is absent.
-async fn list_and_watch(part: &Part, client: &Client, pause: &mut DefaultBackoff) {
-    let objects: Api<ObjectHead> = Api::all_with(client.clone(), &part.kind().api_resource());
-    let mut events = pin!(watcher(objects, settings()));
-    let mut listed: Option<Names> = None;
+/// Why there is nothing to go on with.
+#[derive(Debug)]
+enum Failure {
+    Read(ReadError),
+    /// What the API server sent does not say where a watch goes on from there.
+    NoVersion,
+}
+
+impl<E: Into<ReadError>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::Read(error.into())
+    }
+}
+
+/// Whether the watch can be asked for once more at the same place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    Watch,
+    List,
+}
+
+/// Notes what is wrong, and says how to go on after a pause.
+fn suffer(part: &Part, failure: &Failure, pause: &mut DefaultBackoff) -> Next {
+    let (trouble, error) = match failure {
+        Failure::Read(error) => (Trouble::of(error), Some(error)),
+        Failure::NoVersion => (Trouble::Unreachable, None),
+    };
+    // The API server does not know the place or the kind any more; a watch would be asked for there for ever.
+    let is_lost = matches!(trouble, Trouble::Absent | Trouble::Expired);
+    if trouble == Trouble::Expired {
+        // The API server is well again and only wants to be asked for a list.
+        pause.reset();
+    }
+    part.suffers(trouble, error);
+    if is_lost || matches!(failure, Failure::NoVersion) { Next::List } else { Next::Watch }
+}
+
+/// Lists the objects once; returns where a watch goes on. The list is gathered aside, so that what was known before
+/// goes on to be answered until the list is complete.
+async fn list(part: &Part, reader: &Reader) -> Result<String, Failure> {
+    let listing = Listing::all(&part.kind().api_resource(), Content::Metadata);
+    let mut pages = Pager::new(reader.clone(), listing);
+    let names = Names::default();
+    // That of the last page.
+    let mut version = None;
+    while let Some(page) = pages.next::<ObjectHead>(PAGE).await? {
+        page.items.iter().for_each(|object| set(&names, object, object.presence()));
+        version = page.resource_version;
+    }
+    let version = version.ok_or(Failure::NoVersion)?;
+    part.replace(names);
+    Ok(version)
+}
+
+/// Follows the changes from `version` on, until all has to be listed anew.
+async fn watch(part: &Part, reader: &Reader, version: String, pause: &mut DefaultBackoff) {
+    let mut changes = pin!(changes(part, reader, version));
     loop {
-        let patience = if listed.is_some() { PAGE_PATIENCE } else { QUIET };
-        match timeout(patience, events.next()).await {
-            Ok(Some(Ok(event))) => {
-                if matches!(event, Event::Apply(_) | Event::Delete(_)) {
-                    part.works();
-                    pause.reset();
-                }
-                apply(event, part, &mut listed);
+        match timeout(QUIET, changes.next()).await {
+            Ok(Some(Ok((object, presence)))) => {
+                part.works();
+                pause.reset();
+                set(&part.names, &object, presence);
             }
-            Ok(Some(Err(error))) => {
-                let trouble = Trouble::of(&error);
-                if trouble == Trouble::Expired {
-                    // The API server is well again and only wants to be asked for a list.
-                    pause.reset();
-                }
-                let can_resume = can_resume(&trouble);
-                part.suffers(trouble, Some(&error));
-                if !can_resume {
-                    return;
-                }
-                rest(pause).await;
-            }
+            Ok(Some(Err(failure))) => match suffer(part, &failure, pause) {
+                Next::List => return,
+                Next::Watch => rest(pause).await,
+            },
             Ok(None) => return,
-            Err(_) if listed.is_some() => return part.suffers(Trouble::Silent, None),
             Err(_) => {
                 part.works();
                 pause.reset();
@@ -98,27 +142,73 @@ async fn list_and_watch(part: &Part, client: &Client, pause: &mut DefaultBackoff
     }
 }
 
-fn settings() -> watcher::Config {
-    watcher::Config { timeout: Some(WATCH_SECONDS), page_size: Some(PAGE), ..watcher::Config::default() }
+type Change = (ObjectHead, Presence);
+
+/// The changes from `version` on. The stream does not end; after a failure it goes on where it was.
+fn changes(
+    part: &Part,
+    reader: &Reader,
+    version: String,
+) -> impl Stream<Item = Result<Change, Failure>> + use<> {
+    let objects = Api::all_with(reader.client().clone(), &part.kind().api_resource());
+    let watch = Watch { objects, version, events: None };
+    // The future lives in the stream, so that nothing is lost where somebody waits for it no longer.
+    stream::unfold(watch, |mut watch| async {
+        let change = watch.next().await;
+        Some((change, watch))
+    })
 }
 
-/// Enters one event into the names. A list is gathered aside in `listed`, so that what was known before goes
-/// on to be answered until the list is complete.
-fn apply(event: Event<ObjectHead>, part: &Part, listed: &mut Option<Names>) {
-    match event {
-        Event::Init => *listed = Some(Names::default()),
-        Event::InitApply(object) => {
-            if let Some(names) = listed {
-                set(names, &object, object.presence());
+/// A watch over all its calls.
+///
+/// One event is held at a time, as a line of text in a buffer that grows by doubling, and copied once to be read. Where
+/// metadata is as large as etcd stores it, 1.5 MiB, that is up to 4 MiB for each kind that is watched. Records have two
+/// such kinds; what other kinds a policy names is not written by those who write records.
+struct Watch {
+    objects: Api<ObjectHead>,
+    version: String,
+    /// `None` between two calls.
+    events: Option<BoxStream<'static, kube::Result<WatchEvent<ObjectHead>>>>,
+}
+
+impl Watch {
+    async fn next(&mut self) -> Result<Change, Failure> {
+        loop {
+            let events = match &mut self.events {
+                Some(events) => events,
+                none => {
+                    let parameters = WatchParams::default().timeout(WATCH_SECONDS);
+                    let events = self.objects.watch(&parameters, &self.version).await?;
+                    none.insert(events.boxed())
+                }
+            };
+            match timeout(IDLE, events.next()).await {
+                Ok(Some(Ok(WatchEvent::Added(object) | WatchEvent::Modified(object)))) => {
+                    let presence = object.presence();
+                    return self.changed(object, presence);
+                }
+                Ok(Some(Ok(WatchEvent::Deleted(object)))) => return self.changed(object, Presence::Missing),
+                Ok(Some(Ok(WatchEvent::Bookmark(bookmark)))) => {
+                    self.version = bookmark.metadata.resource_version;
+                }
+                Ok(Some(Ok(WatchEvent::Error(status)))) => {
+                    return Err(kube::Error::Api(status.boxed()).into());
+                }
+                Ok(Some(Err(error))) => {
+                    // An event may be lost. The next call gets it again.
+                    self.events = None;
+                    return Err(error.into());
+                }
+                // The call has come to its end, or the connection has died: the next one goes on from there.
+                Ok(None) | Err(_) => self.events = None,
             }
         }
-        Event::InitDone => {
-            if let Some(names) = listed.take() {
-                part.replace(names);
-            }
-        }
-        Event::Apply(object) => set(&part.names, &object, object.presence()),
-        Event::Delete(object) => set(&part.names, &object, Presence::Missing),
+    }
+
+    fn changed(&mut self, object: ObjectHead, presence: Presence) -> Result<Change, Failure> {
+        let version = object.resource_version().filter(|version| !version.is_empty());
+        self.version = version.ok_or(Failure::NoVersion)?.to_owned();
+        Ok((object, presence))
     }
 }
 
@@ -126,12 +216,6 @@ fn set(names: &Names, object: &ObjectHead, presence: Presence) {
     if let Some(name) = object.name() {
         names.set(object.namespace(), name, presence);
     }
-}
-
-/// Whether kube recovers by itself. It does not when the API server no longer knows the place or the kind: a
-/// watch is then asked for at the same place for ever.
-fn can_resume(trouble: &Trouble) -> bool {
-    !matches!(trouble, Trouble::Absent | Trouble::Expired)
 }
 
 async fn rest(pause: &mut DefaultBackoff) {

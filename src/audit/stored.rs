@@ -1,0 +1,164 @@
+//! What is kept in memory of a stored record: what rules and schemas look at.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use kube::Resource;
+use kube::api::{DynamicObject, GetParams};
+use kube::core::Request;
+use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+use super::patience::patiently;
+use crate::api::CrmKind;
+use crate::cluster::{ReadError, Reader};
+
+/// The keys of the labels that somebody looks at.
+pub(super) type Labels = BTreeSet<String>;
+
+/// A record as the API server shows it, without what nobody looks at: finalizers, owner references, annotations and
+/// managed fields, which can be 1.4 MB of text and ten times that as values; and a status, which is not what was written.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Stored {
+    api_version: Option<Value>,
+    kind: Option<Value>,
+    #[serde(default)]
+    metadata: Metadata,
+    spec: Option<Value>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Metadata {
+    name: Option<Value>,
+    resource_version: Option<Value>,
+    deletion_timestamp: Option<Value>,
+    /// As text: nothing else bounds how many there are.
+    labels: Option<Box<RawValue>>,
+}
+
+impl Stored {
+    /// The record as the engine takes it, with those of its labels that are among `wanted`.
+    pub(super) fn into_value(self, wanted: &Labels) -> Value {
+        let Metadata { name, resource_version, deletion_timestamp, labels } = self.metadata;
+        let labels = labels.and_then(|labels| {
+            let mut text = serde_json::Deserializer::from_str(labels.get());
+            Wanted(wanted).deserialize(&mut text).ok()
+        });
+        let metadata = [
+            ("name", name),
+            ("resourceVersion", resource_version),
+            ("deletionTimestamp", deletion_timestamp),
+            ("labels", labels.map(Value::Object)),
+        ];
+        let object = [
+            ("apiVersion", self.api_version),
+            ("kind", self.kind),
+            ("metadata", Some(present(metadata))),
+            ("spec", self.spec),
+        ];
+        present(object)
+    }
+}
+
+fn present<const N: usize>(fields: [(&str, Option<Value>); N]) -> Value {
+    let present = fields.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?)));
+    Value::Object(present.collect())
+}
+
+/// Reads the labels that are wanted, and passes over the others without keeping them.
+struct Wanted<'w>(&'w Labels);
+
+impl<'de> DeserializeSeed<'de> for Wanted<'_> {
+    type Value = Map<String, Value>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Wanted<'_> {
+    type Value = Map<String, Value>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("labels")
+    }
+
+    fn visit_map<M: MapAccess<'de>>(self, mut labels: M) -> Result<Self::Value, M::Error> {
+        let mut found = Map::new();
+        while let Some(key) = labels.next_key::<String>()? {
+            if self.0.contains(&key) {
+                found.insert(key, labels.next_value()?);
+            } else {
+                labels.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// One stored record; `None` where there is none.
+pub(super) async fn stored(
+    reader: &Reader,
+    kind: CrmKind,
+    name: &str,
+    labels: &Labels,
+) -> Result<Option<Value>, ReadError> {
+    let get = || async {
+        let request = Request::new(path(kind)).get(name, &GetParams::default())?;
+        reader.read(request).await?.parse::<Stored>()
+    };
+    match patiently(get).await {
+        Ok(object) => Ok(Some(object.into_value(labels))),
+        // By the code: kube's `get_opt` goes by the reason, which an absent kind does not have.
+        Err(error) if error.code() == Some(404) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Where the records of a kind are.
+pub(super) fn path(kind: CrmKind) -> String {
+    DynamicObject::url_path(&kind.resource().api_resource(), None)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn kept(object: &Value, labels: &[&str]) -> Value {
+        let stored: Stored = serde_json::from_str(&object.to_string()).unwrap();
+        stored.into_value(&labels.iter().map(|key| (*key).to_owned()).collect())
+    }
+
+    #[test]
+    fn only_what_is_looked_at_is_kept() {
+        let object = json!({
+            "apiVersion": "crm.milo.io/v1alpha1", "kind": "Company",
+            "metadata": {
+                "name": "acme", "resourceVersion": "7", "uid": "1", "finalizers": ["a/b"], "annotations": {"a": "b"},
+                "ownerReferences": [{"name": "x"}], "managedFields": [{"manager": "m"}],
+                "labels": {"a": "1", "crm.milo.io/source": "event", "b": "2"},
+            },
+            "spec": {"displayName": "Acme"}, "status": {"conditions": []},
+        });
+        let expected = json!({
+            "apiVersion": "crm.milo.io/v1alpha1", "kind": "Company",
+            "metadata": {
+                "name": "acme", "resourceVersion": "7", "labels": {"crm.milo.io/source": "event"},
+            },
+            "spec": {"displayName": "Acme"},
+        });
+        assert_eq!(kept(&object, &["crm.milo.io/source", "crm.milo.io/segment"]), expected);
+    }
+
+    #[test]
+    fn what_is_absent_stays_absent() {
+        let object = json!({"metadata": {"name": "acme", "deletionTimestamp": "2026-01-01T00:00:00Z"}});
+        assert_eq!(kept(&object, &[]), object);
+    }
+}

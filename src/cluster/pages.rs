@@ -1,0 +1,169 @@
+//! Lists a page at a time. The size of the pages follows the bytes that come.
+
+use std::time::Duration;
+
+use kube::Resource;
+use kube::api::{ApiResource, DynamicObject, ListParams};
+use kube::core::Request;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
+use tokio::time::timeout;
+
+use super::reading::{Answer, LARGEST, ReadError, Reader};
+
+/// How many objects the first page holds. Where they are as large as they can be, the API server reads 70 MB for it to
+/// no avail; for a first page of 500 it would be 700. Where they are small, pages of 400 are three pages away.
+const FIRST: u32 = 50;
+
+/// How large a page should be. Half of what it may be: the next objects can be twice as large as these.
+const AIM: usize = LARGEST / 2;
+
+/// How long the API server may take for one page. It gives up after 60 s.
+const PATIENCE: Duration = Duration::from_secs(70);
+
+/// What is listed: the objects of a kind, in all namespaces.
+#[derive(Clone, Debug)]
+pub struct Listing {
+    path: String,
+    /// What errors call the kind.
+    kind: String,
+    content: Content,
+    fields: Option<String>,
+}
+
+impl Listing {
+    /// All objects of a kind.
+    pub fn all(resource: &ApiResource, content: Content) -> Self {
+        Self {
+            path: DynamicObject::url_path(resource, None),
+            kind: format!("{}.{}", resource.kind, resource.group),
+            content,
+            fields: None,
+        }
+    }
+
+    /// Only those that a field selector selects.
+    #[must_use]
+    pub fn selected(self, fields: String) -> Self {
+        Self { fields: Some(fields), ..self }
+    }
+}
+
+/// How much of an object is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// Its metadata.
+    Metadata,
+    /// All of it.
+    Whole,
+}
+
+/// A list that is read a page at a time.
+///
+/// All pages are of one state of the collection, which the API server forgets after some minutes. It then answers with
+/// status 410, and where it says how, [`Pager::go_on_at`] goes on in the state of that moment.
+pub struct Pager {
+    reader: Reader,
+    listing: Listing,
+    /// How many objects the next page should hold.
+    size: u32,
+    token: Option<String>,
+    is_at_end: bool,
+}
+
+/// One page of a list, read as `T`.
+#[derive(Debug)]
+pub struct Page<T> {
+    /// The objects.
+    pub items: Vec<T>,
+    /// The state of the collection, from which it can be watched.
+    pub resource_version: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct List<T> {
+    metadata: ListMetadata,
+    // Not an `Option`, which could be left out as well: what has no items is no list.
+    #[serde(bound(deserialize = "T: Deserialize<'de>"), deserialize_with = "list_or_null")]
+    items: Vec<T>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ListMetadata {
+    #[serde(rename = "continue")]
+    token: Option<String>,
+    resource_version: Option<String>,
+}
+
+/// The API server writes an empty list of metadata as null.
+fn list_or_null<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
+    Option::deserialize(deserializer).map(Option::unwrap_or_default)
+}
+
+impl Pager {
+    /// Nothing is asked for yet.
+    pub fn new(reader: Reader, listing: Listing) -> Self {
+        Self { reader, listing, size: FIRST, token: None, is_at_end: false }
+    }
+
+    /// The next page, of at most `most` objects; `None` after the last one.
+    ///
+    /// A page that is too large is asked for again with half as many objects. After a failure the same page can be
+    /// asked for again, and so it can where the call was given up: a size that was found too large stays known.
+    ///
+    /// # Errors
+    /// The API server refuses, fails, or takes too long; or a single object is too large.
+    pub async fn next<T: DeserializeOwned>(&mut self, most: u32) -> Result<Option<Page<T>>, ReadError> {
+        if self.is_at_end {
+            return Ok(None);
+        }
+        let (asked, answer) = self.ask(most).await?;
+        let List { metadata, items } = answer.parse::<List<T>>()?;
+        self.size = next_size(asked, items.len(), answer.len());
+        drop(answer);
+        self.token = metadata.token.filter(|token| !token.is_empty());
+        self.is_at_end = self.token.is_none();
+        let resource_version = metadata.resource_version.filter(|version| !version.is_empty());
+        Ok(Some(Page { items, resource_version }))
+    }
+
+    /// Goes on with the page that the API server calls so.
+    pub fn go_on_at(&mut self, token: String) {
+        self.token = Some(token);
+    }
+
+    /// An answer that is not too large, and how many objects were asked for.
+    async fn ask(&mut self, most: u32) -> Result<(u32, Answer), ReadError> {
+        loop {
+            let asked = self.size.min(most).max(1);
+            match timeout(PATIENCE, self.reader.read(self.request(asked)?)).await {
+                Err(_) => return Err(ReadError::Late(PATIENCE)),
+                Ok(Err(ReadError::TooLarge)) if asked > 1 => self.size = asked / 2,
+                Ok(Err(ReadError::TooLarge)) => {
+                    return Err(ReadError::ObjectTooLarge { kind: self.listing.kind.clone() });
+                }
+                Ok(answer) => return Ok((asked, answer?)),
+            }
+        }
+    }
+
+    fn request(&self, limit: u32) -> Result<http::Request<Vec<u8>>, ReadError> {
+        let Listing { path, content, fields, .. } = &self.listing;
+        let mut list = ListParams::default().limit(limit);
+        list.field_selector.clone_from(fields);
+        list.continue_token.clone_from(&self.token);
+        let request = Request::new(path.as_str());
+        Ok(match content {
+            Content::Metadata => request.list_metadata(&list),
+            Content::Whole => request.list(&list),
+        }?)
+    }
+}
+
+/// How many objects make a page as large as it should be, if they are like those of the last one: at least one, and not
+/// more than twice as many as were asked for.
+fn next_size(asked: u32, items: usize, bytes: usize) -> u32 {
+    let fitting = items.max(1).saturating_mul(AIM) / bytes.max(1);
+    u32::try_from(fitting).unwrap_or(u32::MAX).clamp(1, asked.saturating_mul(2))
+}
