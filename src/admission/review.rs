@@ -20,10 +20,9 @@ const REVIEW_GROUP: &str = "admission.k8s.io/";
 /// What messages call the whole.
 const THE_BODY: &str = "the body";
 
-/// The longest string that is repeated as it is, in characters. A uid is a UUID, and a name has at most 253 characters. Were
-/// longer ones repeated, answers that nobody reads would take as much memory as the bodies that asked for them, without
-/// being counted.
-const LONGEST_ECHO: usize = 253;
+/// The longest string that an answer repeats as it is, in bytes. A uid is a UUID. Were longer ones repeated, answers that
+/// nobody reads would take as much memory as the bodies that asked for them, without being counted.
+const LONGEST_ECHO: usize = 256;
 
 /// Why a body cannot be answered. The text names what is wrong and repeats nothing of the body.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -49,7 +48,7 @@ pub enum Unreadable {
     #[error("not an AdmissionReview that can be answered: {0} is missing")]
     Missing(&'static str),
     /// A field that the answer repeats is longer than any API server writes it.
-    #[error("not an AdmissionReview that can be answered: {0} is longer than {LONGEST_ECHO} characters")]
+    #[error("not an AdmissionReview that can be answered: {0} is longer than {LONGEST_ECHO} bytes")]
     TooLong(&'static str),
     /// It is a document of another kind.
     #[error("not an AdmissionReview: apiVersion must be admission.k8s.io/v1 and kind AdmissionReview")]
@@ -297,33 +296,17 @@ pub(super) fn parse(body: &[u8]) -> Result<Review<'_>, Unreadable> {
     }
 }
 
-/// Where the part of a string ends that is repeated; `None` if that is all of it.
-fn end_of_echo(text: &str) -> Option<usize> {
-    if text.len() <= LONGEST_ECHO {
-        return None;
-    }
-    text.char_indices().nth(LONGEST_ECHO).map(|(end, _)| end)
-}
-
-/// A name as far as it is repeated. The API server denies a longer one itself.
-fn shortened(name: Cow<'_, str>) -> Cow<'_, str> {
-    match end_of_echo(&name) {
-        Some(end) => Cow::Owned(format!("{}…", &name[..end])),
-        None => name,
-    }
-}
-
 fn review<'a, O: Object<'a>>(envelope: Envelope<'a, O>) -> Result<Review<'a>, Unreadable> {
     let Envelope { api_version, kind, request } = envelope;
     if !api_version.starts_with(REVIEW_GROUP) || kind != "AdmissionReview" {
         return Err(Unreadable::OtherDocument);
     }
-    if end_of_echo(&api_version).is_some() {
+    if api_version.len() > LONGEST_ECHO {
         return Err(Unreadable::TooLong("apiVersion"));
     }
     let request = request.ok_or(Unreadable::Missing("request"))?;
     let uid = request.uid.filter(|uid| !uid.0.is_empty()).ok_or(Unreadable::Missing("request.uid"))?.0;
-    if end_of_echo(&uid).is_some() {
+    if uid.len() > LONGEST_ECHO {
         return Err(Unreadable::TooLong("request.uid"));
     }
     let user = request.user_info.ok_or(Unreadable::Missing("request.userInfo"))?.into();
@@ -361,7 +344,7 @@ fn review<'a, O: Object<'a>>(envelope: Envelope<'a, O>) -> Result<Review<'a>, Un
         uid,
         verb,
         kind,
-        name: shortened(name),
+        name,
         user,
         dry_run: request.dry_run.unwrap_or_default(),
         field_manager: request.options.and_then(|options| options.field_manager).map(|manager| manager.0),
