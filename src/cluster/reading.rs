@@ -87,9 +87,9 @@ impl ReadBudget {
 
 /// A share of the budget; dropping it gives it back.
 ///
-/// Who needs more than [`SMALL`] waits for one of the slots, first come first served. A slot is good for all that one
-/// claim may ever take, so that whoever has one never waits again, and no two can wait for each other. To wait takes no
-/// memory: what has not been read stays with the API server. How long to wait is for the caller to say.
+/// A claim of more than 16 KiB waits for one of two slots, first come first served. A slot covers all that one claim may
+/// ever take, so whoever has one never waits again, and no two can wait for each other. Waiting takes no memory: what has
+/// not been read stays with the API server. The caller decides how long to wait.
 #[derive(Debug)]
 pub struct Claim {
     budget: ReadBudget,

@@ -65,11 +65,11 @@ pub(super) async fn follow(part: &Part, reader: &Reader) {
     }
 }
 
-/// Why there is nothing to go on with.
+/// Why a list or a watch failed.
 #[derive(Debug)]
 enum Failure {
     Read(ReadError),
-    /// What the API server sent does not say where a watch goes on from there.
+    /// An object or a list has no resource version, from which a watch could go on.
     NoVersion,
 }
 
@@ -79,7 +79,7 @@ impl<E: Into<ReadError>> From<E> for Failure {
     }
 }
 
-/// Whether the watch can be asked for once more at the same place.
+/// What to ask for after a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Next {
     Watch,
