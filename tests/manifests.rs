@@ -1,4 +1,5 @@
-//! What can be said of the manifests without a cluster: they are YAML, of this version, and speak of metrics that exist.
+//! What can be said of manifests and docs without a cluster: manifests are YAML, of this version, and use metrics that
+//! exist, and links of the docs lead somewhere.
 #![cfg(feature = "program")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a helper that fails fails the test")]
 
@@ -310,4 +311,64 @@ fn every_alert_says_what_it_means_and_what_to_do() {
             assert!(alert.pointer(field).is_some_and(Value::is_string), "{name} has no {field}");
         }
     }
+}
+
+/// The pages, from the root of the repository.
+fn pages() -> Vec<String> {
+    let of = |directory: &str| {
+        let files = std::fs::read_dir(path(directory)).unwrap();
+        let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+        let pages = names.filter(|name| name.ends_with(".md"));
+        pages.map(|name| if directory == "." { name } else { format!("{directory}/{name}") }).collect()
+    };
+    let (root, docs): (Vec<_>, Vec<_>) = (of("."), of("docs"));
+    [root, docs].concat()
+}
+
+/// A page without its code blocks, in which nothing is a heading or a link.
+fn prose(page: &str) -> String {
+    let mut is_code = false;
+    let text = read(page);
+    let lines = text.lines().filter(|line| {
+        let is_fence = line.trim_start().starts_with("```");
+        is_code ^= is_fence;
+        !is_code && !is_fence
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// The anchors of a page's headings, as GitHub and GitLab make them.
+fn anchors(page: &str) -> BTreeSet<String> {
+    let mut anchors = BTreeSet::new();
+    for heading in prose(page).lines().filter(|line| line.starts_with('#')) {
+        let kept = |c: &char| c.is_alphanumeric() || "-_ ".contains(*c);
+        let text: String = heading.trim_start_matches('#').trim().to_lowercase().chars().filter(kept).collect();
+        let anchor = text.replace(' ', "-");
+        let again = (1..).map(|number| format!("{anchor}-{number}"));
+        let free = std::iter::once(anchor.clone()).chain(again).find(|anchor| !anchors.contains(anchor));
+        anchors.extend(free);
+    }
+    anchors
+}
+
+#[test]
+fn every_link_of_the_docs_leads_somewhere() {
+    let link = Regex::new(r"\]\(([^)\s]+)\)").unwrap();
+    let mut broken = Vec::new();
+    for page in pages() {
+        for target in link.captures_iter(&prose(&page)).map(|link| link[1].to_owned()) {
+            if target.contains("://") {
+                continue;
+            }
+            let (file, anchor) = target.split_once('#').unwrap_or((&target, ""));
+            let beside = Path::new(&page).parent().unwrap().join(file);
+            let file = if file.is_empty() { PathBuf::from(&page) } else { beside };
+            let exists = path(file.to_str().unwrap()).exists();
+            let is_page = file.extension().is_some_and(|extension| extension == "md");
+            if !exists || (is_page && !anchor.is_empty() && !anchors(file.to_str().unwrap()).contains(anchor)) {
+                broken.push(format!("{page}: {target}"));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{broken:#?}");
 }
