@@ -342,7 +342,8 @@ fn anchors(page: &str) -> BTreeSet<String> {
     let mut anchors = BTreeSet::new();
     for heading in prose(page).lines().filter(|line| line.starts_with('#')) {
         let kept = |c: &char| c.is_alphanumeric() || "-_ ".contains(*c);
-        let text: String = heading.trim_start_matches('#').trim().to_lowercase().chars().filter(kept).collect();
+        let text: String =
+            heading.trim_start_matches('#').trim().to_lowercase().chars().filter(kept).collect();
         let anchor = text.replace(' ', "-");
         let again = (1..).map(|number| format!("{anchor}-{number}"));
         let free = std::iter::once(anchor.clone()).chain(again).find(|anchor| !anchors.contains(anchor));
@@ -365,7 +366,8 @@ fn every_link_of_the_docs_leads_somewhere() {
             let file = if file.is_empty() { PathBuf::from(&page) } else { beside };
             let exists = path(file.to_str().unwrap()).exists();
             let is_page = file.extension().is_some_and(|extension| extension == "md");
-            if !exists || (is_page && !anchor.is_empty() && !anchors(file.to_str().unwrap()).contains(anchor)) {
+            if !exists || (is_page && !anchor.is_empty() && !anchors(file.to_str().unwrap()).contains(anchor))
+            {
                 broken.push(format!("{page}: {target}"));
             }
         }
