@@ -292,7 +292,10 @@ fn doctor_without_an_api_server_could_not_do_its_work() {
     fs::write(&kubeconfig, content.to_string()).unwrap();
     let (code, out, err) = doctor(&kubeconfig, &[]);
     assert_eq!((code, out.as_str()), (2, ""), "{err}");
-    assert!(err.starts_with("error: the API server cannot be asked: ") && err.contains("refused"), "{err}");
+    assert!(
+        err.starts_with("error: the request to the API server failed: ") && err.contains("refused"),
+        "{err}"
+    );
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Whether the API server is told to ask the webhook as it is shipped, and where it asks.
+//! Whether the webhook configurations are as shipped, and where the API server calls the webhook.
 
 use serde_json::{Value, json};
 
@@ -82,7 +82,7 @@ pub(super) fn judge(snapshot: &Snapshot, settings: &Settings) -> Check {
         match answer.known(&subject) {
             Err(finding) => findings.push(finding),
             Ok(None) => {
-                let text = "it is not there, so the API server does not ask the webhook";
+                let text = "it does not exist, so the API server does not call the webhook";
                 let fix = restore(registration, snapshot, settings);
                 findings.push(Diagnosis::failure(Id::RegistrationAbsent, subject, text, fix));
             }
@@ -133,13 +133,14 @@ fn floor(snapshot: &Snapshot, settings: &Settings) -> Vec<Diagnosis> {
         match answer.known(&subject) {
             Err(finding) => Some(finding),
             Ok(None) => {
-                let text = format!("it is not there, and without {VALIDATE} it is the last guard");
+                let text = format!("it does not exist, and without {VALIDATE} it is the last check");
                 Some(Diagnosis::failure(Id::FloorAbsent, subject, text, &fix))
             }
             Ok(Some(live)) => {
                 let differing = changed_spec(&shipped::floor(part.kind()), live)?;
-                let text =
-                    format!("it is the last guard without {VALIDATE}, and not as shipped: {differing}");
+                let text = format!(
+                    "it is the last check without {VALIDATE}, and differs from the shipped one: {differing}"
+                );
                 Some(Diagnosis::failure(Id::FloorChanged, subject, text, &fix))
             }
         }
@@ -163,7 +164,7 @@ fn changed(
     let actual = without_target(&live["webhooks"]);
     let mut differing = differences("webhooks", &wanted, &actual, Extra::Differs);
     differing.extend(misdirected(&shipped, live, settings));
-    let text = format!("it is not as shipped: {}", name_some(&differing)?);
+    let text = format!("it differs from the shipped one: {}", name_some(&differing)?);
     let fix = restore(registration, snapshot, settings);
     let level = if differing.iter().all(|path| path.ends_with(".timeoutSeconds")) {
         Level::Warning
@@ -220,10 +221,10 @@ fn untrusted(subject: &str, live: &Value, fix: &str) -> Vec<Diagnosis> {
         if hook.is_readable() {
             None
         } else if hook.has_bundle() {
-            let text = "its caBundle holds no certificate, or one that cannot be read";
+            let text = "its caBundle has no certificate, or one that cannot be read";
             Some(Diagnosis::failure(Id::CaBundleUnreadable, subject, text, fix))
         } else if webhook["clientConfig"]["url"].is_string() {
-            let text = "it has no caBundle, so the API server believes only public authorities";
+            let text = "it has no caBundle, so the API server trusts only public CAs";
             Some(Diagnosis::warning(Id::CaBundleEmpty, subject, text, fix))
         } else {
             let text = "it has no caBundle, so the API server does not trust the webhook";
