@@ -498,7 +498,11 @@ fn rights_that_the_service_account_lacks_are_found_and_mended() {
             false => Seen::NotYet(examined.stdout),
         }
     });
-    examined.finds("failure", "rbac-missing", "it lacks permission to get, list, watch companies.crm.milo.io");
+    examined.finds(
+        "failure",
+        "rbac-missing",
+        "it lacks permission to get, list, watch companies.crm.milo.io",
+    );
     examined.finds("failure", "rbac-missing", "it lacks permission to patch admissionpolicies/status");
     let finding = examined.finds("failure", "service-account-absent", "crm-admission-system/crm-admission");
     patient.mend(&finding);
