@@ -74,7 +74,7 @@ pub(super) struct Audit {
     /// Write the report to this file instead of standard output.
     #[arg(long, env = "CRM_ADMISSION_OUTPUT", value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Exit with 1 if there are such findings.
+    /// Which findings make the command exit with 1.
     #[arg(long, value_enum, default_value_t = FailOn::Deny, env = "CRM_ADMISSION_FAIL_ON", value_name = "ACTION")]
     fail_on: FailOn,
 }
@@ -94,7 +94,7 @@ enum FailOn {
     Deny,
     /// Those, and warnings.
     Warn,
-    /// No findings: the exit code only tells whether the audit finished.
+    /// None: the exit code only tells whether the audit finished.
     Never,
 }
 

@@ -28,7 +28,7 @@ enum CertsCommand {
     },
     /// Show the certificate of an installation, which CAs the webhook configurations trust, and when each expires.
     ///
-    /// Exit codes: 0 no problem, 1 a certificate is not trusted, has expired or expires soon, 2 the cluster or the
+    /// Exit codes: 0 no problem; 1 a certificate is not trusted, has expired or expires soon; 2 the cluster or the
     /// address could not be read.
     Show(Show),
 }
@@ -40,7 +40,7 @@ struct Show {
     /// Also check the certificate that is served at this address, such as the local end of `kubectl port-forward`.
     #[arg(long, env = "CRM_ADMISSION_CONNECT", value_name = "HOST:PORT")]
     connect: Option<Address>,
-    /// Timeout for the connection to this address.
+    /// Timeout for the connection to the address of --connect.
     #[arg(long, default_value = "10s", env = "CRM_ADMISSION_TIMEOUT", value_name = "DURATION", value_parser = duration)]
     timeout: Duration,
     /// Output format.

@@ -77,7 +77,7 @@ pub(super) struct Check {
     /// writes to standard output.
     #[arg(long, env = "CRM_ADMISSION_OUTPUT", value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Exit with 1 if there are such findings.
+    /// Which findings make the command exit with 1.
     #[arg(long, value_enum, default_value_t = FailOn::Deny, env = "CRM_ADMISSION_FAIL_ON", value_name = "ACTION")]
     fail_on: FailOn,
 }

@@ -44,11 +44,11 @@ enum Command {
     Serve(Box<serve::Serve>),
     /// Check records in files as the webhook would, without a cluster.
     Check(check::Check),
-    /// Audit stored records as the webhook would, and fix their values.
+    /// Audit stored records as the webhook would, and fix values with --fix.
     Audit(audit::Audit),
     /// Show what refers to a record and what it refers to, or list dangling references.
     ///
-    /// Exit codes: 0 all references resolve, 1 the record or something that it refers to does not exist, 2 the cluster
+    /// Exit codes: 0 everything exists; 1 the record, or something that is referred to, does not exist; 2 the cluster
     /// could not be read.
     #[command(arg_required_else_help = true)]
     Refs(refs::Refs),
@@ -64,7 +64,7 @@ enum Command {
     Certs(certs::Certs),
     /// Find out why an installation does not work, and print a fix for each problem.
     ///
-    /// Exit codes: 0 healthy, though there can be warnings, 1 not healthy, 2 no cluster could be examined.
+    /// Exit codes: 0 healthy, with or without warnings; 1 not healthy; 2 no cluster could be examined.
     Doctor(doctor::Doctor),
 }
 

@@ -338,7 +338,7 @@ mod tests {
     #[test]
     fn a_company_that_nobody_completed() {
         let tried = stored(json!({"creatorRef": {"name": "x"}, "domains": [WRITTEN_DOMAIN]}));
-        not_reached(&tried, Id::CanaryNotMutated, Level::Failure, "spec.domains is as it was written");
+        not_reached(&tried, Id::CanaryNotMutated, Level::Failure, "the webhook did not change spec.domains");
         let message = "Company.crm.milo.io \"x\" is invalid: spec.creatorRef: Required value";
         not_reached(&refusal(422, message), Id::CanaryNotMutated, Level::Failure, message);
     }
@@ -350,9 +350,9 @@ mod tests {
                 "tls: failed to verify certificate: x509: certificate signed by unknown authority",
                 "certificate",
             ),
-            ("dial tcp 127.0.0.1:1: connect: connection refused", "nobody listens"),
+            ("dial tcp 127.0.0.1:1: connect: connection refused", "nothing listens"),
             ("no endpoints available for service \"crm-admission\"", "no pod"),
-            ("service \"crm-admission\" not found", "is not there"),
+            ("service \"crm-admission\" not found", "does not exist"),
             ("context deadline exceeded", "too slow"),
         ] {
             let message =

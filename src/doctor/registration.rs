@@ -125,7 +125,7 @@ fn wanted(registration: Registration, live: &Value) -> Value {
     shipped
 }
 
-/// What is wrong with the floor, where it is the last guard.
+/// What is wrong with the floor, where it is the last check.
 fn floor(snapshot: &Snapshot, settings: &Settings) -> Vec<Diagnosis> {
     let fix = shipped::apply(FLOOR_PATH, settings);
     let judge = |(part, answer): (PolicyPart, &Answer<Value>)| {
@@ -375,8 +375,8 @@ mod tests {
             "validatingadmissionpolicy crm-admission-floor",
             "validatingadmissionpolicybinding crm-admission-floor",
         );
-        one(|snapshot| snapshot.floor[0] = Answer::Absent, Id::FloorAbsent, policy, "it is not there");
-        one(|snapshot| snapshot.floor[1] = Answer::Absent, Id::FloorAbsent, binding, "it is not there");
+        one(|snapshot| snapshot.floor[0] = Answer::Absent, Id::FloorAbsent, policy, "it does not exist");
+        one(|snapshot| snapshot.floor[1] = Answer::Absent, Id::FloorAbsent, binding, "it does not exist");
         one(
             |snapshot| samples::found(&mut snapshot.floor[1])["spec"]["validationActions"] = json!(["Audit"]),
             Id::FloorChanged,
@@ -405,7 +405,10 @@ mod tests {
         });
         let told: Vec<_> = findings.iter().map(|finding| finding.text.as_str()).collect();
         assert!(told[0].contains("webhooks[mutate.crm.milo.io].reinvocationPolicy"), "{told:?}");
-        assert_eq!((told.len(), told[1]), (2, "it is not as shipped: webhooks[delete.crm.milo.io]"));
+        assert_eq!(
+            (told.len(), told[1]),
+            (2, "it differs from the shipped one: webhooks[delete.crm.milo.io]")
+        );
     }
 
     #[test]
@@ -443,7 +446,7 @@ mod tests {
             |live| live["webhooks"][0]["clientConfig"]["caBundle"] = json!(STANDARD.encode("no PEM")),
             Id::CaBundleUnreadable,
             Level::Failure,
-            "holds no certificate",
+            "has no certificate",
         );
     }
 
