@@ -87,7 +87,7 @@ fn certs_dev_makes_files_and_keeps_them_the_next_time() {
     let path = dir.path().join("certs");
     let (code, out, _) = run(&["certs", "dev", path.to_str().unwrap()]);
     assert_eq!(code, 0);
-    assert_eq!(out.lines().filter(|line| line.starts_with("made ")).count(), 3, "{out}");
+    assert_eq!(out.lines().filter(|line| line.starts_with("created ")).count(), 3, "{out}");
     let made = fs::read(path.join("tls.crt")).unwrap();
     let (_, out, _) = run(&["certs", "dev", path.to_str().unwrap()]);
     assert!(out.lines().all(|line| line.starts_with("kept ")), "{out}");
@@ -155,9 +155,9 @@ fn a_reader_that_has_seen_enough_is_no_error() {
 }
 
 #[test]
-fn policy_check_accepts_a_policy_that_holds_together() {
+fn policy_check_accepts_a_valid_policy() {
     let (code, out, err) = run(&["policy", "check", "manifests/policy/default.yaml"]);
-    assert_eq!((code, out.as_str(), err.as_str()), (0, "manifests/policy/default.yaml: accepted\n", ""));
+    assert_eq!((code, out.as_str(), err.as_str()), (0, "manifests/policy/default.yaml: valid\n", ""));
 }
 
 #[test]
@@ -292,7 +292,10 @@ fn doctor_without_an_api_server_could_not_do_its_work() {
     fs::write(&kubeconfig, content.to_string()).unwrap();
     let (code, out, err) = doctor(&kubeconfig, &[]);
     assert_eq!((code, out.as_str()), (2, ""), "{err}");
-    assert!(err.starts_with("error: the API server cannot be asked: ") && err.contains("refused"), "{err}");
+    assert!(
+        err.starts_with("error: the request to the API server failed: ") && err.contains("refused"),
+        "{err}"
+    );
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! `audit`: says of the records that are stored what the webhook would say of them, and brings them to canonical form.
+//! `audit`: checks stored records as the webhook would, and fixes their values.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -33,7 +33,7 @@ use crate::rules;
 const PAGE: u32 = 250;
 /// How many records are written at a time.
 const CONCURRENT_WRITES: usize = 8;
-/// How many records that could not be mended are named.
+/// How many records that could not be fixed are named.
 const NAMED: usize = 100;
 /// How many findings of a rule a report for people lists, and one for programs that keeps them all to its end.
 const LISTED: usize = 20;
@@ -41,41 +41,41 @@ const LISTED_FOR_PROGRAMS: usize = 1000;
 
 #[derive(Debug, Args)]
 pub(super) struct Audit {
-    /// Files to look at instead of the cluster, such as what `kubectl get -o yaml` wrote, or directories of them. A kind
-    /// of which they hold any object is taken to be there in full.
+    /// Files or directories to audit instead of the cluster, such as the output of `kubectl get -o yaml`. If they contain
+    /// any object of a kind, they are taken to contain all objects of that kind.
     #[arg(value_name = "PATH")]
     paths: Vec<PathBuf>,
-    /// Look at these kinds only.
+    /// Audit only these kinds.
     #[arg(long = "kind", env = "CRM_ADMISSION_KIND", value_delimiter = ',', value_name = "KIND", value_parser = kind)]
     kinds: Vec<CrmKind>,
-    /// Look at these rules only.
+    /// Audit only these rules.
     #[arg(long = "rule", env = "CRM_ADMISSION_RULE", value_delimiter = ',', value_name = "ID")]
     rules: Vec<RuleId>,
-    /// The policy; without it the one in force in the cluster, or the built-in one for files. With it the report says
-    /// what it would newly refuse.
+    /// Policy file; by default the policy in force in the cluster, or the built-in policy when files are audited. The
+    /// report also says what the policy in this file would newly deny.
     #[arg(long, env = "CRM_ADMISSION_POLICY", value_name = "FILE")]
     policy: Option<PathBuf>,
-    /// Write values back in their canonical form, through the API server and as you: nothing that was changed meanwhile
-    /// is overwritten. Can be interrupted and run again.
+    /// Fix values: write their canonical form back to the cluster, with your permissions. Changes that others make
+    /// meanwhile are not overwritten. You can interrupt the command and run it again.
     #[arg(long, env = "CRM_ADMISSION_FIX", value_parser = FalseyValueParser::new(), conflicts_with = "paths")]
     fix: bool,
-    /// With --fix: print what would be changed, and change nothing. The report goes to standard error.
+    /// With --fix: print the changes, and write nothing. The report goes to standard error.
     #[arg(long, env = "CRM_ADMISSION_DRY_RUN", value_parser = FalseyValueParser::new(), requires = "fix")]
     dry_run: bool,
-    /// How findings are reported.
+    /// Format of the report.
     #[arg(long, value_enum, default_value_t = FormatArg::Text, env = "CRM_ADMISSION_FORMAT")]
     format: FormatArg,
-    /// Print the numbers alone, as JSON in one line.
+    /// Print only the numbers, as one line of JSON.
     #[arg(long, env = "CRM_ADMISSION_SUMMARY", value_parser = FalseyValueParser::new())]
     summary: bool,
-    /// How many findings of each rule are listed; 20 without it, 1000 for junit and sarif. json lists all.
+    /// Maximum number of findings listed for each rule; 20 by default, 1000 for junit and sarif. json lists all.
     #[arg(long, env = "CRM_ADMISSION_LIMIT", value_name = "NUMBER")]
     limit: Option<usize>,
-    /// Where the report goes; standard output without it.
+    /// Write the report to this file instead of standard output.
     #[arg(long, env = "CRM_ADMISSION_OUTPUT", value_name = "FILE")]
     output: Option<PathBuf>,
-    /// From which action on a finding makes the exit code 1.
-    #[arg(long, value_enum, default_value_t = FailOn::Deny, env = "CRM_ADMISSION_FAIL_ON")]
+    /// Which findings make the command exit with 1.
+    #[arg(long, value_enum, default_value_t = FailOn::Deny, env = "CRM_ADMISSION_FAIL_ON", value_name = "ACTION")]
     fail_on: FailOn,
 }
 
@@ -90,11 +90,11 @@ enum FormatArg {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum FailOn {
-    /// What the webhook would refuse.
+    /// Findings that the webhook would deny.
     Deny,
-    /// Warnings too.
+    /// Those, and warnings.
     Warn,
-    /// No finding: the exit code says only whether the audit came to its end.
+    /// None: the exit code only tells whether the audit finished.
     Never,
 }
 
@@ -261,13 +261,14 @@ async fn in_force(client: &Client, file: Option<&Path>) -> anyhow::Result<Option
     match (policy_source::cluster::in_force(client.clone()).await, file) {
         (Ok(policy), _) => Ok(Some(policy)),
         (Err(error), Some(_)) => {
-            let text = format!("warning: {}; there is nothing to compare with\n", printable(&cause(&error)));
+            let text = format!(
+                "warning: {}; the report does not compare the two policies\n",
+                printable(&cause(&error))
+            );
             io::stderr().write_all(text.as_bytes())?;
             Ok(None)
         }
-        (Err(error), None) => {
-            Err(anyhow::Error::new(error).context("give the policy to judge by with --policy"))
-        }
+        (Err(error), None) => Err(anyhow::Error::new(error).context("give a policy with --policy")),
     }
 }
 
@@ -308,7 +309,7 @@ pub(super) async fn listed(
                 // Nobody may list everything, and a cluster need not have every kind.
                 Err(error) if matches!(error.code(), Some(401 | 403 | 404 | 405)) => {}
                 Err(error) => {
-                    return Err(anyhow::Error::new(error).context(format!("{kind} cannot be listed")));
+                    return Err(anyhow::Error::new(error).context(format!("cannot list {kind}")));
                 }
             }
         }
@@ -317,7 +318,7 @@ pub(super) async fn listed(
     Ok(directory)
 }
 
-/// Records after an attempt to mend them.
+/// Records after an attempt to fix them.
 struct AfterMending {
     /// Those that are stored otherwise now, to be examined again.
     changed: Vec<Value>,
@@ -325,7 +326,7 @@ struct AfterMending {
     left: Vec<Examined>,
 }
 
-/// Mends the records of a page, some at a time.
+/// Fixes the records of a page, some at a time.
 async fn mend(
     kind: CrmKind,
     objects: Vec<Value>,

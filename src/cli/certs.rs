@@ -1,4 +1,4 @@
-//! `certs`: certificates for development, and a look at those of a cluster.
+//! `certs`: creates certificates for development, and shows those of a cluster.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -21,14 +21,15 @@ pub(super) struct Certs {
 
 #[derive(Debug, Subcommand)]
 enum CertsCommand {
-    /// Make ca.crt, tls.crt and tls.key for localhost, 127.0.0.1 and ::1, unless DIR has good ones.
+    /// Create ca.crt, tls.crt and tls.key for localhost, 127.0.0.1 and ::1, unless DIR has valid ones.
     Dev {
-        /// The directory; made if it is absent.
+        /// The directory; created if it does not exist.
         dir: PathBuf,
     },
-    /// Show the certificate of a cluster's installation, what the webhook configurations trust, and for how long.
+    /// Show the certificate of an installation, which CAs the webhook configurations trust, and when each expires.
     ///
-    /// Exit codes: 0 all is well, 1 a certificate is refused, has expired or is about to, 2 nothing could be found out.
+    /// Exit codes: 0 no problem; 1 a certificate is not trusted, has expired or expires soon; 2 the cluster or the
+    /// address could not be read.
     Show(Show),
 }
 
@@ -36,13 +37,13 @@ enum CertsCommand {
 struct Show {
     #[command(flatten)]
     names: Names,
-    /// Look also at what is served there, such as an end of `kubectl port-forward`.
+    /// Also check the certificate that is served at this address, such as the local end of `kubectl port-forward`.
     #[arg(long, env = "CRM_ADMISSION_CONNECT", value_name = "HOST:PORT")]
     connect: Option<Address>,
-    /// How long a look at it may take.
+    /// Timeout for the connection to the address of --connect.
     #[arg(long, default_value = "10s", env = "CRM_ADMISSION_TIMEOUT", value_name = "DURATION", value_parser = duration)]
     timeout: Duration,
-    /// How it is printed.
+    /// Output format.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
 }
@@ -56,14 +57,14 @@ enum Format {
 /// What the objects of an installation are called.
 #[derive(Clone, Debug, Args)]
 pub(super) struct Names {
-    /// The namespace of the Secret and of the Service. Without it: where `serve` runs, and crm-admission-system for the
-    /// other commands.
+    /// The namespace of the Secret and the Service; by default the namespace that `serve` runs in, or
+    /// crm-admission-system for the other commands.
     #[arg(long, env = "CRM_ADMISSION_NAMESPACE", value_name = "NAME", value_parser = label)]
     namespace: Option<String>,
-    /// The Secret with the webhook's certificate; with --tls-self-managed it is made there.
+    /// The Secret with the webhook's certificate; `serve --tls-self-managed` creates it.
     #[arg(long, env = "CRM_ADMISSION_TLS_SECRET", default_value = TLS_SECRET, value_name = "NAME", value_parser = subdomain)]
     tls_secret: String,
-    /// The Service by which the API server calls the webhook.
+    /// The Service through which the API server calls the webhook.
     #[arg(long, env = "CRM_ADMISSION_SERVICE", default_value = SERVICE, value_name = "NAME", value_parser = label)]
     service: String,
 }
@@ -106,7 +107,7 @@ impl Certs {
             CertsCommand::Dev { dir } => {
                 let made = dev_certificate::ensure(&dir)?;
                 let verb = match made.outcome {
-                    dev_certificate::Outcome::Made => "made",
+                    dev_certificate::Outcome::Made => "created",
                     dev_certificate::Outcome::Kept => "kept",
                 };
                 let files = [&made.ca, &made.certificate, &made.key];
@@ -154,10 +155,14 @@ fn text(inspection: &Inspection) -> String {
         lines.extend(secret.chain.iter().map(|certificate| line("certificate", certificate)));
         lines.extend(secret.cas.iter().map(|certificate| line("CA", certificate)));
     } else {
-        lines.push("  not there".to_owned());
+        lines.push("  does not exist".to_owned());
     }
     if let Some(served) = served {
-        let same = if served.is_stored { "the certificate of the Secret" } else { "not that of the Secret" };
+        let same = if served.is_stored {
+            "the certificate in the Secret"
+        } else {
+            "not the certificate in the Secret"
+        };
         lines.push(format!("Served at {}: {same}", served.address));
         lines.extend(served.chain.iter().map(|certificate| line("certificate", certificate)));
     }
@@ -169,14 +174,14 @@ fn text(inspection: &Inspection) -> String {
                 None => &webhook.refuses_stored,
             };
             let verdict =
-                refusal.as_ref().map_or("accepts it".to_owned(), |why| format!("refuses it: {why}"));
+                refusal.as_ref().map_or("accepts it".to_owned(), |why| format!("does not accept it: {why}"));
             let server = webhook.server.as_deref().unwrap_or("a server without a name");
             lines.push(format!("  {}, which calls {server}, {verdict}", webhook.name));
             lines.extend(webhook.cas.iter().map(|ca| format!("  {}", line("trusts", ca))));
         }
     }
     if configurations.is_empty() {
-        lines.push(format!("No webhook configuration {} is there yet", CONFIGURATION));
+        lines.push(format!("There is no webhook configuration {} yet", CONFIGURATION));
     }
     lines.extend(problems.iter().map(|problem| format!("problem: {problem}")));
     // Certificates say of themselves whose they are, and whoever answers at the address has made one of those.

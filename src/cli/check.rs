@@ -1,4 +1,4 @@
-//! `check`: says of files what the webhook would say of the records in them, and brings them to canonical form.
+//! `check`: checks the records in files as the webhook would, and fixes their values.
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -34,20 +34,20 @@ const AUTHENTICATED: &str = "system:authenticated";
 
 #[derive(Debug, Args)]
 pub(super) struct Check {
-    /// Files, directories that are searched for *.yaml, *.yml and *.json, or `-` for standard input.
+    /// Files, directories to search for *.yaml, *.yml and *.json, or `-` for standard input.
     #[arg(default_value = ".", value_name = "PATH")]
     paths: Vec<PathBuf>,
-    /// Manifests of objects that exist besides those that are checked: files or directories. They are neither
-    /// checked nor fixed.
+    /// Manifests of other objects that exist: files or directories. `check` looks up references in them, but neither
+    /// checks nor fixes them.
     #[arg(long, num_args = 1, env = "CRM_ADMISSION_RESOURCES", value_delimiter = ',', value_name = "PATH")]
     resources: Vec<PathBuf>,
-    /// Ask the cluster of the current kubeconfig whether an object exists.
+    /// Look up references in the cluster of the current kubeconfig.
     #[arg(long, env = "CRM_ADMISSION_CLUSTER", value_parser = BoolishValueParser::new())]
     cluster: bool,
-    /// The policy; the built-in one without it.
+    /// Policy file; by default the built-in policy.
     #[arg(long, env = "CRM_ADMISSION_POLICY", value_name = "FILE")]
     policy: Option<PathBuf>,
-    /// The user who will create the records. Without it, rules that depend on the user are left to the cluster.
+    /// The user who will create the records. Without it, `check` skips the rules that depend on the user.
     #[arg(long = "as", env = "CRM_ADMISSION_AS", value_name = "USER")]
     as_user: Option<String>,
     /// A group of that user; may be given more than once.
@@ -60,25 +60,25 @@ pub(super) struct Check {
         value_name = "GROUP"
     )]
     as_group: Vec<String>,
-    /// What brings the files into the cluster: warns of references that it would send before their targets.
+    /// The tool that applies the files: warn about references that it would apply before their targets.
     #[arg(long, value_enum, env = "CRM_ADMISSION_APPLIER")]
     applier: Option<ApplierArg>,
-    /// Bring values to their canonical form in the files; nothing else in them changes. A file outside of PATH that a
-    /// link in a directory leads to is not written.
+    /// Fix values: write their canonical form to the files. Nothing else in the files changes. Files outside PATH that a
+    /// symbolic link points to are not written.
     #[arg(long, env = "CRM_ADMISSION_FIX", value_parser = BoolishValueParser::new())]
     fix: bool,
-    /// Print what --fix would change as a unified diff, and write nothing.
+    /// Print the changes that --fix would make as a unified diff, and write nothing.
     #[arg(long, env = "CRM_ADMISSION_DIFF", value_parser = BoolishValueParser::new())]
     diff: bool,
-    /// How findings are reported.
+    /// Format of the report.
     #[arg(long, value_enum, default_value_t = FormatArg::Text, env = "CRM_ADMISSION_FORMAT")]
     format: FormatArg,
-    /// Where the report goes; standard output without it, or standard error where that is taken by a fixed
-    /// stream or a diff.
+    /// Write the report to this file; by default to standard output, or to standard error with --diff or if --fix
+    /// writes to standard output.
     #[arg(long, env = "CRM_ADMISSION_OUTPUT", value_name = "FILE")]
     output: Option<PathBuf>,
-    /// From which action on a finding makes the exit code 1.
-    #[arg(long, value_enum, default_value_t = FailOn::Deny, env = "CRM_ADMISSION_FAIL_ON")]
+    /// Which findings make the command exit with 1.
+    #[arg(long, value_enum, default_value_t = FailOn::Deny, env = "CRM_ADMISSION_FAIL_ON", value_name = "ACTION")]
     fail_on: FailOn,
 }
 
@@ -101,9 +101,9 @@ enum FormatArg {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum FailOn {
-    /// What the webhook would refuse.
+    /// Findings that the webhook would deny.
     Deny,
-    /// Warnings too.
+    /// Those, and warnings.
     Warn,
 }
 
@@ -198,8 +198,10 @@ impl Check {
             if let Some(text) = bundle.standard_input() {
                 print_exactly(text)?;
             } else if self.reads_standard_input() {
-                bundle
-                    .add_error("-", "nothing is written to standard output, since the input cannot be read");
+                bundle.add_error(
+                    "-",
+                    "nothing is written to standard output, because the input cannot be read",
+                );
                 handed_out = HandedOut::InPart;
             }
         }
@@ -287,7 +289,7 @@ fn ask_cluster(targets: HashSet<Target>) -> anyhow::Result<HashMap<Target, Fact>
 }
 
 fn unanswered(target: &Target) -> String {
-    format!("the cluster does not say whether {} {:?} exists", target.kind, target.name)
+    format!("cannot look up {} {:?} in the cluster", target.kind, target.name)
 }
 
 impl From<ApplierArg> for Applier {

@@ -18,14 +18,14 @@ use crate::doctor::{self, Format, NoCluster, Place, Report, Settings};
 pub(super) struct Doctor {
     #[command(flatten)]
     names: Names,
-    /// Where the webhook is reached from here, such as a forwarded port. Without it, the URL in the webhook
-    /// configurations; the Service only from inside the cluster.
+    /// The address of the webhook as seen from here, such as a forwarded port; by default the URL in the webhook
+    /// configurations or, inside the cluster, the Service.
     #[arg(long, env = "CRM_ADMISSION_CONNECT", value_name = "HOST:PORT")]
     connect: Option<Address>,
-    /// How long each question may take.
+    /// Timeout for each request.
     #[arg(long, default_value = "10s", env = "CRM_ADMISSION_TIMEOUT", value_name = "DURATION", value_parser = duration)]
     timeout: Duration,
-    /// How findings are reported.
+    /// Format of the report.
     #[arg(long, value_enum, default_value_t = FormatArg::Text, env = "CRM_ADMISSION_FORMAT")]
     format: FormatArg,
 }

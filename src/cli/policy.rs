@@ -1,4 +1,4 @@
-//! `policy`: says offline what the cluster would say of a policy, and what a policy amounts to.
+//! `policy`: validates a policy without a cluster, and prints the effective policy.
 
 use std::path::PathBuf;
 
@@ -18,14 +18,14 @@ pub(super) struct PolicyArgs {
 
 #[derive(Debug, Subcommand)]
 enum PolicyCommand {
-    /// Say whether a policy holds together: every problem with its field, exit code 1 if there is one.
+    /// Validate a policy: print every problem with its field, and exit with 1 if there is one.
     Check {
-        /// The policy, YAML or JSON.
+        /// Policy file, YAML or JSON.
         file: PathBuf,
     },
     /// Print the effective policy as YAML, with every default filled in.
     Show {
-        /// The policy; the built-in one without it.
+        /// Policy file; by default the built-in policy.
         file: Option<PathBuf>,
     },
 }
@@ -34,7 +34,7 @@ impl PolicyArgs {
     pub(super) fn run(self) -> anyhow::Result<Outcome> {
         match self.command {
             PolicyCommand::Check { file } => match policy_source::read(&file) {
-                Ok(_) => print(&(printable(&format!("{}: accepted", file.display())) + "\n")),
+                Ok(_) => print(&(printable(&format!("{}: valid", file.display())) + "\n")),
                 Err(PolicyFileError::Refused { path, problems }) => {
                     let line = |problem: &policy::Problem| {
                         printable(&format!("{}: {problem}", path.display())) + "\n"

@@ -1,4 +1,4 @@
-//! `refs`: who refers to a record, what it refers to, and what refers to nothing.
+//! `refs`: shows what refers to a record and what it refers to, or lists dangling references.
 
 use std::collections::BTreeSet;
 
@@ -28,10 +28,10 @@ pub(super) struct Refs {
     /// The name of the record.
     #[arg(value_name = "NAME", value_parser = name)]
     name: Option<String>,
-    /// List every reference that points at nothing.
+    /// List all references to objects that do not exist.
     #[arg(long, conflicts_with_all = ["kind", "name"])]
     dangling: bool,
-    /// How references are told.
+    /// Output format.
     #[arg(long, value_enum, default_value_t = FormatArg::Table, env = "CRM_ADMISSION_FORMAT")]
     format: FormatArg,
 }
@@ -84,7 +84,7 @@ impl Refs {
     }
 }
 
-/// Every reference that points at nothing, of all records.
+/// The dangling references of all records.
 async fn dangling(reader: &Reader, policy: &Policy) -> anyhow::Result<Vec<refs::Edge>> {
     let directory = listed(reader, &with_all_references(policy), None, &CrmKind::ALL).await?;
     let existence = Existence::new(&directory, Suggestions::None);

@@ -32,26 +32,26 @@ use crate::telemetry::{self, LogFormat, Metrics};
 
 #[derive(Debug, Args)]
 pub(super) struct Serve {
-    /// Where the webhook listens, with TLS.
+    /// Address on which the webhook listens, with TLS.
     #[arg(long, default_value = "0.0.0.0:9443", env = "CRM_ADMISSION_LISTEN", value_name = "ADDRESS")]
     listen: SocketAddr,
-    /// Where /livez, /readyz and /metrics listen, without TLS.
+    /// Address of /livez, /readyz and /metrics, without TLS.
     #[arg(long, default_value = "0.0.0.0:8080", env = "CRM_ADMISSION_ADMIN_LISTEN", value_name = "ADDRESS")]
     admin_listen: SocketAddr,
     #[command(flatten)]
     tls: TlsSource,
     #[command(flatten)]
     names: Names,
-    /// A further name or IP address for the certificate of --tls-self-managed, for an API server that reaches the
+    /// Additional DNS name or IP address for the certificate of --tls-self-managed, for an API server that calls the
     /// webhook by URL.
     #[arg(long = "tls-san", env = "CRM_ADMISSION_TLS_SAN", value_delimiter = ',', value_name = "NAME")]
     tls_sans: Vec<String>,
-    /// The CAs, PEM, of which callers must have a certificate; read again when its content changes. Without it all
-    /// callers are let in.
+    /// PEM file with CAs: callers must have a certificate from one of them. Reloaded when its content changes. Without
+    /// it, callers need no certificate.
     #[arg(long, env = "CRM_ADMISSION_CLIENT_CA", value_name = "FILE")]
     client_ca: Option<PathBuf>,
-    /// A name of which the callers' certificate must have one, as its common name or as an alternative name (DNS or
-    /// URI); without it every certificate of --client-ca is let in.
+    /// Accept only callers whose certificate has this name, or another of these names, as its common name or as an
+    /// alternative name (DNS or URI). Without it, every certificate from --client-ca is accepted.
     #[arg(
         long = "client-name",
         env = "CRM_ADMISSION_CLIENT_NAME",
@@ -59,27 +59,27 @@ pub(super) struct Serve {
         value_name = "NAME"
     )]
     client_names: Vec<String>,
-    /// Where it is looked up whether an object exists: in the cluster (the default in a pod), or among the
-    /// objects in --resources (the default elsewhere).
+    /// Where to look up whether an object exists: in the cluster (the default in a pod), or among the objects in
+    /// --resources (the default elsewhere).
     #[arg(long, value_enum, env = "CRM_ADMISSION_DIRECTORY")]
     directory: Option<DirectoryKind>,
-    /// Manifests of the objects that exist, for --directory memory: files, or directories that are searched.
+    /// Manifests of the objects that exist, for --directory memory: files or directories.
     #[arg(long, num_args = 1.., env = "CRM_ADMISSION_RESOURCES", value_delimiter = ',', value_name = "PATH")]
     resources: Vec<PathBuf>,
-    /// The policy, read again when it changes; without it the cluster's, else the built-in one.
+    /// Policy file, reloaded when it changes; by default the cluster's policy, or else the built-in policy.
     #[arg(long, env = "CRM_ADMISSION_POLICY", value_name = "FILE")]
     policy: Option<PathBuf>,
-    /// How long requests are still served after SIGTERM, while the cluster learns to send none.
+    /// How long to keep serving requests after SIGTERM, until the cluster stops sending them.
     #[arg(long, default_value = "10s", env = "CRM_ADMISSION_SHUTDOWN_DELAY", value_name = "DURATION", value_parser = duration)]
     shutdown_delay: Duration,
-    /// How often the records that are stored are audited, for the metrics: each time so long after the last. Never
-    /// without it. Needs --directory cluster, and the right to list notes.
+    /// Pause between background audits of the stored records, for the metrics; off by default. Needs --directory cluster
+    /// and permission to list notes.
     #[arg(long, env = "CRM_ADMISSION_AUDIT_INTERVAL", value_name = "DURATION", value_parser = interval)]
     audit_interval: Option<Duration>,
-    /// How log lines are written.
-    #[arg(long, value_enum, default_value_t = LogFormatArg::Text, env = "CRM_ADMISSION_LOG_FORMAT")]
+    /// Format of log lines.
+    #[arg(long, value_enum, default_value_t = LogFormatArg::Text, env = "CRM_ADMISSION_LOG_FORMAT", value_name = "FORMAT")]
     log_format: LogFormatArg,
-    /// What is logged, such as `debug` or `info,crm_admission::directory=debug`.
+    /// What to log, such as `debug` or `info,crm_admission::directory=debug`.
     #[arg(long, env = "CRM_ADMISSION_LOG", value_name = "FILTER")]
     log: Option<String>,
 }
@@ -87,17 +87,17 @@ pub(super) struct Serve {
 #[derive(Debug, Args)]
 #[group(required = true, multiple = true)]
 struct TlsSource {
-    /// The certificate chain, PEM; read again when its content changes.
+    /// PEM file with the certificate chain; reloaded when its content changes.
     #[arg(long, requires = "tls_key", env = "CRM_ADMISSION_TLS_CERT", value_name = "FILE")]
     tls_cert: Option<PathBuf>,
-    /// The certificate's private key, PEM.
+    /// PEM file with the certificate's private key.
     #[arg(long, requires = "tls_cert", env = "CRM_ADMISSION_TLS_KEY", value_name = "FILE")]
     tls_key: Option<PathBuf>,
-    /// A directory with a development certificate (ca.crt, tls.crt, tls.key), made there if it is absent.
+    /// Directory with a development certificate (ca.crt, tls.crt, tls.key), which is created if it does not exist.
     #[arg(long, conflicts_with_all = ["tls_cert", "tls_key"], env = "CRM_ADMISSION_TLS_DEV", value_name = "DIR")]
     tls_dev: Option<PathBuf>,
-    /// A CA and a certificate that are made in a Secret of the cluster, renewed there, and made known in the caBundle
-    /// of the webhook configurations.
+    /// Create a CA and a certificate in a Secret of the cluster, renew them, and write the CA to the caBundle of the
+    /// webhook configurations.
     // The conflict with the others is found below: to clap, a variable that says "false" is a flag that is given.
     #[arg(long, env = "CRM_ADMISSION_TLS_SELF_MANAGED")]
     tls_self_managed: bool,
@@ -117,7 +117,7 @@ enum LogFormatArg {
 
 fn interval(text: &str) -> Result<Duration, &'static str> {
     let interval = duration(text)?;
-    if interval.is_zero() { Err("leave it out for never") } else { Ok(interval) }
+    if interval.is_zero() { Err("not longer than 0; leave it out to turn audits off") } else { Ok(interval) }
 }
 
 impl Serve {
@@ -234,7 +234,7 @@ impl Serve {
         let current = Arc::clone(current);
         match (&self.policy, client) {
             (Some(path), _) => {
-                // The first one must be good: there is no last good one to go on with.
+                // The first one must be valid: there is no last valid one to keep.
                 current.accept(policy_source::read(path)?);
                 let follow = policy_source::follow(path.clone(), current, policy_source::RELOAD_INTERVAL);
                 parts.tasks.spawn("policy", follow);
@@ -257,7 +257,7 @@ impl Serve {
     ) -> anyhow::Result<()> {
         let Some(interval) = self.audit_interval else { return Ok(()) };
         let Some(reader) = reader else {
-            bail!("--audit-interval needs --directory cluster: what is stored is audited there");
+            bail!("--audit-interval needs --directory cluster: it audits what is stored in the cluster");
         };
         let background = audit::Background {
             reader,
@@ -275,7 +275,9 @@ impl Serve {
         match self.directory.unwrap_or_else(default_directory) {
             DirectoryKind::Memory => Ok(None),
             DirectoryKind::Cluster if !self.resources.is_empty() => {
-                bail!("--resources needs --directory memory: a cluster is asked itself")
+                bail!(
+                    "--resources needs --directory memory: with --directory cluster, objects are looked up in the cluster"
+                )
             }
             DirectoryKind::Cluster => Ok(Some(connect().await?)),
         }
@@ -283,7 +285,7 @@ impl Serve {
 
     fn memory(&self) -> anyhow::Result<Memory> {
         let objects = check::read_objects(&self.resources)?;
-        tracing::info!(objects = objects.len(), "existence is looked up among the objects of --resources");
+        tracing::info!(objects = objects.len(), "looking up objects among those of --resources");
         Ok(Memory::from_objects(&objects))
     }
 }
@@ -380,7 +382,7 @@ fn report(part: directory::PartStatus) -> PartReport {
     PartReport { name: format!("directory {}", part.kind).into(), state }
 }
 
-/// Counts look-ups in the metrics.
+/// Counts lookups in the metrics.
 struct CountLookups {
     metrics: Metrics,
     /// How the metrics call the kinds that were looked up. They are few: our own, and those of the policy.

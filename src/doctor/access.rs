@@ -1,4 +1,4 @@
-//! Whether the service account may do what the shipped access rights give it.
+//! Whether the service account has the shipped permissions.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -178,7 +178,7 @@ pub(super) fn judge(account: &Answer<Value>, granted: &[(Need, Answer<bool>)], s
     match account.known(&subject) {
         Ok(Some(_)) => {}
         Ok(None) => {
-            let text = "it is not there, so no pod can run as it";
+            let text = "it does not exist, so no pod can run as it";
             findings.push(Diagnosis::failure(Id::ServiceAccountAbsent, &subject, text, fix(Rights::Base)));
         }
         Err(finding) => findings.push(finding),
@@ -190,21 +190,22 @@ pub(super) fn judge(account: &Answer<Value>, granted: &[(Need, Answer<bool>)], s
         }
     }
     for ((given_by, object), verbs) in missing {
-        let text = format!("it may not {} {object}", verbs.join(", "));
+        let text = format!("it lacks permission to {} {object}", verbs.join(", "));
         findings.push(Diagnosis::failure(Id::RbacMissing, &subject, text, fix(given_by)));
     }
     // Whoever may not ask one of these questions may ask none.
     let unknown = granted.iter().find_map(|(_, answer)| match answer {
-        Answer::Forbidden(message) => Some(not_permitted(&format!("rights of {subject}"), message)),
-        Answer::Failed(why) => Some(unanswered(&format!("rights of {subject}"), why)),
-        Answer::Absent => {
-            Some(unanswered(&format!("rights of {subject}"), "the API server does not know reviews"))
-        }
+        Answer::Forbidden(message) => Some(not_permitted(&format!("permissions of {subject}"), message)),
+        Answer::Failed(why) => Some(unanswered(&format!("permissions of {subject}"), why)),
+        Answer::Absent => Some(unanswered(
+            &format!("permissions of {subject}"),
+            "the API server does not serve SubjectAccessReviews",
+        )),
         Answer::Found(_) => None,
     });
     findings.extend(unknown);
     let summary =
-        format!("{subject} has {}", counted(granted.len(), "right that it needs", "rights that it needs"));
+        format!("{subject} has the {} that it needs", counted(granted.len(), "permission", "permissions"));
     Check { examination: Examination::Access, summary, findings }
 }
 
@@ -284,7 +285,7 @@ mod tests {
         let account = Answer::Found(json!({}));
         let findings = judge(&account, &answers, &settings()).findings;
         assert_eq!((findings.len(), findings[0].id), (1, Id::RbacMissing));
-        assert_eq!(findings[0].text, "it may not get, list people.crm.milo.io");
+        assert_eq!(findings[0].text, "it lacks permission to get, list people.crm.milo.io");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Tries two creates of a Company through the API server, as dry runs: a good one, and one that has to be refused.
+//! Tries two creates of a Company through the API server, as dry runs: a valid one, and one that has to be denied.
 
 use kube::api::{DynamicObject, PostParams};
 use kube::core::Status;
@@ -151,7 +151,7 @@ pub(super) async fn try_out(questions: &Questions, snapshot: &Snapshot, settings
     };
     if plan.blank_name != Refusal::Disabled {
         findings.extend(judge_bad(&create(questions, Plan::bad()).await, plan, snapshot, settings));
-        summary += ", and one with a blank name is refused";
+        summary += ", and one with a blank name is denied";
     }
     Check { examination: Examination::Canary, summary, findings }
 }
@@ -177,7 +177,7 @@ fn judge_good(tried: &Tried, plan: Plan, snapshot: &Snapshot, settings: &Setting
         Reached::No(match plan.basis {
             Basis::Known => Diagnosis::failure(Id::CanaryNotMutated, SUBJECT, text, fix),
             Basis::Assumed => {
-                let text = format!("{text}; the policy in force could not be seen, and may want it so");
+                let text = format!("{text}; the policy in force could not be read and may intend this");
                 Diagnosis::warning(Id::CanaryNotMutated, SUBJECT, text, fix)
             }
         })
@@ -188,10 +188,10 @@ fn judge_good(tried: &Tried, plan: Plan, snapshot: &Snapshot, settings: &Setting
             if untouched.is_empty() {
                 return Reached::Yes(None);
             }
-            not_mutated(format!("it is admitted, but {} is as it was written", untouched.join(" and ")))
+            not_mutated(format!("it is admitted, but the webhook did not change {}", untouched.join(" and ")))
         }
         Answer::Found(Err(status)) if by_rule(&status.message) => {
-            let text = format!("the webhook refuses it under the policy in force: {}", status.message);
+            let text = format!("the webhook denies it under the policy in force: {}", status.message);
             let fix = "kubectl get admissionpolicy default -o yaml";
             Reached::Yes(Some(Diagnosis::warning(Id::CanaryDenied, SUBJECT, text, fix)))
         }
@@ -199,7 +199,7 @@ fn judge_good(tried: &Tried, plan: Plan, snapshot: &Snapshot, settings: &Setting
             Reached::No(not_permitted(SUBJECT, &status.message))
         }
         Answer::Found(Err(status)) if lacks_creator(&status.message) => {
-            not_mutated(format!("nobody filled in the creator: {}", status.message))
+            not_mutated(format!("the webhook did not fill in the creator: {}", status.message))
         }
         Answer::Found(Err(status)) => Reached::No(refused(&status.message, settings)),
         Answer::Absent => Reached::No(refused("the API server does not serve companies", settings)),
@@ -213,7 +213,7 @@ fn judge_bad(tried: &Tried, plan: Plan, snapshot: &Snapshot, settings: &Settings
     match tried {
         Answer::Found(Err(status)) if status.message.contains("[display-name") => None,
         Answer::Found(Err(status)) => {
-            let text = format!("it is refused, but not for its name: {}", status.message);
+            let text = format!("it is denied, but not because of its name: {}", status.message);
             Some(Diagnosis::warning(
                 Id::CanaryDenied,
                 SUBJECT,
@@ -222,7 +222,7 @@ fn judge_bad(tried: &Tried, plan: Plan, snapshot: &Snapshot, settings: &Settings
             ))
         }
         Answer::Found(Ok(_)) if plan.blank_name == Refusal::Perhaps => {
-            let text = "it is admitted, as the policy may want: it has exemptions or a later date, or could not be seen";
+            let text = "it is admitted, which the policy may intend: it has exemptions or a later start date, or could not be read";
             let fix = "kubectl get admissionpolicy default -o yaml";
             Some(Diagnosis::warning(Id::CanaryAdmitted, SUBJECT, text, fix))
         }
@@ -257,17 +257,21 @@ const CERTS_SHOW: &str = "certs show";
 
 /// What a message of the API server says, what it probably means, and where to look.
 const MEANINGS: [(&str, &str, &str); 7] = [
-    ("x509:", "the API server does not believe the certificate", CERTS_SHOW),
+    ("x509:", "the API server does not trust the certificate", CERTS_SHOW),
     (
         "no endpoints available",
         "no pod behind the Service is ready",
         "logs deployment/crm-admission --tail=50",
     ),
-    ("connection refused", "nobody listens where it calls", "logs deployment/crm-admission --tail=50"),
-    ("no such host", "the name in the configuration leads nowhere", "get services"),
-    ("no route to host", "the network between API server and webhook is cut", "get networkpolicies,pods"),
+    (
+        "connection refused",
+        "nothing listens at the address that it calls",
+        "logs deployment/crm-admission --tail=50",
+    ),
+    ("no such host", "the host name in the configuration does not resolve", "get services"),
+    ("no route to host", "there is no route from the API server to the webhook", "get networkpolicies,pods"),
     ("deadline exceeded", "the webhook, or the network to it, is too slow", "get networkpolicies,pods"),
-    ("not found", "the Service in the configuration is not there", "get services"),
+    ("not found", "the Service in the configuration does not exist", "get services"),
 ];
 
 fn refused(message: &str, settings: &Settings) -> Diagnosis {
@@ -334,7 +338,7 @@ mod tests {
     #[test]
     fn a_company_that_nobody_completed() {
         let tried = stored(json!({"creatorRef": {"name": "x"}, "domains": [WRITTEN_DOMAIN]}));
-        not_reached(&tried, Id::CanaryNotMutated, Level::Failure, "spec.domains is as it was written");
+        not_reached(&tried, Id::CanaryNotMutated, Level::Failure, "the webhook did not change spec.domains");
         let message = "Company.crm.milo.io \"x\" is invalid: spec.creatorRef: Required value";
         not_reached(&refusal(422, message), Id::CanaryNotMutated, Level::Failure, message);
     }
@@ -346,9 +350,9 @@ mod tests {
                 "tls: failed to verify certificate: x509: certificate signed by unknown authority",
                 "certificate",
             ),
-            ("dial tcp 127.0.0.1:1: connect: connection refused", "nobody listens"),
+            ("dial tcp 127.0.0.1:1: connect: connection refused", "nothing listens"),
             ("no endpoints available for service \"crm-admission\"", "no pod"),
-            ("service \"crm-admission\" not found", "is not there"),
+            ("service \"crm-admission\" not found", "does not exist"),
             ("context deadline exceeded", "too slow"),
         ] {
             let message =

@@ -1,4 +1,4 @@
-//! Whether the certificate is one that the API server believes, for now and for the next days.
+//! Whether the API server trusts the certificate, now and for the next days.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -63,11 +63,11 @@ pub(super) fn judge(
 
 fn summary(candidates: &[Candidate], bundles: &[Bundle], settings: &Settings) -> String {
     let Some(candidate) = candidates.first() else {
-        return "no certificate could be looked at".to_owned();
+        return "no certificate could be checked".to_owned();
     };
     let days = candidate.facts().map_or(0, |facts| facts.days_left(settings.now.as_second()));
     let webhooks = counted(bundles.len(), "webhook", "webhooks");
-    format!("{} is trusted by {webhooks} and holds for {days} more days", candidate.subject)
+    format!("{} is trusted by {webhooks} and valid for {days} more days", candidate.subject)
 }
 
 /// The certificate of the Secret. None is needed where a URL is called.
@@ -85,20 +85,20 @@ fn stored(
         |text: String| Diagnosis::failure(Id::SecretUnusable, &subject, text, source.renew(settings));
     let part = |key: &str| match secret["data"][key].as_str() {
         Some(text) if !text.is_empty() => {
-            STANDARD.decode(text).map_err(|_| unusable(format!("{key} is not in base64")))
+            STANDARD.decode(text).map_err(|_| unusable(format!("{key} is not valid base64")))
         }
         _ => Err(unusable(format!("it has no {key}"))),
     };
     let chain = chain::certificates(&part("tls.crt")?);
     if chain.is_empty() {
-        return Err(unusable("tls.crt is no certificate in PEM".to_owned()));
+        return Err(unusable("tls.crt is not a PEM certificate".to_owned()));
     }
     chain::key_fits(&chain, &part("tls.key")?).map_err(|why| unusable(format!("tls.key: {why}")))?;
     Ok(Some(Candidate { subject: format!("the certificate of {subject}"), chain }))
 }
 
 fn absent(subject: String, source: &Source, settings: &Settings) -> Diagnosis {
-    Diagnosis::failure(Id::SecretAbsent, subject, "it is not there", source.make(settings))
+    Diagnosis::failure(Id::SecretAbsent, subject, "it does not exist", source.make(settings))
 }
 
 fn differs(stored: &Candidate, settings: &Settings) -> Diagnosis {
@@ -112,7 +112,7 @@ fn expiry(subject: &str, facts: &Facts, fix: &str, settings: &Settings) -> Optio
     let over = |text: String| Some(Diagnosis::failure(Id::CertificateExpired, subject, text, fix));
     match facts.age(now) {
         Age::Good => None,
-        Age::NotYet => over(format!("it holds only from {} on", date(facts.not_before))),
+        Age::NotYet => over(format!("it is not valid before {}", date(facts.not_before))),
         Age::Over => over(format!("it expired at {}", date(facts.not_after))),
         Age::EndsSoon => {
             let days = usize::try_from(facts.days_left(now)).unwrap_or_default();
@@ -146,12 +146,13 @@ fn distrust(
                 expiry(&subject, &facts, &source.renew_ca(&set_bundle(), settings), settings)
             }),
             Err(Refusal::Name(why)) => {
-                let text = format!("it is not for {host}, by which the API server calls it: {why}");
+                let text =
+                    format!("it is not valid for {host}, the name by which the API server calls it: {why}");
                 let fix = source.rename(host, target, settings);
                 Some(Diagnosis::failure(Id::CertificateWrongName, &candidate.subject, text, fix))
             }
             Err(why) => {
-                let text = format!("its caBundle does not vouch for {}: {why}", candidate.subject);
+                let text = format!("its caBundle does not trust {}: {why}", candidate.subject);
                 Some(Diagnosis::failure(Id::CaBundleMismatch, subject, text, set_bundle()))
             }
         };
@@ -196,7 +197,7 @@ mod tests {
         snapshot.secret = Answer::Found(secret);
         let summary = judge(&snapshot, &SERVICE, None, &settings()).summary;
         let expected = "the certificate of secret crm-admission-system/crm-admission-tls is trusted by 3 webhooks \
-                        and holds for 100 more days";
+                        and valid for 100 more days";
         assert_eq!(summary, expected);
     }
 
@@ -218,7 +219,7 @@ mod tests {
         for (part, value, text) in [
             ("tls.crt", json!(null), "it has no tls.crt"),
             ("tls.key", json!(null), "it has no tls.key"),
-            ("tls.crt", json!(STANDARD.encode("text")), "tls.crt is no certificate"),
+            ("tls.crt", json!(STANDARD.encode("text")), "tls.crt is not a PEM certificate"),
             ("tls.key", json!(STANDARD.encode("text")), "it is no private key"),
             ("tls.key", other["data"]["tls.key"].clone(), "it is not the key of the certificate"),
         ] {
@@ -288,7 +289,7 @@ mod tests {
         webhook["clientConfig"] = json!({"url": "https://crm.example/mutate", "caBundle": bundle});
         let findings = judge(&snapshot, &SERVICE, None, &settings()).findings;
         assert_eq!(ids(&findings), [(Id::CertificateWrongName, Level::Failure)]);
-        assert!(findings[0].text.contains("not for crm.example"), "{findings:?}");
+        assert!(findings[0].text.contains("not valid for crm.example"), "{findings:?}");
     }
 
     #[test]
@@ -302,6 +303,6 @@ mod tests {
         let findings = found(Answer::Found(secret), &authority, Some(&stranger));
         assert_eq!(findings[0].id, Id::ServedDiffers);
         assert_eq!(ids(&findings[1..]), [(Id::CaBundleMismatch, Level::Failure); 3]);
-        assert!(findings[1].text.contains("vouch for the served certificate"), "{findings:?}");
+        assert!(findings[1].text.contains("does not trust the served certificate"), "{findings:?}");
     }
 }

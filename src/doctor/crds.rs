@@ -22,7 +22,7 @@ fn definition(found: &Answer<Value>, wanted: &CustomResourceDefinition) -> Vec<D
     let subject = format!("crd {name}");
     match found.known(&subject) {
         Err(finding) => vec![finding],
-        Ok(None) => vec![Diagnosis::failure(Id::CrdAbsent, subject, "it is not there", APPLY)],
+        Ok(None) => vec![Diagnosis::failure(Id::CrdAbsent, subject, "it does not exist", APPLY)],
         Ok(Some(found)) => {
             let findings = [
                 outdated(&subject, found, wanted),
@@ -38,7 +38,7 @@ fn outdated(subject: &str, found: &Value, wanted: &CustomResourceDefinition) -> 
     let wanted = serde_json::to_value(&wanted.spec).unwrap_or_default();
     let differences = differences("spec", &wanted, &found["spec"], Extra::Allowed);
     let named = name_some(&differences)?;
-    let text = format!("it is not as this version ships it: {named}");
+    let text = format!("it differs from the one that this version ships: {named}");
     Some(if differences.iter().all(|path| is_for_people(path)) {
         Diagnosis::warning(Id::CrdOutdated, subject, text, APPLY)
     } else {

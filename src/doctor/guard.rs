@@ -1,4 +1,4 @@
-//! Whether the right to patch webhook configurations is limited by the guard, as it is shipped.
+//! Whether the guard limits the permission to patch webhook configurations as shipped.
 
 use serde_json::Value;
 
@@ -65,7 +65,7 @@ fn flaw(part: PolicyPart, answer: &Answer<Value>, settings: &Settings) -> Option
         Ok(Some(live)) => {
             let changed = changed_spec(&shipped::guard(part.kind(), settings), live)?;
             let text = format!(
-                "it is not as shipped, and the service account may patch webhook configurations: {changed}"
+                "it differs from the shipped one, and the service account may patch webhook configurations: {changed}"
             );
             Some(Diagnosis::failure(Id::GuardChanged, subject, text, fix()))
         }

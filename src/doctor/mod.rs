@@ -1,4 +1,4 @@
-//! Finds out why an installation in a cluster does not work, and says the fix.
+//! Finds out why an installation does not work, with a fix for each problem.
 //!
 //! Reading is apart from judging: `snapshot` asks the API server, and every examination is a plain function from what
 //! was read to what is wrong with it. The port and the canary are tried at the end.
@@ -90,7 +90,7 @@ pub async fn examine(
     progress: &(dyn Fn(&'static str) + Sync),
 ) -> Result<Report, NoCluster> {
     let questions = Questions::new(client, settings.timeout);
-    progress("reaching the API server");
+    progress("connecting to the API server");
     let version = questions.version().await?;
     progress("reading the cluster");
     let snapshot = Snapshot::take(&questions, settings).await;
@@ -106,7 +106,7 @@ pub async fn examine(
     let (port, served) = port::probe(&target, settings).await;
     checks.push(port);
     checks.push(certificates::judge(&snapshot, &target, served.as_deref(), settings));
-    progress("asking what the service account may do");
+    progress("checking the permissions of the service account");
     let source = Source::of(&snapshot);
     let granted = access::ask(&questions, &access::needs(&source, settings), settings).await;
     let mut access = access::judge(&snapshot.service_account, &granted, settings);
@@ -115,7 +115,7 @@ pub async fn examine(
     guard::judge(&snapshot, guard::right(&guarded, &source), settings).add_to(&mut access);
     checks.push(access);
     checks.push(policy::judge(&snapshot.policies));
-    progress("trying to create a Company, as a dry run");
+    progress("creating a Company as a dry run");
     checks.push(canary::try_out(&questions, &snapshot, settings).await);
     Ok(Report { checks })
 }

@@ -1,4 +1,4 @@
-//! What became of the policies, by their status.
+//! Whether the policies are valid and in force, by their status.
 
 use serde_json::Value;
 
@@ -13,7 +13,10 @@ const ACCEPTED: &str = "Accepted";
 pub(super) fn judge(policies: &Answer<Vec<Value>>) -> Check {
     let (summary, findings) = match policies.known("admissionpolicies") {
         Err(finding) => (String::new(), vec![finding]),
-        Ok(None) => ("the cluster has no kind for policies: the built-in one is in force".to_owned(), vec![]),
+        Ok(None) => (
+            "the cluster does not have the AdmissionPolicy kind: the built-in policy is in force".to_owned(),
+            vec![],
+        ),
         Ok(Some(policies)) => (summary(policies), policies.iter().filter_map(finding).collect()),
     };
     Check { examination: Examination::Policy, summary, findings }
@@ -34,7 +37,7 @@ fn summary(policies: &[Value]) -> String {
         Some(policy) => {
             format!("admissionpolicy {IN_FORCE}@{} is in force", policy["metadata"]["generation"])
         }
-        None => format!("there is no admissionpolicy {IN_FORCE}: the built-in one is in force"),
+        None => format!("there is no admissionpolicy {IN_FORCE}: the built-in policy is in force"),
     }
 }
 
@@ -54,7 +57,7 @@ fn finding(policy: &Value) -> Option<Diagnosis> {
             let refused = accepted["status"] != "True";
             refused.then(|| {
                 let problems = accepted["message"].as_str().unwrap_or("its status does not say why");
-                let text = format!("it is not accepted, and the last good policy goes on: {problems}");
+                let text = format!("it is invalid, and the last valid policy stays in force: {problems}");
                 Diagnosis::failure(
                     Id::PolicyNotAccepted,
                     subject,
@@ -64,7 +67,7 @@ fn finding(policy: &Value) -> Option<Diagnosis> {
             })
         }
         _ => {
-            let text = "no replica has taken it yet as it is now";
+            let text = "no replica has loaded its current version yet";
             let fix = "kubectl wait admissionpolicy default --for=condition=Accepted --timeout=30s";
             Some(Diagnosis::warning(Id::PolicyNotTaken, subject, text, fix))
         }

@@ -62,14 +62,14 @@ fn not_probed(target: &Target, settings: &Settings) -> Diagnosis {
         kubectl(settings),
         command("doctor", settings)
     );
-    let text = "not tried: from outside of the cluster the name of a Service leads nowhere";
+    let text = "not tried: a Service cannot be reached from outside the cluster";
     Diagnosis::skipped(Id::PortNotProbed, format!("port {port} of service {service}"), text, fix)
 }
 
 fn unreachable(address: &Address, why: &str, settings: &Settings) -> Diagnosis {
     let kubectl = kubectl(settings);
     let fix = format!("{kubectl} get pods; {kubectl} logs deployment/{NAME} --tail=50");
-    let text = format!("there is no TLS connection to it from here: {why}");
+    let text = format!("no TLS connection to it is possible from here: {why}");
     Diagnosis::failure(Id::PortUnreachable, address.to_string(), text, fix)
 }
 

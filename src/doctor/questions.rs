@@ -21,10 +21,10 @@ pub enum NoCluster {
     #[error("the API server does not accept the credentials of the kubeconfig: {0}")]
     Unauthorized(String),
     /// It cannot be reached, or it answers with something else.
-    #[error("the API server cannot be asked")]
+    #[error("the request to the API server failed")]
     Unreachable(#[source] Error),
     /// The caller may read nothing of what is examined.
-    #[error("the current user may read nothing of the installation, so nothing could be examined")]
+    #[error("the current user lacks permission to read any part of the installation")]
     NothingReadable,
 }
 
@@ -62,7 +62,7 @@ impl<T> Answer<T> {
 
 /// What to say of a 403.
 pub(super) fn not_permitted(subject: &str, message: &str) -> Diagnosis {
-    let text = format!("not examined, as the current user lacks the right: {message}");
+    let text = format!("not examined, because the current user lacks permission: {message}");
     Diagnosis::skipped(
         Id::NotPermitted,
         subject,
@@ -71,7 +71,7 @@ pub(super) fn not_permitted(subject: &str, message: &str) -> Diagnosis {
     )
 }
 
-/// What to say of an answer that is none.
+/// What to say when there was no usable answer.
 pub(super) fn unanswered(subject: &str, why: &str) -> Diagnosis {
     Diagnosis::failure(Id::Unanswered, subject, why, "kubectl get --raw '/readyz?verbose'")
 }
@@ -172,7 +172,7 @@ impl Questions {
                 403 => Answer::Forbidden(status.message),
                 code => Answer::Failed(format!("the API server answered {code}: {}", status.message)),
             },
-            Ok(Err(error)) => Answer::Failed(format!("the API server could not be asked: {error}")),
+            Ok(Err(error)) => Answer::Failed(format!("the request to the API server failed: {error}")),
         }
     }
 }

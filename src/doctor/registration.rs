@@ -1,4 +1,4 @@
-//! Whether the API server is told to ask the webhook as it is shipped, and where it asks.
+//! Whether the webhook configurations are as shipped, and where the API server calls the webhook.
 
 use serde_json::{Value, json};
 
@@ -82,7 +82,7 @@ pub(super) fn judge(snapshot: &Snapshot, settings: &Settings) -> Check {
         match answer.known(&subject) {
             Err(finding) => findings.push(finding),
             Ok(None) => {
-                let text = "it is not there, so the API server does not ask the webhook";
+                let text = "it does not exist, so the API server does not call the webhook";
                 let fix = restore(registration, snapshot, settings);
                 findings.push(Diagnosis::failure(Id::RegistrationAbsent, subject, text, fix));
             }
@@ -125,7 +125,7 @@ fn wanted(registration: Registration, live: &Value) -> Value {
     shipped
 }
 
-/// What is wrong with the floor, where it is the last guard.
+/// What is wrong with the floor, where it is the last check.
 fn floor(snapshot: &Snapshot, settings: &Settings) -> Vec<Diagnosis> {
     let fix = shipped::apply(FLOOR_PATH, settings);
     let judge = |(part, answer): (PolicyPart, &Answer<Value>)| {
@@ -133,13 +133,14 @@ fn floor(snapshot: &Snapshot, settings: &Settings) -> Vec<Diagnosis> {
         match answer.known(&subject) {
             Err(finding) => Some(finding),
             Ok(None) => {
-                let text = format!("it is not there, and without {VALIDATE} it is the last guard");
+                let text = format!("it does not exist, and without {VALIDATE} it is the last check");
                 Some(Diagnosis::failure(Id::FloorAbsent, subject, text, &fix))
             }
             Ok(Some(live)) => {
                 let differing = changed_spec(&shipped::floor(part.kind()), live)?;
-                let text =
-                    format!("it is the last guard without {VALIDATE}, and not as shipped: {differing}");
+                let text = format!(
+                    "it is the last check without {VALIDATE}, and differs from the shipped one: {differing}"
+                );
                 Some(Diagnosis::failure(Id::FloorChanged, subject, text, &fix))
             }
         }
@@ -163,7 +164,7 @@ fn changed(
     let actual = without_target(&live["webhooks"]);
     let mut differing = differences("webhooks", &wanted, &actual, Extra::Differs);
     differing.extend(misdirected(&shipped, live, settings));
-    let text = format!("it is not as shipped: {}", name_some(&differing)?);
+    let text = format!("it differs from the shipped one: {}", name_some(&differing)?);
     let fix = restore(registration, snapshot, settings);
     let level = if differing.iter().all(|path| path.ends_with(".timeoutSeconds")) {
         Level::Warning
@@ -220,10 +221,10 @@ fn untrusted(subject: &str, live: &Value, fix: &str) -> Vec<Diagnosis> {
         if hook.is_readable() {
             None
         } else if hook.has_bundle() {
-            let text = "its caBundle holds no certificate, or one that cannot be read";
+            let text = "its caBundle has no certificate, or one that cannot be read";
             Some(Diagnosis::failure(Id::CaBundleUnreadable, subject, text, fix))
         } else if webhook["clientConfig"]["url"].is_string() {
-            let text = "it has no caBundle, so the API server believes only public authorities";
+            let text = "it has no caBundle, so the API server trusts only public CAs";
             Some(Diagnosis::warning(Id::CaBundleEmpty, subject, text, fix))
         } else {
             let text = "it has no caBundle, so the API server does not trust the webhook";
@@ -374,8 +375,8 @@ mod tests {
             "validatingadmissionpolicy crm-admission-floor",
             "validatingadmissionpolicybinding crm-admission-floor",
         );
-        one(|snapshot| snapshot.floor[0] = Answer::Absent, Id::FloorAbsent, policy, "it is not there");
-        one(|snapshot| snapshot.floor[1] = Answer::Absent, Id::FloorAbsent, binding, "it is not there");
+        one(|snapshot| snapshot.floor[0] = Answer::Absent, Id::FloorAbsent, policy, "it does not exist");
+        one(|snapshot| snapshot.floor[1] = Answer::Absent, Id::FloorAbsent, binding, "it does not exist");
         one(
             |snapshot| samples::found(&mut snapshot.floor[1])["spec"]["validationActions"] = json!(["Audit"]),
             Id::FloorChanged,
@@ -404,7 +405,10 @@ mod tests {
         });
         let told: Vec<_> = findings.iter().map(|finding| finding.text.as_str()).collect();
         assert!(told[0].contains("webhooks[mutate.crm.milo.io].reinvocationPolicy"), "{told:?}");
-        assert_eq!((told.len(), told[1]), (2, "it is not as shipped: webhooks[delete.crm.milo.io]"));
+        assert_eq!(
+            (told.len(), told[1]),
+            (2, "it differs from the shipped one: webhooks[delete.crm.milo.io]")
+        );
     }
 
     #[test]
@@ -442,7 +446,7 @@ mod tests {
             |live| live["webhooks"][0]["clientConfig"]["caBundle"] = json!(STANDARD.encode("no PEM")),
             Id::CaBundleUnreadable,
             Level::Failure,
-            "holds no certificate",
+            "has no certificate",
         );
     }
 

@@ -40,7 +40,7 @@ pub(super) fn judge(snapshot: &Snapshot, target: &Target, settings: &Settings) -
 
 fn absent(subject: &str, settings: &Settings) -> Diagnosis {
     let fix = format!("{} get services", kubectl(settings));
-    Diagnosis::failure(Id::ServiceAbsent, subject, "it is not there, so every call fails", fix)
+    Diagnosis::failure(Id::ServiceAbsent, subject, "it does not exist, so every call fails", fix)
 }
 
 fn port_absent(subject: &str, service: &Value, port: u16, settings: &Settings) -> Option<Diagnosis> {
@@ -50,7 +50,7 @@ fn port_absent(subject: &str, service: &Value, port: u16, settings: &Settings) -
     }
     let known: Vec<String> = ports.iter().map(|known| known["port"].to_string()).collect();
     let text = format!(
-        "the webhook configurations call port {port}, and it has only {}; {REGISTRATION_PATH} has the port",
+        "the webhook configurations call port {port}, but it has only {}; {REGISTRATION_PATH} sets the port",
         known.join(", ")
     );
     let patch = format!(
@@ -71,7 +71,7 @@ fn endpoints(slices: &[Value]) -> impl Iterator<Item = &Value> {
 
 fn without_endpoints(subject: &str, slices: Option<&Vec<Value>>, settings: &Settings) -> Diagnosis {
     let text = match slices.map_or(0, |slices| endpoints(slices).count()) {
-        0 => "it has no endpoints: its selector fits no pod, or there are none".to_owned(),
+        0 => "it has no endpoints: its selector matches no pod, or there are no pods".to_owned(),
         number => format!("none of its {} is ready", counted(number, "endpoint", "endpoints")),
     };
     let kubectl = kubectl(settings);
@@ -115,7 +115,7 @@ mod tests {
     fn a_service_without_the_port_that_is_called() {
         let check = examined(&Target::Service { port: 8443 }, |_| {});
         assert_eq!(check.findings[0].id, Id::ServicePortAbsent);
-        assert!(check.findings[0].text.contains("port 8443, and it has only 443"));
+        assert!(check.findings[0].text.contains("port 8443, but it has only 443"));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Where the certificate comes from, and so how it is mended.
+//! Where the certificate comes from, and so how to fix it.
 
 use serde_json::Value;
 
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn the_name_of_a_certificate_is_mended_where_it_comes_from() {
+    fn the_name_of_a_certificate_is_fixed_where_it_comes_from() {
         let url = Target::Url("crm.example:443".parse().unwrap());
         let fix = Source::SelfManaged.rename("crm.example", &url, &settings());
         assert!(fix.ends_with("CRM_ADMISSION_TLS_SAN=crm.example"), "{fix}");

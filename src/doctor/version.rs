@@ -26,8 +26,8 @@ fn too_old(info: &Info) -> Option<Diagnosis> {
     let old = (major, minor) < (1, OLDEST_MINOR);
     old.then(|| {
         let text = format!(
-            "{} is older than 1.{OLDEST_MINOR}: people and notes cannot be selected by what they refer to, \
-             and the shipped registration may not be understood",
+            "{} is older than 1.{OLDEST_MINOR}: people and notes cannot be selected by their references, \
+             and it may not support the shipped webhook configurations",
             info.git_version
         );
         Diagnosis::failure(Id::ApiServerTooOld, "API server", text, "kubectl version")

@@ -457,7 +457,7 @@ fn certs_show_tells_what_is_trusted_and_what_would_be_refused() {
     for part in [
         "Secret crm-admission-system/crm-admission-tls\n  certificate CN=crm-admission for ",
         "(89 days left)\n  CA CN=crm-admission CA ",
-        ": the certificate of the Secret\n",
+        ": the certificate in the Secret\n",
         "MutatingWebhookConfiguration crm-admission\n  mutate.crm.milo.io, which calls 127.0.0.1, accepts it\n",
         "  delete.crm.milo.io, which calls 127.0.0.1, accepts it\n    trusts CN=crm-admission CA ",
     ] {

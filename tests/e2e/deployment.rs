@@ -522,7 +522,12 @@ fn the_scripts_install_and_uninstall_in_an_order_in_which_no_write_is_refused() 
 
     let printed = script(site, "install", &[&install[..], &["--image", image]].concat());
     assert!(printed.contains(r#"a record that you create now has the creator "admin""#), "{printed}");
-    let order = ["--- the kinds", "--- the server", "successfully rolled out", "--- the registration"];
+    let order = [
+        "--- custom resource definitions",
+        "--- server",
+        "successfully rolled out",
+        "--- webhook configurations",
+    ];
     let places = order.map(|step| printed.find(step).unwrap_or_else(|| panic!("no {step:?} in {printed}")));
     assert!(places.is_sorted(), "{printed}");
     let before = printed.find("mutatingwebhookconfiguration.admissionregistration.k8s.io/crm-admission");
@@ -594,8 +599,8 @@ fn an_installation_that_does_not_become_ready_registers_nothing() {
             &["--timeout", "2", "--no-guard-test"][..],
             "install: the server is not ready, and nothing is registered",
         ),
-        (&["--overlay", "own-certificate"], "install: nobody would say which CA the API server is to trust"),
-        (&["--overlay", "own-certificat"], "install: there is no overlay"),
+        (&["--overlay", "own-certificate"], "install: no CA for the webhook configurations"),
+        (&["--overlay", "own-certificat"], "install: overlay not found"),
     ] {
         install_fails(&site, args, complaint);
     }
@@ -677,11 +682,11 @@ fn the_scripts_grant_the_right_to_patch_configurations_only_while_the_guard_is_i
             }],
         }),
     );
-    let complaint = "grants the right to patch webhook configurations without the guard";
+    let complaint = "grants permission to patch webhook configurations without the guard";
     install_fails(&site, &["--overlay", text(&unguarded)], complaint);
     assert!(!admin.has(RIGHT[0], RIGHT[1]));
 
-    let complaint = "the guard cannot be tried, and nothing else was applied; --no-guard-test waits for it";
+    let complaint = "cannot test the guard, and nothing else was applied; --no-guard-test waits for it";
     let told = install_fails_as(&site, some_admin(&site), &["--timeout", "20"], complaint);
     assert!(told.contains("cannot impersonate"), "{told}");
     assert!(!admin.has(RIGHT[0], RIGHT[1]));

@@ -387,7 +387,7 @@ fn a_bundle_that_is_empty_or_no_certificate_or_anothers_is_found() {
     patient.patch_registration(kind, &json!([{"op": "add", "path": path, "value": stranger}]));
     patient.0.webhook.await_reach(Reach::Unreachable);
     let examined = patient.examine();
-    examined.finds("failure", "ca-bundle-mismatch", "does not vouch for the served certificate");
+    examined.finds("failure", "ca-bundle-mismatch", "does not trust the served certificate");
     let refused =
         examined.finds("failure", "canary-refused", "x509: certificate signed by unknown authority");
     assert!(refused["message"].as_str().unwrap().contains("failed calling webhook"), "{refused}");
@@ -406,7 +406,7 @@ fn a_service_that_is_absent_or_leads_nowhere_is_found() {
     patient.store(&authority.server_for(&[SERVICE_HOST], 365), &authority);
     patient.register_by_service(&authority);
     let examined = patient.examine();
-    examined.finds("skipped", "port-not-probed", "from outside of the cluster");
+    examined.finds("skipped", "port-not-probed", "from outside the cluster");
     for id in ["service-absent", "service-port-absent", "service-without-endpoints", "ca-bundle-mismatch"] {
         examined.does_not_find(id);
     }
@@ -469,7 +469,7 @@ fn a_secret_that_is_absent_or_unusable_or_not_trusted_is_found() {
     let address = patient.0.webhook.address();
     let examined = patient.examine_as("admin", &["--connect", &address]);
     examined.finds("warning", "served-differs", "the served certificate");
-    examined.finds("failure", "ca-bundle-mismatch", "does not vouch for the served certificate");
+    examined.finds("failure", "ca-bundle-mismatch", "does not trust the served certificate");
     admin.run(["-n", NAMESPACE, "delete", "secret", "crm-admission-tls"]).succeeds();
 }
 
@@ -481,7 +481,7 @@ fn a_webhook_that_does_not_run_is_found_by_its_port_and_by_the_canary() {
     let address = patient.0.webhook.address();
     let finding = examined.finds("failure", "port-unreachable", &address);
     assert!(finding["message"].as_str().unwrap().contains("refused"), "{finding}");
-    examined.finds("failure", "canary-refused", "(probably nobody listens where it calls)");
+    examined.finds("failure", "canary-refused", "(probably nothing listens at the address that it calls)");
 }
 
 #[test]
@@ -498,8 +498,12 @@ fn rights_that_the_service_account_lacks_are_found_and_mended() {
             false => Seen::NotYet(examined.stdout),
         }
     });
-    examined.finds("failure", "rbac-missing", "it may not get, list, watch companies.crm.milo.io");
-    examined.finds("failure", "rbac-missing", "it may not patch admissionpolicies/status");
+    examined.finds(
+        "failure",
+        "rbac-missing",
+        "it lacks permission to get, list, watch companies.crm.milo.io",
+    );
+    examined.finds("failure", "rbac-missing", "it lacks permission to patch admissionpolicies/status");
     let finding = examined.finds("failure", "service-account-absent", "crm-admission-system/crm-admission");
     patient.mend(&finding);
     poll::until("rights", PATIENCE, || {
@@ -559,7 +563,7 @@ fn the_right_to_patch_configurations_without_the_guard_is_found_and_fixed() {
     let examined = patient.examine();
     examined.finds_nothing();
     let checks = examined.report()["checks"].to_string();
-    assert!(checks.contains("rights that it needs, and the guard"), "{checks}");
+    assert!(checks.contains("permissions that it needs, and the guard"), "{checks}");
 
     let harmless = json!([{"op": "replace", "path": "/spec/validations/0/expression", "value": "true"}]);
     admin.run(["patch", policy, GUARD, "--type=json", "-p", &harmless.to_string()]).succeeds();
@@ -638,7 +642,7 @@ fn what_the_caller_may_not_read_is_skipped_with_the_right_that_is_lacking() {
     // Who may read nothing at all learns nothing, which is not the same as a healthy installation.
     let examined = patient.examine_as("bob", &[]);
     assert_eq!((examined.code, examined.stdout.as_str()), (2, ""), "{examined:?}");
-    assert!(examined.stderr.contains("may read nothing"), "{examined:?}");
+    assert!(examined.stderr.contains("lacks permission to read any part"), "{examined:?}");
 }
 
 #[test]

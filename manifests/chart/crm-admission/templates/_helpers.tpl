@@ -1,4 +1,4 @@
-{{/* What all objects are labelled with: `include "crm-admission.labels" (list . "server")`. */}}
+{{/* The labels of all objects: `include "crm-admission.labels" (list . "server")`. */}}
 {{- define "crm-admission.labels" -}}
 app.kubernetes.io/name: crm-admission
 app.kubernetes.io/component: {{ index . 1 }}
@@ -7,13 +7,13 @@ app.kubernetes.io/managed-by: {{ (index . 0).Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" (index . 0).Chart.Name (index . 0).Chart.Version | replace "+" "_" }}
 {{- end }}
 
-{{/* By what the pods are chosen. It can never change. */}}
+{{/* The selector of the pods. It is immutable. */}}
 {{- define "crm-admission.selector" -}}
 app.kubernetes.io/name: crm-admission
 app.kubernetes.io/component: server
 {{- end }}
 
-{{/* Where the API server calls one of the webhooks: `include "crm-admission.client" (list . "/mutate")`. */}}
+{{/* The clientConfig of a webhook: `include "crm-admission.client" (list . "/mutate")`. */}}
 {{- define "crm-admission.client" -}}
 {{- $root := index . 0 -}}
 clientConfig:
@@ -27,7 +27,7 @@ clientConfig:
   {{- end }}
 {{- end }}
 
-{{/* cert-manager is told which CA to write into `caBundle`. With self-managed certificates the program does so. */}}
+{{/* Tells cert-manager which CA to write to `caBundle`. With self-managed certificates, the program writes it. */}}
 {{- define "crm-admission.inject" -}}
 {{- if eq .Values.tls.mode "cert-manager" }}
 annotations:
