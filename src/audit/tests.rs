@@ -4,6 +4,10 @@ use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 
+use crm_core::api::{CrmKind, Target};
+use crm_core::catalog::{Action, RuleId};
+use crm_core::policy::{Policy, RuleSetting};
+use crm_core::rules::Fact;
 use http::{Request, Response};
 use http_body_util::BodyExt;
 use jiff::Timestamp;
@@ -13,13 +17,9 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::api::{CrmKind, Target};
-use crate::catalog::{Action, RuleId};
 use crate::check::record;
 use crate::cluster::Reader;
 use crate::directory::{Directory, Listed, Memory};
-use crate::policy::{Policy, RuleSetting};
-use crate::rules::Fact;
 
 /// What the API server was asked: `PATCH /apis/…`, and the body.
 type Asked = Arc<Mutex<Vec<(String, Value)>>>;

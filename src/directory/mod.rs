@@ -13,10 +13,10 @@ mod observed;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crm_core::api::{Dependants, Tally, Target};
 use futures::future::BoxFuture;
 use k8s_openapi::api::authentication::v1::UserInfo;
 
-use crate::api::{Dependants, Tally, Target};
 use crate::cluster::ReadError;
 
 pub use cluster::{Cluster, Live, Need};

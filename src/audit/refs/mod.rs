@@ -5,6 +5,9 @@ mod render;
 
 use std::collections::{HashMap, HashSet};
 
+use crm_core::api::{CrmKind, Target};
+use crm_core::policy::Policy;
+use crm_core::rules::Fact;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -12,11 +15,8 @@ use super::lookup::{Existence, NoAnswer};
 use super::pages::ListError;
 use super::patience::Patience;
 use super::stored::{Labels, stored};
-use crate::api::{CrmKind, Target};
 use crate::check::record;
 use crate::cluster::{Content, Listing, Pager, ReadError, Reader};
-use crate::policy::Policy;
-use crate::rules::Fact;
 
 pub use links::{Link, links};
 pub use render::{Format, dangling, relations};

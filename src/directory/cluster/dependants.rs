@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use crm_core::api::{Count, Dependants, GROUP, NAMED};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use serde::Deserialize;
@@ -11,7 +12,6 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::flights::{Age, Flights};
-use crate::api::{Count, Dependants, GROUP, NAMED};
 use crate::cluster::{Content, Listing, Pager, ReadError, Reader};
 use crate::directory::LookupError;
 
