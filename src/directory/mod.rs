@@ -9,6 +9,7 @@ mod memory;
 mod names;
 mod nearest;
 mod observed;
+mod referrers;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +24,7 @@ pub use cluster::{Cluster, Live, Need};
 pub use listed::Listed;
 pub use memory::Memory;
 pub use observed::{Observed, Observer, Outcome};
+pub(crate) use referrers::Referrer;
 
 /// What is known of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
