@@ -6,6 +6,7 @@
 FROM rust:1.95.0-bookworm AS build
 WORKDIR /source
 COPY Cargo.toml Cargo.lock ./
+COPY crates ./crates
 COPY src ./src
 # Cargo looks for every target that Cargo.toml names, built or not.
 COPY benches ./benches

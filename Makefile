@@ -24,7 +24,7 @@ run: build ## Start the webhook here on the examples, and print two calls to try
 		--tls-dev certs --directory memory --resources manifests/examples --shutdown-delay 0s --log debug
 
 test: ## Run all tests that need only Rust
-	$(CARGO) test --locked
+	$(CARGO) test --locked --workspace
 
 control-plane: ## Build etcd, kube-apiserver, kubectl and helm from source, once (needs Go; minutes)
 	tests/control-plane/build
@@ -47,12 +47,12 @@ smoke: ## Do what the README says `make run` does, and check what it prints
 cluster: control-plane build ## Start a cluster to play in, until Ctrl-C
 	$(CARGO) run --locked --quiet --example playground
 
-lint: deny ## Check format, lints, licences, docs, the pure rooms and generated files
+lint: deny ## Check format, lints, licences, docs, that crm-core is pure, and generated files
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	$(CARGO) clippy --locked --test e2e --test siege -- -D warnings
-	$(CARGO) check --locked --no-default-features --lib
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items
+	CARGO="$(CARGO)" scripts/pure
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --workspace --document-private-items
 	$(CARGO) test --locked --test generated --test crds
 
 deny: $(TOOLS)/bin/cargo-deny ## Check dependencies: bans, licences, sources, and advisories where their database can be reached

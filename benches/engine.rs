@@ -11,9 +11,9 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use crm_admission::admission::{Endpoint, Pipeline};
 use crm_admission::directory::Memory;
-use crm_admission::normalize::{self, ProfileKind};
-use crm_admission::policy::{Policy, compile};
 use crm_admission::telemetry::Metrics;
+use crm_core::normalize::{self, ProfileKind};
+use crm_core::policy::{Policy, compile};
 use divan::{AllocProfiler, Bencher, black_box};
 use serde_json::{Value, json};
 

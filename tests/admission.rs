@@ -7,9 +7,9 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use common::{create, refusal_of, update};
 use crm_admission::admission::Pipeline;
-use crm_admission::catalog::{Action, RuleId};
-use crm_admission::policy::{Policy, RuleSetting};
 use crm_admission::telemetry::Metrics;
+use crm_core::catalog::{Action, RuleId};
+use crm_core::policy::{Policy, RuleSetting};
 use rstest::rstest;
 use serde_json::{Value, json};
 

@@ -7,11 +7,11 @@ mod common;
 use std::sync::Arc;
 
 use common::{Answer, create, pipeline_over};
-use crm_admission::api::ResourceKind;
-use crm_admission::catalog::{Action, Rule, RuleId, rules};
 use crm_admission::check;
 use crm_admission::directory::Memory;
-use crm_admission::policy::{Policy, RuleSetting};
+use crm_core::api::ResourceKind;
+use crm_core::catalog::{Action, Rule, RuleId, rules};
+use crm_core::policy::{Policy, RuleSetting};
 use serde_json::{Value, json};
 
 fn kind(group: &str, kind: &str, plural: &str) -> Option<Arc<ResourceKind>> {

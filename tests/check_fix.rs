@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 
 use assert_cmd::Command;
 use crm_admission::check::{Bundle, Judge, documents};
-use crm_admission::policy::Policy;
+use crm_core::policy::Policy;
 use jiff::Timestamp;
 use proptest::prelude::*;
 use rstest::rstest;

@@ -29,7 +29,7 @@ fn run(args: &[&str]) -> (i32, String, String) {
 fn rules_lists_every_rule_with_its_default_action() {
     let (code, out, err) = run(&["rules"]);
     assert_eq!((code, err.as_str()), (0, ""));
-    for rule in crm_admission::catalog::rules() {
+    for rule in crm_core::catalog::rules() {
         let id = rule.id.as_str();
         let line = out
             .lines()

@@ -1,6 +1,5 @@
 //! What can be said of manifests and docs without a cluster: manifests are YAML, of this version, and use metrics that
 //! exist, and links of the docs lead somewhere.
-#![cfg(feature = "program")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a helper that fails fails the test")]
 
 use std::collections::BTreeSet;
@@ -10,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crm_admission::telemetry::{DirectoryKind, Metrics};
+use crm_core::rules::CLEANERS;
 use regex::Regex;
 use serde_json::Value;
 
@@ -56,6 +56,15 @@ fn every_manifest_is_yaml_and_has_a_kind() {
 }
 
 #[test]
+fn the_registration_leaves_out_the_cleaners_whom_no_deletion_makes_wait() {
+    let registration = read("manifests/registration/webhooks.yaml");
+    assert_eq!(registration.matches("'system:serviceaccount:").count(), CLEANERS.len());
+    for cleaner in CLEANERS {
+        assert!(registration.contains(&format!("'{cleaner}'")), "{cleaner}");
+    }
+}
+
+#[test]
 fn manifests_and_image_are_of_this_version() {
     for part in ["base", "components/audit"] {
         let kustomization = &yaml(&format!("manifests/{part}/kustomization.yaml"))[0];
@@ -69,6 +78,16 @@ fn manifests_and_image_are_of_this_version() {
     let (_, rest) = toolchain.split_once("channel = \"").unwrap();
     let channel = rest.split('"').next().unwrap();
     assert!(dockerfile.contains(&format!("FROM rust:{channel}-")), "not the toolchain {channel}");
+}
+
+#[test]
+fn the_image_is_built_from_every_package_of_the_workspace() {
+    let [dockerfile, ignored] = [read("Dockerfile"), read(".dockerignore")];
+    for directory in ["crates", "src"] {
+        assert!(path(directory).is_dir(), "{directory}");
+        assert!(dockerfile.contains(&format!("\nCOPY {directory} ./{directory}\n")), "{directory}");
+        assert!(ignored.contains(&format!("\n!{directory}\n")), "{directory}");
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::fmt::Write;
 use std::sync::LazyLock;
 use std::thread;
 
-use crm_admission::normalize::{
+use crm_core::normalize::{
     CANONICAL_DOMAIN_PATTERN, CANONICAL_LINKEDIN_PATTERN, Code, ProfileKind, domain, linkedin_profile,
 };
 use proptest::prelude::*;

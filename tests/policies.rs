@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::{Ask, create, noon, pipeline_over, update};
-use crm_admission::api::{Dependants, ResourceKind, Tally, Target};
-use crm_admission::catalog::{Action, RuleId};
 use crm_admission::directory::{Directory, LookupError, PartStatus, Presence};
-use crm_admission::policy::{
+use crm_core::api::{Dependants, ResourceKind, Tally, Target};
+use crm_core::catalog::{Action, RuleId};
+use crm_core::policy::{
     Consistency, CreatorSource, DryRunMode, Exemption, LabelRule, LookupErrorMode, NormalizationMode, Policy,
     RuleSetting, SourceField,
 };

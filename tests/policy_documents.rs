@@ -2,9 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a helper that fails fails the test")]
 
-use crm_admission::catalog::{Action, RuleId};
-use crm_admission::policy::{self, Policy, Problems};
-use crm_admission::{check, policy::compile};
+use crm_admission::check;
+use crm_core::catalog::{Action, RuleId};
+use crm_core::policy::{self, Policy, Problems, compile};
 use rstest::rstest;
 use serde_json::{Value, json};
 

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{create, pipeline_with, update};
-use crm_admission::policy::Policy;
+use crm_core::policy::Policy;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 

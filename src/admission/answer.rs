@@ -5,15 +5,15 @@ use std::fmt::{self, Write};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use crm_core::api::{GROUP, limits};
+use crm_core::catalog::{Action, RuleId};
+use crm_core::patch;
+use crm_core::policy::Policy;
+use crm_core::rules::{Finding, Reason, Verdict, quote};
 use serde::Serialize;
 
 use super::message;
-use super::patch;
 use super::review::{Matter, Review};
-use crate::api::limits;
-use crate::catalog::{Action, RuleId};
-use crate::policy::Policy;
-use crate::rules::{Finding, Reason, Verdict, quote};
 
 /// Most answers fit in so much room.
 const USUAL_BYTES: usize = 512;
@@ -195,7 +195,7 @@ fn status(review: &Review<'_>, verdict: &Verdict) -> Status {
     let denying: Vec<&Finding> =
         verdict.findings.iter().filter(|finding| finding.action == Action::Deny).collect();
     let causes = causes(&denying);
-    let what = format!("{kind}.{} {}", crate::api::GROUP, quote(&review.name));
+    let what = format!("{kind}.{} {}", GROUP, quote(&review.name));
     let (code, reason, why) = match &review.matter {
         Matter::Deletion(_) => {
             let texts: Vec<String> = denying.iter().map(|finding| finding.rest()).collect();
@@ -208,12 +208,8 @@ fn status(review: &Review<'_>, verdict: &Verdict) -> Status {
         _ => (422, "Invalid", format!("is invalid: {}", aggregate(&causes))),
     };
     let message = format!("{what} {why}");
-    let details = Details {
-        name: review.name.chars().take(limits::NAME).collect(),
-        group: crate::api::GROUP,
-        kind,
-        causes,
-    };
+    let details =
+        Details { name: review.name.chars().take(limits::NAME).collect(), group: GROUP, kind, causes };
     Status { status: "Failure", code, reason, message, details }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::rules::{
+use crm_core::rules::{
     Change, Effect, FieldPath, Finding, MAX_QUOTED_CHARS, Reason, Shown, quote, quote_at_most, shown,
 };
 

@@ -4,10 +4,8 @@
 
 mod answer;
 mod message;
-mod patch;
 mod pipeline;
 mod review;
 
-pub(crate) use patch::patch;
 pub use pipeline::{Clock, Endpoint, Pipeline};
 pub use review::Unreadable;

@@ -6,16 +6,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use crm_core::api::CrmKind;
+use crm_core::catalog::RuleId;
+use crm_core::policy::{Consistency, Policy};
+use crm_core::rules::{self, Deletion, Fact, Facts, Operation, Reference, Request, Verdict};
 use futures::future::join_all;
 use jiff::Timestamp;
 
 use super::answer::{self, Decision};
 use super::review::{self, Matter, Review, Unreadable, Write};
-use crate::api::CrmKind;
-use crate::catalog::RuleId;
 use crate::directory::{Directory, LookupError, Presence};
-use crate::policy::{Consistency, Policy};
-use crate::rules::{self, Deletion, Fact, Facts, Operation, Reference, Request, Verdict};
 use crate::telemetry::Metrics;
 
 /// Which of the two webhooks is asked.

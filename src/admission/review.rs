@@ -5,15 +5,14 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
 
+use crm_core::api::CrmKind;
+use crm_core::rules::Record;
 use k8s_openapi::api::authentication::v1::UserInfo;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
-
-use crate::api::CrmKind;
-use crate::rules::Record;
 
 /// The group that AdmissionReviews are of.
 const REVIEW_GROUP: &str = "admission.k8s.io/";

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use crm_core::api::CrmKind;
+use crm_core::policy::Policy;
 use futures::FutureExt;
 use jiff::Timestamp;
 use tokio::time::{Instant, sleep};
@@ -13,11 +15,9 @@ use super::examine::{Examiner, Scope};
 use super::lookup::{Existence, NoAnswer, Suggestions};
 use super::pages::{ListError, Pages};
 use super::tally::Tally;
-use crate::api::CrmKind;
 use crate::check::UnusableSchema;
 use crate::cluster::Reader;
 use crate::directory::Directory;
-use crate::policy::Policy;
 use crate::telemetry::Metrics;
 
 /// How many records are held and judged at a time: few, so that reviews that come meanwhile wait for none.
@@ -115,7 +115,7 @@ impl Background {
 
     /// Shows every rule of every kind, those without findings included: a series that vanishes says nothing.
     fn show(&self, tally: &Tally) {
-        for rule in crate::catalog::rules() {
+        for rule in crm_core::catalog::rules() {
             for kind in rule.kinds {
                 let dangling = tally.dangling.get(&(*kind, rule.id)).copied().unwrap_or_default();
                 let findings = tally.of(*kind, rule.id);

@@ -2,16 +2,16 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
+use crm_core::api::{CrmKind, Target};
+use crm_core::catalog::{Action, RuleId};
+use crm_core::patch;
+use crm_core::policy::{NormalizationMode, Policy};
+use crm_core::rules::{self, Change, Effect, Fact, Facts, Finding, Operation, Record, Request, Verdict};
 use jiff::Timestamp;
 use serde_json::Value;
 
 use super::lookup::{Existence, NoAnswer};
-use crate::admission;
-use crate::api::{CrmKind, Target};
-use crate::catalog::{Action, RuleId};
 use crate::check::{Schemas, UnusableSchema, merged, record, schema_findings};
-use crate::policy::{NormalizationMode, Policy};
-use crate::rules::{self, Change, Effect, Fact, Facts, Finding, Operation, Record, Request, Verdict};
 
 /// Decides about stored records.
 pub struct Examiner {
@@ -198,6 +198,6 @@ fn stored<'r>(kind: CrmKind, record: &'r Record) -> Request<'r> {
 fn as_written(object: &Value, record: &Record, verdict: &Verdict) -> Value {
     let mut written = object.clone();
     // A patch that cannot be applied leaves the object as it is; then the schema says what is wrong with it.
-    let _ = json_patch::patch(&mut written, &admission::patch(record, &verdict.changes));
+    let _ = json_patch::patch(&mut written, &patch::patch(record, &verdict.changes));
     written
 }

@@ -5,12 +5,12 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crm_core::api::{self, CrmKind, Dependants, ResourceKind, Tally, Target};
 use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
 use k8s_openapi::api::authentication::v1::UserInfo;
 use serde_json::Value;
 
-use crate::api::{self, CrmKind, Dependants, ResourceKind, Tally, Target};
 use crate::directory::{Directory, LookupError, Memory, PartStatus, Presence};
 
 /// The objects of files as a directory. A kind of which they hold any object is taken to be there in full; of other kinds

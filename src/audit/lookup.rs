@@ -3,15 +3,15 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
+use crm_core::api::Target;
+use crm_core::rules::Fact;
 use futures::StreamExt;
 use k8s_openapi::api::authentication::v1::UserInfo;
 use tokio::time::sleep;
 
 use super::files::NotHeld;
 use super::patience::may_pass_of_kube;
-use crate::api::Target;
 use crate::directory::{Directory, LookupError, Presence};
-use crate::rules::Fact;
 
 /// How many questions are put to the API server at a time.
 const CONCURRENT: usize = 16;

@@ -1,5 +1,8 @@
 //! Writes canonical values back into stored records, and never over what somebody else has written meanwhile.
 
+use crm_core::api::CrmKind;
+use crm_core::patch;
+use crm_core::rules::{Change, Effect, Record, Shown, quote, shown};
 use json_patch::jsonptr::PointerBuf;
 use json_patch::{Patch as JsonPatch, PatchOperation, TestOperation};
 use kube::api::{Patch, PatchParams};
@@ -9,12 +12,9 @@ use serde_json::Value;
 use super::examine::Examiner;
 use super::patience::{may_pass, patiently};
 use super::stored::{Labels, Stored, path, stored};
-use crate::admission;
-use crate::api::CrmKind;
 use crate::check::record;
 use crate::check::report::printable;
 use crate::cluster::{ReadError, Reader};
-use crate::rules::{Change, Effect, Record, Shown, quote, shown};
 
 /// Who changed a field, as `managedFields` says it.
 const FIELD_MANAGER: &str = "crm-admission-audit";
@@ -133,7 +133,7 @@ impl<'e> Mender<'e> {
 
 /// The changes, on the condition that the record is the one that was judged.
 fn conditional(object: &Value, record: &Record, changes: &[Change]) -> JsonPatch {
-    let mut patch = admission::patch(record, changes);
+    let mut patch = patch::patch(record, changes);
     let condition = TestOperation {
         path: PointerBuf::from_tokens(["metadata", "resourceVersion"]),
         value: version(object).clone(),

@@ -1,10 +1,10 @@
 //! Reads the stored records of one kind, a page at a time.
 
+use crm_core::api::CrmKind;
 use serde_json::Value;
 
 use super::patience::Patience;
 use super::stored::{Labels, Stored};
-use crate::api::CrmKind;
 use crate::cluster::{Content, Listing, Page, Pager, ReadError, Reader};
 
 /// The records of a kind that cannot be read.

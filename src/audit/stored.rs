@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use crm_core::api::CrmKind;
 use kube::Resource;
 use kube::api::{DynamicObject, GetParams};
 use kube::core::Request;
@@ -12,7 +13,6 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::patience::patiently;
-use crate::api::CrmKind;
 use crate::cluster::{ReadError, Reader};
 
 /// The keys of the labels that somebody looks at.

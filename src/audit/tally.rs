@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use crm_core::api::CrmKind;
+use crm_core::catalog::{Action, RuleId};
+use crm_core::rules::{Finding, NOT_CANONICAL, Reason, UNRESOLVED};
+
 use super::examine::{Examined, Standing};
-use crate::api::CrmKind;
-use crate::catalog::{Action, RuleId};
-use crate::rules::{Finding, NOT_CANONICAL, Reason, UNRESOLVED};
 
 /// By what findings are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -4,6 +4,10 @@ use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 
+use crm_core::api::{CrmKind, Target};
+use crm_core::catalog::{Action, RuleId};
+use crm_core::policy::{Policy, RuleSetting};
+use crm_core::rules::Fact;
 use http::{Request, Response};
 use http_body_util::BodyExt;
 use jiff::Timestamp;
@@ -13,13 +17,9 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::api::{CrmKind, Target};
-use crate::catalog::{Action, RuleId};
 use crate::check::record;
 use crate::cluster::Reader;
 use crate::directory::{Directory, Listed, Memory};
-use crate::policy::{Policy, RuleSetting};
-use crate::rules::Fact;
 
 /// What the API server was asked: `PATCH /apis/…`, and the body.
 type Asked = Arc<Mutex<Vec<(String, Value)>>>;
@@ -272,5 +272,46 @@ async fn files_are_complete_for_the_kinds_that_they_hold() {
     let facts = existence.facts(asked.iter().map(|(target, _)| target.clone()).collect()).await.unwrap();
     for (target, expected) in asked {
         assert_eq!(facts[&target], expected, "{target:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_refers_to_another_group_or_is_being_deleted_does_not_refer_to_a_record() {
+    let person =
+        |name: &str, deleted: Value| json!({"metadata": {"name": name, "deletionTimestamp": deleted}});
+    let note = |name: &str, group: &str, deleted: Value| {
+        let subject = json!({"apiGroup": group, "kind": "Company", "name": "acme"});
+        json!({"metadata": {"name": name, "deletionTimestamp": deleted}, "spec": {"subjectRef": subject}})
+    };
+    let time = json!("2026-01-01T00:00:00Z");
+    let people = [person("ada", Value::Null), person("bob", time.clone())];
+    let notes = [
+        note("ours", "crm.milo.io", Value::Null),
+        note("theirs", "example.com", Value::Null),
+        note("going", "crm.milo.io", time),
+    ];
+    let answers = [
+        (200, acme("7", "acme.com")),
+        (200, json!({"metadata": {}, "items": people})),
+        (200, json!({"metadata": {}, "items": notes})),
+    ];
+    let (reader, asked) = scripted(answers);
+    let directory = Memory::default();
+    let existence = Existence::new(&directory, Suggestions::None);
+    let policy = Policy::default();
+    let relations = refs::of_record(&reader, CrmKind::Company, "acme", &policy, &existence).await.unwrap();
+    let expected = [
+        (CrmKind::Person, "ada".to_owned(), "spec.companyRef.name"),
+        (CrmKind::Note, "ours".to_owned(), "spec.subjectRef.name"),
+    ];
+    assert_eq!(relations.from, expected);
+    let calls = asked.lock().unwrap();
+    let selectors = [
+        "companies/acme",
+        "people?&fieldSelector=spec.companyRef.name%3Dacme",
+        "notes?&fieldSelector=spec.subjectRef.kind%3DCompany%2Cspec.subjectRef.name%3Dacme",
+    ];
+    for ((call, _), selector) in calls.iter().zip(selectors) {
+        assert!(call.contains(selector), "{call}");
     }
 }

@@ -7,6 +7,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use crm_core::api::installation::NAME;
 use jiff::Timestamp;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
@@ -17,7 +18,6 @@ use time::OffsetDateTime;
 use x509_parser::parse_x509_certificate;
 
 use super::chain::{self, DAY, Facts, certificates};
-use crate::api::installation::NAME;
 
 /// How long a CA holds.
 const CA_LIFE: i64 = 5 * 365 * DAY;

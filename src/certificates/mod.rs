@@ -12,6 +12,8 @@ mod served;
 mod store;
 mod trust;
 
+use crm_core::api::installation::service_host;
+
 pub use inspect::{
     BundleView, CertificateView, ConfigurationView, InspectError, Inspection, SecretView, ServedView, inspect,
 };
@@ -21,8 +23,6 @@ pub use store::StoreError;
 pub use trust::{Hook, TrustError};
 
 use std::time::{SystemTime, UNIX_EPOCH};
-
-use crate::api::installation::service_host;
 
 /// The Secret, and the names under which the webhook is reached.
 #[derive(Clone, Debug)]

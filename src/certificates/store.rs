@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crm_core::api::installation::NAME;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Api, ObjectMeta, PostParams};
@@ -9,7 +10,6 @@ use kube::{Client, Error};
 
 use super::authority::Contents;
 use super::with_causes;
-use crate::api::installation::NAME;
 
 /// By this name the API server records who wrote a field.
 pub(super) const FIELD_MANAGER: &str = NAME;

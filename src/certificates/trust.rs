@@ -2,6 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use crm_core::api::installation::{CONFIGURATION, service_host};
 use k8s_openapi::api::admissionregistration::v1::{
     MutatingWebhookConfiguration, ValidatingWebhookConfiguration,
 };
@@ -15,7 +16,6 @@ use super::chain::{self, Refusal};
 use super::served::Address;
 use super::store::FIELD_MANAGER;
 use super::with_causes;
-use crate::api::installation::{CONFIGURATION, service_host};
 
 /// Why a webhook configuration could not be read or written.
 #[derive(Debug, thiserror::Error)]

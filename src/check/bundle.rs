@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::{fmt, io};
 
+use crm_core::api::{self, CrmKind};
 use rayon::prelude::*;
 use serde_json::Value;
 
@@ -13,7 +14,6 @@ use super::read::{self, ReadError, Source};
 use super::report::{InputError, printable};
 use super::tree::{Content, NodeId, Step, Tree};
 use super::{diff, write};
-use crate::api::{self, CrmKind};
 
 /// All files of one check.
 #[derive(Clone, Debug, Default)]

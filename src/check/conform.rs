@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use crm_core::catalog::{Action, RuleId};
+use crm_core::policy::EffectiveAction;
+use crm_core::rules::{Finding, Record};
 use serde_json::Value;
 
 use super::schema::Violation;
-use crate::catalog::{Action, RuleId};
-use crate::policy::EffectiveAction;
-use crate::rules::{Finding, Record};
 
 /// The parts that rules look at. What has another type is the schema's business.
 pub(crate) fn record(object: &Value) -> Record {

@@ -2,6 +2,15 @@
 
 use std::collections::{HashMap, HashSet};
 
+use crm_core::api::names::nearest;
+use crm_core::api::{self, CrmKind, Target};
+use crm_core::catalog::RuleId;
+use crm_core::patch;
+use crm_core::policy::{NormalizationMode, Policy};
+use crm_core::rules::{
+    self, Change, Effect, Fact, Facts, FieldPath, Finding, Operation, Reason, Record, Reference, Request,
+    Segment, Shown, Verdict, quote,
+};
 use jiff::Timestamp;
 use k8s_openapi::api::authentication::v1::UserInfo;
 use rayon::prelude::*;
@@ -14,16 +23,7 @@ use super::order::{self, Applier};
 use super::report::{InputError, Located, Report, Summary};
 use super::schema::{Schemas, UnusableSchema, Violation};
 use super::tree::Step;
-use crate::admission;
-use crate::api::names::nearest;
-use crate::api::{self, CrmKind, Target};
-use crate::catalog::RuleId;
 use crate::directory::{Directory, Memory, Presence};
-use crate::policy::{NormalizationMode, Policy};
-use crate::rules::{
-    self, Change, Effect, Fact, Facts, FieldPath, Finding, Operation, Reason, Record, Reference, Request,
-    Segment, Shown, Verdict, quote,
-};
 
 /// How like a kind must be to what was written to be suggested (Jaro-Winkler, 0 to 1).
 const NEAR_MISS: f64 = 0.8;
@@ -194,7 +194,7 @@ impl Judge {
             });
         }
         // A patch that cannot be applied leaves the object as it is; then the schema says what is wrong with it.
-        let is_changed = json_patch::patch(&mut stored, &admission::patch(record, &changes)).is_ok();
+        let is_changed = json_patch::patch(&mut stored, &patch::patch(record, &changes)).is_ok();
         let gone = changes.into_iter().filter(|change| is_changed && change.after.is_none());
         (stored, gone.map(|change| change.field).collect())
     }

@@ -3,13 +3,13 @@
 use std::cmp::Ordering;
 use std::collections::HashMap;
 
+use crm_core::api::Target;
+use crm_core::catalog::Action;
+use crm_core::policy::{DryRunMode, Policy};
+use crm_core::rules::{Finding, Reason, Reference, Shown, quote};
 use serde_json::Value;
 
 use super::bundle::Object;
-use crate::api::Target;
-use crate::catalog::Action;
-use crate::policy::{DryRunMode, Policy};
-use crate::rules::{Finding, Reason, Reference, Shown, quote};
 
 /// The code of a reference whose target comes too late.
 const ORDER: &str = "order";

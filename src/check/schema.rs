@@ -3,14 +3,13 @@
 
 use std::collections::BTreeMap;
 
+use crm_core::api::names::{is_label_key, is_label_value, is_subdomain, nearest, parse_time};
+use crm_core::api::{self, CrmKind};
+use crm_core::rules::{FieldPath, Reason, Shown, quote, wrong_type};
 use jsonschema::error::ValidationErrorKind;
 use jsonschema::paths::LocationSegment;
 use jsonschema::{Draft, ValidationError, Validator};
 use serde_json::{Map, Value, json};
-
-use crate::api::names::{is_label_key, is_label_value, is_subdomain, nearest, parse_time};
-use crate::api::{self, CrmKind};
-use crate::rules::{FieldPath, Reason, Shown, quote, wrong_type};
 
 /// How like a field's name must be to what was written to be suggested (Jaro-Winkler, 0 to 1).
 const NEAR_MISS: f64 = 0.8;

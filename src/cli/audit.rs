@@ -8,6 +8,10 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use clap::builder::FalseyValueParser;
 use clap::{Args, ValueEnum};
+use crm_core::api::CrmKind;
+use crm_core::catalog::{Action, RuleId};
+use crm_core::policy::Policy;
+use crm_core::rules;
 use futures::StreamExt;
 use jiff::Timestamp;
 use kube::Client;
@@ -15,19 +19,15 @@ use serde_json::Value;
 
 use super::progress::Progress;
 use super::{Outcome, connect};
-use crate::api::CrmKind;
 use crate::audit::report::{Entry, Format, Report, Totals};
 use crate::audit::{
     self, Examined, Examiner, Existence, Mended, Mender, NotMended, Pages, Scope, Suggestions, files,
 };
-use crate::catalog::{Action, RuleId};
 use crate::check;
 use crate::check::report::{Colour, printable};
 use crate::cluster::Reader;
 use crate::directory::{Directory, Listed};
-use crate::policy::Policy;
 use crate::policy_source::{self, cluster::InForceError};
-use crate::rules;
 
 /// How many records are held at a time.
 const PAGE: u32 = 250;

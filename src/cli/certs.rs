@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Args, Subcommand, ValueEnum};
+use crm_core::api::installation::{CONFIGURATION, NAMESPACE, SERVICE, TLS_SECRET};
+use crm_core::api::names;
 
 use super::{Outcome, connect, duration, print};
-use crate::api::installation::{CONFIGURATION, NAMESPACE, SERVICE, TLS_SECRET};
-use crate::api::names;
 use crate::certificates::{self, Address, CertificateView, Inspection, Settings};
 use crate::check::report::printable;
 use crate::server::dev_certificate;

@@ -9,21 +9,21 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
+use crm_core::api::Target;
+use crm_core::catalog::Action;
+use crm_core::policy::Policy;
+use crm_core::rules::Fact;
 use futures::StreamExt;
 use jiff::Timestamp;
 use k8s_openapi::api::authentication::v1::UserInfo;
 
 use super::progress::Progress;
 use super::{Outcome, connect, print, print_exactly};
-use crate::api::Target;
-use crate::catalog::Action;
 use crate::check::report::{self, Colour, Report};
 use crate::check::{self, Applier, Bundle, Judge, Known, Outside, Rewritten};
 use crate::cluster::Reader;
 use crate::directory::{Live, Memory, Presence};
-use crate::policy::Policy;
 use crate::policy_source;
-use crate::rules::Fact;
 
 /// How many questions are put to the cluster at a time.
 const CONCURRENT_LOOKUPS: usize = 16;

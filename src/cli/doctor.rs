@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
+use crm_core::api::installation::NAMESPACE;
 use jiff::Timestamp;
 
 use super::certs::Names;
 use super::crds::definitions;
 use super::{Outcome, connect, duration, print};
-use crate::api::installation::NAMESPACE;
 use crate::certificates::Address;
 use crate::doctor::{self, Format, NoCluster, Place, Report, Settings};
 

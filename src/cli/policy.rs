@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
+use crm_core::policy::{self, Policy};
 
 use super::{Outcome, print};
 use crate::check::report::printable;
-use crate::policy::{self, Policy};
 use crate::policy_source::{self, PolicyFileError};
 
 #[derive(Debug, Args)]

@@ -4,17 +4,17 @@ use std::collections::BTreeSet;
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
+use crm_core::api::{CrmKind, names};
+use crm_core::catalog::RuleId;
+use crm_core::policy::{Policy, RuleSetting};
 
 use super::audit::{kind, listed};
 use super::progress::Progress;
 use super::{Outcome, connect, print};
-use crate::api::{CrmKind, names};
 use crate::audit::refs::{self, Format};
 use crate::audit::{Existence, Pages, Suggestions};
-use crate::catalog::RuleId;
 use crate::cluster::Reader;
 use crate::directory::Listed;
-use crate::policy::{Policy, RuleSetting};
 use crate::policy_source;
 
 /// How many records are held at a time.

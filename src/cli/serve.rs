@@ -8,21 +8,21 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use arc_swap::ArcSwap;
 use clap::{Args, ValueEnum};
+use crm_core::api::{CrmKind, ResourceKind};
+use crm_core::policy::Policy;
+use crm_core::rules;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::certs::Names;
 use super::{Outcome, connect, duration};
 use crate::admission::Pipeline;
-use crate::api::{CrmKind, ResourceKind};
 use crate::audit;
 use crate::certificates::{self, Identity, Keeper};
 use crate::check;
 use crate::cluster::{ReadBudget, Reader};
 use crate::directory::{self, Cluster, Directory, Memory, Observed, Observer};
-use crate::policy::Policy;
 use crate::policy_source::{self, Current};
-use crate::rules;
 use crate::server::tls::{RELOAD_INTERVAL, watch};
 use crate::server::{
     self, ClientCaFile, PartReport, PartState, Parts, Pem, Server, ServerConfig, Signals, Tls, TlsFiles,

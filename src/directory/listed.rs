@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crm_core::api::{Dependants, ResourceKind, Tally, Target};
 use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
 use k8s_openapi::api::authentication::v1::UserInfo;
@@ -12,7 +13,6 @@ use tokio::time::timeout;
 use super::cluster::{Live, ObjectHead};
 use super::names::Names;
 use super::{Directory, LookupError, PartStatus, Presence};
-use crate::api::{Dependants, ResourceKind, Tally, Target};
 use crate::cluster::{Content, Listing, Pager, ReadError, Reader};
 
 /// How many objects a page of a list holds at most. Only their metadata is asked for.

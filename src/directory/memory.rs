@@ -3,6 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
+use crm_core::api::{
+    Count, CrmKind, Dependants, NAMED, ResourceKind, Sight, Tally, Target, VERSION, unfolded,
+};
 use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
 use k8s_openapi::api::authentication::v1::UserInfo;
@@ -10,7 +13,6 @@ use serde_json::Value;
 
 use super::names::Names;
 use super::{Directory, LookupError, PartStatus, Presence};
-use crate::api::{Count, CrmKind, Dependants, NAMED, ResourceKind, Sight, Tally, Target, VERSION, unfolded};
 
 /// The namespace of a manifest that names none, as kubectl has it.
 const DEFAULT_NAMESPACE: &str = "default";

@@ -9,20 +9,22 @@ mod memory;
 mod names;
 mod nearest;
 mod observed;
+mod referrers;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use crm_core::api::{Dependants, Tally, Target};
 use futures::future::BoxFuture;
 use k8s_openapi::api::authentication::v1::UserInfo;
 
-use crate::api::{Dependants, Tally, Target};
 use crate::cluster::ReadError;
 
 pub use cluster::{Cluster, Live, Need};
 pub use listed::Listed;
 pub use memory::Memory;
 pub use observed::{Observed, Observer, Outcome};
+pub(crate) use referrers::Referrer;
 
 /// What is known of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

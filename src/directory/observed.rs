@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
+use crm_core::api::{Count, Dependants, ResourceKind, Tally, Target};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use k8s_openapi::api::authentication::v1::UserInfo;
 
 use super::{Directory, LookupError, PartStatus, Presence};
-use crate::api::{Count, Dependants, ResourceKind, Tally, Target};
 
 /// How a question about an object ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -237,11 +237,11 @@ mod tests {
         let log = Arc::new(Log::default());
         let nobody = UserInfo::default();
         let found = Observed::new(memory, log.clone());
-        for question in Dependants::on(crate::api::CrmKind::Company, "acme") {
+        for question in Dependants::on(crm_core::api::CrmKind::Company, "acme") {
             found.dependants(&question, &nobody, Duration::from_secs(1)).await.unwrap();
         }
         let failing = Observed::new(Failing, log.clone());
-        let question = Dependants::on(crate::api::CrmKind::Person, "ada").remove(0);
+        let question = Dependants::on(crm_core::api::CrmKind::Person, "ada").remove(0);
         failing.dependants(&question, &nobody, Duration::from_secs(1)).await.unwrap_err();
         let expected = [("Person", "found"), ("Note", "missing"), ("Note", "late")];
         assert_eq!(

@@ -1,5 +1,7 @@
 //! Tries two creates of a Company through the API server, as dry runs: a valid one, and one that has to be denied.
 
+use crm_core::api::{GROUP, VERSION};
+use crm_core::catalog::RuleId;
 use kube::api::{DynamicObject, PostParams};
 use kube::core::Status;
 use serde_json::{Value, json};
@@ -10,8 +12,6 @@ use super::registration::restore;
 use super::shipped::NAME;
 use super::snapshot::{Registration, Snapshot};
 use super::{Settings, policy};
-use crate::api::{GROUP, VERSION};
-use crate::catalog::RuleId;
 
 const COMPANIES: Resource = Resource { group: GROUP, version: VERSION, kind: "Company", plural: "companies" };
 

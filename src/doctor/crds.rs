@@ -92,9 +92,10 @@ fn stored_version(subject: &str, found: &Value, wanted: &CustomResourceDefinitio
 
 #[cfg(test)]
 mod tests {
+    use crm_core::api::Company;
+
     use super::super::diagnosis::Level;
     use super::*;
-    use crate::api::Company;
     use kube::CustomResourceExt;
 
     fn live() -> Value {

@@ -29,6 +29,7 @@ mod samples;
 
 use std::time::Duration;
 
+use crm_core::api::installation::{NAME, NAMESPACE, SERVICE, TLS_SECRET, service_host};
 use jiff::Timestamp;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::Client;
@@ -40,7 +41,6 @@ pub use self::report::{Format, Report, markdown};
 use self::questions::Questions;
 use self::snapshot::Snapshot;
 use self::source::Source;
-use crate::api::installation::{NAME, NAMESPACE, SERVICE, TLS_SECRET, service_host};
 use crate::certificates::Address;
 
 /// What is examined, and how.

@@ -2,6 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use crm_core::api::installation::{NAMESPACE, SERVICE, TLS_SECRET};
 use jiff::Timestamp;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 use rustls::pki_types::CertificateDer;
@@ -11,7 +12,6 @@ use time::OffsetDateTime;
 use super::questions::Answer;
 use super::snapshot::{Registration, Snapshot};
 use super::{Place, Settings, shipped};
-use crate::api::installation::{NAMESPACE, SERVICE, TLS_SECRET};
 use crate::certificates::chain::certificates;
 
 /// When all samples are looked at.

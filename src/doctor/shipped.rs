@@ -1,13 +1,13 @@
 //! What is shipped with this version of the program: the registration, the access rights, and the policies that the API
 //! server evaluates by itself.
 
+use crm_core::api::installation::{NAMESPACE, TLS_SECRET};
 use serde_json::Value;
 
 use super::Settings;
-use crate::api::installation::{NAMESPACE, TLS_SECRET};
 use crate::check::{SyntaxError, documents};
 
-pub(super) use crate::api::installation::{NAME, SERVICE_ACCOUNT};
+pub(super) use crm_core::api::installation::{NAME, SERVICE_ACCOUNT};
 
 /// Where the registration is in the repository, for fixes.
 pub(super) const REGISTRATION_PATH: &str = "manifests/registration/webhooks.yaml";

@@ -1,5 +1,6 @@
 //! What is read of the cluster, all at once, so that judging it needs no further question.
 
+use crm_core::api::policy;
 use futures::future::join_all;
 use kube::api::ListParams;
 use serde_json::Value;
@@ -7,7 +8,6 @@ use serde_json::Value;
 use super::Settings;
 use super::questions::{Answer, Questions, Resource, Scope};
 use super::shipped::{FLOOR_NAME, GUARD_NAME, NAME, SERVICE_ACCOUNT};
-use crate::api::policy;
 
 const CRDS: Resource = Resource {
     group: "apiextensions.k8s.io",

@@ -5,6 +5,8 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crm_core::api::policy as document_kind;
+use crm_core::policy::{self, Policy, Problems};
 use futures::StreamExt;
 use jiff::Timestamp;
 use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
@@ -16,8 +18,6 @@ use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
 use super::Current;
-use crate::api::policy as document_kind;
-use crate::policy::{self, Policy, Problems};
 
 /// The name of the object that counts.
 const IN_FORCE: &str = "default";

@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crm_core::policy::{self, Policy, Problem, Problems};
 use ring::digest;
 use serde_json::Value;
 use tokio::time::MissedTickBehavior;
 
 use super::Current;
 use crate::check::{self, ReadError};
-use crate::policy::{self, Policy, Problem, Problems};
 
 /// How often the file is looked at.
 pub const RELOAD_INTERVAL: Duration = Duration::from_secs(2);
@@ -102,8 +102,9 @@ mod tests {
     use std::fs;
     use std::sync::Mutex;
 
+    use crm_core::catalog::{Action, RuleId};
+
     use super::*;
-    use crate::catalog::{Action, RuleId};
     use crate::policy_source::State;
     use crate::telemetry::Metrics;
 

@@ -1,7 +1,7 @@
 //! Where the policy comes from, a file or the cluster, and what is in force now.
 //!
 //! *Architecture invariant:* a source knows documents and where they stand; what they mean is the business of
-//! [`crate::policy`]. The policy is swapped as a whole, and the last good one goes on when a new one is refused.
+//! [`crm_core::policy`]. The policy is swapped as a whole, and the last good one goes on when a new one is refused.
 
 pub mod cluster;
 mod file;
@@ -9,8 +9,8 @@ mod file;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
+use crm_core::policy::{Policy, Problems};
 
-use crate::policy::{Policy, Problems};
 use crate::telemetry::Metrics;
 
 pub use file::{PolicyFileError, RELOAD_INTERVAL, follow, read};

@@ -11,8 +11,8 @@ use arc_swap::ArcSwap;
 use base64::Engine as _;
 use crm_admission::admission::{Endpoint, Pipeline, Unreadable};
 use crm_admission::directory::{Directory, Memory};
-use crm_admission::policy::Policy;
 use crm_admission::telemetry::Metrics;
+use crm_core::policy::Policy;
 use serde_json::{Value, json};
 
 /// How long look-ups may take in tests that do not care.

@@ -5,7 +5,7 @@ use crate::support::control_plane::ControlPlane;
 use crate::support::kubectl::{Kubectl, Outcome};
 use crate::support::poll::{self, Seen};
 use crate::support::{manifest, repository};
-use crm_admission::normalize::{CANONICAL_DOMAIN_PATTERN, CANONICAL_LINKEDIN_PATTERN};
+use crm_core::normalize::{CANONICAL_DOMAIN_PATTERN, CANONICAL_LINKEDIN_PATTERN};
 use regex::Regex;
 use serde::Deserialize;
 use serde_json::{Value, json};

@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
+use crm_core::api::names::{is_label, is_path_segment, is_subdomain};
+use crm_core::api::{CrmKind, ResourceKind, Target};
+use crm_core::policy::Policy;
+use crm_core::rules::Record;
 use serde_json::Value;
-
-use crate::api::names::{is_label, is_path_segment, is_subdomain};
-use crate::api::{CrmKind, ResourceKind, Target};
-use crate::policy::Policy;
-use crate::rules::Record;
 
 /// One reference, as a record holds it.
 #[derive(Clone, Debug, PartialEq, Eq)]

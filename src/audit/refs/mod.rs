@@ -5,18 +5,18 @@ mod render;
 
 use std::collections::{HashMap, HashSet};
 
-use serde::Deserialize;
+use crm_core::api::{CrmKind, Dependants, Target};
+use crm_core::policy::Policy;
+use crm_core::rules::Fact;
 use serde_json::Value;
 
 use super::lookup::{Existence, NoAnswer};
 use super::pages::ListError;
 use super::patience::Patience;
 use super::stored::{Labels, stored};
-use crate::api::{CrmKind, Target};
 use crate::check::record;
-use crate::cluster::{Content, Listing, Pager, ReadError, Reader};
-use crate::policy::Policy;
-use crate::rules::Fact;
+use crate::cluster::{Pager, ReadError, Reader};
+use crate::directory::Referrer;
 
 pub use links::{Link, links};
 pub use render::{Format, dangling, relations};
@@ -171,40 +171,25 @@ async fn referring(
     name: &str,
 ) -> Result<Vec<(CrmKind, String, &'static str)>, RefsError> {
     let mut found = Vec::new();
-    if kind == CrmKind::Company {
-        let selector = format!("spec.companyRef.name={name}");
-        let people = selected(reader, CrmKind::Person, &selector).await?;
-        found.extend(people.into_iter().map(|person| (CrmKind::Person, person, "spec.companyRef.name")));
-    }
-    if kind != CrmKind::Note {
-        let selector = format!("spec.subjectRef.kind={},spec.subjectRef.name={name}", kind.as_str());
-        let notes = selected(reader, CrmKind::Note, &selector).await?;
-        found.extend(notes.into_iter().map(|note| (CrmKind::Note, note, "spec.subjectRef.name")));
+    for question in Dependants::on(kind, name) {
+        let names = selected(reader, &question).await?;
+        found.extend(names.into_iter().map(|name| (question.kind, name, question.field())));
     }
     Ok(found)
 }
 
-/// What is read of a record that is listed.
-#[derive(Deserialize)]
-struct Named {
-    metadata: Name,
-}
-
-#[derive(Deserialize)]
-struct Name {
-    name: String,
-}
-
-async fn selected(reader: &Reader, kind: CrmKind, selector: &str) -> Result<Vec<String>, RefsError> {
-    let listing = Listing::all(&kind.resource().api_resource(), Content::Metadata);
-    let mut pages = Pager::new(reader.clone(), listing.selected(selector.to_owned()));
-    let failed = |source| RefsError::Read { what: format!("the {} with {selector}", kind.plural()), source };
+async fn selected(reader: &Reader, question: &Dependants) -> Result<Vec<String>, RefsError> {
+    let mut pages = Pager::new(reader.clone(), Referrer::listing(question));
+    let failed = |source| {
+        let what = format!("the {} with {}", question.kind.plural(), question.selector());
+        RefsError::Read { what, source }
+    };
     let mut names = Vec::new();
     let mut patience = Patience::default();
     loop {
-        let Some(page) = patience.attempt(pages.next::<Named>(PAGE)).await else { continue };
+        let Some(page) = patience.attempt(pages.next::<Referrer>(PAGE)).await else { continue };
         let Some(page) = page.map_err(failed)? else { return Ok(names) };
-        names.extend(page.items.into_iter().map(|record| record.metadata.name));
+        names.extend(page.items.into_iter().filter_map(|record| record.name_if_counted(question)));
         patience = Patience::default();
     }
 }

@@ -186,9 +186,10 @@ fn id(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use crm_core::api::CrmKind;
+
     use super::super::Link;
     use super::*;
-    use crate::api::CrmKind;
 
     fn edge(name: &str, state: State) -> Edge {
         let link = Link {

@@ -2,11 +2,11 @@
 
 use std::io::{self, Write};
 
+use crm_core::api::CrmKind;
+use crm_core::catalog::{Action, RuleId};
 use serde_json::{Value, json};
 
 use super::{Entry, Totals};
-use crate::api::CrmKind;
-use crate::catalog::{Action, RuleId};
 
 /// The list that is being written.
 #[derive(Debug, Default)]

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use crm_core::catalog::{Action, RuleId};
 use quick_junit::{NonSuccessKind, Report as Document, TestCase, TestCaseStatus, TestSuite};
 
 use super::{Entry, Shelf, Totals, more, text};
-use crate::catalog::{Action, RuleId};
 use crate::check::report::printable;
 
 const NAME: &str = "crm-admission audit";

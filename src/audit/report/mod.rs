@@ -8,12 +8,13 @@ mod text;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
+use crm_core::api::CrmKind;
+use crm_core::catalog::{Action, RuleId};
+use crm_core::rules::Finding;
+
 use super::mend::NotMended;
 use super::tally::Tally;
-use crate::api::CrmKind;
-use crate::catalog::{Action, RuleId};
 use crate::check::report::{Colour, printable};
-use crate::rules::Finding;
 
 /// One finding of a stored record.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,9 +1,9 @@
 //! An audit for people: the findings by rule, and what it all amounts to.
 
 use anstyle::{AnsiColor, Style};
+use crm_core::catalog::Action;
 
 use super::{Shelf, Totals, more};
-use crate::catalog::Action;
 use crate::check::report::{Colour, printable};
 
 pub(super) fn render(shelf: &Shelf, totals: &Totals, colour: Colour) -> String {

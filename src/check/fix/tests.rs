@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::LazyLock;
 
+use crm_core::policy::Policy;
 use jiff::Timestamp;
 use rstest::rstest;
 use serde_json::Value;
@@ -14,7 +15,6 @@ use super::super::read::Source;
 use super::super::text::Text;
 use super::super::tree::Step;
 use super::{Wanted, fix};
-use crate::policy::Policy;
 
 static JUDGE: LazyLock<Judge> =
     LazyLock::new(|| Judge::new(Policy::default(), None, Timestamp::UNIX_EPOCH).unwrap());

@@ -2,8 +2,9 @@
 
 use std::fmt::Write;
 
+use crm_core::catalog::Action;
+
 use super::{Report, STANDARD_INPUT, plain_path, position, push_printable, text};
-use crate::catalog::Action;
 
 pub(super) fn render(report: &Report) -> String {
     let mut log = String::new();

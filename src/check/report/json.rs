@@ -1,9 +1,9 @@
 //! A report as one JSON object, for programs.
 
+use crm_core::catalog::Action;
 use serde::Serialize;
 
 use super::{InputError, Located, Report, pretty};
-use crate::catalog::Action;
 
 /// The order of the fields is the order in which they are written.
 #[derive(Serialize)]

@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 
+use crm_core::catalog::Action;
 use quick_junit::{NonSuccessKind, Report as Document, TestCase, TestCaseStatus, TestSuite};
 
 use super::{InputError, Located, Names, Report, STANDARD_INPUT, plain_path, printable, text};
-use crate::catalog::Action;
 
 const NAME: &str = "crm-admission check";
 

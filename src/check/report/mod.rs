@@ -9,14 +9,13 @@ mod text;
 use std::collections::HashMap;
 use std::fmt::Write;
 
+use crm_core::catalog::{Action, RuleId};
+use crm_core::characters::push_shown;
+use crm_core::rules::quote_at_most;
 use serde::Serialize;
 
-use crate::api::limits;
+use crm_core::api::limits;
 use std::fmt;
-
-use crate::catalog::{Action, RuleId};
-use crate::characters::push_shown;
-use crate::rules::quote_at_most;
 
 /// The name of standard input among files.
 const STANDARD_INPUT: &str = "-";

@@ -1,7 +1,8 @@
 //! Reports that the tests of all formats render.
 
+use crm_core::catalog::{Action, RuleId};
+
 use super::{InputError, Located, Report, Summary};
-use crate::catalog::{Action, RuleId};
 
 /// A finding of each action, a file that is not YAML, one that is not there, and a document that Helm made.
 pub(super) fn report() -> Report {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crm_core::catalog::{self, Action, Rule, RuleId};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 use serde_sarif::sarif::{
@@ -11,7 +12,6 @@ use serde_sarif::sarif::{
 };
 
 use super::{InputError, Located, Names, Report, STANDARD_INPUT, plain_path, pretty};
-use crate::catalog::{self, Action, Rule, RuleId};
 
 pub(crate) const SCHEMA: &str = "https://json.schemastore.org/sarif-2.1.0.json";
 

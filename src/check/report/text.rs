@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 
 use anstyle::{AnsiColor, Style};
+use crm_core::catalog::Action;
 
 use super::{Colour, Report, printable};
-use crate::catalog::Action;
 
 const RED: Style = AnsiColor::Red.on_default();
 

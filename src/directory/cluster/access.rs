@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 
+use crm_core::api::ResourceKind;
 use k8s_openapi::api::authentication::v1::UserInfo;
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview};
 use kube::Resource;
@@ -10,7 +11,6 @@ use kube::api::PostParams;
 use kube::core::{Request, request};
 use serde::{Deserialize, Serialize};
 
-use crate::api::ResourceKind;
 use crate::cluster::{ReadError, Reader};
 
 /// The question. It borrows the user, of whom a request may say megabytes.

@@ -3,17 +3,15 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use crm_core::api::{Count, Dependants, NAMED};
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use serde::Deserialize;
-use serde::de::IgnoredAny;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::flights::{Age, Flights};
-use crate::api::{Count, Dependants, GROUP, NAMED};
-use crate::cluster::{Content, Listing, Pager, ReadError, Reader};
-use crate::directory::LookupError;
+use crate::cluster::{Pager, ReadError, Reader};
+use crate::directory::{LookupError, Referrer};
 
 /// How many records a page holds at most: a quarter of what is counted.
 const PAGE: u32 = 250;
@@ -67,33 +65,6 @@ impl Found {
     }
 }
 
-/// What is read of a record; the rest is passed over.
-#[derive(Debug, Deserialize)]
-struct Item {
-    metadata: ItemMetadata,
-    /// Only Notes come with it.
-    spec: Option<Spec>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct ItemMetadata {
-    name: String,
-    deletion_timestamp: Option<IgnoredAny>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Spec {
-    subject_ref: Option<Subject>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Subject {
-    api_group: Option<String>,
-}
-
 /// Counts dependants, each question once at a time and few questions at a time.
 pub(super) struct Counting {
     reader: Reader,
@@ -141,19 +112,17 @@ impl Counting {
 
 /// Counts to the end, or to the bound. It names no resource version, so the API server answers with the latest state.
 async fn count(reader: Reader, question: &Dependants, found: &Mutex<Found>) -> Result<Counted, ReadError> {
-    let content = if question.group_is_selected() { Content::Metadata } else { Content::Whole };
-    let listing = Listing::all(&question.kind.resource().api_resource(), content);
-    let mut pages = Pager::new(reader, listing.selected(question.selector()));
+    let mut pages = Pager::new(reader, Referrer::listing(question));
     loop {
         // One more than the bound says that there are more; that pages go on says nothing, as the API server does not
         // know whether the rest holds anything that is selected.
         let left = MOST + 1 - lock(found).records;
         let most = PAGE.min(u32::try_from(left).unwrap_or(PAGE));
-        let page = pages.next::<Item>(most).await?;
+        let page = pages.next::<Referrer>(most).await?;
         let is_end = page.is_none();
         let items = page.into_iter().flat_map(|page| page.items);
         let mut found = lock(found);
-        items.filter(|item| counts(question, item)).for_each(|item| found.add(item.metadata.name));
+        items.filter_map(|item| item.name_if_counted(question)).for_each(|name| found.add(name));
         if found.records > MOST {
             return Ok(found.as_count(Count::MoreThan(MOST)));
         }
@@ -161,12 +130,6 @@ async fn count(reader: Reader, question: &Dependants, found: &Mutex<Found>) -> R
             return Ok(found.as_count(Count::Exactly(found.records)));
         }
     }
-}
-
-/// Whether a record that was selected does refer to the one in question, and stays.
-fn counts(question: &Dependants, item: &Item) -> bool {
-    let group = || item.spec.as_ref()?.subject_ref.as_ref()?.api_group.as_deref();
-    item.metadata.deletion_timestamp.is_none() && (question.group_is_selected() || group() == Some(GROUP))
 }
 
 /// Nothing that can panic is done under the lock, so what is found is whole.

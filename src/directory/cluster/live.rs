@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crm_core::api::Target;
 use futures::FutureExt;
 use kube::Resource;
 use kube::api::{DynamicObject, GetParams};
@@ -10,7 +11,6 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::ObjectHead;
 use super::flights::{Age, Flights};
-use crate::api::Target;
 use crate::cluster::{ReadError, Reader};
 use crate::directory::{LookupError, Presence};
 

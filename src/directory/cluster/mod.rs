@@ -15,6 +15,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use crm_core::api::{Dependants, ResourceKind, Sight, Tally, Target};
 use futures::FutureExt;
 use futures::future::{BoxFuture, join};
 use k8s_openapi::api::authentication::v1::UserInfo;
@@ -27,7 +28,6 @@ use tokio_util::task::TaskTracker;
 use self::dependants::{Counted, Counting};
 use self::part::Part;
 use super::{Directory, LookupError, PartStatus, Presence};
-use crate::api::{Dependants, ResourceKind, Sight, Tally, Target};
 use crate::cluster::{ReadError, Reader};
 
 pub(super) use self::head::ObjectHead;

@@ -3,10 +3,10 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crm_core::api::{ResourceKind, Target};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{ResourceKind, Target};
 use crate::cluster::ReadError;
 use crate::directory::names::Names;
 use crate::directory::{PartStatus, Presence};

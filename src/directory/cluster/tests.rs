@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::io;
 
 use bytes::Bytes;
+use crm_core::api::{Count, CrmKind};
 use futures::channel::mpsc::{UnboundedSender, unbounded};
 use futures::future::join_all;
 use http::{Request, Response};
@@ -21,7 +22,6 @@ use tokio::time::{Instant, sleep};
 use tower_test::mock::{self, SendResponse};
 
 use super::*;
-use crate::api::{Count, CrmKind};
 
 type Answer = Response<BoxBody<Bytes, io::Error>>;
 

@@ -1,11 +1,11 @@
 //! The policies of a cluster against an API server that is played by hand.
 
+use crm_core::catalog::{Action, RuleId};
 use http::{Request, Response};
 use kube::client::Body;
 use tower_test::mock::{self, Handle};
 
 use super::*;
-use crate::catalog::{Action, RuleId};
 use crate::policy_source::State;
 use crate::telemetry::Metrics;
 

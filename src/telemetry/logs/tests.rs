@@ -6,10 +6,10 @@ use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use crm_core::characters::is_invisible;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::characters::is_invisible;
 
 /// Collects what is logged.
 #[derive(Clone, Default)]

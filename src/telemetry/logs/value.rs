@@ -3,9 +3,8 @@
 use std::error::Error;
 use std::fmt::{self, Write};
 
+use crm_core::characters::{BETWEEN_QUOTES, push_excerpt};
 use tracing::field::Field;
-
-use crate::characters::{BETWEEN_QUOTES, push_excerpt};
 
 /// The most characters of a value: as many as a valid name has, so that no valid name is cut.
 const LIMIT: usize = 253;

@@ -27,7 +27,7 @@ use crate::policy::Policy;
 use evaluation::{Evaluation, Problem, Weight};
 
 pub use addresses::{NOT_CANONICAL, shown};
-pub use deletion::{Deletion, dependants, evaluate_deletion};
+pub use deletion::{CLEANERS, Deletion, dependants, evaluate_deletion};
 pub use finding::{Change, Effect, Exempted, Finding, Reason, Shown, Verdict};
 pub use path::{FieldPath, Segment};
 pub use quote::{MAX_QUOTED_CHARS, quote, quote_at_most, wrong_type};

@@ -32,10 +32,10 @@ fn is_shown(c: char) -> bool {
 }
 
 /// What gets a backslash in text that comes between quotes.
-pub(crate) const BETWEEN_QUOTES: &[char] = &['"', '\\'];
+pub const BETWEEN_QUOTES: &[char] = &['"', '\\'];
 
 /// Writes `c`, or its escape where it does not show as itself. The characters of `also` get a backslash.
-pub(crate) fn push_shown(into: &mut String, c: char, also: &[char]) {
+pub fn push_shown(into: &mut String, c: char, also: &[char]) {
     match c {
         // Most of what is shown.
         'a'..='z' | 'A'..='Z' | '0'..='9' => into.push(c),
@@ -54,7 +54,7 @@ pub(crate) fn push_shown(into: &mut String, c: char, also: &[char]) {
 /// Writes at most `limit` characters of `text` as [`push_shown`] does; an ellipsis after them shows a cut.
 ///
 /// What is shown counts, so that a text cannot grow by being escaped.
-pub(crate) fn push_excerpt(into: &mut String, text: &str, limit: usize, also: &[char]) {
+pub fn push_excerpt(into: &mut String, text: &str, limit: usize, also: &[char]) {
     // Most texts are all of this, and need no look at single characters.
     let is_plain =
         |byte: &u8| (byte.is_ascii_graphic() || *byte == b' ') && !also.contains(&char::from(*byte));

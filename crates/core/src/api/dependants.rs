@@ -74,6 +74,14 @@ impl Dependants {
         }
     }
 
+    /// The field by which they refer.
+    pub const fn field(&self) -> &'static str {
+        match self.kind {
+            CrmKind::Note => "spec.subjectRef.name",
+            CrmKind::Company | CrmKind::Person => "spec.companyRef.name",
+        }
+    }
+
     /// Whether all that the selector finds refers to a record of our group. The group of a Note's subject is not
     /// selectable.
     pub fn group_is_selected(&self) -> bool {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::rules::{Change, Effect, FieldPath, Record, Segment};
 
 /// The patch that makes `changes` in `object`. It can be applied to that object only.
-pub(crate) fn patch(object: &Record, changes: &[Change]) -> Patch {
+pub fn patch(object: &Record, changes: &[Change]) -> Patch {
     let mut operations = Vec::with_capacity(changes.len());
     if object.spec.is_null() && !changes.is_empty() {
         operations.push(add(FieldPath::of(&["spec"]), json!({})));

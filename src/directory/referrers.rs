@@ -1,0 +1,50 @@
+//! How the records that refer to a record are listed, and which of the listed ones count.
+
+use crm_core::api::{Dependants, GROUP};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use crate::cluster::{Content, Listing};
+
+/// What is read of a listed record; the rest is passed over.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Referrer {
+    metadata: Metadata,
+    /// Only Notes come with it.
+    spec: Option<Spec>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Metadata {
+    name: String,
+    deletion_timestamp: Option<IgnoredAny>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Spec {
+    subject_ref: Option<Subject>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Subject {
+    api_group: Option<String>,
+}
+
+impl Referrer {
+    /// The list of all records that may refer to the one in question. Some of them may not: [`Self::name_if_counted`].
+    pub(crate) fn listing(question: &Dependants) -> Listing {
+        let content = if question.group_is_selected() { Content::Metadata } else { Content::Whole };
+        Listing::all(&question.kind.resource().api_resource(), content).selected(question.selector())
+    }
+
+    /// The name of a listed record; `None` if it refers to an object of another group, or is being deleted.
+    pub(crate) fn name_if_counted(self, question: &Dependants) -> Option<String> {
+        let group = || self.spec.as_ref()?.subject_ref.as_ref()?.api_group.as_deref();
+        let counts = self.metadata.deletion_timestamp.is_none()
+            && (question.group_is_selected() || group() == Some(GROUP));
+        counts.then_some(self.metadata.name)
+    }
+}
