@@ -597,7 +597,7 @@ fn an_installation_that_does_not_become_ready_registers_nothing() {
     for (args, complaint) in [
         (
             &["--timeout", "2", "--no-guard-test"][..],
-            "install: the server is not ready, and nothing is registered",
+            "install: the server is not ready, so the webhook configurations were not applied",
         ),
         (&["--overlay", "own-certificate"], "install: no CA for the webhook configurations"),
         (&["--overlay", "own-certificat"], "install: overlay not found"),
