@@ -48,7 +48,7 @@ impl Pages {
         let mut answer = self.ask().await;
         // A list that takes long outlives its snapshot. The API server then says where to go on, in what is there now.
         if let Some(token) = answer.as_ref().err().and_then(fresh_token) {
-            self.pages.go_on_at(token);
+            self.pages.continue_at(token);
             answer = self.ask().await;
         }
         let page = answer.map_err(|source| ListError { kind: self.kind, source })?;
