@@ -135,7 +135,7 @@ impl Pipeline {
         let now = (self.clock)();
         let questions = rules::dependants(&deletion, policy, now);
         let each = questions.iter().map(|question| async {
-            let answer = self.directory.dependants(question, &review.user, limit).await;
+            let answer = self.directory.dependents(question, &review.user, limit).await;
             let tally = answer.inspect_err(|error| failed(RuleId::DeleteReferenced, review, error)).ok();
             (question.kind, tally)
         });
@@ -227,5 +227,5 @@ fn unchecked(rule: RuleId, review: &Review<'_>, error: &LookupError) -> Fact {
 
 fn failed(rule: RuleId, review: &Review<'_>, error: &LookupError) {
     // Not its causes: the client's errors name what was looked up, which is a value of a field.
-    tracing::warn!(uid = review.uid.as_ref(), rule = rule.as_str(), %error, "look-up failed");
+    tracing::warn!(uid = review.uid.as_ref(), rule = rule.as_str(), %error, "lookup failed");
 }

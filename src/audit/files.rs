@@ -78,13 +78,13 @@ impl Directory for Files {
         ready(self.memory.nearest(target)).boxed()
     }
 
-    fn dependants<'a>(
+    fn dependents<'a>(
         &'a self,
         question: &'a Dependants,
         user: &'a UserInfo,
         limit: Duration,
     ) -> BoxFuture<'a, Result<Tally, LookupError>> {
-        self.memory.dependants(question, user, limit)
+        self.memory.dependents(question, user, limit)
     }
 
     fn status(&self) -> Vec<PartStatus> {
