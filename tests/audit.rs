@@ -43,7 +43,7 @@ fn findings_are_listed_by_rule_and_summed_up() {
         "domain: 1 finding",
         r#"  Company/acme: warn: spec.domains[0]: Invalid value: "Acme.com": not in its canonical form; write "acme.com" [domain/not-canonical]"#,
         r#"  Person/ada: deny: spec.companyRef.name: Not found: "acne": no Company of that name; did you mean "acme"? [company-exists]"#,
-        "2 records audited, policy built-in: 1 would be refused if it were written today, 2 warnings, 1 value is not canonical, 1 reference points at nothing.",
+        "2 records audited, policy built-in: 1 would be denied if it were written today, 2 warnings, 1 value is not canonical, 1 reference to a missing object.",
     ] {
         assert!(stdout.lines().any(|printed| printed == line), "no {line} in {stdout}");
     }
@@ -65,7 +65,7 @@ fn the_exit_code_goes_by_what_was_asked_for() {
 fn a_policy_is_compared_with_the_built_in_one() {
     let (_, stdout, _) = audit(&["--policy", "stricter.yaml"]);
     let last = stdout.lines().last().unwrap();
-    assert_eq!(last, "Instead of built-in, which is in force, it would newly refuse 1 of 2.");
+    assert_eq!(last, "Instead of built-in, which is in force, it would newly deny 1 of 2.");
 }
 
 #[test]

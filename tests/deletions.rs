@@ -151,7 +151,7 @@ impl Directory for Asked {
         ready(None).boxed()
     }
 
-    fn dependants<'a>(
+    fn dependents<'a>(
         &'a self,
         _: &'a Dependants,
         _: &'a UserInfo,

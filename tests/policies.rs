@@ -301,7 +301,7 @@ impl Directory for Broken {
         async { None }.boxed()
     }
 
-    fn dependants<'a>(
+    fn dependents<'a>(
         &'a self,
         _: &'a Dependants,
         _: &'a UserInfo,

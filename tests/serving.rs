@@ -716,7 +716,7 @@ async fn during_the_shutdown_delay_it_is_not_ready_and_serves_with_connection_cl
 
     server.signal().await;
     let error = server.end().await.unwrap_err().to_string();
-    assert_eq!(error, "ended at once by a second signal; requests cut off: 0");
+    assert_eq!(error, "stopped at once by a second signal; requests cut off: 0");
 }
 
 #[tokio::test]
@@ -799,7 +799,7 @@ async fn a_second_signal_ends_it_at_once() {
     server.signal().await;
     waiting.await.unwrap().unwrap_err();
     let error = server.end().await.unwrap_err().to_string();
-    assert_eq!(error, "ended at once by a second signal; requests cut off: 1");
+    assert_eq!(error, "stopped at once by a second signal; requests cut off: 1");
 }
 
 #[tokio::test(start_paused = true)]
@@ -816,7 +816,7 @@ async fn the_shutdown_delay_is_waited_for_in_full() {
 async fn the_death_of_a_background_task_ends_the_server_with_its_name() {
     for (how, expected) in [
         (Death::Panic, r#"the background task "company watch" panicked"#),
-        (Death::Return, r#"the background task "company watch" ended"#),
+        (Death::Return, r#"the background task "company watch" stopped"#),
     ] {
         let mut tasks = Tasks::default();
         tasks.spawn("company watch", async move {
@@ -840,7 +840,7 @@ async fn a_port_that_is_taken_is_named_with_its_flag() {
     let address = taken.local_addr().unwrap();
     let error = Server::bind(ServerConfig { listen: address, ..config() }).await.unwrap_err().to_string();
     assert!(error.starts_with(&format!("cannot listen on {address} (--listen): ")), "{error}");
-    assert!(error.ends_with("; stop what listens there, or give another port"), "{error}");
+    assert!(error.ends_with("; stop the program that uses it, or give another port"), "{error}");
     let error =
         Server::bind(ServerConfig { admin_listen: address, ..config() }).await.unwrap_err().to_string();
     assert!(error.starts_with(&format!("cannot listen on {address} (--admin-listen): ")), "{error}");

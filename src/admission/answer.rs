@@ -15,13 +15,13 @@ use serde::Serialize;
 use super::message;
 use super::review::{Matter, Review};
 
-/// Most answers fit in so much room.
+/// The initial size of the buffer; most answers fit.
 const USUAL_BYTES: usize = 512;
 
-/// So do most fields and rules with their actions.
+/// The initial size for a field, or for a rule with its action.
 const USUAL_PART_BYTES: usize = 32;
 
-/// A status has at most this many causes, and one that counts the rest.
+/// The maximum number of causes, plus one that counts the rest.
 const MAX_CAUSES: usize = 50;
 
 #[derive(Debug, Serialize)]
@@ -49,7 +49,7 @@ struct Response<'a> {
     audit_annotations: Option<Annotations<'a>>,
 }
 
-/// What the API server's audit log shows; it puts the webhook's name in front of the keys.
+/// The audit annotations. The API server puts the name of the webhook in front of the keys.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 struct Annotations<'a> {
@@ -63,7 +63,7 @@ struct Annotations<'a> {
     rules: Option<String>,
 }
 
-/// A metav1.Status of a refusal.
+/// The metav1.Status of a denied request.
 #[derive(Debug, Serialize)]
 struct Status {
     status: &'static str,
@@ -100,7 +100,7 @@ impl Decision {
         if verdict.strictest() == Action::Deny { Self::Denied } else { Self::Allowed }
     }
 
-    /// The decision as metrics, logs and audit annotations spell it.
+    /// The name in metrics, logs and audit annotations.
     pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Allowed => "allowed",
@@ -109,7 +109,7 @@ impl Decision {
     }
 }
 
-/// The answer to a request that no rule looks at.
+/// The answer to a request that no rule checks.
 pub(super) fn untouched(review: &Review<'_>) -> Vec<u8> {
     encode(review, Response { uid: &review.uid, allowed: true, ..Response::default() })
 }
@@ -139,19 +139,19 @@ pub(super) fn decided(review: &Review<'_>, verdict: &Verdict, policy: &Policy) -
 fn encode(review: &Review<'_>, response: Response<'_>) -> Vec<u8> {
     let envelope = Envelope { api_version: &review.api_version, kind: "AdmissionReview", response };
     let mut json = Vec::with_capacity(USUAL_BYTES);
-    // Texts, numbers and maps with text keys always have a JSON form, and a list of bytes takes whatever comes.
+    // Strings, numbers and maps with string keys always have a JSON form, and writing to a vector cannot fail.
     let _ = serde_json::to_writer(&mut json, &envelope);
     json
 }
 
-/// Most important first: what will be refused from some date on, then what is wrong, then what was changed.
+/// Most important first: findings that will deny from a certain date, other findings, changes.
 fn warnings(verdict: &Verdict, decision: Decision) -> Vec<String> {
     let warned: Vec<&Finding> =
         verdict.findings.iter().filter(|finding| finding.action == Action::Warn).collect();
     let (dated, undated): (Vec<_>, Vec<_>) =
         warned.into_iter().partition(|finding| finding.denies_from.is_some());
     let mut warnings: Vec<String> = dated.into_iter().chain(undated).map(message::finding_warning).collect();
-    // Of a refused request nothing is stored.
+    // A denied request stores nothing.
     if decision == Decision::Allowed {
         warnings.extend(verdict.changes.iter().filter_map(message::change_warning));
     }
@@ -165,7 +165,7 @@ fn annotations<'a>(verdict: &Verdict, decision: Decision, policy: &'a Policy) ->
         *strictest = finding.action.max(*strictest);
     }
     let rules = actions.iter().map(|(rule, action)| format!("{rule}={action}"));
-    // Of a refused request nothing is changed.
+    // A denied request changes nothing.
     let changes = verdict.changes.iter().filter(|_| decision == Decision::Allowed);
     let exemptions: BTreeSet<&str> =
         verdict.exempted.iter().map(|exempted| exempted.exemption.as_str()).collect();
@@ -178,13 +178,13 @@ fn annotations<'a>(verdict: &Verdict, decision: Decision, policy: &'a Policy) ->
     }
 }
 
-/// `None` for nothing.
+/// `None` if there are no parts.
 fn joined(parts: impl IntoIterator<Item = impl fmt::Display>) -> Option<String> {
     let mut joined = String::new();
     for part in parts {
         let comma = if joined.is_empty() { "" } else { "," };
         joined.reserve(USUAL_PART_BYTES);
-        // A text takes whatever is written to it.
+        // Writing to a string cannot fail.
         let _ = write!(joined, "{comma}{part}");
     }
     (!joined.is_empty()).then_some(joined)
@@ -201,7 +201,7 @@ fn status(review: &Review<'_>, verdict: &Verdict) -> Status {
             let texts: Vec<String> = denying.iter().map(|finding| finding.rest()).collect();
             (409, "Conflict", format!("cannot be deleted: {}", texts.join(", ")))
         }
-        // Only what nobody could check stands in the way: trying again may be enough.
+        // All causes are failed lookups, so a retry may succeed.
         _ if denying.iter().all(|finding| finding.reason == Reason::Unchecked) => {
             (503, "ServiceUnavailable", format!("could not be decided: {}", aggregate(&causes)))
         }
@@ -231,7 +231,7 @@ fn causes(denying: &[&Finding]) -> Vec<Cause> {
     causes
 }
 
-/// All causes in one text, in the form in which the API machinery puts several errors.
+/// All causes in one message, in the format of the API machinery.
 fn aggregate(causes: &[Cause]) -> String {
     let texts: Vec<String> =
         causes.iter().map(|cause| format!("{}: {}", cause.field, cause.message)).collect();

@@ -1,4 +1,4 @@
-//! The words of an answer: what a finding or a change says in a status cause or a warning.
+//! Writes the messages of findings and changes for status causes and warnings.
 
 use std::fmt::Write;
 
@@ -6,20 +6,21 @@ use crm_core::rules::{
     Change, Effect, FieldPath, Finding, MAX_QUOTED_CHARS, Reason, Shown, quote, quote_at_most, shown,
 };
 
-/// Longer warnings are cut by clients, so they are kept below it where possible; in characters.
+/// Clients cut longer warnings, so warnings stay below this if possible; in characters.
 const MAX_WARNING_CHARS: usize = 120;
-/// A quote is not cut below this many characters to make room.
+/// A quote is not cut below this length to make room.
 const MIN_QUOTED_CHARS: usize = 16;
-/// A trimmed value is shown twice in a warning, so each time at most this much of it.
+/// The maximum length of a trimmed value, which a warning shows twice.
 const MAX_TRIMMED_CHARS: usize = 32;
-/// An answer has at most this many warnings, and one that counts the rest.
+/// The maximum number of warnings, plus one that counts the rest.
 const MAX_WARNINGS: usize = 10;
-/// The warnings of an answer have at most this many bytes together.
+/// The maximum size of all warnings in bytes.
 const MAX_WARNINGS_BYTES: usize = 3 * 1024;
 
-/// A finding as a warning, `field: text [rule]`, shortened where that makes it fit.
+/// A finding as a warning, `field: text [rule]`, shortened if that makes it fit.
 pub(super) fn finding_warning(finding: &Finding) -> String {
-    // Nothing is forbidden where a deletion is allowed. One request may delete many, so it says which one is meant.
+    // The deletion is allowed, so nothing is forbidden. One request may delete many records, so the warning names the
+    // record.
     if let (Reason::Referenced, Shown::Text(name)) = (finding.reason, &finding.value) {
         return format!("{}: {}: {}", finding.field, quote(name), finding.rest());
     }
@@ -31,13 +32,13 @@ pub(super) fn finding_warning(finding: &Finding) -> String {
         .unwrap_or_else(|| warning(finding.message_without_prefix(MIN_QUOTED_CHARS)))
 }
 
-/// What a change tells the user; `None` for changes that nobody needs to hear of.
+/// The warning about a change; `None` for changes that need none.
 pub(super) fn change_warning(change: &Change) -> Option<String> {
     let before = shown(change.rule, change.before.as_deref().unwrap_or_default());
     let said = match (change.effect, &change.after) {
         (Effect::Defaulted | Effect::Restored, _) => return None,
         (Effect::DuplicateRemoved { .. }, _) => "duplicate removed".to_owned(),
-        // What users wrote is quoted with care; canonical forms are given whole.
+        // User input is quoted with care; canonical values are given whole.
         (Effect::Trimmed, after) => {
             format!("stored as {}", quote_at_most(after.as_deref().unwrap_or_default(), MAX_TRIMMED_CHARS))
         }
@@ -60,15 +61,15 @@ fn fitted(field: &FieldPath, before: &Shown, said: &str, rule: &str) -> String {
     warning
 }
 
-/// A text with the field in front, and room for what is said of it.
+/// A message that starts with the field, with capacity for the rest.
 fn started(field: &FieldPath) -> String {
     let mut text = String::with_capacity(MAX_WARNING_CHARS);
-    // A text takes whatever is written to it.
+    // Writing to a string cannot fail.
     let _ = write!(text, "{field}: ");
     text
 }
 
-/// The warnings that fit into an answer, and one that counts those that do not.
+/// The warnings that fit in an answer, and one that counts the rest.
 pub(super) fn limited(warnings: Vec<String>) -> Vec<String> {
     let mut bytes = 0;
     let mut fitting = 0;

@@ -1,6 +1,6 @@
-//! AdmissionReview in, AdmissionReview out: read, ask the directory, decide, answer.
+//! AdmissionReview in, AdmissionReview out: parse, look up, decide, answer.
 //!
-//! *Architecture invariant:* it knows neither sockets nor HTTP; the server hands it bodies and a time limit.
+//! *Architecture invariant:* this room knows neither sockets nor HTTP; the server passes bodies and a time limit.
 
 mod answer;
 mod message;

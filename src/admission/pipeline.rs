@@ -1,4 +1,4 @@
-//! One request from body to answer: read, ask, decide, answer.
+//! Processes one request from body to answer: parse, look up, decide, answer.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -18,17 +18,17 @@ use super::review::{self, Matter, Review, Unreadable, Write};
 use crate::directory::{Directory, LookupError, Presence};
 use crate::telemetry::Metrics;
 
-/// Which of the two webhooks is asked.
+/// The webhook endpoints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Endpoint {
-    /// `/mutate`: answers a patch.
+    /// `/mutate`: answers with a patch.
     Mutate,
     /// `/validate`: judges the final object.
     Validate,
 }
 
 impl Endpoint {
-    /// The endpoint as metrics spell it.
+    /// The name in metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Mutate => "mutate",
@@ -51,10 +51,10 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// Tells the time; tests give their own.
+/// Returns the current time; tests use their own clock.
 pub type Clock = fn() -> Timestamp;
 
-/// All that is needed to answer requests.
+/// Answers requests.
 pub struct Pipeline {
     directory: Arc<dyn Directory>,
     policy: Arc<ArcSwap<Policy>>,
@@ -63,20 +63,20 @@ pub struct Pipeline {
 }
 
 impl Pipeline {
-    /// A pipeline over a directory and the current policy, whatever that is at each request.
+    /// A pipeline with a directory and the policy in force, which is read for each request.
     pub fn new(directory: Arc<dyn Directory>, policy: Arc<ArcSwap<Policy>>, metrics: Metrics) -> Self {
         Self { directory, policy, metrics, clock: Timestamp::now }
     }
 
-    /// The same with another clock.
+    /// The same pipeline with another clock.
     pub fn with_clock(self, clock: Clock) -> Self {
         Self { clock, ..self }
     }
 
-    /// Answers the AdmissionReview in `body` with one; `limit` is how long look-ups may take.
+    /// Answers the AdmissionReview in `body`; `limit` is the time for lookups.
     ///
     /// # Errors
-    /// A body that cannot be read has no answer.
+    /// An unreadable body has no answer.
     pub async fn review(
         &self,
         endpoint: Endpoint,
@@ -135,7 +135,7 @@ impl Pipeline {
         let now = (self.clock)();
         let questions = rules::dependants(&deletion, policy, now);
         let each = questions.iter().map(|question| async {
-            let answer = self.directory.dependants(question, &review.user, limit).await;
+            let answer = self.directory.dependents(question, &review.user, limit).await;
             let tally = answer.inspect_err(|error| failed(RuleId::DeleteReferenced, review, error)).ok();
             (question.kind, tally)
         });
@@ -175,7 +175,7 @@ impl Pipeline {
         join_all(each).await.into_iter().collect()
     }
 
-    /// Counts and logs what was decided. Nothing of the object, and of the user only the name.
+    /// Counts and logs the decision. Logs nothing of the object, and only the name of the user.
     fn record(&self, endpoint: Endpoint, review: &Review<'_>, verdict: &Verdict, started: Instant) {
         let decision = Decision::of(verdict);
         let elapsed = started.elapsed();
@@ -190,7 +190,7 @@ impl Pipeline {
         for finding in &verdict.findings {
             self.metrics.finding(finding.rule.as_str(), finding.action.as_str());
         }
-        // Of a refused request nothing is changed.
+        // A denied request changes nothing.
         for change in verdict.changes.iter().filter(|_| decision == Decision::Allowed) {
             self.metrics.change(change.rule.as_str());
         }
@@ -226,6 +226,6 @@ fn unchecked(rule: RuleId, review: &Review<'_>, error: &LookupError) -> Fact {
 }
 
 fn failed(rule: RuleId, review: &Review<'_>, error: &LookupError) {
-    // Not its causes: the client's errors name what was looked up, which is a value of a field.
-    tracing::warn!(uid = review.uid.as_ref(), rule = rule.as_str(), %error, "look-up failed");
+    // Without the causes: kube's errors contain the name that was looked up, which is the value of a field.
+    tracing::warn!(uid = review.uid.as_ref(), rule = rule.as_str(), %error, "lookup failed");
 }

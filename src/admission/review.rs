@@ -1,4 +1,4 @@
-//! Reads an AdmissionReview: its envelope, and the objects in it as far as rules look at them.
+//! Parses an AdmissionReview: its envelope, and those parts of its objects that rules check.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -14,16 +14,16 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-/// The group that AdmissionReviews are of.
+/// The API group of AdmissionReviews.
 const REVIEW_GROUP: &str = "admission.k8s.io/";
-/// What messages call the whole.
+/// The name of the body in messages.
 const THE_BODY: &str = "the body";
 
-/// The longest string that an answer repeats as it is, in bytes. A uid is a UUID. Were longer ones repeated, answers that
-/// nobody reads would take as much memory as the bodies that asked for them, without being counted.
+/// The maximum length of a string that the answer repeats, in bytes. A uid is a UUID. If longer ones were repeated,
+/// unread answers would take as much memory as their bodies without being counted.
 const LONGEST_ECHO: usize = 256;
 
-/// Why a body cannot be answered. The text names what is wrong and repeats nothing of the body.
+/// Why a body cannot be answered. The message says what is wrong and repeats nothing of the body.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unreadable {
     /// It is not JSON.
@@ -34,19 +34,19 @@ pub enum Unreadable {
         /// From 1.
         column: usize,
     },
-    /// A field has a type that it must not have, or is there twice.
+    /// A field has a wrong type or appears twice.
     #[error("not an AdmissionReview that can be read: {path} is missing or has a wrong type")]
     WrongType {
-        /// Where, from the top of the body or of the object that is named.
+        /// The path, from the top of the body or of the named object.
         path: String,
     },
-    /// A part is JSON, and still cannot be read.
+    /// A part is JSON but cannot be parsed.
     #[error("{0} cannot be read: it is nested too deep, or has a number that is too large")]
     BeyondLimits(&'static str),
-    /// A field that every request has is missing.
+    /// A required field is missing.
     #[error("not an AdmissionReview that can be answered: {0} is missing")]
     Missing(&'static str),
-    /// A field that the answer repeats is longer than any API server writes it.
+    /// A field that the answer repeats is longer than an API server writes it.
     #[error("not an AdmissionReview that can be answered: {0} is longer than {LONGEST_ECHO} bytes")]
     TooLong(&'static str),
     /// It is a document of another kind.
@@ -54,7 +54,7 @@ pub enum Unreadable {
     OtherDocument,
 }
 
-/// The envelope of one request, whose objects are read as `O`.
+/// The envelope of one request, whose objects are parsed as `O`.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", bound(deserialize = "O: Object<'de>"))]
 struct Envelope<'a, O> {
@@ -92,16 +92,16 @@ struct Request<'a, O> {
     options: Option<Options<'a>>,
 }
 
-/// How an object in a request is read.
+/// How the objects of a request are parsed.
 trait Object<'de>: Sized {
-    /// The field that holds it; null is none.
+    /// Parses the field of the object; null means no object.
     fn in_field<D: Deserializer<'de>>(deserializer: D) -> Result<Option<Self>, D::Error>;
 
-    /// Its parts; `place` is what messages call it.
+    /// Its parts; `place` is its name in messages.
     fn parts(self, place: &'static str) -> Result<ObjectParts<'de>, Unreadable>;
 }
 
-/// Where it stands, while the envelope is read.
+/// Parsed together with the envelope.
 impl<'de> Object<'de> for ObjectParts<'de> {
     fn in_field<D: Deserializer<'de>>(deserializer: D) -> Result<Option<Self>, D::Error> {
         only_an_object(deserializer)
@@ -112,7 +112,7 @@ impl<'de> Object<'de> for ObjectParts<'de> {
     }
 }
 
-/// By itself, once it is known that it matters.
+/// Parsed separately, once it is known to matter.
 impl<'de> Object<'de> for &'de RawValue {
     fn in_field<D: Deserializer<'de>>(deserializer: D) -> Result<Option<Self>, D::Error> {
         Option::deserialize(deserializer)
@@ -123,11 +123,11 @@ impl<'de> Object<'de> for &'de RawValue {
     }
 }
 
-/// A text, which is the body's own where it is written there as it is.
+/// A string, borrowed from the body if it has no escapes.
 #[derive(Debug, Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
-/// A `userInfo`. Go writes a list without entries as null.
+/// A `userInfo`. Go writes an empty list as null.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct User {
@@ -164,14 +164,14 @@ struct Options<'a> {
     field_manager: Option<Text<'a>>,
 }
 
-/// What is done with the object.
+/// The operation of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verb {
     Create,
     Update,
     Delete,
     Connect,
-    /// One that a later API server has.
+    /// An operation of a later API server.
     Other,
 }
 
@@ -186,7 +186,7 @@ impl Verb {
         }
     }
 
-    /// The verb as metrics and logs spell it.
+    /// The name in metrics and logs.
     pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Create => "CREATE",
@@ -198,15 +198,15 @@ impl Verb {
     }
 }
 
-/// A request that can be answered. Its texts are those of the body.
+/// A valid request. Its strings are borrowed from the body.
 #[derive(Debug)]
 pub(super) struct Review<'a> {
     pub(super) api_version: Cow<'a, str>,
     pub(super) uid: Cow<'a, str>,
     pub(super) verb: Verb,
-    /// One of our kinds, for requests about the object itself and not about a subresource.
+    /// One of our kinds, if the request is about the object and not a subresource.
     pub(super) kind: Option<CrmKind>,
-    /// The name, or the prefix of the name that is yet to be made.
+    /// The name, or its prefix if the API server will generate it.
     pub(super) name: Cow<'a, str>,
     pub(super) user: UserInfo,
     pub(super) dry_run: bool,
@@ -214,14 +214,14 @@ pub(super) struct Review<'a> {
     pub(super) matter: Matter,
 }
 
-/// What is to be decided.
+/// What to decide.
 #[derive(Debug)]
 pub(super) enum Matter {
-    /// Nothing: the request is allowed untouched.
+    /// Nothing: the request is allowed unchanged.
     Nothing,
-    /// A record that is to be stored.
+    /// A record to store.
     Write(Write),
-    /// A record of that kind, which is to be deleted.
+    /// A record of this kind to delete.
     Deletion(CrmKind),
 }
 
@@ -230,11 +230,11 @@ pub(super) enum Matter {
 pub(super) struct Write {
     pub(super) kind: CrmKind,
     pub(super) object: Record,
-    /// The object that an update replaces.
+    /// The object before an update.
     pub(super) stored: Option<Record>,
 }
 
-/// What is read of an object.
+/// The parsed fields of an object.
 #[derive(Debug, Deserialize)]
 struct ObjectParts<'a> {
     #[serde(borrow, default, deserialize_with = "only_an_object")]
@@ -253,9 +253,9 @@ struct Metadata<'a> {
     labels: Option<BTreeMap<String, String>>,
 }
 
-/// Reads a field that is an object or null: by itself serde would take a list for a struct.
+/// Parses a field that is an object or null: serde alone would accept a list for a struct.
 ///
-/// What `T` does not name is passed over and takes up nothing, however much of it there is.
+/// Fields that are not in `T` are skipped and take no memory, however many there are.
 fn only_an_object<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
 where
     D: Deserializer<'de>,
@@ -282,13 +282,13 @@ where
     deserializer.deserialize_any(OnlyAnObject(PhantomData))
 }
 
-/// Reads a body.
+/// Parses a body.
 pub(super) fn parse(body: &[u8]) -> Result<Review<'_>, Unreadable> {
-    // Checked once as a whole: read as bytes, every text would be checked by itself.
+    // Checked once for the whole body. Otherwise, every string would be checked separately.
     let body = std::str::from_utf8(body).map_err(|_| not_utf8(body))?;
     check_is_object(body, THE_BODY)?;
-    // Nearly every body is as it should be, and is read in one go. Of one that is not, it matters which part is wrong,
-    // and whether that part was needed at all.
+    // Nearly every body is valid and parsed in one pass. For an invalid one, it matters which part is wrong and whether
+    // that part is needed.
     match serde_json::from_str::<Envelope<'_, ObjectParts<'_>>>(body) {
         Ok(envelope) => review(envelope),
         Err(_) => review(read::<Envelope<'_, &RawValue>>(body, THE_BODY)?),
@@ -331,7 +331,7 @@ fn review<'a, O: Object<'a>>(envelope: Envelope<'a, O>) -> Result<Review<'a>, Un
         };
         matter = Matter::Write(Write { kind, object, stored });
     } else if let (Some(kind), Verb::Delete) = (kind, verb) {
-        // The request of a collection has no name, and is shown once for every object in it.
+        // The request for a collection has no name, and comes once for every object in it.
         if let (true, Some(stored)) = (name.is_empty(), request.old_object) {
             let (metadata, _) = stored.parts("request.oldObject")?.into_record();
             name = metadata.name.map(|name| name.0).unwrap_or_default();
@@ -359,7 +359,7 @@ impl<'a> ObjectParts<'a> {
     }
 }
 
-/// Serde would take a list for a struct.
+/// Serde would accept a list for a struct.
 fn check_is_object(json: &str, place: &'static str) -> Result<(), Unreadable> {
     if json.trim_ascii_start().starts_with('[') {
         return Err(Unreadable::WrongType { path: place.to_owned() });
@@ -367,10 +367,10 @@ fn check_is_object(json: &str, place: &'static str) -> Result<(), Unreadable> {
     Ok(())
 }
 
-/// Reads one JSON object; `place` is what messages call it.
+/// Parses one JSON object; `place` is its name in messages.
 fn read<'de, T: Deserialize<'de>>(json: &'de str, place: &'static str) -> Result<T, Unreadable> {
     check_is_object(json, place)?;
-    // Keeping track of the path allocates for every key, so only what cannot be read is read in that way.
+    // Tracking the path allocates for every key, so it is done only for invalid objects.
     serde_json::from_str(json).or_else(|_| read_with_paths(json, place))
 }
 
@@ -395,16 +395,16 @@ fn unreadable(error: &serde_json::Error, place: &'static str, path: &str) -> Unr
         return Unreadable::WrongType { path: named(place, path) };
     }
     if place != THE_BODY {
-        // The body was read up to its end before, so this part of it is JSON.
+        // The body was parsed to its end before, so this part is JSON.
         return Unreadable::BeyondLimits(place);
     }
     Unreadable::NotJson { line: error.line(), column: error.column() }
 }
 
-/// What a message calls the field at a path in `place`. Below the fields that this file names there may be keys of maps,
+/// The name of a field at a path in `place` for messages. Below the fields of this file there may be keys of maps,
 /// which are not repeated.
 fn named(place: &'static str, path: &str) -> String {
-    // A dot is the path library's word for the top.
+    // The path library returns a dot for the top.
     if path == "." {
         return place.to_owned();
     }

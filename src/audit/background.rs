@@ -1,4 +1,4 @@
-//! Audits beside the serving of reviews, now and then and slowly, for the metrics alone.
+//! Audits in the background of `serve`, slowly and only for the metrics.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -20,32 +20,32 @@ use crate::cluster::Reader;
 use crate::directory::Directory;
 use crate::telemetry::Metrics;
 
-/// How many records are held and judged at a time: few, so that reviews that come meanwhile wait for none.
+/// How many records are judged at the same time: few, so that no review has to wait.
 const PAGE: u32 = 100;
-/// The shortest pause between pages, and after a moment in which reviews were being worked on.
+/// The minimum pause between pages, and the pause while reviews are in progress.
 const PAUSE: Duration = Duration::from_millis(250);
-/// A page that took its time is followed by a pause that is so much longer: nine tenths of the time it rests.
+/// The pause after a page is this many times as long as the page took, so the audit rests for nine tenths of the time.
 const REST: u32 = 9;
-/// How often a page is put off because reviews are being worked on. A webhook that never rests is audited too, slowly.
+/// How often a page is delayed while reviews are in progress. So a busy webhook is audited too, slowly.
 const DEFERRALS: u32 = 20;
-/// The longest time from the start of the program to the first audit.
+/// The maximum time from the start of the program to the first audit.
 const LATEST_START: Duration = Duration::from_secs(60);
 
-/// What an audit in the background needs.
+/// The inputs of background audits.
 pub struct Background {
-    /// The cluster whose records are audited. What is read of them counts against the budget of the webhook.
+    /// The cluster to audit. Reads count against the budget of the webhook.
     pub reader: Reader,
-    /// Where references are looked up.
+    /// Answers lookups.
     pub directory: Arc<dyn Directory>,
-    /// The policy in force, whatever it is at that moment.
+    /// The policy in force, read for each audit.
     pub policy: Arc<ArcSwap<Policy>>,
-    /// Where the result goes.
+    /// Receives the results.
     pub metrics: Metrics,
-    /// The time from the end of an audit to the next.
+    /// The time from one audit to the next.
     pub interval: Duration,
 }
 
-/// Why an audit came to nothing.
+/// Why an audit failed.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
     #[error(transparent)]
@@ -56,8 +56,8 @@ enum Failure {
     Schema(#[from] UnusableSchema),
 }
 
-/// Audits for ever. An audit that fails, or panics, is counted, and the next one comes at its time: it is not worth the
-/// end of a webhook.
+/// Audits forever. An audit that fails or panics is counted, and the next one starts as usual: a failed audit must not
+/// stop the webhook.
 pub async fn run(background: Background) {
     sleep(background.interval.min(LATEST_START)).await;
     loop {
@@ -66,7 +66,7 @@ pub async fn run(background: Background) {
                 background.show(&tally);
                 tracing::info!(
                     records = tally.records,
-                    refused = tally.refused,
+                    denied = tally.denied,
                     dangling = tally.all_dangling(),
                     "stored records audited"
                 );
@@ -103,7 +103,7 @@ impl Background {
         Ok(tally)
     }
 
-    /// Waits until no review is being worked on, within reason.
+    /// Waits until no review is in progress, up to a limit.
     async fn give_way(&self) {
         for _ in 0..DEFERRALS {
             if self.metrics.requests_in_flight() == 0 {
@@ -113,7 +113,8 @@ impl Background {
         }
     }
 
-    /// Shows every rule of every kind, those without findings included: a series that vanishes says nothing.
+    /// Sets the metrics of every rule and kind, including those without findings, because a series that disappears
+    /// shows nothing.
     fn show(&self, tally: &Tally) {
         for rule in crm_core::catalog::rules() {
             for kind in rule.kinds {

@@ -1,4 +1,4 @@
-//! Puts stored records to the engine and to the schemas, and weighs one policy against another.
+//! Checks stored records with the engine and the schemas, and compares two policies.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -16,7 +16,7 @@ use crate::check::{Schemas, UnusableSchema, merged, record, schema_findings};
 /// Decides about stored records.
 pub struct Examiner {
     policy: Policy,
-    /// The same policy, which rewrites whatever can be.
+    /// The same policy, with all normalization on.
     rewriting: Policy,
     in_force: Option<Policy>,
     scope: Scope,
@@ -24,38 +24,38 @@ pub struct Examiner {
     now: Timestamp,
 }
 
-/// Which rules are looked at.
+/// Which rules to check.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Scope {
-    /// All that the policy has enabled.
+    /// All rules that the policy enables.
     #[default]
     All,
-    /// These, as far as the policy has them enabled.
+    /// These rules, if the policy enables them.
     Only(BTreeSet<RuleId>),
 }
 
-/// What is to be said of one record.
+/// The result for one record.
 #[derive(Clone, Debug)]
 pub struct Examined {
     /// Its name.
     pub name: String,
-    /// What is wrong with it.
+    /// Its findings.
     pub findings: Vec<Finding>,
-    /// What would bring its values to their canonical form.
+    /// The changes that make its values canonical.
     pub changes: Vec<Change>,
-    /// What would become of it, were it written today.
+    /// What would happen if it were written today.
     pub standing: Standing,
 }
 
-/// What would become of a record, were it written today as it is stored.
+/// What would happen to a record if it were written today.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
-    /// It would be admitted.
+    /// It would be allowed.
     Admitted,
-    /// It would be refused.
-    Refused,
-    /// It would be refused, and would not be by the policy in force.
-    NewlyRefused,
+    /// It would be denied.
+    Denied,
+    /// It would be denied, but not by the policy in force.
+    NewlyDenied,
 }
 
 impl Scope {
@@ -68,10 +68,10 @@ impl Scope {
 }
 
 impl Examiner {
-    /// One who goes by `policy`, and says where `in_force` decides otherwise if one is given.
+    /// An examiner for `policy`, which also compares with `in_force` if given.
     ///
     /// # Errors
-    /// The schemas of this program cannot be used.
+    /// The schemas of this program are invalid.
     pub fn new(
         policy: Policy,
         in_force: Option<Policy>,
@@ -84,26 +84,26 @@ impl Examiner {
         Ok(Self { policy, rewriting, in_force, scope, schemas: Schemas::new()?, now })
     }
 
-    /// The policy by which is judged.
+    /// The policy.
     pub fn policy(&self) -> &Policy {
         &self.policy
     }
 
-    /// The policy with which it is compared.
+    /// The policy to compare with.
     pub fn in_force(&self) -> Option<&Policy> {
         self.in_force.as_ref()
     }
 
-    /// The keys of the labels that are looked at.
+    /// The keys of the labels that are checked.
     pub fn labels(&self) -> BTreeSet<String> {
         let policies = [Some(&self.policy), self.in_force.as_ref()].into_iter().flatten();
         policies.flat_map(|policy| &policy.labels).map(|label| label.key.clone()).collect()
     }
 
-    /// What is to be said of each of these records, in their order.
+    /// The results for these records, in the same order.
     ///
     /// # Errors
-    /// The API server gives no answer about something that a record refers to.
+    /// The API server did not answer a lookup.
     pub async fn examine(
         &self,
         kind: CrmKind,
@@ -120,7 +120,7 @@ impl Examiner {
         Ok(judged.map(|(object, record)| self.judge(kind, object, record, &known)).collect())
     }
 
-    /// What would bring the values of a record to their canonical form.
+    /// The changes that make the values of a record canonical.
     pub fn changes(&self, kind: CrmKind, record: &Record) -> Vec<Change> {
         let verdict = rules::evaluate(&stored(kind, record), &Facts::default(), &self.rewriting, self.now);
         let values = verdict.changes.into_iter();
@@ -146,13 +146,13 @@ impl Examiner {
         known: &HashMap<Target, Fact>,
     ) -> Examined {
         let findings = self.findings(kind, object, record, known, &self.policy);
-        let refuses = |findings: &[Finding]| findings.iter().any(|finding| finding.action == Action::Deny);
-        let standing = match (&self.in_force, refuses(&findings)) {
+        let denies = |findings: &[Finding]| findings.iter().any(|finding| finding.action == Action::Deny);
+        let standing = match (&self.in_force, denies(&findings)) {
             (_, false) => Standing::Admitted,
-            (Some(policy), true) if !refuses(&self.findings(kind, object, record, known, policy)) => {
-                Standing::NewlyRefused
+            (Some(policy), true) if !denies(&self.findings(kind, object, record, known, policy)) => {
+                Standing::NewlyDenied
             }
-            (_, true) => Standing::Refused,
+            (_, true) => Standing::Denied,
         };
         Examined {
             name: object["metadata"]["name"].as_str().unwrap_or_default().to_owned(),
@@ -194,10 +194,10 @@ fn stored<'r>(kind: CrmKind, record: &'r Record) -> Request<'r> {
     }
 }
 
-/// The object as the webhook would hand it on to the schemas.
+/// The object as the webhook would store it.
 fn as_written(object: &Value, record: &Record, verdict: &Verdict) -> Value {
     let mut written = object.clone();
-    // A patch that cannot be applied leaves the object as it is; then the schema says what is wrong with it.
+    // If a patch cannot be applied, the object stays as it is, and the schema reports the problem.
     let _ = json_patch::patch(&mut written, &patch::patch(record, &verdict.changes));
     written
 }

@@ -1,4 +1,4 @@
-//! Stored records that come from files, such as what `kubectl get -o yaml` wrote.
+//! Reads stored records from files, such as the output of `kubectl get -o yaml`.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -13,21 +13,21 @@ use serde_json::Value;
 
 use crate::directory::{Directory, LookupError, Memory, PartStatus, Presence};
 
-/// The objects of files as a directory. A kind of which they hold any object is taken to be there in full; of other kinds
-/// nothing is known.
+/// The objects of files as a directory. If the files have any object of a kind, they are assumed to have all of that
+/// kind; of other kinds nothing is known.
 pub struct Files {
     memory: Memory,
     /// Group and kind.
     held: HashSet<(String, String)>,
 }
 
-/// The files hold no object of that kind.
+/// The files have no object of that kind.
 #[derive(Debug, thiserror::Error)]
-#[error("the files hold no object of that kind")]
+#[error("the files have no object of that kind")]
 pub(super) struct NotHeld;
 
 impl Files {
-    /// A directory of these objects, `List`s unfolded.
+    /// A directory of these objects; `List`s are replaced by their items.
     pub fn new<'a>(objects: impl IntoIterator<Item = &'a Value> + Clone) -> Self {
         let held = objects.clone().into_iter().filter_map(|object| {
             let group = object["apiVersion"].as_str()?.split_once('/').map_or("", |(group, _)| group);
@@ -41,12 +41,12 @@ impl Files {
     }
 }
 
-/// The objects themselves, where some are items of a `List`.
+/// All objects, with each `List` replaced by its items.
 pub fn unfolded(objects: &[Value]) -> Vec<Value> {
     objects.iter().flat_map(api::unfolded).map(Cow::into_owned).collect()
 }
 
-/// The kind of record that an object is, if it is one.
+/// The kind of a record; `None` for other objects.
 pub fn kind(object: &Value) -> Option<CrmKind> {
     let (group, version) = object["apiVersion"].as_str()?.split_once('/')?;
     CrmKind::of(group, version, object["kind"].as_str()?)
@@ -78,13 +78,13 @@ impl Directory for Files {
         ready(self.memory.nearest(target)).boxed()
     }
 
-    fn dependants<'a>(
+    fn dependents<'a>(
         &'a self,
         question: &'a Dependants,
         user: &'a UserInfo,
         limit: Duration,
     ) -> BoxFuture<'a, Result<Tally, LookupError>> {
-        self.memory.dependants(question, user, limit)
+        self.memory.dependents(question, user, limit)
     }
 
     fn status(&self) -> Vec<PartStatus> {

@@ -1,4 +1,4 @@
-//! Finds out for a page of records which of their targets exist.
+//! Looks up the targets of a page of records.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -13,31 +13,31 @@ use super::files::NotHeld;
 use super::patience::may_pass_of_kube;
 use crate::directory::{Directory, LookupError, Presence};
 
-/// How many questions are put to the API server at a time.
+/// The maximum number of lookups at the same time.
 const CONCURRENT: usize = 16;
-/// How long it may take to answer one.
+/// The time limit of one lookup.
 const LIMIT: Duration = Duration::from_secs(10);
-/// How often a question is put before there is no answer.
+/// The number of attempts.
 const ATTEMPTS: u32 = 5;
 /// The pause after the first attempt; it doubles.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// Whether whoever reads the report is told names that may have been meant.
+/// Whether the report suggests names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Suggestions {
-    /// They are, where the directory knows one.
+    /// It does, if the directory knows one.
     Given,
-    /// They are not: nobody reads them.
+    /// It does not, because nobody reads them.
     None,
 }
 
-/// The directory, and how it is asked.
+/// The directory, and whether to ask it for suggestions.
 pub struct Existence<'d> {
     directory: &'d dyn Directory,
     suggestions: Suggestions,
 }
 
-/// It could not be found out whether an object exists, and asking again did not help.
+/// A lookup that failed after all attempts.
 #[derive(Debug, thiserror::Error)]
 #[error("the cluster does not say whether {} {:?} exists", target.kind, target.name)]
 pub struct NoAnswer {
@@ -47,16 +47,15 @@ pub struct NoAnswer {
 }
 
 impl<'d> Existence<'d> {
-    /// Asks this directory.
+    /// Uses this directory.
     pub fn new(directory: &'d dyn Directory, suggestions: Suggestions) -> Self {
         Self { directory, suggestions }
     }
 
-    /// What is known of each target.
+    /// Looks up each target.
     ///
     /// # Errors
-    /// The first that the API server goes on giving no answer about. What it refuses to say is no error: that is
-    /// [`Fact::Unresolved`].
+    /// The first lookup that keeps failing. A denied lookup is not an error, but [`Fact::Unresolved`].
     pub async fn facts(&self, targets: HashSet<Target>) -> Result<HashMap<Target, Fact>, NoAnswer> {
         let mut answers = futures::stream::iter(targets)
             .map(|target| async move {
@@ -80,7 +79,7 @@ impl<'d> Existence<'d> {
             Ok(Presence::Exists) => Ok(Fact::Exists),
             Ok(Presence::Terminating) => Ok(Fact::Terminating),
             Ok(Presence::Missing) => Ok(Fact::Missing { suggestion: self.suggestion(target).await }),
-            Err(error) if is_refusal(&error) => Ok(Fact::Unresolved { suggestion: None }),
+            Err(error) if is_denial(&error) => Ok(Fact::Unresolved { suggestion: None }),
             Err(source) => Err(NoAnswer { target: target.clone(), source }),
         }
     }
@@ -114,7 +113,7 @@ fn failure(error: &LookupError) -> Option<&kube::Error> {
     }
 }
 
-fn is_refusal(error: &LookupError) -> bool {
+fn is_denial(error: &LookupError) -> bool {
     if let LookupError::Failed(cause) = error
         && cause.is::<NotHeld>()
     {

@@ -1,14 +1,13 @@
-//! Stored records, page by page: what the rules say of them today, what refers to nothing, and bringing values to their
-//! canonical form.
+//! Audits stored records page by page: findings, references to missing objects, and fixes of values.
 //!
-//! *Architecture invariant:* it knows stored records and the engine, and nothing of places in files, sockets or how a
-//! rule is decided.
+//! *Architecture invariant:* this room knows stored records and the engine, but no places in files, no sockets and not
+//! how a rule is decided.
 
 mod background;
 mod examine;
 pub mod files;
+mod fix;
 mod lookup;
-mod mend;
 mod pages;
 mod patience;
 pub mod refs;
@@ -20,7 +19,7 @@ mod tests;
 
 pub use background::{Background, run as run_in_background};
 pub use examine::{Examined, Examiner, Scope, Standing};
+pub use fix::{Fixed, Fixer, NotFixed, values};
 pub use lookup::{Existence, NoAnswer, Suggestions};
-pub use mend::{Mended, Mender, NotMended, values};
 pub use pages::{ListError, Pages};
 pub use tally::{Tally, TallyKey};

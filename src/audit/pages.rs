@@ -1,4 +1,4 @@
-//! Reads the stored records of one kind, a page at a time.
+//! Reads the stored records of one kind, page by page.
 
 use crm_core::api::CrmKind;
 use serde_json::Value;
@@ -7,25 +7,25 @@ use super::patience::Patience;
 use super::stored::{Labels, Stored};
 use crate::cluster::{Content, Listing, Page, Pager, ReadError, Reader};
 
-/// The records of a kind that cannot be read.
+/// The records of a kind could not be listed.
 #[derive(Debug, thiserror::Error)]
 #[error("{kind} cannot be listed{hint}", kind = kind.plural(), hint = hint(source))]
 pub struct ListError {
-    /// Which kind.
+    /// The kind.
     kind: CrmKind,
-    /// Why.
+    /// The cause.
     #[source]
     source: ReadError,
 }
 
 fn hint(error: &ReadError) -> &'static str {
     match error.code() {
-        Some(403) => " (an audit needs the right to list companies, people and notes)",
+        Some(403) => " (an audit needs permission to list companies, people and notes)",
         _ => "",
     }
 }
 
-/// The records of one kind, in the order of their names.
+/// The records of one kind, sorted by name.
 pub struct Pages {
     pages: Pager,
     kind: CrmKind,
@@ -34,7 +34,7 @@ pub struct Pages {
 }
 
 impl Pages {
-    /// Pages of at most `size` records, which keep those of their labels that are among `labels`.
+    /// Pages of at most `size` records with only these `labels`.
     pub fn new(reader: Reader, kind: CrmKind, size: u32, labels: Labels) -> Self {
         let listing = Listing::all(&kind.resource().api_resource(), Content::Whole);
         Self { pages: Pager::new(reader, listing), kind, size, labels }
@@ -43,12 +43,12 @@ impl Pages {
     /// The next page; `None` after the last one.
     ///
     /// # Errors
-    /// The API server refuses, or goes on failing.
+    /// The API server denies the request or keeps failing.
     pub async fn next(&mut self) -> Result<Option<Vec<Value>>, ListError> {
         let mut answer = self.ask().await;
-        // A list that takes long outlives its snapshot. The API server then says where to go on, in what is there now.
+        // A slow list outlives its snapshot. The API server then returns a token to continue in the current state.
         if let Some(token) = answer.as_ref().err().and_then(fresh_token) {
-            self.pages.go_on_at(token);
+            self.pages.continue_at(token);
             answer = self.ask().await;
         }
         let page = answer.map_err(|source| ListError { kind: self.kind, source })?;

@@ -1,4 +1,4 @@
-//! Asks the API server again where it was only busy.
+//! Retries requests to the API server after temporary failures.
 
 use std::time::Duration;
 
@@ -6,14 +6,14 @@ use tokio::time::{sleep, timeout};
 
 use crate::cluster::ReadError;
 
-/// How long one call may take. The API server gives up after 60 s.
+/// The time limit of one call. The API server stops after 60 s itself.
 const CALL: Duration = Duration::from_secs(70);
-/// How often a call is made before it has failed.
+/// The number of attempts.
 const ATTEMPTS: u32 = 6;
 /// The pause after the first attempt; it doubles.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// The answer to a call, which is made again for as long as its failure may pass.
+/// The answer to a call, which is retried while its failure may be temporary.
 pub(super) async fn patiently<T, F>(call: impl Fn() -> F) -> Result<T, ReadError>
 where
     F: Future<Output = Result<T, ReadError>>,
@@ -26,7 +26,7 @@ where
     }
 }
 
-/// How often a call has been made.
+/// The attempts at one call.
 pub(super) struct Patience {
     attempts: u32,
     pause: Duration,
@@ -39,7 +39,7 @@ impl Default for Patience {
 }
 
 impl Patience {
-    /// The answer to one attempt; `None` where the call is to be made again, now that some time has passed.
+    /// The answer to one attempt; `None` if the caller should try again. The pause is over by then.
     pub(super) async fn attempt<T>(
         &mut self,
         call: impl Future<Output = Result<T, ReadError>>,
@@ -47,7 +47,7 @@ impl Patience {
         self.attempts += 1;
         match timeout(CALL, call).await.unwrap_or(Err(ReadError::Late(CALL))) {
             Err(error) if self.attempts < ATTEMPTS && may_pass(&error) => {
-                tracing::debug!(%error, "asked again");
+                tracing::debug!(%error, "retried");
                 sleep(self.pause).await;
                 self.pause *= 2;
                 None
@@ -57,7 +57,7 @@ impl Patience {
     }
 }
 
-/// Whether the same call may be answered a little later.
+/// Whether a failure may be temporary.
 pub(super) fn may_pass(error: &ReadError) -> bool {
     match error {
         ReadError::Late(_) => true,
@@ -66,7 +66,7 @@ pub(super) fn may_pass(error: &ReadError) -> bool {
     }
 }
 
-/// The same of a failure by itself.
+/// The same for an error of kube.
 pub(super) fn may_pass_of_kube(error: &kube::Error) -> bool {
     match error {
         kube::Error::Api(status) => matches!(status.code, 429 | 500 | 502 | 503 | 504),

@@ -1,4 +1,4 @@
-//! What is kept in memory of a stored record: what rules and schemas look at.
+//! Reads those parts of a stored record that rules and schemas need.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -15,11 +15,11 @@ use serde_json::{Map, Value};
 use super::patience::patiently;
 use crate::cluster::{ReadError, Reader};
 
-/// The keys of the labels that somebody looks at.
+/// The keys of the labels that are checked.
 pub(super) type Labels = BTreeSet<String>;
 
-/// A record as the API server shows it, without what nobody looks at: finalizers, owner references, annotations and
-/// managed fields, which can be 1.4 MB of text and ten times that as values; and a status, which is not what was written.
+/// A record without the parts that nothing checks: finalizers, owner references, annotations and managed fields, which
+/// can be 1.4 MB of text and ten times that as values; and the status, which users do not write.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Stored {
@@ -36,12 +36,12 @@ struct Metadata {
     name: Option<Value>,
     resource_version: Option<Value>,
     deletion_timestamp: Option<Value>,
-    /// As text: nothing else bounds how many there are.
+    /// Unparsed, because nothing else limits their number.
     labels: Option<Box<RawValue>>,
 }
 
 impl Stored {
-    /// The record as the engine takes it, with those of its labels that are among `wanted`.
+    /// The record for the engine, with only the `wanted` labels.
     pub(super) fn into_value(self, wanted: &Labels) -> Value {
         let Metadata { name, resource_version, deletion_timestamp, labels } = self.metadata;
         let labels = labels.and_then(|labels| {
@@ -69,7 +69,7 @@ fn present<const N: usize>(fields: [(&str, Option<Value>); N]) -> Value {
     Value::Object(present.collect())
 }
 
-/// Reads the labels that are wanted, and passes over the others without keeping them.
+/// Reads the wanted labels, and skips the others.
 struct Wanted<'w>(&'w Labels);
 
 impl<'de> DeserializeSeed<'de> for Wanted<'_> {
@@ -100,7 +100,7 @@ impl<'de> Visitor<'de> for Wanted<'_> {
     }
 }
 
-/// One stored record; `None` where there is none.
+/// One stored record; `None` if it does not exist.
 pub(super) async fn stored(
     reader: &Reader,
     kind: CrmKind,
@@ -113,13 +113,13 @@ pub(super) async fn stored(
     };
     match patiently(get).await {
         Ok(object) => Ok(Some(object.into_value(labels))),
-        // By the code: kube's `get_opt` goes by the reason, which an absent kind does not have.
+        // Use the code: kube's `get_opt` checks the reason, which is missing for a kind that does not exist.
         Err(error) if error.code() == Some(404) => Ok(None),
         Err(error) => Err(error),
     }
 }
 
-/// Where the records of a kind are.
+/// The URL path of the records of a kind.
 pub(super) fn path(kind: CrmKind) -> String {
     DynamicObject::url_path(&kind.resource().api_resource(), None)
 }

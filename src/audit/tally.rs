@@ -1,4 +1,4 @@
-//! Counts what an audit found: all that is kept of the findings, however many there are.
+//! Counts the findings of an audit. Only the counts stay in memory.
 
 use std::collections::BTreeMap;
 
@@ -8,33 +8,33 @@ use crm_core::rules::{Finding, NOT_CANONICAL, Reason, UNRESOLVED};
 
 use super::examine::{Examined, Standing};
 
-/// By what findings are counted.
+/// The key by which findings are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TallyKey {
     /// The kind of the record.
     pub kind: CrmKind,
-    /// The rule that is broken.
+    /// The rule.
     pub rule: RuleId,
-    /// What that leads to.
+    /// The action.
     pub action: Action,
 }
 
-/// What an audit has counted.
+/// The counts of an audit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// Records that were looked at.
+    /// Records that were checked.
     pub records: u64,
-    /// Those of them that would be refused, were they written today.
-    pub refused: u64,
-    /// Those of them that the policy in force would not refuse.
-    pub newly_refused: u64,
-    /// Values that are valid and not in their canonical form.
+    /// Records that would be denied if they were written today.
+    pub denied: u64,
+    /// Records of these that the policy in force would not deny.
+    pub newly_denied: u64,
+    /// Values that are valid but not canonical.
     pub not_canonical: u64,
     /// References that could not be looked up.
     pub unresolved: u64,
     /// Findings by kind, rule and action.
     pub findings: BTreeMap<TallyKey, u64>,
-    /// References that point at nothing, by kind and rule.
+    /// References to missing objects, by kind and rule.
     pub dangling: BTreeMap<(CrmKind, RuleId), u64>,
 }
 
@@ -42,8 +42,8 @@ impl Tally {
     /// Counts one record.
     pub fn add(&mut self, kind: CrmKind, examined: &Examined) {
         self.records += 1;
-        self.refused += u64::from(examined.standing != Standing::Admitted);
-        self.newly_refused += u64::from(examined.standing == Standing::NewlyRefused);
+        self.denied += u64::from(examined.standing != Standing::Admitted);
+        self.newly_denied += u64::from(examined.standing == Standing::NewlyDenied);
         for finding in &examined.findings {
             let key = TallyKey { kind, rule: finding.rule, action: finding.action };
             *self.findings.entry(key).or_default() += 1;
@@ -55,12 +55,12 @@ impl Tally {
         }
     }
 
-    /// How many findings have this action.
+    /// The number of findings with this action.
     pub fn count(&self, action: Action) -> u64 {
         self.findings.iter().filter(|(key, _)| key.action == action).map(|(_, count)| count).sum()
     }
 
-    /// How many findings of a rule there are in records of a kind.
+    /// The number of findings of a rule in records of a kind.
     pub fn of(&self, kind: CrmKind, rule: RuleId) -> u64 {
         self.findings
             .iter()
@@ -69,13 +69,13 @@ impl Tally {
             .sum()
     }
 
-    /// How many references point at nothing.
+    /// The number of references to missing objects.
     pub fn all_dangling(&self) -> u64 {
         self.dangling.values().sum()
     }
 }
 
-/// Whether a finding is that a reference points at nothing, or at something that is being deleted.
+/// Whether a finding is about a reference to an object that is missing or being deleted.
 pub(super) fn is_dangling(finding: &Finding) -> bool {
     finding.reason == Reason::NotFound && finding.code != Some(UNRESOLVED)
 }

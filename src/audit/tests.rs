@@ -1,4 +1,4 @@
-//! Audits against an API server that answers by a script.
+//! Tests of audits against an API server that answers by a script.
 
 use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::convert::Infallible;
@@ -21,10 +21,10 @@ use crate::check::record;
 use crate::cluster::Reader;
 use crate::directory::{Directory, Listed, Memory};
 
-/// What the API server was asked: `PATCH /apis/…`, and the body.
+/// The requests: `PATCH /apis/…`, and the body.
 type Asked = Arc<Mutex<Vec<(String, Value)>>>;
 
-/// The way to an API server that gives these answers, in this order.
+/// A reader of an API server that gives these answers, in this order.
 fn scripted(answers: impl IntoIterator<Item = (u16, Value)>) -> (Reader, Asked) {
     let asked = Asked::default();
     let answers = Arc::new(Mutex::new(answers.into_iter().collect::<VecDeque<_>>()));
@@ -44,7 +44,7 @@ fn scripted(answers: impl IntoIterator<Item = (u16, Value)>) -> (Reader, Asked) 
     (Reader::new(Client::new(service, "default")), asked)
 }
 
-fn refusal(code: u16, message: &str) -> (u16, Value) {
+fn denial(code: u16, message: &str) -> (u16, Value) {
     let status =
         json!({"kind": "Status", "status": "Failure", "code": code, "message": message, "reason": ""});
     (code, status)
@@ -62,21 +62,21 @@ fn examiner(policy: Policy, in_force: Option<Policy>, scope: Scope) -> Examiner 
     Examiner::new(policy, in_force, scope, Timestamp::now()).unwrap()
 }
 
-async fn mended(
+async fn fixed(
     object: Value,
     answers: impl IntoIterator<Item = (u16, Value)>,
-) -> (Mended, Vec<(String, Value)>) {
+) -> (Fixed, Vec<(String, Value)>) {
     let (reader, asked) = scripted(answers);
     let examiner = examiner(Policy::default(), None, Scope::All);
-    let mended = Mender::new(reader, &examiner).mend(CrmKind::Company, object).await.unwrap();
+    let fixed = Fixer::new(reader, &examiner).fix(CrmKind::Company, object).await.unwrap();
     let asked = asked.lock().unwrap().clone();
-    (mended, asked)
+    (fixed, asked)
 }
 
 #[tokio::test]
 async fn a_record_is_patched_on_the_condition_that_it_is_the_one_that_was_judged() {
-    let (mended, asked) = mended(acme("7", "Acme.com"), [(200, acme("8", "acme.com"))]).await;
-    assert!(matches!(mended, Mended::Stored { values: 1, .. }), "{mended:?}");
+    let (fixed, asked) = self::fixed(acme("7", "Acme.com"), [(200, acme("8", "acme.com"))]).await;
+    assert!(matches!(fixed, Fixed::Stored { values: 1, .. }), "{fixed:?}");
     let [(call, patch)] = asked.as_slice() else { panic!("{asked:?}") };
     assert!(call.starts_with("PATCH /apis/crm.milo.io/v1alpha1/companies/acme?"), "{call}");
     assert!(call.contains("fieldManager=crm-admission-audit"), "{call}");
@@ -89,69 +89,68 @@ async fn a_record_is_patched_on_the_condition_that_it_is_the_one_that_was_judged
     );
 }
 
-/// The API server says 409 where it noticed itself, and 422 where the patch's own condition did not hold.
+/// The API server returns 409 if it notices the conflict itself, and 422 if the condition of the patch fails.
 #[rstest]
 #[case(409)]
 #[case(422)]
 #[tokio::test]
 async fn a_record_that_was_changed_meanwhile_is_read_and_judged_anew(#[case] code: u16) {
     let fresh = acme("8", "ACME.org");
-    let answers = [refusal(code, "conflict"), (200, fresh), (200, acme("9", "acme.org"))];
-    let (mended, asked) = mended(acme("7", "Acme.com"), answers).await;
-    assert!(matches!(mended, Mended::Stored { values: 1, .. }), "{mended:?}");
+    let answers = [denial(code, "conflict"), (200, fresh), (200, acme("9", "acme.org"))];
+    let (fixed, asked) = fixed(acme("7", "Acme.com"), answers).await;
+    assert!(matches!(fixed, Fixed::Stored { values: 1, .. }), "{fixed:?}");
     let (_, last) = asked.last().unwrap();
     assert_eq!(last[0]["value"], "8");
     assert_eq!(last[1], json!({"op": "replace", "path": "/spec/domains/0", "value": "acme.org"}));
 }
 
 #[tokio::test]
-async fn what_somebody_else_has_mended_meanwhile_is_left_as_it_is() {
+async fn what_somebody_else_has_fixed_meanwhile_is_left_as_it_is() {
     let theirs = acme("8", "theirs.example");
-    let (mended, asked) =
-        mended(acme("7", "Acme.com"), [refusal(409, "conflict"), (200, theirs.clone())]).await;
-    let Mended::Stored { object, values: 0 } = mended else { panic!("{mended:?}") };
+    let (fixed, asked) = fixed(acme("7", "Acme.com"), [denial(409, "conflict"), (200, theirs.clone())]).await;
+    let Fixed::Stored { object, values: 0 } = fixed else { panic!("{fixed:?}") };
     assert_eq!(object["spec"], theirs["spec"]);
     assert_eq!(asked.iter().filter(|(call, _)| call.starts_with("PATCH")).count(), 1);
 }
 
 #[tokio::test]
-async fn a_record_that_the_api_server_refuses_is_named_with_the_reason() {
+async fn a_record_that_the_api_server_denies_is_named_with_the_reason() {
     let same = acme("7", "Acme.com");
-    let (mended, _) = mended(same.clone(), [refusal(422, "creatorRef: Required"), (200, same)]).await;
-    let Mended::Not(not) = mended else { panic!("{mended:?}") };
+    let (fixed, _) = fixed(same.clone(), [denial(422, "creatorRef: Required"), (200, same)]).await;
+    let Fixed::Not(not) = fixed else { panic!("{fixed:?}") };
     assert_eq!((not.name.as_str(), not.reason.as_str()), ("acme", "creatorRef: Required"));
-    let (denied, asked) = self::mended(acme("7", "Acme.com"), [refusal(403, "forbidden")]).await;
-    assert!(matches!(denied, Mended::Not(_)) && asked.len() == 1, "{denied:?}");
+    let (denied, asked) = self::fixed(acme("7", "Acme.com"), [denial(403, "forbidden")]).await;
+    assert!(matches!(denied, Fixed::Not(_)) && asked.len() == 1, "{denied:?}");
 }
 
 #[tokio::test]
 async fn a_record_that_is_gone_or_going_is_no_failure() {
-    let gone = || refusal(404, "not found");
-    let (mended, _) = mended(acme("7", "Acme.com"), [gone(), gone()]).await;
-    assert!(matches!(mended, Mended::Gone), "{mended:?}");
+    let gone = || denial(404, "not found");
+    let (fixed, _) = fixed(acme("7", "Acme.com"), [gone(), gone()]).await;
+    assert!(matches!(fixed, Fixed::Gone), "{fixed:?}");
     let mut going = acme("7", "Acme.com");
     going["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
-    let (mended, asked) = self::mended(going, []).await;
-    assert!(matches!(mended, Mended::Gone) && asked.is_empty(), "{mended:?}");
+    let (fixed, asked) = self::fixed(going, []).await;
+    assert!(matches!(fixed, Fixed::Gone) && asked.is_empty(), "{fixed:?}");
 }
 
 #[tokio::test]
 async fn a_record_that_never_rests_is_given_up() {
     let answers = (0..5).flat_map(|turn| {
         let fresh = acme(&format!("{}", 8 + turn), "Acme.com");
-        [refusal(409, "conflict"), (200, fresh)]
+        [denial(409, "conflict"), (200, fresh)]
     });
-    let (mended, asked) = mended(acme("7", "Acme.com"), answers.collect::<Vec<_>>()).await;
-    let Mended::Not(not) = mended else { panic!("{mended:?}") };
-    assert!(not.reason.contains("changed by others"), "{}", not.reason);
+    let (fixed, asked) = fixed(acme("7", "Acme.com"), answers.collect::<Vec<_>>()).await;
+    let Fixed::Not(not) = fixed else { panic!("{fixed:?}") };
+    assert!(not.reason.contains("others changed it"), "{}", not.reason);
     assert_eq!(asked.len(), 10);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_busy_api_server_is_asked_again() {
-    let answers = [refusal(429, "slow down"), refusal(503, "busy"), (200, acme("8", "acme.com"))];
-    let (mended, asked) = mended(acme("7", "Acme.com"), answers).await;
-    assert!(matches!(mended, Mended::Stored { values: 1, .. }), "{mended:?}");
+    let answers = [denial(429, "slow down"), denial(503, "busy"), (200, acme("8", "acme.com"))];
+    let (fixed, asked) = fixed(acme("7", "Acme.com"), answers).await;
+    assert!(matches!(fixed, Fixed::Stored { values: 1, .. }), "{fixed:?}");
     assert_eq!(asked.len(), 3);
 }
 
@@ -173,7 +172,7 @@ fn list(names: &[&str], token: &str) -> (u16, Value) {
 
 #[tokio::test]
 async fn a_list_that_has_expired_goes_on_where_the_api_server_says() {
-    let mut expired = refusal(410, "too old");
+    let mut expired = denial(410, "too old");
     expired.1["metadata"] = json!({"continue": "fresh"});
     let (reader, asked) = scripted([list(&["a"], "old"), expired, list(&["b"], "")]);
     let mut pages = Pages::new(reader, CrmKind::Company, 1, BTreeSet::new());
@@ -187,10 +186,10 @@ async fn a_list_that_has_expired_goes_on_where_the_api_server_says() {
 }
 
 #[tokio::test]
-async fn a_list_that_is_refused_says_which_right_is_missing() {
-    let (reader, _) = scripted([refusal(403, "forbidden")]);
+async fn a_list_that_is_denied_says_which_permission_is_missing() {
+    let (reader, _) = scripted([denial(403, "forbidden")]);
     let error = Pages::new(reader, CrmKind::Note, 1, BTreeSet::new()).next().await.unwrap_err();
-    assert!(error.to_string().starts_with("notes cannot be listed (an audit needs the right"), "{error}");
+    assert!(error.to_string().starts_with("notes cannot be listed (an audit needs permission"), "{error}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -202,13 +201,13 @@ async fn what_may_not_be_looked_up_is_unresolved_and_what_fails_is_an_error() {
         let existence = Existence::new(&directory, Suggestions::Given);
         existence.facts(HashSet::from([target.clone()])).await.map(|facts| facts[&target].clone())
     };
-    let missing = fact(vec![refusal(404, "not found")]).await.unwrap();
+    let missing = fact(vec![denial(404, "not found")]).await.unwrap();
     assert_eq!(missing, Fact::Missing { suggestion: None });
-    let forbidden = fact(vec![refusal(403, "forbidden")]).await.unwrap();
+    let forbidden = fact(vec![denial(403, "forbidden")]).await.unwrap();
     assert_eq!(forbidden, Fact::Unresolved { suggestion: None });
-    let found = fact(vec![refusal(503, "busy"), (200, acme("1", "acme.com"))]).await.unwrap();
+    let found = fact(vec![denial(503, "busy"), (200, acme("1", "acme.com"))]).await.unwrap();
     assert_eq!(found, Fact::Exists);
-    let error = fact(vec![refusal(500, "broken"); 5]).await.unwrap_err();
+    let error = fact(vec![denial(500, "broken"); 5]).await.unwrap_err();
     assert!(error.to_string().contains(r#"Company.crm.milo.io "acme" exists"#), "{error}");
 }
 
@@ -230,7 +229,7 @@ async fn a_stored_record_without_a_creator_is_told_so_by_one_finding() {
     let examiner = examiner(Policy::default(), None, Scope::All);
     let examined = examined(&examiner, CrmKind::Company, json!({"displayName": "Acme"})).await;
     assert_eq!(told(&examined), [(RuleId::CreatorRef, None, Action::Deny)]);
-    assert_eq!(examined.standing, Standing::Refused);
+    assert_eq!(examined.standing, Standing::Denied);
 }
 
 #[tokio::test]
@@ -241,15 +240,15 @@ async fn a_next_action_that_has_passed_is_no_fault_of_a_stored_record() {
 }
 
 #[tokio::test]
-async fn what_a_stricter_policy_refuses_is_new_only_where_the_one_in_force_does_not() {
+async fn what_a_stricter_policy_denies_is_new_only_where_the_one_in_force_does_not() {
     let mut stricter = Policy::default();
     stricter.set_rule(RuleId::LabelValue, RuleSetting::default());
     stricter.labels[0].required = true;
     let examiner = examiner(stricter, Some(Policy::default()), Scope::All);
     let good = json!({"displayName": "Acme", "creatorRef": {"name": "zoe"}});
-    assert_eq!(examined(&examiner, CrmKind::Company, good).await.standing, Standing::NewlyRefused);
+    assert_eq!(examined(&examiner, CrmKind::Company, good).await.standing, Standing::NewlyDenied);
     let bad = json!({"displayName": " ", "creatorRef": {"name": "zoe"}});
-    assert_eq!(examined(&examiner, CrmKind::Company, bad).await.standing, Standing::Refused);
+    assert_eq!(examined(&examiner, CrmKind::Company, bad).await.standing, Standing::Denied);
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
-//! Decides by wall clock what is due for the contents of the Secret, and makes it: a CA, or a certificate by it.
+//! Decides what is due for the contents of the Secret, and creates it: a CA, or a certificate from it.
 //!
-//! Pure but for the chance that keys need. What is stored is all that there is to remember, so a replica that comes
-//! back after any time, and finds anything, does what is due.
+//! Pure except for the randomness of keys. All state is in the Secret, so a replica that starts at any time does what
+//! is due.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -19,29 +19,29 @@ use x509_parser::parse_x509_certificate;
 
 use super::chain::{self, DAY, Facts, certificates};
 
-/// How long a CA holds.
+/// The lifetime of a CA.
 const CA_LIFE: i64 = 5 * 365 * DAY;
-/// How long a certificate holds.
+/// The lifetime of a certificate.
 const LEAF_LIFE: i64 = 90 * DAY;
-/// A certificate holds from a little before it was made: the clocks of API server and nodes differ.
+/// Certificates are valid from a day before they are created, because the clocks of API server and nodes differ.
 const BACKDATE: i64 = DAY;
-/// How many CAs are trusted besides the current one. More can only come from somebody who writes them there.
+/// The maximum number of other trusted CAs. More can only come from somebody who writes them there.
 const MAX_OLDER: usize = 7;
-/// How many names a certificate may have. They grow when replicas want different ones.
+/// The maximum number of names of a certificate. The list grows if replicas want different names.
 const MAX_NAMES: usize = 32;
 
-/// Faults of a CA that depend on whose clock is asked.
+/// Problems of a CA that depend on the clock.
 const EXPIRED: &str = "has expired";
-const NOT_YET: &str = "does not hold yet";
+const NOT_YET: &str = "is not valid yet";
 
-/// The four texts of the Secret, each empty where it is missing. Two are keys, so they are never printed.
+/// The four keys of the Secret, empty if missing. Two are private keys, so they are never printed.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Contents {
     /// `tls.crt`: the certificate.
     pub certificate: Vec<u8>,
     /// `tls.key`: its key.
     pub key: Vec<u8>,
-    /// `ca.crt`: the current CA, and then the older ones that must be trusted for a while yet.
+    /// `ca.crt`: the current CA, followed by older ones that must still be trusted.
     pub cas: Vec<u8>,
     /// `ca.key`: the key of the current CA.
     pub ca_key: Vec<u8>,
@@ -53,51 +53,51 @@ impl fmt::Debug for Contents {
     }
 }
 
-/// Whether those who call trust the current CA by now.
+/// Whether callers trust the current CA.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CurrentCa {
-    /// All of them do, and have had the time to take notice; or there is nobody who calls.
+    /// All callers do, and have had time to notice; or there are no callers.
     Trusted,
-    /// Not yet, or nobody knows.
+    /// Not yet, or unknown.
     NotYet,
 }
 
-/// What counts besides what is stored.
+/// The situation, besides what is stored.
 #[derive(Clone, Copy, Debug)]
 pub struct Situation<'a> {
-    /// The names that the certificate has to be for.
+    /// The names that the certificate needs.
     pub names: &'a [String],
-    /// What the webhook configurations trust now.
+    /// The CAs that the webhook configurations trust now.
     pub live: &'a [CertificateDer<'static>],
-    /// Whether the current CA is trusted by them all.
+    /// Whether all of them trust the current CA.
     pub current_ca: CurrentCa,
-    /// The wall clock, in seconds of Unix time.
+    /// The current time, in seconds of Unix time.
     pub now: i64,
 }
 
-/// Why something new is made.
+/// Why something is created.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Why {
     /// There is no Secret.
     Absent,
     /// The current CA cannot be used.
     Ca(&'static str),
-    /// Half of the current CA's life is over.
+    /// Half of the current CA's lifetime has passed.
     CaHalf,
     /// The certificate cannot be used.
     Leaf(String),
     /// The certificate lacks a name.
     Name(String),
-    /// Half of the certificate's life is over.
+    /// Half of the certificate's lifetime has passed.
     LeafHalf,
-    /// The certificate is by an older CA, and the current one is trusted now.
+    /// The certificate is from an older CA, and the current one is trusted now.
     Overlap,
-    /// No certificate by an older CA can be served any more.
+    /// No certificate of an older CA can be in use any more.
     OlderCa,
 }
 
 impl Why {
-    /// Whether another clock might see no reason.
+    /// Whether the reason depends on the clock.
     pub fn is_about_time(&self) -> bool {
         matches!(self, Self::CaHalf | Self::Ca(EXPIRED | NOT_YET))
     }
@@ -106,19 +106,19 @@ impl Why {
 impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Absent => f.write_str("there was none"),
+            Self::Absent => f.write_str("there is no Secret"),
             Self::Ca(fault) => write!(f, "the CA {fault}"),
-            Self::CaHalf => f.write_str("half of the CA's life is over"),
-            Self::Leaf(fault) => write!(f, "the certificate is no good: {fault}"),
+            Self::CaHalf => f.write_str("half of the CA's lifetime has passed"),
+            Self::Leaf(fault) => write!(f, "the certificate is invalid: {fault}"),
             Self::Name(name) => write!(f, "the certificate is not for {name}"),
-            Self::LeafHalf => f.write_str("half of the certificate's life is over"),
+            Self::LeafHalf => f.write_str("half of the certificate's lifetime has passed"),
             Self::Overlap => f.write_str("the new CA is trusted now"),
-            Self::OlderCa => f.write_str("the older CAs are not needed any more"),
+            Self::OlderCa => f.write_str("the older CAs are no longer needed"),
         }
     }
 }
 
-/// What has to be stored instead of what is.
+/// What to store.
 #[derive(Clone, Debug)]
 pub struct Due {
     /// The new contents.
@@ -127,27 +127,27 @@ pub struct Due {
     pub why: Why,
 }
 
-/// Why a certificate could not be made.
+/// Why a certificate could not be created.
 #[derive(Debug, thiserror::Error)]
 pub enum AuthorityError {
-    /// A name is none.
-    #[error("{name:?} is no DNS name or IP address; mend --service, --namespace or --tls-san")]
+    /// A name is invalid.
+    #[error("{name:?} is not a DNS name or IP address; fix --service, --namespace or --tls-san")]
     Name {
-        /// Which.
+        /// The name.
         name: String,
     },
-    /// The library refuses.
-    #[error("the certificate could not be made: {0}")]
+    /// The library failed.
+    #[error("the certificate could not be created: {0}")]
     Make(#[from] rcgen::Error),
-    /// A date is none.
-    #[error("the clock is far from any date that a certificate can have; set it")]
+    /// A date is out of range.
+    #[error("the clock is outside the range of certificate dates; set it")]
     Clock,
 }
 
-/// What is due; `None` if what is stored is good for a while.
+/// What is due; `None` if nothing is.
 ///
-/// A new CA comes first alone, beside the older ones, while the certificate stays. When it is trusted by those who
-/// call, a certificate by it follows. Only a certificate that nobody could serve any more is replaced at once.
+/// A new CA comes first, next to the older ones, while the certificate stays. Once callers trust it, its certificate
+/// follows. Only a certificate that nobody could serve is replaced at once.
 pub fn due(stored: Option<&Contents>, situation: &Situation<'_>) -> Result<Option<Due>, AuthorityError> {
     let Some(stored) = stored else {
         return renew_ca(&Contents::default(), situation, Why::Absent).map(Some);
@@ -172,7 +172,7 @@ fn leaf_is_due(stored: &Contents, current: &CertificateAuthority, situation: &Si
         Ok(leaf) => leaf,
         Err(fault) => return Some(Why::Leaf(fault)),
     };
-    // A leaf by a CA that is not trusted yet would be refused: a valid one is better than one that is renewed.
+    // Callers would not accept a leaf of a CA that they do not trust yet: a valid old one is better.
     if situation.current_ca == CurrentCa::NotYet && !leaf.is_by(&current.der, situation.now) {
         return None;
     }
@@ -185,12 +185,13 @@ fn leaf_is_due(stored: &Contents, current: &CertificateAuthority, situation: &Si
     leaf.facts.past_half(situation.now).then_some(Why::LeafHalf)
 }
 
-/// A new CA beside all that are trusted now. The certificate stays if it can be served; else one by the new CA.
+/// A new CA next to all that are trusted now. The certificate stays if it can be served; otherwise the new CA issues
+/// one.
 fn renew_ca(stored: &Contents, situation: &Situation<'_>, why: Why) -> Result<Due, AuthorityError> {
     let current = CertificateAuthority::make(situation.now)?;
     let mut bundle = vec![current.der.clone()];
-    // What the configurations trust is what is being served by somebody, be it of a Secret that is lost or of
-    // another product that made the certificates before.
+    // What the configurations trust may be in use: by a replica with a lost Secret, or by another product that created
+    // the certificates before.
     let known = certificates(&stored.cas).into_iter().chain(situation.live.iter().cloned());
     for der in known.filter(|der| Facts::of(der).is_some_and(|facts| facts.covers(situation.now))) {
         if bundle.len() <= MAX_OLDER && !bundle.contains(&der) {
@@ -217,8 +218,8 @@ fn renew_leaf(
 ) -> Result<Contents, AuthorityError> {
     let mut names = situation.names.to_vec();
     if let Why::Name(_) = why {
-        // Replicas that want different names, as in the middle of a rollout, would replace each other's certificate
-        // for ever. So those of the old one stay until the next renewal.
+        // Replicas that want different names, for example during a rollout, would replace each other's certificate
+        // forever. Therefore the old names stay until the next renewal.
         let old = certificates(&stored.certificate);
         let old = old.first().and_then(Facts::of).map(|facts| facts.names).unwrap_or_default();
         for name in old {
@@ -238,10 +239,10 @@ fn renew_leaf(
     })
 }
 
-/// Takes the trust from older CAs once nobody can serve a certificate by them any more.
+/// Removes older CAs once nobody can serve their certificates any more.
 ///
-/// Their keys were lost when the current CA was made, as the Secret has room for one. So no certificate by them is
-/// younger than the current CA, and its life is over when that has been there for as long.
+/// Their keys were lost when the current CA was created, because the Secret has only one. So all their certificates are
+/// older than the current CA, and have expired when the current CA is older than the lifetime of a certificate.
 fn drop_older(stored: &Contents, current: &CertificateAuthority, situation: &Situation<'_>) -> Option<Due> {
     let bundle = certificates(&stored.cas);
     let over =
@@ -260,12 +261,12 @@ fn drop_older(stored: &Contents, current: &CertificateAuthority, situation: &Sit
     })
 }
 
-/// When a CA of ours was made.
+/// When one of our CAs was created.
 fn made_at(ca: &Facts) -> i64 {
     ca.not_before + BACKDATE
 }
 
-/// How long ago a CA of ours was made, by clocks that may differ a little.
+/// How long ago one of our CAs was created; clocks may differ a little.
 pub fn age_of_ca(ca: &CertificateDer<'_>, now: i64) -> Option<Duration> {
     Facts::of(ca).map(|facts| Duration::from_secs(now.abs_diff(made_at(&facts))))
 }
@@ -282,7 +283,7 @@ impl CertificateAuthority {
         let der = certificates(&stored.cas).into_iter().next().ok_or("is missing or damaged")?;
         let facts = Facts::of(&der).ok_or("is damaged")?;
         if !facts.is_ca {
-            return Err("may not sign");
+            return Err("is not a CA certificate");
         }
         if now < facts.not_before {
             return Err(NOT_YET);
@@ -294,14 +295,14 @@ impl CertificateAuthority {
         let key = key.ok_or("has a key that is missing or damaged")?;
         let (_, parsed) = parse_x509_certificate(&der).map_err(|_| "is damaged")?;
         if key.subject_public_key_info() != parsed.public_key().raw {
-            return Err("has the key of another");
+            return Err("has the key of another certificate");
         }
         Ok(Self { der, key, facts })
     }
 
     fn make(now: i64) -> Result<Self, AuthorityError> {
         let made = Timestamp::from_second(now).map_err(|_| AuthorityError::Clock)?;
-        // With the date, so that people can tell them apart.
+        // With the date, so that people can distinguish them.
         let mut params = params(&format!("{NAME} CA {made}"), now, CA_LIFE)?;
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
@@ -312,7 +313,7 @@ impl CertificateAuthority {
     }
 }
 
-/// A certificate that can be served, as somebody who trusts a bundle sees it.
+/// A certificate that can be served to callers that trust a bundle.
 struct Leaf {
     chain: Vec<CertificateDer<'static>>,
     facts: Facts,
@@ -323,7 +324,7 @@ impl Leaf {
         let chain = certificates(&stored.certificate);
         let facts = chain.first().and_then(Facts::of).ok_or("tls.crt is missing or damaged")?;
         chain::key_fits(&chain, &stored.key).map_err(|why| format!("tls.key: {why}"))?;
-        let name = facts.names.first().ok_or("it is for no name")?;
+        let name = facts.names.first().ok_or("it has no name")?;
         chain::verify(&chain, bundle, name, now).map_err(|why| why.to_string())?;
         Ok(Self { chain, facts })
     }
@@ -335,7 +336,7 @@ impl Leaf {
 }
 
 fn leaf_params(names: &[String], now: i64) -> Result<CertificateParams, AuthorityError> {
-    // Subjects are limited to 64 characters, which a name may exceed; nobody looks at this one.
+    // Subjects are limited to 64 characters, which a name may exceed; the subject is not used.
     let mut params = params(NAME, now, LEAF_LIFE)?;
     params.subject_alt_names = names.iter().map(|name| alternative(name)).collect::<Result<_, _>>()?;
     params.is_ca = IsCa::ExplicitNoCa;

@@ -1,4 +1,4 @@
-//! Certificates as data: read out of PEM, described, and held against the CAs that are trusted.
+//! Parses certificates, describes them, and verifies them against CAs.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -18,48 +18,48 @@ use rustls::{CertificateError, Error, InconsistentKeys, RootCertStore};
 use x509_parser::extensions::GeneralName;
 use x509_parser::parse_x509_certificate;
 
-/// How many characters a line of PEM has.
+/// The line length of PEM.
 const PEM_COLUMNS: usize = 64;
 
 /// In seconds.
 pub(super) const DAY: i64 = 24 * 60 * 60;
-/// With fewer days left somebody should look: whatever renews certificates should have done so long before.
+/// With fewer days left, somebody should check: it should have been renewed long before.
 const FEW_DAYS: i64 = 14;
-/// The part of its life, as a divisor, below which that counts: some certificates live for a day only.
+/// This applies only below this part of the lifetime, as a divisor: some certificates are valid for only a day.
 const LITTLE: i64 = 5;
 
-/// How a certificate is at some time.
+/// The state of a certificate at some time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Age {
-    /// It holds only later.
+    /// Not valid yet.
     NotYet,
-    /// It holds.
+    /// Valid.
     Good,
-    /// It holds, but should have been renewed by now: few days are left, and little of its life.
+    /// Valid, but should have been renewed: few days of its lifetime are left.
     EndsSoon,
-    /// It holds no more.
+    /// Expired.
     Over,
 }
 
-/// What is worth knowing of a certificate.
+/// The properties of a certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts {
     /// The subject, as `CN=…`.
     pub subject: String,
     /// The issuer, as `CN=…`.
     pub issuer: String,
-    /// The DNS names and IP addresses that it is for.
+    /// Its DNS names and IP addresses.
     pub names: Vec<String>,
-    /// From when it holds, in seconds of Unix time.
+    /// Valid from, in seconds of Unix time.
     pub not_before: i64,
-    /// Until when it holds, in seconds of Unix time.
+    /// Valid until, in seconds of Unix time.
     pub not_after: i64,
-    /// Whether it may sign others.
+    /// Whether it is a CA.
     pub is_ca: bool,
 }
 
 impl Facts {
-    /// `None` for what is no certificate.
+    /// `None` if it is not a certificate.
     pub fn of(der: &CertificateDer<'_>) -> Option<Self> {
         let (_, certificate) = parse_x509_certificate(der).ok()?;
         let alternatives = certificate.subject_alternative_name().ok().flatten();
@@ -74,12 +74,12 @@ impl Facts {
         })
     }
 
-    /// Whether it holds at this time.
+    /// Whether it is valid at this time.
     pub fn covers(&self, now: i64) -> bool {
         self.not_before <= now && now <= self.not_after
     }
 
-    /// How it is at this time.
+    /// Its state at this time.
     pub fn age(&self, now: i64) -> Age {
         let life = self.not_after - self.not_before;
         if now < self.not_before {
@@ -93,23 +93,23 @@ impl Facts {
         }
     }
 
-    /// How many whole days are left; negative if it is over.
+    /// The number of whole days left; negative if it has expired.
     pub fn days_left(&self, now: i64) -> i64 {
         (self.not_after - now).div_euclid(DAY)
     }
 
-    /// This time, or else the one next to it at which it holds.
+    /// This time, or the closest time at which it is valid.
     pub fn nearest(&self, now: i64) -> i64 {
         if self.not_before <= self.not_after { now.clamp(self.not_before, self.not_after) } else { now }
     }
 
-    /// Whether half of its life is over.
+    /// Whether half of its lifetime has passed.
     pub fn past_half(&self, now: i64) -> bool {
         now >= self.not_before + (self.not_after - self.not_before) / 2
     }
 }
 
-/// A time as people read it.
+/// A time in readable form.
 pub fn date(seconds: i64) -> String {
     Timestamp::from_second(seconds).map_or_else(|_| seconds.to_string(), |date| date.to_string())
 }
@@ -128,7 +128,7 @@ fn name(name: &GeneralName<'_>) -> Option<String> {
     }
 }
 
-/// The certificates in a text. Blocks that are damaged are left out, and so is one that comes a second time.
+/// The certificates in a PEM. Damaged blocks and duplicates are skipped.
 pub fn certificates(pem: &[u8]) -> Vec<CertificateDer<'static>> {
     let mut found = Vec::new();
     for der in CertificateDer::pem_slice_iter(pem).filter_map(Result::ok) {
@@ -139,7 +139,7 @@ pub fn certificates(pem: &[u8]) -> Vec<CertificateDer<'static>> {
     found
 }
 
-/// Certificates as a text.
+/// Certificates as PEM.
 pub fn pem(certificates: &[CertificateDer<'_>]) -> String {
     let mut text = String::new();
     for der in certificates {
@@ -157,17 +157,17 @@ pub fn pem(certificates: &[CertificateDer<'_>]) -> String {
     text
 }
 
-/// What an API server trusts by a `caBundle`. One block in it that is no certificate, and it takes none of them; so it is
-/// `None` for that, and where there is no block at all.
+/// The CAs that an API server trusts by a `caBundle`. If one block is not a certificate, it trusts none, so this is
+/// `None`; also if there is no block.
 pub fn bundle(pem: &[u8]) -> Option<Vec<CertificateDer<'static>>> {
     let blocks: Vec<_> = CertificateDer::pem_slice_iter(pem).filter_map(Result::ok).collect();
     let good = !blocks.is_empty() && blocks.iter().all(|der| Facts::of(der).is_some());
     good.then_some(blocks)
 }
 
-/// Whether the private key is the certificate's; if not, why.
+/// Checks that the private key belongs to the certificate; if not, returns why.
 pub fn key_fits(chain: &[CertificateDer<'static>], key: &[u8]) -> Result<(), String> {
-    let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| "it is no private key in PEM".to_owned())?;
+    let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| "it is not a private key in PEM".to_owned())?;
     match CertifiedKey::from_der(chain.to_vec(), key, &provider()) {
         Ok(_) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => Ok(()),
         Err(Error::InconsistentKeys(InconsistentKeys::KeyMismatch)) => {
@@ -177,44 +177,44 @@ pub fn key_fits(chain: &[CertificateDer<'static>], key: &[u8]) -> Result<(), Str
     }
 }
 
-/// Why a caller does not accept a certificate. Of several reasons, the later one here tells more.
+/// Why a caller does not accept a certificate. Of several reasons, a later variant says more.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 pub enum Refusal {
-    /// None is shown.
+    /// There is no certificate.
     #[error("there is no certificate")]
     Absent,
-    /// The API server can make nothing of what it was told to trust.
-    #[error("its caBundle holds something that is no certificate, so nothing of it is trusted")]
+    /// The API server cannot parse the `caBundle`.
+    #[error("its caBundle contains an invalid certificate, so none of it is trusted")]
     Bundle,
-    /// Nothing is trusted.
-    #[error("no CA that holds now is trusted")]
+    /// The caller trusts no valid CA.
+    #[error("no valid CA is trusted")]
     NoCa,
-    /// It is by somebody else.
-    #[error("no CA that is trusted signed it")]
+    /// It is from another CA.
+    #[error("it was not signed by a trusted CA")]
     UnknownCa,
-    /// It does not hold, or it is no certificate of a server.
+    /// It is not valid now, or not a server certificate.
     #[error("{0}")]
     Unfit(String),
-    /// It is not for the name by which the server is called.
+    /// It has another name than the server.
     #[error("{0}")]
     Name(String),
 }
 
-/// Whether a caller that trusts `cas` accepts `chain` from a server that it calls `name`; if not, why.
+/// Checks that a caller that trusts `cas` accepts `chain` from a server with this name; if not, returns why.
 pub fn verify(
     chain: &[CertificateDer<'static>],
     cas: &[CertificateDer<'static>],
     name: &str,
     now: i64,
 ) -> Result<(), Refusal> {
-    // The verifier does not look at the dates of a CA that is trusted. Go, and so the API server, does.
+    // The verifier does not check the dates of a trusted CA. Go, and so the API server, does.
     let holds = |ca: &&CertificateDer<'_>| Facts::of(ca).is_some_and(|facts| facts.covers(now));
     let cas: Vec<_> = cas.iter().filter(holds).cloned().collect();
     voucher(chain, &cas, name, now).map(drop)
 }
 
-/// The CA by which a caller accepts `chain` from a server that it calls `name`, whether or not the CA itself holds; of
-/// several, one that holds, and the longest.
+/// The CA by which a caller accepts `chain` from a server with this name, whether or not the CA itself is valid now; of
+/// several, a valid one, and the one that lasts longest.
 pub fn voucher<'c>(
     chain: &[CertificateDer<'static>],
     cas: &'c [CertificateDer<'static>],
@@ -223,7 +223,7 @@ pub fn voucher<'c>(
 ) -> Result<&'c CertificateDer<'static>, Refusal> {
     let (leaf, between) = chain.split_first().ok_or(Refusal::Absent)?;
     let server = ServerName::try_from(name)
-        .map_err(|_| Refusal::Name(format!("{name:?} is no name that a certificate can have")))?;
+        .map_err(|_| Refusal::Name(format!("{name:?} is not a valid name for a certificate")))?;
     let mut refusal = if cas.is_empty() { Refusal::NoCa } else { Refusal::UnknownCa };
     let mut vouching = Vec::new();
     for ca in cas {
@@ -267,7 +267,7 @@ fn verify_by(
     verifier.verify_server_cert(leaf, between, server, &[], now).map(drop)
 }
 
-/// A certificate that is trusted itself. Go, and so the API server, accepts it whether or not it is a CA.
+/// A certificate that is itself trusted. Go, and so the API server, accepts it whether or not it is a CA.
 fn verify_by_itself(leaf: &CertificateDer<'_>, server: &ServerName<'_>, now: i64) -> Result<(), Error> {
     verify_server_name(&ParsedCertificate::try_from(leaf)?, server)?;
     match Facts::of(leaf).map(|facts| facts.age(now)) {
@@ -278,7 +278,7 @@ fn verify_by_itself(leaf: &CertificateDer<'_>, server: &ServerName<'_>, now: i64
     }
 }
 
-/// Named, and not the process's default, so that this works whatever else the process installs.
+/// Named explicitly, so that this works whatever default the process installs.
 pub(super) fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }

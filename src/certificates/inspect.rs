@@ -1,4 +1,4 @@
-//! How the certificates of an installation are: what the Secret holds, what is served, what is trusted, until when.
+//! Reports the certificates of an installation: stored, served and trusted, and their expiry dates.
 
 use std::time::Duration;
 
@@ -13,24 +13,24 @@ use super::store::{Store, StoreError};
 use super::trust::{Configuration, Hook, Trust, TrustError};
 use super::{Settings, unix_now};
 
-/// How long all questions to the API server may take.
+/// How long all requests to the API server may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How the certificates of an installation are.
+/// The certificates of an installation.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Inspection {
-    /// What is stored.
+    /// The Secret.
     pub secret: SecretView,
-    /// What the two webhook configurations trust; those that are not there are left out.
+    /// The CAs that the webhook configurations trust; missing configurations are omitted.
     pub configurations: Vec<ConfigurationView>,
-    /// What is really served, if it was looked at.
+    /// The served certificate, if it was read.
     pub served: Option<ServedView>,
-    /// What is wrong, each with its fix. Empty if nothing is.
+    /// All problems with their fixes.
     pub problems: Vec<String>,
 }
 
-/// What is stored.
+/// The Secret.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SecretView {
@@ -38,11 +38,11 @@ pub struct SecretView {
     pub namespace: String,
     /// Its name.
     pub name: String,
-    /// Whether it is there.
+    /// Whether it exists.
     pub found: bool,
-    /// The certificate, followed by those between it and the CA.
+    /// The certificate and its intermediates.
     pub chain: Vec<CertificateView>,
-    /// The CAs that it says are to be trusted, the current one first.
+    /// The CAs in it, the current one first.
     pub cas: Vec<CertificateView>,
 }
 
@@ -50,64 +50,64 @@ pub struct SecretView {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CertificateView {
-    /// Whose it is.
+    /// The subject.
     pub subject: String,
-    /// By whom it is.
+    /// The issuer.
     pub issuer: String,
-    /// The names that it is for.
+    /// Its names.
     pub names: Vec<String>,
-    /// From when it holds.
+    /// Valid from.
     pub not_before: String,
-    /// Until when it holds.
+    /// Valid until.
     pub not_after: String,
-    /// How many whole days that is from now; negative if it is over.
+    /// The number of whole days left; negative if it has expired.
     pub days_left: i64,
-    /// Whether it should have been renewed by now: few days are left, and little of its life.
+    /// Whether it should have been renewed: few days of its lifetime are left.
     pub ends_soon: bool,
-    /// The same, more exactly.
+    /// The exact state.
     #[serde(skip)]
     pub age: Age,
 }
 
-/// What a webhook configuration trusts.
+/// The CAs that a webhook configuration trusts.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ConfigurationView {
-    /// Of which kind it is.
+    /// Its kind.
     pub kind: String,
     /// Its webhooks.
     pub webhooks: Vec<BundleView>,
 }
 
-/// What one webhook of a configuration trusts.
+/// The CAs that one webhook of a configuration trusts.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BundleView {
     /// The webhook's name.
     pub name: String,
-    /// By what name the API server calls the server.
+    /// The name by which the API server calls the server.
     pub server: Option<String>,
     /// The CAs of its `caBundle`.
     pub cas: Vec<CertificateView>,
-    /// Why the certificate of the Secret would be refused; `None` if it is accepted.
+    /// Why the certificate of the Secret would not be accepted; `None` if it is accepted.
     pub refuses_stored: Option<String>,
-    /// Why the certificate that is served would be refused; `None` if it is accepted, or was not looked at.
+    /// Why the served certificate would not be accepted; `None` if it is accepted or was not read.
     pub refuses_served: Option<String>,
 }
 
-/// What is really served.
+/// The served certificate.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ServedView {
-    /// Where it was looked at.
+    /// The address.
     pub address: String,
-    /// The certificate, followed by those between it and the CA.
+    /// The certificate and its intermediates.
     pub chain: Vec<CertificateView>,
-    /// Whether it is the one of the Secret.
+    /// Whether it is the certificate of the Secret.
     pub is_stored: bool,
 }
 
-/// Why nothing could be found out.
+/// Why the inspection failed.
 #[derive(Debug, thiserror::Error)]
 pub enum InspectError {
     /// The Secret could not be read.
@@ -121,7 +121,8 @@ pub enum InspectError {
     Slow,
 }
 
-/// Looks at everything, and changes nothing. `served` is what [`look_at_served`](super::look_at_served) found, and where.
+/// Reads everything and changes nothing. `served` is the result of [`look_at_served`](super::look_at_served) with its
+/// address.
 pub async fn inspect(
     client: &Client,
     settings: &Settings,
@@ -204,7 +205,7 @@ fn view(facts: Facts, now: i64) -> CertificateView {
     }
 }
 
-/// What is served counts, where it was looked at; else what is stored.
+/// The problems of the served certificate if it was read, otherwise of the stored one.
 fn problems(
     secret: &SecretView,
     configurations: &[ConfigurationView],
@@ -224,9 +225,7 @@ fn problems(
         return problems;
     }
     match chain.first() {
-        None => {
-            problems.push(format!("{what} is missing or damaged; `doctor` says how to have it made again"))
-        }
+        None => problems.push(format!("{what} is missing or damaged; run `doctor` for the fix")),
         Some(leaf) => problems.extend(age(&what, leaf)),
     }
     if let Some(ca) = secret.cas.first() {
@@ -240,7 +239,7 @@ fn problems(
             };
             if let Some(refusal) = refusal {
                 let (name, kind) = (&webhook.name, &configuration.kind);
-                problems.push(format!("{name} of {kind} would refuse {what}: {refusal}"));
+                problems.push(format!("{name} of {kind} would not accept {what}: {refusal}"));
             }
         }
     }
@@ -251,10 +250,12 @@ fn age(what: &str, certificate: &CertificateView) -> Option<String> {
     let CertificateView { not_before, not_after, age, .. } = certificate;
     match age {
         Age::Good => None,
-        Age::NotYet => Some(format!("{what} holds only from {not_before} on; look at the clocks")),
-        Age::Over => Some(format!("{what} has expired at {not_after}; look at the log of whoever renews it")),
+        Age::NotYet => Some(format!("{what} is not valid before {not_before}; check the clocks")),
+        Age::Over => {
+            Some(format!("{what} expired at {not_after}; see the log of the program that renews it"))
+        }
         Age::EndsSoon => Some(format!(
-            "{what} ends at {not_after} and should be renewed by now; look at the log of whoever renews it"
+            "{what} expires at {not_after} and should have been renewed by now; see the log of the program that renews it"
         )),
     }
 }

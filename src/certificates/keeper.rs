@@ -1,8 +1,7 @@
-//! Keeps the Secret, the trust in it and what is served in step, for ever: one turn every few seconds.
+//! Keeps the Secret, the webhook configurations and the served certificate in step: one turn every few seconds.
 //!
-//! A turn reads the webhook configurations first and the Secret after them. A bundle is then only written over by a
-//! replica that has read a Secret at least as new as the one whose bundle it was: otherwise a replica that is late
-//! could take the trust from a new CA again.
+//! A turn reads the webhook configurations first and the Secret after them. So a replica overwrites a bundle only after
+//! it has read a Secret that is at least as new as the bundle. Otherwise a slow replica could remove a new CA.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,56 +18,56 @@ use super::trust::{Configuration, Hook, Trust, TrustError};
 use super::{Settings, unix_now};
 use crate::telemetry::Metrics;
 
-/// How often it is looked whether something is due. It is what a configuration that is installed later waits for.
+/// The time between turns. A configuration that is installed later waits this long.
 const INTERVAL: Duration = Duration::from_secs(5);
 /// How long a turn may take.
 const TURN: Duration = Duration::from_secs(30);
-/// The longest pause after a failure.
+/// The maximum pause after a failure.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// How often a turn begins again when it has written something, or another replica was faster.
+/// How often a turn starts again after it has written something or another replica was faster.
 const ROUNDS: usize = 8;
-/// How long a CA must have been trusted before a certificate by it takes the place of one that works.
+/// How long a CA must have been trusted before its certificate replaces one that works.
 ///
-/// To read a configuration back says that it is stored. Each API server learns of it by a watch of its own: at once
-/// as a rule, and seconds later where that watch has just been cut off and begins again. Nobody waits for it.
+/// Reading a configuration back shows only that it is stored. Each API server learns about it through its own watch:
+/// usually at once, but seconds later if that watch has just been interrupted.
 const SETTLING: Duration = Duration::from_secs(10);
-/// How long a CA counts as new by the wall clock. Longer than it settles: the clocks of nodes differ.
+/// How long a CA counts as new. Longer than [`SETTLING`], because the clocks of nodes differ.
 const NEW_CA: Duration = Duration::from_secs(60);
-/// How long what is trusted besides the CAs of the Secret is left: longer than another replica can take to stop
-/// serving a certificate by it.
+/// How long CAs stay in a bundle that are not in the Secret: longer than another replica can take to stop serving their
+/// certificates.
 const SURPLUS: Duration = Duration::from_secs(60);
-/// How long a CA that was made is left alone, even if it seems not to hold now. Two replicas whose clocks disagree by
-/// years would otherwise do nothing but replace each other's.
+/// How long a CA that was just created stays, even if it seems invalid now. Otherwise, two replicas whose clocks differ
+/// by years would keep replacing each other's CA.
 const LEFT_ALONE: Duration = Duration::from_secs(60);
 
 /// The names of the certificates in the metrics.
 const CA: &str = "ca";
 const CA_BUNDLE: &str = "ca-bundle";
 
-/// A certificate and its key, as PEM. They are never printed.
+/// A certificate and its key as PEM. They are never printed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Identity {
     /// The certificate.
     pub certificate: Vec<u8>,
-    /// Its key.
+    /// The key of the certificate.
     pub key: Vec<u8>,
 }
 
-/// Whoever serves the certificate.
+/// Serves the certificate.
 pub trait Serve: Send + Sync + 'static {
-    /// Serves this from now on. It is called at every turn, mostly with what is served already. The error is a text
-    /// that says the fix.
+    /// Serves this from now on. Called at every turn, usually with the certificate that is already in use. The error
+    /// contains the fix.
     fn serve(&self, identity: &Identity) -> impl Future<Output = Result<(), String>> + Send;
 }
 
-/// How the upkeep is doing.
+/// The state of the certificates.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
-    /// Whoever calls accepts the certificate that is served.
+    /// All API servers accept the served certificate.
     Fine,
-    /// There is none, or it would be refused.
+    /// There is no certificate, or callers would not accept it.
     NotReady(String),
-    /// The last turn failed, and what was good before is served on.
+    /// The last turn failed, and the last valid certificate stays in use.
     Impaired(String),
 }
 
@@ -83,17 +82,15 @@ enum KeeperError {
     Authority(#[from] AuthorityError),
     #[error("the certificate of the Secret cannot be served: {0}")]
     Serve(String),
-    #[error("{why}, so soon after another was made; do the clocks of the replicas agree?")]
+    #[error("{why}, although it was created a moment ago; do the clocks of the replicas agree?")]
     TooSoon { why: String },
-    #[error(
-        "others write the Secret or the configurations all the time; is it managed by another product too?"
-    )]
+    #[error("the Secret or the configurations keep changing; does another product manage them too?")]
     Restless,
     #[error("the API server takes longer than {} seconds", TURN.as_secs())]
     Slow,
 }
 
-/// Keeps the certificates of one installation.
+/// Manages the certificates of one installation.
 pub struct Keeper<S> {
     store: Store,
     trust: Trust,
@@ -104,23 +101,23 @@ pub struct Keeper<S> {
     memory: Memory,
 }
 
-/// What a process remembers from one turn to the next. To lose it costs a little waiting.
+/// What a process remembers between turns. Losing it costs only a short wait.
 #[derive(Default)]
 struct Memory {
-    /// What is served.
+    /// The certificate in use.
     served: Option<Identity>,
-    /// The current CA, and since when it is trusted by all configurations.
+    /// The current CA, and since when all configurations trust it.
     trusted: Option<(CertificateDer<'static>, Instant)>,
-    /// Since when configurations trust more than they have to.
+    /// Since when configurations trust more CAs than needed.
     surplus: Option<Instant>,
-    /// When this process made a CA.
+    /// When this process created a CA.
     made_ca: Option<Instant>,
-    /// What the last turn failed of.
+    /// Why the last turn failed.
     failure: Option<String>,
 }
 
 impl<S: Serve> Keeper<S> {
-    /// `serve` is told what to serve. Nothing happens before [`Keeper::keep`].
+    /// `serve` receives the certificate. Nothing happens before [`Keeper::keep`].
     pub fn new(client: &Client, settings: &Settings, serve: S, metrics: Metrics) -> Self {
         let state = State::NotReady("starting".to_owned());
         Self {
@@ -134,13 +131,13 @@ impl<S: Serve> Keeper<S> {
         }
     }
 
-    /// How it is doing, at any time.
+    /// Returns a function that reads the state at any time.
     pub fn state(&self) -> impl Fn() -> State + Send + Sync + 'static {
         let state = Arc::clone(&self.state);
         move || State::clone(&state.load())
     }
 
-    /// Takes turns. Never returns.
+    /// Runs turns. Never returns.
     pub async fn keep(mut self) {
         let mut pause = Duration::from_secs(1);
         loop {
@@ -148,7 +145,7 @@ impl<S: Serve> Keeper<S> {
             match outcome {
                 Ok(()) => {
                     if self.memory.failure.take().is_some() {
-                        tracing::info!("the upkeep of the certificates works again");
+                        tracing::info!("updating the certificates works again");
                     }
                     pause = Duration::from_secs(1);
                     sleep(INTERVAL).await;
@@ -162,11 +159,11 @@ impl<S: Serve> Keeper<S> {
         }
     }
 
-    /// What was good before is good as far as anybody knows.
+    /// Records a failure. A certificate that was accepted before is assumed to be accepted still.
     fn fails(&mut self, error: &str) {
         self.metrics.certificate_upkeep_failed();
         if self.memory.failure.as_deref() != Some(error) {
-            tracing::error!(error, "the upkeep of the certificates failed; trying again");
+            tracing::error!(error, "updating the certificates failed; retrying");
             self.memory.failure = Some(error.to_owned());
         }
         let state = match **self.state.load() {
@@ -178,7 +175,7 @@ impl<S: Serve> Keeper<S> {
 
     async fn turn(&mut self) -> Result<(), KeeperError> {
         for _ in 0..ROUNDS {
-            // In this order: see the head of this file.
+            // In this order, see the start of this file.
             let live = self.trust.read().await?;
             let stored = self.store.read().await?;
             let found = stored.as_ref().map(|stored| stored.contents.clone());
@@ -188,7 +185,7 @@ impl<S: Serve> Keeper<S> {
                 Err(error) => return self.make_do(found, &live, error).await,
             };
             match self.publish(&live, &certificates(&contents.cas)).await {
-                // What is trusted is what can be read back.
+                // Only what was read back counts as trusted.
                 Ok(true) => continue,
                 Ok(false) => {}
                 Err(error) => return self.make_do(Some(contents), &live, error).await,
@@ -200,7 +197,7 @@ impl<S: Serve> Keeper<S> {
         Err(KeeperError::Restless)
     }
 
-    /// What is stored may be good for months when it cannot be renewed today, and a replica that has just been started
+    /// Serves the stored certificate after a failure. It may be valid for months, and a replica that has just started
     /// has nothing else to serve.
     async fn make_do(
         &mut self,
@@ -216,8 +213,8 @@ impl<S: Serve> Keeper<S> {
         Err(error)
     }
 
-    /// Makes what is due. Returns the contents of the Secret if they are good, and `None` if they have to be read
-    /// again, by whomever they were written.
+    /// Creates what is due. Returns the contents of the Secret if they are up to date, and `None` if they must be read
+    /// again.
     async fn renew(
         &mut self,
         stored: Option<Stored>,
@@ -242,7 +239,7 @@ impl<S: Serve> Keeper<S> {
         }
         if self.store.write(stored, &due.contents).await? == Written::Done {
             let made = if new_ca { "ca" } else { "certificate" };
-            tracing::info!(why = %due.why, made, "the Secret of the certificates is renewed");
+            tracing::info!(why = %due.why, made, "renewed the Secret of the certificates");
             self.metrics.certificates_written("secret");
             if new_ca {
                 self.memory.made_ca = Some(Instant::now());
@@ -251,7 +248,7 @@ impl<S: Serve> Keeper<S> {
         Ok(None)
     }
 
-    /// Whether something had to be written.
+    /// Writes bundles that are not up to date. Returns whether something was written.
     async fn publish(
         &mut self,
         live: &[Configuration],
@@ -271,11 +268,7 @@ impl<S: Serve> Keeper<S> {
                 |hook: &Hook| hook.is_clean() && hook.trusts(&wanted) && hook.bundle.len() == wanted.len();
             if !configuration.hooks.iter().all(is_there) {
                 self.trust.publish(configuration, &wanted).await?;
-                tracing::info!(
-                    kind = configuration.kind,
-                    cas = wanted.len(),
-                    "the caBundle is brought up to date"
-                );
+                tracing::info!(kind = configuration.kind, cas = wanted.len(), "updated the caBundle");
                 self.metrics.certificates_written("ca-bundle");
                 written = true;
             }
@@ -283,8 +276,8 @@ impl<S: Serve> Keeper<S> {
         Ok(written)
     }
 
-    /// Serves what the Secret holds, once those who call accept it. Until then what works is served on; where nothing is
-    /// served yet, a certificate that not every API server may know to trust is waited for.
+    /// Serves the certificate of the Secret once callers accept it. Until then, a working certificate stays in use; if
+    /// there is none yet, this waits for a CA that not every API server may know.
     async fn take_over(&mut self, contents: &Contents, live: &[Configuration]) -> Result<(), KeeperError> {
         let identity = Identity { certificate: contents.certificate.clone(), key: contents.key.clone() };
         let works = |identity: &Identity| refusal(&certificates(&identity.certificate), live).is_none();
@@ -301,14 +294,14 @@ impl<S: Serve> Keeper<S> {
         Ok(())
     }
 
-    /// Tells the state and the metrics how things are.
+    /// Updates the state and the metrics.
     fn tell(&self, contents: &Contents, live: &[Configuration]) {
         let ends = |der: &CertificateDer<'_>| Facts::of(der).map(|facts| facts.not_after);
         if let Some(not_after) = certificates(&contents.cas).first().and_then(ends) {
             self.metrics.certificate_expires(CA, not_after);
         }
         let Some(served) = &self.memory.served else {
-            let why = "the CA was made a moment ago, and not every API server may know it yet";
+            let why = "the CA was created a moment ago, and not every API server may know it yet";
             self.state.store(Arc::new(State::NotReady(why.to_owned())));
             return;
         };
@@ -329,7 +322,7 @@ impl<S: Serve> Keeper<S> {
 }
 
 impl Memory {
-    /// Whether the current CA is trusted, and has been for long enough.
+    /// Whether the current CA has been trusted for long enough.
     fn current_ca(&mut self, ca: Option<&CertificateDer<'static>>, live: &[Configuration]) -> CurrentCa {
         let Some(ca) = ca.filter(|ca| hooks(live).all(|hook| hook.bundle.contains(*ca))) else {
             self.trusted = None;
@@ -343,7 +336,8 @@ impl Memory {
         if live.is_empty() || since.elapsed() >= SETTLING { CurrentCa::Trusted } else { CurrentCa::NotYet }
     }
 
-    /// Whether the certificate is by the CA that has been trusted for long enough, or by the CA of what is served.
+    /// Whether the certificate is from a CA that has been trusted for long enough, or from the CA of the served
+    /// certificate.
     fn has_settled(&self, identity: &Identity, live: &[Configuration]) -> bool {
         let Some((ca, since)) = &self.trusted else {
             return live.is_empty();
@@ -358,7 +352,7 @@ fn hooks(live: &[Configuration]) -> impl Iterator<Item = &Hook> {
     live.iter().flat_map(|configuration| &configuration.hooks)
 }
 
-/// What a configuration has to trust: the CAs of the Secret, and for a while what it trusts besides.
+/// The CAs that a configuration should trust: those of the Secret, and for a while the others that it trusts.
 fn wanted_bundle(
     configuration: &Configuration,
     bundle: &[CertificateDer<'static>],
@@ -374,7 +368,7 @@ fn wanted_bundle(
     wanted
 }
 
-/// Whether those who call would accept the certificate by this CA alone.
+/// Whether callers would accept the certificate by this CA alone.
 fn is_by(chain: &[CertificateDer<'static>], ca: &CertificateDer<'static>, live: &[Configuration]) -> bool {
     let accepts = |hook: &Hook| match &hook.server {
         Some(server) => chain::verify(chain, std::slice::from_ref(ca), server, unix_now()).is_ok(),
@@ -383,8 +377,8 @@ fn is_by(chain: &[CertificateDer<'static>], ca: &CertificateDer<'static>, live: 
     hooks(live).all(accepts)
 }
 
-/// Whether the certificate is by a CA that has just taken the place of another. A first installation has no other, and
-/// need not wait.
+/// Whether the certificate is from a CA that has just replaced another. A first installation has no other CA and does
+/// not wait.
 fn is_by_new_ca(contents: &Contents, live: &[Configuration]) -> bool {
     let Some(ca) = certificates(&contents.cas).into_iter().next() else {
         return false;
@@ -394,14 +388,14 @@ fn is_by_new_ca(contents: &Contents, live: &[Configuration]) -> bool {
     is_new && replaces && is_by(&certificates(&contents.certificate), &ca, live)
 }
 
-/// Why one of those who call would refuse this certificate.
+/// Why a caller would not accept this certificate.
 fn refusal(chain: &[CertificateDer<'static>], live: &[Configuration]) -> Option<String> {
     let now = unix_now();
     live.iter().find_map(|configuration| {
         configuration.hooks.iter().find_map(|hook| {
             let why = hook.refuses(chain, now)?;
             let server = hook.server.as_deref().unwrap_or_default();
-            Some(format!("{} of {} would refuse it as {server}: {why}", hook.name, configuration.kind))
+            Some(format!("{} of {} would not accept it for {server}: {why}", hook.name, configuration.kind))
         })
     })
 }

@@ -1,8 +1,8 @@
-//! Certificates without another product: a CA and a certificate in a Secret, and the trust of the API server in them.
+//! Manages a CA and a certificate in a Secret, and makes the API server trust them.
 //!
-//! *Architecture invariant:* this room knows Secrets, certificates and webhook configurations. It knows nothing of
-//! sockets, rules or records: whoever serves is told through [`Serve`]. What has to be done is decided in
-//! [`authority`], a function of what is stored, what is trusted and the time; the rest reads and writes.
+//! *Architecture invariant:* this room knows Secrets, certificates and webhook configurations, but no sockets, rules or
+//! records; [`Serve`] passes the certificate to the server. [`authority`] decides what is due, as a function of the
+//! Secret, the trusted CAs and the time; the rest reads and writes.
 
 pub mod authority;
 pub mod chain;
@@ -24,7 +24,7 @@ pub use trust::{Hook, TrustError};
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// The Secret, and the names under which the webhook is reached.
+/// The Secret, and the names of the webhook.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// The namespace of the Secret and of the Service.
@@ -33,7 +33,7 @@ pub struct Settings {
     pub secret: String,
     /// The name of the Service.
     pub service: String,
-    /// Further names, for an API server that reaches the webhook by URL.
+    /// More names, for an API server that calls the webhook by URL.
     pub further: Vec<String>,
 }
 
@@ -43,7 +43,7 @@ impl Settings {
         service_host(&self.service, &self.namespace)
     }
 
-    /// The names that the certificate is for, that of the Service first, by which the API server calls.
+    /// The names of the certificate. The first is the name of the Service that the API server uses.
     pub fn names(&self) -> Vec<String> {
         let Self { namespace, service, further, .. } = self;
         let mut names = vec![
@@ -61,13 +61,13 @@ impl Settings {
     }
 }
 
-/// The wall clock, in seconds of Unix time.
+/// The current time, in seconds of Unix time.
 fn unix_now() -> i64 {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since_epoch.as_secs()).unwrap_or(i64::MAX)
 }
 
-/// A kube error with all its causes: its own text leaves out why a connection failed.
+/// A kube error with all its causes: its own message does not say why a connection failed.
 fn with_causes(error: &kube::Error) -> String {
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);

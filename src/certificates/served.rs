@@ -1,4 +1,4 @@
-//! A look at what is served at an address, whether or not anybody trusts it.
+//! Reads the certificate that a server serves, whether it is trusted or not.
 
 use std::fmt;
 use std::io;
@@ -14,7 +14,7 @@ use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureSch
 
 use super::chain::provider;
 
-/// The port of an `https` URL that names none.
+/// The default port of an `https` URL.
 const HTTPS: u16 = 443;
 
 /// A host and a port.
@@ -26,7 +26,7 @@ pub struct Address {
     pub port: u16,
 }
 
-/// Why a text is no [`Address`].
+/// The string is not a valid [`Address`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not HOST:PORT, such as 127.0.0.1:9443")]
 pub struct NotAnAddress;
@@ -54,7 +54,7 @@ impl fmt::Display for Address {
 }
 
 impl Address {
-    /// The address that a URL leads to.
+    /// The address of a URL.
     pub fn of_url(url: &str) -> Option<Self> {
         let uri: http::Uri = url.parse().ok()?;
         let host = uri.host()?.trim_start_matches('[').trim_end_matches(']').to_owned();
@@ -62,24 +62,25 @@ impl Address {
     }
 }
 
-/// What is served could not be looked at.
+/// The served certificate could not be read.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot look at what {address} serves: {source}; is the address right, and does it speak TLS?")]
+#[error("cannot read the certificate of {address}: {source}; is the address correct, and does it use TLS?")]
 pub struct LookError {
-    /// Where.
+    /// The address.
     pub address: Address,
-    /// Why not.
+    /// The cause.
     pub source: io::Error,
 }
 
-/// The certificates that a server shows to who asks for `server`. Blocks, for `limit` at most once the address is found.
+/// The certificates that a server shows for the name `server`. Blocks, for `limit` at most after the address is
+/// resolved.
 pub fn look_at_served(
     address: &Address,
     server: &str,
     limit: Duration,
 ) -> Result<Vec<CertificateDer<'static>>, LookError> {
     let late = |error: io::Error| match error.kind() {
-        // Of a socket that has a limit for reading, this is the limit.
+        // With a read timeout, this error is the timeout.
         io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
             io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {limit:?}"))
         }
@@ -98,7 +99,7 @@ fn shown(address: &Address, server: &str, limit: Duration) -> io::Result<Vec<Cer
     while outcome.is_ok() && connection.is_handshaking() {
         outcome = step(&mut connection, &mut socket, deadline);
     }
-    // A server that wants to know its callers ends the handshake, but has shown its certificate before.
+    // A server that requires client certificates closes the handshake, but has shown its certificate before.
     match connection.peer_certificates() {
         Some(chain) => Ok(chain.iter().map(|der| der.clone().into_owned()).collect()),
         None => Err(outcome.err().unwrap_or_else(|| io::Error::other("it shows no certificate"))),
@@ -118,7 +119,7 @@ fn client(server: &str) -> io::Result<ClientConnection> {
     ClientConnection::new(Arc::new(config), server).map_err(io::Error::other)
 }
 
-/// To the first of a name's addresses at which somebody answers: `localhost` has two, and often only one is served.
+/// Connects to the first address of a name that answers: `localhost` has two, and often only one is served.
 fn connect(targets: &[SocketAddr], deadline: Instant) -> io::Result<TcpStream> {
     let mut outcome = Err(io::Error::other("no such host"));
     for target in targets {
@@ -148,7 +149,7 @@ fn left(deadline: Instant) -> io::Result<Duration> {
     if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }
 }
 
-/// Accepts every certificate: here it is looked at, and nothing is said to whoever has it.
+/// Accepts every certificate, because it is only inspected; no data is sent.
 #[derive(Debug)]
 struct Anybody {
     algorithms: WebPkiSupportedAlgorithms,

@@ -1,4 +1,4 @@
-//! The Secret, read and written so that of several replicas that write at a time one succeeds.
+//! Reads and writes the Secret; if several replicas write at the same time, one succeeds.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use kube::{Client, Error};
 use super::authority::Contents;
 use super::with_causes;
 
-/// By this name the API server records who wrote a field.
+/// The name under which the API server records our writes.
 pub(super) const FIELD_MANAGER: &str = NAME;
 
 const CERTIFICATE: &str = "tls.crt";
@@ -22,41 +22,41 @@ const CA_KEY: &str = "ca.key";
 /// Why the Secret could not be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// It may not be.
+    /// The permission is missing.
     #[error(
         "may not {verb} Secret {namespace}/{name}: {message}; the Role and the RoleBinding \
          crm-admission-certificates grant it to the webhook"
     )]
     Forbidden {
-        /// What was tried.
+        /// The verb.
         verb: &'static str,
-        /// Where.
+        /// The namespace.
         namespace: String,
-        /// Which.
+        /// The name.
         name: String,
-        /// What the API server says.
+        /// The message of the API server.
         message: String,
     },
-    /// Something else is in the way.
+    /// Another error.
     #[error("cannot {verb} Secret {namespace}/{name}: {}", with_causes(source))]
     Failed {
-        /// What was tried.
+        /// The verb.
         verb: &'static str,
-        /// Where.
+        /// The namespace.
         namespace: String,
-        /// Which.
+        /// The name.
         name: String,
-        /// Why not.
+        /// The cause.
         source: Error,
     },
 }
 
-/// What became of a write.
+/// The result of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Written {
     /// It is stored.
     Done,
-    /// Another replica was faster: what is stored now has to be read.
+    /// Another replica was faster: the Secret must be read again.
     Conflict,
 }
 
@@ -67,7 +67,7 @@ pub(super) struct Store {
     name: String,
 }
 
-/// The Secret as it was when it was read.
+/// The Secret as it was read.
 pub(super) struct Stored {
     object: Secret,
     pub(super) contents: Contents,
@@ -82,14 +82,14 @@ impl Store {
         }
     }
 
-    /// `None` if there is no Secret.
+    /// The Secret, or `None` if it does not exist.
     pub(super) async fn read(&self) -> Result<Option<Stored>, StoreError> {
-        // Without a resource version: a read that every replica's write before it is part of.
+        // Without a resource version, so that earlier writes of all replicas are visible.
         let object = self.secrets.get_opt(&self.name).await.map_err(|error| self.error("get", error))?;
         Ok(object.map(|object| Stored { contents: contents(&object), object }))
     }
 
-    /// Stores `contents` unless the Secret is not as it was when it was read.
+    /// Stores `contents` if the Secret has not changed since it was read.
     pub(super) async fn write(
         &self,
         before: Option<Stored>,
@@ -101,14 +101,14 @@ impl Store {
                 self.secrets.create(&params, &self.first(contents)).await.map_err(|error| ("create", error))
             }
             Some(Stored { mut object, .. }) => {
-                // Labels, and keys that are not ours, stay; the resource version makes it a condition.
+                // Labels and other keys stay; the resource version is the condition.
                 object.data.get_or_insert_default().extend(data(contents));
                 self.secrets.replace(&self.name, &params, &object).await.map_err(|error| ("update", error))
             }
         };
         match written {
             Ok(_) => Ok(Written::Done),
-            // "Conflict" and "AlreadyExists" are both 409; what was deleted in between is 404.
+            // "Conflict" and "AlreadyExists" are both 409; a Secret that was deleted meanwhile is 404.
             Err((verb, Error::Api(status)))
                 if status.code == 409 || (status.code == 404 && verb == "update") =>
             {

@@ -1,4 +1,4 @@
-//! What the two webhook configurations trust: their `caBundle`, read and patched, and nothing else of them.
+//! Reads and patches the `caBundle` of the two webhook configurations, and nothing else of them.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -20,32 +20,32 @@ use super::with_causes;
 /// Why a webhook configuration could not be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum TrustError {
-    /// It may not be.
+    /// The permission is missing.
     #[error(
         "may not {verb} {kind} {CONFIGURATION}: {message}; the ClusterRole and the ClusterRoleBinding \
          crm-admission-certificates grant it to the webhook"
     )]
     Forbidden {
-        /// What was tried.
+        /// The verb.
         verb: &'static str,
-        /// Of which kind.
+        /// The kind of the configuration.
         kind: String,
-        /// What the API server says.
+        /// The message of the API server.
         message: String,
     },
-    /// Something else is in the way.
+    /// Another error.
     #[error("cannot {verb} {kind} {CONFIGURATION}: {}", with_causes(source))]
     Failed {
-        /// What was tried.
+        /// The verb.
         verb: &'static str,
-        /// Of which kind.
+        /// The kind of the configuration.
         kind: String,
-        /// Why not.
+        /// The cause.
         source: Error,
     },
 }
 
-/// A webhook configuration as it was when it was read.
+/// A webhook configuration as it was read.
 #[derive(Clone, Debug)]
 pub(super) struct Configuration {
     pub(super) kind: String,
@@ -58,11 +58,11 @@ pub(super) struct Configuration {
 pub struct Hook {
     /// Its name.
     pub name: String,
-    /// By what name the API server calls the server; `None` if it does not say.
+    /// The name by which the API server calls the server; `None` if it has none.
     pub server: Option<String>,
     /// The certificates of its `caBundle`.
     pub bundle: Vec<CertificateDer<'static>>,
-    /// The text of its `caBundle`.
+    /// The content of its `caBundle`.
     text: Vec<u8>,
 }
 
@@ -96,7 +96,7 @@ impl Trust {
         Ok(found)
     }
 
-    /// Makes this the `caBundle` of all webhooks of a configuration, if it is as it was when it was read.
+    /// Writes the `caBundle` of all webhooks of a configuration, if it has not changed since it was read.
     pub(super) async fn publish(
         &self,
         configuration: &Configuration,
@@ -111,7 +111,7 @@ impl Trust {
         let text = STANDARD.encode(chain::pem(bundle));
         for index in 0..hooks.len() {
             let path = format!("/webhooks/{index}/clientConfig/caBundle");
-            // To add what is there is to replace it.
+            // "add" replaces an existing value.
             operations.push(json!({"op": "add", "path": path, "value": text}));
         }
         let patch = serde_json::from_value(json!(operations))
@@ -119,7 +119,7 @@ impl Trust {
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         match api.patch(CONFIGURATION, &params, &Patch::Json::<()>(patch)).await {
             Ok(_) => Ok(()),
-            // Somebody was faster, and what is there now is going to be read: 422 is what a test that fails gives.
+            // Another replica was faster, and the current state is read next: a failed test returns 422.
             Err(Error::Api(status)) if matches!(status.code, 404 | 409 | 422) => Ok(()),
             Err(error) => Err(failure("patch", kind, error)),
         }
@@ -127,7 +127,7 @@ impl Trust {
 }
 
 impl Hook {
-    /// A webhook as the API server gives it: one of the `webhooks` of a configuration.
+    /// Parses a webhook from the `webhooks` of a configuration.
     pub fn of(webhook: &Value) -> Self {
         // The API server has validated it.
         let webhook = Webhook::deserialize(webhook).unwrap_or_default();
@@ -141,17 +141,17 @@ impl Hook {
         Self { name, server, bundle: chain::certificates(&text), text }
     }
 
-    /// Whether there is anything in its `caBundle`.
+    /// Whether its `caBundle` has any content.
     pub fn has_bundle(&self) -> bool {
         !self.text.is_empty()
     }
 
-    /// Whether the API server can make something of its `caBundle`.
+    /// Whether the API server can parse its `caBundle`.
     pub fn is_readable(&self) -> bool {
         chain::bundle(&self.text).is_some()
     }
 
-    /// Why it would refuse this certificate; `None` if it accepts it, or calls nobody.
+    /// Why it would not accept this certificate; `None` if it accepts it, or has no server.
     pub fn refuses(&self, chain: &[CertificateDer<'static>], now: i64) -> Option<Refusal> {
         let server = self.server.as_deref()?;
         if self.has_bundle() && !self.is_readable() {
@@ -160,12 +160,12 @@ impl Hook {
         chain::verify(chain, &self.bundle, server, now).err()
     }
 
-    /// Whether its `caBundle` has all of these.
+    /// Whether its `caBundle` contains all of these.
     pub(super) fn trusts(&self, cas: &[CertificateDer<'static>]) -> bool {
         cas.iter().all(|ca| self.bundle.contains(ca))
     }
 
-    /// Whether its `caBundle` is a text as we write it.
+    /// Whether its `caBundle` has the format that we write.
     pub(super) fn is_clean(&self) -> bool {
         self.text == chain::pem(&self.bundle).as_bytes()
     }

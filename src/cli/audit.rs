@@ -21,7 +21,7 @@ use super::progress::Progress;
 use super::{Outcome, connect};
 use crate::audit::report::{Entry, Format, Report, Totals};
 use crate::audit::{
-    self, Examined, Examiner, Existence, Mended, Mender, NotMended, Pages, Scope, Suggestions, files,
+    self, Examined, Examiner, Existence, Fixed, Fixer, NotFixed, Pages, Scope, Suggestions, files,
 };
 use crate::check;
 use crate::check::report::{Colour, printable};
@@ -130,14 +130,14 @@ impl Audit {
         let reader = Reader::new(client);
         let directory = listed(&reader, examiner.policy(), examiner.in_force(), &self.kinds()).await?;
         let existence = Existence::new(&directory, Suggestions::Given);
-        let mender = Mender::new(reader.clone(), &examiner);
+        let fixer = Fixer::new(reader.clone(), &examiner);
         let mut run = self.begin(&examiner)?;
         for kind in self.kinds() {
             let mut pages = Pages::new(reader.clone(), kind, PAGE, examiner.labels());
             while let Some(objects) = pages.next().await? {
                 let mut examined = examiner.examine(kind, &objects, &existence).await?;
                 if self.fix && !self.dry_run {
-                    let stored = mend(kind, objects, examined, &mender, &mut run.totals).await?;
+                    let stored = fix(kind, objects, examined, &fixer, &mut run.totals).await?;
                     examined = examiner.examine(kind, &stored.changed, &existence).await?;
                     examined.extend(stored.left);
                     examined.sort_by(|one, other| one.name.cmp(&other.name));
@@ -252,7 +252,7 @@ impl Audit {
         let tally = &run.totals.tally;
         let found =
             Action::ALL.into_iter().filter(|action| *action >= least).any(|action| tally.count(action) > 0);
-        Ok(if found || run.totals.all_not_mended > 0 { Outcome::Findings } else { Outcome::Fine })
+        Ok(if found || run.totals.all_not_fixed > 0 { Outcome::Findings } else { Outcome::Fine })
     }
 }
 
@@ -319,7 +319,7 @@ pub(super) async fn listed(
 }
 
 /// Records after an attempt to fix them.
-struct AfterMending {
+struct AfterFixing {
     /// Those that are stored otherwise now, to be examined again.
     changed: Vec<Value>,
     /// Those that are as they were.
@@ -327,33 +327,33 @@ struct AfterMending {
 }
 
 /// Fixes the records of a page, some at a time.
-async fn mend(
+async fn fix(
     kind: CrmKind,
     objects: Vec<Value>,
     examined: Vec<Examined>,
-    mender: &Mender<'_>,
+    fixer: &Fixer<'_>,
     totals: &mut Totals,
-) -> anyhow::Result<AfterMending> {
-    let mended = objects.into_iter().zip(examined).map(async |(object, examined)| {
+) -> anyhow::Result<AfterFixing> {
+    let fixed = objects.into_iter().zip(examined).map(async |(object, examined)| {
         if examined.changes.is_empty() {
             return Ok((examined, None));
         }
-        let mended = mender.mend(kind, object).await;
+        let fixed = fixer.fix(kind, object).await;
         let name = &examined.name;
-        let mended = mended.with_context(|| format!("{}/{name} cannot be written", kind.as_str()))?;
-        anyhow::Ok((examined, Some(mended)))
+        let fixed = fixed.with_context(|| format!("{}/{name} cannot be written", kind.as_str()))?;
+        anyhow::Ok((examined, Some(fixed)))
     });
-    let mut mended = futures::stream::iter(mended).buffered(CONCURRENT_WRITES);
-    let mut after = AfterMending { changed: Vec::new(), left: Vec::new() };
-    while let Some(record) = mended.next().await {
+    let mut fixed = futures::stream::iter(fixed).buffered(CONCURRENT_WRITES);
+    let mut after = AfterFixing { changed: Vec::new(), left: Vec::new() };
+    while let Some(record) = fixed.next().await {
         match record? {
-            (_, Some(Mended::Stored { object, values })) => {
+            (_, Some(Fixed::Stored { object, values })) => {
                 totals.fixed += values;
-                totals.mended += u64::from(values > 0);
+                totals.records_fixed += u64::from(values > 0);
                 after.changed.push(object);
             }
-            (_, Some(Mended::Gone)) => {}
-            (examined, Some(Mended::Not(not))) => {
+            (_, Some(Fixed::Gone)) => {}
+            (examined, Some(Fixed::Not(not))) => {
                 keep(not, totals);
                 after.left.push(examined);
             }
@@ -363,9 +363,9 @@ async fn mend(
     Ok(after)
 }
 
-fn keep(not: NotMended, totals: &mut Totals) {
-    totals.all_not_mended += 1;
-    if totals.not_mended.len() < NAMED {
-        totals.not_mended.push(not);
+fn keep(not: NotFixed, totals: &mut Totals) {
+    totals.all_not_fixed += 1;
+    if totals.not_fixed.len() < NAMED {
+        totals.not_fixed.push(not);
     }
 }

@@ -35,7 +35,7 @@ impl PolicyArgs {
         match self.command {
             PolicyCommand::Check { file } => match policy_source::read(&file) {
                 Ok(_) => print(&(printable(&format!("{}: valid", file.display())) + "\n")),
-                Err(PolicyFileError::Refused { path, problems }) => {
+                Err(PolicyFileError::Invalid { path, problems }) => {
                     let line = |problem: &policy::Problem| {
                         printable(&format!("{}: {problem}", path.display())) + "\n"
                     };

@@ -1,12 +1,11 @@
-//! Talks to an API server within bounds: reads answers up to a size, and lists a page at a time.
+//! Requests to an API server within bounds: limits the size of answers, and lists page by page.
 //!
-//! Whoever may write a record decides how large it is: finalizers, owner references and labels of one object can be
-//! 1.4 MB. So everything that writers of records can make large is read here: records, what records refer to, and
-//! reviews of access, which repeat what a request says of its user. What only admins can write (policies, Secrets,
-//! webhook configurations, what `doctor` looks at) is read by kube's own client, and so is a watch, of which one event
-//! is held at a time.
+//! Writers of records decide how large records are: the finalizers, owner references and labels of one object can be
+//! 1.4 MB. Everything that they can make large is read here: records, the targets of records, and access reviews, which
+//! repeat the user of a request. kube's client reads what only admins can write (policies, Secrets, webhook
+//! configurations, everything `doctor` reads), and also watches, one event at a time.
 //!
-//! *Architecture invariant:* it knows paths, sizes and pages, and neither kinds nor rules.
+//! *Architecture invariant:* this room knows paths, sizes and pages, but no kinds or rules.
 
 mod pages;
 mod reading;

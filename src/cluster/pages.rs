@@ -1,4 +1,4 @@
-//! Lists a page at a time. The size of the pages follows the bytes that come.
+//! Lists page by page, and adapts the size of the pages to the bytes received.
 
 use std::time::Duration;
 
@@ -11,21 +11,21 @@ use tokio::time::timeout;
 
 use super::reading::{Answer, LARGEST, ReadError, Reader};
 
-/// How many objects the first page holds. Where they are as large as they can be, the API server reads 70 MB for it to
-/// no avail; for a first page of 500 it would be 700. Where they are small, pages of 400 are three pages away.
+/// The size of the first page. If objects are as large as possible, the API server reads 70 MB for it in vain; for a
+/// first page of 500 it would be 700 MB. If they are small, pages reach 400 after three pages.
 const FIRST: u32 = 50;
 
-/// How large a page should be. Half of what it may be: the next objects can be twice as large as these.
+/// The target size of a page: half of the maximum, because the next objects can be twice as large.
 const AIM: usize = LARGEST / 2;
 
-/// How long the API server may take for one page. It gives up after 60 s.
+/// How long the API server may take for one page. It stops after 60 s itself.
 const PATIENCE: Duration = Duration::from_secs(70);
 
-/// What is listed: the objects of a kind, in all namespaces.
+/// What to list: the objects of a kind in all namespaces.
 #[derive(Clone, Debug)]
 pub struct Listing {
     path: String,
-    /// What errors call the kind.
+    /// The name of the kind in errors.
     kind: String,
     content: Content,
     fields: Option<String>,
@@ -42,30 +42,30 @@ impl Listing {
         }
     }
 
-    /// Only those that a field selector selects.
+    /// Lists only the objects that match a field selector.
     #[must_use]
     pub fn selected(self, fields: String) -> Self {
         Self { fields: Some(fields), ..self }
     }
 }
 
-/// How much of an object is asked for.
+/// Which part of each object to request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Content {
-    /// Its metadata.
+    /// Only its metadata.
     Metadata,
-    /// All of it.
+    /// The whole object.
     Whole,
 }
 
-/// A list that is read a page at a time.
+/// A list that is read page by page.
 ///
-/// All pages are of one state of the collection, which the API server forgets after some minutes. It then answers with
-/// status 410, and where it says how, [`Pager::go_on_at`] goes on in the state of that moment.
+/// All pages show one state of the collection, which the API server forgets after some minutes. It then answers with
+/// status 410 and may give a token, with which [`Pager::continue_at`] continues in the current state.
 pub struct Pager {
     reader: Reader,
     listing: Listing,
-    /// How many objects the next page should hold.
+    /// The number of objects to request next.
     size: u32,
     token: Option<String>,
     is_at_end: bool,
@@ -76,14 +76,14 @@ pub struct Pager {
 pub struct Page<T> {
     /// The objects.
     pub items: Vec<T>,
-    /// The state of the collection, from which it can be watched.
+    /// The state of the collection, from which a watch can start.
     pub resource_version: Option<String>,
 }
 
 #[derive(Deserialize)]
 struct List<T> {
     metadata: ListMetadata,
-    // Not an `Option`, which could be left out as well: what has no items is no list.
+    // Not an `Option`, which could also be missing: without items it is not a list.
     #[serde(bound(deserialize = "T: Deserialize<'de>"), deserialize_with = "list_or_null")]
     items: Vec<T>,
 }
@@ -102,18 +102,18 @@ fn list_or_null<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D)
 }
 
 impl Pager {
-    /// Nothing is asked for yet.
+    /// A pager that has requested nothing yet.
     pub fn new(reader: Reader, listing: Listing) -> Self {
         Self { reader, listing, size: FIRST, token: None, is_at_end: false }
     }
 
-    /// The next page, of at most `most` objects; `None` after the last one.
+    /// The next page, with at most `most` objects; `None` after the last one.
     ///
-    /// A page that is too large is asked for again with half as many objects. After a failure the same page can be
-    /// asked for again, and so it can where the call was given up: a size that was found too large stays known.
+    /// A page that is too large is requested again with half as many objects. After a failure or a dropped call, the
+    /// same page can be requested again; a size that was too large stays known.
     ///
     /// # Errors
-    /// The API server refuses, fails, or takes too long; or a single object is too large.
+    /// The API server denies the request, fails, or takes too long; or a single object is too large.
     pub async fn next<T: DeserializeOwned>(&mut self, most: u32) -> Result<Option<Page<T>>, ReadError> {
         if self.is_at_end {
             return Ok(None);
@@ -128,12 +128,12 @@ impl Pager {
         Ok(Some(Page { items, resource_version }))
     }
 
-    /// Goes on with the page that the API server calls so.
-    pub fn go_on_at(&mut self, token: String) {
+    /// Continues with the page of this token.
+    pub fn continue_at(&mut self, token: String) {
         self.token = Some(token);
     }
 
-    /// An answer that is not too large, and how many objects were asked for.
+    /// An answer that is not too large, and the number of objects that were requested.
     async fn ask(&mut self, most: u32) -> Result<(u32, Answer), ReadError> {
         loop {
             let asked = self.size.min(most).max(1);
@@ -161,8 +161,8 @@ impl Pager {
     }
 }
 
-/// How many objects make a page as large as it should be, if they are like those of the last one: at least one, and not
-/// more than twice as many as were asked for.
+/// How many objects make a page of the target size, if they are like those of the last page: at least one, and at most
+/// twice as many as were requested.
 fn next_size(asked: u32, items: usize, bytes: usize) -> u32 {
     let fitting = items.max(1).saturating_mul(AIM) / bytes.max(1);
     u32::try_from(fitting).unwrap_or(u32::MAX).clamp(1, asked.saturating_mul(2))

@@ -1,4 +1,4 @@
-//! Reads one answer of the API server into memory, up to a size, and within what all answers together may take.
+//! Reads one answer of the API server, limited by its size and by a budget for all answers.
 
 use std::io;
 use std::pin::pin;
@@ -11,40 +11,40 @@ use kube::Client;
 use serde::Deserialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// The most that one answer may take, in bytes. The API server takes requests of up to 3 MiB, and etcd stores 1.5 MiB,
-/// so any single object fits more than twice. A page of a list is asked for again with fewer objects.
+/// The maximum size of an answer in bytes. The API server accepts requests of up to 3 MiB, and etcd stores 1.5 MiB, so
+/// any single object fits twice. A page of a list that is too large is requested again with fewer objects.
 pub(super) const LARGEST: usize = 8 * 1024 * 1024;
 
-/// How many answers may be larger than [`SMALL`] at a time. Two, so that a list that takes its time does not hold up
-/// everything else; not more, since they count against the memory of a container: 16 MiB of the shipped 256.
+/// How many answers larger than [`SMALL`] are read at the same time. Two, so that a slow list does not block everything
+/// else; not more, because they count against the memory of a container: 16 MiB of the shipped 256.
 const LARGE_AT_A_TIME: usize = 2;
 
-/// Up to this size an answer does not wait for others. The metadata of a usual object takes 1 to 2 KiB, so that a usual
-/// look-up never waits, and those of all reviews at a time take no more than one large answer.
+/// Up to this size, an answer does not wait for others. The metadata of a usual object takes 1 to 2 KiB, so a usual
+/// lookup never waits, and the lookups of all reviews together take no more than one large answer.
 const SMALL: usize = 16 * 1024;
 
-/// Why there is no answer that could be used.
+/// Why there is no usable answer.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// It is larger than any answer may be.
+    /// The answer is too large.
     #[error("the answer of the API server is larger than {} MiB", LARGEST / (1024 * 1024))]
     TooLarge,
-    /// A list holds an object that is larger by itself.
+    /// A list contains an object that is too large by itself.
     #[error("an object of the kind {kind} is larger than {} MiB", LARGEST / (1024 * 1024))]
     ObjectTooLarge {
-        /// The kind, as the list calls it.
+        /// The kind of the list.
         kind: String,
     },
-    /// It did not come in time.
+    /// The answer did not arrive in time.
     #[error("no answer within {0:?}")]
     Late(Duration),
-    /// The API server, or the way to it, failed; or the answer is not what was asked for.
+    /// The API server or the connection to it failed, or the answer is not of the expected type.
     #[error(transparent)]
     Failed(#[from] kube::Error),
 }
 
 impl ReadError {
-    /// The status with which the API server refused, where it did.
+    /// The status of the API server's error, if it answered with one.
     pub fn code(&self) -> Option<u16> {
         match self {
             Self::Failed(kube::Error::Api(status)) => Some(status.code),
@@ -59,9 +59,9 @@ impl From<kube::core::request::Error> for ReadError {
     }
 }
 
-/// What the answers of the API server take together. A clone is a share in the same budget.
+/// The memory budget of all answers of the API server. Clones share it.
 ///
-/// A process has one: `serve` hands it to all who read, and each command makes its own.
+/// A process has one budget: `serve` passes it to all readers, and each command creates its own.
 #[derive(Clone, Debug)]
 pub struct ReadBudget {
     held: Arc<AtomicUsize>,
@@ -75,7 +75,7 @@ impl Default for ReadBudget {
 }
 
 impl ReadBudget {
-    /// How many bytes are held now.
+    /// The number of bytes in use.
     pub fn held(&self) -> usize {
         self.held.load(Ordering::Relaxed)
     }
@@ -85,11 +85,11 @@ impl ReadBudget {
     }
 }
 
-/// A share of the budget; dropping it gives it back.
+/// A part of the budget; dropping it releases it.
 ///
-/// A claim of more than 16 KiB waits for one of two slots, first come first served. A slot covers all that one claim may
-/// ever take, so whoever has one never waits again, and no two can wait for each other. Waiting takes no memory: what has
-/// not been read stays with the API server. The caller decides how long to wait.
+/// A claim of more than 16 KiB waits for one of two slots, in order of arrival. A slot covers the maximum of one claim,
+/// so a claim with a slot never waits again, and no two can deadlock. Waiting takes no memory, because unread data
+/// stays at the API server. The caller limits the time.
 #[derive(Debug)]
 pub struct Claim {
     budget: ReadBudget,
@@ -98,17 +98,17 @@ pub struct Claim {
 }
 
 impl Claim {
-    /// Takes so many bytes more.
+    /// Adds bytes.
     ///
     /// # Errors
-    /// It is more than any claim may take.
+    /// The claim would exceed the maximum.
     pub async fn grow(&mut self, bytes: usize) -> Result<(), ReadError> {
         let total = self.bytes.saturating_add(bytes);
         if total > LARGEST {
             return Err(ReadError::TooLarge);
         }
         if total > SMALL && self.slot.is_none() {
-            // It fails only where the semaphore is closed, which nobody does.
+            // It fails only if the semaphore is closed, which never happens.
             self.slot = Arc::clone(&self.budget.slots).acquire_owned().await.ok();
         }
         self.bytes = total;
@@ -123,7 +123,7 @@ impl Drop for Claim {
     }
 }
 
-/// The text of an answer. It counts against the budget until it is dropped, so parse it and let it go.
+/// The body of an answer. It counts against the budget until it is dropped, so parse it and drop it.
 #[derive(Debug)]
 pub struct Answer {
     bytes: Vec<u8>,
@@ -131,21 +131,21 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// How long the text is, in bytes.
+    /// The length in bytes.
     pub(super) fn len(&self) -> usize {
         self.bytes.len()
     }
 
-    /// What the text says.
+    /// Parses the body.
     ///
     /// # Errors
-    /// It is not JSON, or not what was asked for.
+    /// The body is not JSON of the expected type.
     pub fn parse<'a, T: Deserialize<'a>>(&'a self) -> Result<T, ReadError> {
         Ok(serde_json::from_slice(&self.bytes).map_err(kube::Error::SerdeError)?)
     }
 }
 
-/// The way to an API server, with the budget for what it answers.
+/// A client of an API server, with a budget for its answers.
 #[derive(Clone)]
 pub struct Reader {
     client: Client,
@@ -153,45 +153,45 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// `client` with a budget of its own, as a command has it.
+    /// `client` with its own budget, for commands.
     pub fn new(client: Client) -> Self {
         Self::within(client, ReadBudget::default())
     }
 
-    /// `client` within a budget that others share.
+    /// `client` with a shared budget.
     pub fn within(client: Client, budget: ReadBudget) -> Self {
         Self { client, budget }
     }
 
-    /// The client, for what is not read here.
+    /// The client, for requests without these bounds.
     pub fn client(&self) -> &Client {
         &self.client
     }
 
-    /// A claim for a question that is large itself, and then for its answer.
+    /// A claim for a request that is large itself, and then for its answer.
     pub fn claim(&self) -> Claim {
         self.budget.claim()
     }
 
-    /// Asks, and reads the answer as it comes. One that is too large is not read any further.
+    /// Sends a request and reads the answer as it arrives. Stops reading if it is too large.
     ///
     /// # Errors
-    /// The API server refuses or cannot be reached, or the answer is too large.
+    /// The API server denies the request or cannot be reached, or the answer is too large.
     pub async fn read(&self, request: http::Request<Vec<u8>>) -> Result<Answer, ReadError> {
         self.read_under(self.claim(), request).await
     }
 
-    /// Like [`Reader::read`], under a claim that has been made.
+    /// Like [`Reader::read`], with an existing claim.
     ///
     /// # Errors
-    /// As those of [`Reader::read`].
+    /// The same as those of [`Reader::read`].
     pub async fn read_under(
         &self,
         mut claim: Claim,
         request: http::Request<Vec<u8>>,
     ) -> Result<Answer, ReadError> {
-        // Not `Client::request`: that one holds an answer three times, whatever its size. kube reads the text of a
-        // refusal by itself, which the API server keeps short.
+        // Not `Client::request`, which holds an answer three times, whatever its size. kube itself reads the body of an
+        // error, which the API server keeps short.
         let mut body = pin!(self.client.request_stream(request).await?);
         let mut bytes = Vec::new();
         loop {
@@ -207,7 +207,7 @@ impl Reader {
     }
 }
 
-/// Appends `more`. The room grows by doubling, and never beyond the largest answer.
+/// Appends `more`. The buffer doubles, up to the maximum size of an answer.
 fn append(bytes: &mut Vec<u8>, more: &[u8]) {
     let needed = bytes.len() + more.len();
     if needed > bytes.capacity() {
@@ -217,7 +217,7 @@ fn append(bytes: &mut Vec<u8>, more: &[u8]) {
     bytes.extend_from_slice(more);
 }
 
-/// The error of an answer that broke off, as kube has it of answers that it reads itself.
+/// The error of an incomplete answer, in the form that kube uses.
 fn broken(error: io::Error) -> kube::Error {
     error.downcast().unwrap_or_else(|error| kube::Error::Service(Box::new(error)))
 }

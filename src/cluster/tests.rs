@@ -1,6 +1,6 @@
-//! Reading and paging against an API server that is played by hand.
+//! Tests of reading and paging against a simulated API server.
 //!
-//! The clock stands still and jumps when all tasks wait, so that nothing here takes time.
+//! The clock is paused and advances when all tasks wait, so the tests take no time.
 
 use std::collections::HashMap;
 use std::io;
@@ -29,7 +29,7 @@ const MIB: usize = 1024 * 1024;
 
 type Reply = Response<BoxBody<Bytes, io::Error>>;
 
-/// The API server's end of the connection.
+/// The API server's side of the connection.
 struct Server(mock::Handle<Request<Body>, Reply>);
 
 /// A request that has not been answered yet.
@@ -74,7 +74,7 @@ impl Call {
         self.respond.send_response(Response::new(BodyExt::boxed(StreamBody::new(frames))));
     }
 
-    /// A page of so many objects, which take so many bytes together.
+    /// A page with this many objects and bytes.
     fn page(self, objects: usize, bytes: usize, next: &str) {
         let object = |number: usize| {
             let filling = "x".repeat(bytes / objects.max(1));
@@ -101,7 +101,7 @@ fn get() -> Request<Vec<u8>> {
     Request::get("/apis/example.com/v1/things/a").body(Vec::new()).unwrap()
 }
 
-/// Lets everything run until it waits.
+/// Lets all tasks run until they wait.
 async fn settle() {
     sleep(Duration::from_millis(1)).await;
 }
@@ -242,7 +242,7 @@ async fn an_answer_that_breaks_off_is_a_failure() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refusal_has_its_status() {
+async fn a_denial_has_its_status() {
     let (reader, _budget, mut server) = reader();
     let reading = read(&reader);
     server.next().await.fail(403);
@@ -267,7 +267,7 @@ fn things() -> ApiResource {
     ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("example.com", "v1", "Thing"), "things")
 }
 
-/// Lists to the end, or to the third failure; how many objects each page had.
+/// Lists to the end, or to the third failure; returns the number of objects of each page.
 fn list(reader: Reader, most: u32) -> JoinHandle<Listed> {
     tokio::spawn(async move {
         let mut pages = Pager::new(reader, Listing::all(&things(), Content::Metadata));
@@ -331,7 +331,7 @@ async fn the_next_page_is_as_large_as_half_of_the_bound() {
     let listing = list(reader, 500);
     server.next().await.page(50, 7 * MIB, "a");
     let call = server.next().await;
-    // 50 * 4 / 7, less what is around the objects.
+    // 50 * 4 / 7, minus what surrounds the objects.
     assert_eq!(call.limit(), 28);
     call.page(3, 6 * MIB, "b");
     let call = server.next().await;
@@ -390,7 +390,7 @@ async fn a_list_goes_on_where_it_is_told_and_selects_whole_objects_by_fields() {
     let (reader, _budget, mut server) = reader();
     let listing = Listing::all(&things(), Content::Whole).selected("spec.a=b".to_owned());
     let mut pages = Pager::new(reader, listing);
-    pages.go_on_at("there".to_owned());
+    pages.continue_at("there".to_owned());
     let listing = tokio::spawn(async move { pages.next::<Thing>(10).await.unwrap().unwrap() });
     let call = server.next().await;
     assert_eq!((call.limit(), call.token()), (10, Some("there")));

@@ -1,4 +1,4 @@
-//! A directory of names that are listed once, page by page, and of the API server for what they do not know.
+//! A directory that lists names once, page by page, and asks the API server about all others.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,12 +15,12 @@ use super::names::Names;
 use super::{Directory, LookupError, PartStatus, Presence};
 use crate::cluster::{Content, Listing, Pager, ReadError, Reader};
 
-/// How many objects a page of a list holds at most. Only their metadata is asked for.
+/// The maximum size of a page. Only metadata is requested.
 const PAGE: u32 = 500;
 
-/// What a cluster holds, as far as it has been listed.
+/// The objects of a cluster that have been listed.
 ///
-/// Whoever may list names may also be told them, so everyone gets suggestions.
+/// The user who lists names may see them, so everyone gets suggestions.
 pub struct Listed {
     reader: Reader,
     live: Live,
@@ -28,15 +28,15 @@ pub struct Listed {
 }
 
 impl Listed {
-    /// A directory that has listed nothing yet: every question is put to the API server.
+    /// A directory that has listed nothing yet, so all questions go to the API server.
     pub fn new(reader: Reader) -> Self {
         Self { live: Live::new(reader.clone()), reader, kinds: HashMap::new() }
     }
 
-    /// Lists the names of a kind. `on_name` hears of each.
+    /// Lists the names of a kind. Calls `on_name` for each.
     ///
     /// # Errors
-    /// The API server refuses, or cannot be reached; then nothing of the kind is kept.
+    /// The API server denies the request or cannot be reached; then no names of the kind are stored.
     pub async fn list(&mut self, kind: &Arc<ResourceKind>, on_name: &dyn Fn()) -> Result<(), ReadError> {
         let listing = Listing::all(&kind.api_resource(), Content::Metadata);
         let mut pages = Pager::new(self.reader.clone(), listing);
@@ -54,9 +54,9 @@ impl Listed {
     }
 }
 
-/// Who refers to a record is not among the names.
+/// Names do not show who refers to a record.
 #[derive(Debug, thiserror::Error)]
-#[error("names alone do not tell who refers to a record")]
+#[error("names do not show who refers to a record")]
 struct NotCounted;
 
 impl Directory for Listed {
@@ -86,7 +86,7 @@ impl Directory for Listed {
         ready(names.and_then(|names| names.nearest(target.namespace.as_deref(), &target.name))).boxed()
     }
 
-    fn dependants<'a>(
+    fn dependents<'a>(
         &'a self,
         _question: &'a Dependants,
         _user: &'a UserInfo,

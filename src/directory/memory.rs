@@ -1,4 +1,4 @@
-//! A directory of objects that are all known beforehand, such as those of a bundle of manifests.
+//! A directory of objects that are known in advance, such as those of manifests.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -14,23 +14,23 @@ use serde_json::Value;
 use super::names::Names;
 use super::{Directory, LookupError, PartStatus, Presence};
 
-/// The namespace of a manifest that names none, as kubectl has it.
+/// The namespace of a manifest without one, as in kubectl.
 const DEFAULT_NAMESPACE: &str = "default";
 
-/// A directory that is filled once. What it does not hold does not exist, and everyone may list everything.
+/// A directory that is filled once. All other objects are missing, and everyone may list everything.
 #[derive(Default)]
 pub struct Memory {
-    /// By group, then by kind. The version is of no account: an object exists in all versions of its kind.
+    /// By group and kind. The version does not matter: an object exists in all versions of its kind.
     kinds: HashMap<String, HashMap<String, Kind>>,
-    /// What the CRM records refer to, by their own kind and name. Those that are being deleted are not here.
+    /// The targets of CRM records, by kind and name of the record. Records that are being deleted are not included.
     referrers: BTreeMap<(CrmKind, String), (CrmKind, String)>,
 }
 
 /// The objects of one kind.
 ///
-/// A manifest does not tell whether its kind has namespaces: those of namespaced kinds may leave the
-/// namespace out, and the API server ignores one that is given for a cluster-scoped kind. Only who asks knows
-/// the scope, so every object is kept in both ways.
+/// A manifest does not show whether its kind is namespaced: a namespaced object may omit the namespace, and the API
+/// server ignores the namespace of a cluster-scoped object. Only the question knows the scope, so each object is stored
+/// both ways.
 #[derive(Default)]
 struct Kind {
     by_name: Names,
@@ -38,8 +38,8 @@ struct Kind {
 }
 
 impl Memory {
-    /// A directory of the objects in these manifests. A `List` stands for its items. What has no kind or no
-    /// name is skipped; what has a `deletionTimestamp` is being deleted.
+    /// A directory of the objects in these manifests. A `List` is replaced by its items. Objects without kind or name
+    /// are skipped; those with a `deletionTimestamp` are being deleted.
     pub fn from_objects<'a>(objects: impl IntoIterator<Item = &'a Value>) -> Self {
         let mut memory = Self::default();
         for object in objects.into_iter().flat_map(unfolded) {
@@ -48,7 +48,7 @@ impl Memory {
         memory
     }
 
-    /// Notes what is known of one object; the last word on an object counts.
+    /// Records what is known of an object, and replaces earlier knowledge.
     pub fn add(&mut self, group: &str, kind: &str, namespace: Option<&str>, name: &str, presence: Presence) {
         let kinds = self.kinds.entry(group.to_owned()).or_default();
         let kind = kinds.entry(kind.to_owned()).or_default();
@@ -56,7 +56,7 @@ impl Memory {
         kind.by_namespace.set(Some(namespace.unwrap_or(DEFAULT_NAMESPACE)), name, presence);
     }
 
-    /// A name like the target's that is known, if there is one.
+    /// A similar name that is known, if there is one.
     pub fn nearest(&self, target: &Target) -> Option<String> {
         let names = self.kind(&target.kind)?.names(target);
         names.nearest(target.namespace.as_deref(), &target.name)
@@ -145,7 +145,7 @@ impl Directory for Memory {
         ready(self.nearest(target)).boxed()
     }
 
-    fn dependants<'a>(
+    fn dependents<'a>(
         &'a self,
         question: &'a Dependants,
         _user: &'a UserInfo,

@@ -1,7 +1,7 @@
 //! Answers two questions: does this object exist, and who refers to it?
 //!
-//! *Architecture invariant:* a directory knows kinds and names, and neither rules nor HTTP serving. Names come
-//! to it checked.
+//! *Architecture invariant:* a directory knows kinds and names, but no rules and no HTTP serving. Names are validated
+//! before they reach it.
 
 mod cluster;
 mod listed;
@@ -37,22 +37,22 @@ pub enum Presence {
     Missing,
 }
 
-/// Why something could not be found out.
+/// Why a question has no answer.
 ///
-/// One look-up may serve many requests, so the error can be cloned.
+/// One lookup may serve many requests, so the error can be cloned.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum LookupError {
     /// The deadline passed before the API server answered.
     #[error("no answer within {0:?}")]
     Late(Duration),
-    /// The API server, or the way to it, failed.
-    #[error("the API server could not be asked{}", status(.0.as_ref()))]
+    /// The request to the API server failed.
+    #[error("the request to the API server failed{}", status(.0.as_ref()))]
     Failed(#[source] Arc<dyn std::error::Error + Send + Sync>),
-    /// The answer takes more memory than any answer may.
+    /// The answer is larger than allowed.
     #[error("{0}")]
     TooLarge(Arc<ReadError>),
-    /// As many questions of that sort are being worked on as may be at a time.
-    #[error("could not be counted: too many other counts are going on")]
+    /// The maximum number of such questions is in progress.
+    #[error("could not be counted: too many counts at the same time")]
     Busy,
 }
 
@@ -60,14 +60,14 @@ impl From<ReadError> for LookupError {
     fn from(error: ReadError) -> Self {
         match error {
             ReadError::Late(limit) => Self::Late(limit),
-            // By itself, so that its status can be told.
+            // Unwrapped, so that its status can be shown.
             ReadError::Failed(error) => Self::Failed(Arc::new(error)),
             ReadError::TooLarge | ReadError::ObjectTooLarge { .. } => Self::TooLarge(Arc::new(error)),
         }
     }
 }
 
-/// The status with which the API server refused, where it did.
+/// The status of the API server's error, if it answered with one.
 fn status(error: &(dyn std::error::Error + Send + Sync + 'static)) -> String {
     match error.downcast_ref::<kube::Error>() {
         Some(kube::Error::Api(status)) => format!(": it answers with status {}", status.code),
@@ -75,42 +75,41 @@ fn status(error: &(dyn std::error::Error + Send + Sync + 'static)) -> String {
     }
 }
 
-/// One part of a directory, as `/readyz` and the metrics show it.
+/// One part of a directory, for `/readyz` and the metrics.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PartStatus {
     /// The kind as `Company.crm.milo.io`.
     pub kind: String,
-    /// Objects known now.
+    /// The number of known objects.
     pub objects: usize,
-    /// Why it is not ready, in a few words; `None` when it is.
+    /// Why it is not ready, in a few words; `None` if it is.
     pub not_ready: Option<String>,
-    /// Whether the webhook must wait for this part before it is ready. Not so once it has been ready: it then
-    /// goes on with what it knows, as all its replicas would otherwise refuse their service for the same
-    /// trouble.
+    /// Whether the webhook must wait for this part before it is ready. False once the part has been ready: after that
+    /// it uses what it knows, because otherwise the same problem would stop all replicas at once.
     pub required: bool,
-    /// How often the task that keeps this part up to date has died and was started again.
+    /// How often the task of this part has stopped and was started again.
     pub restarts: u64,
 }
 
-/// A source of answers about objects.
+/// Answers questions about objects.
 pub trait Directory: Send + Sync + 'static {
-    /// What the local copy says, at once. `None` is "not known here": only [`Directory::confirm`] may say
+    /// The answer of the local copy, at once. `None` means "not known here": only [`Directory::confirm`] may say
     /// `Missing`.
     fn recall(&self, target: &Target) -> Option<Presence>;
 
-    /// Asks the authority, within `limit`. Concurrent equal questions share calls.
+    /// Asks the API server, within `limit`. Equal questions at the same time share calls.
     ///
-    /// "Missing" is never older than the question: an object that was created before it is found. The other
-    /// answers may stem from a call that was under way when the question came.
+    /// "Missing" is never older than the question: an object that was created before it is found. The other answers may
+    /// come from a call that was in progress when the question arrived.
     fn confirm<'a>(
         &'a self,
         target: &'a Target,
         limit: Duration,
     ) -> BoxFuture<'a, Result<Presence, LookupError>>;
 
-    /// A name like the target's that does exist, if there is one and `user` may list that kind.
+    /// A similar name that exists, if `user` may list that kind.
     ///
-    /// A suggestion is a courtesy: any failure on the way to it, and `limit` passing, is `None`.
+    /// A suggestion is optional: any failure, and `limit`, give `None`.
     fn suggest<'a>(
         &'a self,
         target: &'a Target,
@@ -118,18 +117,17 @@ pub trait Directory: Send + Sync + 'static {
         limit: Duration,
     ) -> BoxFuture<'a, Option<String>>;
 
-    /// Asks the authority, within `limit`, how many records refer to one, and whether `user` may list them.
+    /// Asks the API server, within `limit`, how many records refer to one, and whether `user` may list them.
     ///
-    /// It counts up to a bound. What was counted before a failure, or before `limit` passed, is an answer; nothing
-    /// counted is none.
-    fn dependants<'a>(
+    /// It counts up to a bound. A partial count before a failure or before `limit` is an answer, unless it is zero.
+    fn dependents<'a>(
         &'a self,
         question: &'a Dependants,
         user: &'a UserInfo,
         limit: Duration,
     ) -> BoxFuture<'a, Result<Tally, LookupError>>;
 
-    /// The state of every part.
+    /// The state of all parts.
     fn status(&self) -> Vec<PartStatus>;
 }
 
@@ -155,13 +153,13 @@ impl<D: Directory + ?Sized> Directory for Arc<D> {
         (**self).suggest(target, user, limit)
     }
 
-    fn dependants<'a>(
+    fn dependents<'a>(
         &'a self,
         question: &'a Dependants,
         user: &'a UserInfo,
         limit: Duration,
     ) -> BoxFuture<'a, Result<Tally, LookupError>> {
-        (**self).dependants(question, user, limit)
+        (**self).dependents(question, user, limit)
     }
 
     fn status(&self) -> Vec<PartStatus> {

@@ -1,4 +1,4 @@
-//! The names of all objects of one kind, and nothing else of them.
+//! Stores the names of all objects of one kind, and nothing else.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -10,15 +10,15 @@ use arc_swap::ArcSwap;
 use super::Presence;
 use super::nearest::Search;
 
-/// How many parts a set is cut into. Each has its own lock, so that reading a million names for a suggestion
-/// never keeps a change, and the look-ups behind it, waiting for longer than one part takes.
+/// The number of parts of a set. Each has its own lock, so that reading a million names for a suggestion blocks a
+/// change, and the lookups behind it, no longer than one part takes.
 const SHARDS: usize = 64;
 
-/// A set of names that is read by many while one task keeps it up to date.
+/// A set of names with many readers and one task that updates it.
 ///
-/// A name of 22 letters costs 65 to 80 bytes (measured with 100 000 and with a million: 17 bytes for each
-/// slot of a table that is half to seven eighths full, and a heap block of its own for the text), where a
-/// reflector's store takes more than 400 for an object without its content. An empty set is 8 KiB.
+/// A name of 22 letters takes 65 to 80 bytes (measured with 100 000 and with a million: 17 bytes for each slot of a
+/// table that is half to seven eighths full, and a heap block for the string). A reflector's store takes more than 400
+/// for an object without its content. An empty set takes 8 KiB.
 #[derive(Default)]
 pub(super) struct Names {
     shards: ArcSwap<Shards>,
@@ -29,8 +29,8 @@ struct Shards {
     list: Vec<RwLock<Shard>>,
 }
 
-/// A name is in one of the two sets. Few objects are ever being deleted, so a set of their own is cheaper
-/// than a mark on every name.
+/// A name is in one of the two sets. Few objects are being deleted, so a second set is cheaper than a flag for every
+/// name.
 #[derive(Default)]
 struct Shard {
     present: HashSet<Box<str>>,
@@ -38,7 +38,7 @@ struct Shard {
 }
 
 impl Names {
-    /// Notes what is known of an object now; `Missing` takes its name out.
+    /// Records what is known of an object; `Missing` removes its name.
     pub(super) fn set(&self, namespace: Option<&str>, name: &str, presence: Presence) {
         let key = key(namespace, name);
         let shards = self.shards.load();
@@ -46,31 +46,29 @@ impl Names {
         shard.set(&key, presence);
     }
 
-    /// What is known of an object; `Missing` when its name is not in the set.
+    /// What is known of an object; `Missing` if its name is not in the set.
     pub(super) fn get(&self, namespace: Option<&str>, name: &str) -> Presence {
         let key = key(namespace, name);
         let shards = self.shards.load();
         read(shards.of(&key)).get(&key)
     }
 
-    /// Puts the content of `other` in the place of what is here.
+    /// Replaces the content by that of `other`.
     ///
-    /// Whoever asks meanwhile is answered from the old content or from the new one, never from a part of it.
-    /// Only the task that also calls [`Names::set`] may call this, else a change could get lost with the old
-    /// content.
+    /// A concurrent reader sees the old content or the new one, never a mix. Only the task that also calls
+    /// [`Names::set`] may call this; otherwise a change could be lost with the old content.
     pub(super) fn replace(&self, other: Self) {
         self.shards.store(other.shards.into_inner());
     }
 
-    /// How many names there are.
+    /// The number of names.
     pub(super) fn len(&self) -> usize {
         self.shards.load().list.iter().map(|shard| read(shard).len()).sum()
     }
 
-    /// The name in the same namespace that was probably meant by `name`.
+    /// The name in the same namespace that `name` was probably meant to be.
     ///
-    /// Objects that are being deleted are not proposed. `Search` says what counts as near, and bounds the
-    /// work.
+    /// Objects that are being deleted are not suggested. `Search` defines similarity and bounds the work.
     pub(super) fn nearest(&self, namespace: Option<&str>, name: &str) -> Option<String> {
         let mut search = Search::new(namespace, name);
         for shard in &self.shards.load().list {
@@ -108,7 +106,7 @@ impl Shard {
         for set in out_of.into_iter().flatten() {
             set.remove(key);
         }
-        // Most events are about objects already known: no allocation for them.
+        // Most events are about known objects: do not allocate for them.
         if let Some(set) = into
             && !set.contains(key)
         {
@@ -131,13 +129,12 @@ impl Shard {
     }
 }
 
-/// A shard is left whole by every operation on it, so a panic elsewhere while it was locked does not spoil
-/// it.
+/// Every operation leaves a shard consistent, so a panic while it was locked does no harm.
 fn read(shard: &RwLock<Shard>) -> RwLockReadGuard<'_, Shard> {
     shard.read().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A slash cannot be part of a namespace, so no two objects share a key.
+/// A namespace cannot contain a slash, so no two objects share a key.
 fn key<'a>(namespace: Option<&str>, name: &'a str) -> Cow<'a, str> {
     match namespace {
         Some(namespace) => Cow::Owned(format!("{namespace}/{name}")),

@@ -1,28 +1,27 @@
-//! Finds, among names that exist, the one that a name which does not exist was probably meant to be.
+//! Finds the existing name that a missing name was probably meant to be.
 
 use std::ops::ControlFlow;
 
-/// The most names that one search reads (measured: 35 ms of one core for a million), and the most cells of
-/// edit-distance tables that it fills, one per pair of letters of the names compared (27 ms). So a search
-/// takes 100 ms at most. In a set that exceeds this a near name can stay unseen, and which one is found then
-/// depends on how the set happens to be kept.
+/// The maximum number of names that one search reads (measured: 35 ms of one core for a million), and of cells of
+/// edit-distance tables that it fills, one per pair of letters of the compared names (27 ms). So a search takes 100 ms
+/// at most. In a larger set, a similar name may be missed, and which one is found depends on the order of the set.
 const MOST_READ: usize = 2_000_000;
 const MOST_CELLS: usize = 10_000_000;
 
-/// Shorter names are not guessed at: with one edit they are already other names.
+/// Shorter names get no suggestion: one edit makes another name of them.
 const SHORTEST: usize = 3;
 
-/// Where one name may go on from another: `acme` and `acme-corp`, but not `acme` and `acmeist`.
+/// Where a longer name may continue: `acme` and `acme-corp`, but not `acme` and `acmeist`.
 const BOUNDARIES: [u8; 2] = [b'-', b'.'];
 
-/// A search for the name nearest to a wanted one, in this order:
+/// A search for the most similar name, in this order:
 ///
 /// 1. a name within two edits (one for names of less than six letters), an edit being a letter more, less or other,
 ///    or two neighbours swapped; the fewest edits first, then the first in the alphabet;
 /// 2. the only name of which the wanted one is the beginning, cut at `-` or `.`: `acme` → `acme-corp`;
 /// 3. the longest beginning of the wanted name that exists, cut likewise: `acme-corp-inc` → `acme-corp`.
 ///
-/// Lengths are bytes, which for the names that Kubernetes allows is the same as letters.
+/// Lengths are bytes, which equal letters in the names that Kubernetes allows.
 pub(super) struct Search<'a> {
     prefix: Option<String>,
     wanted: &'a str,
@@ -34,7 +33,7 @@ pub(super) struct Search<'a> {
     longer: Longer,
 }
 
-/// The names that go on where the wanted one ends.
+/// The names that start with the wanted one.
 enum Longer {
     None,
     One(String),
@@ -55,12 +54,12 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Looks at one name, given as `namespace/name` or `name`. `Break` says that no more are wanted.
+    /// Checks one name, given as `namespace/name` or `name`. `Break` means that no more are needed.
     pub(super) fn offer(&mut self, key: &str) -> ControlFlow<()> {
         if self.is_exhausted() || self.wanted.len() < SHORTEST {
             return ControlFlow::Break(());
         }
-        // The length is known without a look at the text, which would be a miss in the processor's cache.
+        // Compare the lengths first: they need no access to the string, which would be a cache miss.
         let prefix = self.prefix.as_deref();
         if key.len() + self.most_edits < prefix.map_or(0, str::len) + self.wanted.len() {
             return ControlFlow::Continue(());
@@ -73,12 +72,12 @@ impl<'a> Search<'a> {
         ControlFlow::Continue(())
     }
 
-    /// The name found. `exists` is asked about the beginnings of the wanted name.
+    /// The result. `exists` checks the shorter names.
     pub(super) fn finish(self, exists: impl Fn(&str) -> bool) -> Option<String> {
         if self.wanted.len() < SHORTEST {
             return None;
         }
-        // A search that was given up cannot know that there is only one.
+        // After an incomplete search, there may be more than one.
         let exhausted = self.is_exhausted();
         match (self.best, self.longer) {
             (Some((_, name)), _) => Some(name),
@@ -102,8 +101,8 @@ impl<'a> Search<'a> {
     }
 
     fn consider_near(&mut self, name: &str) {
-        // An edit changes the length by one at most, and at most two of the letters that occur. These two
-        // comparisons spare nearly all names the table.
+        // An edit changes the length by one at most, and the set of letters by two at most. These two comparisons save
+        // the table for nearly all names.
         if name.len().abs_diff(self.wanted.len()) > self.most_edits
             || (letters(name) ^ self.letters).count_ones() as usize > 2 * self.most_edits
         {
@@ -115,20 +114,19 @@ impl<'a> Search<'a> {
             Some((fewest, first)) => (edits, name) < (*fewest, first.as_str()),
             None => true,
         };
-        // No edits at all: the local copy has not heard yet that the name is gone, which is no reason to
-        // propose it.
+        // No edits: the local copy does not know yet that the object is gone, so do not suggest it.
         if (1..=self.most_edits).contains(&edits) && is_better {
             self.best = Some((edits, name.to_owned()));
         }
     }
 }
 
-/// Which letters occur, as one bit for each: `a`–`z`, `0`–`9`, `-` and `.` have bits of their own.
+/// The set of letters as bits: `a`–`z`, `0`–`9`, `-` and `.` have bits of their own.
 fn letters(name: &str) -> u64 {
     name.bytes().fold(0, |letters, byte| letters | 1 << (byte % 64))
 }
 
-/// The name without its last part, without its last two parts and so on.
+/// The name without its last part, its last two parts, and so on.
 fn beginnings(name: &str) -> impl Iterator<Item = &str> {
     let is_boundary = |(_, byte): &(usize, u8)| BOUNDARIES.contains(byte);
     let cuts = name.bytes().enumerate().filter(is_boundary).map(|(at, _)| at);

@@ -1,4 +1,4 @@
-//! A directory whose answers are counted.
+//! A directory that reports the outcome of every question.
 
 use std::time::Duration;
 
@@ -9,22 +9,22 @@ use k8s_openapi::api::authentication::v1::UserInfo;
 
 use super::{Directory, LookupError, PartStatus, Presence};
 
-/// How a question about an object ended.
+/// The outcome of a question about an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
-    /// The local copy knew the object.
+    /// The local copy has the object.
     Cached,
-    /// The authority knows it.
+    /// The API server has it.
     Found,
-    /// The authority knows it, and it is being deleted.
+    /// The API server has it, and it is being deleted.
     Terminating,
     /// There is no such object.
     Missing,
-    /// The authority could not be asked.
+    /// The request to the API server failed.
     Failed,
-    /// The authority did not answer in time.
+    /// The API server did not answer in time.
     Late,
-    /// Too many such questions were being worked on.
+    /// Too many such questions were in progress.
     Busy,
 }
 
@@ -74,22 +74,22 @@ impl From<&LookupError> for Outcome {
     }
 }
 
-/// Who wants to know how questions end.
+/// Receives the outcome of every question.
 pub trait Observer: Send + Sync + 'static {
-    /// A question about an object of `kind` has ended so. One that the local copy cannot answer has not
-    /// ended: it is reported when the authority has been asked. Questions that share a call are reported one
-    /// by one. A question who refers to a record is one about the kind of those who would.
+    /// Reports the outcome of a question about an object of `kind`. A question that the local copy cannot answer is
+    /// reported when the API server has been asked. Questions that share a call are reported separately. A question
+    /// about dependents is reported with the kind of the dependents.
     fn looked_up(&self, kind: &ResourceKind, outcome: Outcome);
 }
 
-/// A directory that tells an observer how every question ends.
+/// A directory that reports every outcome to an observer.
 pub struct Observed<D, O> {
     directory: D,
     observer: O,
 }
 
 impl<D: Directory, O: Observer> Observed<D, O> {
-    /// `directory`, seen by `observer`.
+    /// `directory`, observed by `observer`.
     pub fn new(directory: D, observer: O) -> Self {
         Self { directory, observer }
     }
@@ -120,13 +120,13 @@ impl<D: Directory, O: Observer> Directory for Observed<D, O> {
         self.directory.suggest(target, user, limit)
     }
 
-    fn dependants<'a>(
+    fn dependents<'a>(
         &'a self,
         question: &'a Dependants,
         user: &'a UserInfo,
         limit: Duration,
     ) -> BoxFuture<'a, Result<Tally, LookupError>> {
-        let answer = self.directory.dependants(question, user, limit);
+        let answer = self.directory.dependents(question, user, limit);
         answer.inspect(|answer| self.observer.looked_up(&question.kind.resource(), answer.into())).boxed()
     }
 
@@ -184,7 +184,7 @@ mod tests {
             futures::future::ready(None).boxed()
         }
 
-        fn dependants<'a>(
+        fn dependents<'a>(
             &'a self,
             _question: &'a Dependants,
             _user: &'a UserInfo,
@@ -238,11 +238,11 @@ mod tests {
         let nobody = UserInfo::default();
         let found = Observed::new(memory, log.clone());
         for question in Dependants::on(crm_core::api::CrmKind::Company, "acme") {
-            found.dependants(&question, &nobody, Duration::from_secs(1)).await.unwrap();
+            found.dependents(&question, &nobody, Duration::from_secs(1)).await.unwrap();
         }
         let failing = Observed::new(Failing, log.clone());
         let question = Dependants::on(crm_core::api::CrmKind::Person, "ada").remove(0);
-        failing.dependants(&question, &nobody, Duration::from_secs(1)).await.unwrap_err();
+        failing.dependents(&question, &nobody, Duration::from_secs(1)).await.unwrap_err();
         let expected = [("Person", "found"), ("Note", "missing"), ("Note", "late")];
         assert_eq!(
             log.0.lock().unwrap().as_slice(),

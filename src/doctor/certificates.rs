@@ -220,7 +220,7 @@ mod tests {
             ("tls.crt", json!(null), "it has no tls.crt"),
             ("tls.key", json!(null), "it has no tls.key"),
             ("tls.crt", json!(STANDARD.encode("text")), "tls.crt is not a PEM certificate"),
-            ("tls.key", json!(STANDARD.encode("text")), "it is no private key"),
+            ("tls.key", json!(STANDARD.encode("text")), "it is not a private key"),
             ("tls.key", other["data"]["tls.key"].clone(), "it is not the key of the certificate"),
         ] {
             let mut secret = secret.clone();

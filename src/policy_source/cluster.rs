@@ -1,4 +1,4 @@
-//! The policy of a cluster: the AdmissionPolicy named `default`, watched, and told in its status what became of it.
+//! Watches the AdmissionPolicies of a cluster, puts `default` into force, and writes the result to their status.
 
 use std::collections::HashMap;
 use std::pin::pin;
@@ -19,20 +19,20 @@ use tokio::time::{sleep, timeout};
 
 use super::Current;
 
-/// The name of the object that counts.
+/// The name of the policy that is used.
 const IN_FORCE: &str = "default";
-/// The condition that says what became of a policy.
+/// The condition with the result.
 const ACCEPTED: &str = "Accepted";
 /// How long one watch call lasts, in seconds.
 const WATCH_SECONDS: u32 = 60;
-/// How long a status may take to be written.
+/// How long writing a status may take.
 const STATUS_PATIENCE: Duration = Duration::from_secs(5);
-/// When a status that could not be written is tried again.
+/// The pause before writing a status is retried.
 const STATUS_PAUSE: Duration = Duration::from_secs(10);
-/// The longest message that a condition may have, in bytes.
+/// The maximum length of a condition's message in bytes.
 const MAX_MESSAGE: usize = 32_000;
 
-/// What became of a policy, as its status says it.
+/// The result for a policy, as its status shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Judgement {
     status: &'static str,
@@ -40,35 +40,35 @@ struct Judgement {
     message: String,
 }
 
-/// Why it is not known which policy is in force in a cluster.
+/// Why the policy in force is unknown.
 #[derive(Debug, thiserror::Error)]
 pub enum InForceError {
     /// It cannot be read.
     #[error("the policy in force cannot be read from the cluster")]
     Unreadable(#[source] kube::Error),
-    /// It does not hold together, and only the webhook knows which one goes on.
-    #[error("the AdmissionPolicy {IN_FORCE} of the cluster is refused: {0}")]
-    Refused(Problems),
+    /// It is invalid, and only the webhook knows which policy is in force instead.
+    #[error("the AdmissionPolicy {IN_FORCE} of the cluster is invalid: {0}")]
+    Invalid(Problems),
 }
 
-/// The policy in force in a cluster, by one GET: the one that counts, or the built-in one where there is none.
+/// The policy in force in a cluster, by one GET: `default`, or the built-in one if there is none.
 ///
 /// # Errors
-/// It cannot be read, or does not hold together.
+/// The policy cannot be read or is invalid.
 pub async fn in_force(client: Client) -> Result<Policy, InForceError> {
     let objects: Api<DynamicObject> = Api::all_with(client, &resource());
     let object = match objects.get(IN_FORCE).await {
         Ok(object) => object,
-        // The cluster may not have the kind either.
+        // The cluster may not have the kind.
         Err(kube::Error::Api(status)) if status.code == 404 => return Ok(Policy::default()),
         Err(error) => return Err(InForceError::Unreadable(error)),
     };
     let origin = origin(&object);
     let document = serde_json::to_value(&object).unwrap_or_default();
-    policy::compile(&document, origin).map_err(InForceError::Refused)
+    policy::compile(&document, origin).map_err(InForceError::Invalid)
 }
 
-/// What a policy is called: `default@3`.
+/// The name of a policy: `default@3`.
 fn origin(object: &DynamicObject) -> String {
     format!("{}@{}", object.name_any(), object.metadata.generation.unwrap_or_default())
 }
@@ -78,9 +78,9 @@ fn resource() -> ApiResource {
     ApiResource::from_gvk_with_plural(&kind, "admissionpolicies")
 }
 
-/// Follows the policies of a cluster, for ever.
+/// Watches the policies of a cluster, forever.
 ///
-/// A cluster without the kind has no policy, so the built-in one is in force; the kind is looked for again and again.
+/// A cluster without the kind has no policy, so the built-in one is in force; the kind is looked up again and again.
 pub async fn follow(client: Client, current: Arc<Current>) {
     let source = Source { objects: Api::all_with(client, &resource()), current, told: Mutex::default() };
     let mut pause = DefaultBackoff::default();
@@ -90,21 +90,20 @@ pub async fn follow(client: Client, current: Arc<Current>) {
     }
 }
 
-/// What was said of which state of a policy: its uid, its generation, and the judgement.
+/// What was written for which version of a policy: its uid, its generation, and the judgement.
 type Telling = (Option<String>, Option<i64>, Judgement);
 
 struct Source {
     objects: Api<DynamicObject>,
     current: Arc<Current>,
-    /// What was told last of each policy, by name.
+    /// What was written last for each policy, by name.
     told: Mutex<HashMap<String, Telling>>,
 }
 
 impl Source {
-    /// Lists the policies once and follows their changes, until something fails.
+    /// Lists the policies once and watches changes, until something fails.
     ///
-    /// The pauses are made by the caller: kube's own are forgotten at every event, and every attempt to list begins
-    /// with one.
+    /// The caller makes the pauses: kube's own are reset by every event, and every attempt to list starts with one.
     async fn list_and_watch(&self, pause: &mut DefaultBackoff) {
         let settings = watcher::Config { timeout: Some(WATCH_SECONDS), ..watcher::Config::default() };
         let mut events = pin!(watcher(self.objects.clone(), settings));
@@ -157,22 +156,22 @@ impl Source {
         };
         match status {
             Some(404) => self.current.accept(Policy::default()),
-            // The API server only wants to be asked for a list.
+            // The API server only needs a new list.
             Some(410) => {}
             Some(code) => {
-                self.current.lose(&format!("the API server refuses to list policies with status {code}"))
+                self.current.lose(&format!("the API server denies listing policies with status {code}"))
             }
             None => self.current.lose("the API server cannot be reached"),
         }
     }
 
-    /// Takes a policy as it is now. Returns it where its status has still to be written.
+    /// Processes the current version of a policy. Returns it if its status must still be written.
     async fn take(&self, object: DynamicObject) -> Option<DynamicObject> {
         let judgement = self.judge(&object);
         let patch = status_patch(&object, &judgement, Timestamp::now())?;
         let name = object.name_any();
         let telling = (object.metadata.uid.clone(), object.metadata.generation, judgement);
-        // Once is enough: in a rollout another version may word it otherwise, and both would write in circles.
+        // Write once: in a rollout, another version may use other words, and both would overwrite each other forever.
         if self.told().get(&name) == Some(&telling) {
             return None;
         }
@@ -183,7 +182,7 @@ impl Source {
                 self.told().insert(name, telling);
                 None
             }
-            // Somebody was faster, and what is there now comes as the next event.
+            // Another replica was faster, and the current version arrives as the next event.
             Ok(Err(kube::Error::Api(status))) if matches!(status.code, 404 | 409) => None,
             Ok(Err(error)) => {
                 tracing::warn!(policy = name, error = %error, "the status of a policy could not be written");
@@ -200,7 +199,7 @@ impl Source {
         self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts the policy into force where it is the one that counts and holds together.
+    /// Puts the policy into force if it is `default` and valid.
     fn judge(&self, object: &DynamicObject) -> Judgement {
         let name = object.name_any();
         if name != IN_FORCE {
@@ -211,14 +210,14 @@ impl Source {
         let document = serde_json::to_value(object).unwrap_or_default();
         match policy::compile(&document, origin.clone()) {
             Ok(policy) => {
-                // In force before the status says so. Taken again at every event, for one that was deleted and made
-                // anew in a moment when nobody watched has the same generation.
+                // In force before the status says so. Applied at every event, because a policy that was deleted and
+                // created again while nobody watched has the same generation.
                 self.current.accept(policy);
                 let message = "The policy is in force.".to_owned();
                 Judgement { status: "True", reason: "Accepted", message }
             }
             Err(problems) => {
-                self.current.refuse(&origin, &problems);
+                self.current.reject(&origin, &problems);
                 let mut message = problems.to_string();
                 message.truncate(message.floor_char_boundary(MAX_MESSAGE));
                 Judgement { status: "False", reason: "Invalid", message }
@@ -227,7 +226,7 @@ impl Source {
     }
 }
 
-/// The change of the status; `None` where it says so already, so that replicas do not write over each other.
+/// The patch of the status; `None` if the status is correct already, so that replicas do not overwrite each other.
 fn status_patch(object: &DynamicObject, judgement: &Judgement, now: Timestamp) -> Option<Value> {
     let generation = object.metadata.generation.unwrap_or_default();
     let stored = object.data.pointer("/status/conditions").and_then(Value::as_array);
@@ -256,7 +255,7 @@ fn status_patch(object: &DynamicObject, judgement: &Judgement, now: Timestamp) -
         "lastTransitionTime": since,
     }));
     Some(json!({
-        // Whoever is slower is refused, instead of writing over what the other wrote.
+        // The resource version makes the slower replica fail instead of overwriting.
         "metadata": {"resourceVersion": object.metadata.resource_version},
         "status": {"observedGeneration": generation, "conditions": conditions},
     }))

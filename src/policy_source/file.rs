@@ -1,4 +1,4 @@
-//! A policy in a file, read again when its content changes.
+//! Reads the policy from a file, and again when its content changes.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,21 +13,21 @@ use tokio::time::MissedTickBehavior;
 use super::Current;
 use crate::check::{self, ReadError};
 
-/// How often the file is looked at.
+/// How often the file is read.
 pub const RELOAD_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Why a file is no policy.
+/// Why a file has no valid policy.
 #[derive(Debug, thiserror::Error)]
 pub enum PolicyFileError {
     /// It cannot be read, or is not YAML.
     #[error(transparent)]
     Unreadable(#[from] ReadError),
-    /// It is YAML, and no policy that holds together.
+    /// It is YAML, but not a valid policy.
     #[error("{}: {problems}", path.display())]
-    Refused {
-        /// Which file.
+    Invalid {
+        /// The file.
         path: PathBuf,
-        /// Everything that is wrong with it.
+        /// All problems.
         problems: Problems,
     },
 }
@@ -35,7 +35,7 @@ pub enum PolicyFileError {
 /// Reads the policy in a file.
 ///
 /// # Errors
-/// A file that cannot be read, is not YAML, or does not hold together; then with every problem.
+/// The file cannot be read, is not YAML, or has an invalid policy; then with all problems.
 pub fn read(path: &Path) -> Result<Policy, PolicyFileError> {
     let content = std::fs::read(path).map_err(|source| ReadError::Io { path: path.to_owned(), source })?;
     compile(path, &content)
@@ -50,23 +50,23 @@ fn compile(path: &Path, content: &[u8]) -> Result<Policy, PolicyFileError> {
         [] => policy::compile(&Value::Null, origin(content)),
         [(_, document)] => policy::compile(document, origin(content)),
         several => {
-            let text = format!("a policy is one document, and here are {}", several.len());
+            let text = format!("a policy is one document, but the file has {}", several.len());
             Err(Problems(vec![Problem { field: String::new(), text }]))
         }
     };
-    compiled.map_err(|problems| PolicyFileError::Refused { path: path(), problems })
+    compiled.map_err(|problems| PolicyFileError::Invalid { path: path(), problems })
 }
 
-/// What a file's policy is called: the start of its content's digest.
+/// The name of a file's policy: the start of its digest.
 fn origin(content: &[u8]) -> String {
     let digest = digest::digest(&digest::SHA256, content);
     let hex: String = digest.as_ref().iter().take(6).map(|byte| format!("{byte:02x}")).collect();
     format!("sha256:{hex}")
 }
 
-/// Looks at the file again and again, and puts what is in it into force when that changes. Never returns.
+/// Reads the file at every interval, and puts its policy into force when it changes. Never returns.
 ///
-/// Contents are compared, since events of the file system miss the swap of a mounted ConfigMap's link.
+/// Compares contents, because file system events miss the replaced link of a mounted ConfigMap.
 pub async fn follow(path: PathBuf, current: Arc<Current>, interval: Duration) {
     let mut ticks = tokio::time::interval(interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -77,7 +77,7 @@ pub async fn follow(path: PathBuf, current: Arc<Current>, interval: Duration) {
     }
 }
 
-/// One look; `seen` is the content that was looked at last.
+/// Reads the file once; `seen` is the content of the last read.
 async fn look(path: &Path, current: &Current, seen: &mut Option<Vec<u8>>) {
     let content = match tokio::fs::read(path).await {
         Ok(content) => content,
@@ -91,7 +91,7 @@ async fn look(path: &Path, current: &Current, seen: &mut Option<Vec<u8>>) {
     }
     match compile(path, &content) {
         Ok(policy) => current.accept(policy),
-        Err(PolicyFileError::Refused { problems, .. }) => current.refuse(&origin(&content), &problems),
+        Err(PolicyFileError::Invalid { problems, .. }) => current.reject(&origin(&content), &problems),
         Err(error) => current.lose(&error.to_string()),
     }
     *seen = Some(content);
@@ -115,12 +115,12 @@ mod tests {
         current.policy().load().rule(RuleId::LabelValue).action
     }
 
-    fn refused(text: &str) -> Problems {
+    fn rejected(text: &str) -> Problems {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("policy.yaml");
         fs::write(&path, text).unwrap();
         match read(&path).unwrap_err() {
-            PolicyFileError::Refused { problems, .. } => problems,
+            PolicyFileError::Invalid { problems, .. } => problems,
             error => panic!("{error}"),
         }
     }
@@ -137,10 +137,10 @@ mod tests {
     }
 
     #[test]
-    fn empty_files_and_several_documents_are_refused() {
-        assert!(refused("").to_string().contains("empty"));
-        assert!(refused("# nothing\n---\n").to_string().contains("empty"));
-        assert!(refused(&format!("{STRICT}---\n{STRICT}")).to_string().contains("here are 2"));
+    fn empty_files_and_several_documents_are_rejected() {
+        assert!(rejected("").to_string().contains("empty"));
+        assert!(rejected("# nothing\n---\n").to_string().contains("empty"));
+        assert!(rejected(&format!("{STRICT}---\n{STRICT}")).to_string().contains("the file has 2"));
     }
 
     #[test]

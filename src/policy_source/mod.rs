@@ -1,7 +1,7 @@
-//! Where the policy comes from, a file or the cluster, and what is in force now.
+//! Where the policy comes from, a file or the cluster, and which policy is in force.
 //!
-//! *Architecture invariant:* a source knows documents and where they stand; what they mean is the business of
-//! [`crm_core::policy`]. The policy is swapped as a whole, and the last good one goes on when a new one is refused.
+//! *Architecture invariant:* a source knows documents and where they are; [`crm_core::policy`] knows what they mean. The
+//! policy is replaced as a whole, and the last valid one stays in force if a new one is invalid.
 
 pub mod cluster;
 mod file;
@@ -15,7 +15,7 @@ use crate::telemetry::Metrics;
 
 pub use file::{PolicyFileError, RELOAD_INTERVAL, follow, read};
 
-/// The policy in force, and how its source is doing.
+/// The policy in force, and the state of its source.
 pub struct Current {
     policy: Arc<ArcSwap<Policy>>,
     state: Mutex<State>,
@@ -23,31 +23,32 @@ pub struct Current {
     on_change: Box<dyn Fn(&Policy) + Send + Sync>,
 }
 
-/// How the source of the policy is doing.
+/// The state of the source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
-    /// It has not been read yet; why, in a few words.
+    /// The source has not been read yet; why, in a few words.
     Starting(String),
-    /// What the source says is in force.
+    /// The policy of the source is in force.
     Fine,
-    /// The last good policy is in force, and the source says something else or cannot be read.
+    /// The last valid policy is in force, and the current one is invalid or cannot be read.
     Impaired(String),
 }
 
 impl Current {
-    /// The built-in policy, until a source says otherwise. `on_change` hears of every policy that comes into force.
+    /// The built-in policy, until a source provides another. `on_change` is called for every policy that comes into
+    /// force.
     pub fn new(metrics: Metrics, on_change: impl Fn(&Policy) + Send + Sync + 'static) -> Self {
         let policy = Arc::new(ArcSwap::from_pointee(Policy::default()));
         let state = Mutex::new(State::Starting("not read yet".to_owned()));
         Self { policy, state, metrics, on_change: Box::new(on_change) }
     }
 
-    /// What those who decide read, whatever it is at that moment.
+    /// The policy for decisions, always the current one.
     pub fn policy(&self) -> Arc<ArcSwap<Policy>> {
         Arc::clone(&self.policy)
     }
 
-    /// How the source is doing.
+    /// The state of the source.
     pub fn state(&self) -> State {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -60,24 +61,24 @@ impl Current {
         (self.on_change)(&policy);
         let origin = policy.origin.clone();
         self.policy.store(Arc::new(policy));
-        // Not before: who reads it there may count on it.
+        // Last, because readers of the metric may rely on it.
         self.metrics.policy_in_force(origin);
         self.set(State::Fine);
     }
 
-    /// Notes that a policy is refused; the one in force goes on.
-    fn refuse(&self, origin: &str, problems: &Problems) {
+    /// Records that a policy is invalid; the one in force stays.
+    fn reject(&self, origin: &str, problems: &Problems) {
         let in_force = self.policy.load().origin.clone();
-        let state = State::Impaired(format!("{origin} is refused, {in_force} goes on: {problems}"));
+        let state = State::Impaired(format!("{origin} is invalid, {in_force} stays in force: {problems}"));
         if self.state() == state {
             return;
         }
-        tracing::error!(policy = origin, %in_force, %problems, "policy refused");
+        tracing::error!(policy = origin, %in_force, %problems, "invalid policy");
         self.metrics.policy_refused();
         self.set(state);
     }
 
-    /// Notes that the source cannot be read.
+    /// Records that the source cannot be read.
     fn lose(&self, why: &str) {
         let state = match self.state() {
             State::Starting(_) => State::Starting(why.to_owned()),

@@ -1,4 +1,4 @@
-//! The admin port: is the program alive, is it ready, and what has it counted.
+//! The admin port: liveness, readiness and metrics.
 
 use axum::Router;
 use axum::extract::State;
@@ -10,14 +10,14 @@ use axum::routing::get;
 use super::readiness::{PartState, Readiness};
 use crate::telemetry::{Metrics, metrics};
 
-/// The routes of the admin port. They are served without TLS and tell nothing that is confidential.
+/// The routes of the admin port. They have no TLS and show nothing confidential.
 pub fn admin_router(readiness: Readiness, metrics: Metrics) -> Router {
     Router::new()
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(readyz).with_state(readiness))
         .route("/metrics", get(show_metrics).with_state(metrics))
-        .method_not_allowed_fallback(async || (StatusCode::METHOD_NOT_ALLOWED, "only GET is answered here\n"))
-        .fallback(async || (StatusCode::NOT_FOUND, "no such path; there are /livez, /readyz and /metrics\n"))
+        .method_not_allowed_fallback(async || (StatusCode::METHOD_NOT_ALLOWED, "only GET is allowed\n"))
+        .fallback(async || (StatusCode::NOT_FOUND, "no such path; use /livez, /readyz or /metrics\n"))
 }
 
 async fn readyz(State(readiness): State<Readiness>) -> (StatusCode, String) {
@@ -124,7 +124,7 @@ mod tests {
         let (status, _, body) = get(&readiness, "/readyz").await;
         assert_eq!(status, StatusCode::OK);
         assert!(
-            body.starts_with("[!]directory User.iam.miloapis.com: forbidden (not waited for)\n"),
+            body.starts_with("[!]directory User.iam.miloapis.com: forbidden (does not block readiness)\n"),
             "{body}"
         );
     }
@@ -144,15 +144,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn other_methods_are_refused() {
+    async fn other_methods_are_rejected() {
         let (status, _, body) = call(&Readiness::default(), Method::POST, "/metrics").await;
-        assert_eq!((status, body.as_str()), (StatusCode::METHOD_NOT_ALLOWED, "only GET is answered here\n"));
+        assert_eq!((status, body.as_str()), (StatusCode::METHOD_NOT_ALLOWED, "only GET is allowed\n"));
     }
 
     #[tokio::test]
     async fn other_paths_are_told_the_ones_there_are() {
         let (status, _, body) = get(&Readiness::default(), "/healthz").await;
         assert_eq!(status, StatusCode::NOT_FOUND);
-        assert_eq!(body, "no such path; there are /livez, /readyz and /metrics\n");
+        assert_eq!(body, "no such path; use /livez, /readyz or /metrics\n");
     }
 }

@@ -1,7 +1,7 @@
-//! Who may have a connection, and for how long: one that says nothing takes memory and a file descriptor, too.
+//! Limits who may have a connection and for how long: even a silent one takes memory and a file descriptor.
 //!
-//! Handshakes and open connections have a pool each. When one is full, a connection of the peer that has most of them is
-//! closed for the next one. A task looks at all of them four times a second and closes those whose time has passed.
+//! Handshakes and open connections have a table each. If one is full, a connection of the peer that has most is closed
+//! for the new one. A task checks all connections four times a second and closes those that have used up their time.
 
 use std::collections::HashMap;
 use std::future::poll_fn;
@@ -27,29 +27,29 @@ use super::failures::Failures;
 use super::seat::{Phase, Seat};
 use crate::telemetry::{Metrics, OpenConnection};
 
-/// How often connections are looked at.
+/// How often connections are checked.
 const SWEEP: Duration = Duration::from_millis(250);
 
-/// How long a peer may take nothing of what is sent to it, and how long a connection that has to go has for its last
+/// How long a peer may read nothing of what is sent to it, and how long a connection that must close has for its last
 /// bytes.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How many connections that have to go for others may take their time for it. Further ones are closed at once, so that
-/// file descriptors do not run out.
+/// How many connections may close slowly to make place for others. More are closed at once, so that file descriptors do
+/// not run out.
 const LEAVING: usize = 64;
 
-/// How many connections a port has, and how long each may take for what.
+/// Limits for the connections of a port.
 #[derive(Clone, Debug)]
 pub struct ConnectionLimits {
-    /// How many handshakes may be under way.
+    /// The maximum number of handshakes in progress.
     pub handshakes: usize,
-    /// How many connections may be open after that, idle ones included.
+    /// The maximum number of open connections after the handshake, including idle ones.
     pub connections: usize,
-    /// How long a connection may be open without the beginning of a request.
+    /// How long a connection may be open without starting a request.
     pub first_request_timeout: Duration,
     /// How long the headers of a request may take.
     pub header_timeout: Duration,
-    /// How long a connection may be idle that has had an answer.
+    /// How long a connection may be idle after an answer.
     pub idle_timeout: Duration,
 }
 
@@ -60,7 +60,7 @@ pub(super) struct Connections {
     metrics: Metrics,
     port: &'static str,
     start: Instant,
-    /// Goes up when those who were let in before may not be let in any more.
+    /// Increases when connections that were accepted before may no longer be accepted.
     generation: Arc<AtomicU64>,
     table: Mutex<Table>,
 }
@@ -70,22 +70,22 @@ struct Table {
     next: u64,
     handshakes: HashMap<u64, Arc<Seat>>,
     open: HashMap<u64, Arc<Seat>>,
-    /// Those that had to go for others and have not gone yet.
+    /// Connections that must close for others and are still open.
     leaving: HashMap<u64, Arc<Seat>>,
 }
 
-/// A connection that was closed because there are too many, or because another was let in instead.
+/// The connection was closed because there are too many.
 #[derive(Debug, thiserror::Error)]
 #[error("too many connections at a time")]
 pub(super) struct Full;
 
-/// A connection whose caller was let in by a client CA that has changed since.
+/// The connection was accepted by a client CA that has changed since.
 #[derive(Debug, thiserror::Error)]
 #[error("the client CA has changed during the handshake")]
 struct Outdated;
 
 impl Connections {
-    /// `port` is what the metrics call it.
+    /// `port` is the name of the port in the metrics.
     pub(super) fn new(
         limits: ConnectionLimits,
         metrics: Metrics,
@@ -96,7 +96,7 @@ impl Connections {
         Arc::new(Self { limits, metrics, port, start: Instant::now(), generation, table })
     }
 
-    /// Closes connections whose time has passed, and logs what has failed, again and again. Never returns.
+    /// Closes connections that have used up their time and logs failures, in a loop. Never returns.
     pub(super) async fn sweep(&self, failures: &Failures) {
         let mut ticks = tokio::time::interval(SWEEP);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -119,7 +119,7 @@ impl Connections {
                 Phase::Fresh => self.limits.first_request_timeout,
                 Phase::Headers => self.limits.header_timeout,
                 Phase::Idle => self.limits.idle_timeout,
-                // The request's deadline ends it.
+                // Limited by the deadline of the request.
                 Phase::Handshake | Phase::Working => Duration::MAX,
             };
             if now.saturating_sub(since) >= limit {
@@ -131,14 +131,14 @@ impl Connections {
         }
     }
 
-    /// Since the port was opened.
+    /// The time since the port was opened.
     fn now(&self) -> Duration {
         self.start.elapsed()
     }
 
-    /// Gives a new connection a place among the handshakes, for which another may have to go.
+    /// Adds a new connection to the handshakes. If the table is full, another one is closed.
     fn enter(self: &Arc<Self>, peer: IpAddr) -> Place {
-        // Before anything of the handshake, so that a change that comes meanwhile is noticed after it.
+        // Read before the handshake, so that a change during the handshake is noticed after it.
         let generation = self.generation.load(Ordering::Acquire);
         let seat = Arc::new(Seat::new(peer, generation, self.now()));
         let mut table = self.table();
@@ -155,7 +155,7 @@ impl Connections {
         Place { id, seat, connections: Arc::clone(self), _counted: self.metrics.connection_opened(self.port) }
     }
 
-    /// Moves a connection from the handshakes to the open ones.
+    /// Moves a connection from the handshakes to the open connections.
     fn open(&self, place: &Place) -> io::Result<()> {
         let mut table = self.table();
         if table.handshakes.remove(&place.id).is_none() {
@@ -181,19 +181,19 @@ impl Connections {
         Ok(())
     }
 
-    /// Whether the client CA has changed since the connection was let in.
+    /// Whether the client CA has changed since the connection was accepted.
     fn is_outdated(&self, seat: &Seat) -> bool {
         seat.generation() < self.generation.load(Ordering::Acquire)
     }
 
-    /// Nothing that can panic is done under the lock, so a poisoned table is whole.
+    /// Nothing under the lock can panic, so a poisoned table is consistent.
     fn table(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The connection that goes for one of `newcomer`: of the peer that has most, `newcomer` included, the longest idle one;
-/// if that peer has none and is another, the one that has been busy for longest.
+/// The connection to close for one of `newcomer`: of the peer that has most, counting `newcomer`, the one that has been
+/// idle longest. If that peer has no idle connection and is not the newcomer, the one that has been busy longest.
 fn leaver(open: &HashMap<u64, Arc<Seat>>, newcomer: IpAddr) -> Option<(u64, Arc<Seat>)> {
     if let Some(idle) = longest_of_most(open, Some(newcomer), is_idle) {
         return Some(idle);
@@ -206,7 +206,7 @@ fn is_idle(seat: &Seat) -> bool {
     matches!(seat.phase().0, Phase::Fresh | Phase::Idle)
 }
 
-/// Of the peer that has most of these connections, the one of those that fit that has been in its phase for longest.
+/// Of the matching connections of the peer that has most connections, the one that has been in its phase longest.
 /// `newcomer` counts as having one more.
 fn longest_of_most(
     seats: &HashMap<u64, Arc<Seat>>,
@@ -217,14 +217,14 @@ fn longest_of_most(
     for seat in seats.values() {
         *counts.entry(seat.peer()).or_default() += 1;
     }
-    // Of peers that have as many, always the same one, so that it does not depend on the order of a map.
+    // Of peers with equal counts, always the same one, so that the result does not depend on the order of a map.
     let (most, _) = counts.into_iter().max_by_key(|(peer, count)| (*count, *peer))?;
     let of_most = seats.iter().filter(|(_, seat)| seat.peer() == most && fits(seat));
     let (id, seat) = of_most.min_by_key(|(id, seat)| (seat.phase().1, **id))?;
     Some((*id, Arc::clone(seat)))
 }
 
-/// The place of one connection among all. It is free again when this is dropped.
+/// The place of one connection in the tables. Dropping it frees the place.
 struct Place {
     id: u64,
     seat: Arc<Seat>,
@@ -234,7 +234,7 @@ struct Place {
 
 #[cfg(test)]
 impl Caller {
-    /// A caller that comes from there.
+    /// A caller with this address.
     pub(super) fn at(peer: IpAddr) -> Self {
         let limits = super::ServerConfig::default().connections;
         let connections = Connections::new(limits, Metrics::new(), "webhook", Arc::default());
@@ -251,23 +251,23 @@ impl Drop for Place {
     }
 }
 
-/// The caller of a request, which comes with it as an extension.
+/// The caller of a request, an extension of the request.
 #[derive(Clone)]
 pub(super) struct Caller(Arc<Place>);
 
 impl Caller {
-    /// From where it calls.
+    /// The address of the caller.
     pub(super) fn peer(&self) -> IpAddr {
         self.0.seat.peer()
     }
 
-    /// Whether it should open another connection for its next request.
+    /// Whether the caller must open a new connection for its next request.
     pub(super) fn must_leave(&self) -> bool {
         self.0.seat.is_leaving() || self.0.connections.is_outdated(&self.0.seat)
     }
 }
 
-/// Lets connections in, and sees to it that they go when they have to.
+/// Accepts connections and enforces their limits.
 #[derive(Clone, Debug)]
 pub(super) struct Door<A> {
     inner: A,
@@ -275,7 +275,7 @@ pub(super) struct Door<A> {
 }
 
 impl<A> Door<A> {
-    /// A door in front of `inner`, which makes the handshake.
+    /// A door in front of `inner`, which performs the handshake.
     pub(super) fn new(inner: A, connections: Arc<Connections>) -> Self {
         Self { inner, connections }
     }
@@ -295,7 +295,7 @@ where
     fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
         let peer = match stream.peer_addr() {
             Ok(address) => address.ip().to_canonical(),
-            // It has gone already.
+            // The peer has disconnected already.
             Err(error) => return std::future::ready(Err(error)).boxed(),
         };
         let place = self.connections.enter(peer);
@@ -315,7 +315,7 @@ where
     }
 }
 
-/// The stream of a connection, which ends when the connection has to go.
+/// The stream of a connection. It stops when the connection must close.
 #[derive(Debug)]
 pub(super) struct Guarded<S> {
     stream: S,
@@ -324,7 +324,7 @@ pub(super) struct Guarded<S> {
 }
 
 impl<S> Guarded<S> {
-    /// Notes since when the peer takes nothing.
+    /// Records since when the peer has read nothing.
     fn note<T>(&self, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         match written {
             Poll::Pending => self.seat.is_blocked(self.start.elapsed()),
@@ -346,7 +346,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
     ) -> Poll<io::Result<()>> {
         self.seat.watch(context);
         if self.seat.reads_no_more() {
-            // As if the peer had ended it: what is to be written is still written, and nothing further read.
+            // Acts as if the peer had closed its side: pending bytes are written, and nothing more is read.
             return Poll::Ready(Ok(()));
         }
         let before = buffer.filled().len();
@@ -395,12 +395,12 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.seat.watch(context);
         let shut = Pin::new(&mut self.stream).poll_shutdown(context);
-        // Nobody waits for a peer that does not take the last words.
+        // Do not wait for a peer that does not read the last bytes.
         if self.seat.is_closed() { Poll::Ready(Ok(())) } else { self.note(shut) }
     }
 }
 
-/// The service of one connection. The server drops it when the connection is closed, and the place is free again.
+/// The service of one connection. The server drops it when the connection closes, which frees the place.
 #[derive(Clone)]
 pub(super) struct Guest<S> {
     service: S,
@@ -425,7 +425,7 @@ impl<S: Service<Request<B>>, B> Service<Request<B>> for Guest<S> {
 }
 
 pin_project! {
-    /// A request that is being worked on.
+    /// A request in progress.
     pub(super) struct Visit<F> {
         #[pin]
         answer: F,

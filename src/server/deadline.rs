@@ -1,4 +1,4 @@
-//! How long a caller waits: the API server's `?timeout=`, and what of it is left.
+//! How long a caller waits: the API server's `?timeout=`, and how much of it is left.
 
 use std::time::Duration;
 
@@ -6,17 +6,17 @@ use tokio::time::Instant;
 
 use super::Limits;
 
-/// The most that is kept back of the caller's time for the way back.
+/// The maximum time that is reserved for sending the answer.
 ///
-/// Encoding, TLS and the network take a few milliseconds, and a busy node some more. An answer that comes a moment too
-/// late is worth nothing: the API server reports a failed call instead of our reason. A tenth of the caller's time, and
-/// half a second at most, is far more than the way back takes, and look-ups are hardly the worse for it.
+/// Encoding, TLS and the network take a few milliseconds, and more on a busy node. An answer that arrives too late is
+/// useless: the API server reports a failed call instead of our reason. A tenth of the caller's time, and half a second
+/// at most, is far more than the answer needs and costs lookups little.
 const LONGEST_MARGIN: Duration = Duration::from_millis(500);
 const MARGIN_DIVISOR: u32 = 10;
 
 const NANOSECONDS_PER_SECOND: u128 = 1_000_000_000;
 
-/// The time that a caller gives a request.
+/// How long the caller of a request waits.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Deadline {
     arrival: Instant,
@@ -24,22 +24,22 @@ pub(super) struct Deadline {
 }
 
 impl Deadline {
-    /// Starts the clock. `query` is the query of the request's URL.
+    /// Starts the deadline. `query` is the query of the request's URL.
     pub(super) fn start(query: Option<&str>, limits: &Limits) -> Self {
         Self { arrival: Instant::now(), timeout: timeout(query, limits) }
     }
 
-    /// When the caller gives up.
+    /// When the caller stops waiting.
     pub(super) fn end(&self) -> Instant {
         self.arrival + self.timeout
     }
 
-    /// What the caller gave.
+    /// The timeout of the caller.
     pub(super) fn timeout(&self) -> Duration {
         self.timeout
     }
 
-    /// What is left for the review, with the way back kept free; `None` if that is nothing.
+    /// The time left for the review, without the time for sending the answer; `None` if there is none.
     pub(super) fn left(&self) -> Option<Duration> {
         let margin = (self.timeout / MARGIN_DIVISOR).min(LONGEST_MARGIN);
         let left = (self.timeout - margin).saturating_sub(self.arrival.elapsed());
@@ -47,7 +47,7 @@ impl Deadline {
     }
 }
 
-/// The caller's timeout within our limits. One that cannot be understood counts as not given: the caller still waits.
+/// The caller's timeout within our limits. An invalid one counts as missing, because the caller waits anyway.
 fn timeout(query: Option<&str>, limits: &Limits) -> Duration {
     query
         .and_then(|query| query.split('&').find_map(|pair| pair.strip_prefix("timeout=")))
@@ -57,8 +57,8 @@ fn timeout(query: Option<&str>, limits: &Limits) -> Duration {
         .min(limits.longest_timeout)
 }
 
-/// Reads a duration as Go's `time.ParseDuration` does: numbers with a unit, one after the other, such as `1m30s` or
-/// `1.5s`. A negative one is none here.
+/// Parses a duration like Go's `time.ParseDuration`: numbers with a unit, such as `1m30s` or `1.5s`. Negative ones are
+/// invalid here.
 pub fn parse_duration(text: &str) -> Option<Duration> {
     let mut rest = text.strip_prefix('+').unwrap_or(text);
     if rest == "0" {
@@ -78,7 +78,7 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
     Some(Duration::from_nanos(total))
 }
 
-/// Reads one number with its unit. Returns it in nanoseconds, and the text after it.
+/// Parses one number with its unit. Returns nanoseconds and the rest of the string.
 fn parse_duration_part(text: &str) -> Option<(u128, &str)> {
     let (whole, after) = digits(text);
     let (fraction, after) = match after.strip_prefix('.') {
@@ -89,7 +89,7 @@ fn parse_duration_part(text: &str) -> Option<(u128, &str)> {
         return None;
     }
     let (unit, after) = go_unit(after)?;
-    // 18 digits fit and are more than the smallest unit can tell apart.
+    // 18 digits fit and are more than the smallest unit needs.
     let fraction = fraction.get(..18).unwrap_or(fraction);
     let scale = 10_u128.checked_pow(u32::try_from(fraction.len()).ok()?)?;
     let nanoseconds = number(whole)?.checked_mul(unit)?.checked_add(number(fraction)? * unit / scale)?;
@@ -100,14 +100,14 @@ fn digits(text: &str) -> (&str, &str) {
     text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()))
 }
 
-/// No digits are zero; more of them than any duration has are no number.
+/// No digits mean zero. More digits than any duration has are invalid.
 fn number(digits: &str) -> Option<u128> {
     if digits.is_empty() { Some(0) } else { digits.parse::<u64>().ok().map(u128::from) }
 }
 
-/// The unit at the start of a text in nanoseconds, and the text after it.
+/// The unit at the start of a string in nanoseconds, and the rest of the string.
 fn go_unit(text: &str) -> Option<(u128, &str)> {
-    // `ms` and `ns` before `m`. The two micro signs look the same and are different characters.
+    // `ms` and `ns` come before `m`. The two micro signs look the same but are different characters.
     const UNITS: [(&str, u128); 8] = [
         ("ns", 1),
         ("us", 1_000),
@@ -162,7 +162,7 @@ mod tests {
     #[case::beyond_64_bits("99999999999999999999s")]
     #[case::beyond_go("9223372037s")]
     #[case::sum_beyond_go("9223372036s9223372036s")]
-    fn what_go_refuses_is_refused(#[case] text: &str) {
+    fn what_go_rejects_is_rejected(#[case] text: &str) {
         assert_eq!(parse_duration(text), None);
     }
 

@@ -1,7 +1,7 @@
-//! A certificate for trying things out on one's own machine: made once, kept until it is about to end.
+//! A certificate for local development, created once and renewed shortly before it expires.
 //!
-//! The key of the CA is thrown away, so nobody can make a second certificate that the machine's owner has come to
-//! trust. The price is that the CA and the certificate are always made together.
+//! The key of the CA is not stored, so nobody can issue further certificates that the owner of the machine trusts.
+//! Therefore the CA and the certificate are always created together.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Write};
@@ -27,12 +27,12 @@ use x509_parser::parse_x509_certificate;
 use super::tls::TlsFiles;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-/// A year of work without a thought of it. Some clients refuse more than 825 days.
+/// A year without renewal. Some clients reject more than 825 days.
 const LIFETIME: Duration = Duration::from_secs(365 * 24 * 60 * 60);
-/// With no more than this left it is made anew, so that it does not end in the middle of something.
+/// With less time left, it is renewed, so that it does not expire during work.
 const RENEWAL: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
-/// The name by which we know our own certificates again.
+/// The name that identifies our own certificates.
 const CA_NAME: &str = "crm-admission development CA";
 
 const FILE_MODE: u32 = 0o600;
@@ -45,14 +45,14 @@ pub struct DevCertificate {
     pub ca: PathBuf,
     /// The certificate for `localhost`, `127.0.0.1` and `::1`.
     pub certificate: PathBuf,
-    /// Its key.
+    /// The key of the certificate.
     pub key: PathBuf,
-    /// What was done.
+    /// What [`ensure`] did.
     pub outcome: Outcome,
 }
 
 impl DevCertificate {
-    /// The files that the server reads. Callers need no certificate.
+    /// The files for the server. Callers need no certificate.
     pub fn tls_files(&self) -> TlsFiles {
         TlsFiles { certificate: self.certificate.clone(), key: self.key.clone(), client_ca: None }
     }
@@ -61,9 +61,9 @@ impl DevCertificate {
 /// What [`ensure`] did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// All three files were made, in place of older ones if there were any.
+    /// All three files were created, and replaced older ones if there were any.
     Made,
-    /// They were there and good, and were left as they are.
+    /// The files exist, are valid, and were left unchanged.
     Kept,
 }
 
@@ -73,37 +73,37 @@ pub enum DevCertificateError {
     /// A file or the directory could not be read or written.
     #[error("cannot {action} {}: {source}; give a directory that you may write to", path.display())]
     File {
-        /// What was tried.
+        /// The action that failed.
         action: &'static str,
-        /// With what.
+        /// The file or directory.
         path: PathBuf,
         /// Why it failed.
         source: io::Error,
     },
-    /// The directory holds something that was not made here and would be overwritten.
-    #[error("{} was not made by crm-admission and is not overwritten; give another directory, or move the file away", path.display())]
+    /// The directory contains a file that is not ours and would be overwritten.
+    #[error("{} was not created by crm-admission and is not overwritten; give another directory, or move the file away", path.display())]
     Foreign {
-        /// What it holds.
+        /// The file.
         path: PathBuf,
     },
-    /// The certificate could not be made.
-    #[error("the certificate could not be made: {0}")]
+    /// The certificate could not be created.
+    #[error("the certificate could not be created: {0}")]
     Make(#[from] rcgen::Error),
 }
 
-/// Makes `ca.crt`, `tls.crt` and `tls.key` in a directory, of mode 0600, unless they are there and are good for more
-/// than seven days. The directory is made if it is not there, with mode 0700.
+/// Creates `ca.crt`, `tls.crt` and `tls.key` with mode 0600 in a directory, unless they exist and are valid for more
+/// than seven days. Creates the directory with mode 0700 if it does not exist.
 ///
-/// A certificate of somebody else, or a key with no certificate of ours beside it, is never overwritten. Several
-/// processes may call this at a time.
+/// Never overwrites a certificate of another CA, or a key without a certificate of ours beside it. Several processes
+/// may call this at the same time.
 pub fn ensure(dir: &Path) -> Result<DevCertificate, DevCertificateError> {
     DirBuilder::new()
         .recursive(true)
         .mode(DIRECTORY_MODE)
         .create(dir)
-        .map_err(failed("make the directory", dir))?;
-    // Held until the end of this function: two that start at a time must not mix their files. Not every file system
-    // has locks (NFS may not), and where there are none that is no reason to do without a certificate.
+        .map_err(failed("create the directory", dir))?;
+    // Locked until the end of this function, so that two processes do not mix their files. Not every file system has
+    // locks (NFS may not); without them, continue without a lock.
     let directory = File::open(dir).map_err(failed("open", dir))?;
     let _ = directory.lock();
 
@@ -136,7 +136,7 @@ impl Paths {
     }
 }
 
-/// What the directory holds, each as far as it is there.
+/// The content of the files that exist.
 struct Found {
     ca: Option<Vec<u8>>,
     certificate: Option<Vec<u8>>,
@@ -153,8 +153,8 @@ impl Found {
         Ok(Self { ca: read(&paths.ca)?, certificate: read(&paths.certificate)?, key: read(&paths.key)? })
     }
 
-    /// Whether a client that trusts the CA would accept the certificate, under each of its names, now and when the
-    /// renewal is due. Whose it is does not matter.
+    /// Whether a client that trusts the CA accepts the certificate for each of its names, now and when the renewal is
+    /// due. Who created it does not matter.
     fn is_good(&self) -> bool {
         let (Some(ca), Some(certificate), Some(key)) = (&self.ca, &self.certificate, &self.key) else {
             return false;
@@ -162,8 +162,8 @@ impl Found {
         accepted(ca, certificate, key).unwrap_or(false)
     }
 
-    /// Nothing may be lost that we cannot make again: a certificate of somebody else, or a key that has no
-    /// certificate of ours beside it.
+    /// Never replaces what we cannot create again: a certificate of another CA, or a key without a certificate of ours
+    /// beside it.
     fn may_be_replaced(&self, paths: &Paths) -> Result<(), DevCertificateError> {
         let mut ours = false;
         for (content, path) in [(&self.ca, &paths.ca), (&self.certificate, &paths.certificate)] {
@@ -180,7 +180,7 @@ impl Found {
     }
 }
 
-/// Whether a certificate was issued by a CA of ours; `None` if it is no certificate.
+/// Whether a certificate was issued by a CA of ours; `None` if it is not a certificate.
 fn is_ours(pem: &[u8]) -> Option<bool> {
     let der = CertificateDer::from_pem_slice(pem).ok()?;
     let (_, certificate) = parse_x509_certificate(&der).ok()?;
@@ -209,7 +209,7 @@ fn make(paths: &Paths) -> Result<(), DevCertificateError> {
     let issuer = CertifiedIssuer::self_signed(ca_params(), KeyPair::generate()?)?;
     let key = KeyPair::generate()?;
     let certificate = leaf_params()?.signed_by(&key, &issuer)?;
-    // The key comes last: as long as it is not there, the next start takes the rest for ours and incomplete.
+    // The key is written last: while it is missing, the next start treats the other files as ours and incomplete.
     write(&paths.ca, issuer.pem().as_bytes())?;
     write(&paths.certificate, certificate.pem().as_bytes())?;
     write(&paths.key, key.serialize_pem().as_bytes())
@@ -241,13 +241,13 @@ fn params(common_name: &str) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, common_name);
-    // A day early: the clock of a virtual machine or a container may be behind.
+    // A day early, because the clock of a virtual machine or a container may be slow.
     params.not_before = now - DAY;
     params.not_after = now + LIFETIME;
     params
 }
 
-/// Writes a file as a whole: a reader sees the old one or the new one.
+/// Writes a file atomically: a reader sees the old content or the new one.
 fn write(path: &Path, content: &[u8]) -> Result<(), DevCertificateError> {
     let mut new = path.as_os_str().to_owned();
     new.push(".new");
@@ -256,13 +256,13 @@ fn write(path: &Path, content: &[u8]) -> Result<(), DevCertificateError> {
 }
 
 fn write_and_rename(new: &Path, path: &Path, content: &[u8]) -> io::Result<()> {
-    // One that was left behind may have any mode.
+    // A file left by an earlier run may have any mode.
     match fs::remove_file(new) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
     let mut file = OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(new)?;
-    // The mode above is lessened by the umask.
+    // The umask reduces the mode above.
     file.set_permissions(Permissions::from_mode(FILE_MODE))?;
     file.write_all(content)?;
     file.sync_all()?;

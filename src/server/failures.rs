@@ -1,5 +1,4 @@
-//! Connections that come to nothing: counted one by one, and logged once a minute, so that a flood of them is none of log
-//! lines.
+//! Counts each failed connection and logs failures once a minute, so that a flood of them does not flood the log.
 
 use std::io;
 use std::net::SocketAddr;
@@ -12,10 +11,10 @@ use tokio::time::Instant;
 use super::connections::Full;
 use crate::telemetry::Metrics;
 
-/// How often a kind of failure is logged at most.
+/// The minimum time between two log lines about the same kind of failure.
 const PAUSE: Duration = Duration::from_secs(60);
 
-/// The failures of one port that have not been logged yet.
+/// The failures of one port that are not logged yet.
 #[derive(Debug)]
 pub(super) struct Failures {
     port: &'static str,
@@ -23,12 +22,12 @@ pub(super) struct Failures {
     kinds: Mutex<[Tally; KINDS.len()]>,
 }
 
-/// What can go wrong that an operator should hear of.
+/// The kinds of failures that are logged as warnings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
-    /// The system lets us accept nothing, for lack of file descriptors perhaps.
+    /// The system accepts no connections, perhaps for lack of file descriptors.
     Accept,
-    /// The caller has no certificate that `--client-ca` and `--client-name` let in.
+    /// The client certificate does not match `--client-ca` and `--client-name`.
     Caller,
     /// The caller does not trust our certificate.
     Distrust,
@@ -39,10 +38,12 @@ const KINDS: [Kind; 3] = [Kind::Accept, Kind::Caller, Kind::Distrust];
 impl Kind {
     const fn text(self) -> &'static str {
         match self {
-            Self::Accept => "cannot accept connections; trying again",
-            Self::Caller => "callers are not let in: are they API servers, and is --client-ca their CA?",
+            Self::Accept => "cannot accept connections; retrying",
+            Self::Caller => {
+                "client certificates are not accepted: are the callers API servers, and is --client-ca their CA?"
+            }
             Self::Distrust => {
-                "callers do not trust our certificate: do they know the CA, and is the CA current?"
+                "callers do not trust the certificate of the webhook: do they have the current CA?"
             }
         }
     }
@@ -51,7 +52,7 @@ impl Kind {
 #[derive(Debug, Default)]
 struct Tally {
     count: u64,
-    /// Of the first that was counted.
+    /// The first failure that was counted.
     first: Option<First>,
     logged: Option<Instant>,
 }
@@ -67,7 +68,7 @@ impl Failures {
         Self { port, metrics, kinds: Mutex::default() }
     }
 
-    /// A connection came to nothing. It is the peer's trouble, unless it says that it is ours.
+    /// Logs a failed connection, as a warning only if our certificate or settings may be the cause.
     pub(super) fn report(&self, peer: Option<&SocketAddr>, error: &io::Error) {
         let Some(peer) = peer else {
             self.metrics.connection_failed("accept");
@@ -80,7 +81,7 @@ impl Failures {
             return;
         }
         let tls = cause.and_then(|cause| cause.downcast_ref::<rustls::Error>());
-        if let Some(reason) = tls.and_then(refused_caller) {
+        if let Some(reason) = tls.and_then(rejected_caller) {
             self.metrics.connection_failed("client-certificate");
             return self.count(Kind::Caller, Some(*peer), reason);
         }
@@ -88,11 +89,11 @@ impl Failures {
         if tls.is_some_and(is_distrust) {
             self.count(Kind::Distrust, Some(*peer), error.to_string());
         } else {
-            tracing::debug!(%peer, port = self.port, %error, "no connection");
+            tracing::debug!(%peer, port = self.port, %error, "connection failed");
         }
     }
 
-    /// Logs what was counted since the last time, if that is long enough ago. To be called now and then.
+    /// Logs what was counted since the last log line, if that is long enough ago. Call this regularly.
     pub(super) fn log_what_is_due(&self) {
         let mut kinds = self.kinds();
         for (kind, tally) in KINDS.into_iter().zip(kinds.iter_mut()) {
@@ -119,26 +120,26 @@ impl Failures {
         tracing::warn!(port = self.port, count, peer, reason, "{}", kind.text());
     }
 
-    /// Nothing that can panic is done under the lock, so what a panic elsewhere poisoned is whole.
+    /// Nothing under the lock can panic, so a poisoned value is consistent.
     fn kinds(&self) -> MutexGuard<'_, [Tally; KINDS.len()]> {
         self.kinds.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Why the caller's certificate was denied, where that is why the handshake failed.
-fn refused_caller(error: &rustls::Error) -> Option<String> {
+/// Why the client certificate was not accepted, if that made the handshake fail.
+fn rejected_caller(error: &rustls::Error) -> Option<String> {
     match error {
         rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(stranger))) => {
             Some(stranger.to_string())
         }
-        denial @ (rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented) => {
-            Some(denial.to_string())
+        error @ (rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented) => {
+            Some(error.to_string())
         }
         _ => None,
     }
 }
 
-/// Whether the peer ended the handshake because it did not like our certificate.
+/// Whether the peer stopped the handshake because it does not trust our certificate.
 fn is_distrust(error: &rustls::Error) -> bool {
     matches!(
         error,

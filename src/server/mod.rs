@@ -1,7 +1,7 @@
 //! Sockets: listening, TLS and its reload, limits, routes, the admin port and shutdown.
 //!
-//! *Architecture invariant:* the server knows bytes, deadlines and certificates, and neither kinds nor rules. What a
-//! body means is the business of the [`Reviewer`].
+//! *Architecture invariant:* the server knows bytes, deadlines and certificates, but no kinds or rules. The
+//! [`Reviewer`] decides what a body means.
 
 mod admin;
 mod connections;

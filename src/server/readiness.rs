@@ -1,4 +1,4 @@
-//! Which parts of the program are ready, and why the others are not.
+//! Which parts of the program are ready, and why the others are not ready.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -9,11 +9,11 @@ use arc_swap::ArcSwapOption;
 /// Whether a part is ready.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PartState {
-    /// It is.
+    /// The part is ready.
     Ready,
-    /// It is not, and no requests may be sent here until it is.
+    /// The part is not ready, and no requests may be sent to this replica.
     NotReady(String),
-    /// It is not, and requests are served all the same.
+    /// The part is not ready, but requests are served.
     Impaired(String),
 }
 
@@ -27,18 +27,18 @@ pub struct PartReport {
 }
 
 impl fmt::Display for PartReport {
-    /// One line, in the manner of the API server's own `/readyz?verbose`.
+    /// One line, in the format of the API server's `/readyz?verbose`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = &self.name;
         match &self.state {
             PartState::Ready => write!(f, "[+]{name} ok"),
             PartState::NotReady(reason) => write!(f, "[-]{name}: {reason}"),
-            PartState::Impaired(reason) => write!(f, "[!]{name}: {reason} (not waited for)"),
+            PartState::Impaired(reason) => write!(f, "[!]{name}: {reason} (does not block readiness)"),
         }
     }
 }
 
-/// The parts of a program. A clone holds the same ones.
+/// The parts of the program. Clones share them.
 #[derive(Clone, Default)]
 pub struct Readiness {
     sources: Arc<RwLock<Vec<Source>>>,
@@ -57,7 +57,7 @@ impl fmt::Debug for Readiness {
 }
 
 impl Readiness {
-    /// A new part. It is `starting` until it says otherwise.
+    /// A new part, `starting` until it reports another state.
     pub fn part(&self, name: impl Into<Cow<'static, str>>) -> Part {
         let reason = ArcSwapOption::from_pointee("starting".to_owned());
         let part = Part { shared: Arc::new(SharedPart { name: name.into(), reason }) };
@@ -65,7 +65,7 @@ impl Readiness {
         part
     }
 
-    /// Parts that are asked for their state whenever a report is made. `ask` must answer at once.
+    /// Adds parts whose state is read for each report. `ask` must return at once.
     pub fn ask(&self, ask: impl Fn() -> Vec<PartReport> + Send + Sync + 'static) {
         self.add(Source::Asked(Arc::new(ask)));
     }
@@ -76,7 +76,7 @@ impl Readiness {
 
     /// All parts, in the order in which they were added.
     pub fn report(&self) -> Vec<PartReport> {
-        // Copied, so that no lock is held while the parts are asked.
+        // Copied, so that no lock is held while `ask` runs.
         let sources = self.sources.read().unwrap_or_else(PoisonError::into_inner).clone();
         let mut report = Vec::with_capacity(sources.len());
         for source in sources {
@@ -89,7 +89,7 @@ impl Readiness {
     }
 }
 
-/// A part that says itself whether it is ready. A clone is the same part.
+/// A part that reports its own state. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Part {
     shared: Arc<SharedPart>,
@@ -98,17 +98,17 @@ pub struct Part {
 #[derive(Debug)]
 struct SharedPart {
     name: Cow<'static, str>,
-    /// `None` is ready.
+    /// `None` means ready.
     reason: ArcSwapOption<String>,
 }
 
 impl Part {
-    /// The part is ready from now on.
+    /// Marks the part as ready.
     pub fn ready(&self) {
         self.shared.reason.store(None);
     }
 
-    /// The part is not ready from now on, for a reason of a few words.
+    /// Marks the part as not ready, for a reason of a few words.
     pub fn not_ready(&self, reason: impl Into<String>) {
         self.shared.reason.store(Some(Arc::new(reason.into())));
     }

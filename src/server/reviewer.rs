@@ -1,4 +1,4 @@
-//! What the server asks of the room below it: an answer to the body of a request.
+//! The interface between the server and admission: a request body goes in, an answer comes out.
 
 use std::time::Duration;
 
@@ -6,11 +6,11 @@ use bytes::Bytes;
 
 use crate::admission::{Endpoint, Pipeline};
 
-/// The body cannot be read as an AdmissionReview, so there is nobody to answer: the call fails with status 400.
+/// The body is not a readable AdmissionReview, so the call fails with status 400.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
 pub struct Unreadable {
-    /// What is wrong with it, in one line.
+    /// What is wrong, in one line.
     pub reason: String,
 }
 
@@ -18,7 +18,7 @@ pub struct Unreadable {
 pub trait Reviewer: Send + Sync + 'static {
     /// Answers a review. `body` is the whole body of the request, and the answer is an AdmissionReview in JSON.
     ///
-    /// `limit` is how long the caller waits for it. A review that takes longer is dropped at its next `await`.
+    /// `limit` is how long the caller waits. A review that takes longer is dropped at its next `await`.
     fn review(
         &self,
         endpoint: Endpoint,

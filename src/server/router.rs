@@ -1,4 +1,4 @@
-//! The webhook's two routes, and every way in which a call is turned away before or instead of a review.
+//! The webhook's two routes, and the HTTP errors for calls that get no review.
 
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr};
@@ -29,40 +29,41 @@ use super::weight::weight;
 use crate::admission::Endpoint;
 use crate::telemetry::{BytesInFlight, Metrics};
 
-/// What a call may take up.
+/// Limits for calls.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// The largest body, in bytes.
+    /// The maximum size of a body in bytes.
     pub body_bytes: usize,
-    /// How many bytes all requests may take up together: their bodies, from their first byte on, and, by estimate, what
-    /// is read out of them. Beyond it the peer that has most gives way.
+    /// The memory of all requests together in bytes: their bodies as they arrive, and an estimate of the values parsed
+    /// from them. When it is used up, a request of the peer that has most is dropped.
     pub memory_bytes: usize,
-    /// How many requests are worked on at a time; a request counts when its body is there. Beyond it the peer that has
-    /// most gives way, and else a call is denied at once: one that waits in a queue past its deadline only delays the
-    /// others.
+    /// How many requests are processed at the same time; a request counts once its body has arrived. At the limit, a
+    /// request of the peer that has most is dropped, or else the new one gets a 503. Requests do not queue: one that
+    /// waits past its deadline only delays the others.
     pub concurrent_requests: usize,
-    /// How long a body may take, however slow it is.
+    /// How long a body may take at any speed.
     pub body_timeout: Duration,
-    /// How many bytes a second must have arrived on average of a body that takes longer than that.
+    /// The average bytes per second that a body must reach if it takes longer.
     pub body_bytes_per_second: u32,
-    /// The deadline of a request that gives none.
+    /// The deadline of a request without a timeout.
     pub default_timeout: Duration,
-    /// The longest deadline that a request is given.
+    /// The maximum deadline.
     pub longest_timeout: Duration,
 }
 
 impl Default for Limits {
-    /// 7 MiB hold two objects of the API server's 3 MiB and what is around them. It waits for webhooks 10 seconds
-    /// unless told otherwise, and 30 at most.
+    /// 7 MiB hold two objects of the API server's maximum of 3 MiB and the rest of the review. The API server waits 10
+    /// seconds for a webhook by default, and 30 at most.
     ///
-    /// A usual review takes up less than 100 KiB, so that the memory is there for all requests at a time. It can be a
-    /// hundred times its text, so the bound on memory, and not that on bodies, says how much the program needs.
+    /// A usual review takes less than 100 KiB, so the memory is enough for all requests. Parsed values can take a
+    /// hundred times as much memory as their JSON. Therefore `memory_bytes`, not `body_bytes`, determines how much
+    /// memory the program needs.
     fn default() -> Self {
         Self {
             body_bytes: 7 * 1024 * 1024,
             memory_bytes: 64 * 1024 * 1024,
             concurrent_requests: 128,
-            // An API server sends a body at once. Even 7 MiB over a bad network are there within a second or two.
+            // An API server sends a body at once. Even 7 MiB over a bad network arrive within two seconds.
             body_timeout: Duration::from_secs(2),
             body_bytes_per_second: 1024 * 1024,
             default_timeout: Duration::from_secs(10),
@@ -71,7 +72,8 @@ impl Default for Limits {
     }
 }
 
-/// The routes of the webhook. While `draining` is cancelled, every answer asks its caller to open another connection.
+/// The routes of the webhook. Once `draining` is cancelled, every answer closes its connection, so that the caller
+/// opens a new one.
 pub fn router<R: Reviewer>(
     reviewer: Arc<R>,
     limits: &Limits,
@@ -86,17 +88,17 @@ pub fn router<R: Reviewer>(
         draining,
     });
     let route = |endpoint| post(move |webhook, request| answer::<R>(webhook, endpoint, request));
-    let refuse = |rejection| {
+    let reject = |rejection| {
         async move |State(webhook): State<Arc<Webhook<R>>>, request: Request| {
-            webhook.refuse(rejection, request.extensions().get())
+            webhook.reject(rejection, request.extensions().get())
         }
     };
-    // No layer around the routes: it would box every request and every answer once more.
+    // No layer around the routes: it would box every request and answer again.
     Router::new()
         .route(Endpoint::Mutate.path(), route(Endpoint::Mutate))
         .route(Endpoint::Validate.path(), route(Endpoint::Validate))
-        .method_not_allowed_fallback(refuse(Rejection::METHOD))
-        .fallback(refuse(Rejection::PATH))
+        .method_not_allowed_fallback(reject(Rejection::METHOD))
+        .fallback(reject(Rejection::PATH))
         .with_state(state)
 }
 
@@ -109,13 +111,13 @@ struct Webhook<R> {
 }
 
 impl<R> Webhook<R> {
-    fn refuse(&self, rejection: Rejection, caller: Option<&Caller>) -> Response {
+    fn reject(&self, rejection: Rejection, caller: Option<&Caller>) -> Response {
         self.metrics.call_rejected(rejection.status.as_u16());
-        self.last_words(rejection.into_response(), caller)
+        self.closing(rejection.into_response(), caller)
     }
 
-    /// What every answer says when there should be no further call, or none on this connection.
-    fn last_words(&self, mut response: Response, caller: Option<&Caller>) -> Response {
+    /// Closes the connection after this answer if the caller must use another one.
+    fn closing(&self, mut response: Response, caller: Option<&Caller>) -> Response {
         if self.draining.is_cancelled() || caller.is_some_and(Caller::must_leave) {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
@@ -123,7 +125,7 @@ impl<R> Webhook<R> {
     }
 }
 
-/// A call that gets no review, and why, in one line.
+/// Why a call gets no review, in one line.
 #[derive(Clone, Debug)]
 struct Rejection {
     status: StatusCode,
@@ -133,7 +135,7 @@ struct Rejection {
 impl Rejection {
     const PATH: Self =
         Self::fixed(StatusCode::NOT_FOUND, "no such path; POST reviews to /mutate or /validate");
-    const METHOD: Self = Self::fixed(StatusCode::METHOD_NOT_ALLOWED, "only POST is answered here");
+    const METHOD: Self = Self::fixed(StatusCode::METHOD_NOT_ALLOWED, "only POST is allowed");
     const MEDIA_TYPE: Self =
         Self::fixed(StatusCode::UNSUPPORTED_MEDIA_TYPE, "the content type must be application/json");
     const BUSY: Self =
@@ -144,13 +146,13 @@ impl Rejection {
     );
     const GAVE_WAY: Self = Self::fixed(
         StatusCode::SERVICE_UNAVAILABLE,
-        "too many requests at a time, most of them from here; try again in a moment",
+        "too many requests at a time, most of them from this address; try again in a moment",
     );
     const TOO_MANY_VALUES: Self =
-        Self::fixed(StatusCode::PAYLOAD_TOO_LARGE, "the body holds more values than can be read");
-    const BODY_BROKE_OFF: Self = Self::fixed(StatusCode::REQUEST_TIMEOUT, "the body broke off");
+        Self::fixed(StatusCode::PAYLOAD_TOO_LARGE, "the body contains too many values");
+    const BODY_INCOMPLETE: Self = Self::fixed(StatusCode::REQUEST_TIMEOUT, "the body is incomplete");
     const PANIC: Self =
-        Self::fixed(StatusCode::INTERNAL_SERVER_ERROR, "the review failed inside; the log says where");
+        Self::fixed(StatusCode::INTERNAL_SERVER_ERROR, "internal error; see the log of the webhook");
 
     const fn fixed(status: StatusCode, reason: &'static str) -> Self {
         Self { status, reason: Cow::Borrowed(reason) }
@@ -201,23 +203,23 @@ impl IntoResponse for Rejection {
     }
 }
 
-/// Answers one call. A panic in it is a 500 for this caller and nothing to the others.
+/// Answers one call. A panic returns a 500 to this caller and does not affect others.
 async fn answer<R: Reviewer>(
     State(webhook): State<Arc<Webhook<R>>>,
     endpoint: Endpoint,
     mut request: Request,
 ) -> Response {
     let caller = request.extensions_mut().remove::<Caller>();
-    // Pinned here, as it would otherwise be moved from one wrapper into the next.
+    // Pinned here, because it would otherwise be moved from wrapper to wrapper.
     let review = pin!(review(&webhook, endpoint, caller.as_ref(), request));
     let rejection = match AssertUnwindSafe(review).catch_unwind().await {
         Ok(Ok(body)) => {
             let mut response = Response::new(Body::from(body));
             response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-            return webhook.last_words(response, caller.as_ref());
+            return webhook.closing(response, caller.as_ref());
         }
         Ok(Err(rejection)) => {
-            // The reason is for the caller: it may quote the request.
+            // The reason is not logged, because it may quote the request.
             tracing::debug!(
                 %endpoint,
                 status = rejection.status.as_u16(),
@@ -234,10 +236,10 @@ async fn answer<R: Reviewer>(
             Rejection::PANIC
         }
     };
-    webhook.refuse(rejection, caller.as_ref())
+    webhook.reject(rejection, caller.as_ref())
 }
 
-/// Takes a call through its limits to the reviewer. What can be denied without the body is denied before it is read.
+/// Checks the limits and passes the body to the reviewer. Checks that do not need the body come first.
 async fn review<R: Reviewer>(
     webhook: &Webhook<R>,
     endpoint: Endpoint,
@@ -252,7 +254,7 @@ async fn review<R: Reviewer>(
     if announced_length(request.headers()).is_some_and(|length| length > limit as u64) {
         return Err(Rejection::too_large(limit));
     }
-    // Without a socket there are no peers to tell apart.
+    // Tests have no socket, so all their calls come from the same peer.
     let peer = caller.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), Caller::peer);
     let share = webhook.shares.enter(peer);
     let shared = pin!(share_in(webhook, endpoint, &share, deadline, request.into_body()));
@@ -263,7 +265,7 @@ async fn review<R: Reviewer>(
     }
 }
 
-/// Reads the body and has it reviewed. The memory is held to the end: what is read out of the body lives as long as the
+/// Reads and reviews the body. The memory stays reserved to the end, because the parsed values live as long as the
 /// review.
 async fn share_in<R: Reviewer>(
     webhook: &Webhook<R>,
@@ -278,7 +280,7 @@ async fn share_in<R: Reviewer>(
         let read = timeout_at(deadline.end(), reading).await;
         read.unwrap_or_else(|_| Err(Rejection::body_too_late(deadline.timeout())))?
     };
-    // From here on it costs more than patience. A body that never ends takes no place from others.
+    // Only now does the request take a place: a body that never ends takes no place from others.
     share.take(Short::Places, 1).await?;
     let _in_flight = webhook.metrics.request_started();
     let weight = weight(&body);
@@ -287,7 +289,7 @@ async fn share_in<R: Reviewer>(
     }
     memory.grow(weight - body.len()).await?;
     let left = deadline.left().ok_or_else(|| Rejection::body_too_late(deadline.timeout()))?;
-    // The reviewer keeps within `left`. If it does not, nobody waits for it any more.
+    // The reviewer respects `left`. The timeout is for the case that it does not.
     let review = pin!(webhook.reviewer.review(endpoint, body, left));
     match timeout_at(deadline.end(), review).await {
         Ok(Ok(answer)) => Ok(answer),
@@ -306,13 +308,13 @@ fn announced_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-/// Reads a body to its end.
+/// Reads a whole body.
 ///
-/// Memory is taken as the bytes arrive. Were it taken by the announced length, a few callers that announce much and send
-/// nothing would have it all.
+/// Reserves memory as the bytes arrive. If it went by the announced length, a few callers that announce much and send
+/// nothing could reserve all of it.
 async fn read<R>(webhook: &Webhook<R>, memory: &mut Memory<'_>, mut body: Body) -> Result<Bytes, Rejection> {
     let limit = webhook.limits.body_bytes;
-    // Room that is not written to takes no memory yet.
+    // Reserved space takes no memory until it is written.
     let announced = body.size_hint().exact().and_then(|length| usize::try_from(length).ok());
     let mut bytes = BytesMut::new();
     let start = Instant::now();
@@ -323,7 +325,7 @@ async fn read<R>(webhook: &Webhook<R>, memory: &mut Memory<'_>, mut body: Body) 
             Ok(None) => return Ok(bytes.freeze()),
             Err(_) => return Err(Rejection::body_too_slow(time)),
         };
-        let Ok(data) = frame.map_err(|_| Rejection::BODY_BROKE_OFF)?.into_data() else {
+        let Ok(data) = frame.map_err(|_| Rejection::BODY_INCOMPLETE)?.into_data() else {
             continue; // Trailers.
         };
         if bytes.len() + data.len() > limit {
@@ -331,7 +333,7 @@ async fn read<R>(webhook: &Webhook<R>, memory: &mut Memory<'_>, mut body: Body) 
         }
         memory.grow(data.len()).await?;
         if bytes.is_empty() && body.is_end_stream() {
-            return Ok(data); // Most come in one piece.
+            return Ok(data); // Most bodies arrive in one piece.
         }
         if bytes.is_empty() {
             bytes.reserve(announced.unwrap_or_default().min(limit));
@@ -340,7 +342,7 @@ async fn read<R>(webhook: &Webhook<R>, memory: &mut Memory<'_>, mut body: Body) 
     }
 }
 
-/// How long a body may have taken until the byte after these: it must come at the least rate after the first seconds.
+/// How long a body of this many bytes may have taken: `body_timeout`, and then at least the minimum rate.
 fn time_for_body(limits: &Limits, arrived: usize) -> Duration {
     let arrived = u32::try_from(arrived).unwrap_or(u32::MAX);
     limits.body_timeout + Duration::from_secs(1) * arrived / limits.body_bytes_per_second.max(1)

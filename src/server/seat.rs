@@ -1,4 +1,4 @@
-//! What one connection is doing, since when, and whether it has to go. It is read and written without a lock.
+//! What one connection is doing, since when, and whether it must close. Read and written without a lock.
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
@@ -10,25 +10,25 @@ use futures::task::AtomicWaker;
 /// What a connection is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// The handshake is under way.
+    /// The handshake is in progress.
     Handshake,
-    /// Nothing has come since the handshake.
+    /// Nothing has arrived since the handshake.
     Fresh,
-    /// The headers of a request have begun.
+    /// The headers of a request are arriving.
     Headers,
-    /// A request is being worked on, its body included.
+    /// A request is in progress, including its body.
     Working,
-    /// The last request has its answer.
+    /// The last request has been answered.
     Idle,
 }
 
-/// How a connection has to go.
+/// How a connection must close.
 mod leave {
-    /// It may stay.
+    /// It may stay open.
     pub(super) const NOT: u8 = 0;
-    /// After the request that is being worked on.
+    /// After the request in progress.
     pub(super) const WHEN_IDLE: u8 = 1;
-    /// It reads nothing any more, and writes what it has.
+    /// It reads nothing more and writes what is pending.
     pub(super) const ASKED: u8 = 2;
     /// At once.
     pub(super) const CLOSED: u8 = 3;
@@ -42,14 +42,14 @@ pub(super) struct Seat {
     /// Milliseconds since the port was opened, times eight, and the phase.
     state: AtomicU64,
     leave: AtomicU8,
-    /// Since when the peer takes nothing, in milliseconds since the port was opened and at least 1; 0 while it does.
+    /// Since when the peer has read nothing, in milliseconds since the port was opened and at least 1; 0 if it reads.
     blocked: AtomicU64,
     /// The task of the connection.
     task: AtomicWaker,
 }
 
 impl Seat {
-    /// A connection that has just come. `generation` says by which client CA it is let in.
+    /// A new connection. `generation` identifies the client CA that accepted it.
     pub(super) fn new(peer: IpAddr, generation: u64, now: Duration) -> Self {
         Self {
             peer,
@@ -69,7 +69,7 @@ impl Seat {
         self.generation
     }
 
-    /// What it is doing, and since when after the opening of the port.
+    /// What the connection is doing, and since when, relative to the opening of the port.
     pub(super) fn phase(&self) -> (Phase, Duration) {
         unpacked(self.state.load(Ordering::Relaxed))
     }
@@ -81,35 +81,35 @@ impl Seat {
         }
     }
 
-    /// Bytes outside of a request are the beginning of the next one.
+    /// Bytes outside of a request start the next request.
     pub(super) fn bytes_arrived(&self, now: impl FnOnce() -> Duration) {
         if matches!(self.phase().0, Phase::Fresh | Phase::Idle) {
             self.enter(Phase::Headers, now());
         }
     }
 
-    /// The peer has taken nothing for some time.
+    /// The peer reads nothing.
     pub(super) fn is_blocked(&self, now: Duration) {
         let now = milliseconds(now).max(1);
-        // The first time counts.
+        // The first time counts, so an existing value stays.
         let _ = self.blocked.compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed);
     }
 
-    /// The peer takes what is written.
+    /// The peer reads.
     pub(super) fn is_free(&self) {
         if self.blocked.load(Ordering::Relaxed) != 0 && self.leave.load(Ordering::Relaxed) < leave::ASKED {
             self.blocked.store(0, Ordering::Relaxed);
         }
     }
 
-    /// Whether the peer has taken nothing for so long, or was asked to leave so long ago.
+    /// Whether the peer has read nothing for `limit`, or was asked to leave that long ago.
     pub(super) fn is_stuck(&self, now: Duration, limit: Duration) -> bool {
         let blocked = self.blocked.load(Ordering::Relaxed);
         blocked != 0 && milliseconds(now).saturating_sub(blocked) >= milliseconds(limit)
     }
 
-    /// Lets it go after the request that is being worked on, or at once if there is none. Whoever calls this calls it
-    /// again: a request that ends at this moment may be missed.
+    /// Closes the connection after the request in progress, or now if there is none. The caller must repeat this,
+    /// because a request that finishes at this moment may be missed.
     pub(super) fn ask_to_leave_when_idle(&self, now: Duration) {
         self.leave.fetch_max(leave::WHEN_IDLE, Ordering::Relaxed);
         if self.phase().0 != Phase::Working {
@@ -117,7 +117,7 @@ impl Seat {
         }
     }
 
-    /// Lets it go as soon as it has written what it has to write.
+    /// Closes the connection as soon as it has written what is pending.
     pub(super) fn ask_to_leave(&self, now: Duration) {
         if self.leave.fetch_max(leave::ASKED, Ordering::AcqRel) < leave::ASKED {
             self.is_blocked(now);
@@ -125,14 +125,14 @@ impl Seat {
         }
     }
 
-    /// Ends it.
+    /// Closes the connection at once.
     pub(super) fn close(&self) {
         if self.leave.swap(leave::CLOSED, Ordering::AcqRel) < leave::CLOSED {
             self.task.wake();
         }
     }
 
-    /// Whether it has to go, be it now or after its request.
+    /// Whether it must close, now or after its request.
     pub(super) fn is_leaving(&self) -> bool {
         self.leave.load(Ordering::Relaxed) != leave::NOT
     }
@@ -145,12 +145,13 @@ impl Seat {
         self.leave.load(Ordering::Relaxed) == leave::CLOSED
     }
 
-    /// The task that is polled now is woken when the connection has to go. To be called before that is looked up.
+    /// Registers the current task to be woken when the connection must close. Call this before checking whether it
+    /// must.
     pub(super) fn watch(&self, context: &Context<'_>) {
         self.task.register(context.waker());
     }
 
-    /// Ready when it was ended.
+    /// Ready when the connection must close.
     pub(super) fn poll_closed(&self, context: &Context<'_>) -> Poll<()> {
         self.watch(context);
         if self.reads_no_more() { Poll::Ready(()) } else { Poll::Pending }

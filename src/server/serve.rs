@@ -1,4 +1,4 @@
-//! The life of the server: it listens on both ports, serves, and stops so that no call is lost.
+//! Runs the server: listens on both ports, serves, and stops without losing a call.
 
 use std::io;
 use std::net::SocketAddr;
@@ -29,10 +29,10 @@ use super::tasks::{Death, Tasks};
 use super::tls::Tls;
 use crate::telemetry::Metrics;
 
-/// With how many bytes the headers of a request are too large. The one read that goes beyond it may go as far again.
+/// The maximum size of the request headers in bytes. The last read may exceed it by as much again.
 const HEADER_BYTES: usize = 64 * 1024;
 
-/// The admin port: probes and scrapes come one by one, so nobody needs long for anything.
+/// The limits of the admin port. Probes and scrapes are few and fast.
 const ADMIN_LIMITS: ConnectionLimits = ConnectionLimits {
     handshakes: 64,
     connections: 64,
@@ -41,25 +41,25 @@ const ADMIN_LIMITS: ConnectionLimits = ConnectionLimits {
     idle_timeout: Duration::from_secs(5),
 };
 
-/// Where the server listens and how long it waits for what.
+/// Addresses and time limits of the server.
 #[derive(Clone, Debug)]
 pub struct ServerConfig {
-    /// Where reviews are answered, with TLS.
+    /// The address for reviews, with TLS.
     pub listen: SocketAddr,
-    /// Where probes and metrics are answered, without TLS.
+    /// The address for probes and metrics, without TLS.
     pub admin_listen: SocketAddr,
-    /// What a call may take up.
+    /// Limits for calls.
     pub limits: Limits,
-    /// How many connections the webhook has, and how long each may take for what.
+    /// Limits for connections to the webhook.
     ///
-    /// `idle_timeout` must be longer than callers keep their idle connections (90 seconds for the API server): whoever
-    /// closes first decides whether a request that is on its way at that moment is lost.
+    /// `idle_timeout` must be longer than callers keep idle connections (90 seconds for the API server). Otherwise the
+    /// server closes a connection while a request is on its way, and the request is lost.
     pub connections: ConnectionLimits,
     /// How long a TLS handshake may take.
     pub handshake_timeout: Duration,
-    /// How long requests are still served after a signal, while the cluster learns that none should be sent any more.
+    /// How long requests are still served after a signal, until the cluster has stopped sending them.
     pub shutdown_delay: Duration,
-    /// How long requests that are being worked on may take after that.
+    /// How long requests in progress may take after that.
     pub drain_limit: Duration,
 }
 
@@ -70,10 +70,10 @@ impl Default for ServerConfig {
             admin_listen: SocketAddr::from(([0, 0, 0, 0], 8080)),
             limits: Limits::default(),
             connections: ConnectionLimits {
-                // With the open connections, those of the admin port and our own to the API server it stays below the
-                // 1024 files that a process may usually have open.
+                // Together with the open connections, the admin port and our own connections to the API server, this
+                // stays below the usual limit of 1024 open files.
                 handshakes: 128,
-                // Room for several API servers with all the reviews that are answered at a time.
+                // Enough for several API servers and all reviews at the same time.
                 connections: 512,
                 first_request_timeout: Duration::from_secs(10),
                 header_timeout: Duration::from_secs(3),
@@ -81,29 +81,29 @@ impl Default for ServerConfig {
             },
             handshake_timeout: Duration::from_secs(3),
             shutdown_delay: Duration::from_secs(10),
-            // The longest deadline of a request.
+            // The maximum deadline of a request.
             drain_limit: Duration::from_secs(30),
         }
     }
 }
 
-/// What the server works with besides the reviewer.
+/// Everything the server needs besides the reviewer.
 #[derive(Debug)]
 pub struct Parts {
     /// The certificate.
     pub tls: Arc<Tls>,
-    /// The parts of `/readyz`: `certificate` first, and `shutdown` last, which the server adds when it runs.
+    /// The parts of `/readyz`. `certificate` is the first; the server adds `shutdown` last, when it runs.
     pub readiness: Readiness,
-    /// What `/metrics` shows.
+    /// The metrics of `/metrics`.
     pub metrics: Metrics,
-    /// The tasks without which the server must not go on.
+    /// The tasks that the server needs.
     pub tasks: Tasks,
-    /// What ends it.
+    /// The signals that stop it.
     pub signals: Signals,
 }
 
 impl Parts {
-    /// Parts that report on the certificate. Others may still be added to `readiness` and `tasks`.
+    /// Parts with the state of the certificate. Callers may add more to `readiness` and `tasks`.
     pub fn new(tls: Arc<Tls>, metrics: Metrics, signals: Signals) -> Self {
         let readiness = Readiness::default();
         let reported = Arc::clone(&tls);
@@ -112,53 +112,53 @@ impl Parts {
     }
 }
 
-/// Why the server did not end as it should.
+/// Why the server stopped with an error.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// An address could not be listened on.
+    /// The server cannot listen on an address.
     #[error("cannot listen on {address} ({flag}): {source}; {}", fix_of_listening(source))]
     Listen {
         /// The address.
         address: SocketAddr,
-        /// The flag that gives it.
+        /// The flag that sets it.
         flag: &'static str,
         /// Why not.
         source: io::Error,
     },
-    /// One of the two listeners ended by itself.
+    /// A listener stopped by itself.
     #[error("the {name} stopped listening{}", reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default())]
     ListenerEnded {
-        /// Which.
+        /// Its name.
         name: &'static str,
         /// Why, if that is known.
         reason: Option<String>,
     },
-    /// A background task ended. It cannot go on without it; a new process can.
+    /// A background task stopped. The process cannot start it again, so it exits.
     #[error("the background task {name:?} {how}")]
     TaskEnded {
-        /// Which.
+        /// Its name.
         name: &'static str,
-        /// How.
+        /// How it stopped.
         how: &'static str,
     },
-    /// A second signal came before the first was done with.
-    #[error("ended at once by a second signal; requests cut off: {in_flight}")]
+    /// A second signal arrived before the shutdown was complete.
+    #[error("stopped at once by a second signal; requests cut off: {in_flight}")]
     Aborted {
-        /// How many requests were being worked on.
+        /// How many requests were in progress.
         in_flight: i64,
     },
 }
 
 fn fix_of_listening(error: &io::Error) -> &'static str {
     match error.kind() {
-        io::ErrorKind::AddrInUse => "stop what listens there, or give another port",
+        io::ErrorKind::AddrInUse => "stop the program that uses it, or give another port",
         io::ErrorKind::AddrNotAvailable => "give an address of this machine, such as 0.0.0.0",
         io::ErrorKind::PermissionDenied => "give a port above 1023",
         _ => "give another address",
     }
 }
 
-/// Serves until a signal ends it, as [`Server::bind`] and [`Server::run`] do.
+/// Serves until a signal stops it, see [`Server::bind`] and [`Server::run`].
 pub async fn serve<R: Reviewer>(
     config: ServerConfig,
     reviewer: Arc<R>,
@@ -167,7 +167,7 @@ pub async fn serve<R: Reviewer>(
     Server::bind(config).await?.run(reviewer, parts).await
 }
 
-/// A server that has its ports, so that others find them taken, and answers nobody yet.
+/// A server that has opened its ports but does not answer yet.
 #[derive(Debug)]
 pub struct Server {
     config: ServerConfig,
@@ -176,17 +176,17 @@ pub struct Server {
     addresses: Addresses,
 }
 
-/// The addresses that a server listens on. Where port 0 was asked for, this tells the one that was given.
+/// The addresses that a server listens on. If the configured port is 0, these have the real port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Addresses {
-    /// Of the webhook.
+    /// The address of the webhook.
     pub webhook: SocketAddr,
-    /// Of the admin port.
+    /// The address of the admin port.
     pub admin: SocketAddr,
 }
 
 impl Server {
-    /// Takes both ports.
+    /// Opens both ports.
     pub async fn bind(config: ServerConfig) -> Result<Self, ServeError> {
         let (webhook, webhook_address) = listen(config.listen, "--listen").await?;
         let (admin, admin_address) = listen(config.admin_listen, "--admin-listen").await?;
@@ -199,11 +199,11 @@ impl Server {
         self.addresses
     }
 
-    /// Serves until a signal ends it.
+    /// Serves until a signal stops it.
     ///
-    /// At the first signal `/readyz` turns to 503, and requests are served for the shutdown delay, each answer with
-    /// `Connection: close`. Then nothing new is accepted, and when the last request is answered this returns. A second
-    /// signal ends it at once, with an error; so does the death of a listener or of a background task.
+    /// At the first signal, `/readyz` returns 503 and requests are served for the shutdown delay, each answer with
+    /// `Connection: close`. Then the server accepts no new connections, and this returns after the last answer. A
+    /// second signal, or the end of a listener or a background task, stops the server at once with an error.
     pub async fn run<R: Reviewer>(self, reviewer: Arc<R>, parts: Parts) -> Result<(), ServeError> {
         let Parts { tls, readiness, metrics, mut tasks, mut signals } = parts;
         let shutdown = readiness.part("shutdown");
@@ -230,7 +230,7 @@ impl Server {
             result = stop(&mut webhook, &self.config, &metrics) => result,
             _ = signals.next() => Err(ServeError::Aborted { in_flight: metrics.requests_in_flight() }),
         }
-        // The admin listener and the tasks go on up to here: probes are answered, and decisions made, to the end.
+        // The admin listener and the tasks run until here: probes and decisions work to the end.
     }
 }
 
@@ -241,7 +241,7 @@ async fn listen(address: SocketAddr, flag: &'static str) -> Result<(TcpListener,
     Ok((listener, address))
 }
 
-/// Goes on serving for a while, then accepts nothing new and waits for what is being worked on.
+/// Serves for the shutdown delay, then accepts no new connections and waits for requests in progress.
 async fn stop(webhook: &mut Listening, config: &ServerConfig, metrics: &Metrics) -> Result<(), ServeError> {
     tokio::time::sleep(config.shutdown_delay).await;
     webhook.handle.graceful_shutdown(None);
@@ -256,17 +256,18 @@ async fn stop(webhook: &mut Listening, config: &ServerConfig, metrics: &Metrics)
     Ok(())
 }
 
-/// A listener that is being served by a task of its own. Dropping it ends that and all its connections.
+/// A listener and the task that serves it. Dropping it closes all its connections.
 struct Listening {
     name: &'static str,
     handle: Handle<SocketAddr>,
     task: JoinHandle<io::Result<()>>,
-    /// Closes connections whose time has passed.
+    /// Closes connections that have used up their time.
     upkeep: JoinHandle<()>,
 }
 
 impl Listening {
-    /// Waits until it has ended, which it should not. Must not be called again after it has returned. Cancel safe.
+    /// Waits until the listener has stopped, which it should not. Do not call it again after it has returned. Cancel
+    /// safe.
     async fn ended(&mut self) -> ServeError {
         tokio::select! {
             end = &mut self.task => self.error(end),
@@ -299,7 +300,7 @@ fn serve_tls(
     metrics: &Metrics,
     router: Router,
 ) -> Listening {
-    // Without TCP_NODELAY an answer waits for the acknowledgement of the one before it, for 40 ms or so.
+    // Without TCP_NODELAY, an answer waits about 40 ms for the acknowledgement of the previous one.
     let acceptor = RustlsAcceptor::new(tls.rustls())
         .handshake_timeout(config.handshake_timeout)
         .acceptor(NoDelayAcceptor::new());
@@ -314,7 +315,7 @@ fn serve_plain(listener: TcpListener, metrics: &Metrics, router: Router) -> List
     start("admin port", listener, NoDelayAcceptor::new(), connections, failures, router)
 }
 
-/// Speaks HTTP/1.1, as the API server does.
+/// Serves HTTP/1.1 only, which is what the API server uses.
 fn start<A>(
     name: &'static str,
     listener: TcpListener,

@@ -1,7 +1,7 @@
-//! Shares the places and the memory for requests among callers: when they run short, who has most gives way first.
+//! Shares request places and memory among callers. When they run out, a request of the caller that has most is dropped.
 //!
-//! A caller is known by its address. While there is enough for everybody, nobody has a limit of its own: all API servers
-//! may come from one address.
+//! Callers are distinguished by address. While there is enough for all, no caller has a limit of its own, because all
+//! API servers may have the same address.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -11,17 +11,17 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
-/// How long a request waits for others to give way. They do so as soon as they are polled, which is at once unless the
-/// processor is busy.
+/// How long a request waits until others have been dropped. They are dropped when they are next polled, which is at
+/// once unless the processor is busy.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// What all requests share.
+/// The places and the memory of all requests.
 #[derive(Debug)]
 pub(super) struct Shares {
     places: usize,
     bytes: usize,
     table: Mutex<Table>,
-    /// Something was given back.
+    /// Notified when something is released.
     freed: Notify,
 }
 
@@ -32,7 +32,7 @@ struct Table {
     total: Held,
 }
 
-/// What one request, one peer, or everybody holds.
+/// What a request, a peer, or all hold.
 #[derive(Clone, Copy, Debug, Default)]
 struct Held {
     places: usize,
@@ -43,14 +43,14 @@ struct Held {
 struct Request {
     peer: IpAddr,
     held: Held,
-    /// `None` once it was told to give way.
+    /// `None` after the request was told to give way.
     give_way: Option<Arc<Notify>>,
 }
 
-/// What runs short.
+/// What has run out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Short {
-    /// Places for requests that are being worked on.
+    /// Places for requests in progress.
     Places,
     /// Memory.
     Bytes,
@@ -72,7 +72,7 @@ impl Held {
     }
 }
 
-/// What one request holds. Dropping it gives everything back.
+/// What one request holds. Dropping it releases everything.
 #[derive(Debug)]
 pub(super) struct Share<'a> {
     shares: &'a Shares,
@@ -82,12 +82,12 @@ pub(super) struct Share<'a> {
 }
 
 impl Shares {
-    /// So many requests are worked on at a time, and take up so many bytes together.
+    /// Limits for all requests together.
     pub(super) fn new(places: usize, bytes: usize) -> Self {
         Self { places, bytes, table: Mutex::default(), freed: Notify::new() }
     }
 
-    /// The share of a request of this peer, which holds nothing yet.
+    /// A new share for a request of this peer. It holds nothing yet.
     pub(super) fn enter(&self, peer: IpAddr) -> Share<'_> {
         let give_way = Arc::new(Notify::new());
         let mut table = self.table();
@@ -105,25 +105,25 @@ impl Shares {
         }
     }
 
-    /// Nothing that can panic is done under the lock, so a poisoned table is whole.
+    /// Nothing under the lock can panic, so a poisoned table is consistent.
     fn table(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Share<'_> {
-    /// Takes so much more. When it runs short, and another peer has more than this one would have, requests of that
-    /// peer give way, and this waits for them.
+    /// Takes more. If there is not enough, and another peer has more than this one would have, requests of that peer
+    /// are told to give way, and this waits for them.
     ///
     /// # Errors
-    /// This peer has most itself, or nobody gave way in time.
+    /// This peer has most itself, or no request gave way in time.
     pub(super) async fn take(&self, what: Short, amount: usize) -> Result<(), Short> {
         if self.take_now(what, amount) {
             return Ok(());
         }
         let deadline = Instant::now() + PATIENCE;
         loop {
-            // Enabled before the table is looked at, or what is freed in between would be missed.
+            // Enabled before the table is read; otherwise a release in between would be missed.
             let freed = self.shares.freed.notified();
             tokio::pin!(freed);
             freed.as_mut().enable();
@@ -137,7 +137,7 @@ impl Share<'_> {
         }
     }
 
-    /// Resolves when this request has to give way to others. It then should end.
+    /// Resolves when this request must give way. The caller should then drop it.
     pub(super) async fn has_to_give_way(&self) {
         self.give_way.notified().await;
     }
@@ -155,13 +155,13 @@ impl Share<'_> {
         true
     }
 
-    /// Tells requests of the peer that has most to give way, until enough is on its way. Returns whether it is worth
-    /// waiting: not if this peer would have most itself.
+    /// Tells requests of the peer that has most to give way, until enough will be released. Returns false if waiting is
+    /// useless because this peer would have most itself.
     fn demand(&self, what: Short, amount: usize) -> bool {
         let capacity = self.shares.capacity(what);
         let mut table = self.shares.table();
         let free = capacity.saturating_sub(table.total.of(what));
-        // What was demanded before comes back soon.
+        // Requests that were told before will release theirs soon.
         let leaving = table.leaving(what);
         let mut missing = amount.saturating_sub(free + leaving);
         while missing > 0 {
@@ -179,13 +179,13 @@ impl Share<'_> {
 }
 
 impl Table {
-    /// What those hold who were told to give way and have not gone yet.
+    /// What requests hold that were told to give way and still exist.
     fn leaving(&self, what: Short) -> usize {
         let leaving = self.requests.values().filter(|request| request.give_way.is_none());
         leaving.map(|request| request.held.of(what)).sum()
     }
 
-    /// What each peer holds, without what is about to be given back.
+    /// What each peer holds, without requests that were told to give way.
     fn by_peer(&self, what: Short) -> HashMap<IpAddr, usize> {
         let mut by_peer = HashMap::new();
         for request in self.requests.values().filter(|request| request.give_way.is_some()) {
@@ -194,7 +194,7 @@ impl Table {
         by_peer
     }
 
-    /// Tells the request of `peer` that holds most, and of equals the oldest, to give way. Returns what it holds.
+    /// Tells the request of `peer` that holds most, the oldest of equals, to give way. Returns how much it holds.
     fn give_way(&mut self, peer: IpAddr, what: Short) -> Option<usize> {
         let staying = self.requests.iter_mut().filter(|(_, request)| {
             request.peer == peer && request.give_way.is_some() && request.held.of(what) > 0

@@ -1,4 +1,4 @@
-//! The signals that end the program: the first asks it to stop, the second to be gone.
+//! The signals that stop the program: the first asks it to stop, the second stops it at once.
 
 use std::io;
 
@@ -16,14 +16,15 @@ enum Source {
 }
 
 impl Signals {
-    /// SIGTERM, which the kubelet sends, and SIGINT, which Ctrl-C sends. They no longer end the process by themselves.
+    /// SIGTERM, which the kubelet sends, and SIGINT, which Ctrl-C sends. After this call they no longer kill the
+    /// process.
     pub fn of_process() -> io::Result<Self> {
         let terminate = signal(SignalKind::terminate())?;
         let interrupt = signal(SignalKind::interrupt())?;
         Ok(Self(Source::Process { terminate, interrupt }))
     }
 
-    /// What is sent counts as a signal. With the sender gone, no signal comes any more.
+    /// Each message counts as a signal. Without a sender, no more signals arrive.
     pub fn channel() -> (mpsc::Sender<()>, Self) {
         let (sender, receiver) = mpsc::channel(2);
         (sender, Self(Source::Sender(receiver)))

@@ -1,10 +1,10 @@
-//! The tasks in the background without which the program must not go on: none of them may die unnoticed.
+//! Background tasks that the program needs: if one stops, the program notices and exits.
 
 use std::collections::HashMap;
 
 use tokio::task::{Id, JoinSet};
 
-/// Background tasks. They are expected to run for as long as the program does, and are ended when this is dropped.
+/// Background tasks. Each should run as long as the program. Dropping this stops them.
 #[derive(Debug, Default)]
 pub struct Tasks {
     running: JoinSet<()>,
@@ -18,7 +18,7 @@ impl Tasks {
         self.names.insert(id, name);
     }
 
-    /// Waits until one of them has ended, however it did, and returns its name. Cancel safe.
+    /// Waits until a task has stopped for any reason, and returns its name. Cancel safe.
     pub(super) async fn first_death(&mut self) -> Death {
         let (id, panicked) = match self.running.join_next_with_id().await {
             Some(Ok((id, ()))) => (id, false),
@@ -26,11 +26,11 @@ impl Tasks {
             None => std::future::pending().await,
         };
         let name = self.names.remove(&id).unwrap_or("unnamed");
-        Death { name, how: if panicked { "panicked" } else { "ended" } }
+        Death { name, how: if panicked { "panicked" } else { "stopped" } }
     }
 }
 
-/// The end of a background task.
+/// A background task that has stopped.
 #[derive(Debug)]
 pub(super) struct Death {
     pub(super) name: &'static str,

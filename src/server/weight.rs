@@ -1,18 +1,18 @@
-//! How much memory a body takes once it is read.
+//! Estimates how much memory a parsed body takes.
 
-/// What a list takes: its value, and room for its first entries.
+/// A list: its value, and space for its first entries.
 const LIST: usize = 160;
-/// What an object takes: its value, and a tree node with room for eleven fields.
+/// An object: its value, and a tree node with space for eleven fields.
 const OBJECT: usize = 704;
-/// What one more entry of a list or of an object takes: its value, room for the next, and a text's own allocation.
+/// One more entry of a list or object: its value, space for the next one, and the allocation of a string.
 const ENTRY: usize = 64;
-/// What the key of a field takes.
+/// The key of a field.
 const KEY: usize = 64;
 
-/// The most that a body of JSON takes in memory, in bytes: itself, and the values that are read out of it. A list of
-/// small objects is a hundred times as large as its text.
+/// An upper bound for the memory of a JSON body in bytes: the body itself and the values parsed from it. A list of
+/// small objects takes a hundred times as much memory as its JSON.
 ///
-/// It is an estimate from above: signs in texts count as well, and so do values that are skipped.
+/// The estimate is high: it also counts signs inside strings and values that the parser skips.
 pub(super) fn weight(body: &[u8]) -> usize {
     let signs = [(b'[', LIST), (b'{', OBJECT), (b',', ENTRY), (b':', KEY)];
     let values = signs.map(|(sign, bytes)| bytecount::count(body, sign) * bytes);

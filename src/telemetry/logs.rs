@@ -1,6 +1,6 @@
 //! Logs on standard error, as text for people or as JSON for collectors.
 //!
-//! No call site has to think of what a value holds: `value.rs` escapes and cuts all of them, in both formats.
+//! Call sites can log any value: `value.rs` escapes and shortens all values in both formats.
 
 mod json;
 mod text;
@@ -18,47 +18,47 @@ use tracing::field::Field;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
-/// The variables that may hold a filter, the first of them that is set counts.
+/// The variables that may contain a filter. The first one that is set counts.
 const FILTER_VARIABLES: [&str; 2] = ["CRM_ADMISSION_LOG", "RUST_LOG"];
 const DEFAULT_FILTER: &str = "info";
-/// The client library logs what fails by itself, and at some places the body of an answer, which may hold records.
-/// Our own lines say what failed; whoever needs the library's must name it in the filter.
+/// kube's client logs its own failures, sometimes with the body of an answer, which may contain records. Our own lines
+/// say what failed, so its lines appear only if the filter names it.
 const QUIET: &str = "kube_client=off,kube_runtime=off";
 
-/// How a line of the log looks.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LogFormat {
-    /// One line for a person to read.
+    /// One line for people.
     #[default]
     Text,
-    /// One JSON object a line, its fields at the top level.
+    /// One JSON object per line, with its fields at the top level.
     Json,
 }
 
 /// Why logging could not be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum LogsError {
-    /// The filter is not one.
+    /// The filter is invalid.
     #[error(
         "{origin}: {filter:?} is not a log filter ({source}); give a level such as \"debug\", or \"info,kube_client=debug\""
     )]
     Filter {
-        /// Where the filter was given.
+        /// Where the filter was set.
         origin: &'static str,
         /// The filter.
         filter: String,
         /// What is wrong with it.
         source: tracing_subscriber::filter::ParseError,
     },
-    /// The process has a subscriber already.
+    /// The process already has a subscriber.
     #[error("logging is set up already")]
     Twice(#[source] tracing::subscriber::SetGlobalDefaultError),
 }
 
-/// Sets up the logs of the process on standard error, and makes a panic one line of them.
+/// Sets up logging to standard error, and logs a panic as one line.
 ///
-/// `filter` is what the command line says; without it `CRM_ADMISSION_LOG` counts, then `RUST_LOG`, then `info`.
-/// Colours appear on a terminal only, and not with `NO_COLOR`.
+/// `filter` comes from the command line; the alternatives are `CRM_ADMISSION_LOG`, then `RUST_LOG`, then `info`. Colors
+/// appear only on a terminal and without `NO_COLOR`.
 pub fn init(format: LogFormat, filter: Option<&str>) -> Result<(), LogsError> {
     let filter = choose_filter(filter, |name| std::env::var(name).ok())?;
     let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
@@ -104,7 +104,8 @@ where
         .with_env_filter(filter)
         .with_ansi(colours == Colours::Yes)
         .with_writer(writer)
-        // It would be told on standard error, which is what cannot be written, and end the process.
+        // An internal error would be written to standard error, which is what cannot be written, and would stop the
+        // process.
         .log_internal_errors(false);
     match format {
         LogFormat::Text => Box::new(builder.fmt_fields(TextFields).finish()),
@@ -112,15 +113,15 @@ where
     }
 }
 
-/// What a field is called in both formats; a word of the language has `r#` in front of it in the code.
+/// The name of a field in both formats. In code, a keyword has `r#` in front of it.
 fn key(field: &Field) -> &'static str {
     field.name().trim_start_matches("r#")
 }
 
-/// A panic as one event, where the default hook would write lines of its own in between the JSON.
+/// Logs a panic as one event. The default hook would write lines of its own between the JSON.
 ///
-/// A message that was put together at run time may quote what a user wrote, so only a literal one is shown; the place
-/// tells the rest. `RUST_BACKTRACE=1` adds the stack.
+/// A message that was built at run time may quote user input, so only a literal one is shown; the place tells the rest.
+/// `RUST_BACKTRACE=1` adds the stack.
 fn log_panic(info: &PanicHookInfo<'_>) {
     let message = panic_message(info.payload());
     let place = info.location().map(ToString::to_string).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The metrics of the program: one registry, and one method for each event that is counted.
+//! The metrics of the program: one registry, and one method for each event.
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,24 +18,23 @@ use prometheus_client::registry::{Registry, Unit};
 /// The media type of [`Metrics::text`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Every metric is called `crm_admission_…`.
+/// The prefix of all metric names.
 const PREFIX: &str = "crm_admission";
 
-/// Upper bounds in seconds. A decision out of the cache takes well under a millisecond, one with live look-ups some
-/// milliseconds, and the API server waits for 30 seconds at most.
+/// Upper bounds in seconds. A decision from the local names takes less than a millisecond, one with live lookups some
+/// milliseconds, and the API server waits 30 seconds at most.
 const DURATION_BUCKETS: [f64; 17] = [
     0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
     30.0,
 ];
 
-/// The statuses with which a call is turned away. They are there from the start, as a counter that appears at 1 has no
-/// rate.
+/// The statuses of rejected calls. All exist from the start, because a counter that appears at 1 has no rate.
 const REJECTIONS: [u16; 9] = [400, 404, 405, 408, 413, 415, 500, 503, 504];
 
-/// The ports that are listened on.
+/// The ports of the server.
 const PORTS: [&str; 2] = ["webhook", "admin"];
 
-/// Where connections can come to nothing. Also there from the start.
+/// The stages at which connections can fail. All exist from the start.
 const CONNECTION_STAGES: [&str; 4] = ["accept", "handshake", "client-certificate", "limit"];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -99,9 +98,9 @@ struct AuditLabels {
     rule: &'static str,
 }
 
-/// All metrics. A clone counts into the same ones.
+/// All metrics. Clones share them.
 ///
-/// Labels come from closed sets. A `&'static str` is how the types say so: text of a request does not live that long.
+/// Labels come from closed sets. Most are `&'static str`, which text of a request cannot be.
 #[derive(Clone)]
 pub struct Metrics {
     shared: Arc<Shared>,
@@ -150,7 +149,7 @@ impl fmt::Debug for Metrics {
 }
 
 impl Metrics {
-    /// A registry of its own, with everything at zero.
+    /// A new registry, with everything at zero.
     pub fn new() -> Self {
         let mut shared = Shared {
             registry: Registry::with_prefix(PREFIX),
@@ -161,13 +160,10 @@ impl Metrics {
             lookups: Family::default(),
             objects: Arc::default(),
             policy: Arc::default(),
-            tasks: Counted::new(
-                "tasks",
-                "Tasks of the runtime that are alive: connections, look-ups and what runs in the background.",
-            ),
+            tasks: Counted::new("tasks", "Tasks of the runtime: connections, lookups and background tasks."),
             read_bytes: Counted::new(
                 "read_bytes",
-                "Memory that answers of the API server take up until they have been parsed.",
+                "Memory of answers of the API server that are not parsed yet.",
             ),
             certificate_expiry: Family::default(),
             certificate_reloads: Counter::default(),
@@ -202,7 +198,7 @@ impl Metrics {
         Self { shared: Arc::new(shared) }
     }
 
-    /// An admission request was decided. `elapsed` runs from its arrival to its answer.
+    /// Counts a decided admission request. `elapsed` runs from its arrival to its answer.
     pub fn request_decided(
         &self,
         endpoint: &'static str,
@@ -216,115 +212,115 @@ impl Metrics {
         self.shared.durations.get_or_create(&EndpointLabel { endpoint }).observe(elapsed.as_secs_f64());
     }
 
-    /// A rule found something, and `action` was taken.
+    /// Counts a finding and the action taken.
     pub fn finding(&self, rule: &'static str, action: &'static str) {
         self.shared.findings.get_or_create(&FindingLabels { rule, action }).inc();
     }
 
-    /// A rule changed a field.
+    /// Counts a field that a rule changed.
     pub fn change(&self, rule: &'static str) {
         self.shared.changes.get_or_create(&RuleLabel { rule }).inc();
     }
 
-    /// The directory was asked for an object. `kind` comes from the policy, as `Company.crm.milo.io`: a caller keeps
-    /// the `Arc` beside the kind, so that counting allocates nothing.
+    /// Counts a lookup. `kind` comes from the policy, as `Company.crm.milo.io`: callers keep the `Arc` beside the kind,
+    /// so that counting allocates nothing.
     pub fn lookup(&self, kind: &Arc<str>, result: &'static str) {
         let labels = LookupLabels { kind: Arc::clone(kind), result };
         self.shared.lookups.get_or_create(&labels).inc();
     }
 
-    /// From now on `count` is asked at every scrape for the kinds of the directory. A kind that it names no more is
-    /// no longer shown.
+    /// From now on, `count` returns the kinds of the directory at every scrape. A kind that it no longer returns is no
+    /// longer shown.
     pub fn count_directory_objects(&self, count: impl Fn() -> Vec<DirectoryKind> + Send + Sync + 'static) {
         self.shared.objects.count.store(Some(Arc::new(Box::new(count))));
     }
 
-    /// From now on `count` is asked at every scrape how many tasks the runtime has.
+    /// From now on, `count` returns the number of tasks of the runtime at every scrape.
     pub fn count_tasks(&self, count: impl Fn() -> usize + Send + Sync + 'static) {
         self.shared.tasks.by(count);
     }
 
-    /// From now on `count` is asked at every scrape how many bytes the answers of the API server take up.
+    /// From now on, `count` returns the bytes that answers of the API server take at every scrape.
     pub fn count_read_bytes(&self, count: impl Fn() -> usize + Send + Sync + 'static) {
         self.shared.read_bytes.by(count);
     }
 
-    /// The policy that is in force from now on, as `name@generation` or the digest of a file.
+    /// Sets the policy in force, as `name@generation` or the digest of a file.
     pub fn policy_in_force(&self, policy: impl Into<String>) {
         self.shared.policy.current.store(Some(Arc::new(policy.into())));
     }
 
-    /// When a certificate ends, in seconds of Unix time.
+    /// Sets when a certificate expires, in seconds of Unix time.
     pub fn certificate_expires(&self, certificate: &'static str, unix_seconds: i64) {
         self.shared.certificate_expiry.get_or_create(&CertificateLabel { certificate }).set(unix_seconds);
     }
 
-    /// A new certificate is served from now on.
+    /// Counts a certificate that was replaced.
     pub fn certificate_reloaded(&self) {
         self.shared.certificate_reloads.inc();
     }
 
-    /// A new certificate was no good, and the last good one is served on.
+    /// Counts a new certificate that is invalid; the last valid one stays in use.
     pub fn certificate_reload_failed(&self) {
         self.shared.certificate_reload_failures.inc();
     }
 
-    /// The upkeep of the certificates in the cluster failed, and is tried again.
+    /// Counts a failure to update the certificates in the cluster; it is retried.
     pub fn certificate_upkeep_failed(&self) {
         self.shared.certificate_upkeep_failures.inc();
     }
 
-    /// The upkeep of the certificates wrote an `object` of the cluster: `secret` or `ca-bundle`.
+    /// Counts a write of an `object` of the cluster to update certificates: `secret` or `ca-bundle`.
     pub fn certificates_written(&self, object: &'static str) {
         self.shared.certificate_writes.get_or_create(&ObjectLabel { object }).inc();
     }
 
-    /// A request is being worked on for as long as the answer lives.
+    /// Counts a request as in progress until the returned value is dropped.
     pub fn request_started(&self) -> InFlight {
         self.shared.inflight.inc();
         InFlight { gauge: self.shared.inflight.clone() }
     }
 
-    /// How many requests are being worked on.
+    /// The number of requests in progress.
     pub fn requests_in_flight(&self) -> i64 {
         self.shared.inflight.get()
     }
 
-    /// A call was turned away with an HTTP status of 400 or above.
+    /// Counts a call that was rejected with an HTTP status of 400 or above.
     pub fn call_rejected(&self, code: u16) {
         self.shared.rejections.get_or_create(&CodeLabel { code }).inc();
     }
 
-    /// A request takes up memory for as long as the answer lives.
+    /// Counts memory of a request until the returned value is dropped.
     pub fn bytes_in_flight(&self) -> BytesInFlight {
         BytesInFlight { gauge: self.shared.inflight_bytes.clone(), bytes: 0 }
     }
 
-    /// A connection to one of our ports is open for as long as the answer lives.
+    /// Counts an open connection to a port until the returned value is dropped.
     pub fn connection_opened(&self, port: &'static str) -> OpenConnection {
         let gauge = self.shared.open_connections.get_or_create_owned(&PortLabel { port });
         gauge.inc();
         OpenConnection { gauge }
     }
 
-    /// A connection came to nothing before its first request: `stage` is `accept`, `handshake`, `client-certificate`
+    /// Counts a connection that failed before its first request: `stage` is `accept`, `handshake`, `client-certificate`
     /// or `limit`.
     pub fn connection_failed(&self, stage: &'static str) {
         self.shared.connection_failures.get_or_create(&StageLabel { stage }).inc();
     }
 
-    /// A policy did not hold together, and the last good one goes on.
+    /// Counts an invalid policy; the last valid one stays in force.
     pub fn policy_refused(&self) {
         self.shared.policy_refusals.inc();
     }
 
-    /// A review panicked.
+    /// Counts a review that panicked.
     pub fn panicked(&self) {
         self.shared.panics.inc();
     }
 
-    /// What the last audit found of a rule in the stored records of a kind, and how many of the references that the rule
-    /// looks at point at nothing.
+    /// Sets what the last audit found for a rule and kind, and how many of the references that the rule checks have no
+    /// target.
     pub fn audit_found(&self, kind: &'static str, rule: &'static str, findings: u64, dangling: u64) {
         let labels = AuditLabels { kind, rule };
         let count = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
@@ -332,18 +328,18 @@ impl Metrics {
         self.shared.audit_dangling.get_or_create(&labels).set(count(dangling));
     }
 
-    /// An audit of so many stored records has come to its end, at this time in seconds of Unix time.
+    /// Records that an audit of this many records has finished, at this time in seconds of Unix time.
     pub fn audited(&self, records: u64, unix_seconds: i64) {
         self.shared.audit_records.set(i64::try_from(records).unwrap_or(i64::MAX));
         self.shared.audit_time.set(unix_seconds);
     }
 
-    /// An audit came to nothing.
+    /// Counts a failed audit.
     pub fn audit_failed(&self) {
         self.shared.audit_failures.inc();
     }
 
-    /// Everything in the OpenMetrics text format, of media type [`CONTENT_TYPE`].
+    /// All metrics in the OpenMetrics text format, of media type [`CONTENT_TYPE`].
     pub fn text(&self) -> Result<String, fmt::Error> {
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.shared.registry)?;
@@ -352,7 +348,7 @@ impl Metrics {
 }
 
 impl Shared {
-    /// What was decided, and with what. The crate appends `_total`, `_seconds` and `_info` itself.
+    /// Registers the metrics of decisions. The crate appends `_total`, `_seconds` and `_info` to names.
     fn register_decisions(&mut self) {
         let registry = &mut self.registry;
         registry.register("requests", "Admission requests decided", self.requests.clone());
@@ -364,106 +360,98 @@ impl Shared {
         );
         registry.register("findings", "Findings of the rules, by the action taken", self.findings.clone());
         registry.register("changes", "Fields changed by the rules", self.changes.clone());
-        registry.register(
-            "directory_lookups",
-            "Questions to the directory whether an object exists",
-            self.lookups.clone(),
-        );
+        registry.register("directory_lookups", "Lookups of the directory", self.lookups.clone());
         registry.register_collector(Box::new(Arc::clone(&self.objects)));
         registry.register_collector(Box::new(Arc::clone(&self.policy)));
     }
 
-    /// What stored records are like.
+    /// Registers the metrics of audits.
     fn register_audit(&mut self) {
         let registry = &mut self.registry;
         registry.register(
             "audit_findings",
-            "Findings in the records that are stored, by the last audit",
+            "Findings in stored records, by the last audit",
             self.audit_findings.clone(),
         );
         registry.register(
             "audit_dangling_references",
-            "References in the records that are stored that point at nothing, by the last audit",
+            "References in stored records to missing objects, by the last audit",
             self.audit_dangling.clone(),
         );
-        registry.register(
-            "audit_records",
-            "Records that the last audit looked at",
-            self.audit_records.clone(),
-        );
+        registry.register("audit_records", "Records that the last audit checked", self.audit_records.clone());
         registry.register_with_unit(
             "audit_last_run_timestamp",
             "When the last audit ended, in Unix time; 0 before the first",
             Unit::Seconds,
             self.audit_time.clone(),
         );
-        registry.register("audit_failures", "Audits that came to nothing", self.audit_failures.clone());
+        registry.register("audit_failures", "Failed audits", self.audit_failures.clone());
     }
 
-    /// How the program itself is doing.
+    /// Registers the metrics of the server.
     fn register_serving(&mut self) {
         let registry = &mut self.registry;
         registry.register_with_unit(
             "certificate_expiry_timestamp",
-            "When a certificate ends, in Unix time",
+            "When a certificate expires, in Unix time",
             Unit::Seconds,
             self.certificate_expiry.clone(),
         );
         registry.register(
             "certificate_reloads",
-            "Certificates taken over while serving",
+            "Certificates replaced while serving",
             self.certificate_reloads.clone(),
         );
         registry.register(
             "certificate_reload_failures",
-            "New certificates that were no good, so that the last good one is still served",
+            "New certificates that were invalid, so that the last valid one is still served",
             self.certificate_reload_failures.clone(),
         );
         registry.register(
             "certificate_upkeep_failures",
-            "Failed attempts to keep the certificates in the cluster up to date",
+            "Failed attempts to update the certificates in the cluster",
             self.certificate_upkeep_failures.clone(),
         );
         registry.register(
             "certificate_writes",
-            "Objects of the cluster written to keep the certificates up to date",
+            "Objects of the cluster written to update certificates",
             self.certificate_writes.clone(),
         );
-        registry.register("inflight_requests", "Requests being worked on", self.inflight.clone());
+        registry.register("inflight_requests", "Requests in progress", self.inflight.clone());
         registry.register(
             "inflight_bytes",
-            "Memory that requests being worked on take up, by estimate",
+            "Estimated memory of requests in progress",
             self.inflight_bytes.clone(),
         );
         registry.register(
             "open_connections",
-            "Connections that are open, idle ones included",
+            "Open connections, including idle ones",
             self.open_connections.clone(),
         );
         registry.register(
             "http_rejections",
-            "Calls turned away with an HTTP error, by status code",
+            "Calls rejected with an HTTP error, by status code",
             self.rejections.clone(),
         );
         registry.register(
             "connection_failures",
-            "Connections that came to nothing before their first request",
+            "Connections that failed before their first request",
             self.connection_failures.clone(),
         );
         registry.register(
             "policy_refusals",
-            "Policies that did not hold together and were refused",
+            "Policies that were invalid and not used",
             self.policy_refusals.clone(),
         );
         registry.register("panics", "Reviews that panicked and were answered with 500", self.panics.clone());
         registry.register_collector(Box::new(Arc::clone(&self.tasks)));
         registry.register_collector(Box::new(Arc::clone(&self.read_bytes)));
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
-        registry.register("build", "The program that is running", build);
+        registry.register("build", "The version of the program", build);
     }
 }
 
-/// A request that is being worked on; dropping it ends that.
+/// A request in progress, until this is dropped.
 #[derive(Debug)]
 pub struct InFlight {
     gauge: Gauge,
@@ -475,7 +463,7 @@ impl Drop for InFlight {
     }
 }
 
-/// What a request takes up; dropping it ends that.
+/// The memory of a request, until this is dropped.
 #[derive(Debug)]
 pub struct BytesInFlight {
     gauge: Gauge,
@@ -483,7 +471,7 @@ pub struct BytesInFlight {
 }
 
 impl BytesInFlight {
-    /// So many bytes more.
+    /// Adds bytes.
     pub fn grow(&mut self, bytes: usize) {
         let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
         self.bytes = self.bytes.saturating_add(bytes);
@@ -497,7 +485,7 @@ impl Drop for BytesInFlight {
     }
 }
 
-/// A connection that is open; dropping it ends that.
+/// An open connection, until this is dropped.
 #[derive(Debug)]
 pub struct OpenConnection {
     gauge: Gauge,
@@ -511,20 +499,20 @@ impl Drop for OpenConnection {
 
 type CountObjects = Box<dyn Fn() -> Vec<DirectoryKind> + Send + Sync>;
 
-/// One kind of the directory, as the metrics show it.
+/// One kind of the directory, for the metrics.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DirectoryKind {
     /// The kind as `Company.crm.milo.io`.
     pub kind: String,
-    /// How many objects of it are known.
+    /// The number of known objects.
     pub objects: u64,
-    /// Whether they are kept up to date; a kind that the cluster does not have is not.
+    /// Whether they are up to date; false for a kind that the cluster does not have.
     pub ready: bool,
-    /// How often the task that does so has died and was started again.
+    /// How often its task has stopped and was started again.
     pub restarts: u64,
 }
 
-/// Asks for the numbers when they are scraped, so that they are never stale.
+/// Reads the numbers at each scrape, so that they are never stale.
 #[derive(Default)]
 struct DirectoryObjects {
     count: ArcSwapOption<CountObjects>,
@@ -549,15 +537,15 @@ impl Collector for DirectoryObjects {
             ConstGauge::new(i64::try_from(*objects).unwrap_or(i64::MAX))
                 .encode(family.encode_family(&label)?)?;
         }
-        let help = "Whether the objects of a kind are kept up to date.";
+        let help = "Whether the objects of a kind are up to date.";
         let mut family = encoder.encode_descriptor("directory_ready", help, None, MetricType::Gauge)?;
         for DirectoryKind { kind, ready, .. } in &kinds {
             ConstGauge::new(i64::from(*ready)).encode(family.encode_family(&[("kind", kind.as_str())])?)?;
         }
-        let help = "Background tasks that died and were started again.";
+        let help = "Background tasks that failed and were started again.";
         let mut family = encoder.encode_descriptor("task_restarts", help, None, MetricType::Counter)?;
         for DirectoryKind { kind, restarts, .. } in &kinds {
-            // As /readyz calls it.
+            // The name in /readyz.
             let label = [("task", format!("directory {kind}"))];
             ConstCounter::new(*restarts).encode(family.encode_family(&label)?)?;
         }
@@ -567,7 +555,7 @@ impl Collector for DirectoryObjects {
 
 type CountNow = Box<dyn Fn() -> usize + Send + Sync>;
 
-/// A gauge without labels whose number is asked for when it is scraped.
+/// A gauge without labels whose value is read at each scrape.
 struct Counted {
     name: &'static str,
     help: &'static str,
@@ -600,7 +588,7 @@ impl Collector for Counted {
     }
 }
 
-/// The policy in force. A family would keep the series of the policies before it.
+/// The policy in force. A family would keep the series of earlier policies.
 #[derive(Debug, Default)]
 struct PolicyInfo {
     current: ArcSwapOption<String>,
@@ -622,7 +610,7 @@ impl Collector for PolicyInfo {
 mod tests {
     use super::*;
 
-    /// The lines of `metrics` that are samples.
+    /// The samples of `metrics`.
     fn samples(metrics: &Metrics) -> Vec<String> {
         let text = metrics.text().unwrap();
         text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect()

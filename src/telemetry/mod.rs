@@ -1,7 +1,7 @@
-//! Logs and metrics: what an operator sees of the program from outside.
+//! Logs and metrics, through which operators see the program.
 //!
-//! *Architecture invariant:* telemetry knows names of events and of labels, and nothing of what makes them happen.
-//! No label is made from the text of a request, and the log shows such text only escaped and cut.
+//! *Architecture invariant:* telemetry knows the names of events and labels, but not what causes events. No label
+//! contains text of a request, and the log shows such text escaped and shortened.
 
 pub mod logs;
 pub mod metrics;

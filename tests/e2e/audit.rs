@@ -287,7 +287,7 @@ fn compares_policies(plane: &ControlPlane) {
     let policy = policy.to_str().expect("a path in UTF-8");
     let args = ["audit", "--kind", "companies", "--rule", "label-value", "--policy", policy];
     let ran = run(plane, "admin", &args).ends_with(1);
-    assert!(ran.stdout.contains("it would newly refuse 4 of 5,000"), "{}", ran.told());
+    assert!(ran.stdout.contains("it would newly deny 4 of 5,000"), "{}", ran.told());
     assert!(ran.stdout.contains("Company/company-7: deny: metadata.labels"), "{}", ran.told());
     // Who may not read the policy in force is told so, and not given the verdict of another.
     let ran = run(plane, "alice", &["audit", "--kind", "company"]).ends_with(2);

@@ -471,8 +471,8 @@ fn certs_show_tells_what_is_trusted_and_what_would_be_refused() {
     let report: Value = serde_json::from_str(&out).unwrap();
     assert_eq!(code, Some(1), "{out}");
     let problems = report["problems"].as_array().unwrap();
-    let refused = "mutate.crm.milo.io of MutatingWebhookConfiguration would refuse the certificate of Secret \
-                   crm-admission-system/crm-admission-tls: no CA that is trusted signed it";
+    let refused = "mutate.crm.milo.io of MutatingWebhookConfiguration would not accept the certificate of Secret \
+                   crm-admission-system/crm-admission-tls: it was not signed by a trusted CA";
     assert!(problems.contains(&json!(refused)), "{problems:?}");
     stage.delete_secret();
     let (code, out, _) = show(&[]);

@@ -1,4 +1,4 @@
-//! Turns changes into a JSON Patch (RFC 6902) that touches the changed fields and nothing else.
+//! Turns changes into a JSON Patch (RFC 6902) that touches only the changed fields.
 
 use json_patch::jsonptr::{PointerBuf, Token};
 use json_patch::{AddOperation, Patch, PatchOperation, RemoveOperation, ReplaceOperation};
@@ -6,13 +6,13 @@ use serde_json::{Value, json};
 
 use crate::rules::{Change, Effect, FieldPath, Record, Segment};
 
-/// The patch that makes `changes` in `object`. It can be applied to that object only.
+/// The patch that makes `changes` in `object`. It applies to that object only.
 pub fn patch(object: &Record, changes: &[Change]) -> Patch {
     let mut operations = Vec::with_capacity(changes.len());
     if object.spec.is_null() && !changes.is_empty() {
         operations.push(add(FieldPath::of(&["spec"]), json!({})));
     }
-    // Removals come last and from the end of the list, so that every index still means what it meant.
+    // Removals come last and in reverse order, so that every index stays correct.
     let mut removals = Vec::new();
     for change in changes {
         match (change.effect, &change.after) {
@@ -32,7 +32,7 @@ pub fn patch(object: &Record, changes: &[Change]) -> Patch {
     Patch(operations)
 }
 
-/// Sets a reference's name; a reference that is absent or null is made first, one that is there keeps the rest.
+/// Sets a reference's name. A reference that is missing or null is created; an existing one keeps its other fields.
 fn set_name(object: &Record, field: &FieldPath, name: &str) -> PatchOperation {
     let parent = FieldPath::of(&["spec", "creatorRef"]);
     match parent.resolve_below_root(&object.spec) {

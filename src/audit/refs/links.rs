@@ -1,4 +1,4 @@
-//! The references that a record holds, whatever rules look at them.
+//! Finds the references of a record, even if no rule checks them.
 
 use std::sync::Arc;
 
@@ -8,22 +8,22 @@ use crm_core::policy::Policy;
 use crm_core::rules::Record;
 use serde_json::Value;
 
-/// One reference, as a record holds it.
+/// One reference of a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Link {
     /// The field with the name, such as `spec.companyRef.name`.
     pub field: String,
-    /// The kind of what is named.
+    /// The kind of the target.
     pub kind: String,
-    /// Its namespace, where the kind has them.
+    /// Its namespace, if the kind is namespaced.
     pub namespace: Option<String>,
     /// Its name.
     pub name: String,
-    /// What is looked up; `None` where the policy does not say how, or the name can be nobody's.
+    /// The target to look up; `None` if the policy does not define its kind or the name is invalid.
     pub target: Option<Target>,
 }
 
-/// The references of a record, in the order of its fields. What has another type than a reference is none.
+/// The references of a record, in the order of its fields. Values of a wrong type are ignored.
 pub fn links(kind: CrmKind, record: &Record, policy: &Policy) -> Vec<Link> {
     let references = &policy.references;
     let spec = &record.spec;
@@ -70,7 +70,7 @@ fn plain(
     })
 }
 
-/// A Note's subject, of whatever kind it claims to be.
+/// A Note's subject, of any kind.
 fn subject(spec: &Value, policy: &Policy) -> Option<Link> {
     let reference = &spec["subjectRef"];
     let (kind, name) = (given(&reference["kind"])?, given(&reference["name"])?);
@@ -87,7 +87,8 @@ fn subject(spec: &Value, policy: &Policy) -> Option<Link> {
     })
 }
 
-/// A Person's contacts. They can be looked up where the policy lets notes be about Contacts, and so says what they are.
+/// A Person's contacts. They can be looked up if the policy accepts Contacts as subjects of notes, because only then is
+/// their kind known.
 fn contacts<'a>(spec: &'a Value, policy: &'a Policy) -> impl Iterator<Item = Option<Link>> + 'a {
     let known = policy.references.subjects.iter().find(|kind| kind.kind == "Contact");
     let contacts = spec["contactRefs"].as_array().into_iter().flatten().enumerate();

@@ -1,4 +1,4 @@
-//! Who refers to a record, what it refers to, and which references point at nothing.
+//! Lists the dependents of a record, its references, and references to missing objects.
 
 mod links;
 mod render;
@@ -21,24 +21,24 @@ use crate::directory::Referrer;
 pub use links::{Link, links};
 pub use render::{Format, dangling, relations};
 
-/// How many names a page of a list holds at most.
+/// The maximum size of a page.
 const PAGE: u32 = 500;
 
-/// Whether what is referred to is there.
+/// Whether the target of a reference exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum State {
-    /// It is.
+    /// It exists.
     Exists,
     /// It is being deleted.
     Terminating,
-    /// It is not.
+    /// It does not exist.
     Missing,
-    /// It could not be found out, or the policy does not say how.
+    /// The lookup failed, or the policy does not define the kind.
     Unknown,
 }
 
 impl State {
-    /// The state as reports spell it.
+    /// The name in reports.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Exists => "exists",
@@ -48,64 +48,64 @@ impl State {
         }
     }
 
-    /// Whether a reference to it points at nothing, now or soon.
+    /// Whether the target of a reference is missing, now or soon.
     pub fn is_dangling(self) -> bool {
         matches!(self, Self::Missing | Self::Terminating)
     }
 }
 
-/// A reference from a record, and whether what it names is there.
+/// A reference of a record, and whether its target exists.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Edge {
-    /// The kind of the record that refers.
+    /// The kind of the record.
     pub kind: CrmKind,
     /// Its name.
     pub name: String,
-    /// What it says.
+    /// The reference.
     pub link: Link,
-    /// Whether what it names is there.
+    /// Whether its target exists.
     pub state: State,
 }
 
-/// One record amid those that it refers to and that refer to it.
+/// One record, its references and its dependents.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Relations {
     /// The kind of the record.
     pub kind: CrmKind,
     /// Its name.
     pub name: String,
-    /// Whether it is there.
+    /// Whether it exists.
     pub state: State,
-    /// What it refers to.
+    /// Its references.
     pub to: Vec<Edge>,
-    /// The records that refer to it: kind, name, and the field that does.
+    /// Its dependents: kind, name, and the field of the reference.
     pub from: Vec<(CrmKind, String, &'static str)>,
 }
 
-/// Why references cannot be told.
+/// Why references cannot be listed.
 #[derive(Debug, thiserror::Error)]
 pub enum RefsError {
     /// Records cannot be listed.
     #[error(transparent)]
     List(#[from] ListError),
-    /// The API server refuses, or goes on failing.
+    /// The API server denies the request or keeps failing.
     #[error("{what} cannot be read")]
     Read {
-        /// What of.
+        /// The object.
         what: String,
-        /// Why.
+        /// The cause.
         #[source]
         source: ReadError,
     },
-    /// It cannot be found out whether something is there.
+    /// A lookup failed.
     #[error(transparent)]
     NoAnswer(#[from] NoAnswer),
 }
 
-/// Reads a record's references, both ways.
+/// Reads a record's references and dependents.
 ///
 /// # Errors
-/// The API server refuses, or goes on failing.
+/// The API server denies the request or keeps failing.
 pub async fn of_record(
     reader: &Reader,
     kind: CrmKind,
@@ -130,10 +130,10 @@ pub async fn of_record(
     Ok(Relations { kind, name: name.to_owned(), state, to, from })
 }
 
-/// The references of these records, and whether what they name is there.
+/// The references of these records, and whether their targets exist.
 ///
 /// # Errors
-/// The API server gives no answer about one of them.
+/// The API server did not answer a lookup.
 pub async fn edges(
     kind: CrmKind,
     objects: &[Value],
@@ -164,7 +164,7 @@ fn state(link: &Link, facts: &HashMap<Target, Fact>) -> State {
     }
 }
 
-/// The records that refer to one. The definitions make these fields selectable, so that only they are listed.
+/// The dependents of a record. The CRDs make these fields selectable, so only dependents are listed.
 async fn referring(
     reader: &Reader,
     kind: CrmKind,

@@ -1,4 +1,4 @@
-//! References as a table, as JSON, and as a graph for Graphviz.
+//! Writes references as a table, as JSON, and as a graph for Graphviz.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{Edge, Relations, State};
 use crate::check::report::{pretty, printable};
 
-/// How references are told.
+/// The format of a report.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Format {
     /// For people, in columns.
@@ -19,7 +19,7 @@ pub enum Format {
     Dot,
 }
 
-/// One record's references.
+/// One record's references and dependents.
 pub fn relations(relations: &Relations, format: Format) -> String {
     match format {
         Format::Table => table_of(relations),
@@ -51,10 +51,10 @@ pub fn relations(relations: &Relations, format: Format) -> String {
     }
 }
 
-/// References that point at nothing.
+/// References to missing objects.
 pub fn dangling(edges: &[Edge], format: Format) -> String {
     match format {
-        Format::Table if edges.is_empty() => "no reference points at nothing\n".to_owned(),
+        Format::Table if edges.is_empty() => "no references to missing objects\n".to_owned(),
         Format::Table => {
             let row = |edge: &Edge| {
                 let from = format!("{}/{}", edge.kind.as_str(), edge.name);
@@ -100,7 +100,7 @@ fn table_of(relations: &Relations) -> String {
     text
 }
 
-/// Columns as kubectl sets them.
+/// Columns in the style of kubectl.
 fn table(head: [&str; 4], rows: Vec<[String; 4]>) -> String {
     let head = head.map(str::to_owned);
     let rows: Vec<[String; 4]> =
@@ -140,7 +140,7 @@ fn target_json(edge: &Edge) -> Value {
     })
 }
 
-/// A graph that is being drawn.
+/// A graph while it is built.
 #[derive(Debug, Default)]
 struct Graph {
     nodes: BTreeMap<String, State>,
@@ -178,7 +178,7 @@ impl Graph {
     }
 }
 
-/// A quoted identifier of the DOT language, in which only the quote has to be escaped.
+/// A quoted identifier of the DOT language. Only quotes and backslashes need escapes.
 fn id(text: &str) -> String {
     let text = printable(text).replace('\\', "\\\\").replace('"', "\\\"");
     format!("\"{text}\"")

@@ -1,4 +1,4 @@
-//! An audit as one JSON object, for programs. Findings are written as they come, so that none has to be kept.
+//! An audit as one JSON object, for programs. Each finding is written at once, so none is kept in memory.
 
 use std::io::{self, Write};
 
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{Entry, Totals};
 
-/// The list that is being written.
+/// The list of findings, while it is written.
 #[derive(Debug, Default)]
 pub(super) struct List {
     written: u64,
@@ -33,7 +33,7 @@ impl List {
     pub(super) fn finish(self, out: &mut impl Write, totals: &Totals) -> io::Result<()> {
         out.write_all(if self.written == 0 { b"{\"findings\": [" } else { b"\n" })?;
         let not_fixed: Vec<Value> = totals
-            .not_mended
+            .not_fixed
             .iter()
             .map(|not| json!({"kind": not.kind.as_str(), "name": not.name, "message": not.reason}))
             .collect();
@@ -41,7 +41,7 @@ impl List {
     }
 }
 
-/// All that was counted.
+/// The summary.
 pub(super) fn summary(totals: &Totals) -> Value {
     let tally = &totals.tally;
     let rule = |kind: CrmKind, rule: RuleId| {
@@ -57,8 +57,8 @@ pub(super) fn summary(totals: &Totals) -> Value {
         "policy": totals.policy,
         "policyInForce": totals.in_force,
         "records": tally.records,
-        "refused": tally.refused,
-        "newlyRefused": totals.in_force.as_ref().map(|_| tally.newly_refused),
+        "refused": tally.denied,
+        "newlyRefused": totals.in_force.as_ref().map(|_| tally.newly_denied),
         "deny": tally.count(Action::Deny),
         "warn": tally.count(Action::Warn),
         "audit": tally.count(Action::Audit),
@@ -66,8 +66,8 @@ pub(super) fn summary(totals: &Totals) -> Value {
         "danglingReferences": tally.all_dangling(),
         "unresolvedReferences": tally.unresolved,
         "fixed": totals.fixed,
-        "recordsFixed": totals.mended,
-        "notFixed": totals.all_not_mended,
+        "recordsFixed": totals.records_fixed,
+        "notFixed": totals.all_not_fixed,
         "rules": all.filter_map(|(kind, id)| rule(kind, id)).collect::<Vec<_>>(),
     })
 }

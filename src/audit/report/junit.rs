@@ -1,4 +1,4 @@
-//! An audit as JUnit XML: a suite for each kind of record, a test for each finding.
+//! An audit as JUnit XML: a suite for each kind, a test for each finding.
 
 use std::collections::BTreeMap;
 
@@ -31,7 +31,7 @@ pub(super) fn render(shelf: &Shelf, totals: &Totals) -> String {
     let mut document = Document::new(NAME);
     document.add_test_suites(suites.into_values());
     document.add_test_suite(last);
-    // Writing into memory cannot fail.
+    // Writing to memory cannot fail.
     document.to_string().unwrap_or_default()
 }
 
@@ -52,7 +52,7 @@ fn case(entry: &Entry) -> TestCase {
     case
 }
 
-/// What is not listed must not look as if it were not there.
+/// Reports findings that are not listed, so that they do not look fixed.
 fn unlisted(rule: RuleId, more: u64, totals: &Totals) -> TestCase {
     let message = format!("{more} more findings of this rule are not listed; --format json lists all");
     let denies = totals.tally.findings.keys().any(|key| key.rule == rule && key.action == Action::Deny);

@@ -1,4 +1,4 @@
-//! What an audit found, and the formats in which it is told. What is kept of it does not grow with the cluster.
+//! The formats of an audit report. The memory of a report does not grow with the cluster.
 
 mod json;
 mod junit;
@@ -12,7 +12,7 @@ use crm_core::api::CrmKind;
 use crm_core::catalog::{Action, RuleId};
 use crm_core::rules::Finding;
 
-use super::mend::NotMended;
+use super::fix::NotFixed;
 use super::tally::Tally;
 use crate::check::report::{Colour, printable};
 
@@ -23,38 +23,38 @@ pub struct Entry {
     pub kind: CrmKind,
     /// Its name.
     pub name: String,
-    /// The leaf field, such as `spec.domains[1]`.
+    /// The field, such as `spec.domains[1]`.
     pub field: String,
-    /// The rule that is broken.
+    /// The rule.
     pub rule: RuleId,
-    /// The reason code of a rule that has several.
+    /// The reason code, if the rule has several.
     pub code: Option<&'static str>,
-    /// What it would lead to, were the record written today.
+    /// The action if the record were written today.
     pub action: Action,
-    /// What is wrong and the fix, as a status cause of the webhook words it.
+    /// The problem and the fix, in the words of a status cause of the webhook.
     pub message: String,
 }
 
-/// What an audit amounts to.
+/// The totals of an audit.
 #[derive(Clone, Debug, Default)]
 pub struct Totals {
-    /// All that was counted.
+    /// The counts.
     pub tally: Tally,
-    /// What the policy is called by which was judged.
+    /// The name of the policy.
     pub policy: String,
-    /// What the policy in force is called, where it was compared with another.
+    /// The name of the policy in force, if it was compared with another.
     pub in_force: Option<String>,
-    /// Values that were brought to their canonical form, and the records that they are in.
+    /// The number of fixed values.
     pub fixed: u64,
-    /// Records in which values were brought to their canonical form.
-    pub mended: u64,
-    /// The first records that could not be mended.
-    pub not_mended: Vec<NotMended>,
-    /// How many of them there are.
-    pub all_not_mended: u64,
+    /// The number of records with fixed values.
+    pub records_fixed: u64,
+    /// The first records that could not be fixed.
+    pub not_fixed: Vec<NotFixed>,
+    /// The number of all records that could not be fixed.
+    pub all_not_fixed: u64,
 }
 
-/// How an audit is told.
+/// The format of a report.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Format {
     /// For people, by rule.
@@ -62,15 +62,15 @@ pub enum Format {
     Text,
     /// One JSON object: `findings`, all of them, `notFixed`, `summary`.
     Json,
-    /// JUnit XML, as CI servers read test results.
+    /// JUnit XML, for CI servers.
     Junit,
-    /// SARIF 2.1.0, as code scanning reads it.
+    /// SARIF 2.1.0, for code scanning.
     Sarif,
-    /// The summary alone, as JSON in one line.
+    /// Only the summary, as one line of JSON.
     Summary,
 }
 
-/// A report that is being written.
+/// A report while it is written.
 pub struct Report<W: Write> {
     out: W,
     body: Body,
@@ -92,7 +92,7 @@ struct Shelf {
 }
 
 impl Entry {
-    /// What is said of one record's finding.
+    /// An entry for a finding of a record.
     pub fn new(kind: CrmKind, name: &str, finding: &Finding) -> Self {
         Self {
             kind,
@@ -120,7 +120,7 @@ impl Entry {
 }
 
 impl<W: Write> Report<W> {
-    /// Begins a report. All formats but JSON list at most `limit` findings of each rule, and say how many more there are.
+    /// Starts a report. All formats but JSON list at most `limit` findings of each rule, and the number of the rest.
     pub fn new(out: W, format: Format, colour: Colour, limit: usize) -> Self {
         let shelf = Shelf { limit, kept: BTreeMap::new() };
         let body = match format {
@@ -133,10 +133,10 @@ impl<W: Write> Report<W> {
         Self { out, body }
     }
 
-    /// Takes one finding.
+    /// Adds one finding.
     ///
     /// # Errors
-    /// It cannot be written.
+    /// Writing failed.
     pub fn add(&mut self, entry: Entry) -> io::Result<()> {
         match &mut self.body {
             Body::Text(shelf, _) | Body::Junit(shelf) | Body::Sarif(shelf) => shelf.put(entry),
@@ -146,10 +146,10 @@ impl<W: Write> Report<W> {
         Ok(())
     }
 
-    /// Ends the report.
+    /// Finishes the report.
     ///
     /// # Errors
-    /// It cannot be written.
+    /// Writing failed.
     pub fn finish(mut self, totals: &Totals) -> io::Result<()> {
         match self.body {
             Body::Text(shelf, colour) => {
@@ -172,14 +172,14 @@ impl Shelf {
         }
     }
 
-    /// The rules that are broken, with the findings that are listed and the number of all.
+    /// The rules with findings, the listed findings, and the number of all.
     fn by_rule<'s>(&'s self, tally: &'s Tally) -> impl Iterator<Item = (RuleId, &'s [Entry], u64)> {
         let count = |rule| CrmKind::ALL.into_iter().map(|kind| tally.of(kind, rule)).sum();
         self.kept.iter().map(move |(rule, entries)| (*rule, entries.as_slice(), count(*rule)))
     }
 }
 
-/// How many findings of a rule are not listed.
+/// The number of findings of a rule that are not listed.
 fn more(entries: &[Entry], all: u64) -> u64 {
     all.saturating_sub(entries.len() as u64)
 }

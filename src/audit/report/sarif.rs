@@ -1,4 +1,4 @@
-//! An audit as SARIF 2.1.0. Stored records are in no file: they have logical locations only.
+//! An audit as SARIF 2.1.0. Stored records are not in files, so they have only logical locations.
 
 use std::collections::BTreeMap;
 

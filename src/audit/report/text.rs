@@ -1,4 +1,4 @@
-//! An audit for people: the findings by rule, and what it all amounts to.
+//! An audit for people: the findings by rule, and a summary.
 
 use anstyle::{AnsiColor, Style};
 use crm_core::catalog::Action;
@@ -23,7 +23,7 @@ pub(super) fn render(shelf: &Shelf, totals: &Totals, colour: Colour) -> String {
         }
         text.push('\n');
     }
-    text + &not_mended(totals) + &summary(totals)
+    text + &not_fixed(totals) + &summary(totals)
 }
 
 fn styled(style: Style, colour: Colour) -> Style {
@@ -38,15 +38,15 @@ fn style(action: Action) -> Style {
     }
 }
 
-fn not_mended(totals: &Totals) -> String {
-    if totals.all_not_mended == 0 {
+fn not_fixed(totals: &Totals) -> String {
+    if totals.all_not_fixed == 0 {
         return String::new();
     }
-    let mut text = format!("not fixed: {}\n", counted(totals.all_not_mended, "record is", "records are"));
-    for not in &totals.not_mended {
+    let mut text = format!("not fixed: {}\n", counted(totals.all_not_fixed, "record is", "records are"));
+    for not in &totals.not_fixed {
         text += &format!("  {}/{}: {}\n", not.kind.as_str(), printable(&not.name), printable(&not.reason));
     }
-    match totals.all_not_mended.saturating_sub(totals.not_mended.len() as u64) {
+    match totals.all_not_fixed.saturating_sub(totals.not_fixed.len() as u64) {
         0 => {}
         more => text += &format!("  and {} more\n", number(more)),
     }
@@ -54,20 +54,20 @@ fn not_mended(totals: &Totals) -> String {
     text
 }
 
-/// What the audit amounts to, in a sentence or two.
+/// The summary, in one or two sentences.
 pub(super) fn summary(totals: &Totals) -> String {
     let tally = &totals.tally;
     let mut parts = Vec::new();
     for (count, one, many) in [
         (
-            tally.refused,
-            "would be refused if it were written today",
-            "would be refused if they were written today",
+            tally.denied,
+            "would be denied if it were written today",
+            "would be denied if they were written today",
         ),
         (tally.count(Action::Warn), "warning", "warnings"),
         (tally.count(Action::Audit), "finding that is only recorded", "findings that are only recorded"),
         (tally.not_canonical, "value is not canonical", "values are not canonical"),
-        (tally.all_dangling(), "reference points at nothing", "references point at nothing"),
+        (tally.all_dangling(), "reference to a missing object", "references to missing objects"),
         (tally.unresolved, "reference could not be looked up", "references could not be looked up"),
         (totals.fixed, "value fixed", "values fixed"),
     ] {
@@ -80,9 +80,9 @@ pub(super) fn summary(totals: &Totals) -> String {
     let mut text = format!("{records} audited, policy {}: {found}.\n", printable(&totals.policy));
     if let Some(in_force) = &totals.in_force {
         text += &format!(
-            "Instead of {}, which is in force, it would newly refuse {} of {}.\n",
+            "Instead of {}, which is in force, it would newly deny {} of {}.\n",
             printable(in_force),
-            number(tally.newly_refused),
+            number(tally.newly_denied),
             number(tally.records)
         );
     }

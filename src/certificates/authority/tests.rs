@@ -1,21 +1,21 @@
-//! What is due, for everything that a replica may find when it wakes up.
+//! Tests what is due in every situation that a replica can find.
 
 use super::super::chain::Refusal;
 use super::*;
 
-/// Some day; the wall clock is not asked here.
+/// A fixed time; these tests do not use the clock.
 const TODAY: i64 = 1_900_000_000;
 
 fn names() -> Vec<String> {
     ["crm-admission.crm-admission-system.svc", "127.0.0.1"].map(str::to_owned).into()
 }
 
-/// How things are when all is well.
+/// The situation when nothing is due.
 fn situation(names: &[String], now: i64) -> Situation<'_> {
     Situation { names, live: &[], current_ca: CurrentCa::Trusted, now }
 }
 
-/// What a first start makes.
+/// The result of a first start.
 fn first() -> Contents {
     due(None, &situation(&names(), TODAY)).unwrap().unwrap().contents
 }
@@ -32,7 +32,7 @@ fn cas(contents: &Contents) -> Vec<CertificateDer<'static>> {
     certificates(&contents.cas)
 }
 
-/// Whether a caller with this bundle accepts the certificate, by every name.
+/// Whether a caller with this bundle accepts the certificate for every name.
 fn accepted(contents: &Contents, bundle: &[CertificateDer<'static>], now: i64) -> Result<(), Refusal> {
     let chain = certificates(&contents.certificate);
     names().iter().try_for_each(|name| chain::verify(&chain, bundle, name, now))
@@ -50,7 +50,7 @@ fn from_nothing_a_ca_of_five_years_and_a_certificate_of_ninety_days_are_made() {
     assert_eq!(leaf(&contents).not_after, TODAY + 90 * DAY);
     assert_eq!(leaf(&contents).names, names());
     accepted(&contents, &cas(&contents), TODAY).unwrap();
-    // An API server whose clock is behind accepts it too.
+    // An API server whose clock is slow accepts it too.
     accepted(&contents, &cas(&contents), TODAY - DAY / 2).unwrap();
     assert!(due_at(&contents, TODAY).is_none(), "what was just made is due again");
 }
@@ -83,14 +83,14 @@ fn at_half_of_its_life_a_new_ca_is_trusted_first_and_serves_later_and_the_old_on
     let not_yet = Situation { current_ca: CurrentCa::NotYet, ..situation(&names, half) };
     assert!(due(Some(&overlap), &not_yet).unwrap().is_none(), "a certificate that nobody trusts yet");
 
-    // Second: a certificate by the new one.
+    // Second: a certificate of the new CA.
     let served = due_at(&overlap, half).unwrap();
     assert_eq!(served.why, Why::Overlap);
     let served = served.contents;
     assert_eq!(served.cas, overlap.cas);
     accepted(&served, &cas(&served)[..1], half).unwrap();
 
-    // Third: when the last certificate by the old one has ended, its trust goes.
+    // Third: when the last certificate of the old CA has expired, the old CA is removed.
     let last = renewed_at(&renewed_at(&served, half + 46 * DAY), half + 90 * DAY);
     assert_eq!(cas(&last).len(), 2);
     let end = due_at(&renewed_at(&last, half + 91 * DAY), half + 91 * DAY).unwrap();
@@ -99,7 +99,7 @@ fn at_half_of_its_life_a_new_ca_is_trusted_first_and_serves_later_and_the_old_on
     assert!(due_at(&renewed_at(&end.contents, half + 91 * DAY), half + 91 * DAY).is_none());
 }
 
-/// With a certificate that is renewed where that is due, and nothing else done.
+/// Renews only certificates, if due.
 fn renewed_at(contents: &Contents, now: i64) -> Contents {
     match due_at(contents, now) {
         Some(due) if due.why == Why::LeafHalf || matches!(due.why, Why::Leaf(_)) => due.contents,
@@ -146,10 +146,10 @@ fn what_the_configurations_trust_is_trusted_on_when_the_secret_is_lost() {
     let found = Situation { live: &live, current_ca: CurrentCa::NotYet, ..situation(&names, TODAY + DAY) };
     let made = due(None, &found).unwrap().unwrap().contents;
     assert_eq!(cas(&made)[1..], live[..]);
-    // Those who still serve the lost one are accepted on, and the new one is too.
+    // The lost one is still accepted, and the new one too.
     accepted(&lost, &cas(&made), TODAY + DAY).unwrap();
     accepted(&made, &cas(&made)[..1], TODAY + DAY).unwrap();
-    // Ninety days later nobody can serve the lost one any more.
+    // Ninety days later, nobody can serve the lost one any more.
     let after = renewed_at(&made, TODAY + 93 * DAY);
     assert_eq!(due_at(&after, TODAY + 93 * DAY).unwrap().why, Why::OlderCa);
 }
@@ -191,7 +191,7 @@ fn a_ca_whose_key_is_lost_is_replaced_while_its_certificate_is_served_on() {
     for (ca_key, why) in [
         (Vec::new(), "has a key that is missing or damaged"),
         (b"-----BEGIN PRIVATE KEY-----".to_vec(), "has a key that is missing or damaged"),
-        (other.ca_key, "has the key of another"),
+        (other.ca_key, "has the key of another certificate"),
     ] {
         let made = due_at(&Contents { ca_key, ..good.clone() }, TODAY).unwrap();
         assert_eq!(made.why, Why::Ca(why));
@@ -239,12 +239,12 @@ fn a_name_that_is_none_is_told() {
     let error = due(None, &situation(&["crm admission".to_owned()], TODAY)).unwrap_err().to_string();
     assert_eq!(
         error,
-        "\"crm admission\" is no DNS name or IP address; mend --service, --namespace or --tls-san"
+        "\"crm admission\" is not a DNS name or IP address; fix --service, --namespace or --tls-san"
     );
 }
 
 #[test]
 fn a_clock_that_no_certificate_can_have_is_told() {
     let error = due(None, &situation(&names(), i64::MAX)).unwrap_err().to_string();
-    assert_eq!(error, "the clock is far from any date that a certificate can have; set it");
+    assert_eq!(error, "the clock is outside the range of certificate dates; set it");
 }

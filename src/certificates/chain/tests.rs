@@ -1,4 +1,4 @@
-//! Certificates as API servers see them.
+//! Tests of certificates as API servers see them.
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use time::OffsetDateTime;
@@ -47,7 +47,7 @@ fn a_certificate_ends_soon_when_few_days_and_little_of_its_life_are_left() {
     assert_eq!(long.age(NOW + 76 * DAY), Age::Good);
     assert_eq!(long.age(NOW + 76 * DAY + 1), Age::EndsSoon);
     assert_eq!(long.age(NOW + 90 * DAY + 1), Age::Over);
-    // Fewer than fourteen days are all that it ever has.
+    // Fewer than fourteen days are its whole lifetime.
     assert_eq!(short.age(NOW + 8 * DAY), Age::Good);
     assert_eq!(short.age(NOW + 8 * DAY + 1), Age::EndsSoon);
 }
@@ -57,7 +57,7 @@ fn a_ca_that_has_expired_is_not_trusted() {
     let key = KeyPair::generate().unwrap();
     let (chain, expired) = (leaf(&key, NOW + DAY), ca(&key, NOW - 1));
     assert_eq!(verify(&chain, std::slice::from_ref(&expired), HOST, NOW), Err(Refusal::NoCa));
-    // It is by it all the same, which is another thing to say.
+    // It is still from this CA, which is a separate question.
     assert_eq!(voucher(&chain, std::slice::from_ref(&expired), HOST, NOW), Ok(&expired));
 }
 
@@ -73,7 +73,7 @@ fn of_a_ca_that_was_renewed_with_its_key_the_one_that_holds_vouches() {
 #[test]
 fn a_certificate_may_be_trusted_itself() {
     let key = KeyPair::generate().unwrap();
-    // With and without what makes a CA: tools make both.
+    // As a CA and not: tools create both.
     for is_ca in [IsCa::Ca(BasicConstraints::Unconstrained), IsCa::NoCa] {
         let mut params = params(&[HOST], NOW - DAY, NOW + DAY);
         params.is_ca = is_ca;
@@ -104,7 +104,7 @@ fn one_block_that_is_no_certificate_spoils_a_bundle() {
     for text in [String::new(), "text".to_owned(), format!("{good}{bad}"), format!("{bad}{good}")] {
         assert_eq!(bundle(text.as_bytes()), None, "{text}");
     }
-    // What is only read, and not trusted, is read as far as it goes.
+    // Certificates that are only inspected are parsed as far as possible.
     assert_eq!(certificates(format!("{bad}{good}").as_bytes()).len(), 1);
 }
 
@@ -115,5 +115,5 @@ fn a_key_belongs_to_one_certificate() {
     assert_eq!(key_fits(&chain, key.serialize_pem().as_bytes()), Ok(()));
     let why = key_fits(&chain, other.serialize_pem().as_bytes()).unwrap_err();
     assert_eq!(why, "it is not the key of the certificate");
-    assert_eq!(key_fits(&chain, b"text").unwrap_err(), "it is no private key in PEM");
+    assert_eq!(key_fits(&chain, b"text").unwrap_err(), "it is not a private key in PEM");
 }

@@ -1,4 +1,4 @@
-//! Replicas in a cluster that is played in memory, with resource versions as a real one has them.
+//! Tests of replicas in a simulated cluster with resource versions.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -19,7 +19,7 @@ const CONFIGURATIONS: [&str; 2] = [
     "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/crm-admission",
 ];
 
-/// What is stored, by path.
+/// The stored objects, by path.
 #[derive(Clone, Default)]
 struct Cluster {
     objects: Arc<Mutex<std::collections::HashMap<String, Value>>>,
@@ -27,7 +27,7 @@ struct Cluster {
 }
 
 impl Cluster {
-    /// One with both configurations, as they are shipped.
+    /// A cluster with both configurations, as shipped.
     fn with_configurations() -> Self {
         let cluster = Self::default();
         let hook = json!({
@@ -76,7 +76,7 @@ impl Cluster {
         }
     }
 
-    /// A client of the cluster. `before` is waited for before each call is answered.
+    /// A client of the cluster. Each call waits for `before` before it is answered.
     fn client(
         &self,
         before: impl Fn(Method) -> BoxFuture<'static, Option<StatusCode>> + Clone + Send + 'static,
@@ -107,7 +107,7 @@ impl Cluster {
         Client::new(service, "crm")
     }
 
-    /// A replica that nothing comes in the way of.
+    /// A replica without interference.
     fn replica(&self) -> Keeper<Served> {
         keeper(&self.client(|_| Box::pin(async { None })))
     }
@@ -123,7 +123,7 @@ impl Cluster {
         certificates(&STANDARD.decode(text).unwrap())
     }
 
-    /// Puts this into the Secret that is there.
+    /// Writes this to the existing Secret.
     fn store(&self, contents: &Contents) {
         let mut secret = self.get(SECRET).unwrap();
         secret["data"] = json!({
@@ -140,12 +140,12 @@ impl Cluster {
     }
 }
 
-/// kube knows what is not there by its reason.
+/// kube recognizes a missing object by the reason.
 fn reason(status: StatusCode) -> &'static str {
     if status == StatusCode::NOT_FOUND { "NotFound" } else { "" }
 }
 
-/// What a replica serves.
+/// The certificate that a replica serves.
 #[derive(Clone, Default)]
 struct Served(Arc<Mutex<Vec<u8>>>);
 
@@ -174,7 +174,7 @@ fn shown(keeper: &Keeper<Served>) -> Vec<CertificateDer<'static>> {
     certificates(&keeper.serve.0.lock().unwrap())
 }
 
-/// Whether all who call accept what the replica serves.
+/// Whether all callers accept what the replica serves.
 #[track_caller]
 fn assert_accepted(cluster: &Cluster, keeper: &Keeper<Served>) {
     for path in CONFIGURATIONS {
@@ -215,7 +215,7 @@ async fn a_replica_that_starts_waits_until_a_ca_that_is_new_has_settled() {
     started.turn().await.unwrap();
     assert_eq!(shown(&started), []);
     let State::NotReady(why) = started.state()() else { panic!("{:?}", started.state()()) };
-    assert!(why.contains("made a moment ago"), "{why}");
+    assert!(why.contains("created a moment ago"), "{why}");
     assert_accepted(&cluster, &first);
     advance(SETTLING).await;
     started.turn().await.unwrap();
@@ -253,7 +253,7 @@ async fn a_bundle_of_which_the_api_server_takes_nothing_is_no_trust() {
     let mut replica = keeper(&reads_only);
     replica.turn().await.unwrap_err();
     let State::NotReady(why) = replica.state()() else { panic!("{:?}", replica.state()()) };
-    assert!(why.contains("nothing of it is trusted"), "{why}");
+    assert!(why.contains("none of it is trusted"), "{why}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -261,8 +261,8 @@ async fn a_replica_that_is_late_does_not_take_the_trust_from_a_new_ca() {
     let cluster = Cluster::with_configurations();
     let faster = Arc::new(tokio::sync::Mutex::new(cluster.replica()));
     faster.lock().await.turn().await.unwrap();
-    // The late one sees an empty bundle to fill in; before its patch arrives, another replica makes a new CA and
-    // publishes it.
+    // The slow one sees an empty bundle to fill in; before its patch arrives, another replica creates and publishes a
+    // new CA.
     let mut object = cluster.get(CONFIGURATIONS[0]).unwrap();
     object["webhooks"][0]["clientConfig"].as_object_mut().unwrap().remove("caBundle");
     cluster.put(CONFIGURATIONS[0], object);
@@ -319,7 +319,7 @@ async fn of_two_that_create_at_a_time_the_slower_takes_what_the_faster_made() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_older_secret_that_comes_back_is_served_without_a_refusal() {
+async fn an_older_secret_that_comes_back_is_served_without_a_denial() {
     let cluster = Cluster::with_configurations();
     let mut replica = cluster.replica();
     replica.turn().await.unwrap();
@@ -329,7 +329,7 @@ async fn an_older_secret_that_comes_back_is_served_without_a_refusal() {
     advance(SETTLING).await;
     replica.turn().await.unwrap();
     let newer = shown(&replica);
-    // A restored backup: its bundle does not know the CA of what is being served.
+    // A restored backup: its bundle does not have the CA of the served certificate.
     cluster.put(SECRET, old);
     replica.turn().await.unwrap();
     assert_eq!(shown(&replica), newer);
@@ -339,7 +339,7 @@ async fn an_older_secret_that_comes_back_is_served_without_a_refusal() {
     replica.turn().await.unwrap();
     assert_ne!(shown(&replica), newer);
     assert_accepted(&cluster, &replica);
-    // What is trusted besides goes when nobody can be serving by it any more.
+    // Other CAs are removed when nobody can serve their certificates any more.
     advance(SURPLUS).await;
     replica.turn().await.unwrap();
     assert_eq!(cluster.bundle(CONFIGURATIONS[0]), cluster.cas());
@@ -378,7 +378,7 @@ async fn a_replica_that_may_only_read_serves_what_is_good_and_says_what_it_lacks
     cluster.replica().turn().await.unwrap();
     let reads_only = cluster
         .client(|method| Box::pin(async move { (method != Method::GET).then_some(StatusCode::FORBIDDEN) }));
-    // The Secret is to be renewed, for a further name; and then a bundle has something besides.
+    // The Secret must be renewed for another name; then a bundle gets another CA.
     let mut replica = keeper_for(&reads_only, &["webhook.example.com"]);
     let error = replica.turn().await.unwrap_err().to_string();
     assert!(error.starts_with("may not update Secret crm/crm-admission-tls"), "{error}");
@@ -393,7 +393,7 @@ async fn a_replica_that_may_only_read_serves_what_is_good_and_says_what_it_lacks
     let error = replica.turn().await.unwrap_err().to_string();
     assert!(error.starts_with("may not patch MutatingWebhookConfiguration crm-admission"), "{error}");
     assert_accepted(&cluster, &replica);
-    // What cannot be mended is not served in the place of what works.
+    // What cannot be fixed does not replace what works.
     let good = shown(&replica);
     let mut secret = cluster.get(SECRET).unwrap();
     secret["data"]["tls.crt"] = STANDARD.encode("hello").into();
@@ -424,7 +424,7 @@ async fn one_that_never_worked_is_not_ready_and_one_that_did_goes_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_the_api_server_would_refuse_by_name_is_not_ready() {
+async fn one_that_the_api_server_would_not_accept_by_name_is_not_ready() {
     let cluster = Cluster::with_configurations();
     let mut object = cluster.get(CONFIGURATIONS[1]).unwrap();
     object["webhooks"][0]["clientConfig"] = json!({"url": "https://webhook.example.com:9443/validate"});
@@ -433,7 +433,7 @@ async fn one_that_the_api_server_would_refuse_by_name_is_not_ready() {
     replica.turn().await.unwrap();
     let State::NotReady(why) = replica.state()() else { panic!("{:?}", replica.state()()) };
     let start =
-        "mutate.crm.milo.io of ValidatingWebhookConfiguration would refuse it as webhook.example.com: ";
+        "mutate.crm.milo.io of ValidatingWebhookConfiguration would not accept it for webhook.example.com: ";
     assert!(why.starts_with(start) && why.contains("not valid for name"), "{why}");
 }
 
@@ -453,7 +453,7 @@ async fn replicas_whose_clocks_disagree_do_not_replace_each_others_ca_all_the_ti
     let error = replica.turn().await.unwrap_err().to_string();
     assert_eq!(
         error,
-        "the CA does not hold yet, so soon after another was made; do the clocks of the replicas agree?"
+        "the CA is not valid yet, although it was created a moment ago; do the clocks of the replicas agree?"
     );
     advance(LEFT_ALONE).await;
     replica.turn().await.unwrap();

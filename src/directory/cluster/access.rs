@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cluster::{ReadError, Reader};
 
-/// The question. It borrows the user, of whom a request may say megabytes.
+/// The question. It borrows the user, whose fields may have megabytes.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Question<'u> {
@@ -36,7 +36,7 @@ struct Spec<'u> {
     resource_attributes: ResourceAttributes,
 }
 
-/// What is read of the answer, which repeats the question.
+/// The fields of the answer, which repeats the question.
 #[derive(Deserialize)]
 struct Verdict {
     status: Option<Status>,
@@ -50,10 +50,10 @@ struct Status {
     denied: bool,
 }
 
-/// Whether `user` may list the objects of a kind, in that namespace if the kind has any.
+/// Whether `user` may list the objects of a kind, in that namespace if the kind is namespaced.
 ///
-/// The answer is not kept: it is asked for only when a name is missing, or somebody deletes a record, and a right that
-/// is taken away must not go on for a while here.
+/// The answer is not cached: it is needed only when a name is missing or a record is deleted, and a removed permission
+/// must take effect at once.
 pub(super) async fn may_list(
     reader: &Reader,
     user: &UserInfo,
@@ -78,7 +78,7 @@ pub(super) async fn may_list(
             },
         },
     };
-    // A large question waits for its turn before it takes any memory.
+    // A large question waits for its turn before it takes memory.
     let mut claim = reader.claim();
     claim.grow(length(&question)?).await?;
     let body = serde_json::to_vec(&question).map_err(request::Error::SerializeBody)?;
@@ -88,7 +88,7 @@ pub(super) async fn may_list(
     Ok(verdict.status.is_some_and(|status| status.allowed && !status.denied))
 }
 
-/// How long the question is as text.
+/// The length of the question as JSON.
 fn length(question: &Question<'_>) -> Result<usize, ReadError> {
     struct Length(usize);
     impl io::Write for Length {

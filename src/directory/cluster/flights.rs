@@ -1,4 +1,4 @@
-//! Lets concurrent equal questions share one call.
+//! Lets equal questions at the same time share one call.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -9,25 +9,23 @@ use futures::FutureExt;
 use futures::future::{BoxFuture, Shared, WeakShared};
 use tokio::time::Instant;
 
-/// A call that has taken longer is not joined any more: it may never end, and would take everyone along who
-/// asks while somebody still waits for it.
+/// A call that has taken longer is not joined any more: it may never finish, and would block every new question while
+/// somebody still waits for it.
 const JOINABLE: Duration = Duration::from_secs(1);
 
 type Call<A> = BoxFuture<'static, A>;
 
-/// The calls that are under way, by question.
+/// The calls in progress, by question.
 ///
-/// A call is driven by those who wait for it. One who leaves (at a deadline of its own) does not disturb the
-/// others, and when the last one leaves, the call is dropped.
+/// The callers that wait for a call drive it. A caller that leaves at its own deadline does not affect the others; when
+/// the last one leaves, the call is dropped.
 ///
-/// Who joins gets an answer to a question that was sent before it asked itself. Some answers may be too old
-/// then: "there is no such object" does not hold for an object that was created just before the joiner asked.
-/// So whoever gets such an answer from a call that is older than its question asks once more. All who have
-/// joined the old call share the second one, which is younger than every one of their questions: any number
-/// of concurrent questions costs two calls, and nobody waits for more than two.
+/// A caller that joins gets the answer to an older question. Some answers may then be outdated: "missing" is wrong for
+/// an object that was created just before the caller asked. A caller that gets such an answer from an older call asks
+/// once more. All callers that joined the old call share the second one, which is newer than all their questions. So
+/// any number of questions at the same time costs two calls, and nobody waits for more than two.
 ///
-/// A call may have something at its side, `P`, that all who wait for it are shown: how far it has come, for those who
-/// leave before it ends.
+/// A call may have a progress `P`, which all its callers see, for those that leave before it finishes.
 pub(super) struct Flights<K: Eq + Hash, A, P = ()> {
     board: Arc<Mutex<Board<K, A, P>>>,
 }
@@ -44,19 +42,19 @@ struct Flight<A, P> {
     progress: P,
 }
 
-/// Takes a call off the board when it ends, be it with an answer or because nobody waits for it any more.
+/// Removes a call from the board when it finishes or is dropped.
 struct Landing<K: Eq + Hash, A, P> {
     board: Arc<Mutex<Board<K, A, P>>>,
     key: K,
     departure: u64,
 }
 
-/// Which answers may be given to a question that was asked after the call was made.
+/// Which answers are valid for a question that was asked after the call started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Age {
-    /// The answer serves late-comers as well.
+    /// The answer is valid for later questions too.
     Any,
-    /// The answer serves only those who asked before the call was made.
+    /// The answer is valid only for questions from before the call.
     FreshOnly,
 }
 
@@ -70,8 +68,8 @@ where
         Self { board: Arc::new(Mutex::new(Board { clock: 0, flights: HashMap::new() })) }
     }
 
-    /// The answer to `key`, by `call` unless an equal call is under way; `age` judges answers of such a call. `waits`
-    /// is shown what is at the side of each call that is waited for.
+    /// The answer to `key`, from `call` unless an equal call is in progress; `age` judges answers of such a call.
+    /// `waits` gets the progress of each call.
     pub(super) async fn ask(
         &self,
         key: &K,
@@ -90,11 +88,11 @@ where
         }
     }
 
-    /// When the call to wait for was made, itself, and what is at its side.
+    /// When the call was started, the call, and its progress.
     fn join(&self, key: &K, call: impl Fn() -> (Call<A>, P)) -> (u64, Shared<Call<A>>, P) {
         let mut board = lock(&self.board);
-        // What `upgrade` gives leaves this function. Were it dropped here and the last of its kind, it would
-        // end the call, whose `Landing` would wait for the lock that is held here.
+        // The result of `upgrade` leaves this function. If it were dropped here as the last one, it would drop the
+        // call, and its `Landing` would wait for the lock that is held here.
         if let Some(flight) = board.flights.get(key)
             && flight.since.elapsed() < JOINABLE
             && let Some(call) = flight.call.upgrade()
@@ -118,7 +116,7 @@ where
 }
 
 impl<K, A, P> Board<K, A, P> {
-    /// A moment later than all before.
+    /// A time later than all before.
     fn tick(&mut self) -> u64 {
         self.clock += 1;
         self.clock
@@ -134,7 +132,7 @@ impl<K: Eq + Hash, A, P> Drop for Landing<K, A, P> {
     }
 }
 
-/// Nothing that can panic is done under the lock, so a poisoned board is whole.
+/// Nothing under the lock can panic, so a poisoned board is consistent.
 fn lock<K, A, P>(board: &Mutex<Board<K, A, P>>) -> MutexGuard<'_, Board<K, A, P>> {
     board.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! What is read of an object that the API server shows: its name, and whether it is being deleted.
+//! The fields that are read of an object: its name, and whether it is being deleted.
 
 use std::borrow::Cow;
 
@@ -10,14 +10,14 @@ use serde::Deserialize;
 
 use crate::directory::Presence;
 
-/// The head of an object of any kind. Calls for it ask the API server for metadata alone.
+/// The head of an object of any kind. Requests for it ask for metadata only.
 ///
-/// kube's `PartialObjectMeta` reads all of the metadata, managed fields and annotations included, and puts every field
-/// aside before it does: five times the work for each of a million objects.
+/// kube's `PartialObjectMeta` parses all metadata, including managed fields and annotations, and buffers every field
+/// first: five times the work for each of a million objects.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(from = "Shown")]
 pub(in crate::directory) struct ObjectHead {
-    /// With the fields that [`Metadata`] has; the others are never there.
+    /// Has only the fields of [`Metadata`].
     metadata: ObjectMeta,
 }
 
@@ -32,7 +32,7 @@ struct Shown {
 struct Metadata {
     name: Option<String>,
     namespace: Option<String>,
-    /// A watch goes on from there.
+    /// A watch continues from there.
     resource_version: Option<String>,
     deletion_timestamp: Option<Time>,
 }
@@ -67,7 +67,7 @@ impl ObjectHead {
     }
 }
 
-/// As of a [`DynamicObject`], but for the metadata that is asked for.
+/// Like a [`DynamicObject`], but only the metadata is requested.
 impl Resource for ObjectHead {
     type DynamicType = ApiResource;
     type Scope = <DynamicObject as Resource>::Scope;

@@ -14,9 +14,8 @@ use super::flights::{Age, Flights};
 use crate::cluster::{ReadError, Reader};
 use crate::directory::{LookupError, Presence};
 
-/// What is escaped in a segment of a path: all but the unreserved characters of RFC 3986 and `:`, `@` and
-/// `+`. kube takes a name as it is, and the name of a user may hold `?`, after which a path is no path any
-/// more.
+/// The characters to escape in a path segment: all but the unreserved characters of RFC 3986 and `:`, `@` and `+`. kube
+/// does not escape names, and the name of a user may contain `?`, which would end the path.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
@@ -26,7 +25,7 @@ const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'@')
     .remove(b'+');
 
-/// The API server as the authority on single objects.
+/// Asks the API server whether single objects exist.
 pub struct Live {
     reader: Reader,
     flights: Flights<Target, Answer>,
@@ -34,25 +33,24 @@ pub struct Live {
 
 type Answer = Result<Presence, LookupError>;
 
-/// An answer that is none.
+/// The answer is about another object.
 #[derive(Debug, thiserror::Error)]
-#[error("the API server answered with another object than was asked for")]
+#[error("the API server answered with another object than requested")]
 struct OtherObject;
 
 impl Live {
-    /// The client of `reader` should be one whose configuration has gone through [`super::Cluster::client_config`].
+    /// Create the client of `reader` with [`super::Cluster::client_config`].
     pub fn new(reader: Reader) -> Self {
         Self { reader, flights: Flights::new() }
     }
 
-    /// Whether the target exists, by one call that concurrent equal questions share. The deadline is the
-    /// caller's.
+    /// Whether the target exists, by one call that equal questions at the same time share. The caller sets the
+    /// deadline.
     ///
-    /// Failures are shared as well: to repeat them for everyone would press on an API server that is in
-    /// trouble.
+    /// Failures are shared as well: repeating them for everyone would add load to an API server in trouble.
     ///
     /// # Errors
-    /// It could not be found out.
+    /// The call failed.
     pub async fn presence(&self, target: &Target) -> Result<Presence, LookupError> {
         let call = || {
             let (reader, target) = (self.reader.clone(), target.clone());
@@ -66,15 +64,14 @@ impl Live {
     }
 }
 
-/// One GET of the object's metadata. It names no resource version, so the API server answers with the latest
-/// state.
+/// Gets the metadata of the object. Without a resource version, the API server answers with the latest state.
 async fn get(reader: &Reader, target: &Target) -> Answer {
     match head(reader, target).await {
-        // A success that does not come from the API server proves nothing.
+        // An answer about another object does not come from the API server.
         Ok(object) if object.name() != Some(&target.name) => Err(LookupError::Failed(Arc::new(OtherObject))),
         Ok(object) => Ok(object.presence()),
-        // By the code: for a kind that the cluster does not have, whose objects do not exist either, the API
-        // server says 404 without a reason, and kube's `is_not_found` goes by the reason.
+        // Use the code: for a kind that the cluster does not have, the API server returns 404 without a reason, and
+        // kube's `is_not_found` checks the reason. Objects of such a kind do not exist either.
         Err(error) if error.code() == Some(404) => Ok(Presence::Missing),
         Err(error) => Err(error.into()),
     }

@@ -1,7 +1,7 @@
-//! A directory of what a cluster holds: local copies of names, and the API server for what they do not know.
+//! A directory of a cluster: local copies of names, and the API server for all others.
 
 mod access;
-mod dependants;
+mod dependents;
 mod flights;
 mod head;
 mod live;
@@ -25,7 +25,7 @@ use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
-use self::dependants::{Counted, Counting};
+use self::dependents::{Counted, Counting};
 use self::part::Part;
 use super::{Directory, LookupError, PartStatus, Presence};
 use crate::cluster::{ReadError, Reader};
@@ -34,19 +34,17 @@ pub(super) use self::head::ObjectHead;
 pub use self::live::Live;
 pub use self::part::Need;
 
-/// How long opening a connection to the API server may take.
+/// How long connecting to the API server may take.
 const CONNECT: Duration = Duration::from_secs(10);
 
 /// A cluster as a directory.
 ///
-/// It keeps the names of some kinds by watching their metadata, one task for each kind. A kind that is asked
-/// for and not kept yet is kept from then on. Names are believed as long as the watch works, and for five
-/// minutes more. Single objects are asked for live, each question once at a time. What it reads at a time is bounded by
-/// the budget of its reader.
+/// It stores the names of some kinds by watching their metadata, one task for each kind. A question about another kind
+/// starts a watch for that kind. Names count while the watch works, and for five minutes after. Questions about single
+/// objects go to the API server, each once at a time. The budget of the reader bounds what is read at the same time.
 ///
-/// The tasks end with the directory, and before that when they are told to stop. No task ends on its own:
-/// what fails, or panics, is tried again after a pause, and [`Directory::status`] says what is wrong
-/// meanwhile.
+/// The tasks stop with the directory, or when `stop` is cancelled. No task stops on its own: after a failure or a panic
+/// it retries with a pause, and [`Directory::status`] reports the problem meanwhile.
 pub struct Cluster {
     reader: Reader,
     live: Live,
@@ -59,13 +57,13 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// A directory that keeps companies and people, which the webhook waits for, and is about to read them.
+    /// Starts a directory that watches companies and people, which the webhook waits for.
     ///
-    /// The client of `reader` should be one whose configuration has gone through [`Cluster::client_config`]. `stop` ends
-    /// the tasks; they are among `tasks`, so that their end can be waited for.
+    /// Create the client of `reader` with [`Cluster::client_config`]. `stop` stops the tasks; they are in `tasks`, so
+    /// that callers can wait for them.
     ///
     /// # Panics
-    /// When it is called outside of a Tokio runtime.
+    /// If it is called outside of a Tokio runtime.
     pub fn start(reader: Reader, stop: &CancellationToken, tasks: &TaskTracker) -> Self {
         let cluster = Self::without_kinds(reader, stop, tasks);
         for kind in own_kinds() {
@@ -87,28 +85,26 @@ impl Cluster {
         }
     }
 
-    /// The configuration made fit for questions on which a request waits.
+    /// The configuration for questions on which a request waits.
     ///
-    /// kube retries 429, 503 and 504 for minutes by itself; here every question has a deadline, and every
-    /// watch pauses of its own. A connection that says nothing for longer than a watch may last is dead.
+    /// kube itself retries 429, 503 and 504 for minutes; here every question has a deadline, and every watch has its
+    /// own pauses. A connection that is silent for longer than a watch may last is dead.
     #[must_use]
     pub fn client_config(mut config: kube::Config) -> kube::Config {
         config.default_retry = false;
         config.connect_timeout = Some(CONNECT);
         config.read_timeout = Some(watch::SILENCE);
-        // Else the time that a connection has lain idle would count.
+        // Otherwise the idle time of a connection would count.
         config.reset_reader_on_write = true;
         config
     }
 
-    /// Keeps the names of `kind` from now on. A kind that is kept already is left as it is, save that an
-    /// optional one can become required.
+    /// Stores the names of `kind` from now on. For a kind that is stored already, this can only make it required.
     pub fn watch(&self, kind: Arc<ResourceKind>, need: Need) {
         self.part(&kind).need(need);
     }
 
-    /// Keeps these kinds and our own, and gives up all others: what to do when a policy names other kinds
-    /// than the one before it.
+    /// Watches these kinds and our own, and stops watching all others, after a policy with other kinds came into force.
     pub fn watch_only(&self, kinds: &[Arc<ResourceKind>]) {
         let own = own_kinds();
         let mut parts = self.parts.write().unwrap_or_else(PoisonError::into_inner);
@@ -125,7 +121,7 @@ impl Cluster {
         }
     }
 
-    /// The part for `kind`, which is begun when there is none.
+    /// The part of `kind`, which is started if it does not exist.
     fn part(&self, kind: &Arc<ResourceKind>) -> Arc<Part> {
         if let Some(part) = self.parts.read().unwrap_or_else(PoisonError::into_inner).get(kind) {
             return part.clone();
@@ -146,10 +142,10 @@ impl Cluster {
         part
     }
 
-    /// The nearest name that is known, if the user may know it.
+    /// The most similar known name, if the user may list the kind.
     ///
-    /// The right is asked for first, and whatever is known: so how long this takes tells nobody whether there is such a
-    /// name who may not list them.
+    /// The permission is checked first and in any case. Otherwise the response time would tell users without permission
+    /// whether such a name exists.
     async fn proposal(&self, target: &Target, user: &UserInfo) -> Option<String> {
         match access::may_list(&self.reader, user, &target.kind, target.namespace.as_deref()).await {
             Ok(true) => self.nearest(target).await,
@@ -161,9 +157,9 @@ impl Cluster {
         }
     }
 
-    /// Counts and asks for the right at the same time, and for the right whatever is counted: else a warning that it
-    /// could not be asked for would tell that there is something. A count serves all who ask for it at the time; the
-    /// right is asked for each of them.
+    /// Counts and checks the permission at the same time, and checks the permission in any case: otherwise a failed
+    /// check would reveal that there is something to count. Equal counts at the same time share calls; the permission
+    /// is checked for each user.
     async fn tally(
         &self,
         question: &Dependants,
@@ -171,15 +167,15 @@ impl Cluster {
         limit: Duration,
     ) -> Result<Tally, LookupError> {
         let kind = question.kind.resource();
-        let right = timeout(limit, access::may_list(&self.reader, user, &kind, None));
-        let (counted, right) = join(self.counting.count(question, limit), right).await;
+        let permission = timeout(limit, access::may_list(&self.reader, user, &kind, None));
+        let (counted, permission) = join(self.counting.count(question, limit), permission).await;
         let Counted { count, names } = counted?;
-        let may_list = right.unwrap_or(Err(ReadError::Late(limit)))?;
+        let may_list = permission.unwrap_or(Err(ReadError::Late(limit)))?;
         Ok(Tally { count, names, sight: if may_list { Sight::Listed } else { Sight::Hidden } })
     }
 
-    /// Searches beside the async threads, which a search through a million names would hold up, and one at a
-    /// time, so that requests with wrong names cannot occupy more than one core.
+    /// Searches on a blocking thread, because a million names would block the async threads, and one search at a time,
+    /// so that requests with wrong names cannot use more than one core.
     async fn nearest(&self, target: &Target) -> Option<String> {
         let part = self.part(&target.kind);
         if !part.is_believed() {
@@ -221,7 +217,7 @@ impl Directory for Cluster {
         async move { timeout(limit, self.proposal(target, user)).await.ok().flatten() }.boxed()
     }
 
-    fn dependants<'a>(
+    fn dependents<'a>(
         &'a self,
         question: &'a Dependants,
         user: &'a UserInfo,
@@ -238,7 +234,7 @@ impl Directory for Cluster {
     }
 }
 
-/// The kinds that references of the CRM's own kinds point at.
+/// The targets of references of the CRM's own kinds.
 fn own_kinds() -> [ResourceKind; 2] {
     [ResourceKind::crm("Company", "companies"), ResourceKind::crm("Person", "people")]
 }

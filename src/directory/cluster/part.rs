@@ -1,4 +1,4 @@
-//! What is known of one kind, and in what state that knowledge is.
+//! The names of one kind, and the state of its watch.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -11,9 +11,8 @@ use crate::cluster::ReadError;
 use crate::directory::names::Names;
 use crate::directory::{PartStatus, Presence};
 
-/// How long names are believed while the watch that keeps them up to date does not work. The first minutes
-/// are worth more with old names than without any: an API server that is replaced is back by then. After that
-/// every question goes to the API server.
+/// How long names count after their watch has failed. For the first minutes, old names are better than none: an API
+/// server that is replaced is back by then. After that, all questions go to the API server.
 const BELIEVED: Duration = Duration::from_secs(300);
 
 /// Whether the webhook must wait for a kind.
@@ -22,28 +21,27 @@ pub enum Need {
     /// It can start without, and ask the API server about single objects meanwhile.
     #[default]
     Optional,
-    /// It is not ready before it has read the names of that kind once, or knows that the cluster has no such
-    /// kind.
+    /// It is not ready before it has listed the names of that kind once, or knows that the kind does not exist.
     Required,
 }
 
-/// What is wrong with a watch, as `/readyz` says it.
+/// The problem of a watch, as `/readyz` shows it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Trouble {
     #[error("the cluster has no such kind")]
     Absent,
     #[error("the watch fell too far behind")]
     Expired,
-    #[error("the API server refuses it with status {0}")]
-    Refused(u16),
+    #[error("the API server answers with status {0}")]
+    Status(u16),
     #[error("the API server cannot be reached")]
     Unreachable,
     #[error("the API server does not answer")]
     Silent,
     #[error("an object is too large to be read")]
     TooLarge,
-    #[error("the watch died")]
-    Died,
+    #[error("the watch panicked")]
+    Panicked,
 }
 
 impl Trouble {
@@ -51,7 +49,7 @@ impl Trouble {
         match (error, error.code()) {
             (_, Some(404)) => Self::Absent,
             (_, Some(410)) => Self::Expired,
-            (_, Some(code)) => Self::Refused(code),
+            (_, Some(code)) => Self::Status(code),
             (ReadError::Late(_), None) => Self::Silent,
             (ReadError::TooLarge | ReadError::ObjectTooLarge { .. }, None) => Self::TooLarge,
             (ReadError::Failed(_), None) => Self::Unreachable,
@@ -59,7 +57,7 @@ impl Trouble {
     }
 }
 
-/// The names of one kind, kept up to date by a task of its own.
+/// The names of one kind, updated by a task.
 pub(super) struct Part {
     kind: Arc<ResourceKind>,
     pub(super) names: Names,
@@ -116,7 +114,7 @@ impl Part {
         PartStatus { kind: self.kind.to_string(), objects, not_ready, required, restarts: state.restarts }
     }
 
-    /// Puts a list that was read to its end in the place of what was known.
+    /// Replaces the known names by a complete list.
     pub(super) fn replace(&self, names: Names) {
         self.names.replace(names);
         let mut state = self.state();
@@ -128,7 +126,7 @@ impl Part {
         }
     }
 
-    /// Notes that the watch works.
+    /// Records that the watch works.
     pub(super) fn works(&self) {
         let trouble = self.state().trouble.take();
         if trouble.is_some() {
@@ -136,15 +134,15 @@ impl Part {
         }
     }
 
-    /// Notes what is wrong with the watch, and logs it when it was not known yet.
+    /// Records a problem of the watch, and logs it if it is new.
     pub(super) fn suffers(&self, trouble: Trouble, error: Option<&ReadError>) {
         if trouble == Trouble::Absent {
-            // None of its objects can exist, and there is nothing to wait for.
+            // None of its objects can exist, so there is nothing to wait for.
             self.names.replace(Names::default());
         }
         let mut state = self.state();
         state.is_known |= trouble == Trouble::Absent;
-        state.restarts += u64::from(trouble == Trouble::Died);
+        state.restarts += u64::from(trouble == Trouble::Panicked);
         let (known, since) = match state.trouble.take() {
             Some((known, since)) => (Some(known), since),
             None => (None, Instant::now()),
@@ -155,13 +153,13 @@ impl Part {
         let error = error.map(tracing::field::display);
         match trouble {
             _ if !is_news => {}
-            // What follows the restart of an API server, and is mended by the list that comes next.
-            Trouble::Expired => tracing::info!(kind = %self.kind, %trouble, error, "a kind is listed anew"),
+            // Normal after a restart of the API server; the next list fixes it.
+            Trouble::Expired => tracing::info!(kind = %self.kind, %trouble, error, "listing a kind again"),
             _ => tracing::warn!(kind = %self.kind, %trouble, error, "the watch of a kind does not work"),
         }
     }
 
-    /// No operation leaves the state half changed, so it is sound even where a panic has poisoned the lock.
+    /// Every operation leaves the state consistent, even if a panic has poisoned the lock.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,6 +1,6 @@
-//! The cluster directory against an API server that is played by hand.
+//! Tests of the cluster directory against a simulated API server.
 //!
-//! The clock stands still and jumps when all tasks wait, so that nothing here takes time.
+//! The clock is paused and advances when all tasks wait, so the tests take no time.
 
 use std::collections::HashMap;
 use std::io;
@@ -25,7 +25,7 @@ use super::*;
 
 type Answer = Response<BoxBody<Bytes, io::Error>>;
 
-/// The API server's end of the connection.
+/// The API server's side of the connection.
 struct Server(mock::Handle<Request<Body>, Answer>);
 
 /// A request that has not been answered yet.
@@ -38,10 +38,10 @@ struct Call {
     respond: SendResponse<Answer>,
 }
 
-/// The other end of a watch that has been answered. It ends when this is dropped.
+/// The server side of a watch. It closes when this is dropped.
 struct Watch(UnboundedSender<io::Result<Frame<Bytes>>>);
 
-/// What comes back from a call.
+/// The reply to a call.
 enum Reply {
     Json(u16, Value),
     Text(u16, &'static str),
@@ -58,7 +58,7 @@ fn cluster() -> (Arc<Cluster>, Server) {
     (Arc::new(cluster), Server(handle))
 }
 
-/// A cluster that knows these companies, and the watch by which it would hear of others.
+/// A cluster with these companies, and the watch that reports others.
 async fn cluster_with(names: &[&str]) -> (Arc<Cluster>, Server, Watch) {
     let (cluster, mut server) = cluster();
     cluster.watch(companies(), Need::Required);
@@ -100,7 +100,7 @@ fn terminating(name: &str) -> Value {
     object
 }
 
-/// The object with so many bytes more in its metadata.
+/// The object with this many more bytes of metadata.
 fn large(mut object: Value, bytes: usize) -> Value {
     object["metadata"]["finalizers"] = json!(["x".repeat(bytes)]);
     object
@@ -111,7 +111,7 @@ fn failure(code: u16, reason: &str) -> Value {
         "message": "a message", "reason": reason, "code": code})
 }
 
-/// Lets everything run until it waits.
+/// Lets all tasks run until they wait.
 async fn settle() {
     sleep(Duration::from_millis(1)).await;
 }
@@ -132,13 +132,13 @@ impl Server {
         Call::read(request, respond).await
     }
 
-    /// Fails when there is a call before a watch would be renewed.
+    /// Fails if there is a call before a watch would be renewed.
     async fn no_call(&mut self) {
         let call = timeout(Duration::from_secs(60), self.0.next_request()).await;
         assert!(call.is_err(), "{:?}", call.map(|call| call.map(|(request, _)| request.uri().clone())));
     }
 
-    /// Fails when there is a call before the client is gone.
+    /// Fails if there is a call before the client is gone.
     async fn no_call_to_the_end(mut self) {
         let call = self.0.next_request().await;
         assert!(call.is_none(), "{:?}", call.map(|(request, _)| request.uri().clone()));
@@ -334,7 +334,7 @@ async fn a_watch_that_breaks_goes_on_from_where_it_was() {
     watch.reset().await;
     let part = only(cluster.status());
     assert_eq!(part.not_ready.as_deref(), Some("the API server cannot be reached"));
-    assert!(!part.required, "all replicas would refuse their service together");
+    assert!(!part.required, "all replicas would stop serving at once");
     assert_eq!(cluster.recall(&company("acme")), Some(Presence::Exists));
     let call = server.next().await;
     assert_eq!(call.query("resourceVersion"), Some("7"));
@@ -349,7 +349,7 @@ async fn a_watch_that_breaks_goes_on_from_where_it_was() {
 async fn names_are_not_believed_for_ever_without_a_watch() {
     let (cluster, mut server, watch) = cluster_with(&["acme-corp"]).await;
     drop(watch);
-    let refusing: JoinHandle<()> = tokio::spawn(async move {
+    let denying: JoinHandle<()> = tokio::spawn(async move {
         loop {
             let call = server.next().await;
             match call.path.as_str() {
@@ -365,9 +365,9 @@ async fn names_are_not_believed_for_ever_without_a_watch() {
     sleep(Duration::from_secs(10)).await;
     assert_eq!(cluster.recall(&company("acme-corp")), None);
     assert!(cluster.suggest(&company("acme-crop"), &user, limit()).await.is_none());
-    let trouble = "the API server refuses it with status 403";
+    let trouble = "the API server answers with status 403";
     assert_eq!(only(cluster.status()).not_ready.as_deref(), Some(trouble));
-    refusing.abort();
+    denying.abort();
 }
 
 #[tokio::test(start_paused = true)]
@@ -413,7 +413,7 @@ async fn a_required_kind_that_may_not_be_read_is_waited_for() {
     for need in [Need::Required, Need::Optional] {
         cluster.watch(companies(), need);
         let part = only(cluster.status());
-        let trouble = "the API server refuses it with status 403";
+        let trouble = "the API server answers with status 403";
         assert_eq!(part.not_ready.as_deref(), Some(trouble));
         assert!(part.required);
     }
@@ -502,7 +502,7 @@ async fn a_task_that_panics_is_started_again_and_the_part_says_so() {
     let supervised = watch::supervise(&part, work);
     let mut supervised = std::pin::pin!(supervised);
     assert!(futures::poll!(&mut supervised).is_pending());
-    assert_eq!(part.status().not_ready.as_deref(), Some("the watch died"));
+    assert_eq!(part.status().not_ready.as_deref(), Some("the watch panicked"));
     assert_eq!(part.status().restarts, 1);
     assert!(timeout(Duration::from_secs(5), supervised).await.is_err());
     assert_eq!(runs.get(), 2);
@@ -589,7 +589,7 @@ async fn an_event_that_cannot_be_read_is_asked_for_again() {
 
 // Single objects
 
-/// What the API server does about one question: it is called once, at this path, and replies so.
+/// The expected call for one question: it is called once, at this path, and replies this.
 struct Called(&'static str, Reply);
 
 impl Called {
@@ -666,7 +666,7 @@ async fn only_metadata_is_asked_for_in_its_latest_state() {
     assert_eq!(asking.await.unwrap().unwrap(), Presence::Exists);
 }
 
-/// Asks this often at once; the tasks have asked when this returns.
+/// Asks this many times at once; the tasks have asked when this returns.
 async fn ask_at_once(cluster: &Arc<Cluster>, times: usize) -> JoinHandle<Vec<Result<Presence, LookupError>>> {
     let cluster = cluster.clone();
     let asking = tokio::spawn(async move {
@@ -710,7 +710,7 @@ async fn an_object_created_during_a_call_is_found_by_who_asks_after_that() {
     let (cluster, mut server) = cluster();
     let early = ask_at_once(&cluster, 1).await;
     let call = server.next().await;
-    // The API server has looked by now; the object is created; somebody asks.
+    // The API server has answered; then the object is created; then somebody asks.
     let late = ask_at_once(&cluster, 3).await;
     call.fail(404, "NotFound");
     assert!(matches!(early.await.unwrap()[..], [Ok(Presence::Missing)]));
@@ -765,7 +765,7 @@ fn review(status: Value) -> Reply {
 #[case::not_allowed("acme-crop", Called(REVIEWS, review(json!({"allowed": false}))), None)]
 #[case::denied("acme-crop", Called(REVIEWS, review(json!({"allowed": true, "denied": true}))), None)]
 #[case::without_status("acme-crop", Called(REVIEWS, review(Value::Null)), None)]
-#[case::refused("acme-crop", Called(REVIEWS, Reply::Json(403, failure(403, "Forbidden"))), None)]
+#[case::denied("acme-crop", Called(REVIEWS, Reply::Json(403, failure(403, "Forbidden"))), None)]
 #[case::reset("acme-crop", Called(REVIEWS, Reply::Reset), None)]
 #[case::silence("acme-crop", Called(REVIEWS, Reply::Never), None)]
 #[case::nothing_near("umbrella", Called(REVIEWS, review(json!({"allowed": true}))), None)]
@@ -788,7 +788,7 @@ async fn a_name_is_proposed_to_those_who_may_list(
     playing.await.unwrap();
 }
 
-/// Else the time that it takes would tell who may not list whether there is anything like that name.
+/// Otherwise the response time would tell users without permission whether a similar name exists.
 #[rstest]
 #[case::never_watched(contact("sales", "bob"))]
 #[case::something_near(company("acme-crop"))]
@@ -859,12 +859,12 @@ async fn the_right_to_list_is_asked_for_exactly_this_user_and_place() {
     assert_eq!(asking.await.unwrap().as_deref(), Some("bob"));
 }
 
-// Dependants
+// Dependents
 
 const PEOPLE: &str = "/apis/crm.milo.io/v1alpha1/people";
 const NOTES: &str = "/apis/crm.milo.io/v1alpha1/notes";
 
-/// A note about something of this group, as it comes in a list.
+/// A note about an object of this group, as in a list.
 fn note(name: &str, group: &str) -> Value {
     json!({"metadata": {"name": name, "resourceVersion": "7"}, "spec": {
         "content": "said much", "subjectRef": {"apiGroup": group, "kind": "Company", "name": "acme"},
@@ -888,7 +888,7 @@ async fn find(kind: CrmKind, may_list: Reply) -> (Finding, Server, Call) {
     let question = Dependants::on(CrmKind::Company, "acme").into_iter().find(|found| found.kind == kind);
     let finding =
         tokio::spawn(
-            async move { cluster.dependants(&question.unwrap(), &UserInfo::default(), limit()).await },
+            async move { cluster.dependents(&question.unwrap(), &UserInfo::default(), limit()).await },
         );
     let list = server.next().await;
     let right = server.next().await;
@@ -956,7 +956,7 @@ async fn counting_ends_at_the_bound_and_knows_whether_there_are_more() {
 }
 
 #[rstest]
-#[case::refused(Reply::Json(410, failure(410, "Expired")))]
+#[case::denied(Reply::Json(410, failure(410, "Expired")))]
 #[case::reset(Reply::Reset)]
 #[case::silent(Reply::Never)]
 #[tokio::test(start_paused = true)]
@@ -968,7 +968,7 @@ async fn what_was_counted_before_a_failure_is_told(#[case] reply: Reply) {
 }
 
 #[rstest]
-#[case::refused(Reply::Json(403, failure(403, "Forbidden")), false)]
+#[case::denied(Reply::Json(403, failure(403, "Forbidden")), false)]
 #[case::another_document(Reply::Json(200, json!({"kind": "Status", "metadata": {}})), false)]
 #[case::reset(Reply::Reset, false)]
 #[case::silent(Reply::Never, true)]
@@ -983,7 +983,7 @@ async fn a_list_that_fails_is_no_answer(#[case] reply: Reply, #[case] late: bool
 }
 
 #[rstest]
-#[case::refused(Reply::Json(403, failure(403, "Forbidden")))]
+#[case::denied(Reply::Json(403, failure(403, "Forbidden")))]
 #[case::reset(Reply::Reset)]
 #[tokio::test(start_paused = true)]
 async fn who_may_list_must_be_known(#[case] reply: Reply) {
@@ -996,12 +996,12 @@ async fn who_may_list_must_be_known(#[case] reply: Reply) {
 async fn count(cluster: &Arc<Cluster>, company: &str, limit: Duration) -> Finding {
     let (cluster, question) = (cluster.clone(), Dependants::on(CrmKind::Company, company).remove(0));
     let user = UserInfo::default();
-    let finding = tokio::spawn(async move { cluster.dependants(&question, &user, limit).await });
+    let finding = tokio::spawn(async move { cluster.dependents(&question, &user, limit).await });
     settle().await;
     finding
 }
 
-/// The next call that lists, when all reviews before it have been answered with yes.
+/// The next list call, after all reviews before it were allowed.
 async fn next_list(server: &mut Server) -> Call {
     loop {
         let call = server.next().await;

@@ -1,4 +1,4 @@
-//! Keeps the names of a kind up to date: lists them, follows their changes, and begins anew when that fails.
+//! Keeps the names of a kind up to date: lists them, watches changes, and starts again after a failure.
 
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
@@ -17,41 +17,41 @@ use crate::cluster::{Content, Listing, Pager, ReadError, Reader};
 use crate::directory::Presence;
 use crate::directory::names::Names;
 
-/// How many objects a page of a list holds at most.
+/// The maximum size of a page.
 const PAGE: u32 = 500;
 
-/// How long one watch call lasts, in seconds. The API server ends it then, and when it does not, the
-/// connection has died without a word: for so long names can be believed that are not any more.
+/// How long one watch call lasts, in seconds. The API server then closes it; if it does not, the connection is dead.
+/// Names can be outdated for this long.
 const WATCH_SECONDS: u32 = 60;
 
-/// How long a watch call may say nothing before another takes its place.
+/// How long a watch call may be silent before it is replaced.
 const IDLE: Duration = Duration::from_secs(WATCH_SECONDS as u64 + 5);
 
-/// How long a connection of the client may say nothing: longer than a watch may.
+/// How long a connection of the client may be silent: longer than a watch may.
 pub(super) const SILENCE: Duration = Duration::from_secs(WATCH_SECONDS as u64 + 15);
 
-/// A watch that works again does not say so while nothing changes. One that has not failed for so long works:
-/// an API server that does not answer would have been noticed by now.
+/// A watch that works again shows no sign while nothing changes. If it has not failed for this long, it works: an API
+/// server that does not answer would have been noticed.
 const QUIET: Duration = Duration::from_secs(WATCH_SECONDS as u64 + 20);
 
-/// The pause when the back-off has none to give, which its present definition rules out.
+/// The pause if the backoff has none, which does not happen with its current definition.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// Keeps `work` going, which is meant never to end: when it panics it is started again, and the part says so.
+/// Runs `work`, which should never finish: after a panic it is started again, and the part reports it.
 pub(super) async fn supervise<F: Future>(part: &Part, work: impl Fn() -> F) {
     let mut pause = DefaultBackoff::default();
     loop {
-        // What a panic may leave half done are the names, which the next run reads anew.
+        // A panic can leave only the names incomplete, and the next run reads them again.
         let _ = AssertUnwindSafe(work()).catch_unwind().await;
-        part.suffers(Trouble::Died, None);
+        part.suffers(Trouble::Panicked, None);
         rest(&mut pause).await;
     }
 }
 
-/// Lists and watches the kind of `part`, for ever.
+/// Lists and watches the kind of `part`, forever.
 ///
-/// The pauses between failures are made here: kube's `default_backoff()` forgets about failures whenever something
-/// happens, so it would never slow down for a kind that is absent.
+/// The pauses after failures are made here: kube's `default_backoff()` resets at every event, so it would never slow
+/// down for a missing kind.
 pub(super) async fn follow(part: &Part, reader: &Reader) {
     let mut pause = DefaultBackoff::default();
     loop {
@@ -69,7 +69,7 @@ pub(super) async fn follow(part: &Part, reader: &Reader) {
 #[derive(Debug)]
 enum Failure {
     Read(ReadError),
-    /// An object or a list has no resource version, from which a watch could go on.
+    /// An object or a list has no resource version from which a watch could continue.
     NoVersion,
 }
 
@@ -79,36 +79,35 @@ impl<E: Into<ReadError>> From<E> for Failure {
     }
 }
 
-/// What to ask for after a failure.
+/// What to do after a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Next {
     Watch,
     List,
 }
 
-/// Notes what is wrong, and says how to go on after a pause.
+/// Records the problem, and returns what to do after a pause.
 fn suffer(part: &Part, failure: &Failure, pause: &mut DefaultBackoff) -> Next {
     let (trouble, error) = match failure {
         Failure::Read(error) => (Trouble::of(error), Some(error)),
         Failure::NoVersion => (Trouble::Unreachable, None),
     };
-    // The API server does not know the place or the kind any more; a watch would be asked for there for ever.
+    // The API server no longer knows the position or the kind, so repeating the watch is useless.
     let is_lost = matches!(trouble, Trouble::Absent | Trouble::Expired);
     if trouble == Trouble::Expired {
-        // The API server is well again and only wants to be asked for a list.
+        // The API server works and needs a new list.
         pause.reset();
     }
     part.suffers(trouble, error);
     if is_lost || matches!(failure, Failure::NoVersion) { Next::List } else { Next::Watch }
 }
 
-/// Lists the objects once; returns where a watch goes on. The list is gathered aside, so that what was known before
-/// goes on to be answered until the list is complete.
+/// Lists the objects once; returns where a watch starts. The old names stay in use until the list is complete.
 async fn list(part: &Part, reader: &Reader) -> Result<String, Failure> {
     let listing = Listing::all(&part.kind().api_resource(), Content::Metadata);
     let mut pages = Pager::new(reader.clone(), listing);
     let names = Names::default();
-    // That of the last page.
+    // The version of the last page.
     let mut version = None;
     while let Some(page) = pages.next::<ObjectHead>(PAGE).await? {
         page.items.iter().for_each(|object| set(&names, object, object.presence()));
@@ -119,7 +118,7 @@ async fn list(part: &Part, reader: &Reader) -> Result<String, Failure> {
     Ok(version)
 }
 
-/// Follows the changes from `version` on, until all has to be listed anew.
+/// Watches changes from `version` until a new list is needed.
 async fn watch(part: &Part, reader: &Reader, version: String, pause: &mut DefaultBackoff) {
     let mut changes = pin!(changes(part, reader, version));
     loop {
@@ -144,7 +143,7 @@ async fn watch(part: &Part, reader: &Reader, version: String, pause: &mut Defaul
 
 type Change = (ObjectHead, Presence);
 
-/// The changes from `version` on. The stream does not end; after a failure it goes on where it was.
+/// The changes from `version`. The stream does not end; after a failure it continues where it was.
 fn changes(
     part: &Part,
     reader: &Reader,
@@ -152,18 +151,18 @@ fn changes(
 ) -> impl Stream<Item = Result<Change, Failure>> + use<> {
     let objects = Api::all_with(reader.client().clone(), &part.kind().api_resource());
     let watch = Watch { objects, version, events: None };
-    // The future lives in the stream, so that nothing is lost where somebody waits for it no longer.
+    // The future lives in the stream, so that nothing is lost if a caller stops waiting.
     stream::unfold(watch, |mut watch| async {
         let change = watch.next().await;
         Some((change, watch))
     })
 }
 
-/// A watch over all its calls.
+/// A watch that consists of many calls.
 ///
-/// One event is held at a time, as a line of text in a buffer that grows by doubling, and copied once to be read. Where
-/// metadata is as large as etcd stores it, 1.5 MiB, that is up to 4 MiB for each kind that is watched. Records have two
-/// such kinds; what other kinds a policy names is not written by those who write records.
+/// It holds one event at a time, as a line in a buffer that doubles, and copies it once to parse it. With metadata of
+/// the maximum size in etcd, 1.5 MiB, that takes up to 4 MiB for each watched kind. Two such kinds are records; other
+/// kinds of a policy are not written by the writers of records.
 struct Watch {
     objects: Api<ObjectHead>,
     version: String,
@@ -195,11 +194,11 @@ impl Watch {
                     return Err(kube::Error::Api(status.boxed()).into());
                 }
                 Ok(Some(Err(error))) => {
-                    // An event may be lost. The next call gets it again.
+                    // An event may be lost. The next call returns it again.
                     self.events = None;
                     return Err(error.into());
                 }
-                // The call has come to its end, or the connection has died: the next one goes on from there.
+                // The call has finished, or the connection is dead: the next call continues from there.
                 Ok(None) | Err(_) => self.events = None,
             }
         }

@@ -1,4 +1,4 @@
-//! The policies of a cluster against an API server that is played by hand.
+//! Tests of the policies of a cluster against a simulated API server.
 
 use crm_core::catalog::{Action, RuleId};
 use http::{Request, Response};
@@ -47,7 +47,7 @@ fn action(current: &Current) -> Action {
     current.policy().load().rule(RuleId::LabelValue).action
 }
 
-/// The object after a status patch, as the API server would have it.
+/// The object after a status patch, as on the API server.
 fn patched(mut object: DynamicObject, patch: &Value) -> DynamicObject {
     object.data["status"] = patch["status"].clone();
     object
@@ -57,7 +57,7 @@ fn at(time: &str) -> Timestamp {
     time.parse().unwrap()
 }
 
-/// Answers one request, and gives its method and path.
+/// Answers one request, and returns its method and path.
 async fn answer(server: &mut Server, code: u16, body: Value) -> String {
     let (request, respond) = server.next_request().await.unwrap();
     let bytes = serde_json::to_vec(&body).unwrap();
@@ -113,7 +113,7 @@ async fn two_replicas_write_the_status_once() {
     let object = policy("default", 3, strict());
     let judged = source.judge(&object);
     let first = status_patch(&object, &judged, at("2026-11-23T12:00:00Z")).unwrap();
-    assert_eq!(first["metadata"]["resourceVersion"], "7", "the slower replica is refused");
+    assert_eq!(first["metadata"]["resourceVersion"], "7", "the slower replica fails");
     assert_eq!(first["status"]["observedGeneration"], 3);
     let told = patched(object, &first);
     assert_eq!(status_patch(&told, &judged, at("2026-11-23T12:00:05Z")), None);
@@ -129,7 +129,7 @@ async fn a_replica_that_words_it_otherwise_is_not_written_over_again_and_again()
     let mut other = object;
     other.data["status"] =
         json!({"conditions": [{"type": ACCEPTED, "status": "True", "reason": "Fine", "message": "x"}]});
-    // Would wait for the answer of a server that is not there.
+    // Would wait for a server that does not exist.
     drop(server);
     assert!(source.take(other).await.is_none());
 }
@@ -150,8 +150,8 @@ async fn the_time_of_a_condition_is_that_of_its_last_change() {
     assert_eq!(conditions.len(), 2, "what others say stays");
     let ours = conditions.iter().find(|condition| condition["type"] == ACCEPTED).unwrap();
     assert_eq!(ours["lastTransitionTime"], "2026-11-23T12:00:00Z");
-    let refused = source.judge(&policy("default", 3, json!({"rules": 1})));
-    let changed = status_patch(&newer, &refused, at("2026-11-23T14:00:00Z")).unwrap();
+    let invalid = source.judge(&policy("default", 3, json!({"rules": 1})));
+    let changed = status_patch(&newer, &invalid, at("2026-11-23T14:00:00Z")).unwrap();
     assert!(changed.to_string().contains("2026-11-23T14:00:00Z"), "{changed}");
 }
 
@@ -167,7 +167,7 @@ async fn a_cluster_without_the_kind_has_the_built_in_policy() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_api_server_that_refuses_leaves_what_was_in_force() {
+async fn an_api_server_that_denies_leaves_what_was_in_force() {
     let (source, mut server) = source();
     let current = Arc::clone(&source.current);
     let mut pause = DefaultBackoff::default();
@@ -208,14 +208,14 @@ async fn a_status_that_could_not_be_written_is_tried_again() {
     let play = async {
         answer(&mut server, 200, list(&[policy("default", 1, strict())])).await;
         answer(&mut server, 500, failure(500)).await;
-        // The watch is asked for, and says nothing.
+        // The watch is requested and stays silent.
         let (watch, _silent) = server.next_request().await.unwrap();
         assert_eq!(watch.method(), "GET");
         let again = answer(&mut server, 200, json!(policy("default", 1, strict()))).await;
         assert!(again.starts_with("PATCH "), "{again}");
     };
     tokio::select! {
-        _ = source.list_and_watch(&mut pause) => panic!("the watch goes on"),
+        _ = source.list_and_watch(&mut pause) => panic!("the watch did not fail"),
         () = play => {}
     }
 }

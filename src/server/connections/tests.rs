@@ -1,4 +1,4 @@
-//! Which connection goes for which, without sockets.
+//! Tests which connection is closed for which, without sockets.
 
 use std::net::Ipv4Addr;
 
@@ -39,7 +39,7 @@ impl Port {
         place
     }
 
-    /// A connection that does this since now.
+    /// A connection that has just entered this phase.
     async fn doing(&self, last: u8, phase: Phase) -> Place {
         let place = self.open(last);
         place.seat.enter(phase, self.connections.now());
@@ -90,7 +90,7 @@ async fn the_longest_idle_connection_of_the_peer_that_has_most_goes_first() {
     let older = port.doing(2, Phase::Fresh).await;
     let newer = port.doing(2, Phase::Idle).await;
     let newcomer = port.open(1);
-    // Of 1 there are as many as of 2, the newcomer counted. Of equals it is always the same one.
+    // 1 has as many as 2, counting the newcomer. Of equal peers it is always the same one.
     assert_eq!(left(&[&other, &older, &newer, &newcomer]), [false, true, false, false]);
     assert!(!older.seat.is_closed(), "it may write what it has");
     assert!(port.shows(r#"crm_admission_connection_failures_total{stage="limit"} 1"#));

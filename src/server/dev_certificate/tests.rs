@@ -1,4 +1,4 @@
-//! Development certificates that are made, kept and left alone.
+//! Tests of development certificates that are created, kept and left alone.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use super::*;
 
 const NAMES: [&str; 3] = ["ca.crt", "tls.crt", "tls.key"];
 
-/// A directory that `ensure` has seen once.
+/// A directory on which `ensure` ran once.
 fn made() -> TempDir {
     let dir = TempDir::new().unwrap();
     assert_eq!(ensure(dir.path()).unwrap().outcome, Outcome::Made);
@@ -29,7 +29,7 @@ fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o777
 }
 
-/// Writes a leaf that ends after `lifetime`, with its CA and key, the way `make` does.
+/// Writes a leaf that expires after `lifetime`, with its CA and key, as `make` does.
 fn make_ending_in(dir: &Path, lifetime: Duration) {
     let end = OffsetDateTime::now_utc() + lifetime;
     let mut ca = ca_params();
@@ -45,7 +45,7 @@ fn make_ending_in(dir: &Path, lifetime: Duration) {
     write(&paths.key, key.serialize_pem().as_bytes()).unwrap();
 }
 
-/// A certificate and key that somebody else made.
+/// A certificate and key of another origin.
 fn foreign() -> (String, String) {
     let key = KeyPair::generate().unwrap();
     let certificate = CertificateParams::new(["localhost".to_owned()]).unwrap().self_signed(&key).unwrap();
@@ -57,7 +57,7 @@ fn assert_left_alone(dir: &Path, foreign: &str) {
     let before = contents(dir);
     let error = ensure(dir).unwrap_err().to_string();
     let expected =
-        format!("{} was not made by crm-admission and is not overwritten", dir.join(foreign).display());
+        format!("{} was not created by crm-admission and is not overwritten", dir.join(foreign).display());
     assert!(error.starts_with(&expected), "{error}");
     assert_eq!(contents(dir), before);
 }
@@ -226,7 +226,7 @@ fn a_file_in_place_of_the_directory_is_named() {
     let file = dir.path().join("certs");
     fs::write(&file, "").unwrap();
     let error = ensure(&file).unwrap_err().to_string();
-    let expected = format!("cannot make the directory {}: ", file.display());
+    let expected = format!("cannot create the directory {}: ", file.display());
     assert!(error.starts_with(&expected), "{error}");
     assert!(error.ends_with("; give a directory that you may write to"), "{error}");
 }

@@ -1,4 +1,4 @@
-//! Calls to the router without a socket.
+//! Tests of the router without a socket.
 
 use std::convert::Infallible;
 use std::sync::Mutex;
@@ -113,7 +113,7 @@ fn review_of(body: impl Into<Body>) -> Request {
     post_to("/mutate").body(body.into()).unwrap()
 }
 
-/// A rejection is one line of plain text that ends as a line does.
+/// A rejection is one line of plain text with a line break.
 #[track_caller]
 fn assert_rejected(answer: &Answer, status: StatusCode, reason: &str) {
     assert_eq!((answer.status, answer.body.as_str()), (status, format!("{reason}\n").as_str()));
@@ -150,7 +150,7 @@ async fn an_unknown_path_is_told_the_known_ones() {
 async fn only_post_is_answered(#[case] method: Method) {
     let request = post_to("/validate").method(method).body(Body::empty()).unwrap();
     let answer = Fixture::new(Behaviour::Answers).send(request).await;
-    assert_rejected(&answer, StatusCode::METHOD_NOT_ALLOWED, "only POST is answered here");
+    assert_rejected(&answer, StatusCode::METHOD_NOT_ALLOWED, "only POST is allowed");
     assert_eq!(answer.header(ALLOW), Some("POST"));
 }
 
@@ -186,7 +186,7 @@ const LIMIT: usize = 7 * 1024 * 1024;
 const TOO_LARGE: &str = "the body is larger than 7340032 bytes";
 
 #[tokio::test]
-async fn a_body_that_announces_too_much_is_refused_before_it_is_read() {
+async fn a_body_that_announces_too_much_is_rejected_before_it_is_read() {
     let unread =
         Body::from_stream(stream::poll_fn(|_| -> std::task::Poll<Option<Result<Bytes, Infallible>>> {
             panic!("the body was read")
@@ -199,7 +199,7 @@ async fn a_body_that_announces_too_much_is_refused_before_it_is_read() {
 }
 
 #[tokio::test]
-async fn a_body_that_announces_nothing_is_refused_once_it_is_too_large() {
+async fn a_body_that_announces_nothing_is_rejected_once_it_is_too_large() {
     let polled = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&polled);
     let endless = stream::repeat_with(move || {
@@ -225,19 +225,19 @@ async fn a_body_that_breaks_off_is_not_reviewed() {
     let parts: [Result<&str, _>; 2] = [Ok("{"), Err(std::io::Error::other("reset"))];
     let fixture = Fixture::new(Behaviour::Answers);
     let answer = fixture.send(review_of(Body::from_stream(stream::iter(parts)))).await;
-    assert_rejected(&answer, StatusCode::REQUEST_TIMEOUT, "the body broke off");
+    assert_rejected(&answer, StatusCode::REQUEST_TIMEOUT, "the body is incomplete");
     assert_eq!(fixture.reviews(), 0);
 }
 
 const FULL: &str = "too many large requests at a time; try again in a moment";
 
-/// Room for all requests together: this many bytes.
+/// Memory for all requests together, in bytes.
 fn with_room(bytes: usize) -> Limits {
     Limits { memory_bytes: bytes, ..Limits::default() }
 }
 
 #[tokio::test]
-async fn a_body_beyond_what_all_bodies_may_have_is_refused_and_frees_its_room() {
+async fn a_body_beyond_what_all_bodies_may_have_is_rejected_and_frees_its_room() {
     let fixture = Arc::new(Fixture::with_limits(Behaviour::Waits, &with_room(10)));
     let waiting = tokio::spawn({
         let fixture = Arc::clone(&fixture);
@@ -248,9 +248,9 @@ async fn a_body_beyond_what_all_bodies_may_have_is_refused_and_frees_its_room() 
     }
     // The first four bytes still fit.
     let parts = stream::iter(["7890", "1"].map(Ok::<_, Infallible>));
-    let refused = fixture.send(review_of(Body::from_stream(parts))).await;
-    assert_rejected(&refused, StatusCode::SERVICE_UNAVAILABLE, FULL);
-    assert_eq!(refused.header(RETRY_AFTER), Some("1"));
+    let rejected = fixture.send(review_of(Body::from_stream(parts))).await;
+    assert_rejected(&rejected, StatusCode::SERVICE_UNAVAILABLE, FULL);
+    assert_eq!(rejected.header(RETRY_AFTER), Some("1"));
     assert!(fixture.metrics.text().unwrap().contains("crm_admission_inflight_bytes 6\n"));
 
     fixture.reviewer.release.notify_one();
@@ -261,11 +261,11 @@ async fn a_body_beyond_what_all_bodies_may_have_is_refused_and_frees_its_room() 
 }
 
 #[tokio::test]
-async fn a_body_that_would_grow_beyond_all_memory_is_refused_before_it_is_parsed() {
+async fn a_body_that_would_grow_beyond_all_memory_is_rejected_before_it_is_parsed() {
     let fixture = Fixture::with_limits(Behaviour::Answers, &with_room(10_000));
-    let refused = fixture.send(review_of("[{},{},{},{},{},{},{},{},{},{},{},{},{},{},{}]")).await;
-    let reason = "the body holds more values than can be read";
-    assert_rejected(&refused, StatusCode::PAYLOAD_TOO_LARGE, reason);
+    let rejected = fixture.send(review_of("[{},{},{},{},{},{},{},{},{},{},{},{},{},{},{}]")).await;
+    let reason = "the body contains too many values";
+    assert_rejected(&rejected, StatusCode::PAYLOAD_TOO_LARGE, reason);
     assert_eq!(fixture.reviews(), 0);
     assert_eq!(fixture.send(review_of("[{},{}]")).await.status, StatusCode::OK);
 }
@@ -280,8 +280,8 @@ async fn what_is_read_out_of_a_body_counts_as_long_as_the_review_does() {
     while fixture.reviews() < 1 {
         tokio::task::yield_now().await;
     }
-    let refused = fixture.send(review_of("[{}]")).await;
-    assert_rejected(&refused, StatusCode::SERVICE_UNAVAILABLE, FULL);
+    let rejected = fixture.send(review_of("[{}]")).await;
+    assert_rejected(&rejected, StatusCode::SERVICE_UNAVAILABLE, FULL);
     fixture.reviewer.release.notify_one();
     assert_eq!(waiting.await.unwrap().status, StatusCode::OK);
     fixture.reviewer.release.notify_one();
@@ -304,7 +304,7 @@ async fn bodies_that_are_announced_and_do_not_come_take_neither_room_nor_places_
     assert!(announced.await.iter().all(|answer| answer.status == StatusCode::REQUEST_TIMEOUT));
 }
 
-/// A body of as many pieces of this many bytes, one each second.
+/// A body of several pieces of this many bytes, one piece per second.
 fn trickle(pieces: usize, bytes: usize) -> Body {
     let piece = Bytes::from(vec![b' '; bytes]);
     Body::from_stream(stream::iter(0..pieces).then(move |_| {
@@ -393,7 +393,7 @@ async fn what_the_reviewer_cannot_read_is_a_bad_request_with_its_reason() {
 }
 
 #[tokio::test]
-async fn beyond_the_limit_calls_are_refused_at_once_and_served_again_after() {
+async fn beyond_the_limit_calls_are_rejected_at_once_and_served_again_after() {
     let limits = Limits { concurrent_requests: 2, ..Limits::default() };
     let fixture = Arc::new(Fixture::with_limits(Behaviour::Waits, &limits));
     let waiting: Vec<_> = (0..2)
@@ -407,10 +407,10 @@ async fn beyond_the_limit_calls_are_refused_at_once_and_served_again_after() {
     }
     assert_eq!(fixture.metrics.requests_in_flight(), 2);
 
-    let refused = fixture.send(review_of("{}")).await;
+    let rejected = fixture.send(review_of("{}")).await;
     let reason = "too many requests at a time; try again in a moment";
-    assert_rejected(&refused, StatusCode::SERVICE_UNAVAILABLE, reason);
-    assert_eq!(refused.header(RETRY_AFTER), Some("1"));
+    assert_rejected(&rejected, StatusCode::SERVICE_UNAVAILABLE, reason);
+    assert_eq!(rejected.header(RETRY_AFTER), Some("1"));
 
     fixture.reviewer.release.notify_waiters();
     for answer in waiting {
@@ -426,7 +426,7 @@ fn from(peer: u8, mut request: Request) -> Request {
     request
 }
 
-/// What `[]` takes up.
+/// The memory that `[]` takes.
 const WEIGHT: usize = 162;
 
 #[rstest]
@@ -451,7 +451,7 @@ async fn when_it_runs_short_a_request_of_the_caller_that_has_most_gives_way(#[ca
     assert_eq!(newcomer.await.unwrap().status, StatusCode::OK);
     let [first, second] = most;
     let gone = first.await.unwrap();
-    let reason = "too many requests at a time, most of them from here; try again in a moment";
+    let reason = "too many requests at a time, most of them from this address; try again in a moment";
     assert_rejected(&gone, StatusCode::SERVICE_UNAVAILABLE, reason);
     assert_eq!(gone.header(RETRY_AFTER), Some("1"));
     assert_eq!(second.await.unwrap().status, StatusCode::OK);
@@ -464,7 +464,7 @@ async fn a_panic_is_answered_and_counted_and_frees_its_place() {
     let fixture = Fixture::with_limits(Behaviour::Panics, &limits);
     for _ in 0..2 {
         let answer = fixture.send(review_of("{}")).await;
-        let reason = "the review failed inside; the log says where";
+        let reason = "internal error; see the log of the webhook";
         assert_rejected(&answer, StatusCode::INTERNAL_SERVER_ERROR, reason);
     }
     assert!(fixture.metrics.text().unwrap().contains("crm_admission_panics_total 2"));

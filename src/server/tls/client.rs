@@ -1,4 +1,4 @@
-//! Whom callers must be: somebody with a certificate of a given CA, and, where names are given, with one of them.
+//! Verifies client certificates against a CA and, if given, a list of names.
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,13 +17,13 @@ use x509_parser::parse_x509_certificate;
 use super::error::{Role, TlsError};
 use super::material::{ClientCa, certificates, validity};
 
-/// How much of a caller's name is told.
+/// The maximum length of a caller's name in messages.
 const SHOWN: usize = 64;
 
-/// A caller has a certificate of the right CA, with none of the names that are let in.
+/// The certificate is from the right CA but has none of the accepted names.
 #[derive(Debug)]
 pub struct StrangerError {
-    /// By what name it calls itself.
+    /// The name of the caller.
     pub name: String,
 }
 
@@ -35,7 +35,7 @@ impl fmt::Display for StrangerError {
 
 impl std::error::Error for StrangerError {}
 
-/// Lets in these callers. With it comes when the first of the CAs ends.
+/// A verifier for these callers, and the earliest expiry date of the CAs.
 pub(super) fn verifier(
     callers: &ClientCa,
     provider: &Arc<CryptoProvider>,
@@ -58,7 +58,7 @@ pub(super) fn verifier(
     Ok((Arc::new(Named { verifier, names: callers.names.clone() }), not_after))
 }
 
-/// Lets in those of the callers who have one of these names.
+/// Accepts certificates that have one of these names.
 #[derive(Debug)]
 struct Named {
     verifier: Arc<dyn ClientCertVerifier>,

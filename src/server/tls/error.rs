@@ -1,4 +1,4 @@
-//! Why a certificate cannot be served, and what to do about it.
+//! Why a certificate cannot be served, and the fix.
 
 use std::fmt;
 use std::io;
@@ -7,14 +7,14 @@ use rustls::pki_types::pem;
 
 use super::validity::{Validity, date};
 
-/// What a PEM text is for.
+/// What a PEM is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// The certificate that is shown, followed by those between it and the CA.
+    /// The serving certificate, followed by its intermediates.
     Certificate,
     /// The private key of the certificate.
     Key,
-    /// The CAs whose certificates callers must have.
+    /// The CAs of accepted client certificates.
     ClientCa,
 }
 
@@ -28,7 +28,7 @@ impl fmt::Display for Role {
     }
 }
 
-/// Why a certificate cannot be served. Every message names the text's origin and the fix.
+/// Why a certificate cannot be served. Every message names the origin and the fix.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// The file could not be read.
@@ -41,22 +41,22 @@ pub enum TlsError {
         /// Why not.
         source: io::Error,
     },
-    /// The text holds something like PEM that is broken.
-    #[error("the {role} {origin} is damaged: {source}; write the PEM file again, whole")]
+    /// The PEM is damaged.
+    #[error("the {role} {origin} is damaged: {source}; write the complete PEM file again")]
     Damaged {
-        /// What the text is for.
+        /// What the PEM is for.
         role: Role,
-        /// Where it is from.
+        /// Its origin.
         origin: String,
         /// What is wrong.
         source: pem::Error,
     },
-    /// The text holds nothing of the sort that is wanted.
-    #[error("the {role} {origin} holds no PEM block of that sort; {}", fix_of_absence(*role))]
+    /// The PEM has no block of the expected type.
+    #[error("the {role} {origin} contains no such PEM block; {}", fix_of_absence(*role))]
     Absent {
-        /// What the text is for.
+        /// What the PEM is for.
         role: Role,
-        /// Where it is from.
+        /// Its origin.
         origin: String,
     },
     /// The key is encrypted.
@@ -64,37 +64,35 @@ pub enum TlsError {
         "the private key {origin} is encrypted; decrypt it (openssl pkey -in FILE -out NEW) and protect the file"
     )]
     Encrypted {
-        /// Where the key is from.
+        /// The origin of the key.
         origin: String,
     },
-    /// The block is not what it says it is, or of an algorithm that is not supported.
+    /// The block is malformed, or its algorithm is not supported.
     #[error(
         "the {role} {origin} cannot be used: {reason}; use an ECDSA (P-256 or P-384), Ed25519 or RSA one"
     )]
     Unusable {
-        /// What the text is for.
+        /// What the PEM is for.
         role: Role,
-        /// Where it is from.
+        /// Its origin.
         origin: String,
         /// Why not.
         reason: String,
     },
-    /// The key is another certificate's.
-    #[error(
-        "the private key {key} is not that of the certificate {certificate}; use the pair that was made together"
-    )]
+    /// The key belongs to another certificate.
+    #[error("the private key {key} does not belong to the certificate {certificate}; use a matching pair")]
     Mismatch {
-        /// Where the certificate is from.
+        /// The origin of the certificate.
         certificate: String,
-        /// Where the key is from.
+        /// The origin of the key.
         key: String,
     },
-    /// The certificate holds at another time.
-    #[error("the certificate {origin} holds from {} to {}, and not now; renew it, or set the clock", date(validity.not_before), date(validity.not_after))]
+    /// The certificate is not valid now.
+    #[error("the certificate {origin} is valid from {} to {}, and not now; renew it, or correct the clock", date(validity.not_before), date(validity.not_after))]
     NotNow {
-        /// Where the certificate is from.
+        /// The origin of the certificate.
         origin: String,
-        /// When it holds.
+        /// When it is valid.
         validity: Validity,
     },
 }
@@ -113,10 +111,8 @@ fn fix_of_reading(error: &io::Error) -> &'static str {
 fn fix_of_absence(role: Role) -> &'static str {
     match role {
         Role::Certificate | Role::ClientCa => {
-            "it must begin with -----BEGIN CERTIFICATE----- (is it DER, or are the files exchanged?)"
+            "it must begin with -----BEGIN CERTIFICATE----- (is it DER, or are the files swapped?)"
         }
-        Role::Key => {
-            "it must begin with -----BEGIN PRIVATE KEY----- (is it DER, or are the files exchanged?)"
-        }
+        Role::Key => "it must begin with -----BEGIN PRIVATE KEY----- (is it DER, or are the files swapped?)",
     }
 }

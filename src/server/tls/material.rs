@@ -1,4 +1,4 @@
-//! The texts that a certificate is made of: read from files, and parsed.
+//! Certificate, key and client CA as PEM: read from files and parsed.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,7 @@ use x509_parser::parse_x509_certificate;
 use super::error::{Role, TlsError};
 use super::validity::Validity;
 
-/// A PEM text, and where it is from. It may be a key, so it is never printed.
+/// PEM content and its origin. It may be a key, so it is never printed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Pem {
     pub(super) origin: String,
@@ -17,7 +17,7 @@ pub struct Pem {
 }
 
 impl Pem {
-    /// `origin` is what messages call it: a path, or the name of a Secret and its key.
+    /// `origin` is its name in messages: a path, or the name of a Secret and its key.
     pub fn new(origin: impl Into<String>, content: impl Into<Vec<u8>>) -> Self {
         Self { origin: origin.into(), content: content.into() }
     }
@@ -31,56 +31,56 @@ impl Pem {
     }
 }
 
-/// The texts from which the certificate, its key and the callers' CAs are taken, always together.
+/// Certificate, key and client CA, always used together.
 #[derive(Clone, PartialEq, Eq)]
 pub struct TlsMaterial {
-    /// The certificate and those between it and the CA.
+    /// The certificate and its intermediates.
     pub certificate: Pem,
-    /// Its key.
+    /// The key of the certificate.
     pub key: Pem,
-    /// Whom callers must be; `None` lets in all callers.
+    /// The client CA; `None` accepts all callers.
     pub client_ca: Option<ClientCa>,
 }
 
-/// Whom callers must be.
+/// Which client certificates are accepted.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ClientCa {
-    /// The CAs of which they must have a certificate.
+    /// The CAs that must have issued the certificate.
     pub cas: Pem,
-    /// The names of which their certificate must have one, as its common name or as an alternative name. Empty lets
-    /// in everybody with a certificate.
+    /// The certificate must have one of these names, as its common name or as an alternative name. Empty accepts every
+    /// certificate of the CAs.
     pub names: Vec<String>,
 }
 
 /// The files of a [`TlsMaterial`].
 #[derive(Clone, Debug)]
 pub struct TlsFiles {
-    /// The certificate and those between it and the CA.
+    /// The certificate and its intermediates.
     pub certificate: PathBuf,
-    /// Its key.
+    /// The key of the certificate.
     pub key: PathBuf,
-    /// Whom callers must be; `None` lets in all callers.
+    /// The client CA; `None` accepts all callers.
     pub client_ca: Option<ClientCaFile>,
 }
 
 /// The file of a [`ClientCa`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientCaFile {
-    /// The CAs of which callers must have a certificate.
+    /// The file with the CAs that must have issued the certificate.
     pub path: PathBuf,
-    /// The names of which their certificate must have one; empty lets in everybody with a certificate.
+    /// The certificate must have one of these names; empty accepts every certificate of the CAs.
     pub names: Vec<String>,
 }
 
 impl ClientCaFile {
-    /// Reads it.
+    /// Reads the file.
     pub async fn read(&self) -> Result<ClientCa, TlsError> {
         Ok(ClientCa { cas: Pem::read(Role::ClientCa, &self.path).await?, names: self.names.clone() })
     }
 }
 
 impl TlsFiles {
-    /// Reads them all.
+    /// Reads all files.
     pub async fn read(&self) -> Result<TlsMaterial, TlsError> {
         let client_ca = match &self.client_ca {
             Some(file) => Some(file.read().await?),
@@ -94,7 +94,7 @@ impl TlsFiles {
     }
 }
 
-/// All certificates of a text; there is at least one.
+/// All certificates of a PEM; at least one.
 pub(super) fn certificates(role: Role, pem: &Pem) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let origin = || pem.origin.clone();
     let found = CertificateDer::pem_slice_iter(&pem.content)
@@ -106,12 +106,12 @@ pub(super) fn certificates(role: Role, pem: &Pem) -> Result<Vec<CertificateDer<'
     Ok(found)
 }
 
-/// The first private key of a text.
+/// The first private key of a PEM.
 pub(super) fn private_key(pem: &Pem) -> Result<PrivateKeyDer<'static>, TlsError> {
     let role = Role::Key;
     let origin = pem.origin.clone();
     PrivateKeyDer::from_pem_slice(&pem.content).map_err(|error| match error {
-        // In the name of the block, or, with older tools, in a header inside it.
+        // In the name of the block, or in a header inside it (older tools).
         _ if contains(&pem.content, b"ENCRYPTED") => TlsError::Encrypted { origin },
         pem::Error::NoItemsFound => TlsError::Absent { role, origin },
         source => TlsError::Damaged { role, origin, source },

@@ -1,4 +1,4 @@
-//! What the webhook shows its callers: a certificate and its key, swapped as a whole when they change.
+//! Serves the certificate of the webhook, and replaces it as a whole when it changes.
 
 mod client;
 mod error;
@@ -30,19 +30,19 @@ use self::validity::{date, state_at};
 use super::readiness::{PartReport, PartState};
 use crate::telemetry::Metrics;
 
-/// The certificates, as the metrics name them.
+/// The names of the certificates in the metrics.
 const SERVING: &str = "serving";
 const CLIENT_CA: &str = "client-ca";
 
-/// The certificate that is served, which can be swapped for another while connections come in.
+/// The certificate in use. It can be replaced while connections arrive.
 ///
-/// The whole configuration is swapped, and not only the certificate in it: its store of sessions goes with it, so no
-/// session that began under an older one is resumed.
+/// Replaces the whole configuration, including its session store, so that no session of an older configuration is
+/// resumed.
 pub struct Tls {
     rustls: RustlsConfig,
-    /// `None` until there is a first one.
+    /// `None` before the first certificate.
     served: ArcSwapOption<Served>,
-    /// Goes up with every change of the client CA.
+    /// Increases with every change of the client CA.
     generation: Arc<AtomicU64>,
     metrics: Metrics,
 }
@@ -59,12 +59,12 @@ impl fmt::Debug for Tls {
 }
 
 impl Tls {
-    /// Serves what the files hold, as [`Tls::new`] does. [`watch()`] keeps it up to date.
+    /// Serves the certificate in the files, see [`Tls::new`]. [`watch()`] keeps it up to date.
     pub async fn load(files: &TlsFiles, metrics: Metrics) -> Result<Self, TlsError> {
         Self::new(files.read().await?, metrics)
     }
 
-    /// Serves `material`. A certificate that has expired is taken: then `/readyz` says so, and a renewal mends it.
+    /// Serves `material`, even if the certificate has expired: `/readyz` reports it, and a renewal fixes it.
     pub fn new(material: TlsMaterial, metrics: Metrics) -> Result<Self, TlsError> {
         let checked = check(&material)?;
         checked.show(&metrics);
@@ -77,7 +77,7 @@ impl Tls {
         })
     }
 
-    /// Serves nothing until [`Tls::replace`] brings the first certificate: until then handshakes fail.
+    /// Serves no certificate until [`Tls::replace`] provides the first one: until then handshakes fail.
     pub fn waiting(metrics: Metrics) -> Result<Self, TlsError> {
         let config = config(Arc::new(NoClientAuth), Arc::new(NoCertificate)).map_err(|error| {
             let reason = error.to_string();
@@ -91,18 +91,18 @@ impl Tls {
         })
     }
 
-    /// Serves `material` from the next connection on, if all of it is good and holds now; else nothing changes.
+    /// Serves `material` from the next connection on if all of it is valid now; otherwise nothing changes.
     pub fn replace(&self, material: TlsMaterial) -> Result<(), TlsError> {
         let checked = check(&material)?;
         let validity = checked.validity;
         if !validity.covers(unix_now()) {
             return Err(TlsError::NotNow { origin: material.certificate.origin, validity });
         }
-        let lets_others_in =
+        let changes_callers =
             self.served.load().as_ref().is_some_and(|served| served.material.client_ca != material.client_ca);
         self.rustls.reload_from_config(Arc::clone(&checked.config));
-        if lets_others_in {
-            // After the configuration: a handshake that sees the new number has the new configuration, too.
+        if changes_callers {
+            // After the configuration: a handshake that sees the new number also has the new configuration.
             self.generation.fetch_add(1, Ordering::AcqRel);
         }
         self.served.store(Some(Arc::new(Served { material, validity })));
@@ -112,7 +112,7 @@ impl Tls {
         Ok(())
     }
 
-    /// When the certificate that is served holds; `None` if there is none yet.
+    /// When the certificate in use is valid; `None` if there is none yet.
     pub fn validity(&self) -> Option<Validity> {
         self.served.load().as_ref().map(|served| served.validity)
     }
@@ -121,12 +121,12 @@ impl Tls {
     pub fn report(&self) -> PartReport {
         let state = match self.validity() {
             Some(validity) => state_at(validity, unix_now()),
-            None => PartState::NotReady("there is none yet".to_owned()),
+            None => PartState::NotReady("not created yet".to_owned()),
         };
         PartReport { name: "certificate".into(), state }
     }
 
-    /// Goes up when those whom the client CA has let in may not be let in any more.
+    /// Increases when callers that the client CA has accepted may no longer be accepted.
     pub(super) fn generation(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.generation)
     }
@@ -135,13 +135,13 @@ impl Tls {
         self.rustls.clone()
     }
 
-    /// Whether it is this that is served.
+    /// Whether this material is in use.
     pub fn serves(&self, material: &TlsMaterial) -> bool {
         self.served.load().as_ref().is_some_and(|served| served.material == *material)
     }
 }
 
-/// A [`TlsMaterial`] that was found good.
+/// A valid [`TlsMaterial`].
 struct Checked {
     config: Arc<ServerConfig>,
     validity: Validity,
@@ -177,17 +177,17 @@ fn config(
     callers: Arc<dyn ClientCertVerifier>,
     certificate: Arc<dyn ResolvesServerCert>,
 ) -> Result<ServerConfig, rustls::Error> {
-    // Named, and not the process's default, so that this works whatever else the process installs.
+    // Named explicitly, so that this works whatever default the process installs.
     let mut config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()?
         .with_client_cert_verifier(callers)
         .with_cert_resolver(certificate);
-    // The API server speaks HTTP/1.1 to webhooks, and HTTP/2 is not served.
+    // The API server uses HTTP/1.1 for webhooks, and HTTP/2 is not served.
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)
 }
 
-/// What is shown before there is a certificate.
+/// Used before the first certificate.
 #[derive(Debug)]
 struct NoCertificate;
 

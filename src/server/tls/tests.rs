@@ -1,4 +1,4 @@
-//! Certificates that are served, refused and swapped.
+//! Tests of certificates that are served, rejected and replaced.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -71,7 +71,7 @@ fn a_good_pair_is_served_with_http_1_1_only() {
 #[test]
 fn without_a_certificate_nothing_is_ready_until_one_is_given() {
     let tls = Tls::waiting(Metrics::new()).unwrap();
-    assert_eq!(tls.report().state, PartState::NotReady("there is none yet".to_owned()));
+    assert_eq!(tls.report().state, PartState::NotReady("not created yet".to_owned()));
     tls.replace(Pair::new().material()).unwrap();
     assert_eq!(tls.report().state, PartState::Ready);
 }
@@ -79,8 +79,8 @@ fn without_a_certificate_nothing_is_ready_until_one_is_given() {
 #[test]
 fn text_without_pem_is_no_certificate() {
     let material = TlsMaterial { certificate: Pem::new("tls.crt", "hello"), ..Pair::new().material() };
-    let expected = "the certificate tls.crt holds no PEM block of that sort; \
-                    it must begin with -----BEGIN CERTIFICATE----- (is it DER, or are the files exchanged?)";
+    let expected = "the certificate tls.crt contains no such PEM block; \
+                    it must begin with -----BEGIN CERTIFICATE----- (is it DER, or are the files swapped?)";
     assert_eq!(error(material), expected);
 }
 
@@ -89,16 +89,16 @@ fn exchanged_files_are_named() {
     let TlsMaterial { certificate, key, .. } = Pair::new().material();
     let material = TlsMaterial { certificate: key, key: certificate, client_ca: None };
     let message = error(material);
-    assert!(message.starts_with("the certificate tls.key holds no PEM block"), "{message}");
-    assert!(message.contains("are the files exchanged?"), "{message}");
+    assert!(message.starts_with("the certificate tls.key contains no such PEM block"), "{message}");
+    assert!(message.contains("are the files swapped?"), "{message}");
 }
 
 #[test]
-fn a_key_file_without_a_key_is_refused() {
+fn a_key_file_without_a_key_is_rejected() {
     let pair = Pair::new();
     let material = TlsMaterial { key: Pem::new("tls.key", pair.certificate.as_str()), ..pair.material() };
     let message = error(material);
-    assert!(message.starts_with("the private key tls.key holds no PEM block of that sort"), "{message}");
+    assert!(message.starts_with("the private key tls.key contains no such PEM block"), "{message}");
     assert!(message.contains("-----BEGIN PRIVATE KEY-----"), "{message}");
 }
 
@@ -107,7 +107,7 @@ fn a_key_file_without_a_key_is_refused() {
 #[case::older(
     "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n\nAAAA\n-----END RSA PRIVATE KEY-----\n"
 )]
-fn an_encrypted_key_is_refused_with_how_to_decrypt_it(#[case] key: &str) {
+fn an_encrypted_key_is_rejected_with_how_to_decrypt_it(#[case] key: &str) {
     let material = TlsMaterial { key: Pem::new("tls.key", key), ..Pair::new().material() };
     let message = error(material);
     assert!(
@@ -142,10 +142,10 @@ fn a_block_that_is_no_key_inside_cannot_be_used() {
 }
 
 #[test]
-fn the_key_of_another_certificate_is_refused() {
+fn the_key_of_another_certificate_is_rejected() {
     let material = TlsMaterial { key: Pair::new().material().key, ..Pair::new().material() };
-    let expected = "the private key tls.key is not that of the certificate tls.crt; \
-                    use the pair that was made together";
+    let expected = "the private key tls.key does not belong to the certificate tls.crt; \
+                    use a matching pair";
     assert_eq!(error(material), expected);
 }
 
@@ -156,7 +156,7 @@ fn a_client_ca_must_hold_certificates() {
         ..Pair::new().material()
     };
     let message = error(material);
-    assert!(message.starts_with("the client CA clients.crt holds no PEM block of that sort"), "{message}");
+    assert!(message.starts_with("the client CA clients.crt contains no such PEM block"), "{message}");
 }
 
 #[test]
@@ -188,8 +188,8 @@ fn an_expired_certificate_does_not_replace_another() {
     let good = Pair::new();
     let tls = served(&good);
     let message = tls.replace(Pair::expired().material()).unwrap_err().to_string();
-    assert!(message.starts_with("the certificate tls.crt holds from 20"), "{message}");
-    assert!(message.ends_with("and not now; renew it, or set the clock"), "{message}");
+    assert!(message.starts_with("the certificate tls.crt is valid from 20"), "{message}");
+    assert!(message.ends_with("and not now; renew it, or correct the clock"), "{message}");
     assert!(tls.serves(&good.material()));
 }
 
@@ -198,14 +198,14 @@ fn a_certificate_of_the_future_is_not_ready() {
     let now = unix_now();
     let validity = Validity { not_before: now + 60, not_after: now + 120 };
     assert!(
-        matches!(state_at(validity, now), PartState::NotReady(reason) if reason.starts_with("holds only"))
+        matches!(state_at(validity, now), PartState::NotReady(reason) if reason.starts_with("not valid before"))
     );
     assert_eq!(state_at(validity, now + 60), PartState::Ready);
     assert_eq!(state_at(validity, now + 120), PartState::Ready);
     assert!(matches!(state_at(validity, now + 121), PartState::NotReady(_)));
 }
 
-/// A directory like a mounted Secret: the files are symlinks through `..data`, which is swapped as one.
+/// A directory like a mounted Secret: the files are symlinks through `..data`, which is replaced as one.
 struct Mount {
     dir: TempDir,
     versions: usize,
@@ -246,7 +246,7 @@ impl Mount {
     }
 }
 
-/// The certificate that is served.
+/// The certificate in use.
 fn shown(watch: &Watch) -> Vec<u8> {
     let served = watch.tls().served.load();
     certificates(Role::Certificate, &served.as_ref().unwrap().material.certificate)

@@ -1,4 +1,4 @@
-//! When a certificate holds.
+//! When a certificate is valid.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -6,12 +6,12 @@ use jiff::Timestamp;
 
 use crate::server::readiness::PartState;
 
-/// When a certificate holds, in seconds of Unix time, both ends included.
+/// When a certificate is valid, in seconds of Unix time, both ends included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Validity {
-    /// From.
+    /// The first second.
     pub not_before: i64,
-    /// To.
+    /// The last second.
     pub not_after: i64,
 }
 
@@ -21,7 +21,7 @@ impl Validity {
     }
 }
 
-/// A date as a person reads it.
+/// A date in readable form.
 pub(super) fn date(unix_seconds: i64) -> String {
     Timestamp::from_second(unix_seconds).map_or_else(|_| unix_seconds.to_string(), |date| date.to_string())
 }
@@ -31,13 +31,13 @@ pub(in crate::server) fn unix_now() -> i64 {
     i64::try_from(since_epoch.as_secs()).unwrap_or(i64::MAX)
 }
 
-/// What `/readyz` says at `now` of a certificate.
+/// The state that `/readyz` shows for a certificate at `now`.
 pub(super) fn state_at(validity: Validity, now: i64) -> PartState {
     if now > validity.not_after {
         return PartState::NotReady(format!("expired at {}", date(validity.not_after)));
     }
     if now < validity.not_before {
-        return PartState::NotReady(format!("holds only from {}", date(validity.not_before)));
+        return PartState::NotReady(format!("not valid before {}", date(validity.not_before)));
     }
     PartState::Ready
 }

@@ -1,4 +1,4 @@
-//! Looks whether the files of the certificate have changed.
+//! Notices when the files of the certificate change.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,13 +7,13 @@ use tokio::time::MissedTickBehavior;
 
 use super::{Tls, TlsFiles, TlsMaterial};
 
-/// How often the files are looked at. A Secret takes about a minute to reach a Pod, so it is not worth hurrying.
+/// How often the files are read. A Secret takes about a minute to reach a Pod, so more often is of little use.
 pub const RELOAD_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Looks at the files again and again, and serves what is in them when that changes. Never returns.
+/// Reads the files at every interval, and serves their content when it changes. Never returns.
 ///
-/// Contents are compared. Events of the file system are not reliable here: a mounted Secret is a directory behind a
-/// symlink that is swapped.
+/// Compares the contents. File system events are not reliable here: a mounted Secret is a directory behind a symlink
+/// that is replaced.
 pub async fn watch(tls: Arc<Tls>, files: TlsFiles, interval: Duration) {
     let mut watch = Watch::new(tls, files);
     let mut ticks = tokio::time::interval(interval);
@@ -27,14 +27,14 @@ pub async fn watch(tls: Arc<Tls>, files: TlsFiles, interval: Duration) {
 pub(super) struct Watch {
     tls: Arc<Tls>,
     files: TlsFiles,
-    refused: Option<Refused>,
+    rejected: Option<Rejected>,
 }
 
-/// What the files hold, or why they cannot be read.
+/// The content of the files, or why they cannot be read.
 type Seen = Result<TlsMaterial, String>;
 
-/// What was no good when it was last looked at.
-struct Refused {
+/// What was invalid at the last read.
+struct Rejected {
     seen: Seen,
     /// Each is reported once.
     reported: bool,
@@ -42,7 +42,7 @@ struct Refused {
 
 impl Watch {
     pub(super) fn new(tls: Arc<Tls>, files: TlsFiles) -> Self {
-        Self { tls, files, refused: None }
+        Self { tls, files, rejected: None }
     }
 
     #[cfg(test)]
@@ -50,10 +50,10 @@ impl Watch {
         &self.tls
     }
 
-    /// Serves what the files hold, unless that is served already or was refused before.
+    /// Serves the content of the files, unless it is in use already or was rejected before.
     pub(super) async fn look(&mut self) {
         let seen = self.files.read().await.map_err(|error| error.to_string());
-        if self.refused.as_ref().is_some_and(|refused| refused.reported && refused.seen == seen) {
+        if self.rejected.as_ref().is_some_and(|rejected| rejected.reported && rejected.seen == seen) {
             return;
         }
         let outcome = match &seen {
@@ -62,21 +62,20 @@ impl Watch {
             Err(error) => Err(error.clone()),
         };
         match outcome {
-            Ok(()) => self.refused = None,
-            Err(error) => self.refuse(seen, &error),
+            Ok(()) => self.rejected = None,
+            Err(error) => self.reject(seen, &error),
         }
     }
 
-    /// The first time it may only be that the certificate was written and its key not yet. The second time in a row
-    /// it is a failure.
-    fn refuse(&mut self, seen: Seen, error: &str) {
-        let reported = self.refused.is_some();
+    /// The first time, a renewal may be half written. The second time in a row, it is a failure.
+    fn reject(&mut self, seen: Seen, error: &str) {
+        let reported = self.rejected.is_some();
         if reported {
             self.tls.metrics.certificate_reload_failed();
-            tracing::error!(error, "the new certificate is no good; the last good one is still served");
+            tracing::error!(error, "the new certificate is invalid; still serving the last valid one");
         } else {
-            tracing::debug!(error, "the new certificate is no good yet");
+            tracing::debug!(error, "the new certificate is not valid yet");
         }
-        self.refused = Some(Refused { seen, reported });
+        self.rejected = Some(Rejected { seen, reported });
     }
 }

@@ -1,4 +1,4 @@
-//! A line of JSON: one object with the fields of the event at its top level.
+//! Writes a log line as one JSON object with the fields of the event at its top level.
 
 use std::error::Error;
 use std::fmt;
@@ -16,8 +16,8 @@ use super::value::Value;
 
 /// Writes fields as members of an object, each with a comma before it.
 ///
-/// What does not show as itself is escaped before the string is made JSON: whoever reads the JSON and shows the string
-/// is as safe as who looks at the line.
+/// Invisible characters are escaped before the string becomes JSON, so that showing the decoded string is as safe as
+/// showing the line.
 pub(super) struct JsonFields;
 
 impl<'w> FormatFields<'w> for JsonFields {
@@ -28,7 +28,7 @@ impl<'w> FormatFields<'w> for JsonFields {
     }
 }
 
-/// Writes an event as one object in one line.
+/// Writes an event as one object on one line.
 pub(super) struct JsonLine;
 
 impl<S> FormatEvent<S, JsonFields> for JsonLine
@@ -52,7 +52,7 @@ where
     }
 }
 
-/// The spans around an event, the outermost first. Only libraries have some.
+/// The spans around an event, the outermost first. Only libraries use spans.
 fn spans<S>(context: &FmtContext<'_, S, JsonFields>, writer: &mut Writer<'_>) -> fmt::Result
 where
     S: Subscriber + for<'s> LookupSpan<'s>,
@@ -113,7 +113,7 @@ impl Visit for Members {
     }
 }
 
-/// Strings and numbers, which are all that is written here, can always be.
+/// Only strings and numbers are written here, so this cannot fail.
 fn json(value: &(impl Serialize + ?Sized)) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }

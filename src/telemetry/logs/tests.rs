@@ -1,4 +1,4 @@
-//! What lines of the log look like, and that nothing from outside can change that.
+//! Tests the format of log lines, and that no value can break it.
 
 use std::cell::Cell;
 use std::fmt;
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::*;
 
-/// Collects what is logged.
+/// Collects log output.
 #[derive(Clone, Default)]
 struct Sink(Arc<Mutex<Vec<u8>>>);
 
@@ -89,13 +89,13 @@ fn a_panic_shows_its_message_only_if_that_cannot_quote_a_record() {
 }
 
 #[test]
-fn a_bad_filter_is_refused_with_the_name_of_its_variable() {
+fn a_bad_filter_is_rejected_with_the_name_of_its_variable() {
     let bad = |name: &str| (name == "CRM_ADMISSION_LOG").then(|| "crm=loud".to_owned());
     let error = choose_filter(None, bad).unwrap_err().to_string();
     assert!(error.starts_with(r#"CRM_ADMISSION_LOG: "crm=loud" is not a log filter"#), "{error}");
 }
 
-/// Something that calls itself whatever it holds.
+/// A type with a free choice of its debug output.
 struct Called<'c>(&'c str);
 
 impl fmt::Display for Called<'_> {
@@ -104,7 +104,7 @@ impl fmt::Display for Called<'_> {
     }
 }
 
-/// Both formats of one event.
+/// One event in both formats.
 fn both(event: impl Fn()) -> (String, Value) {
     let text = logged(LogFormat::Text, "info", Colours::No, &event);
     let json = logged(LogFormat::Json, "info", Colours::No, &event);
@@ -119,7 +119,7 @@ fn both(event: impl Fn()) -> (String, Value) {
     (text, value)
 }
 
-/// What follows the message.
+/// The part after the message.
 fn fields(text: &str) -> &str {
     text.trim_end().split_once(": decided ").unwrap().1
 }
@@ -184,7 +184,7 @@ fn a_value_is_cut_at_253_characters() {
 
 #[test]
 fn of_a_large_value_no_more_is_put_together_than_is_shown() {
-    /// Counts how much of it is asked for.
+    /// Counts how much of it is formatted.
     struct Endless<'c>(&'c Cell<usize>);
     impl fmt::Display for Endless<'_> {
         fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,4 +1,4 @@
-//! The fields of a line of text: `decided user="alice" duration_us=212`.
+//! Writes the fields of a text line: `decided user="alice" duration_us=212`.
 
 use std::error::Error;
 use std::fmt::{self, Write};
@@ -11,7 +11,7 @@ use tracing_subscriber::fmt::format::Writer;
 
 use super::value::Value;
 
-/// Writes fields so that what they hold cannot be taken for another field or another line.
+/// Writes fields so that no value can look like another field or line.
 pub(super) struct TextFields;
 
 impl<'w> FormatFields<'w> for TextFields {
@@ -42,7 +42,7 @@ impl Line {
             return value.push_bare(&mut self.text);
         }
         let Self { name, sign, .. } = *self;
-        // Writing into a String cannot fail.
+        // Writing to a String cannot fail.
         let _ = write!(self.text, "{name}{}{name:#}{sign}={sign:#}", super::key(field));
         value.push_quoted(&mut self.text);
     }
@@ -57,7 +57,7 @@ impl Visit for Line {
         self.push(field, &Value::error(field, value));
     }
 
-    /// Numbers and booleans too, which need no quotes.
+    /// Also numbers and booleans, which need no quotes.
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         self.push(field, &Value::written(field, value));
     }

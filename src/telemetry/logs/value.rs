@@ -1,4 +1,4 @@
-//! Values as a line of the log shows them: escaped, so that none ends the line or steers a terminal, and cut.
+//! Escapes and shortens the values of a log line, so that none can break the line or control a terminal.
 
 use std::error::Error;
 use std::fmt::{self, Write};
@@ -6,20 +6,20 @@ use std::fmt::{self, Write};
 use crm_core::characters::{BETWEEN_QUOTES, push_excerpt};
 use tracing::field::Field;
 
-/// The most characters of a value: as many as a valid name has, so that no valid name is cut.
+/// The maximum length of a value in characters: that of a valid name, so that no valid name is cut.
 const LIMIT: usize = 253;
-/// The most characters of an error or a reason. Errors name a path or an object, the cause, and at their end the fix,
-/// which must not be what is cut.
+/// The maximum length of an error or a reason. Errors name a path or an object, the cause, and the fix at the end,
+/// which must not be cut.
 const ERROR_LIMIT: usize = 1024;
-/// The most characters of the problems of a policy: some thirty of them. `policy check` shows all.
+/// The maximum length of the problems of a policy: about thirty problems. `policy check` shows all.
 const PROBLEMS_LIMIT: usize = 4096;
-/// The most characters of a stack: some two hundred frames. It names functions and files of this build, and nothing
-/// from outside.
+/// The maximum length of a stack: about two hundred frames. It has names of functions and files of this build, and
+/// nothing from outside.
 const STACK_LIMIT: usize = 32 * 1024;
-/// The most characters of a message. Ours are literals, far shorter; those of libraries may hold more than that.
+/// The maximum length of a message. Ours are short literals; those of libraries may be longer.
 const MESSAGE_LIMIT: usize = 4096;
 
-/// How many characters of a field are shown.
+/// The maximum length of a field.
 fn limit(field: &Field) -> usize {
     match field.name() {
         "message" => MESSAGE_LIMIT,
@@ -30,17 +30,17 @@ fn limit(field: &Field) -> usize {
     }
 }
 
-/// A value before it is escaped: no more of it than can be shown, and whether it may do without quotes.
+/// A value before it is escaped: no more of it than can be shown, and whether it may go without quotes.
 pub(super) struct Value<'v> {
-    /// At most one character more than the limit, which tells that there is more.
+    /// At most one character more than the limit, which shows that there is more.
     text: Text<'v>,
     limit: usize,
 }
 
 enum Text<'v> {
-    /// A string as it was given. Most strings come from outside, so all of them have quotes.
+    /// A string. Most strings come from outside, so all have quotes.
     Given(&'v str),
-    /// What something that is no string wrote of itself: a number, a kind, an error.
+    /// The output of another type: a number, a kind, an error.
     Written(String),
 }
 
@@ -54,7 +54,7 @@ impl<'v> Value<'v> {
         Self { text: Text::Written(head(format_args!("{value:?}"), limit)), limit }
     }
 
-    /// An error with its causes, without those that it repeats in its own words.
+    /// An error with its causes, except those that it already contains.
     pub(super) fn error(field: &Field, error: &dyn Error) -> Self {
         let limit = limit(field).max(ERROR_LIMIT);
         let mut text = head(format_args!("{error}"), limit);
@@ -69,7 +69,7 @@ impl<'v> Value<'v> {
         Self { text: Text::Written(text), limit }
     }
 
-    /// Writes the value as the text format shows it: between quotes, unless it could not be taken for anything else.
+    /// Writes the value for the text format: with quotes, unless it is unambiguous without them.
     pub(super) fn push_quoted(&self, into: &mut String) {
         if self.is_plain() {
             return into.push_str(self.as_str());
@@ -79,7 +79,7 @@ impl<'v> Value<'v> {
         into.push('"');
     }
 
-    /// Writes the value without quotes around it, and as it is but for what does not show as itself.
+    /// Writes the value without quotes, with only invisible characters escaped.
     pub(super) fn push_bare(&self, into: &mut String) {
         push_excerpt(into, self.as_str(), self.limit, &[]);
     }
@@ -91,7 +91,7 @@ impl<'v> Value<'v> {
         }
     }
 
-    /// Whether it is a word that no reader could take for the beginning or the end of something else.
+    /// Whether it is a word that cannot look like the start or end of something else.
     fn is_plain(&self) -> bool {
         let Text::Written(text) = &self.text else {
             return false;
@@ -102,11 +102,11 @@ impl<'v> Value<'v> {
     }
 }
 
-/// The beginning of what is written: one character more than `limit` where there is more. The rest is never put
-/// together, so that a large value costs no more than a small one.
+/// The start of the output: one character more than `limit` if there is more. The rest is never formatted, so a large
+/// value costs no more than a small one.
 fn head(written: fmt::Arguments<'_>, limit: usize) -> String {
     let mut head = Head { text: String::new(), left: limit + 1 };
-    // It fails only to say that this is enough.
+    // It fails only to stop the formatting early.
     let _ = head.write_fmt(written);
     head.text
 }

@@ -1,4 +1,4 @@
-//! Writes canonical values back into stored records, and never over what somebody else has written meanwhile.
+//! Writes canonical values to stored records, and never overwrites the changes of others.
 
 use crm_core::api::CrmKind;
 use crm_core::patch;
@@ -16,86 +16,86 @@ use crate::check::record;
 use crate::check::report::printable;
 use crate::cluster::{ReadError, Reader};
 
-/// Who changed a field, as `managedFields` says it.
+/// The name of the writer in `managedFields`.
 const FIELD_MANAGER: &str = "crm-admission-audit";
-/// How often a record that somebody else is writing is tried.
+/// The number of attempts if others write the same record.
 const ATTEMPTS: u32 = 5;
 
-/// Mends the records of a cluster.
-pub struct Mender<'e> {
+/// Fixes the records of a cluster.
+pub struct Fixer<'e> {
     reader: Reader,
     examiner: &'e Examiner,
     labels: Labels,
 }
 
-/// What has become of a record.
+/// The result for a record.
 #[derive(Clone, Debug)]
-pub enum Mended {
-    /// It is canonical now, and this is how it is stored.
+pub enum Fixed {
+    /// It is canonical now; this is the stored record.
     Stored {
         /// The record.
         object: Value,
-        /// How many values were brought to their canonical form; none where somebody else was faster.
+        /// The number of fixed values; zero if somebody else was faster.
         values: u64,
     },
-    /// It is not there any more, or on its way out.
+    /// It was deleted or is being deleted.
     Gone,
-    /// It stays as it is.
-    Not(NotMended),
+    /// It was not changed.
+    Not(NotFixed),
 }
 
-/// A record that could not be mended.
+/// A record that could not be fixed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NotMended {
+pub struct NotFixed {
     /// Its kind.
     pub kind: CrmKind,
     /// Its name.
     pub name: String,
-    /// Why: what the API server says.
+    /// The reason: the message of the API server.
     pub reason: String,
 }
 
-/// How one attempt ended.
+/// The result of one attempt.
 enum Attempt {
     Written(Value),
-    /// It was changed meanwhile; this is how it is now, unless it is gone.
+    /// It was changed meanwhile; this is the current record, or `None` if it is gone.
     Outdated(Option<Value>),
-    Refused(String),
+    Denied(String),
 }
 
-impl<'e> Mender<'e> {
-    /// Writes as whoever the client of `reader` is, what `examiner` finds not canonical.
+impl<'e> Fixer<'e> {
+    /// Writes as the user of `reader` what `examiner` finds not canonical.
     pub fn new(reader: Reader, examiner: &'e Examiner) -> Self {
         Self { reader, examiner, labels: examiner.labels() }
     }
 
-    /// Brings the values of a record to their canonical form. A record that has been changed since it was read is read
-    /// and judged anew.
+    /// Makes the values of a record canonical. If the record has changed since it was read, it is read and judged
+    /// again.
     ///
     /// # Errors
-    /// The API server goes on failing.
-    pub async fn mend(&self, kind: CrmKind, mut object: Value) -> Result<Mended, ReadError> {
+    /// The API server keeps failing.
+    pub async fn fix(&self, kind: CrmKind, mut object: Value) -> Result<Fixed, ReadError> {
         let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
         for _ in 0..ATTEMPTS {
             if !object["metadata"]["deletionTimestamp"].is_null() {
-                return Ok(Mended::Gone);
+                return Ok(Fixed::Gone);
             }
             let now = record(&object);
             let changes = self.examiner.changes(kind, &now);
             if changes.is_empty() {
-                return Ok(Mended::Stored { object, values: 0 });
+                return Ok(Fixed::Stored { object, values: 0 });
             }
             match self.write(kind, &name, &object, &conditional(&object, &now, &changes)).await? {
                 Attempt::Written(object) => {
-                    return Ok(Mended::Stored { object, values: changes.len() as u64 });
+                    return Ok(Fixed::Stored { object, values: changes.len() as u64 });
                 }
-                Attempt::Refused(reason) => return Ok(Mended::Not(NotMended { kind, name, reason })),
+                Attempt::Denied(reason) => return Ok(Fixed::Not(NotFixed { kind, name, reason })),
                 Attempt::Outdated(Some(fresh)) => object = fresh,
-                Attempt::Outdated(None) => return Ok(Mended::Gone),
+                Attempt::Outdated(None) => return Ok(Fixed::Gone),
             }
         }
-        let reason = "it was changed by others each time it was about to be written".to_owned();
-        Ok(Mended::Not(NotMended { kind, name, reason }))
+        let reason = "others changed it before each attempt to write it".to_owned();
+        Ok(Fixed::Not(NotFixed { kind, name, reason }))
     }
 
     async fn write(
@@ -113,14 +113,14 @@ impl<'e> Mender<'e> {
             ReadError::Failed(kube::Error::Api(status)) if !may_pass(&error) => status.message.clone(),
             _ => return Err(error),
         };
-        // A test of a patch that fails is a 422 as much as a value that is refused. Only the record itself tells.
+        // A failed condition and a denied value both return 422, so compare with the current record.
         if matches!(error.code(), Some(404 | 409 | 422)) {
             let now = stored(&self.reader, kind, name, &self.labels).await?;
             if now.as_ref().is_none_or(|now| version(now) != version(object)) {
                 return Ok(Attempt::Outdated(now));
             }
         }
-        Ok(Attempt::Refused(reason))
+        Ok(Attempt::Denied(reason))
     }
 
     async fn patch(&self, kind: CrmKind, name: &str, patch: &JsonPatch) -> Result<Stored, ReadError> {
@@ -131,7 +131,7 @@ impl<'e> Mender<'e> {
     }
 }
 
-/// The changes, on the condition that the record is the one that was judged.
+/// The patch with the changes, on the condition that the record has not changed since it was judged.
 fn conditional(object: &Value, record: &Record, changes: &[Change]) -> JsonPatch {
     let mut patch = patch::patch(record, changes);
     let condition = TestOperation {
@@ -146,7 +146,7 @@ fn version(object: &Value) -> &Value {
     &object["metadata"]["resourceVersion"]
 }
 
-/// What would be changed in a record, a line for each value: `Company/acme: spec.domains[0]: "Acme.com" -> "acme.com"`.
+/// The changes of a record, one line for each value: `Company/acme: spec.domains[0]: "Acme.com" -> "acme.com"`.
 pub fn values(kind: CrmKind, name: &str, changes: &[Change]) -> String {
     let line = |change: &Change| {
         let before = match shown(change.rule, change.before.as_deref().unwrap_or_default()) {

@@ -1,4 +1,4 @@
-//! Counts who refers to a record, by lists in which the API server selects, page by page.
+//! Counts the dependents of a record with field selectors, page by page.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -13,32 +13,32 @@ use super::flights::{Age, Flights};
 use crate::cluster::{Pager, ReadError, Reader};
 use crate::directory::{LookupError, Referrer};
 
-/// How many records a page holds at most: a quarter of what is counted.
+/// The maximum size of a page: a quarter of the maximum count.
 const PAGE: u32 = 250;
 
-/// Up to how many is counted. Whoever deletes a record with more dependants need not know how many exactly, and has
-/// an answer within a second or so.
+/// The maximum count. Users who delete a record with more dependents do not need the exact number, and get an answer
+/// within about a second.
 pub(super) const MOST: usize = 1000;
 
-/// How many counts go on at a time. They are what costs an API server most of all that anybody can have us ask, and a
-/// deletion of a company is two of them.
+/// The maximum number of counts at the same time. Of everything that users can trigger, counts cost the API server
+/// most, and deleting a company needs two.
 const AT_A_TIME: usize = 2;
 
-/// How long a count waits for its turn. Usual counts take some milliseconds; whoever waits for longer is behind some
-/// that are not usual, and should say so while there is time left to decide.
+/// How long a count waits for its turn. Usual counts take some milliseconds; one that waits longer is behind unusual
+/// ones and should fail while there is time left to decide.
 const TURN: Duration = Duration::from_millis(500);
 
-/// Dependants as far as they were counted.
+/// The dependents that were counted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Counted {
     pub(super) count: Count,
-    /// The first few.
+    /// The first few names.
     pub(super) names: Vec<String>,
 }
 
 type Answer = Result<Counted, LookupError>;
 
-/// What was counted so far, for those whose time runs out before the count ends.
+/// What was counted so far, for callers whose time runs out.
 type Progress = Arc<Mutex<Found>>;
 
 #[derive(Clone, Debug, Default)]
@@ -59,13 +59,13 @@ impl Found {
         Counted { count, names: self.names.clone() }
     }
 
-    /// What is true of a count that did not come to its end.
+    /// The lower bound that an incomplete count gives.
     fn at_least(&self) -> Option<Counted> {
         (self.records > 0).then(|| self.as_count(Count::AtLeast(self.records)))
     }
 }
 
-/// Counts dependants, each question once at a time and few questions at a time.
+/// Counts dependents: equal questions share a count, and few counts run at the same time.
 pub(super) struct Counting {
     reader: Reader,
     turns: Arc<Semaphore>,
@@ -77,8 +77,8 @@ impl Counting {
         Self { reader, turns: Arc::new(Semaphore::new(AT_A_TIME)), flights: Flights::new() }
     }
 
-    /// How many there are, within `limit`. Concurrent equal questions share a count, save that "there are none" is only
-    /// good for those who asked before it was begun.
+    /// The number of dependents, within `limit`. Equal questions at the same time share a count, but zero is valid only
+    /// for questions from before the count.
     pub(super) async fn count(&self, question: &Dependants, limit: Duration) -> Answer {
         let age = |answer: &Answer| match answer {
             Ok(Counted { count: Count::Exactly(0), .. }) => Age::FreshOnly,
@@ -88,7 +88,7 @@ impl Counting {
         let asking = self.flights.ask(question, || self.begin(question), age, |now| progress = Some(now));
         match timeout(limit, asking).await {
             Ok(answer) => answer,
-            // What was counted is true all the same.
+            // A partial count is still a valid lower bound.
             Err(_) => progress.and_then(|found| lock(&found).at_least()).ok_or(LookupError::Late(limit)),
         }
     }
@@ -110,12 +110,12 @@ impl Counting {
     }
 }
 
-/// Counts to the end, or to the bound. It names no resource version, so the API server answers with the latest state.
+/// Counts to the end or to the maximum. Without a resource version, the API server answers with the latest state.
 async fn count(reader: Reader, question: &Dependants, found: &Mutex<Found>) -> Result<Counted, ReadError> {
     let mut pages = Pager::new(reader, Referrer::listing(question));
     loop {
-        // One more than the bound says that there are more; that pages go on says nothing, as the API server does not
-        // know whether the rest holds anything that is selected.
+        // One more than the maximum shows that there are more. A further page does not, because the API server does not
+        // know whether the rest contains any matches.
         let left = MOST + 1 - lock(found).records;
         let most = PAGE.min(u32::try_from(left).unwrap_or(PAGE));
         let page = pages.next::<Referrer>(most).await?;
@@ -132,7 +132,7 @@ async fn count(reader: Reader, question: &Dependants, found: &Mutex<Found>) -> R
     }
 }
 
-/// Nothing that can panic is done under the lock, so what is found is whole.
+/// Nothing under the lock can panic, so the value is consistent.
 fn lock(found: &Mutex<Found>) -> std::sync::MutexGuard<'_, Found> {
     found.lock().unwrap_or_else(PoisonError::into_inner)
 }
