@@ -521,7 +521,7 @@ fn the_scripts_install_and_uninstall_in_an_order_in_which_no_write_is_refused() 
     let install = ["--overlay", text(&overlay), "--ca", text(&ca)];
 
     let printed = script(site, "install", &[&install[..], &["--image", image]].concat());
-    assert!(printed.contains(r#"a record that you create now has the creator "admin""#), "{printed}");
+    assert!(printed.contains(r#"Records that you create get the creator "admin""#), "{printed}");
     let order = [
         "--- custom resource definitions",
         "--- server",
