@@ -5,7 +5,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crm_core::api::{self, CrmKind, Dependants, ResourceKind, Tally, Target};
+use crm_core::api::{self, CrmKind, ResourceKind, Target};
+use crm_core::links::{Dependants, Tally};
 use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
 use k8s_openapi::api::authentication::v1::UserInfo;

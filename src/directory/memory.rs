@@ -3,9 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use crm_core::api::{
-    Count, CrmKind, Dependants, NAMED, ResourceKind, Sight, Tally, Target, VERSION, unfolded,
-};
+use crm_core::api::{CrmKind, ResourceKind, Target, VERSION, unfolded};
+use crm_core::links::{Count, Dependants, NAMED, Sight, Tally};
 use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
 use k8s_openapi::api::authentication::v1::UserInfo;

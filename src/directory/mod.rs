@@ -14,7 +14,8 @@ mod referrers;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crm_core::api::{Dependants, Tally, Target};
+use crm_core::api::Target;
+use crm_core::links::{Dependants, Tally};
 use futures::future::BoxFuture;
 use k8s_openapi::api::authentication::v1::UserInfo;
 

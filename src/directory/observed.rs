@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crm_core::api::{Count, Dependants, ResourceKind, Tally, Target};
+use crm_core::api::{ResourceKind, Target};
+use crm_core::links::{Count, Dependants, Tally};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use k8s_openapi::api::authentication::v1::UserInfo;

@@ -188,11 +188,11 @@ fn id(text: &str) -> String {
 mod tests {
     use crm_core::api::CrmKind;
 
-    use super::super::Link;
     use super::*;
+    use crm_core::links::LinkValue;
 
     fn edge(name: &str, state: State) -> Edge {
-        let link = Link {
+        let link = LinkValue {
             field: "spec.companyRef.name".to_owned(),
             kind: "Company".to_owned(),
             namespace: None,

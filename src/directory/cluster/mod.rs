@@ -15,7 +15,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use crm_core::api::{Dependants, ResourceKind, Sight, Tally, Target};
+use crm_core::api::{ResourceKind, Target};
+use crm_core::links::{Dependants, Sight, Tally};
 use futures::FutureExt;
 use futures::future::{BoxFuture, join};
 use k8s_openapi::api::authentication::v1::UserInfo;

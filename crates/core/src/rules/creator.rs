@@ -9,6 +9,7 @@ use super::quote::quote;
 use super::request::{Operation, Record, Request, Text};
 use crate::api::names::{invisible_character, is_path_segment};
 use crate::catalog::RuleId;
+use crate::links::CREATOR;
 use crate::policy::Policy;
 
 /// What a malformed name is told.
@@ -103,7 +104,7 @@ fn mapped(policy: &Policy, user: &UserInfo) -> Option<String> {
 }
 
 fn reference_path() -> FieldPath {
-    FieldPath::of(&["spec", "creatorRef"])
+    FieldPath::of(&["spec", CREATOR.field])
 }
 
 /// The path of the creator's name.

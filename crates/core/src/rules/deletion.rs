@@ -7,9 +7,10 @@ use super::evaluation::{Judge, Problem, Weight};
 use super::finding::{Exempted, Reason, Shown, Verdict};
 use super::path::FieldPath;
 use super::quote::quote;
+use crate::api::CrmKind;
 use crate::api::names::is_subdomain;
-use crate::api::{Count, CrmKind, Dependants, NAMED, Sight, Tally};
 use crate::catalog::{Action, RuleId};
+use crate::links::{Count, Dependants, NAMED, Sight, Tally};
 use crate::policy::Policy;
 
 const RULE: RuleId = RuleId::DeleteReferenced;
