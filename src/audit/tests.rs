@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 
 use crm_core::api::{CrmKind, Target};
 use crm_core::catalog::{Action, RuleId};
+use crm_core::existence::Fact;
 use crm_core::policy::{Policy, RuleSetting};
-use crm_core::rules::Fact;
 use http::{Request, Response};
 use http_body_util::BodyExt;
 use jiff::Timestamp;

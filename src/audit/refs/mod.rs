@@ -5,10 +5,10 @@ mod render;
 use std::collections::{HashMap, HashSet};
 
 use crm_core::api::{CrmKind, Target};
+use crm_core::existence::Fact;
 use crm_core::links::Dependants;
 use crm_core::links::{LinkValue, values};
 use crm_core::policy::Policy;
-use crm_core::rules::Fact;
 use serde_json::Value;
 
 use super::lookup::{Existence, NoAnswer};

@@ -187,9 +187,9 @@ fn id(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use crm_core::api::CrmKind;
+    use crm_core::links::LinkValue;
 
     use super::*;
-    use crm_core::links::LinkValue;
 
     fn edge(name: &str, state: State) -> Edge {
         let link = LinkValue {

@@ -16,6 +16,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use crm_core::api::{ResourceKind, Target};
+use crm_core::existence::Presence;
 use crm_core::links::{Dependants, Sight, Tally};
 use futures::FutureExt;
 use futures::future::{BoxFuture, join};
@@ -28,7 +29,7 @@ use tokio_util::task::TaskTracker;
 
 use self::dependents::{Counted, Counting};
 use self::part::Part;
-use super::{Directory, LookupError, PartStatus, Presence};
+use super::{Directory, LookupError, PartStatus};
 use crate::cluster::{ReadError, Reader};
 
 pub(super) use self::head::ObjectHead;

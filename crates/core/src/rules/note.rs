@@ -9,7 +9,6 @@ use super::evaluation::{Evaluation, Problem, Weight};
 use super::finding::Reason;
 use super::labels::nearest;
 use super::path::FieldPath;
-use super::quote::quote;
 use super::references::{SUBDOMAIN_FORM, existence};
 use super::request::{Operation, Reference, Request, Text};
 use super::text;
@@ -18,6 +17,7 @@ use crate::api::{ResourceKind, Target};
 use crate::catalog::RuleId;
 use crate::links::{SUBJECT, subject_kind, target_in};
 use crate::policy::Policy;
+use crate::quote::quote;
 
 /// How far in the past a next action may lie: clocks differ, and a form takes a moment to send.
 const PAST_TOLERANCE: SignedDuration = SignedDuration::from_secs(60);

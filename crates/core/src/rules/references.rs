@@ -7,11 +7,11 @@ use super::creator::{Creator, name_path, segment_fault, stored_creator};
 use super::evaluation::{Evaluation, Problem, Shape, Weight};
 use super::finding::{Reason, Shown};
 use super::path::FieldPath;
-use super::quote::quote;
-use super::request::{Fact, Operation, Reference, Request, Text};
+use super::request::{Operation, Reference, Request, Text};
 use crate::api::names::is_path_segment;
 use crate::api::{CrmKind, ResourceKind, Target};
 use crate::catalog::RuleId;
+use crate::existence::{Fact, Fault, Holder};
 use crate::links::{LINKS, Link, NameForm, SUBJECT};
 use crate::policy::{DryRunMode, LookupErrorMode, Policy};
 
@@ -143,9 +143,6 @@ fn creator_exists(evaluation: &mut Evaluation<'_>) {
     }
 }
 
-/// The code of a reference that leads out of what is known.
-pub const UNRESOLVED: &str = "unresolved";
-
 /// Judges what the directory said about the target of a rule's reference. Nothing asked, nothing said.
 /// `weight` says whether the update leaves the reference as it was.
 pub(super) fn existence(
@@ -159,36 +156,22 @@ pub(super) fn existence(
     let Some(fact) = evaluation.facts.get(rule) else {
         return;
     };
-    let mut code = None;
-    let (reason, text) = match fact {
-        Fact::Exists => return,
+    let holder = match evaluation.request.operation {
+        Operation::Stored => Holder::Stored,
+        Operation::Create | Operation::Update(_) => Holder::Written,
+    };
+    let Some(Fault { code, text }) = fact.fault(kind, holder) else {
+        return;
+    };
+    let reason = match fact {
         // What was right when it was written is no problem of an update that leaves it.
         Fact::Terminating if weight == Weight::Advice => return,
-        Fact::Terminating => (Reason::NotFound, format!("the {} of that name is being deleted", kind.kind)),
-        Fact::Missing { suggestion } => (Reason::NotFound, missing(kind, "", suggestion.as_deref())),
-        Fact::Unresolved { suggestion } => {
-            code = Some(UNRESOLVED);
-            let text = match evaluation.request.operation {
-                Operation::Stored => format!("it could not be found out whether this {} exists", kind.kind),
-                _ => missing(kind, " among these files", suggestion.as_deref()),
-            };
-            (Reason::NotFound, text)
-        }
-        Fact::Unchecked => (Reason::Unchecked, "could not be checked, try again".to_owned()),
+        Fact::Unchecked => Reason::Unchecked,
+        _ => Reason::NotFound,
     };
     let weight = weight.or(leniency(evaluation, reason)).or(Weight::ratchet(code.is_some()));
     let value = Shown::Text(name.to_owned());
     evaluation.report(Problem { rule, code, field: path, reason, value, text }, weight);
-}
-
-fn missing(kind: &ResourceKind, place: &str, suggestion: Option<&str>) -> String {
-    let mut text = format!("no {} of that name{place}", kind.kind);
-    if let Some(name) = suggestion {
-        text.push_str("; did you mean ");
-        text.push_str(&quote(name));
-        text.push('?');
-    }
-    text
 }
 
 /// How much the policy lets a problem with a reference weigh in this request.
