@@ -9,9 +9,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use common::{Answer, Ask, delete, noon, pipeline_over};
-use crm_admission::directory::{Directory, LookupError, Memory, PartStatus, Presence};
-use crm_core::api::{Count, Dependants, Sight, Tally, Target};
+use crm_admission::directory::{Directory, LookupError, Memory, PartStatus};
+use crm_core::api::Target;
 use crm_core::catalog::{Action, RuleId};
+use crm_core::existence::Presence;
+use crm_core::links::{Count, Dependants, Sight, Tally};
 use crm_core::policy::{Exemption, Policy, RuleSetting};
 use futures::FutureExt;
 use futures::future::{BoxFuture, ready};

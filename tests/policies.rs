@@ -8,9 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::{Ask, create, noon, pipeline_over, update};
-use crm_admission::directory::{Directory, LookupError, PartStatus, Presence};
-use crm_core::api::{Dependants, ResourceKind, Tally, Target};
+use crm_admission::directory::{Directory, LookupError, PartStatus};
+use crm_core::api::{ResourceKind, Target};
 use crm_core::catalog::{Action, RuleId};
+use crm_core::existence::Presence;
+use crm_core::links::{Dependants, Tally};
 use crm_core::policy::{
     Consistency, CreatorSource, DryRunMode, Exemption, LabelRule, LookupErrorMode, NormalizationMode, Policy,
     RuleSetting, SourceField,

@@ -9,7 +9,8 @@ use crm_core::api::{GROUP, limits};
 use crm_core::catalog::{Action, RuleId};
 use crm_core::patch;
 use crm_core::policy::Policy;
-use crm_core::rules::{Finding, Reason, Verdict, quote};
+use crm_core::quote::quote;
+use crm_core::rules::{Finding, Reason, Verdict};
 use serde::Serialize;
 
 use super::message;

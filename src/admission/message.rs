@@ -2,9 +2,8 @@
 
 use std::fmt::Write;
 
-use crm_core::rules::{
-    Change, Effect, FieldPath, Finding, MAX_QUOTED_CHARS, Reason, Shown, quote, quote_at_most, shown,
-};
+use crm_core::quote::{MAX_QUOTED_CHARS, quote, quote_at_most};
+use crm_core::rules::{Change, Effect, FieldPath, Finding, Reason, Shown, shown};
 
 /// Clients cut longer warnings, so warnings stay below this if possible; in characters.
 const MAX_WARNING_CHARS: usize = 120;

@@ -8,14 +8,15 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use crm_core::api::CrmKind;
 use crm_core::catalog::RuleId;
+use crm_core::existence::{Fact, Presence};
 use crm_core::policy::{Consistency, Policy};
-use crm_core::rules::{self, Deletion, Fact, Facts, Operation, Reference, Request, Verdict};
+use crm_core::rules::{self, Deletion, Facts, Operation, Reference, Request, Verdict};
 use futures::future::join_all;
 use jiff::Timestamp;
 
 use super::answer::{self, Decision};
 use super::review::{self, Matter, Review, Unreadable, Write};
-use crate::directory::{Directory, LookupError, Presence};
+use crate::directory::{Directory, LookupError};
 use crate::telemetry::Metrics;
 
 /// The webhook endpoints.
@@ -162,12 +163,11 @@ impl Pipeline {
                 None => self.directory.confirm(&target, limit).await,
             };
             let fact = match answer {
-                Ok(Presence::Exists) => Fact::Exists,
-                Ok(Presence::Terminating) => Fact::Terminating,
                 Ok(Presence::Missing) => {
                     let left = limit.saturating_sub(started.elapsed());
                     Fact::Missing { suggestion: self.directory.suggest(&target, &review.user, left).await }
                 }
+                Ok(present) => present.into(),
                 Err(error) => unchecked(rule, review, &error),
             };
             (rule, fact)

@@ -4,9 +4,10 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use crm_core::api::{CrmKind, Target};
 use crm_core::catalog::{Action, RuleId};
+use crm_core::existence::Fact;
 use crm_core::patch;
 use crm_core::policy::{NormalizationMode, Policy};
-use crm_core::rules::{self, Change, Effect, Fact, Facts, Finding, Operation, Record, Request, Verdict};
+use crm_core::rules::{self, Change, Effect, Facts, Finding, Operation, Record, Request, Verdict};
 use jiff::Timestamp;
 use serde_json::Value;
 

@@ -5,13 +5,15 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crm_core::api::{self, CrmKind, Dependants, ResourceKind, Tally, Target};
+use crm_core::api::{self, CrmKind, ResourceKind, Target};
+use crm_core::existence::Presence;
+use crm_core::links::{Dependants, Tally};
 use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
 use k8s_openapi::api::authentication::v1::UserInfo;
 use serde_json::Value;
 
-use crate::directory::{Directory, LookupError, Memory, PartStatus, Presence};
+use crate::directory::{Directory, LookupError, Memory, PartStatus};
 
 /// The objects of files as a directory. If the files have any object of a kind, they are assumed to have all of that
 /// kind; of other kinds nothing is known.

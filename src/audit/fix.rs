@@ -2,7 +2,8 @@
 
 use crm_core::api::CrmKind;
 use crm_core::patch;
-use crm_core::rules::{Change, Effect, Record, Shown, quote, shown};
+use crm_core::quote::quote;
+use crm_core::rules::{Change, Effect, Record, Shown, shown};
 use json_patch::jsonptr::PointerBuf;
 use json_patch::{Patch as JsonPatch, PatchOperation, TestOperation};
 use kube::api::{Patch, PatchParams};

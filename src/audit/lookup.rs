@@ -4,14 +4,14 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use crm_core::api::Target;
-use crm_core::rules::Fact;
+use crm_core::existence::{Fact, Presence};
 use futures::StreamExt;
 use k8s_openapi::api::authentication::v1::UserInfo;
 use tokio::time::sleep;
 
 use super::files::NotHeld;
 use super::patience::may_pass_of_kube;
-use crate::directory::{Directory, LookupError, Presence};
+use crate::directory::{Directory, LookupError};
 
 /// The maximum number of lookups at the same time.
 const CONCURRENT: usize = 16;
@@ -76,9 +76,8 @@ impl<'d> Existence<'d> {
             None => self.confirm(target).await,
         };
         match presence {
-            Ok(Presence::Exists) => Ok(Fact::Exists),
-            Ok(Presence::Terminating) => Ok(Fact::Terminating),
             Ok(Presence::Missing) => Ok(Fact::Missing { suggestion: self.suggestion(target).await }),
+            Ok(present) => Ok(present.into()),
             Err(error) if is_denial(&error) => Ok(Fact::Unresolved { suggestion: None }),
             Err(source) => Err(NoAnswer { target: target.clone(), source }),
         }

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use crm_core::api::CrmKind;
 use crm_core::catalog::{Action, RuleId};
-use crm_core::rules::{Finding, NOT_CANONICAL, Reason, UNRESOLVED};
+use crm_core::existence::UNRESOLVED;
+use crm_core::rules::{Finding, NOT_CANONICAL, Reason};
 
 use super::examine::{Examined, Standing};
 

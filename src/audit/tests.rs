@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 
 use crm_core::api::{CrmKind, Target};
 use crm_core::catalog::{Action, RuleId};
+use crm_core::existence::Fact;
 use crm_core::policy::{Policy, RuleSetting};
-use crm_core::rules::Fact;
 use http::{Request, Response};
 use http_body_util::BodyExt;
 use jiff::Timestamp;
@@ -300,8 +300,8 @@ async fn what_refers_to_another_group_or_is_being_deleted_does_not_refer_to_a_re
     let policy = Policy::default();
     let relations = refs::of_record(&reader, CrmKind::Company, "acme", &policy, &existence).await.unwrap();
     let expected = [
-        (CrmKind::Person, "ada".to_owned(), "spec.companyRef.name"),
-        (CrmKind::Note, "ours".to_owned(), "spec.subjectRef.name"),
+        (CrmKind::Person, "ada".to_owned(), "spec.companyRef.name".to_owned()),
+        (CrmKind::Note, "ours".to_owned(), "spec.subjectRef.name".to_owned()),
     ];
     assert_eq!(relations.from, expected);
     let calls = asked.lock().unwrap();

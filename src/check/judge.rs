@@ -5,11 +5,13 @@ use std::collections::{HashMap, HashSet};
 use crm_core::api::names::nearest;
 use crm_core::api::{self, CrmKind, Target};
 use crm_core::catalog::RuleId;
+use crm_core::existence::{Fact, Presence};
 use crm_core::patch;
 use crm_core::policy::{NormalizationMode, Policy};
+use crm_core::quote::quote;
 use crm_core::rules::{
-    self, Change, Effect, Fact, Facts, FieldPath, Finding, Operation, Reason, Record, Reference, Request,
-    Segment, Shown, Verdict, quote,
+    self, Change, Effect, Facts, FieldPath, Finding, Operation, Reason, Record, Reference, Request, Segment,
+    Shown, Verdict,
 };
 use jiff::Timestamp;
 use k8s_openapi::api::authentication::v1::UserInfo;
@@ -23,7 +25,7 @@ use super::order::{self, Applier};
 use super::report::{InputError, Located, Report, Summary};
 use super::schema::{Schemas, UnusableSchema, Violation};
 use super::tree::Step;
-use crate::directory::{Directory, Memory, Presence};
+use crate::directory::{Directory, Memory};
 
 /// How like a kind must be to what was written to be suggested (Jaro-Winkler, 0 to 1).
 const NEAR_MISS: f64 = 0.8;
@@ -210,10 +212,8 @@ impl Judge {
 
 impl Known {
     fn fact(&self, target: &Target) -> Fact {
-        match self.bundle.recall(target).or_else(|| self.resources.recall(target)) {
-            Some(Presence::Exists) => return Fact::Exists,
-            Some(Presence::Terminating) => return Fact::Terminating,
-            _ => {}
+        if let Some(present) = self.bundle.recall(target).or_else(|| self.resources.recall(target)) {
+            return present.into();
         }
         let suggestion = self.bundle.nearest(target).or_else(|| self.resources.nearest(target));
         match self.asked.get(target) {

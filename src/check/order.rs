@@ -6,7 +6,8 @@ use std::collections::HashMap;
 use crm_core::api::Target;
 use crm_core::catalog::Action;
 use crm_core::policy::{DryRunMode, Policy};
-use crm_core::rules::{Finding, Reason, Reference, Shown, quote};
+use crm_core::quote::quote;
+use crm_core::rules::{Finding, Reason, Reference, Shown};
 use serde_json::Value;
 
 use super::bundle::Object;

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use crm_core::api::names::{is_label_key, is_label_value, is_subdomain, nearest, parse_time};
 use crm_core::api::{self, CrmKind};
-use crm_core::rules::{FieldPath, Reason, Shown, quote, wrong_type};
+use crm_core::quote::{quote, wrong_type};
+use crm_core::rules::{FieldPath, Reason, Shown};
 use jsonschema::error::ValidationErrorKind;
 use jsonschema::paths::LocationSegment;
 use jsonschema::{Draft, ValidationError, Validator};

@@ -11,8 +11,8 @@ use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
 use crm_core::api::Target;
 use crm_core::catalog::Action;
+use crm_core::existence::Fact;
 use crm_core::policy::Policy;
-use crm_core::rules::Fact;
 use futures::StreamExt;
 use jiff::Timestamp;
 use k8s_openapi::api::authentication::v1::UserInfo;
@@ -22,7 +22,7 @@ use super::{Outcome, connect, print, print_exactly};
 use crate::check::report::{self, Colour, Report};
 use crate::check::{self, Applier, Bundle, Judge, Known, Outside, Rewritten};
 use crate::cluster::Reader;
-use crate::directory::{Live, Memory, Presence};
+use crate::directory::{Live, Memory};
 use crate::policy_source;
 
 /// How many questions are put to the cluster at a time.
@@ -266,16 +266,11 @@ fn ask_cluster(targets: HashSet<Target>) -> anyhow::Result<HashMap<Target, Fact>
             async move {
                 let answer = tokio::time::timeout(LOOKUP_LIMIT, live.presence(&target)).await;
                 progress.step();
-                let fact = match answer {
-                    Ok(Ok(Presence::Exists)) => Fact::Exists,
-                    Ok(Ok(Presence::Terminating)) => Fact::Terminating,
-                    Ok(Ok(Presence::Missing)) => Fact::Missing { suggestion: None },
-                    Ok(Err(error)) => {
-                        return Err(anyhow::Error::new(error).context(unanswered(&target)));
-                    }
+                match answer {
+                    Ok(Ok(presence)) => Ok((target, presence.into())),
+                    Ok(Err(error)) => Err(anyhow::Error::new(error).context(unanswered(&target))),
                     Err(_) => bail!("{}: no answer within {LOOKUP_LIMIT:?}", unanswered(&target)),
-                };
-                Ok((target, fact))
+                }
             }
         });
         // The first failure ends it: a verdict without the cluster is not the one that was asked for.

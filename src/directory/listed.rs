@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crm_core::api::{Dependants, ResourceKind, Tally, Target};
+use crm_core::api::{ResourceKind, Target};
+use crm_core::existence::Presence;
+use crm_core::links::{Dependants, Tally};
 use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
 use k8s_openapi::api::authentication::v1::UserInfo;
@@ -12,7 +14,7 @@ use tokio::time::timeout;
 
 use super::cluster::{Live, ObjectHead};
 use super::names::Names;
-use super::{Directory, LookupError, PartStatus, Presence};
+use super::{Directory, LookupError, PartStatus};
 use crate::cluster::{Content, Listing, Pager, ReadError, Reader};
 
 /// The maximum size of a page. Only metadata is requested.

@@ -3,16 +3,16 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use crm_core::api::{
-    Count, CrmKind, Dependants, NAMED, ResourceKind, Sight, Tally, Target, VERSION, unfolded,
-};
+use crm_core::api::{CrmKind, ResourceKind, Target, VERSION, unfolded};
+use crm_core::existence::Presence;
+use crm_core::links::{Count, Dependants, NAMED, Sight, Tally};
 use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
 use k8s_openapi::api::authentication::v1::UserInfo;
 use serde_json::Value;
 
 use super::names::Names;
-use super::{Directory, LookupError, PartStatus, Presence};
+use super::{Directory, LookupError, PartStatus};
 
 /// The namespace of a manifest without one, as in kubectl.
 const DEFAULT_NAMESPACE: &str = "default";

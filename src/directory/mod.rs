@@ -14,7 +14,9 @@ mod referrers;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crm_core::api::{Dependants, Tally, Target};
+use crm_core::api::Target;
+use crm_core::existence::Presence;
+use crm_core::links::{Dependants, Tally};
 use futures::future::BoxFuture;
 use k8s_openapi::api::authentication::v1::UserInfo;
 
@@ -25,17 +27,6 @@ pub use listed::Listed;
 pub use memory::Memory;
 pub use observed::{Observed, Observer, Outcome};
 pub(crate) use referrers::Referrer;
-
-/// What is known of an object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Presence {
-    /// It exists.
-    Exists,
-    /// It exists and is being deleted (`metadata.deletionTimestamp` is set).
-    Terminating,
-    /// There is no such object.
-    Missing,
-}
 
 /// Why a question has no answer.
 ///

@@ -6,8 +6,8 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 use arc_swap::ArcSwap;
+use crm_core::existence::Presence;
 
-use super::Presence;
 use super::nearest::Search;
 
 /// The number of parts of a set. Each has its own lock, so that reading a million names for a suggestion blocks a

@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
-use crm_core::api::{Count, Dependants, ResourceKind, Tally, Target};
+use crm_core::api::{ResourceKind, Target};
+use crm_core::existence::Presence;
+use crm_core::links::{Count, Dependants, Tally};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use k8s_openapi::api::authentication::v1::UserInfo;
 
-use super::{Directory, LookupError, PartStatus, Presence};
+use super::{Directory, LookupError, PartStatus};
 
 /// The outcome of a question about an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -1,6 +1,7 @@
 //! How the records that refer to a record are listed, and which of the listed ones count.
 
-use crm_core::api::{Dependants, GROUP};
+use crm_core::api::GROUP;
+use crm_core::links::Dependants;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 

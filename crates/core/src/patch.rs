@@ -4,6 +4,7 @@ use json_patch::jsonptr::{PointerBuf, Token};
 use json_patch::{AddOperation, Patch, PatchOperation, RemoveOperation, ReplaceOperation};
 use serde_json::{Value, json};
 
+use crate::links::CREATOR;
 use crate::rules::{Change, Effect, FieldPath, Record, Segment};
 
 /// The patch that makes `changes` in `object`. It applies to that object only.
@@ -34,7 +35,7 @@ pub fn patch(object: &Record, changes: &[Change]) -> Patch {
 
 /// Sets a reference's name. A reference that is missing or null is created; an existing one keeps its other fields.
 fn set_name(object: &Record, field: &FieldPath, name: &str) -> PatchOperation {
-    let parent = FieldPath::of(&["spec", "creatorRef"]);
+    let parent = FieldPath::of(&["spec", CREATOR.field]);
     match parent.resolve_below_root(&object.spec) {
         Some(Value::Object(_)) => add(field.clone(), Value::String(name.to_owned())),
         _ => add(parent, json!({ "name": name })),

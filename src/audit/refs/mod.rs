@@ -1,24 +1,23 @@
 //! Lists the dependents of a record, its references, and references to missing objects.
 
-mod links;
 mod render;
 
 use std::collections::{HashMap, HashSet};
 
-use crm_core::api::{CrmKind, Dependants, Target};
+use crm_core::api::{CrmKind, Target};
+use crm_core::existence::Fact;
+use crm_core::links::Dependants;
+use crm_core::links::{LinkValue, values};
 use crm_core::policy::Policy;
-use crm_core::rules::Fact;
 use serde_json::Value;
 
 use super::lookup::{Existence, NoAnswer};
 use super::pages::ListError;
 use super::patience::Patience;
 use super::stored::{Labels, stored};
-use crate::check::record;
 use crate::cluster::{Pager, ReadError, Reader};
 use crate::directory::Referrer;
 
-pub use links::{Link, links};
 pub use render::{Format, dangling, relations};
 
 /// The maximum size of a page.
@@ -62,7 +61,7 @@ pub struct Edge {
     /// Its name.
     pub name: String,
     /// The reference.
-    pub link: Link,
+    pub link: LinkValue,
     /// Whether its target exists.
     pub state: State,
 }
@@ -79,7 +78,7 @@ pub struct Relations {
     /// Its references.
     pub to: Vec<Edge>,
     /// Its dependents: kind, name, and the field of the reference.
-    pub from: Vec<(CrmKind, String, &'static str)>,
+    pub from: Vec<(CrmKind, String, String)>,
 }
 
 /// Why references cannot be listed.
@@ -142,20 +141,20 @@ pub async fn edges(
 ) -> Result<Vec<Edge>, NoAnswer> {
     let of_object = |object: &Value| {
         let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-        let links = links(kind, &record(object), policy).into_iter();
+        let links = values(kind, &object["spec"], &policy.references).into_iter();
         links.map(move |link| (name.clone(), link)).collect::<Vec<_>>()
     };
-    let found: Vec<(String, Link)> = objects.iter().flat_map(of_object).collect();
+    let found: Vec<(String, LinkValue)> = objects.iter().flat_map(of_object).collect();
     let targets: HashSet<Target> = found.iter().filter_map(|(_, link)| link.target.clone()).collect();
     let facts = existence.facts(targets).await?;
-    let edge = |(name, link): (String, Link)| {
+    let edge = |(name, link): (String, LinkValue)| {
         let state = state(&link, &facts);
         Edge { kind, name, link, state }
     };
     Ok(found.into_iter().map(edge).collect())
 }
 
-fn state(link: &Link, facts: &HashMap<Target, Fact>) -> State {
+fn state(link: &LinkValue, facts: &HashMap<Target, Fact>) -> State {
     match link.target.as_ref().and_then(|target| facts.get(target)) {
         Some(Fact::Exists) => State::Exists,
         Some(Fact::Terminating) => State::Terminating,
@@ -169,7 +168,7 @@ async fn referring(
     reader: &Reader,
     kind: CrmKind,
     name: &str,
-) -> Result<Vec<(CrmKind, String, &'static str)>, RefsError> {
+) -> Result<Vec<(CrmKind, String, String)>, RefsError> {
     let mut found = Vec::new();
     for question in Dependants::on(kind, name) {
         let names = selected(reader, &question).await?;

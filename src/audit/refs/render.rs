@@ -187,12 +187,12 @@ fn id(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use crm_core::api::CrmKind;
+    use crm_core::links::LinkValue;
 
-    use super::super::Link;
     use super::*;
 
     fn edge(name: &str, state: State) -> Edge {
-        let link = Link {
+        let link = LinkValue {
             field: "spec.companyRef.name".to_owned(),
             kind: "Company".to_owned(),
             namespace: None,

@@ -11,7 +11,7 @@ use std::fmt::Write;
 
 use crm_core::catalog::{Action, RuleId};
 use crm_core::characters::push_shown;
-use crm_core::rules::quote_at_most;
+use crm_core::quote::quote_at_most;
 use serde::Serialize;
 
 use crm_core::api::limits;

@@ -2,13 +2,12 @@
 
 use std::borrow::Cow;
 
+use crm_core::existence::Presence;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::Resource;
 use kube::api::DynamicObject;
 use kube::core::{ApiResource, ObjectMeta};
 use serde::Deserialize;
-
-use crate::directory::Presence;
 
 /// The head of an object of any kind. Requests for it ask for metadata only.
 ///

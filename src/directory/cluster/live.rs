@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crm_core::api::Target;
+use crm_core::existence::Presence;
 use futures::FutureExt;
 use kube::Resource;
 use kube::api::{DynamicObject, GetParams};
@@ -12,7 +13,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use super::ObjectHead;
 use super::flights::{Age, Flights};
 use crate::cluster::{ReadError, Reader};
-use crate::directory::{LookupError, Presence};
+use crate::directory::LookupError;
 
 /// The characters to escape in a path segment: all but the unreserved characters of RFC 3986 and `:`, `@` and `+`. kube
 /// does not escape names, and the name of a user may contain `?`, which would end the path.

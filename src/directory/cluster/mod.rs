@@ -15,7 +15,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use crm_core::api::{Dependants, ResourceKind, Sight, Tally, Target};
+use crm_core::api::{ResourceKind, Target};
+use crm_core::existence::Presence;
+use crm_core::links::{Dependants, Sight, Tally};
 use futures::FutureExt;
 use futures::future::{BoxFuture, join};
 use k8s_openapi::api::authentication::v1::UserInfo;
@@ -27,7 +29,7 @@ use tokio_util::task::TaskTracker;
 
 use self::dependents::{Counted, Counting};
 use self::part::Part;
-use super::{Directory, LookupError, PartStatus, Presence};
+use super::{Directory, LookupError, PartStatus};
 use crate::cluster::{ReadError, Reader};
 
 pub(super) use self::head::ObjectHead;

@@ -4,12 +4,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crm_core::api::{ResourceKind, Target};
+use crm_core::existence::Presence;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::cluster::ReadError;
+use crate::directory::PartStatus;
 use crate::directory::names::Names;
-use crate::directory::{PartStatus, Presence};
 
 /// How long names count after their watch has failed. For the first minutes, old names are better than none: an API
 /// server that is replaced is back by then. After that, all questions go to the API server.

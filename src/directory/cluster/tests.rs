@@ -6,7 +6,8 @@ use std::collections::HashMap;
 use std::io;
 
 use bytes::Bytes;
-use crm_core::api::{Count, CrmKind};
+use crm_core::api::CrmKind;
+use crm_core::links::Count;
 use futures::channel::mpsc::{UnboundedSender, unbounded};
 use futures::future::join_all;
 use http::{Request, Response};

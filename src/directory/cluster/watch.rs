@@ -4,6 +4,7 @@ use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::time::Duration;
 
+use crm_core::existence::Presence;
 use futures::stream::{self, BoxStream};
 use futures::{FutureExt, Stream, StreamExt};
 use kube::api::{Api, WatchEvent, WatchParams};
@@ -14,7 +15,6 @@ use tokio::time::{sleep, timeout};
 use super::ObjectHead;
 use super::part::{Part, Trouble};
 use crate::cluster::{Content, Listing, Pager, ReadError, Reader};
-use crate::directory::Presence;
 use crate::directory::names::Names;
 
 /// The maximum size of a page.

@@ -28,7 +28,6 @@ use kube::{CustomResourceExt, KubeSchema};
 use serde::{Deserialize, Serialize};
 
 mod company;
-mod dependants;
 pub mod installation;
 pub mod limits;
 mod lists;
@@ -40,7 +39,6 @@ mod resource;
 mod schema;
 
 pub use company::{Company, CompanySpec, OrganizationReference};
-pub use dependants::{Count, Dependants, NAMED, Sight, Tally};
 pub use lists::unfolded;
 pub use note::{Note, NoteSpec, SubjectReference};
 pub use person::{CompanyReference, ContactReference, Person, PersonSpec, UserReference};

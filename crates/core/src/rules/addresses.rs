@@ -8,11 +8,11 @@ use serde_json::Value;
 use super::evaluation::{Evaluation, Problem, Weight};
 use super::finding::{Change, Effect, Shown};
 use super::path::FieldPath;
-use super::quote::quote;
 use super::request::Text;
 use crate::catalog::RuleId;
 use crate::normalize::{self, Code, Field, MAX_DOMAINS, ProfileKind};
 use crate::policy::NormalizationMode;
+use crate::quote::quote;
 
 /// The code of a value that is valid but not in its canonical form.
 pub const NOT_CANONICAL: &str = "not-canonical";

@@ -5,11 +5,12 @@ use k8s_openapi::api::authentication::v1::UserInfo;
 use super::evaluation::{Evaluation, Problem, Weight};
 use super::finding::{Change, Effect};
 use super::path::FieldPath;
-use super::quote::quote;
 use super::request::{Operation, Record, Request, Text};
 use crate::api::names::{invisible_character, is_path_segment};
 use crate::catalog::RuleId;
+use crate::links::CREATOR;
 use crate::policy::Policy;
+use crate::quote::quote;
 
 /// What a malformed name is told.
 const SEGMENT_FORM: &str =
@@ -103,7 +104,7 @@ fn mapped(policy: &Policy, user: &UserInfo) -> Option<String> {
 }
 
 fn reference_path() -> FieldPath {
-    FieldPath::of(&["spec", "creatorRef"])
+    FieldPath::of(&["spec", CREATOR.field])
 }
 
 /// The path of the creator's name.

@@ -6,11 +6,12 @@ use k8s_openapi::api::authentication::v1::UserInfo;
 use super::evaluation::{Judge, Problem, Weight};
 use super::finding::{Exempted, Reason, Shown, Verdict};
 use super::path::FieldPath;
-use super::quote::quote;
+use crate::api::CrmKind;
 use crate::api::names::is_subdomain;
-use crate::api::{Count, CrmKind, Dependants, NAMED, Sight, Tally};
 use crate::catalog::{Action, RuleId};
+use crate::links::{Count, Dependants, NAMED, Sight, Tally};
 use crate::policy::Policy;
+use crate::quote::quote;
 
 const RULE: RuleId = RuleId::DeleteReferenced;
 

@@ -6,10 +6,10 @@ use serde_json::Value;
 
 use super::finding::{Change, Exempted, Finding, Reason, Shown, Verdict};
 use super::path::FieldPath;
-use super::quote::wrong_type;
 use super::request::{Facts, Request, Text};
 use crate::catalog::{Action, RuleId};
 use crate::policy::{Exemption, Policy};
+use crate::quote::wrong_type;
 
 /// One evaluation under way.
 pub(super) struct Evaluation<'a> {

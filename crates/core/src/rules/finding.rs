@@ -4,8 +4,8 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::path::FieldPath;
-use super::quote::type_name;
 use crate::catalog::{Action, RuleId};
+use crate::quote::type_name;
 
 /// What the engine says about one request.
 #[derive(Clone, Debug, Default, PartialEq)]

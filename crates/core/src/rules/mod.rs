@@ -13,7 +13,6 @@ mod labels;
 mod note;
 mod path;
 mod person;
-mod quote;
 mod references;
 mod request;
 mod text;
@@ -24,15 +23,15 @@ use jiff::Timestamp;
 use crate::api::CrmKind;
 use crate::catalog::{Action, RuleId};
 use crate::policy::Policy;
+use crate::quote::quote;
 use evaluation::{Evaluation, Problem, Weight};
 
 pub use addresses::{NOT_CANONICAL, shown};
 pub use deletion::{CLEANERS, Deletion, dependants, evaluate_deletion};
 pub use finding::{Change, Effect, Exempted, Finding, Reason, Shown, Verdict};
 pub use path::{FieldPath, Segment};
-pub use quote::{MAX_QUOTED_CHARS, quote, quote_at_most, wrong_type};
-pub use references::{UNRESOLVED, looked_up};
-pub use request::{Fact, Facts, Operation, Record, Reference, Request};
+pub use references::looked_up;
+pub use request::{Facts, Operation, Record, Reference, Request};
 
 /// What has to be looked up before [`evaluate`] can decide.
 pub fn references(request: &Request<'_>, policy: &Policy) -> Vec<Reference> {

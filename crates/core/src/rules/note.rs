@@ -9,14 +9,15 @@ use super::evaluation::{Evaluation, Problem, Weight};
 use super::finding::Reason;
 use super::labels::nearest;
 use super::path::FieldPath;
-use super::quote::quote;
 use super::references::{SUBDOMAIN_FORM, existence};
 use super::request::{Operation, Reference, Request, Text};
 use super::text;
 use crate::api::names::{is_label, is_subdomain, parse_time};
 use crate::api::{ResourceKind, Target};
 use crate::catalog::RuleId;
+use crate::links::{SUBJECT, subject_kind, target_in};
 use crate::policy::Policy;
+use crate::quote::quote;
 
 /// How far in the past a next action may lie: clocks differ, and a form takes a moment to send.
 const PAST_TOLERANCE: SignedDuration = SignedDuration::from_secs(60);
@@ -34,7 +35,7 @@ pub(super) fn note(evaluation: &mut Evaluation<'_>) {
 const SUBJECT_FIELDS: [&str; 4] = ["apiGroup", "kind", "name", "namespace"];
 
 pub(super) fn subject_path() -> FieldPath {
-    FieldPath::of(&["spec", "subjectRef"])
+    FieldPath::of(&["spec", SUBJECT.field])
 }
 
 /// `spec.subjectRef` as far as it can be read.
@@ -65,20 +66,14 @@ impl<'a> Subject<'a> {
             Text::Wrong(_) => return None,
         };
         let Text::Given(kind) = self.kind else { return None };
-        policy.references.subjects.iter().find(|known| known.group == group && known.kind == kind)
+        subject_kind(&policy.references, group, kind)
     }
 
     /// What to look up, where the reference can be looked up at all.
     fn target(&self, policy: &Policy) -> Option<Target> {
         let kind = self.accepted(policy)?;
         let Text::Given(name) = self.name else { return None };
-        let namespace_fits = self.namespace.is_some() == kind.namespaced;
-        let namespace_fine = self.namespace.is_none_or(is_label);
-        if !namespace_fits || !namespace_fine || !is_subdomain(name) {
-            return None;
-        }
-        let namespace = self.namespace.map(str::to_owned);
-        Some(Target { kind: Arc::clone(kind), namespace, name: name.to_owned() })
+        target_in(kind, self.namespace, name)
     }
 }
 

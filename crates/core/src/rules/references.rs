@@ -7,73 +7,34 @@ use super::creator::{Creator, name_path, segment_fault, stored_creator};
 use super::evaluation::{Evaluation, Problem, Shape, Weight};
 use super::finding::{Reason, Shown};
 use super::path::FieldPath;
-use super::quote::quote;
-use super::request::{Fact, Operation, Reference, Request, Text};
-use crate::api::names::{is_path_segment, is_subdomain};
+use super::request::{Operation, Reference, Request, Text};
+use crate::api::names::is_path_segment;
 use crate::api::{CrmKind, ResourceKind, Target};
 use crate::catalog::RuleId;
+use crate::existence::{Fact, Fault, Holder};
+use crate::links::{LINKS, Link, NameForm, SUBJECT};
 use crate::policy::{DryRunMode, LookupErrorMode, Policy};
 
 /// What a malformed name is told.
 pub(super) const SUBDOMAIN_FORM: &str =
     "must be lower-case letters, digits, \"-\" and \".\", such as acme-corp";
 
-const ORGANIZATION: &str = "organizationRef";
-const COMPANY: &str = "companyRef";
-const USER: &str = "userRef";
-
-/// A field that refers to an object of one kind by name.
-struct Link<'p> {
-    rule: RuleId,
-    /// The object that holds the name, as a field of `spec`.
-    parent: &'static str,
-    kind: Option<&'p Arc<ResourceKind>>,
-    form: NameForm,
+/// The references of a kind that are judged by their name alone, as far as their rules are enabled. A Note's subject and
+/// the creator have files of their own.
+fn plain_links(kind: CrmKind, policy: &Policy) -> impl Iterator<Item = (Link, RuleId)> {
+    let is_plain =
+        |rule| matches!(rule, RuleId::OrganizationExists | RuleId::CompanyExists | RuleId::UserExists);
+    Link::of(kind)
+        .filter_map(|link| Some((link, link.rule?)))
+        .filter(move |(_, rule)| is_plain(*rule) && policy.is_enabled(*rule))
 }
 
-/// What names of a kind look like.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum NameForm {
-    Subdomain,
-    PathSegment,
-}
-
-impl NameForm {
-    fn accepts(self, name: &str) -> bool {
-        match self {
-            Self::Subdomain => is_subdomain(name),
-            Self::PathSegment => is_path_segment(name),
-        }
+/// What is wrong with a name that does not have the form, and the fix.
+fn fault(form: NameForm, name: &str) -> String {
+    match form {
+        NameForm::Subdomain => SUBDOMAIN_FORM.to_owned(),
+        NameForm::PathSegment => segment_fault(name),
     }
-
-    /// What is wrong with a name that is not accepted, and the fix.
-    fn fault(self, name: &str) -> String {
-        match self {
-            Self::Subdomain => SUBDOMAIN_FORM.to_owned(),
-            Self::PathSegment => segment_fault(name),
-        }
-    }
-}
-
-/// The plain references of a kind; a Note's subject has a file of its own.
-fn links(kind: CrmKind, policy: &Policy) -> Vec<Link<'_>> {
-    let references = &policy.references;
-    let link = |rule, parent, kind, form| Link { rule, parent, kind, form };
-    let mut links = match kind {
-        CrmKind::Company => vec![link(
-            RuleId::OrganizationExists,
-            ORGANIZATION,
-            references.organization.as_ref(),
-            NameForm::Subdomain,
-        )],
-        CrmKind::Person => vec![
-            link(RuleId::CompanyExists, COMPANY, Some(&references.company), NameForm::Subdomain),
-            link(RuleId::UserExists, USER, references.user.as_ref(), NameForm::PathSegment),
-        ],
-        CrmKind::Note => Vec::new(),
-    };
-    links.retain(|link| policy.is_enabled(link.rule));
-    links
 }
 
 /// Whether the policy wants references of this request looked up.
@@ -83,16 +44,10 @@ pub(super) fn are_looked_up(request: &Request<'_>, policy: &Policy) -> bool {
 
 /// The kinds that references of these records point at under a policy.
 pub fn looked_up(policy: &Policy, kinds: &[CrmKind]) -> Vec<Arc<ResourceKind>> {
-    let references = &policy.references;
     let asks =
         |rule: RuleId| policy.is_enabled(rule) && rule.rule().kinds.iter().any(|kind| kinds.contains(kind));
-    let company = Some(&references.company).filter(|_| asks(RuleId::CompanyExists));
-    let subjects = references.subjects.iter().filter(|_| asks(RuleId::SubjectExists));
-    let users = asks(RuleId::UserExists) || asks(RuleId::CreatorExists);
-    let user = references.user.iter().filter(|_| users);
-    let organization = references.organization.iter().filter(|_| asks(RuleId::OrganizationExists));
-    let mut found: Vec<_> =
-        company.into_iter().chain(subjects).chain(user).chain(organization).cloned().collect();
+    let asked = LINKS.into_iter().filter(|link| link.rule.is_some_and(asks));
+    let mut found: Vec<_> = asked.flat_map(|link| link.to.kinds(&policy.references)).cloned().collect();
     let mut seen = HashSet::new();
     found.retain(|kind| seen.insert(Arc::clone(kind)));
     found
@@ -100,15 +55,16 @@ pub fn looked_up(policy: &Policy, kinds: &[CrmKind]) -> Vec<Arc<ResourceKind>> {
 
 /// The questions that the plain references of a request ask.
 pub(super) fn questions(request: &Request<'_>, policy: &Policy) -> Vec<Reference> {
-    let of_link = |link: Link<'_>| {
-        let path = FieldPath::of(&["spec", link.parent, "name"]);
+    let of_link = |(link, rule): (Link, RuleId)| {
+        let path = FieldPath::of(&["spec", link.field, "name"]);
         let Text::Given(name) = Text::of(request.get(&path)) else {
             return None;
         };
-        let target = Target { kind: Arc::clone(link.kind?), namespace: None, name: name.to_owned() };
-        link.form.accepts(name).then_some(Reference { rule: link.rule, target })
+        let kind = Arc::clone(link.to.kinds(&policy.references).first()?);
+        let target = Target { kind, namespace: None, name: name.to_owned() };
+        link.to.name_form().accepts(name).then_some(Reference { rule, target })
     };
-    let mut questions: Vec<Reference> = links(request.kind, policy).into_iter().filter_map(of_link).collect();
+    let mut questions: Vec<Reference> = plain_links(request.kind, policy).filter_map(of_link).collect();
     questions.extend(creator_question(request, policy));
     questions
 }
@@ -127,26 +83,22 @@ fn creator_question(request: &Request<'_>, policy: &Policy) -> Option<Reference>
 impl Reference {
     /// The field that holds the target's name.
     pub fn field(&self) -> FieldPath {
-        match self.rule {
-            RuleId::CreatorExists => name_path(),
-            RuleId::OrganizationExists => FieldPath::of(&["spec", ORGANIZATION, "name"]),
-            RuleId::CompanyExists => FieldPath::of(&["spec", COMPANY, "name"]),
-            RuleId::UserExists => FieldPath::of(&["spec", USER, "name"]),
-            _ => super::note::subject_path().field("name"),
-        }
+        // Only rules of the table ask.
+        let link = Link::of_rule(self.rule).unwrap_or(SUBJECT);
+        FieldPath::of(&["spec", link.field, "name"])
     }
 }
 
 /// Judges the plain references of a record.
 pub(super) fn references(evaluation: &mut Evaluation<'_>) {
-    for link in links(evaluation.request.kind, evaluation.policy) {
-        judge(evaluation, &link);
+    for (link, rule) in plain_links(evaluation.request.kind, evaluation.policy) {
+        judge(evaluation, link, rule);
     }
     creator_exists(evaluation);
 }
 
-fn judge(evaluation: &mut Evaluation<'_>, link: &Link<'_>) {
-    let parent = FieldPath::of(&["spec", link.parent]);
+fn judge(evaluation: &mut Evaluation<'_>, link: Link, rule: RuleId) {
+    let parent = FieldPath::of(&["spec", link.field]);
     if evaluation.object(&parent) != Some(Shape::Object) {
         return;
     }
@@ -157,18 +109,19 @@ fn judge(evaluation: &mut Evaluation<'_>, link: &Link<'_>) {
     // A name that is absent as before is left only where all of the reference is.
     let left = if name == Text::Absent { &parent } else { &path };
     let weight = Weight::ratchet(evaluation.request.leaves(left));
+    let form = link.to.name_form();
     match name {
-        Text::Given(name) if link.form.accepts(name) => {
-            if let Some(kind) = link.kind {
-                existence(evaluation, link.rule, path, name, kind, weight);
+        Text::Given(name) if form.accepts(name) => {
+            if let Some(kind) = link.to.kinds(&evaluation.policy.references).first() {
+                existence(evaluation, rule, path, name, kind, weight);
             }
         }
         Text::Given(name) => {
-            evaluation.report(Problem::invalid(link.rule, path, name, link.form.fault(name)), weight);
+            evaluation.report(Problem::invalid(rule, path, name, fault(form, name)), weight);
         }
         _ => {
-            let text = format!("set it, or leave spec.{} out", link.parent);
-            evaluation.report(Problem::required(link.rule, path, text), weight);
+            let text = format!("set it, or leave spec.{} out", link.field);
+            evaluation.report(Problem::required(rule, path, text), weight);
         }
     }
 }
@@ -190,9 +143,6 @@ fn creator_exists(evaluation: &mut Evaluation<'_>) {
     }
 }
 
-/// The code of a reference that leads out of what is known.
-pub const UNRESOLVED: &str = "unresolved";
-
 /// Judges what the directory said about the target of a rule's reference. Nothing asked, nothing said.
 /// `weight` says whether the update leaves the reference as it was.
 pub(super) fn existence(
@@ -206,36 +156,22 @@ pub(super) fn existence(
     let Some(fact) = evaluation.facts.get(rule) else {
         return;
     };
-    let mut code = None;
-    let (reason, text) = match fact {
-        Fact::Exists => return,
+    let holder = match evaluation.request.operation {
+        Operation::Stored => Holder::Stored,
+        Operation::Create | Operation::Update(_) => Holder::Written,
+    };
+    let Some(Fault { code, text }) = fact.fault(kind, holder) else {
+        return;
+    };
+    let reason = match fact {
         // What was right when it was written is no problem of an update that leaves it.
         Fact::Terminating if weight == Weight::Advice => return,
-        Fact::Terminating => (Reason::NotFound, format!("the {} of that name is being deleted", kind.kind)),
-        Fact::Missing { suggestion } => (Reason::NotFound, missing(kind, "", suggestion.as_deref())),
-        Fact::Unresolved { suggestion } => {
-            code = Some(UNRESOLVED);
-            let text = match evaluation.request.operation {
-                Operation::Stored => format!("it could not be found out whether this {} exists", kind.kind),
-                _ => missing(kind, " among these files", suggestion.as_deref()),
-            };
-            (Reason::NotFound, text)
-        }
-        Fact::Unchecked => (Reason::Unchecked, "could not be checked, try again".to_owned()),
+        Fact::Unchecked => Reason::Unchecked,
+        _ => Reason::NotFound,
     };
     let weight = weight.or(leniency(evaluation, reason)).or(Weight::ratchet(code.is_some()));
     let value = Shown::Text(name.to_owned());
     evaluation.report(Problem { rule, code, field: path, reason, value, text }, weight);
-}
-
-fn missing(kind: &ResourceKind, place: &str, suggestion: Option<&str>) -> String {
-    let mut text = format!("no {} of that name{place}", kind.kind);
-    if let Some(name) = suggestion {
-        text.push_str("; did you mean ");
-        text.push_str(&quote(name));
-        text.push('?');
-    }
-    text
 }
 
 /// How much the policy lets a problem with a reference weigh in this request.

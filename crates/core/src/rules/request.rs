@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::path::FieldPath;
 use crate::api::{CrmKind, Target};
 use crate::catalog::RuleId;
+use crate::existence::Fact;
 
 /// One request for a decision.
 #[derive(Clone, Debug)]
@@ -53,27 +54,6 @@ pub struct Reference {
     pub rule: RuleId,
     /// What is looked up. Its name has been checked.
     pub target: Target,
-}
-
-/// What the directory answered.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fact {
-    /// It exists.
-    Exists,
-    /// It exists and is being deleted.
-    Terminating,
-    /// It does not exist.
-    Missing {
-        /// A name that does exist, that the requester may know of, and that may have been meant.
-        suggestion: Option<String>,
-    },
-    /// It is not among what is known, and nobody could be asked about the rest.
-    Unresolved {
-        /// A known name that may have been meant.
-        suggestion: Option<String>,
-    },
-    /// It could not be found out.
-    Unchecked,
 }
 
 /// The answers to a request's references. A record has at most one reference for each rule.

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::finding::{Finding, Shown};
-use super::quote::{MAX_QUOTED_CHARS, push_quoted};
+use crate::quote::{MAX_QUOTED_CHARS, push_quoted};
 
 /// Most messages fit in so much room.
 const USUAL_BYTES: usize = 128;

@@ -20,7 +20,7 @@ pub fn quote_at_most(text: &str, limit: usize) -> String {
 }
 
 /// Writes what [`quote_at_most`] gives.
-pub(super) fn push_quoted(into: &mut String, text: &str, limit: usize) {
+pub(crate) fn push_quoted(into: &mut String, text: &str, limit: usize) {
     into.push('"');
     push_excerpt(into, text, limit, BETWEEN_QUOTES);
     into.push('"');
@@ -40,7 +40,7 @@ fn with_article(noun: &str) -> String {
 }
 
 /// The name of a JSON value's type, as users know it from `kubectl explain`.
-pub(super) fn type_name(value: &Value) -> &'static str {
+pub(crate) fn type_name(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "boolean",

@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use super::{CrmKind, VERSION};
+use super::table::{LINKS, Link, Referent};
+use crate::api::{CrmKind, VERSION};
 
 /// The records of one kind that refer to one record, before anybody has looked for them.
 ///
@@ -15,6 +16,8 @@ pub struct Dependants {
     pub of: CrmKind,
     /// Its name.
     pub name: String,
+    /// How they refer to it.
+    link: Link,
 }
 
 /// What was found of [`Dependants`]. Those that are being deleted do not count.
@@ -54,52 +57,46 @@ pub enum Sight {
 impl Dependants {
     /// All that may refer to the record of that kind and name; nothing refers to a Note.
     pub fn on(of: CrmKind, name: &str) -> Vec<Self> {
-        let kinds: &[CrmKind] = match of {
-            CrmKind::Company => &[CrmKind::Person, CrmKind::Note],
-            CrmKind::Person => &[CrmKind::Note],
-            CrmKind::Note => &[],
+        let referring = LINKS.into_iter().filter(|link| link.to.records().contains(&of));
+        let of_link = |link: Link| {
+            link.kinds.iter().map(move |kind| Self { kind: *kind, of, name: name.to_owned(), link })
         };
-        kinds.iter().map(|kind| Self { kind: *kind, of, name: name.to_owned() }).collect()
+        referring.flat_map(of_link).collect()
     }
 
     /// The field selector that finds them, over fields that the CRDs make selectable. It finds Notes about an
     /// object of another group too, if that has the same kind and name: [`Self::group_is_selected`].
     pub fn selector(&self) -> String {
-        let name = &self.name;
-        match self.kind {
-            CrmKind::Note => {
-                format!("spec.subjectRef.kind={},spec.subjectRef.name={name}", self.of.as_str())
-            }
-            CrmKind::Company | CrmKind::Person => format!("spec.companyRef.name={name}"),
-        }
+        let is = |field: &&str| {
+            let value = if *field == "kind" { self.of.as_str() } else { &self.name };
+            format!("spec.{}.{field}={value}", self.link.field)
+        };
+        self.link.selectable().iter().map(is).collect::<Vec<_>>().join(",")
     }
 
-    /// The field by which they refer.
-    pub const fn field(&self) -> &'static str {
-        match self.kind {
-            CrmKind::Note => "spec.subjectRef.name",
-            CrmKind::Company | CrmKind::Person => "spec.companyRef.name",
-        }
+    /// The field by which they refer, such as `spec.companyRef.name`.
+    pub fn field(&self) -> String {
+        self.link.name_field()
     }
 
     /// Whether all that the selector finds refers to a record of our group. The group of a Note's subject is not
     /// selectable.
     pub fn group_is_selected(&self) -> bool {
-        self.kind != CrmKind::Note
+        self.link.to != Referent::Subject
     }
 
-    /// What a record of that kind refers to.
+    /// The record that a record of that kind refers to.
     pub fn referred(kind: CrmKind, spec: &Value) -> Option<(CrmKind, &str)> {
-        let name = |reference: &str| spec[reference]["name"].as_str();
-        match kind {
-            CrmKind::Company => None,
-            CrmKind::Person => Some((CrmKind::Company, name("companyRef")?)),
-            CrmKind::Note => {
-                let subject = &spec["subjectRef"];
-                let group = subject["apiGroup"].as_str().unwrap_or_default();
-                let of = CrmKind::of(group, VERSION, subject["kind"].as_str()?)?;
-                Some((of, name("subjectRef")?))
-            }
-        }
+        Link::of(kind).find_map(|link| {
+            let reference = &spec[link.field];
+            let of = match link.to {
+                Referent::Subject => {
+                    let group = reference["apiGroup"].as_str().unwrap_or_default();
+                    CrmKind::of(group, VERSION, reference["kind"].as_str()?)?
+                }
+                to => *to.records().first()?,
+            };
+            Some((of, reference["name"].as_str()?))
+        })
     }
 }
