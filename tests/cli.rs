@@ -157,7 +157,7 @@ fn a_reader_that_has_seen_enough_is_no_error() {
 #[test]
 fn policy_check_accepts_a_valid_policy() {
     let (code, out, err) = run(&["policy", "check", "manifests/policy/default.yaml"]);
-    assert_eq!((code, out.as_str(), err.as_str()), (0, "manifests/policy/default.yaml: valid\n", ""));
+    assert_eq!((code, out.as_str(), err.as_str()), (0, "manifests/policy/default.yaml: accepted\n", ""));
 }
 
 #[test]

@@ -34,7 +34,7 @@ impl PolicyArgs {
     pub(super) fn run(self) -> anyhow::Result<Outcome> {
         match self.command {
             PolicyCommand::Check { file } => match policy_source::read(&file) {
-                Ok(_) => print(&(printable(&format!("{}: valid", file.display())) + "\n")),
+                Ok(_) => print(&(printable(&format!("{}: accepted", file.display())) + "\n")),
                 Err(PolicyFileError::Invalid { path, problems }) => {
                     let line = |problem: &policy::Problem| {
                         printable(&format!("{}: {problem}", path.display())) + "\n"
