@@ -53,7 +53,7 @@ pub fn push_shown(into: &mut String, c: char, also: &[char]) {
 
 /// Writes at most `limit` characters of `text` as [`push_shown`] does; an ellipsis after them shows a cut.
 ///
-/// What is shown counts, so that a text cannot grow by being escaped.
+/// What is shown counts, so that a string cannot grow by being escaped.
 pub fn push_excerpt(into: &mut String, text: &str, limit: usize, also: &[char]) {
     // Most texts are all of this, and need no look at single characters.
     let is_plain =
