@@ -53,7 +53,7 @@ lint: deny ## Check format, lints, licences, docs, that crm-core is pure, and ge
 	$(CARGO) clippy --locked --test e2e --test siege -- -D warnings
 	CARGO="$(CARGO)" scripts/pure
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --workspace --document-private-items
-	$(CARGO) test --locked --test generated --test crds
+	$(CARGO) test --locked --test integration -- generated:: crds::
 
 deny: $(TOOLS)/bin/cargo-deny ## Check dependencies: bans, licences, sources, and advisories where their database can be reached
 	$(TOOLS)/bin/cargo-deny check bans licenses sources
@@ -69,7 +69,7 @@ soak: ## Put the program under full load for SECONDS=180 and show what it takes 
 	SOAK_SECONDS=$(SECONDS) $(CARGO) bench --locked --bench soak
 
 generate: ## Write the files that are made from the code: CRDs, docs/rules.md, docs/cli.md, the floor, copies in the chart
-	UPDATE_GENERATED=1 $(CARGO) test --locked --quiet --test generated --test crds
+	UPDATE_GENERATED=1 $(CARGO) test --locked --quiet --test integration -- generated:: crds::
 
 clean: ## Remove what was built, the control plane and development certificates included
 	$(CARGO) clean

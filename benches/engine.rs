@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use crm_admission::admission::{Endpoint, Pipeline};
-use crm_admission::directory::Memory;
 use crm_admission::telemetry::Metrics;
+use crm_core::existence::Objects;
 use crm_core::normalize::{self, ProfileKind};
 use crm_core::policy::{Policy, compile};
 use divan::{AllocProfiler, Bencher, black_box};
@@ -41,7 +41,7 @@ fn review(kind: &str, username: &str, spec: Value) -> Vec<u8> {
 fn pipeline(policy: Policy) -> Pipeline {
     let company =
         json!({"apiVersion": "crm.milo.io/v1alpha1", "kind": "Company", "metadata": {"name": "acme"}});
-    let directory = Arc::new(Memory::from_objects([&company]));
+    let directory = Arc::new(Objects::new([&company]));
     Pipeline::new(directory, Arc::new(ArcSwap::from_pointee(policy)), Metrics::new())
 }
 

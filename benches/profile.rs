@@ -16,9 +16,9 @@ use axum::body::Body;
 use axum::http::Request;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use crm_admission::admission::Pipeline;
-use crm_admission::directory::Memory;
 use crm_admission::server::{Limits, router};
 use crm_admission::telemetry::{LogFormat, Metrics, logs};
+use crm_core::existence::Objects;
 use crm_core::policy::Policy;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
@@ -44,7 +44,7 @@ async fn answer(body: Vec<u8>, times: u32) {
     let acme = json!({"apiVersion": "crm.milo.io/v1alpha1", "kind": "Company", "metadata": {"name": "acme"}});
     let metrics = Metrics::new();
     let policy = Arc::new(ArcSwap::from_pointee(Policy::default()));
-    let pipeline = Pipeline::new(Arc::new(Memory::from_objects([&acme])), policy, metrics.clone());
+    let pipeline = Pipeline::new(Arc::new(Objects::new([&acme])), policy, metrics.clone());
     let webhook = router(Arc::new(pipeline), &Limits::default(), metrics, Default::default());
     let body = axum::body::Bytes::from(body);
     for _ in 0..times {

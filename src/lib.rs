@@ -6,7 +6,6 @@
 pub mod admission;
 pub mod audit;
 pub mod certificates;
-pub mod check;
 pub mod cli;
 pub mod cluster;
 pub mod directory;

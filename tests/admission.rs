@@ -1,11 +1,9 @@
 //! What the API server gets from the two endpoints: patches, refusals with every cause, warnings, annotations.
 
-mod common;
-
 use std::sync::Arc;
 
+use crate::common::{create, refusal_of, update};
 use arc_swap::ArcSwap;
-use common::{create, refusal_of, update};
 use crm_admission::admission::Pipeline;
 use crm_admission::telemetry::Metrics;
 use crm_core::catalog::{Action, RuleId};
@@ -858,7 +856,7 @@ fn a_skipped_restoration_says_whom_to_keep() {
 fn changes_of_a_refused_request_are_not_counted() {
     let metrics = Metrics::new();
     let policy = Arc::new(ArcSwap::from_pointee(Policy::default()));
-    let pipeline = Pipeline::new(Arc::new(common::directory()), policy, metrics.clone());
+    let pipeline = Pipeline::new(Arc::new(crate::common::directory()), policy, metrics.clone());
     create("Company", json!({"displayName": "Acme", "domains": ["Acme.com", "co.uk"]})).put_to(&pipeline);
     assert!(!metrics.text().unwrap().contains("changes_total{"));
     create("Company", json!({"displayName": "Acme", "domains": ["Acme.com"]})).put_to(&pipeline);

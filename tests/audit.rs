@@ -1,5 +1,4 @@
 //! `crm-admission audit` on files: what it prints, and how it ends. `tests/e2e/audit.rs` has it on a cluster.
-#![allow(clippy::unwrap_used, reason = "a helper that fails fails the test")]
 
 use std::fs;
 

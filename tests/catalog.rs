@@ -1,16 +1,11 @@
 //! The catalogue keeps its word: each rule's bad example breaks that rule and no other, its good one breaks none.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a helper that fails fails the test")]
-
-mod common;
-
 use std::sync::Arc;
 
-use common::{Answer, create, pipeline_over};
-use crm_admission::check;
-use crm_admission::directory::Memory;
+use crate::common::{Answer, create, pipeline_over};
 use crm_core::api::ResourceKind;
 use crm_core::catalog::{Action, Rule, RuleId, rules};
+use crm_core::existence::Objects;
 use crm_core::policy::{Policy, RuleSetting};
 use serde_json::{Value, json};
 
@@ -34,9 +29,9 @@ fn policy(rule: RuleId) -> Policy {
 }
 
 /// What the examples take for granted.
-fn directory() -> Memory {
+fn directory() -> Objects {
     let object = |group: &str, kind: &str, name: &str| json!({"apiVersion": format!("{group}/v1"), "kind": kind, "metadata": {"name": name}});
-    Memory::from_objects(&[
+    Objects::new(&[
         object("crm.milo.io", "Company", "planet-express"),
         object("crm.milo.io", "Company", "acme-corp"),
         object("iam.example.com", "User", "alice"),
@@ -45,7 +40,7 @@ fn directory() -> Memory {
 }
 
 fn manifest(text: &str) -> Value {
-    check::documents(text).unwrap().remove(0).1
+    crm_manifest::documents(text).unwrap().remove(0).1
 }
 
 fn ask(rule: &Rule, text: &str) -> Answer {

@@ -1,7 +1,5 @@
 //! `check --fix`: what has another spelling changes, and nothing else does.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a helper that fails fails the test")]
-
 use std::collections::HashSet;
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -9,8 +7,10 @@ use std::path::PathBuf;
 use std::sync::LazyLock;
 
 use assert_cmd::Command;
-use crm_admission::check::{Bundle, Judge, documents};
+use crm_check::check::fix::fix;
+use crm_check::check::{Bundle, Judge};
 use crm_core::policy::Policy;
+use crm_manifest::documents;
 use jiff::Timestamp;
 use proptest::prelude::*;
 use rstest::rstest;
@@ -250,8 +250,8 @@ fn fixed(text: &str) -> Option<String> {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("a.yaml");
     fs::write(&path, text).unwrap();
-    let mut bundle = Bundle::read(&[path], &|| ()).unwrap();
-    let mut rewritten = bundle.fix(&JUDGE);
+    let bundle = Bundle::read(&[path], &[], &|| ()).unwrap();
+    let mut rewritten = fix(&bundle, &JUDGE).rewritten;
     assert!(rewritten.len() <= 1);
     rewritten.pop().map(|rewritten| rewritten.after)
 }

@@ -1,8 +1,6 @@
 //! The hooks, the action and the examples for CI: that they are well-formed, call flags that there are, and are shown
 //! in docs/ci.md as they are.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a helper that fails fails the test")]
-
 use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,17 +1,14 @@
 //! Deletions in, answers out: who still refers to a record, and what the policy makes of it.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a helper that fails fails the test")]
-
-mod common;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use common::{Answer, Ask, delete, noon, pipeline_over};
-use crm_admission::directory::{Directory, LookupError, Memory, PartStatus};
+use crate::common::{Answer, Ask, delete, noon, pipeline_over};
+use crm_admission::directory::{Directory, LookupError, PartStatus};
 use crm_core::api::Target;
 use crm_core::catalog::{Action, RuleId};
+use crm_core::existence::Objects;
 use crm_core::existence::Presence;
 use crm_core::links::{Count, Dependants, Sight, Tally};
 use crm_core::policy::{Exemption, Policy, RuleSetting};
@@ -37,8 +34,8 @@ fn note(name: &str, kind: &str) -> Value {
 }
 
 /// Two people and a note refer to the company, one note to the person of the same name.
-fn memory() -> Memory {
-    Memory::from_objects(&[person("ada"), person("bob"), note("n1", "Company"), note("n2", "Person")])
+fn memory() -> Objects {
+    Objects::new(&[person("ada"), person("bob"), note("n1", "Company"), note("n2", "Person")])
 }
 
 fn policy(action: Action) -> Policy {
@@ -66,7 +63,7 @@ fn a_warning_counts_and_names_those_who_refer_to_the_record() {
 
 #[test]
 fn a_record_that_nobody_refers_to_goes_without_a_word() {
-    let answer = delete("Company").put_to(&pipeline_over(Arc::new(Memory::default()), policy(Action::Deny)));
+    let answer = delete("Company").put_to(&pipeline_over(Arc::new(Objects::default()), policy(Action::Deny)));
     answer.is_allowed_with(&[]);
     assert_eq!(answer.annotation("rules"), None);
 }

@@ -1,7 +1,5 @@
 //! Generated files say what the code says: pages and a table of `docs/`, `manifests/floor` and copies in the chart.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a helper that fails fails the test")]
-
 use std::path::{Path, PathBuf};
 use std::process::Command;
 

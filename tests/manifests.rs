@@ -1,6 +1,5 @@
 //! What can be said of manifests and docs without a cluster: manifests are YAML, of this version, and use metrics that
 //! exist, and links of the docs lead somewhere.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a helper that fails fails the test")]
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

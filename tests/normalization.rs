@@ -1,7 +1,5 @@
 //! Normalization against its published vectors, and the properties that hold for every input.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, in its helpers too")]
-
 use std::borrow::Cow;
 use std::fmt::Write;
 use std::sync::LazyLock;

@@ -1,13 +1,9 @@
 //! What a policy changes about an answer: actions, dates, modes, sources of creators, references, exemptions.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a helper that fails fails the test")]
-
-mod common;
-
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::{Ask, create, noon, pipeline_over, update};
+use crate::common::{Ask, create, noon, pipeline_over, update};
 use crm_admission::directory::{Directory, LookupError, PartStatus};
 use crm_core::api::{ResourceKind, Target};
 use crm_core::catalog::{Action, RuleId};

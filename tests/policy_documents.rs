@@ -1,15 +1,12 @@
 //! Policy documents: what they compile to, and every problem at once when they do not.
 
-#![allow(clippy::unwrap_used, reason = "a helper that fails fails the test")]
-
-use crm_admission::check;
 use crm_core::catalog::{Action, RuleId};
 use crm_core::policy::{self, Policy, Problems, compile};
 use rstest::rstest;
 use serde_json::{Value, json};
 
 fn yaml(text: &str) -> Value {
-    check::documents(text).unwrap().remove(0).1
+    crm_manifest::documents(text).unwrap().remove(0).1
 }
 
 fn with_spec(spec: Value) -> Value {

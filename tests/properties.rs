@@ -1,8 +1,6 @@
 //! What holds for every object that anyone could send: an answer, and a mutation that is the last one needed.
 
-mod common;
-
-use common::{create, pipeline_with, update};
+use crate::common::{create, pipeline_with, update};
 use crm_core::policy::Policy;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};

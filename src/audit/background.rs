@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use crm_check::conformance::UnusableSchema;
 use crm_core::api::CrmKind;
 use crm_core::policy::Policy;
 use futures::FutureExt;
@@ -15,7 +16,6 @@ use super::examine::{Examiner, Scope};
 use super::lookup::{Existence, NoAnswer, Suggestions};
 use super::pages::{ListError, Pages};
 use super::tally::Tally;
-use crate::check::UnusableSchema;
 use crate::cluster::Reader;
 use crate::directory::Directory;
 use crate::telemetry::Metrics;

@@ -2,27 +2,22 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
+use crm_check::conformance::{Conformance, Subject, UnusableSchema};
 use crm_core::api::{CrmKind, Target};
 use crm_core::catalog::{Action, RuleId};
 use crm_core::existence::Fact;
-use crm_core::patch;
-use crm_core::policy::{NormalizationMode, Policy};
-use crm_core::rules::{self, Change, Effect, Facts, Finding, Operation, Record, Request, Verdict};
+use crm_core::policy::Policy;
+use crm_core::rules::{Change, Finding};
 use jiff::Timestamp;
 use serde_json::Value;
 
 use super::lookup::{Existence, NoAnswer};
-use crate::check::{Schemas, UnusableSchema, merged, record, schema_findings};
 
 /// Decides about stored records.
 pub struct Examiner {
-    policy: Policy,
-    /// The same policy, with all normalization on.
-    rewriting: Policy,
-    in_force: Option<Policy>,
+    conformance: Conformance,
+    in_force: Option<Conformance>,
     scope: Scope,
-    schemas: Schemas,
-    now: Timestamp,
 }
 
 /// Which rules to check.
@@ -79,26 +74,29 @@ impl Examiner {
         scope: Scope,
         now: Timestamp,
     ) -> Result<Self, UnusableSchema> {
-        let mut rewriting = policy.clone();
-        rewriting.normalization.domains = NormalizationMode::Normalize;
-        rewriting.normalization.linkedin_profile = NormalizationMode::Normalize;
-        Ok(Self { policy, rewriting, in_force, scope, schemas: Schemas::new()?, now })
+        let conformance = Conformance::new(policy, now)?;
+        let in_force = in_force.map(|policy| conformance.with_policy(policy));
+        Ok(Self { conformance, in_force, scope })
     }
 
     /// The policy.
     pub fn policy(&self) -> &Policy {
-        &self.policy
+        self.conformance.policy()
     }
 
     /// The policy to compare with.
     pub fn in_force(&self) -> Option<&Policy> {
-        self.in_force.as_ref()
+        self.in_force.as_ref().map(Conformance::policy)
+    }
+
+    /// The policy, and the one to compare with if given.
+    pub fn policies(&self) -> impl Iterator<Item = &Policy> {
+        self.conformances().map(Conformance::policy)
     }
 
     /// The keys of the labels that are checked.
     pub fn labels(&self) -> BTreeSet<String> {
-        let policies = [Some(&self.policy), self.in_force.as_ref()].into_iter().flatten();
-        policies.flat_map(|policy| &policy.labels).map(|label| label.key.clone()).collect()
+        self.policies().flat_map(|policy| &policy.labels).map(|label| label.key.clone()).collect()
     }
 
     /// The results for these records, in the same order.
@@ -111,46 +109,36 @@ impl Examiner {
         objects: &[Value],
         existence: &Existence<'_>,
     ) -> Result<Vec<Examined>, NoAnswer> {
-        let records: Vec<Record> = objects.iter().map(record).collect();
-        let mut targets = HashSet::new();
-        for record in &records {
-            targets.extend(self.targets(kind, record));
-        }
+        let subjects: Vec<Subject<'_>> = objects.iter().map(|object| Subject::stored(kind, object)).collect();
+        let targets: HashSet<Target> = subjects.iter().flat_map(|subject| self.targets(subject)).collect();
         let known = existence.facts(targets).await?;
-        let judged = objects.iter().zip(&records);
-        Ok(judged.map(|(object, record)| self.judge(kind, object, record, &known)).collect())
+        let judged = objects.iter().zip(&subjects);
+        Ok(judged.map(|(object, subject)| self.judge(object, subject, &known)).collect())
     }
 
     /// The changes that make the values of a record canonical.
-    pub fn changes(&self, kind: CrmKind, record: &Record) -> Vec<Change> {
-        let verdict = rules::evaluate(&stored(kind, record), &Facts::default(), &self.rewriting, self.now);
-        let values = verdict.changes.into_iter();
-        let ours = |change: &Change| {
-            self.scope.holds(change.rule) && !matches!(change.effect, Effect::Defaulted | Effect::Restored)
-        };
-        values.filter(ours).collect()
+    pub fn changes(&self, subject: &Subject<'_>) -> Vec<Change> {
+        let mut changes = self.conformance.fixes(subject);
+        changes.retain(|change| self.scope.holds(change.rule));
+        changes
     }
 
-    fn targets(&self, kind: CrmKind, record: &Record) -> impl Iterator<Item = Target> {
-        let request = stored(kind, record);
-        let policies = [Some(&self.policy), self.in_force.as_ref()].into_iter().flatten();
-        let references = policies.flat_map(move |policy| rules::references(&request, policy));
-        let asked: Vec<_> = references.filter(|reference| self.scope.holds(reference.rule)).collect();
-        asked.into_iter().map(|reference| reference.target)
+    fn conformances(&self) -> impl Iterator<Item = &Conformance> {
+        std::iter::once(&self.conformance).chain(&self.in_force)
     }
 
-    fn judge(
-        &self,
-        kind: CrmKind,
-        object: &Value,
-        record: &Record,
-        known: &HashMap<Target, Fact>,
-    ) -> Examined {
-        let findings = self.findings(kind, object, record, known, &self.policy);
+    fn targets<'s>(&'s self, subject: &'s Subject<'_>) -> impl Iterator<Item = Target> + 's {
+        let references = self.conformances().flat_map(|conformance| conformance.references(subject));
+        let asked = references.filter(|reference| self.scope.holds(reference.rule));
+        asked.map(|reference| reference.target)
+    }
+
+    fn judge(&self, object: &Value, subject: &Subject<'_>, known: &HashMap<Target, Fact>) -> Examined {
+        let findings = self.findings(subject, known, &self.conformance);
         let denies = |findings: &[Finding]| findings.iter().any(|finding| finding.action == Action::Deny);
         let standing = match (&self.in_force, denies(&findings)) {
             (_, false) => Standing::Admitted,
-            (Some(policy), true) if !denies(&self.findings(kind, object, record, known, policy)) => {
+            (Some(in_force), true) if !denies(&self.findings(subject, known, in_force)) => {
                 Standing::NewlyDenied
             }
             (_, true) => Standing::Denied,
@@ -158,47 +146,22 @@ impl Examiner {
         Examined {
             name: object["metadata"]["name"].as_str().unwrap_or_default().to_owned(),
             findings,
-            changes: self.changes(kind, record),
+            changes: self.changes(subject),
             standing,
         }
     }
 
     fn findings(
         &self,
-        kind: CrmKind,
-        object: &Value,
-        record: &Record,
+        subject: &Subject<'_>,
         known: &HashMap<Target, Fact>,
-        policy: &Policy,
+        conformance: &Conformance,
     ) -> Vec<Finding> {
-        let request = stored(kind, record);
-        let references = rules::references(&request, policy).into_iter();
+        let references = conformance.references(subject).into_iter();
         let facts =
             references.filter_map(|reference| Some((reference.rule, known.get(&reference.target)?.clone())));
-        let verdict = rules::evaluate(&request, &facts.collect(), policy, self.now);
-        let violations = self.schemas.violations(kind, &as_written(object, record, &verdict));
-        let schema = schema_findings(violations, policy.action(RuleId::Schema, self.now));
-        let mut findings = merged(rules::for_file(verdict).findings, schema);
+        let mut findings = conformance.findings(subject, &facts.collect());
         findings.retain(|finding| self.scope.holds(finding.rule));
         findings
     }
-}
-
-fn stored<'r>(kind: CrmKind, record: &'r Record) -> Request<'r> {
-    Request {
-        kind,
-        object: record,
-        operation: Operation::Stored,
-        requester: None,
-        dry_run: false,
-        field_manager: None,
-    }
-}
-
-/// The object as the webhook would store it.
-fn as_written(object: &Value, record: &Record, verdict: &Verdict) -> Value {
-    let mut written = object.clone();
-    // If a patch cannot be applied, the object stays as it is, and the schema reports the problem.
-    let _ = json_patch::patch(&mut written, &patch::patch(record, &verdict.changes));
-    written
 }

@@ -1,24 +1,23 @@
 //! Reads stored records from files, such as the output of `kubectl get -o yaml`.
 
-use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crm_core::api::{self, CrmKind, ResourceKind, Target};
-use crm_core::existence::Presence;
+use crm_core::api::{ResourceKind, Target};
+use crm_core::existence::{Objects, Presence};
 use crm_core::links::{Dependants, Tally};
 use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
 use k8s_openapi::api::authentication::v1::UserInfo;
 use serde_json::Value;
 
-use crate::directory::{Directory, LookupError, Memory, PartStatus};
+use crate::directory::{Directory, LookupError, PartStatus};
 
 /// The objects of files as a directory. If the files have any object of a kind, they are assumed to have all of that
 /// kind; of other kinds nothing is known.
 pub struct Files {
-    memory: Memory,
+    objects: Objects,
     /// Group and kind.
     held: HashSet<(String, String)>,
 }
@@ -29,13 +28,13 @@ pub struct Files {
 pub(super) struct NotHeld;
 
 impl Files {
-    /// A directory of these objects; `List`s are replaced by their items.
+    /// A directory of these objects.
     pub fn new<'a>(objects: impl IntoIterator<Item = &'a Value> + Clone) -> Self {
         let held = objects.clone().into_iter().filter_map(|object| {
             let group = object["apiVersion"].as_str()?.split_once('/').map_or("", |(group, _)| group);
             Some((group.to_owned(), object["kind"].as_str()?.to_owned()))
         });
-        Self { held: held.collect(), memory: Memory::from_objects(objects) }
+        Self { held: held.collect(), objects: Objects::new(objects) }
     }
 
     fn holds(&self, kind: &ResourceKind) -> bool {
@@ -43,20 +42,9 @@ impl Files {
     }
 }
 
-/// All objects, with each `List` replaced by its items.
-pub fn unfolded(objects: &[Value]) -> Vec<Value> {
-    objects.iter().flat_map(api::unfolded).map(Cow::into_owned).collect()
-}
-
-/// The kind of a record; `None` for other objects.
-pub fn kind(object: &Value) -> Option<CrmKind> {
-    let (group, version) = object["apiVersion"].as_str()?.split_once('/')?;
-    CrmKind::of(group, version, object["kind"].as_str()?)
-}
-
 impl Directory for Files {
     fn recall(&self, target: &Target) -> Option<Presence> {
-        self.memory.recall(target)
+        self.objects.presence(target)
     }
 
     fn confirm<'a>(
@@ -77,7 +65,7 @@ impl Directory for Files {
         _user: &'a UserInfo,
         _limit: Duration,
     ) -> BoxFuture<'a, Option<String>> {
-        ready(self.memory.nearest(target)).boxed()
+        ready(self.objects.nearest(target)).boxed()
     }
 
     fn dependents<'a>(
@@ -86,10 +74,10 @@ impl Directory for Files {
         user: &'a UserInfo,
         limit: Duration,
     ) -> BoxFuture<'a, Result<Tally, LookupError>> {
-        self.memory.dependents(question, user, limit)
+        Directory::dependents(&self.objects, question, user, limit)
     }
 
     fn status(&self) -> Vec<PartStatus> {
-        self.memory.status()
+        self.objects.status()
     }
 }

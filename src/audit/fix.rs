@@ -1,9 +1,11 @@
 //! Writes canonical values to stored records, and never overwrites the changes of others.
 
+use crm_check::conformance::{Subject, record};
 use crm_core::api::CrmKind;
+use crm_core::characters::printable;
 use crm_core::patch;
 use crm_core::quote::quote;
-use crm_core::rules::{Change, Effect, Record, Shown, shown};
+use crm_core::rules::{Change, Effect, Shown, shown};
 use json_patch::jsonptr::PointerBuf;
 use json_patch::{Patch as JsonPatch, PatchOperation, TestOperation};
 use kube::api::{Patch, PatchParams};
@@ -13,8 +15,6 @@ use serde_json::Value;
 use super::examine::Examiner;
 use super::patience::{may_pass, patiently};
 use super::stored::{Labels, Stored, path, stored};
-use crate::check::record;
-use crate::check::report::printable;
 use crate::cluster::{ReadError, Reader};
 
 /// The name of the writer in `managedFields`.
@@ -23,7 +23,7 @@ const FIELD_MANAGER: &str = "crm-admission-audit";
 const ATTEMPTS: u32 = 5;
 
 /// Fixes the records of a cluster.
-pub struct Fixer<'e> {
+pub(super) struct Fixer<'e> {
     reader: Reader,
     examiner: &'e Examiner,
     labels: Labels,
@@ -31,7 +31,7 @@ pub struct Fixer<'e> {
 
 /// The result for a record.
 #[derive(Clone, Debug)]
-pub enum Fixed {
+pub(super) enum Fixed {
     /// It is canonical now; this is the stored record.
     Stored {
         /// The record.
@@ -66,7 +66,7 @@ enum Attempt {
 
 impl<'e> Fixer<'e> {
     /// Writes as the user of `reader` what `examiner` finds not canonical.
-    pub fn new(reader: Reader, examiner: &'e Examiner) -> Self {
+    pub(super) fn new(reader: Reader, examiner: &'e Examiner) -> Self {
         Self { reader, examiner, labels: examiner.labels() }
     }
 
@@ -75,18 +75,17 @@ impl<'e> Fixer<'e> {
     ///
     /// # Errors
     /// The API server keeps failing.
-    pub async fn fix(&self, kind: CrmKind, mut object: Value) -> Result<Fixed, ReadError> {
+    pub(super) async fn fix(&self, kind: CrmKind, mut object: Value) -> Result<Fixed, ReadError> {
         let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
         for _ in 0..ATTEMPTS {
             if !object["metadata"]["deletionTimestamp"].is_null() {
                 return Ok(Fixed::Gone);
             }
-            let now = record(&object);
-            let changes = self.examiner.changes(kind, &now);
+            let changes = self.examiner.changes(&Subject::stored(kind, &object));
             if changes.is_empty() {
                 return Ok(Fixed::Stored { object, values: 0 });
             }
-            match self.write(kind, &name, &object, &conditional(&object, &now, &changes)).await? {
+            match self.write(kind, &name, &object, &conditional(&object, &changes)).await? {
                 Attempt::Written(object) => {
                     return Ok(Fixed::Stored { object, values: changes.len() as u64 });
                 }
@@ -133,8 +132,8 @@ impl<'e> Fixer<'e> {
 }
 
 /// The patch with the changes, on the condition that the record has not changed since it was judged.
-fn conditional(object: &Value, record: &Record, changes: &[Change]) -> JsonPatch {
-    let mut patch = patch::patch(record, changes);
+fn conditional(object: &Value, changes: &[Change]) -> JsonPatch {
+    let mut patch = patch::patch(&record(object), changes);
     let condition = TestOperation {
         path: PointerBuf::from_tokens(["metadata", "resourceVersion"]),
         value: version(object).clone(),
@@ -148,7 +147,7 @@ fn version(object: &Value) -> &Value {
 }
 
 /// The changes of a record, one line for each value: `Company/acme: spec.domains[0]: "Acme.com" -> "acme.com"`.
-pub fn values(kind: CrmKind, name: &str, changes: &[Change]) -> String {
+pub(super) fn values(kind: CrmKind, name: &str, changes: &[Change]) -> String {
     let line = |change: &Change| {
         let before = match shown(change.rule, change.before.as_deref().unwrap_or_default()) {
             Shown::Text(text) => quote(&text),

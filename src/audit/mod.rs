@@ -12,14 +12,18 @@ mod pages;
 mod patience;
 pub mod refs;
 pub mod report;
+mod run;
 mod stored;
 mod tally;
+mod targets;
 #[cfg(test)]
 mod tests;
 
 pub use background::{Background, run as run_in_background};
 pub use examine::{Examined, Examiner, Scope, Standing};
-pub use fix::{Fixed, Fixer, NotFixed, values};
+pub use fix::NotFixed;
 pub use lookup::{Existence, NoAnswer, Suggestions};
 pub use pages::{ListError, Pages};
+pub use run::{AuditError, Fixing, Run};
 pub use tally::{Tally, TallyKey};
+pub use targets::{TargetsError, listed};

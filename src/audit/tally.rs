@@ -70,6 +70,11 @@ impl Tally {
             .sum()
     }
 
+    /// Whether a finding of a rule denies.
+    pub fn denies(&self, rule: RuleId) -> bool {
+        self.findings.keys().any(|key| key.rule == rule && key.action == Action::Deny)
+    }
+
     /// The number of references to missing objects.
     pub fn all_dangling(&self) -> u64 {
         self.dangling.values().sum()

@@ -4,9 +4,10 @@ use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 
+use crm_check::conformance::Subject;
 use crm_core::api::{CrmKind, Target};
 use crm_core::catalog::{Action, RuleId};
-use crm_core::existence::Fact;
+use crm_core::existence::{Fact, Objects};
 use crm_core::policy::{Policy, RuleSetting};
 use http::{Request, Response};
 use http_body_util::BodyExt;
@@ -16,10 +17,10 @@ use kube::client::Body;
 use rstest::rstest;
 use serde_json::{Value, json};
 
+use super::fix::{Fixed, Fixer};
 use super::*;
-use crate::check::record;
 use crate::cluster::Reader;
-use crate::directory::{Directory, Listed, Memory};
+use crate::directory::{Directory, Listed};
 
 /// The requests: `PATCH /apis/…`, and the body.
 type Asked = Arc<Mutex<Vec<(String, Value)>>>;
@@ -158,7 +159,8 @@ async fn a_busy_api_server_is_asked_again() {
 fn nobody_is_made_the_creator_and_only_rules_that_are_asked_for_change_values() {
     let object = json!({"spec": {"displayName": " Acme ", "domains": ["Acme.com"]}});
     let rules = |scope| {
-        let changes = examiner(Policy::default(), None, scope).changes(CrmKind::Company, &record(&object));
+        let changes =
+            examiner(Policy::default(), None, scope).changes(&Subject::stored(CrmKind::Company, &object));
         changes.into_iter().map(|change| change.rule).collect::<Vec<_>>()
     };
     assert_eq!(rules(Scope::All), [RuleId::DisplayName, RuleId::Domain]);
@@ -212,7 +214,7 @@ async fn what_may_not_be_looked_up_is_unresolved_and_what_fails_is_an_error() {
 }
 
 async fn examined(examiner: &Examiner, kind: CrmKind, spec: Value) -> Examined {
-    let directory: &dyn Directory = &Memory::default();
+    let directory: &dyn Directory = &Objects::default();
     let object = json!({
         "apiVersion": "crm.milo.io/v1alpha1", "kind": kind.as_str(), "metadata": {"name": "x"}, "spec": spec,
     });
@@ -253,9 +255,7 @@ async fn what_a_stricter_policy_denies_is_new_only_where_the_one_in_force_does_n
 
 #[tokio::test]
 async fn files_are_complete_for_the_kinds_that_they_hold() {
-    let objects = files::unfolded(&[json!({
-        "apiVersion": "v1", "kind": "List", "items": [acme("1", "acme.com")],
-    })]);
+    let objects = [acme("1", "acme.com")];
     let directory = files::Files::new(&objects);
     let existence = Existence::new(&directory, Suggestions::None);
     let target = |kind: CrmKind, name: &str| Target {
@@ -295,7 +295,7 @@ async fn what_refers_to_another_group_or_is_being_deleted_does_not_refer_to_a_re
         (200, json!({"metadata": {}, "items": notes})),
     ];
     let (reader, asked) = scripted(answers);
-    let directory = Memory::default();
+    let directory = Objects::default();
     let existence = Existence::new(&directory, Suggestions::None);
     let policy = Policy::default();
     let relations = refs::of_record(&reader, CrmKind::Company, "acme", &policy, &existence).await.unwrap();

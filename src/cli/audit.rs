@@ -8,34 +8,25 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use clap::builder::FalseyValueParser;
 use clap::{Args, ValueEnum};
+use crm_check::report::Colour;
 use crm_core::api::CrmKind;
 use crm_core::catalog::{Action, RuleId};
+use crm_core::characters::printable;
 use crm_core::policy::Policy;
-use crm_core::rules;
-use futures::StreamExt;
 use jiff::Timestamp;
 use kube::Client;
-use serde_json::Value;
 
 use super::progress::Progress;
 use super::{Outcome, connect};
-use crate::audit::report::{Entry, Format, Report, Totals};
-use crate::audit::{
-    self, Examined, Examiner, Existence, Fixed, Fixer, NotFixed, Pages, Scope, Suggestions, files,
-};
-use crate::check;
-use crate::check::report::{Colour, printable};
+use crate::audit::files::Files;
+use crate::audit::report::{Format, Report, Totals};
+use crate::audit::{self, AuditError, Examiner, Existence, Fixing, Run, Scope, Suggestions};
 use crate::cluster::Reader;
-use crate::directory::{Directory, Listed};
+use crate::directory::Directory;
 use crate::policy_source::{self, cluster::InForceError};
 
-/// How many records are held at a time.
-const PAGE: u32 = 250;
-/// How many records are written at a time.
-const CONCURRENT_WRITES: usize = 8;
-/// How many records that could not be fixed are named.
-const NAMED: usize = 100;
-/// How many findings of a rule a report for people lists, and one for programs that keeps them all to its end.
+/// The default number of listed findings of a rule, in a report for people, and in one for programs that is kept in
+/// memory.
 const LISTED: usize = 20;
 const LISTED_FOR_PROGRAMS: usize = 1000;
 
@@ -106,69 +97,72 @@ pub(super) fn kind(text: &str) -> Result<CrmKind, String> {
     CrmKind::ALL.into_iter().find(named).ok_or_else(unknown)
 }
 
-/// What is being put together.
-struct Run {
-    report: Report<Box<dyn Write>>,
-    totals: Totals,
-    progress: Progress,
-}
-
 impl Audit {
     pub(super) fn run(self) -> anyhow::Result<Outcome> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .context("cannot start the runtime")?;
-        runtime
-            .block_on(async { if self.paths.is_empty() { self.cluster().await } else { self.files().await } })
+        let totals = runtime.block_on(async {
+            if self.paths.is_empty() { self.cluster().await } else { self.files().await }
+        })?;
+        let found = self.fail_on.least().is_some_and(|least| totals.has_problems(least));
+        Ok(if found { Outcome::Findings } else { Outcome::Fine })
     }
 
-    async fn cluster(&self) -> anyhow::Result<Outcome> {
+    async fn cluster(&self) -> anyhow::Result<Totals> {
         let client = connect().await?;
         let (policy, in_force) = self.policies(Some(&client)).await?;
         let examiner = self.examiner(policy, in_force)?;
         let reader = Reader::new(client);
-        let directory = listed(&reader, examiner.policy(), examiner.in_force(), &self.kinds()).await?;
-        let existence = Existence::new(&directory, Suggestions::Given);
-        let fixer = Fixer::new(reader.clone(), &examiner);
-        let mut run = self.begin(&examiner)?;
-        for kind in self.kinds() {
-            let mut pages = Pages::new(reader.clone(), kind, PAGE, examiner.labels());
-            while let Some(objects) = pages.next().await? {
-                let mut examined = examiner.examine(kind, &objects, &existence).await?;
-                if self.fix && !self.dry_run {
-                    let stored = fix(kind, objects, examined, &fixer, &mut run.totals).await?;
-                    examined = examiner.examine(kind, &stored.changed, &existence).await?;
-                    examined.extend(stored.left);
-                    examined.sort_by(|one, other| one.name.cmp(&other.name));
-                }
-                self.take(&mut run, kind, &examined)?;
-            }
-        }
-        self.end(run)
+        let names = Progress::new("names read");
+        let directory = audit::listed(&reader, examiner.policies(), &self.kinds(), &|| names.step()).await?;
+        drop(names);
+        self.audited(&examiner, &directory, async |run| run.cluster(&reader).await).await
     }
 
-    async fn files(&self) -> anyhow::Result<Outcome> {
-        let objects = files::unfolded(&check::read_objects(&self.paths)?);
+    async fn files(&self) -> anyhow::Result<Totals> {
+        let objects = crm_manifest::read_objects(&self.paths)?;
         let (policy, in_force) = self.policies(None).await?;
         let examiner = self.examiner(policy, in_force)?;
-        let directory = files::Files::new(&objects);
-        let existence = Existence::new(&directory, Suggestions::Given);
-        let mut run = self.begin(&examiner)?;
-        for kind in self.kinds() {
-            let records = objects.iter().filter(|object| files::kind(object) == Some(kind));
-            let records: Vec<Value> = records.cloned().collect();
-            for page in records.chunks(PAGE as usize) {
-                let examined = examiner.examine(kind, page, &existence).await?;
-                self.take(&mut run, kind, &examined)?;
-            }
-        }
-        self.end(run)
+        let directory = Files::new(&objects);
+        self.audited(&examiner, &directory, async |run| run.files(&objects).await).await
     }
 
-    /// The policy to judge by, and where it is a file the one in force that it is compared with.
+    async fn audited(
+        &self,
+        examiner: &Examiner,
+        directory: &dyn Directory,
+        run: impl AsyncFnOnce(Run<'_>) -> Result<Totals, AuditError>,
+    ) -> anyhow::Result<Totals> {
+        let progress = Progress::new("records audited");
+        let policy = match self.policy_file() {
+            Some(path) => path.display().to_string(),
+            None => examiner.policy().origin.clone(),
+        };
+        let in_force = examiner.in_force().map(|policy| policy.origin.clone());
+        let on_record = || progress.step();
+        let mut changes = io::stdout();
+        let run = run(Run {
+            examiner,
+            existence: Existence::new(directory, Suggestions::Given),
+            kinds: self.kinds(),
+            fixing: self.fixing(),
+            report: self.report()?,
+            totals: Totals { policy, in_force, ..Totals::default() },
+            changes: &mut changes,
+            on_record: &on_record,
+        });
+        Ok(run.await?)
+    }
+
+    fn policy_file(&self) -> Option<&Path> {
+        self.policy.as_deref().filter(|path| !path.as_os_str().is_empty())
+    }
+
+    /// The policy to judge by, and the one in force if the first is from a file.
     async fn policies(&self, client: Option<&Client>) -> anyhow::Result<(Policy, Option<Policy>)> {
-        let file = self.policy.as_deref().filter(|path| !path.as_os_str().is_empty());
+        let file = self.policy_file();
         let given = file.map(policy_source::read).transpose()?;
         let in_force = match client {
             Some(client) => in_force(client, file).await?,
@@ -191,7 +185,15 @@ impl Audit {
         CrmKind::ALL.into_iter().filter(wanted).collect()
     }
 
-    fn begin(&self, examiner: &Examiner) -> anyhow::Result<Run> {
+    fn fixing(&self) -> Fixing {
+        match (self.fix, self.dry_run) {
+            (false, _) => Fixing::Off,
+            (true, true) => Fixing::Shown,
+            (true, false) => Fixing::Written,
+        }
+    }
+
+    fn report(&self) -> anyhow::Result<Report<Box<dyn Write>>> {
         let format = match self.format {
             _ if self.summary => Format::Summary,
             FormatArg::Text => Format::Text,
@@ -201,62 +203,36 @@ impl Audit {
         };
         let listed = if format == Format::Text { LISTED } else { LISTED_FOR_PROGRAMS };
         let (out, colour) = self.out()?;
-        let policy = match &self.policy {
-            Some(path) if !path.as_os_str().is_empty() => path.display().to_string(),
-            _ => examiner.policy().origin.clone(),
-        };
-        let in_force = examiner.in_force().map(|policy| policy.origin.clone());
-        Ok(Run {
-            report: Report::new(out, format, colour, self.limit.unwrap_or(listed)),
-            totals: Totals { policy, in_force, ..Totals::default() },
-            progress: Progress::new("records audited"),
-        })
+        Ok(Report::new(out, format, colour, self.limit.unwrap_or(listed)))
     }
 
-    /// Where the report goes. Colours are only for those who can see them.
+    /// The destination of the report. Files are not coloured; a stream removes the colours if it is not a terminal.
     fn out(&self) -> anyhow::Result<(Box<dyn Write>, Colour)> {
         if let Some(path) = &self.output {
             let file =
                 File::create(path).with_context(|| format!("{}: cannot be written", path.display()))?;
             return Ok((Box::new(BufWriter::new(file)), Colour::Plain));
         }
-        let out: Box<dyn Write> = match self.fix && self.dry_run {
-            true => Box::new(BufWriter::new(anstream::stderr())),
-            false => Box::new(BufWriter::new(anstream::stdout())),
+        let out: Box<dyn Write> = match self.fixing() {
+            Fixing::Shown => Box::new(BufWriter::new(anstream::stderr())),
+            Fixing::Off | Fixing::Written => Box::new(BufWriter::new(anstream::stdout())),
         };
         Ok((out, Colour::Ansi))
     }
+}
 
-    fn take(&self, run: &mut Run, kind: CrmKind, examined: &[Examined]) -> anyhow::Result<()> {
-        for examined in examined {
-            run.totals.tally.add(kind, examined);
-            run.progress.step();
-            for finding in &examined.findings {
-                told(run.report.add(Entry::new(kind, &examined.name, finding)))?;
-            }
-            if self.fix && self.dry_run {
-                super::print_exactly(&audit::values(kind, &examined.name, &examined.changes))?;
-            }
+impl FailOn {
+    /// The least action that makes the command fail.
+    fn least(self) -> Option<Action> {
+        match self {
+            Self::Deny => Some(Action::Deny),
+            Self::Warn => Some(Action::Warn),
+            Self::Never => None,
         }
-        Ok(())
-    }
-
-    fn end(&self, run: Run) -> anyhow::Result<Outcome> {
-        drop(run.progress);
-        told(run.report.finish(&run.totals))?;
-        let least = match self.fail_on {
-            FailOn::Deny => Action::Deny,
-            FailOn::Warn => Action::Warn,
-            FailOn::Never => return Ok(Outcome::Fine),
-        };
-        let tally = &run.totals.tally;
-        let found =
-            Action::ALL.into_iter().filter(|action| *action >= least).any(|action| tally.count(action) > 0);
-        Ok(if found || run.totals.all_not_fixed > 0 { Outcome::Findings } else { Outcome::Fine })
     }
 }
 
-/// The policy in force in the cluster. Where it cannot be known, a file that is given is judged by without comparison.
+/// The policy in force in the cluster. If it is unknown, a policy from a file is used without comparison.
 async fn in_force(client: &Client, file: Option<&Path>) -> anyhow::Result<Option<Policy>> {
     match (policy_source::cluster::in_force(client.clone()).await, file) {
         (Ok(policy), _) => Ok(Some(policy)),
@@ -276,96 +252,5 @@ fn cause(error: &InForceError) -> String {
     match std::error::Error::source(error) {
         Some(source) => format!("{error}: {source}"),
         None => error.to_string(),
-    }
-}
-
-/// A reader that has seen enough and closed its end is no error.
-fn told(written: io::Result<()>) -> anyhow::Result<()> {
-    match written {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(anyhow::Error::new(error).context("the report cannot be written"))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// The names of what records of these kinds refer to. What may not be listed is asked for object by object.
-pub(super) async fn listed(
-    reader: &Reader,
-    policy: &Policy,
-    in_force: Option<&Policy>,
-    kinds: &[CrmKind],
-) -> anyhow::Result<Listed> {
-    let mut directory = Listed::new(reader.clone());
-    let progress = Progress::new("names read");
-    let mut done = BTreeSet::new();
-    for policy in [Some(policy), in_force].into_iter().flatten() {
-        for kind in rules::looked_up(policy, kinds) {
-            if !done.insert(kind.to_string()) {
-                continue;
-            }
-            match directory.list(&kind, &|| progress.step()).await {
-                Ok(()) => {}
-                // Nobody may list everything, and a cluster need not have every kind.
-                Err(error) if matches!(error.code(), Some(401 | 403 | 404 | 405)) => {}
-                Err(error) => {
-                    return Err(anyhow::Error::new(error).context(format!("cannot list {kind}")));
-                }
-            }
-        }
-    }
-    tracing::debug!(kinds = directory.status().len(), "names read");
-    Ok(directory)
-}
-
-/// Records after an attempt to fix them.
-struct AfterFixing {
-    /// Those that are stored otherwise now, to be examined again.
-    changed: Vec<Value>,
-    /// Those that are as they were.
-    left: Vec<Examined>,
-}
-
-/// Fixes the records of a page, some at a time.
-async fn fix(
-    kind: CrmKind,
-    objects: Vec<Value>,
-    examined: Vec<Examined>,
-    fixer: &Fixer<'_>,
-    totals: &mut Totals,
-) -> anyhow::Result<AfterFixing> {
-    let fixed = objects.into_iter().zip(examined).map(async |(object, examined)| {
-        if examined.changes.is_empty() {
-            return Ok((examined, None));
-        }
-        let fixed = fixer.fix(kind, object).await;
-        let name = &examined.name;
-        let fixed = fixed.with_context(|| format!("{}/{name} cannot be written", kind.as_str()))?;
-        anyhow::Ok((examined, Some(fixed)))
-    });
-    let mut fixed = futures::stream::iter(fixed).buffered(CONCURRENT_WRITES);
-    let mut after = AfterFixing { changed: Vec::new(), left: Vec::new() };
-    while let Some(record) = fixed.next().await {
-        match record? {
-            (_, Some(Fixed::Stored { object, values })) => {
-                totals.fixed += values;
-                totals.records_fixed += u64::from(values > 0);
-                after.changed.push(object);
-            }
-            (_, Some(Fixed::Gone)) => {}
-            (examined, Some(Fixed::Not(not))) => {
-                keep(not, totals);
-                after.left.push(examined);
-            }
-            (examined, None) => after.left.push(examined),
-        }
-    }
-    Ok(after)
-}
-
-fn keep(not: NotFixed, totals: &mut Totals) {
-    totals.all_not_fixed += 1;
-    if totals.not_fixed.len() < NAMED {
-        totals.not_fixed.push(not);
     }
 }

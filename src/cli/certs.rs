@@ -10,8 +10,8 @@ use crm_core::api::names;
 
 use super::{Outcome, connect, duration, print};
 use crate::certificates::{self, Address, CertificateView, Inspection, Settings};
-use crate::check::report::printable;
 use crate::server::dev_certificate;
+use crm_core::characters::printable;
 
 #[derive(Debug, Args)]
 pub(super) struct Certs {

@@ -9,9 +9,12 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
+use crm_check::check::fix::{Fixes, file::Rewritten, fix};
+use crm_check::check::{Applier, Bundle, Judge, Known};
+use crm_check::report::{self, Colour, Report};
 use crm_core::api::Target;
 use crm_core::catalog::Action;
-use crm_core::existence::Fact;
+use crm_core::existence::{Fact, Objects};
 use crm_core::policy::Policy;
 use futures::StreamExt;
 use jiff::Timestamp;
@@ -19,10 +22,8 @@ use k8s_openapi::api::authentication::v1::UserInfo;
 
 use super::progress::Progress;
 use super::{Outcome, connect, print, print_exactly};
-use crate::check::report::{self, Colour, Report};
-use crate::check::{self, Applier, Bundle, Judge, Known, Outside, Rewritten};
 use crate::cluster::Reader;
-use crate::directory::{Live, Memory};
+use crate::directory::Live;
 use crate::policy_source;
 
 /// How many questions are put to the cluster at a time.
@@ -121,35 +122,34 @@ impl Check {
             None => Policy::default(),
         };
         let judge = Judge::new(policy, self.requester(), Timestamp::now())?;
-        let resources = check::read_objects(&self.resources)?;
+        let resources = crm_manifest::read_objects(&self.resources)?;
         let progress = Progress::new("files read");
-        let mut bundle = Bundle::read_except(&self.paths, &self.resources, &|| progress.step())?;
+        let mut bundle = Bundle::read(&self.paths, &self.resources, &|| progress.step())?;
         drop(progress);
 
-        let (rewritten, outside) = self.fixed(&mut bundle, &judge);
+        let fixes = self.fixes(&mut bundle, &judge);
         let mut report = self.report(&bundle, &judge, &resources)?;
-        // First, since it is what is lost if the report cannot be written.
-        if self.hand_out(&mut bundle, &rewritten)? == HandedOut::InPart {
-            // What could not be written is judged as it is.
+        // Before the report: if the report cannot be written, the changes are not lost.
+        if self.hand_out(&mut bundle, &fixes.rewritten)? == HandedOut::InPart {
+            // Files that could not be written are judged as they are.
             report = self.report(&bundle, &judge, &resources)?;
         }
         self.tell(&report)?;
-        let notes: String = outside.iter().map(|outside| format!("note: {outside}\n")).collect();
+        let notes: String = fixes.outside.iter().map(|outside| format!("note: {outside}\n")).collect();
         io::stderr().write_all(notes.as_bytes())?;
         self.outcome(&report)
     }
 
-    /// What is to be written or shown, and what is left alone.
-    fn fixed(&self, bundle: &mut Bundle, judge: &Judge) -> (Vec<Rewritten>, Vec<Outside>) {
-        if self.diff {
-            // Nothing is written, so what is judged is what is there.
-            let mut bundle = bundle.clone();
-            (bundle.fix(judge), bundle.outside().to_vec())
-        } else if self.fix {
-            (bundle.fix(judge), bundle.outside().to_vec())
-        } else {
-            (Vec::new(), Vec::new())
+    /// The changes of `--fix` or `--diff`. With `--diff` nothing is written, so the files are judged as they are.
+    fn fixes(&self, bundle: &mut Bundle, judge: &Judge) -> Fixes {
+        if !self.fix && !self.diff {
+            return Fixes::default();
         }
+        let fixes = fix(bundle, judge);
+        if !self.diff {
+            fixes.rewritten.iter().for_each(|file| bundle.accept(file));
+        }
+        fixes
     }
 
     fn requester(&self) -> Option<UserInfo> {
@@ -168,14 +168,14 @@ impl Check {
         resources: &[serde_json::Value],
     ) -> anyhow::Result<Report> {
         let mut known = Known {
-            bundle: Memory::from_objects(&bundle.values()),
-            resources: Memory::from_objects(resources),
+            bundle: Objects::new(bundle.values()),
+            resources: Objects::new(resources),
             asked: HashMap::new(),
             complete: self.cluster || !self.resources.is_empty(),
         };
         if self.cluster {
             let targets = judge.targets(bundle).into_iter();
-            let unknown = targets.filter(|target| !known.is_there_already(target)).collect();
+            let unknown = targets.filter(|target| !known.exists_already(target)).collect();
             known.asked = ask_cluster(unknown)?;
         }
         let progress = Progress::new("records checked");

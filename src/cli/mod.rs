@@ -19,9 +19,9 @@ use anyhow::Context;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::check::report::printable;
 use crate::directory::Cluster;
 use crate::server;
+use crm_core::characters::printable;
 
 pub use rules::markdown as rules_markdown;
 

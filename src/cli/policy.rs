@@ -7,8 +7,8 @@ use clap::{Args, Subcommand};
 use crm_core::policy::{self, Policy};
 
 use super::{Outcome, print};
-use crate::check::report::printable;
 use crate::policy_source::{self, PolicyFileError};
+use crm_core::characters::printable;
 
 #[derive(Debug, Args)]
 pub(super) struct PolicyArgs {

@@ -1,24 +1,17 @@
 //! `refs`: shows what refers to a record and what it refers to, or lists dangling references.
 
-use std::collections::BTreeSet;
-
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 use crm_core::api::{CrmKind, names};
-use crm_core::catalog::RuleId;
-use crm_core::policy::{Policy, RuleSetting};
 
-use super::audit::{kind, listed};
+use super::audit::kind;
 use super::progress::Progress;
 use super::{Outcome, connect, print};
 use crate::audit::refs::{self, Format};
-use crate::audit::{Existence, Pages, Suggestions};
+use crate::audit::{self, Existence, Suggestions};
 use crate::cluster::Reader;
 use crate::directory::Listed;
 use crate::policy_source;
-
-/// How many records are held at a time.
-const PAGE: u32 = 250;
 
 #[derive(Debug, Args)]
 pub(super) struct Refs {
@@ -75,44 +68,18 @@ impl Refs {
                 relations.state.is_dangling() || relations.to.iter().any(|edge| edge.state.is_dangling())
             }
             _ => {
-                let dangling = dangling(&reader, &policy).await?;
+                let names = Progress::new("names read");
+                let policy = refs::with_all_references(&policy);
+                let directory = audit::listed(&reader, [&policy], &CrmKind::ALL, &|| names.step()).await?;
+                drop(names);
+                let existence = Existence::new(&directory, Suggestions::None);
+                let progress = Progress::new("records read");
+                let dangling = refs::all_dangling(&reader, &policy, &existence, &|| progress.step()).await?;
+                drop(progress);
                 print(&refs::dangling(&dangling, format))?;
                 !dangling.is_empty()
             }
         };
         Ok(if found { Outcome::Findings } else { Outcome::Fine })
     }
-}
-
-/// The dangling references of all records.
-async fn dangling(reader: &Reader, policy: &Policy) -> anyhow::Result<Vec<refs::Edge>> {
-    let directory = listed(reader, &with_all_references(policy), None, &CrmKind::ALL).await?;
-    let existence = Existence::new(&directory, Suggestions::None);
-    let progress = Progress::new("records read");
-    let mut dangling = Vec::new();
-    for kind in CrmKind::ALL {
-        // No label is a reference.
-        let mut pages = Pages::new(reader.clone(), kind, PAGE, BTreeSet::new());
-        while let Some(objects) = pages.next().await? {
-            let edges = refs::edges(kind, &objects, policy, &existence).await?;
-            dangling.extend(edges.into_iter().filter(|edge| edge.state.is_dangling()));
-            objects.iter().for_each(|_| progress.step());
-        }
-    }
-    Ok(dangling)
-}
-
-/// References are told whatever rules look at them, so their targets are listed all the same.
-fn with_all_references(policy: &Policy) -> Policy {
-    let mut policy = policy.clone();
-    for rule in [
-        RuleId::CompanyExists,
-        RuleId::SubjectExists,
-        RuleId::UserExists,
-        RuleId::CreatorExists,
-        RuleId::OrganizationExists,
-    ] {
-        policy.set_rule(rule, RuleSetting::default());
-    }
-    policy
 }

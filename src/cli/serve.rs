@@ -9,6 +9,7 @@ use anyhow::{Context, bail};
 use arc_swap::ArcSwap;
 use clap::{Args, ValueEnum};
 use crm_core::api::{CrmKind, ResourceKind};
+use crm_core::existence::Objects;
 use crm_core::policy::Policy;
 use crm_core::rules;
 use tokio_util::sync::CancellationToken;
@@ -19,9 +20,8 @@ use super::{Outcome, connect, duration};
 use crate::admission::Pipeline;
 use crate::audit;
 use crate::certificates::{self, Identity, Keeper};
-use crate::check;
 use crate::cluster::{ReadBudget, Reader};
-use crate::directory::{self, Cluster, Directory, Memory, Observed, Observer};
+use crate::directory::{self, Cluster, Directory, Observed, Observer};
 use crate::policy_source::{self, Current};
 use crate::server::tls::{RELOAD_INTERVAL, watch};
 use crate::server::{
@@ -283,10 +283,10 @@ impl Serve {
         }
     }
 
-    fn memory(&self) -> anyhow::Result<Memory> {
-        let objects = check::read_objects(&self.resources)?;
+    fn memory(&self) -> anyhow::Result<Objects> {
+        let objects = crm_manifest::read_objects(&self.resources)?;
         tracing::info!(objects = objects.len(), "looking up objects among those of --resources");
-        Ok(Memory::from_objects(&objects))
+        Ok(Objects::new(&objects))
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crm_core::api::{ResourceKind, Target};
-use crm_core::existence::Presence;
+use crm_core::existence::{Names, Presence};
 use crm_core::links::{Dependants, Tally};
 use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
@@ -13,7 +13,6 @@ use k8s_openapi::api::authentication::v1::UserInfo;
 use tokio::time::timeout;
 
 use super::cluster::{Live, ObjectHead};
-use super::names::Names;
 use super::{Directory, LookupError, PartStatus};
 use crate::cluster::{Content, Listing, Pager, ReadError, Reader};
 
@@ -100,7 +99,7 @@ impl Directory for Listed {
     fn status(&self) -> Vec<PartStatus> {
         let part = |(kind, names): (&Arc<ResourceKind>, &Names)| PartStatus {
             kind: kind.to_string(),
-            objects: names.len(),
+            objects: names.count(),
             not_ready: None,
             required: false,
             restarts: 0,

@@ -6,8 +6,6 @@
 mod cluster;
 mod listed;
 mod memory;
-mod names;
-mod nearest;
 mod observed;
 mod referrers;
 
@@ -24,7 +22,6 @@ use crate::cluster::ReadError;
 
 pub use cluster::{Cluster, Live, Need};
 pub use listed::Listed;
-pub use memory::Memory;
 pub use observed::{Observed, Observer, Outcome};
 pub(crate) use referrers::Referrer;
 

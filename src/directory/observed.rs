@@ -143,7 +143,7 @@ mod tests {
 
     use super::*;
     use crate::cluster::ReadError;
-    use crate::directory::Memory;
+    use crm_core::existence::Objects;
 
     #[derive(Default)]
     struct Log(Mutex<Vec<(String, &'static str)>>);
@@ -223,7 +223,7 @@ mod tests {
 
     #[tokio::test]
     async fn every_question_is_reported_once() {
-        let mut memory = Memory::default();
+        let mut memory = Objects::default();
         memory.add("crm.milo.io", "Company", None, "acme", Presence::Exists);
         assert_eq!(ask(memory, &["acme", "globex"]).await, ["cached", "missing"]);
         let names = ["terminating", "late", "busy", "large", "reset"];
@@ -232,7 +232,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_question_who_refers_to_a_record_is_reported_for_the_kind_that_would() {
-        let memory = Memory::from_objects(&[serde_json::json!({
+        let memory = Objects::new(&[serde_json::json!({
             "apiVersion": "crm.milo.io/v1alpha1", "kind": "Person", "metadata": {"name": "ada"},
             "spec": {"companyRef": {"name": "acme"}},
         })]);
@@ -254,7 +254,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_live_answer_is_reported_even_where_the_local_copy_knows() {
-        let mut memory = Memory::default();
+        let mut memory = Objects::default();
         memory.add("crm.milo.io", "Company", None, "acme", Presence::Exists);
         let log = Arc::new(Log::default());
         let directory = Observed::new(Arc::new(memory), log.clone());

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::counted;
 use super::diagnosis::{Check, Diagnosis, Examination, Id, Level};
-use crate::check::report::printable;
+use crm_core::characters::printable;
 
 /// How a report is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use crm_core::api::installation::{NAMESPACE, TLS_SECRET};
 use serde_json::Value;
 
 use super::Settings;
-use crate::check::{SyntaxError, documents};
+use crm_manifest::{SyntaxError, documents};
 
 pub(super) use crm_core::api::installation::{NAME, SERVICE_ACCOUNT};
 

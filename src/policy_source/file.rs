@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crm_core::policy::{self, Policy, Problem, Problems};
+use crm_manifest::ReadError;
 use ring::digest;
 use serde_json::Value;
 use tokio::time::MissedTickBehavior;
 
 use super::Current;
-use crate::check::{self, ReadError};
 
 /// How often the file is read.
 pub const RELOAD_INTERVAL: Duration = Duration::from_secs(2);
@@ -45,7 +45,8 @@ fn compile(path: &Path, content: &[u8]) -> Result<Policy, PolicyFileError> {
     let path = || path.to_owned();
     let text = std::str::from_utf8(content)
         .map_err(|error| ReadError::Io { path: path(), source: io::Error::other(error) })?;
-    let documents = check::documents(text).map_err(|fault| ReadError::Syntax { path: path(), fault })?;
+    let documents =
+        crm_manifest::documents(text).map_err(|fault| ReadError::Syntax { path: path(), fault })?;
     let compiled = match documents.as_slice() {
         [] => policy::compile(&Value::Null, origin(content)),
         [(_, document)] => policy::compile(document, origin(content)),

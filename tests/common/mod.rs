@@ -10,8 +10,9 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use base64::Engine as _;
 use crm_admission::admission::{Endpoint, Pipeline, Unreadable};
-use crm_admission::directory::{Directory, Memory};
+use crm_admission::directory::Directory;
 use crm_admission::telemetry::Metrics;
+use crm_core::existence::Objects;
 use crm_core::policy::Policy;
 use serde_json::{Value, json};
 
@@ -24,11 +25,11 @@ pub fn noon() -> jiff::Timestamp {
 }
 
 /// A directory with one company, one person, one company that is being deleted, and one system user.
-pub fn directory() -> Memory {
+pub fn directory() -> Objects {
     let object = |group: &str, kind: &str, name: &str| json!({"apiVersion": format!("{group}/v1alpha1"), "kind": kind, "metadata": {"name": name}});
     let mut leaving = object("crm.milo.io", "Company", "leaving");
     leaving["metadata"]["deletionTimestamp"] = json!("2026-11-23T11:00:00Z");
-    Memory::from_objects(&[
+    Objects::new(&[
         object("crm.milo.io", "Company", "acme-corp"),
         object("crm.milo.io", "Person", "jane-doe"),
         object("iam.example.com", "User", "alice"),

@@ -9,7 +9,6 @@ use crate::support::poll::{self, Seen};
 use crate::support::process;
 use crate::support::webhook::product;
 use crate::support::{manifest, repository};
-use crm_admission::check;
 use crm_core::catalog::{Rule, RuleId, rules};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -126,7 +125,7 @@ fn examples() -> impl Iterator<Item = (&'static Rule, bool, Value)> {
         rules().iter().filter(|rule| rule.example.stored.is_none() && rule.id != RuleId::DeleteReferenced);
     rules.flat_map(|rule| {
         [(true, rule.example.bad), (false, rule.example.good)].map(|(is_bad, text)| {
-            let mut object = check::documents(text).expect("a manifest").remove(0).1;
+            let mut object = crm_manifest::documents(text).expect("a manifest").remove(0).1;
             let which = if is_bad { "bad" } else { "good" };
             object["metadata"]["name"] = format!("{which}-{}", rule.id).into();
             (rule, is_bad, object)

@@ -51,6 +51,25 @@ pub fn push_shown(into: &mut String, c: char, also: &[char]) {
     }
 }
 
+/// `text` on one line, without characters that a terminal obeys.
+pub fn printable(text: &str) -> String {
+    let mut printable = String::with_capacity(text.len());
+    text.chars().for_each(|c| push_printable(&mut printable, c));
+    printable
+}
+
+/// Writes one character of [`printable`] text. Quotes and backslashes stay, because messages are escaped already.
+pub fn push_printable(into: &mut String, c: char) {
+    match c {
+        // XML cannot contain these.
+        '\u{fffe}' | '\u{ffff}' => {
+            // Writing into a String cannot fail.
+            let _ = write!(into, "\\u{:04x}", u32::from(c));
+        }
+        c => push_shown(into, c, &[]),
+    }
+}
+
 /// Writes at most `limit` characters of `text` as [`push_shown`] does; an ellipsis after them shows a cut.
 ///
 /// What is shown counts, so that a string cannot grow by being escaped.
@@ -116,5 +135,12 @@ mod tests {
             (excerpt("a b", 3), excerpt("a b", 2), excerpt("ab\n", 2)),
             ("a b".into(), "a …".into(), "ab…".into())
         );
+    }
+
+    #[test]
+    fn printable_text_has_no_control_characters_and_keeps_quotes() {
+        assert_eq!(printable("a\r\n\tb\u{1b}[31m\u{9b}\u{7f}"), r"a\r\n\tb\u001b[31m\u009b\u007f");
+        assert_eq!(printable("a\u{202e}b\u{2028}c\u{ffff}"), r"a\u202eb\u2028c\uffff");
+        assert_eq!(printable(r#"bücher "🏢" \n"#), r#"bücher "🏢" \n"#);
     }
 }

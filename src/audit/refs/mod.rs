@@ -5,14 +5,15 @@ mod render;
 use std::collections::{HashMap, HashSet};
 
 use crm_core::api::{CrmKind, Target};
+use crm_core::catalog::RuleId;
 use crm_core::existence::Fact;
 use crm_core::links::Dependants;
 use crm_core::links::{LinkValue, values};
-use crm_core::policy::Policy;
+use crm_core::policy::{Policy, RuleSetting};
 use serde_json::Value;
 
 use super::lookup::{Existence, NoAnswer};
-use super::pages::ListError;
+use super::pages::{ListError, Pages};
 use super::patience::Patience;
 use super::stored::{Labels, stored};
 use crate::cluster::{Pager, ReadError, Reader};
@@ -20,8 +21,9 @@ use crate::directory::Referrer;
 
 pub use render::{Format, dangling, relations};
 
-/// The maximum size of a page.
+/// The maximum size of a page of names, and of a page of whole records.
 const PAGE: u32 = 500;
+const PAGE_OF_RECORDS: u32 = 250;
 
 /// Whether the target of a reference exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -127,6 +129,44 @@ pub async fn of_record(
     };
     let from = referring(reader, kind, name).await?;
     Ok(Relations { kind, name: name.to_owned(), state, to, from })
+}
+
+/// All references to missing objects. `on_record` is called for each record.
+///
+/// # Errors
+/// The API server denies the request or keeps failing.
+pub async fn all_dangling(
+    reader: &Reader,
+    policy: &Policy,
+    existence: &Existence<'_>,
+    on_record: &dyn Fn(),
+) -> Result<Vec<Edge>, RefsError> {
+    let mut dangling = Vec::new();
+    for kind in CrmKind::ALL {
+        // No label is a reference.
+        let mut pages = Pages::new(reader.clone(), kind, PAGE_OF_RECORDS, Labels::new());
+        while let Some(objects) = pages.next().await? {
+            let edges = edges(kind, &objects, policy, existence).await?;
+            dangling.extend(edges.into_iter().filter(|edge| edge.state.is_dangling()));
+            objects.iter().for_each(|_| on_record());
+        }
+    }
+    Ok(dangling)
+}
+
+/// The policy with all rules about references enabled. References are listed even if no rule looks at them.
+pub fn with_all_references(policy: &Policy) -> Policy {
+    let mut policy = policy.clone();
+    for rule in [
+        RuleId::CompanyExists,
+        RuleId::SubjectExists,
+        RuleId::UserExists,
+        RuleId::CreatorExists,
+        RuleId::OrganizationExists,
+    ] {
+        policy.set_rule(rule, RuleSetting::default());
+    }
+    policy
 }
 
 /// The references of these records, and whether their targets exist.

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use crm_check::report::pretty;
+use crm_core::characters::printable;
 use serde_json::{Value, json};
 
 use super::{Edge, Relations, State};
-use crate::check::report::{pretty, printable};
 
 /// The format of a report.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -2,11 +2,12 @@
 
 use std::io::{self, Write};
 
+use crm_check::report::{self, Diagnostic};
 use crm_core::api::CrmKind;
 use crm_core::catalog::{Action, RuleId};
 use serde_json::{Value, json};
 
-use super::{Entry, Totals};
+use super::Totals;
 
 /// The list of findings, while it is written.
 #[derive(Debug, Default)]
@@ -15,19 +16,11 @@ pub(super) struct List {
 }
 
 impl List {
-    pub(super) fn add(&mut self, out: &mut impl Write, entry: &Entry) -> io::Result<()> {
+    pub(super) fn add(&mut self, out: &mut impl Write, finding: &Diagnostic) -> io::Result<()> {
         out.write_all(if self.written == 0 { b"{\"findings\": [\n" } else { b",\n" })?;
         self.written += 1;
-        let finding = json!({
-            "kind": entry.kind.as_str(),
-            "name": entry.name,
-            "field": entry.field,
-            "rule": entry.rule.as_str(),
-            "code": entry.code,
-            "action": entry.action.as_str(),
-            "message": entry.message,
-        });
-        write!(out, "  {finding}")
+        out.write_all(b"  ")?;
+        serde_json::to_writer(out, &report::json::finding(finding)).map_err(io::Error::from)
     }
 
     pub(super) fn finish(self, out: &mut impl Write, totals: &Totals) -> io::Result<()> {

@@ -1,39 +1,20 @@
 //! The formats of an audit report. The memory of a report does not grow with the cluster.
 
 mod json;
-mod junit;
-mod sarif;
 mod text;
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
+use crm_check::report::{Colour, Diagnostic, Results, Unlisted, junit, sarif};
 use crm_core::api::CrmKind;
 use crm_core::catalog::{Action, RuleId};
-use crm_core::rules::Finding;
 
 use super::fix::NotFixed;
 use super::tally::Tally;
-use crate::check::report::{Colour, printable};
 
-/// One finding of a stored record.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// The kind of the record.
-    pub kind: CrmKind,
-    /// Its name.
-    pub name: String,
-    /// The field, such as `spec.domains[1]`.
-    pub field: String,
-    /// The rule.
-    pub rule: RuleId,
-    /// The reason code, if the rule has several.
-    pub code: Option<&'static str>,
-    /// The action if the record were written today.
-    pub action: Action,
-    /// The problem and the fix, in the words of a status cause of the webhook.
-    pub message: String,
-}
+/// The maximum number of named records that could not be fixed.
+const NAMED: usize = 100;
 
 /// The totals of an audit.
 #[derive(Clone, Debug, Default)]
@@ -88,34 +69,28 @@ enum Body {
 #[derive(Debug)]
 struct Shelf {
     limit: usize,
-    kept: BTreeMap<RuleId, Vec<Entry>>,
+    kept: BTreeMap<RuleId, Vec<Diagnostic>>,
 }
 
-impl Entry {
-    /// An entry for a finding of a record.
-    pub fn new(kind: CrmKind, name: &str, finding: &Finding) -> Self {
-        Self {
-            kind,
-            name: name.to_owned(),
-            field: finding.field.to_string(),
-            rule: finding.rule,
-            code: finding.code,
-            action: finding.action,
-            message: finding.message(),
+impl Totals {
+    /// Counts the fixed values of a record.
+    pub(super) fn add_fixed(&mut self, values: u64) {
+        self.fixed += values;
+        self.records_fixed += u64::from(values > 0);
+    }
+
+    /// Counts a record that could not be fixed.
+    pub(super) fn add_not_fixed(&mut self, not: NotFixed) {
+        self.all_not_fixed += 1;
+        if self.not_fixed.len() < NAMED {
+            self.not_fixed.push(not);
         }
     }
 
-    /// `Company/acme`
-    fn record(&self) -> String {
-        format!("{}/{}", self.kind.as_str(), printable(&self.name))
-    }
-
-    /// `domain/bad-label`
-    fn rule_and_code(&self) -> String {
-        match self.code {
-            Some(code) => format!("{}/{code}", self.rule),
-            None => self.rule.to_string(),
-        }
+    /// Whether a finding has at least this action, or a record could not be fixed.
+    pub fn has_problems(&self, least: Action) -> bool {
+        let has = |action| action >= least && self.tally.count(action) > 0;
+        Action::ALL.into_iter().any(has) || self.all_not_fixed > 0
     }
 }
 
@@ -137,10 +112,10 @@ impl<W: Write> Report<W> {
     ///
     /// # Errors
     /// Writing failed.
-    pub fn add(&mut self, entry: Entry) -> io::Result<()> {
+    pub fn add(&mut self, finding: Diagnostic) -> io::Result<()> {
         match &mut self.body {
-            Body::Text(shelf, _) | Body::Junit(shelf) | Body::Sarif(shelf) => shelf.put(entry),
-            Body::Json(list) => list.add(&mut self.out, &entry)?,
+            Body::Text(shelf, _) | Body::Junit(shelf) | Body::Sarif(shelf) => shelf.put(finding),
+            Body::Json(list) => list.add(&mut self.out, &finding)?,
             Body::Summary => {}
         }
         Ok(())
@@ -156,8 +131,8 @@ impl<W: Write> Report<W> {
                 self.out.write_all(text::render(&shelf, totals, colour).as_bytes())?
             }
             Body::Json(list) => list.finish(&mut self.out, totals)?,
-            Body::Junit(shelf) => self.out.write_all(junit::render(&shelf, totals).as_bytes())?,
-            Body::Sarif(shelf) => self.out.write_all(sarif::render(&shelf, totals).as_bytes())?,
+            Body::Junit(shelf) => self.out.write_all(junit::render(&shelf.results(totals)).as_bytes())?,
+            Body::Sarif(shelf) => self.out.write_all(sarif::render(&shelf.results(totals)).as_bytes())?,
             Body::Summary => writeln!(self.out, "{}", json::summary(totals))?,
         }
         self.out.flush()
@@ -165,21 +140,103 @@ impl<W: Write> Report<W> {
 }
 
 impl Shelf {
-    fn put(&mut self, entry: Entry) {
-        let kept = self.kept.entry(entry.rule).or_default();
+    fn put(&mut self, finding: Diagnostic) {
+        let kept = self.kept.entry(finding.rule).or_default();
         if kept.len() < self.limit {
-            kept.push(entry);
+            kept.push(finding);
         }
     }
 
     /// The rules with findings, the listed findings, and the number of all.
-    fn by_rule<'s>(&'s self, tally: &'s Tally) -> impl Iterator<Item = (RuleId, &'s [Entry], u64)> {
+    fn by_rule<'s>(&'s self, tally: &'s Tally) -> impl Iterator<Item = (RuleId, &'s [Diagnostic], u64)> {
         let count = |rule| CrmKind::ALL.into_iter().map(|kind| tally.of(kind, rule)).sum();
-        self.kept.iter().map(move |(rule, entries)| (*rule, entries.as_slice(), count(*rule)))
+        self.kept.iter().map(move |(rule, listed)| (*rule, listed.as_slice(), count(*rule)))
+    }
+
+    /// The contents for programs.
+    fn results(&self, totals: &Totals) -> Results<'_> {
+        let unlisted = |(rule, listed, all): (RuleId, &[Diagnostic], u64)| Unlisted {
+            rule,
+            count: unlisted(listed, all),
+            denies: totals.tally.denies(rule),
+        };
+        Results {
+            command: "crm-admission audit",
+            findings: self.kept.values().flatten().collect(),
+            errors: &[],
+            unlisted: self
+                .by_rule(&totals.tally)
+                .map(unlisted)
+                .filter(|unlisted| unlisted.count > 0)
+                .collect(),
+            summary: text::summary(totals),
+        }
     }
 }
 
 /// The number of findings of a rule that are not listed.
-fn more(entries: &[Entry], all: u64) -> u64 {
-    all.saturating_sub(entries.len() as u64)
+fn unlisted(listed: &[Diagnostic], all: u64) -> u64 {
+    all.saturating_sub(listed.len() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::super::tally::TallyKey;
+    use super::*;
+
+    /// An audit with five findings of one rule, of which two are listed.
+    fn rendered(format: Format) -> String {
+        let finding = |index: usize| Diagnostic {
+            place: None,
+            kind: "Company".to_owned(),
+            name: format!("acme-{index}"),
+            field: "spec.domains[0]".to_owned(),
+            rule: RuleId::Domain,
+            code: Some("bad-label"),
+            action: Action::Deny,
+            message: "Invalid value: \"a_b.com\": no domain name [domain/bad-label]".to_owned(),
+        };
+        let mut totals = Totals { policy: "built-in".to_owned(), ..Totals::default() };
+        let key = TallyKey { kind: CrmKind::Company, rule: RuleId::Domain, action: Action::Deny };
+        totals.tally.findings.insert(key, 5);
+        (totals.tally.records, totals.tally.denied) = (7, 5);
+        totals.add_fixed(2);
+        let reason = "the API server denied it".to_owned();
+        totals.add_not_fixed(NotFixed { kind: CrmKind::Company, name: "acme-1".to_owned(), reason });
+        let mut out = Vec::new();
+        let mut report = Report::new(&mut out, format, Colour::Plain, 2);
+        (0..5).for_each(|index| report.add(finding(index)).unwrap());
+        report.finish(&totals).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn text_lists_the_first_findings_of_each_rule() {
+        insta::assert_snapshot!(rendered(Format::Text));
+    }
+
+    #[test]
+    fn junit_lists_the_first_findings_and_fails_for_the_others() {
+        insta::assert_snapshot!(rendered(Format::Junit));
+    }
+
+    #[test]
+    fn sarif_lists_the_first_findings_and_notes_the_others() {
+        let sarif: Value = serde_json::from_str(&rendered(Format::Sarif)).unwrap();
+        let run = &sarif["runs"][0];
+        let names: Vec<_> =
+            run["results"].as_array().unwrap().iter().map(|result| &result["properties"]["name"]).collect();
+        assert_eq!(names, ["acme-0", "acme-1"]);
+        let note = &run["invocations"][0]["toolExecutionNotifications"][0]["message"]["text"];
+        assert_eq!(note, "3 more findings of domain are not listed; --format json lists all");
+    }
+
+    #[test]
+    fn json_has_all_findings() {
+        let json: Value = serde_json::from_str(&rendered(Format::Json)).unwrap();
+        assert_eq!(json["findings"].as_array().unwrap().len(), 5);
+        insta::assert_snapshot!(rendered(Format::Json));
+    }
 }

@@ -1,41 +1,30 @@
 //! An audit for people: the findings by rule, and a summary.
 
-use anstyle::{AnsiColor, Style};
+use anstyle::Style;
+use crm_check::report::Colour;
+use crm_check::report::text::word;
 use crm_core::catalog::Action;
+use crm_core::characters::printable;
 
-use super::{Shelf, Totals, more};
-use crate::check::report::{Colour, printable};
+use super::{Shelf, Totals, unlisted};
 
 pub(super) fn render(shelf: &Shelf, totals: &Totals, colour: Colour) -> String {
     let mut text = String::new();
-    let bold = styled(Style::new().bold(), colour);
-    for (rule, entries, all) in shelf.by_rule(&totals.tally) {
-        text += &format!("{bold}{rule}{bold:#}: {}\n", counted(all, "finding", "findings"));
-        for entry in entries {
-            let style = styled(style(entry.action), colour);
-            let word = entry.action.as_str().to_ascii_lowercase();
-            let (record, field) = (entry.record(), printable(&entry.field));
-            text += &format!("  {record}: {style}{word}:{style:#} {field}: {}\n", printable(&entry.message));
+    for (rule, listed, all) in shelf.by_rule(&totals.tally) {
+        let heading = colour.paint(Style::new().bold(), rule.as_str());
+        text += &format!("{heading}: {}\n", counted(all, "finding", "findings"));
+        for finding in listed {
+            let (record, word) = (finding.object(), word(finding.action, colour));
+            let (field, message) = (printable(&finding.field), printable(&finding.message));
+            text += &format!("  {record}: {word} {field}: {message}\n");
         }
-        match more(entries, all) {
+        match unlisted(listed, all) {
             0 => {}
             more => text += &format!("  and {} more; --format json lists all\n", number(more)),
         }
         text.push('\n');
     }
     text + &not_fixed(totals) + &summary(totals)
-}
-
-fn styled(style: Style, colour: Colour) -> Style {
-    if colour == Colour::Ansi { style } else { Style::new() }
-}
-
-fn style(action: Action) -> Style {
-    match action {
-        Action::Deny => AnsiColor::Red.on_default(),
-        Action::Warn => AnsiColor::Yellow.on_default(),
-        Action::Audit | Action::Disabled => Style::new().dimmed(),
-    }
 }
 
 fn not_fixed(totals: &Totals) -> String {

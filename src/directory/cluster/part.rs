@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cluster::ReadError;
 use crate::directory::PartStatus;
-use crate::directory::names::Names;
+use crm_core::existence::Names;
 
 /// How long names count after their watch has failed. For the first minutes, old names are better than none: an API
 /// server that is replaced is back by then. After that, all questions go to the API server.
@@ -104,7 +104,7 @@ impl Part {
     }
 
     pub(super) fn status(&self) -> PartStatus {
-        let objects = self.names.len();
+        let objects = self.names.count();
         let state = self.state();
         let not_ready = match &state.trouble {
             Some((trouble, _)) => Some(trouble.to_string()),
@@ -123,7 +123,7 @@ impl Part {
         let trouble = state.trouble.take();
         drop(state);
         if !was_known || trouble.is_some() {
-            tracing::info!(kind = %self.kind, objects = self.names.len(), "the names of a kind are known");
+            tracing::info!(kind = %self.kind, objects = self.names.count(), "the names of a kind are known");
         }
     }
 

@@ -15,7 +15,7 @@ use tokio::time::{sleep, timeout};
 use super::ObjectHead;
 use super::part::{Part, Trouble};
 use crate::cluster::{Content, Listing, Pager, ReadError, Reader};
-use crate::directory::names::Names;
+use crm_core::existence::Names;
 
 /// The maximum size of a page.
 const PAGE: u32 = 500;

@@ -30,7 +30,6 @@ use serde::{Deserialize, Serialize};
 mod company;
 pub mod installation;
 pub mod limits;
-mod lists;
 pub mod names;
 mod note;
 mod person;
@@ -39,7 +38,6 @@ mod resource;
 mod schema;
 
 pub use company::{Company, CompanySpec, OrganizationReference};
-pub use lists::unfolded;
 pub use note::{Note, NoteSpec, SubjectReference};
 pub use person::{CompanyReference, ContactReference, Person, PersonSpec, UserReference};
 pub use policy::{AdmissionPolicy, AdmissionPolicySpec, AdmissionPolicyStatus};

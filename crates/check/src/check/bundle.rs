@@ -1,0 +1,165 @@
+//! The files of one check, with their objects.
+
+use std::io;
+use std::path::PathBuf;
+
+use crm_manifest::{Document, Input, Inputs, NodeId, NotAnObject, ReadError, Step, unfold};
+use rayon::prelude::*;
+use serde_json::Value;
+
+use super::fix::file::Rewritten;
+use crate::conformance::Identity;
+use crate::report::InputError;
+
+/// The files of one check.
+#[derive(Debug, Default)]
+pub struct Bundle {
+    pub(super) files: Vec<File>,
+    errors: Vec<InputError>,
+    /// The number of fixed values.
+    pub(super) fixed: usize,
+}
+
+/// One file with its objects.
+#[derive(Debug)]
+pub(super) struct File {
+    pub(super) input: Input,
+    /// Those of each document, in order.
+    pub(super) objects: Vec<Vec<Object>>,
+    not_objects: Vec<NotAnObject>,
+}
+
+/// One object.
+#[derive(Debug)]
+pub(super) struct Object {
+    pub(super) root: NodeId,
+    /// The path from the root of the document, if it is an item of a list.
+    pub(super) place: Vec<Step>,
+    pub(super) value: Value,
+    pub(super) identity: Identity,
+}
+
+/// An object and the document that it is in.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Placed<'b> {
+    pub(super) file: &'b File,
+    pub(super) document: &'b Document,
+    pub(super) object: &'b Object,
+}
+
+impl Bundle {
+    /// Reads files, directories and, for `-`, standard input, without the files of `except` and those in its
+    /// directories. A file in `paths` itself stays, unless `except` names it, too. `on_file` is called after each file.
+    ///
+    /// # Errors
+    /// The only path given cannot be read. If there are others, its error is part of the report.
+    pub fn read(
+        paths: &[PathBuf],
+        except: &[PathBuf],
+        on_file: &(dyn Fn() + Sync),
+    ) -> Result<Self, ReadError> {
+        let Inputs { inputs, errors } = crm_manifest::read(paths, except, on_file)?;
+        let errors = errors.into_iter().map(InputError::from).collect();
+        Ok(Self { errors, ..Self::new(inputs) })
+    }
+
+    /// The bundle of these files.
+    pub fn new(inputs: Vec<Input>) -> Self {
+        Self { files: inputs.into_par_iter().map(File::new).collect(), ..Self::default() }
+    }
+
+    /// The number of files.
+    pub(super) fn len(&self) -> usize {
+        self.files.len()
+    }
+
+    /// Every object, in the order of the files.
+    pub(super) fn objects(&self) -> impl Iterator<Item = Placed<'_>> {
+        self.files.iter().flat_map(File::objects)
+    }
+
+    /// The values of every object.
+    pub fn values(&self) -> impl Iterator<Item = &Value> {
+        self.objects().map(|placed| &placed.object.value)
+    }
+
+    /// Everything that could not be read.
+    pub(super) fn errors(&self) -> Vec<InputError> {
+        self.errors.iter().cloned().chain(self.files.iter().flat_map(File::errors)).collect()
+    }
+
+    /// Adds a problem with a whole input.
+    pub fn add_error(&mut self, file: &str, message: &str) {
+        self.errors.push(InputError { file: file.to_owned(), position: None, message: message.to_owned() });
+    }
+
+    /// The text of standard input, if it was read.
+    pub fn standard_input(&self) -> Option<&str> {
+        let file = self.files.iter().find(|file| file.input.path.is_none())?;
+        Some(file.input.text().as_str())
+    }
+
+    /// Replaces the text of a file by its fixed text.
+    pub fn accept(&mut self, rewritten: &Rewritten) {
+        self.set_text(rewritten, &rewritten.after);
+        self.fixed += rewritten.count;
+    }
+
+    /// Restores the text of a file that could not be written.
+    pub fn take_back(&mut self, rewritten: &Rewritten, why: &io::Error) {
+        self.set_text(rewritten, &rewritten.before);
+        self.fixed = self.fixed.saturating_sub(rewritten.count);
+        self.add_error(&rewritten.name, &format!("cannot be written: {why}"));
+    }
+
+    fn set_text(&mut self, rewritten: &Rewritten, text: &str) {
+        if let Some(file) = self.files.iter_mut().find(|file| file.input.path == rewritten.path) {
+            file.input.set_text(text.to_owned());
+            file.unfold();
+        }
+    }
+}
+
+impl File {
+    fn new(input: Input) -> Self {
+        let mut file = Self { input, objects: Vec::new(), not_objects: Vec::new() };
+        file.unfold();
+        file
+    }
+
+    fn unfold(&mut self) {
+        (self.objects, self.not_objects) = (Vec::new(), Vec::new());
+        for document in self.input.documents() {
+            let (objects, not_objects) = unfold(document);
+            self.objects.push(objects.into_iter().map(Object::from).collect());
+            self.not_objects.extend(not_objects);
+        }
+    }
+
+    fn objects(&self) -> impl Iterator<Item = Placed<'_>> {
+        let documents = self.input.documents().iter().zip(&self.objects);
+        documents.flat_map(move |(document, objects)| {
+            objects.iter().map(move |object| Placed { file: self, document, object })
+        })
+    }
+
+    fn errors(&self) -> impl Iterator<Item = InputError> {
+        let error = |position, message: &str| InputError {
+            file: self.input.name.clone(),
+            position: Some(position),
+            message: message.to_owned(),
+        };
+        let syntax = self.input.errors().iter();
+        let syntax = syntax.map(move |fault| error((fault.line, fault.column), &fault.message));
+        let not_objects = self.not_objects.iter();
+        syntax
+            .chain(not_objects.map(move |not| error(self.input.text().line_and_column(not.at), not.message)))
+    }
+}
+
+impl From<crm_manifest::Object> for Object {
+    fn from(object: crm_manifest::Object) -> Self {
+        let crm_manifest::Object { root, place, value } = object;
+        Self { root, place, identity: Identity::of(&value), value }
+    }
+}

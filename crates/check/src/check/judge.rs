@@ -1,0 +1,151 @@
+//! Judges the objects of a bundle as if each were created.
+
+use std::collections::{HashMap, HashSet};
+
+use crm_core::api::Target;
+use crm_core::catalog::RuleId;
+use crm_core::policy::Policy;
+use crm_core::rules::{FieldPath, Finding, Reason, Reference, Segment};
+use crm_manifest::Step;
+use crm_manifest::edit;
+use jiff::Timestamp;
+use k8s_openapi::api::authentication::v1::UserInfo;
+use rayon::prelude::*;
+
+use super::bundle::{Bundle, Object, Placed};
+use super::known::Known;
+use super::order::{Applier, Sequence};
+use crate::conformance::{Conformance, Identity, Subject, UnusableSchema};
+use crate::report::{Diagnostic, Place, Report, Summary};
+
+/// Judges the objects of files.
+pub struct Judge {
+    conformance: Conformance,
+    requester: Option<UserInfo>,
+}
+
+impl Judge {
+    /// Judges under `policy`. Without a `requester` the user is unknown, and the rules that depend on the user are left
+    /// to the cluster.
+    ///
+    /// # Errors
+    /// The schemas of this program are invalid.
+    pub fn new(policy: Policy, requester: Option<UserInfo>, now: Timestamp) -> Result<Self, UnusableSchema> {
+        Ok(Self { conformance: Conformance::new(policy, now)?, requester })
+    }
+
+    /// The targets of all references, each once.
+    pub fn targets(&self, bundle: &Bundle) -> HashSet<Target> {
+        let references = bundle.objects().flat_map(|placed| self.references(placed.object));
+        references.map(|reference| reference.target).collect()
+    }
+
+    /// The report about a bundle. `on_object` is called after each object.
+    pub fn report(
+        &self,
+        bundle: &Bundle,
+        known: &Known,
+        applier: Option<Applier>,
+        on_object: &(dyn Fn() + Sync),
+    ) -> Report {
+        let objects: Vec<Placed<'_>> = bundle.objects().collect();
+        let judge = |placed: &Placed<'_>| {
+            let findings = self.findings(placed.object, known);
+            on_object();
+            findings.into_iter().map(|finding| diagnostic(placed, &finding)).collect::<Vec<_>>()
+        };
+        let mut findings: Vec<Diagnostic> = objects.par_iter().flat_map_iter(judge).collect();
+        if let Some(applier) = applier {
+            findings.extend(self.order(&objects, known, applier));
+        }
+        sort(&mut findings, bundle);
+        let other = objects.iter().filter(|placed| placed.object.identity == Identity::Other).count();
+        Report {
+            findings,
+            errors: bundle.errors(),
+            summary: Summary {
+                files: bundle.len(),
+                checked: objects.len() - other,
+                other,
+                fixed: bundle.fixed,
+            },
+        }
+    }
+
+    /// The references that an applier would send before their targets.
+    fn order(&self, objects: &[Placed<'_>], known: &Known, applier: Applier) -> Vec<Diagnostic> {
+        let sequence = Sequence::new(objects.iter().map(|placed| &placed.object.value).collect(), applier);
+        let mut diagnostics = Vec::new();
+        for (index, placed) in objects.iter().enumerate() {
+            let references = self.references(placed.object).into_iter();
+            for reference in references.filter(|reference| !known.exists_already(&reference.target)) {
+                let advice = sequence.advice(index, &reference, self.conformance.policy());
+                diagnostics.extend(advice.map(|finding| diagnostic(placed, &finding)));
+            }
+        }
+        diagnostics
+    }
+
+    /// The changes that make the values of an object canonical.
+    pub(super) fn fixes(&self, object: &Object) -> Vec<edit::Change> {
+        let Some(subject) = self.subject(object) else {
+            return Vec::new();
+        };
+        let changes = self.conformance.fixes(&subject).into_iter();
+        changes.map(|change| edit::Change { path: steps(&change.field), value: change.after }).collect()
+    }
+
+    fn subject<'s>(&'s self, object: &'s Object) -> Option<Subject<'s>> {
+        let kind = object.identity.kind()?;
+        Some(Subject::created(kind, &object.value, self.requester.as_ref()))
+    }
+
+    fn references(&self, object: &Object) -> Vec<Reference> {
+        self.subject(object).map(|subject| self.conformance.references(&subject)).unwrap_or_default()
+    }
+
+    fn findings(&self, object: &Object, known: &Known) -> Vec<Finding> {
+        if let Identity::Misfit(field) = object.identity {
+            return self.conformance.misfit(field, &object.value, self.requester.as_ref());
+        }
+        let Some(subject) = self.subject(object) else {
+            return Vec::new();
+        };
+        let references = self.conformance.references(&subject).into_iter();
+        let facts = references.map(|Reference { rule, target }| (rule, known.fact(&target))).collect();
+        self.conformance.findings(&subject, &facts)
+    }
+}
+
+/// Sorts by file, in the order of the bundle, and by place.
+fn sort(findings: &mut [Diagnostic], bundle: &Bundle) {
+    let names = bundle.files.iter().map(|file| file.input.name.as_str());
+    let rank: HashMap<&str, usize> = names.enumerate().map(|(rank, name)| (name, rank)).collect();
+    findings.sort_by_key(|finding| {
+        finding.place.as_ref().map(|place| (rank.get(place.file.as_str()).copied(), place.line, place.column))
+    });
+}
+
+/// A finding with its place.
+fn diagnostic(placed: &Placed<'_>, finding: &Finding) -> Diagnostic {
+    let Placed { file, document, object } = placed;
+    let found = document.tree.find(object.root, &steps(&finding.field));
+    let is_unknown_field = finding.rule == RuleId::Schema && finding.reason == Reason::Forbidden;
+    let at = found.key.filter(|_| is_unknown_field).unwrap_or(found.position);
+    let (line, column) = file.input.text().line_and_column(at);
+    let place = Place { file: file.input.name.clone(), line, column, template: document.template.clone() };
+    let metadata = &object.value["metadata"];
+    let name = metadata["name"].as_str().filter(|name| !name.is_empty());
+    let name = name.or_else(|| metadata["generateName"].as_str()).unwrap_or_default();
+    let kind = object.value["kind"].as_str().unwrap_or_default();
+    Diagnostic::new(Some(place), kind, name, finding)
+}
+
+fn steps(path: &FieldPath) -> Vec<Step> {
+    let step = |segment: &Segment| match segment {
+        Segment::Field(name) => Step::Name(name.clone().into_owned()),
+        Segment::Key(key) => Step::Name(key.clone()),
+        Segment::Index(index) => Step::Index(*index),
+    };
+    path.segments().iter().map(step).collect()
+}

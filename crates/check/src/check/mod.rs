@@ -1,0 +1,12 @@
+//! Checks and fixes the objects of many files.
+
+mod bundle;
+pub mod fix;
+mod judge;
+mod known;
+mod order;
+
+pub use bundle::Bundle;
+pub use judge::Judge;
+pub use known::Known;
+pub use order::Applier;

@@ -1,0 +1,68 @@
+//! Tells which objects are CRM records, by kind and version.
+
+use crm_core::api::names::nearest;
+use crm_core::api::{self, CrmKind};
+use crm_core::quote::quote;
+use crm_core::rules::{FieldPath, Reason, Shown};
+use serde_json::Value;
+
+use super::schema::Violation;
+
+/// The minimum similarity of a suggested kind (Jaro-Winkler, 0 to 1).
+const NEAR_MISS: f64 = 0.8;
+
+/// What an object says that it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Identity {
+    /// A record.
+    Record(CrmKind),
+    /// Of our group, but of a kind or version that does not exist; or of one of our kinds, without a group. The name of
+    /// the wrong field.
+    Misfit(&'static str),
+    /// An object of another group.
+    Other,
+}
+
+impl Identity {
+    /// The identity of an object.
+    pub fn of(object: &Value) -> Self {
+        let kind = object["kind"].as_str();
+        let known = kind.and_then(|kind| CrmKind::of(api::GROUP, api::VERSION, kind));
+        let Some(api_version) = object["apiVersion"].as_str() else {
+            // Without a group it could be of another one, but most likely it is ours.
+            return if known.is_some() { Self::Misfit("apiVersion") } else { Self::Other };
+        };
+        let (group, version) = api_version.split_once('/').unwrap_or((api_version, ""));
+        match (known, kind) {
+            _ if group != api::GROUP => Self::Other,
+            _ if version != api::VERSION => Self::Misfit("apiVersion"),
+            (Some(kind), _) => Self::Record(kind),
+            (None, _) => Self::Misfit("kind"),
+        }
+    }
+
+    /// The kind of a record; `None` for any other object.
+    pub fn kind(self) -> Option<CrmKind> {
+        if let Self::Record(kind) = self { Some(kind) } else { None }
+    }
+}
+
+/// The violation of an object whose kind or version does not exist.
+pub(super) fn violation(field: &'static str, object: &Value) -> Violation {
+    let path = FieldPath::of(&[field]);
+    let value = &object[field];
+    let version = format!("{}/{}", api::GROUP, api::VERSION);
+    let kinds = CrmKind::ALL.map(CrmKind::as_str);
+    let accepted = if field == "kind" { kinds.join(", ") } else { version };
+    if value.is_null() {
+        let text =
+            format!("set it to {}", if field == "kind" { format!("one of {accepted}") } else { accepted });
+        return Violation { field: path, reason: Reason::Required, value: Shown::Nothing, text };
+    }
+    let meant = value.as_str().filter(|_| field == "kind").and_then(|kind| nearest(kinds, kind, NEAR_MISS));
+    let text = match meant {
+        Some(kind) => format!("did you mean {}?", quote(kind)),
+        None => format!("supported: {accepted}"),
+    };
+    Violation { field: path, reason: Reason::NotSupported, value: Shown::of(value), text }
+}

@@ -1,0 +1,399 @@
+//! Validates objects by the schemas in the CustomResourceDefinitions, and metadata as the API server does.
+
+use std::collections::BTreeMap;
+
+use crm_core::api::names::{is_label_key, is_label_value, is_subdomain, nearest, parse_time};
+use crm_core::api::{self, CrmKind};
+use crm_core::quote::{quote, wrong_type};
+use crm_core::rules::{FieldPath, Reason, Shown};
+use jsonschema::error::ValidationErrorKind;
+use jsonschema::paths::LocationSegment;
+use jsonschema::{Draft, ValidationError, Validator};
+use serde_json::{Map, Value, json};
+
+/// The minimum similarity of a suggested field (Jaro-Winkler, 0 to 1).
+const NEAR_MISS: f64 = 0.8;
+
+/// One violation of a schema.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Violation {
+    pub(super) field: FieldPath,
+    pub(super) reason: Reason,
+    pub(super) value: Shown,
+    pub(super) text: String,
+}
+
+/// The compiled schemas of all kinds.
+pub(super) struct Schemas(BTreeMap<CrmKind, Schema>);
+
+struct Schema {
+    document: Value,
+    validator: Validator,
+}
+
+/// A schema of this program is invalid.
+#[derive(Debug, thiserror::Error)]
+#[error("the schema of {kind} cannot be used")]
+pub struct UnusableSchema {
+    /// The kind.
+    kind: &'static str,
+    /// The cause.
+    #[source]
+    source: Box<dyn std::error::Error + Send + Sync>,
+}
+
+impl Schemas {
+    /// Compiles the schemas.
+    pub(super) fn new() -> Result<Self, UnusableSchema> {
+        let mut schemas = BTreeMap::new();
+        for crd in api::crds(&[]) {
+            let Some(kind) = CrmKind::of(&crd.spec.group, api::VERSION, &crd.spec.names.kind) else {
+                continue;
+            };
+            let unusable = |source| UnusableSchema { kind: kind.as_str(), source };
+            let crd = serde_json::to_value(&crd).map_err(|error| unusable(error.into()))?;
+            let document = object_schema(&crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]);
+            let validator = validator(&document).map_err(|error| unusable(error.into()))?;
+            schemas.insert(kind, Schema { document, validator });
+        }
+        Ok(Self(schemas))
+    }
+
+    /// All violations of the schema of a kind.
+    pub(super) fn violations(&self, kind: CrmKind, object: &Value) -> Vec<Violation> {
+        let object = without_nulls(object.clone());
+        let Some(schema) = self.0.get(&kind) else {
+            return Vec::new();
+        };
+        let errors = schema.validator.iter_errors(&object);
+        let mut violations: Vec<Violation> =
+            errors.flat_map(|error| violations(&error, &schema.document)).collect();
+        if kind == CrmKind::Person {
+            violations.extend(primary_contacts(&object));
+        }
+        violations
+    }
+}
+
+fn validator(schema: &Value) -> Result<Validator, ValidationError<'static>> {
+    jsonschema::options()
+        .with_draft(Draft::Draft202012)
+        .should_validate_formats(true)
+        .should_ignore_unknown_formats(true)
+        .with_format("date-time", |text: &str| parse_time(text).is_some())
+        .with_format(OBJECT_NAME, is_subdomain)
+        .with_format(NAME_PREFIX, |text: &str| is_subdomain(text.trim_end_matches('-')))
+        .with_format(LABEL_VALUE, is_label_value)
+        .with_format(LABEL_KEY, is_label_key)
+        .build(schema)
+}
+
+const OBJECT_NAME: &str = "object-name";
+const NAME_PREFIX: &str = "name-prefix";
+const LABEL_VALUE: &str = "label-value";
+const LABEL_KEY: &str = "label-key";
+
+/// The schema of a whole object: that of the definition without unknown fields, and that of the metadata, which the API
+/// server validates itself. The status is included: the API server rejects its unknown fields before it drops it.
+fn object_schema(definition: &Value) -> Value {
+    let mut schema = json_schema(definition.clone());
+    schema["properties"]["apiVersion"] = json!({"type": "string"});
+    schema["properties"]["kind"] = json!({"type": "string"});
+    schema["properties"]["metadata"] = metadata_schema();
+    schema["required"] = json!(["metadata", "spec"]);
+    schema
+}
+
+/// Converts OpenAPI of a CustomResourceDefinition to JSON Schema.
+fn json_schema(mut schema: Value) -> Value {
+    let Some(fields) = schema.as_object_mut() else {
+        return schema;
+    };
+    if let Some(Value::Object(properties)) = fields.get_mut("properties") {
+        for property in properties.values_mut() {
+            *property = json_schema(property.take());
+        }
+        fields.insert("additionalProperties".to_owned(), json!(false));
+    }
+    if let Some(items) = fields.get_mut("items") {
+        *items = json_schema(items.take());
+    }
+    if fields.remove("nullable") == Some(json!(true)) {
+        let own = fields.remove("type").unwrap_or_default();
+        fields.insert("type".to_owned(), json!([own, "null"]));
+    }
+    schema
+}
+
+/// The schema of the metadata of cluster-scoped objects.
+fn metadata_schema() -> Value {
+    let text = json!({"type": "string"});
+    let objects = json!({"type": "array", "items": {"type": "object"}});
+    json!({
+        "type": "object",
+        "additionalProperties": false,
+        "anyOf": [{"required": ["name"]}, {"required": ["generateName"]}],
+        "properties": {
+            "name": {"type": "string", "format": OBJECT_NAME},
+            "generateName": {"type": "string", "format": NAME_PREFIX},
+            "labels": {
+                "type": "object",
+                "propertyNames": {"format": LABEL_KEY},
+                "additionalProperties": {"type": "string", "format": LABEL_VALUE},
+            },
+            "annotations": {"type": "object", "additionalProperties": text},
+            "finalizers": {"type": "array", "items": text},
+            "ownerReferences": objects,
+            "managedFields": objects,
+            "namespace": text, "uid": text, "resourceVersion": text, "selfLink": text,
+            "generation": {"type": "integer"}, "deletionGracePeriodSeconds": {"type": "integer"},
+            "creationTimestamp": {"type": "string", "format": "date-time"},
+            "deletionTimestamp": {"type": "string", "format": "date-time"},
+        },
+    })
+}
+
+/// Removes nulls, which the API server treats as missing fields.
+fn without_nulls(mut value: Value) -> Value {
+    match &mut value {
+        Value::Object(fields) => {
+            let kept = std::mem::take(fields).into_iter().filter(|(_, value)| !value.is_null());
+            *fields = kept.map(|(key, value)| (key, without_nulls(value))).collect::<Map<_, _>>();
+        }
+        Value::Array(entries) => {
+            for entry in entries {
+                *entry = without_nulls(entry.take());
+            }
+        }
+        _ => {}
+    }
+    value
+}
+
+/// The only CEL rule of the schemas: at most one entry of spec.contactRefs of a Person is primary.
+fn primary_contacts(person: &Value) -> Option<Violation> {
+    let contacts = person["spec"]["contactRefs"].as_array()?;
+    let primary = contacts.iter().filter(|contact| contact["primary"] == json!(true)).count();
+    (primary > 1).then(|| Violation {
+        field: FieldPath::of(&["spec", "contactRefs"]),
+        reason: Reason::Invalid,
+        value: Shown::Text(format!("{primary} primary contacts")),
+        text: "at most one contact can be primary".to_owned(),
+    })
+}
+
+fn violations(error: &ValidationError<'_>, schema: &Value) -> Vec<Violation> {
+    let field = field(error);
+    let instance = error.instance();
+    let one = |field, reason, value, text: String| vec![Violation { field, reason, value, text }];
+    let required = |field, text: &str| one(field, Reason::Required, Shown::Nothing, text.to_owned());
+    let invalid = |text| one(field.clone(), Reason::Invalid, Shown::of(instance), text);
+    match error.kind() {
+        ValidationErrorKind::Required { property } => {
+            required(field.field(property.as_str().unwrap_or_default().to_owned()), "set it")
+        }
+        ValidationErrorKind::AnyOf { .. } => required(field.field("name"), "give the object a name"),
+        ValidationErrorKind::MinLength { .. } => required(field, "must not be empty"),
+        ValidationErrorKind::AdditionalProperties { unexpected } => {
+            let known = &part(schema, error)["properties"];
+            unexpected.iter().map(|name| unknown_field(&field, name, known)).collect()
+        }
+        ValidationErrorKind::Type { .. } => {
+            let expected = &part(schema, error)["type"];
+            let expected = expected.as_str().or(expected[0].as_str()).unwrap_or_default();
+            invalid(wrong_type(if expected == "array" { "list" } else { expected }, instance))
+        }
+        ValidationErrorKind::MaxLength { limit } => {
+            let length = instance.as_str().map_or(0, |text| text.chars().count());
+            invalid(format!("must be at most {limit} characters, has {length}"))
+        }
+        ValidationErrorKind::MaxItems { limit } => {
+            let count = instance.as_array().map_or(0, Vec::len);
+            invalid(format!("must have at most {limit} entries, has {count}"))
+        }
+        ValidationErrorKind::Enum { options } => {
+            let text = format!("must be one of {options}");
+            one(field.clone(), Reason::NotSupported, Shown::of(instance), text)
+        }
+        ValidationErrorKind::Format { format } => invalid(form(format)),
+        ValidationErrorKind::PropertyNames { error } => {
+            let key = error.instance().as_str().unwrap_or_default();
+            one(field.key(key), Reason::Invalid, Shown::of(error.instance()), form(LABEL_KEY))
+        }
+        // No schema of ours uses other keywords yet, so the library words them.
+        _ => invalid(error.to_string()),
+    }
+}
+
+fn unknown_field(parent: &FieldPath, name: &str, known: &Value) -> Violation {
+    let known = known.as_object().into_iter().flat_map(Map::keys).map(String::as_str);
+    let mut text = "unknown field".to_owned();
+    if let Some(meant) = nearest(known, name, NEAR_MISS) {
+        text.push_str("; did you mean ");
+        text.push_str(&quote(meant));
+        text.push('?');
+    } else {
+        text.push_str("; remove it");
+    }
+    Violation { field: parent.field(name.to_owned()), reason: Reason::Forbidden, value: Shown::Nothing, text }
+}
+
+/// The part of the schema that a value violates.
+fn part<'s>(schema: &'s Value, error: &ValidationError<'_>) -> &'s Value {
+    error.instance_path().iter().fold(schema, |schema, segment| match segment {
+        LocationSegment::Property(name) => match schema["properties"].get(name.as_ref()) {
+            Some(property) => property,
+            None => &schema["additionalProperties"],
+        },
+        LocationSegment::Index(_) => &schema["items"],
+    })
+}
+
+fn field(error: &ValidationError<'_>) -> FieldPath {
+    let mut path = FieldPath::default();
+    for segment in error.instance_path() {
+        path = match segment {
+            LocationSegment::Index(index) => path.index(index),
+            LocationSegment::Property(key) if has_free_keys(&path) => path.key(&key),
+            LocationSegment::Property(name) => path.field(name.into_owned()),
+        };
+    }
+    path
+}
+
+fn has_free_keys(path: &FieldPath) -> bool {
+    [["metadata", "labels"], ["metadata", "annotations"]].iter().any(|map| *path == FieldPath::of(map))
+}
+
+fn form(format: &str) -> String {
+    let form = match format {
+        OBJECT_NAME => {
+            "must be a name of lower case letters, digits, \"-\" and \".\", such as acme-corp, at most 253 characters"
+        }
+        NAME_PREFIX => {
+            "must be the start of a name of lower case letters, digits, \"-\" and \".\", such as acme-"
+        }
+        LABEL_VALUE => {
+            "must be at most 63 letters, digits, \"-\", \"_\" and \".\", starting and ending with a letter or digit"
+        }
+        LABEL_KEY => "must be a label's key, such as crm.milo.io/source",
+        "date-time" => "must be a time of RFC 3339, such as 2027-01-15T09:00:00Z",
+        other => return format!("must be of the format {other}"),
+    };
+    form.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn company(spec: Value) -> Value {
+        json!({"apiVersion": "crm.milo.io/v1alpha1", "kind": "Company", "metadata": {"name": "acme"}, "spec": spec})
+    }
+
+    fn told(kind: CrmKind, object: &Value) -> Vec<String> {
+        let told =
+            |violation: Violation| format!("{}: {:?}: {}", violation.field, violation.reason, violation.text);
+        Schemas::new().unwrap().violations(kind, object).into_iter().map(told).collect()
+    }
+
+    fn good() -> Value {
+        company(json!({"displayName": "Acme", "creatorRef": {"name": "alice"}}))
+    }
+
+    #[track_caller]
+    fn holds(pointer: &str, value: Value, expected: &str) {
+        let mut object = good();
+        let (parent, key) = pointer.rsplit_once('/').unwrap();
+        object.pointer_mut(parent).unwrap()[key] = value;
+        assert_eq!(told(CrmKind::Company, &object), [expected]);
+    }
+
+    #[test]
+    fn a_good_object_has_no_violation_and_nulls_are_absent() {
+        assert_eq!(told(CrmKind::Company, &good()), Vec::<String>::new());
+        let mut object = good();
+        object["spec"]["domains"] = json!(null);
+        object["spec"]["unknown"] = json!(null);
+        object["status"] = json!({"conditions": []});
+        assert_eq!(told(CrmKind::Company, &object), Vec::<String>::new());
+    }
+
+    #[test]
+    fn every_way_to_be_wrong_has_its_words() {
+        holds(
+            "/spec/displayname",
+            json!("x"),
+            "spec.displayname: Forbidden: unknown field; did you mean \"displayName\"?",
+        );
+        holds("/spec/qqq", json!(1), "spec.qqq: Forbidden: unknown field; remove it");
+        holds(
+            "/spec/creatorRef",
+            json!({"name": "a", "uid": 1}),
+            "spec.creatorRef.uid: Forbidden: unknown field; remove it",
+        );
+        holds("/extra", json!(1), "extra: Forbidden: unknown field; remove it");
+        holds("/status", json!({"anything": 1}), "status.anything: Forbidden: unknown field; remove it");
+        holds("/spec/displayName", json!(42), "spec.displayName: Invalid: must be a string, not a number");
+        holds("/spec/domains", json!("a.com"), "spec.domains: Invalid: must be a list, not a string");
+        holds(
+            "/spec/domains",
+            json!(["a.com", 1]),
+            "spec.domains[1]: Invalid: must be a string, not a number",
+        );
+        holds("/spec/displayName", json!(null), "spec.displayName: Required: set it");
+        holds("/spec/displayName", json!(""), "spec.displayName: Required: must not be empty");
+        holds(
+            "/spec/description",
+            json!("é".repeat(4097)),
+            "spec.description: Invalid: must be at most 4096 characters, has 4097",
+        );
+        holds(
+            "/spec/domains",
+            json!(vec!["a.com"; 101]),
+            "spec.domains: Invalid: must have at most 100 entries, has 101",
+        );
+    }
+
+    #[test]
+    fn metadata_is_judged_as_the_api_server_does() {
+        holds("/metadata", json!({}), "metadata.name: Required: give the object a name");
+        holds(
+            "/metadata/nmae",
+            json!("x"),
+            "metadata.nmae: Forbidden: unknown field; did you mean \"name\"?",
+        );
+        let name = form(OBJECT_NAME);
+        holds("/metadata/name", json!("Acme"), &format!("metadata.name: Invalid: {name}"));
+        let value = form(LABEL_VALUE);
+        holds("/metadata/labels", json!({"a": "b c"}), &format!("metadata.labels[a]: Invalid: {value}"));
+        let key = form(LABEL_KEY);
+        holds("/metadata/labels", json!({"a b": "c"}), &format!("metadata.labels[a b]: Invalid: {key}"));
+        let annotation = "metadata.annotations[a/b]: Invalid: must be a string, not a boolean";
+        holds("/metadata/annotations", json!({"a/b": true}), annotation);
+        let mut object = good();
+        object["metadata"] = json!({"generateName": "acme-"});
+        assert_eq!(told(CrmKind::Company, &object), Vec::<String>::new());
+    }
+
+    #[test]
+    fn at_most_one_contact_is_primary_and_no_other_rule_of_the_schemas_is_in_cel() {
+        let person = |contacts: Value| json!({"metadata": {"name": "a"}, "spec": {"displayName": "A", "creatorRef": {"name": "b"}, "contactRefs": contacts}});
+        let contact =
+            |primary: bool| json!({"name": "c", "namespace": "d", "type": "email", "primary": primary});
+        let told = told(CrmKind::Person, &person(json!([contact(true), contact(false), contact(true)])));
+        assert_eq!(told, ["spec.contactRefs: Invalid: at most one contact can be primary"]);
+        let rules: Vec<String> = api::crds(&[])
+            .iter()
+            .filter(|crd| crd.spec.group == api::GROUP)
+            .flat_map(|crd| {
+                let text = serde_json::to_string(crd).unwrap();
+                text.match_indices("\"rule\":\"")
+                    .map(|(at, _)| text[at..].chars().take(90).collect())
+                    .collect::<Vec<_>>()
+            })
+            .collect();
+        assert_eq!(rules.len(), 1, "{rules:?}");
+        assert!(rules[0].contains("contact.primary"), "{rules:?}");
+    }
+}

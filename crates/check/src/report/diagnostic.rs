@@ -1,0 +1,183 @@
+//! One diagnostic with its place, for all commands and formats.
+
+use std::fmt;
+
+use crm_core::api::limits;
+use crm_core::catalog::{Action, RuleId};
+use crm_core::characters::printable;
+use crm_core::quote::quote_at_most;
+use crm_core::rules::Finding;
+use crm_manifest::ReadError;
+
+/// A finding about one object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// Its place in a file; `None` for a stored object.
+    pub place: Option<Place>,
+    /// The kind of the object, as written.
+    pub kind: String,
+    /// The name of the object, or its `generateName`; empty if it has neither.
+    pub name: String,
+    /// The leaf field, such as `spec.domains[1]`.
+    pub field: String,
+    /// The rule.
+    pub rule: RuleId,
+    /// The reason code, if the rule has several.
+    pub code: Option<&'static str>,
+    /// The action in the cluster.
+    pub action: Action,
+    /// The problem and the fix, in the words of a status cause of the webhook.
+    pub message: String,
+}
+
+/// A place in a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The path as given or found, with `/` between its parts; `-` for standard input.
+    pub file: String,
+    /// From 1.
+    pub line: usize,
+    /// From 1, in Unicode characters.
+    pub column: usize,
+    /// The Helm template that the document was rendered from, according to its `# Source:` comment.
+    pub template: Option<String>,
+}
+
+/// A file, or a part of one, that cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InputError {
+    /// As in [`Place::file`].
+    pub file: String,
+    /// Line and column, both from 1; `None` if the problem is with the whole file.
+    pub position: Option<(usize, usize)>,
+    /// The problem.
+    pub message: String,
+}
+
+impl Diagnostic {
+    /// A finding about an object of this kind and name.
+    pub fn new(place: Option<Place>, kind: &str, name: &str, finding: &Finding) -> Self {
+        Self {
+            place,
+            kind: kind.to_owned(),
+            name: name.to_owned(),
+            field: finding.field.to_string(),
+            rule: finding.rule,
+            code: finding.code,
+            action: finding.action,
+            message: finding.message(),
+        }
+    }
+
+    /// The rule, and the reason code if it has one: `domain/bad-label`.
+    pub fn rule_and_code(&self) -> String {
+        match self.code {
+            Some(code) => format!("{}/{code}", self.rule),
+            None => self.rule.to_string(),
+        }
+    }
+
+    /// `Company/acme`, printable.
+    pub fn object(&self) -> String {
+        joined([&self.kind, &self.name], '/')
+    }
+
+    /// `companies.yaml:7:5`, printable; empty for a stored object.
+    pub(super) fn position(&self) -> String {
+        self.place.as_ref().map(Place::position).unwrap_or_default()
+    }
+
+    /// `Company "acme": spec.domains[1]: …`, on one printable line.
+    pub(super) fn sentence(&self) -> String {
+        let mut sentence = printable(&self.kind);
+        if !self.name.is_empty() {
+            sentence.push(' ');
+            sentence.push_str(&printable(&quote_at_most(&self.name, limits::NAME)));
+        }
+        if !self.field.is_empty() {
+            sentence.push_str(": ");
+            sentence.push_str(&printable(&self.field));
+        }
+        sentence.push_str(": ");
+        sentence.push_str(&printable(&self.message));
+        sentence.push_str(&printable(&self.origin()));
+        sentence
+    }
+
+    /// `companies.yaml:7:5: Company "acme": …`, on one printable line.
+    pub(super) fn located(&self) -> String {
+        match &self.place {
+            Some(place) => format!("{}: {}", place.position(), self.sentence()),
+            None => self.sentence(),
+        }
+    }
+
+    /// The Helm template in parentheses, as the end of a sentence; empty if there is none.
+    pub(super) fn origin(&self) -> String {
+        let template = self.place.as_ref().and_then(|place| place.template.as_ref());
+        template.map(|template| format!(" (from {template})")).unwrap_or_default()
+    }
+
+    /// `Company/acme/spec.domains[1]`.
+    pub(super) fn qualified_name(&self) -> String {
+        let parts = [&self.kind, &self.name, &self.field];
+        parts.into_iter().filter(|part| !part.is_empty()).map(String::as_str).collect::<Vec<_>>().join("/")
+    }
+}
+
+fn joined<const N: usize>(parts: [&str; N], separator: char) -> String {
+    let mut joined = String::new();
+    for part in parts.into_iter().filter(|part| !part.is_empty()) {
+        if !joined.is_empty() {
+            joined.push(separator);
+        }
+        joined.push_str(&printable(part));
+    }
+    joined
+}
+
+impl Place {
+    fn position(&self) -> String {
+        position(&self.file, Some((self.line, self.column)))
+    }
+}
+
+impl InputError {
+    /// `companies.yaml:7:5`, or only the file, printable.
+    pub(super) fn position(&self) -> String {
+        position(&self.file, self.position)
+    }
+}
+
+impl fmt::Display for InputError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.position(), printable(&self.message))
+    }
+}
+
+impl From<ReadError> for InputError {
+    fn from(error: ReadError) -> Self {
+        let file = error.file();
+        match error {
+            ReadError::Io { source, .. } => {
+                Self { file, position: None, message: format!("cannot be read: {source}") }
+            }
+            ReadError::Syntax { fault, .. } => {
+                Self { file, position: Some((fault.line, fault.column)), message: fault.message }
+            }
+        }
+    }
+}
+
+/// `companies.yaml:7:5`, printable.
+pub(super) fn position(file: &str, position: Option<(usize, usize)>) -> String {
+    match position {
+        Some((line, column)) => format!("{}:{line}:{column}", printable(file)),
+        None => printable(file),
+    }
+}
+
+/// The path as other tools write it, without `./` at its start.
+pub(super) fn plain_path(file: &str) -> &str {
+    file.strip_prefix("./").unwrap_or(file)
+}

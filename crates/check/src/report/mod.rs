@@ -1,0 +1,71 @@
+//! Reports: one diagnostic with its place, and one file for each format.
+//!
+//! `check` renders a [`Report`]. `audit`, which does not keep its findings, renders [`Results`] of those that it lists,
+//! or writes each with [`json::finding`] and [`text::word`].
+
+mod diagnostic;
+mod github;
+pub mod json;
+pub mod junit;
+mod results;
+#[cfg(test)]
+mod samples;
+pub mod sarif;
+mod summary;
+pub mod text;
+
+pub use diagnostic::{Diagnostic, InputError, Place};
+pub use results::{Results, Unlisted, pretty};
+pub use summary::{Report, Summary};
+pub use text::Colour;
+
+/// The format of a report.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// For people, one line for each finding.
+    #[default]
+    Text,
+    /// One JSON object: `findings`, `errors`, `summary`.
+    Json,
+    /// JUnit XML, for CI servers.
+    Junit,
+    /// SARIF 2.1.0, for code scanning.
+    Sarif,
+    /// Workflow commands that GitHub shows as annotations.
+    Github,
+}
+
+/// The report in a format, with a line break at its end. Only [`Format::Text`] is coloured.
+pub fn render(report: &Report, format: Format, colour: Colour) -> String {
+    match format {
+        Format::Text => text::render(report, colour),
+        Format::Json => json::render(report),
+        Format::Junit => junit::render(&report.results()),
+        Format::Sarif => sarif::render(&report.results()),
+        Format::Github => github::render(report),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_format_ends_in_one_line_break() {
+        for report in [Report::default(), samples::report(), samples::hostile()] {
+            for format in [Format::Text, Format::Json, Format::Junit, Format::Sarif, Format::Github] {
+                let text = render(&report, format, Colour::Plain);
+                assert!(text.ends_with('\n') && !text.ends_with("\n\n"), "{format:?}: {text:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_format_but_text_is_coloured() {
+        for format in [Format::Json, Format::Junit, Format::Sarif, Format::Github] {
+            let [ansi, plain] =
+                [Colour::Ansi, Colour::Plain].map(|colour| render(&samples::report(), format, colour));
+            assert_eq!(ansi, plain);
+        }
+    }
+}

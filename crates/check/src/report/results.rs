@@ -1,0 +1,68 @@
+//! The contents of a report for programs, from any command.
+
+use std::collections::HashMap;
+
+use crm_core::catalog::RuleId;
+use serde::Serialize;
+
+use super::diagnostic::{Diagnostic, InputError};
+
+/// The contents of a report.
+#[derive(Clone, Debug)]
+pub struct Results<'r> {
+    /// The command, such as `crm-admission check`.
+    pub command: &'static str,
+    /// The listed findings.
+    pub findings: Vec<&'r Diagnostic>,
+    /// The inputs that cannot be read.
+    pub errors: &'r [InputError],
+    /// The findings that are not listed, by rule.
+    pub unlisted: Vec<Unlisted>,
+    /// The report in one sentence.
+    pub summary: String,
+}
+
+/// Findings of one rule that are not listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unlisted {
+    /// The rule.
+    pub rule: RuleId,
+    /// Their number.
+    pub count: u64,
+    /// Whether some of them deny.
+    pub denies: bool,
+}
+
+/// Makes names unique within a class.
+#[derive(Debug, Default)]
+pub(super) struct UniqueNames(HashMap<(&'static str, String), usize>);
+
+impl UniqueNames {
+    /// `name` for its first use in the class, `name (2)` for the second.
+    pub(super) fn unique(&mut self, class: &'static str, name: String) -> String {
+        let times = self.0.entry((class, name.clone())).or_default();
+        *times += 1;
+        if *times == 1 { name } else { format!("{name} ({times})") }
+    }
+}
+
+/// The value as indented JSON, with a line break at its end.
+pub fn pretty(value: &impl Serialize) -> String {
+    // Only maps whose keys are not strings and failing implementations can fail, and reports have neither.
+    let mut json = serde_json::to_string_pretty(value).unwrap_or_default();
+    json.push('\n');
+    json
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_names_of_a_class_are_numbered() {
+        let mut names = UniqueNames::default();
+        let called = [("x", "a"), ("x", "b"), ("x", "a"), ("y", "a"), ("x", "a")];
+        let unique = called.map(|(class, name)| names.unique(class, name.to_owned()));
+        assert_eq!(unique, ["a", "b", "a (2)", "a", "a (3)"]);
+    }
+}

@@ -1,0 +1,109 @@
+//! Reports for the tests of all formats.
+
+use crm_core::catalog::{Action, RuleId};
+
+use super::diagnostic::{Diagnostic, InputError, Place};
+use super::results::{Results, Unlisted};
+use super::summary::{Report, Summary};
+
+/// A finding of each action, a file that is not YAML, one that is not there, and a document that Helm made.
+pub(super) fn report() -> Report {
+    Report {
+        findings: vec![
+            Diagnostic {
+                place: Some(Place {
+                    file: "crm/companies.yaml".to_owned(),
+                    line: 7,
+                    column: 7,
+                    template: None,
+                }),
+                kind: "Company".to_owned(),
+                name: "acme-corp".to_owned(),
+                field: "spec.domains[1]".to_owned(),
+                rule: RuleId::Domain,
+                code: Some("bad-label"),
+                action: Action::Deny,
+                message: "Invalid value: \"a_b.com\": no domain name [domain/bad-label]".to_owned(),
+            },
+            Diagnostic {
+                place: Some(Place {
+                    file: "crm/companies.yaml".to_owned(),
+                    line: 12,
+                    column: 3,
+                    template: None,
+                }),
+                kind: "Company".to_owned(),
+                name: String::new(),
+                field: "metadata.labels[tier]".to_owned(),
+                rule: RuleId::LabelValue,
+                code: None,
+                action: Action::Warn,
+                message: "Unsupported value: \"gold\": one of \"a\", \"b\" [label-value]".to_owned(),
+            },
+            Diagnostic {
+                place: Some(Place {
+                    file: "-".to_owned(),
+                    line: 3,
+                    column: 1,
+                    template: Some("crm/templates/note.yaml".to_owned()),
+                }),
+                kind: "Note".to_owned(),
+                name: "call".to_owned(),
+                field: "spec.content".to_owned(),
+                rule: RuleId::NoteContent,
+                code: None,
+                action: Action::Audit,
+                message: "Required value: say something [note-content]".to_owned(),
+            },
+        ],
+        errors: vec![
+            InputError {
+                file: "crm/broken.yaml".to_owned(),
+                position: Some((2, 4)),
+                message: "did not find expected ',' or ']'".to_owned(),
+            },
+            InputError { file: "absent.yaml".to_owned(), position: None, message: "no such file".to_owned() },
+        ],
+        summary: Summary { files: 3, checked: 12, other: 5, fixed: 4 },
+    }
+}
+
+/// Text that tries to be more than text, in every string that users write.
+pub(super) fn hostile() -> Report {
+    let text = "a%\r\n::error::,b:\u{1b}[31m\u{0}<&\"]]>\u{202e}\u{fffe}";
+    let mut report = report();
+    report.findings.truncate(1);
+    report.errors.truncate(1);
+    for finding in &mut report.findings {
+        let strings = [&mut finding.kind, &mut finding.name, &mut finding.field, &mut finding.message];
+        strings.into_iter().for_each(|string| text.clone_into(string));
+        if let Some(place) = &mut finding.place {
+            text.clone_into(&mut place.file);
+            place.template = Some(text.to_owned());
+        }
+    }
+    for error in &mut report.errors {
+        text.clone_into(&mut error.file);
+        text.clone_into(&mut error.message);
+    }
+    report
+}
+
+/// Findings about stored objects.
+pub(super) fn stored_findings() -> Vec<Diagnostic> {
+    report().findings.into_iter().map(|finding| Diagnostic { place: None, ..finding }).collect()
+}
+
+/// A report about stored objects with some findings that are not listed.
+pub(super) fn stored(findings: &[Diagnostic]) -> Results<'_> {
+    Results {
+        command: "crm-admission audit",
+        findings: findings.iter().collect(),
+        errors: &[],
+        unlisted: vec![
+            Unlisted { rule: RuleId::Domain, count: 7, denies: true },
+            Unlisted { rule: RuleId::LabelValue, count: 1, denies: false },
+        ],
+        summary: "12 records audited.".to_owned(),
+    }
+}

@@ -1,0 +1,342 @@
+//! A report as SARIF 2.1.0, for code scanning.
+
+use std::collections::BTreeMap;
+
+use crm_core::catalog::{self, Action, Rule, RuleId};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::{Value, json};
+use serde_sarif::sarif::{
+    ArtifactLocation, Invocation, Location, LogicalLocation, Message, MultiformatMessageString, Notification,
+    PhysicalLocation, PropertyBag, Region, ReportingConfiguration, ReportingDescriptor, Result as Finding,
+    ResultLevel, Run, Sarif, Tool, ToolComponent,
+};
+
+use crm_manifest::STANDARD_INPUT;
+
+use super::diagnostic::{Diagnostic, InputError, Place, plain_path};
+use super::results::{Results, UniqueNames, Unlisted, pretty};
+
+const SCHEMA: &str = "https://json.schemastore.org/sarif-2.1.0.json";
+
+/// The key of the fingerprint. Its number changes if the fingerprints change. The key that GitHub itself uses is not set:
+/// its upload action computes a hash of the line.
+const FINGERPRINT: &str = "crmAdmission/v1";
+
+/// All characters but the unreserved ones of a path segment (RFC 3986) and the slash between segments. The colon is
+/// encoded, too, because in the first segment of a relative reference it would end a scheme.
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
+
+/// The results as SARIF.
+pub fn render(results: &Results<'_>) -> String {
+    let mut names = UniqueNames::default();
+    let run = Run::builder()
+        .tool(Tool::builder().driver(driver()).build())
+        .invocations(vec![invocation(results)])
+        .column_kind(json!("unicodeCodePoints"))
+        .results(results.findings.iter().map(|finding| result(finding, &mut names)).collect::<Vec<_>>())
+        .build();
+    pretty(&Sarif::builder().schema(SCHEMA).version(json!("2.1.0")).runs(vec![run]).build())
+}
+
+/// The program, with all its rules.
+fn driver() -> ToolComponent {
+    ToolComponent::builder()
+        .name("crm-admission")
+        .version(env!("CARGO_PKG_VERSION"))
+        .rules(catalog::rules().iter().map(descriptor).collect::<Vec<_>>())
+        .build()
+}
+
+fn descriptor(rule: &Rule) -> ReportingDescriptor {
+    let mut tags = vec!["kubernetes".to_owned()];
+    tags.extend(rule.kinds.iter().map(|kind| kind.as_str().to_owned()));
+    ReportingDescriptor::builder()
+        .id(rule.id.as_str())
+        .name(pascal_case(rule.id.as_str()))
+        .short_description(MultiformatMessageString::builder().text(rule.title).build())
+        .full_description(MultiformatMessageString::builder().text(rule.explanation).build())
+        .help(help(rule))
+        .default_configuration(configuration(rule.default_action))
+        .properties(PropertyBag::builder().tags(tags).additional_properties(precision()).build())
+        .build()
+}
+
+/// GitHub sorts alerts by it. A rule is violated or not, so it is always very high.
+fn precision() -> BTreeMap<String, Value> {
+    BTreeMap::from([("precision".to_owned(), json!("very-high"))])
+}
+
+fn pascal_case(id: &str) -> String {
+    let mut name = String::with_capacity(id.len());
+    for word in id.split('-') {
+        let (first, rest) = word.split_at_checked(1).unwrap_or((word, ""));
+        name.push_str(&first.to_ascii_uppercase());
+        name.push_str(rest);
+    }
+    name
+}
+
+fn help(rule: &Rule) -> MultiformatMessageString {
+    let mut text = format!("{}\n\nFix: {}\n", rule.explanation, rule.fix);
+    let mut markdown = format!("{}\n\n**Fix.** {}\n", rule.explanation, rule.fix);
+    let stored = rule.example.stored.map(|manifest| ("What is stored", manifest));
+    let shown = [("What breaks it", rule.example.bad), ("What mends it", rule.example.good)];
+    for (title, manifest) in stored.into_iter().chain(shown) {
+        text += &format!("\n{title}:\n\n{manifest}");
+        markdown += &format!("\n{title}:\n\n```yaml\n{manifest}```\n");
+    }
+    MultiformatMessageString::builder().text(text).markdown(markdown).build()
+}
+
+fn configuration(action: Action) -> ReportingConfiguration {
+    let configuration = ReportingConfiguration::builder();
+    match action {
+        Action::Disabled => configuration.enabled(false).build(),
+        Action::Audit | Action::Warn | Action::Deny => configuration.level(json!(level(action))).build(),
+    }
+}
+
+fn level(action: Action) -> ResultLevel {
+    match action {
+        Action::Deny => ResultLevel::Error,
+        Action::Warn => ResultLevel::Warning,
+        Action::Audit | Action::Disabled => ResultLevel::Note,
+    }
+}
+
+fn result(finding: &Diagnostic, names: &mut UniqueNames) -> Finding {
+    let logical =
+        LogicalLocation::builder().fully_qualified_name(finding.qualified_name()).kind("object").build();
+    let location = Location::builder().logical_locations(vec![logical]);
+    let location = match &finding.place {
+        Some(Place { file, line, column, .. }) => {
+            location.physical_location(physical(file, Some((*line, *column)))).build()
+        }
+        None => location.build(),
+    };
+    Finding::builder()
+        .rule_id(finding.rule.as_str())
+        .rule_index(rule_index(finding.rule))
+        .level(level(finding.action))
+        .message(Message::builder().text(finding.message.clone() + &finding.origin()).build())
+        .locations(vec![location])
+        .partial_fingerprints(BTreeMap::from([(FINGERPRINT.to_owned(), fingerprint(finding, names))]))
+        .properties(properties(finding))
+        .build()
+}
+
+/// The catalogue lists the rules in the order of their ids, and so does [`driver`].
+fn rule_index(rule: RuleId) -> i64 {
+    rule as i64
+}
+
+/// Does not change if lines move, so that an alert is not closed and opened again.
+fn fingerprint(finding: &Diagnostic, names: &mut UniqueNames) -> String {
+    let file = finding.place.as_ref().map_or_else(|| "stored".to_owned(), |place| uri(&place.file));
+    let place = format!("{file}#{}", finding.qualified_name());
+    names.unique(finding.rule.as_str(), format!("{}#{place}", finding.rule_and_code()))
+}
+
+fn properties(finding: &Diagnostic) -> PropertyBag {
+    let mut properties = BTreeMap::from([
+        ("action".to_owned(), json!(finding.action.as_str())),
+        ("code".to_owned(), json!(finding.code)),
+        ("field".to_owned(), json!(finding.field)),
+        ("kind".to_owned(), json!(finding.kind)),
+        ("name".to_owned(), json!(finding.name)),
+    ]);
+    if let Some(template) = finding.place.as_ref().and_then(|place| place.template.as_deref()) {
+        properties.insert("source".to_owned(), Value::from(template));
+    }
+    PropertyBag::builder().additional_properties(properties).build()
+}
+
+fn physical(file: &str, place: Option<(usize, usize)>) -> PhysicalLocation {
+    let artifact = ArtifactLocation::builder().uri(uri(file)).build();
+    let location = PhysicalLocation::builder().artifact_location(artifact);
+    match place {
+        Some((line, column)) => location
+            .region(Region::builder().start_line(number(line)).start_column(number(column)).build())
+            .build(),
+        None => location.build(),
+    }
+}
+
+fn number(number: usize) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+fn uri(file: &str) -> String {
+    if file == STANDARD_INPUT {
+        return "stdin".to_owned();
+    }
+    let path = utf8_percent_encode(plain_path(file), ENCODED);
+    if file.starts_with('/') { format!("file://{path}") } else { path.to_string() }
+}
+
+fn invocation(results: &Results<'_>) -> Invocation {
+    let invocation = Invocation::builder().execution_successful(results.errors.is_empty());
+    let errors = results.errors.iter().map(notification);
+    let notifications: Vec<_> = errors.chain(results.unlisted.iter().map(not_listed)).collect();
+    if notifications.is_empty() {
+        return invocation.build();
+    }
+    invocation.tool_execution_notifications(notifications).build()
+}
+
+fn not_listed(unlisted: &Unlisted) -> Notification {
+    let Unlisted { rule, count, .. } = unlisted;
+    let text = format!("{count} more findings of {rule} are not listed; --format json lists all");
+    Notification::builder().level(json!("note")).message(Message::builder().text(text).build()).build()
+}
+
+fn notification(error: &InputError) -> Notification {
+    let location = Location::builder().physical_location(physical(&error.file, error.position)).build();
+    Notification::builder()
+        .level(json!("error"))
+        .message(Message::builder().text(error.message.clone()).build())
+        .locations(vec![location])
+        .build()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples;
+    use super::super::summary::Report;
+    use super::*;
+
+    fn parsed(report: &Report) -> (Sarif, Value) {
+        let text = render(&report.results());
+        (serde_json::from_str(&text).unwrap(), serde_json::from_str(&text).unwrap())
+    }
+
+    #[test]
+    fn each_finding_is_a_result() {
+        let (_, value) = parsed(&samples::report());
+        insta::assert_snapshot!(pretty(&value["runs"][0]["results"]));
+    }
+
+    #[test]
+    fn a_stored_object_has_only_a_logical_location_and_unlisted_findings_are_notes() {
+        let findings = samples::stored_findings();
+        let value: Value = serde_json::from_str(&render(&samples::stored(&findings))).unwrap();
+        insta::assert_snapshot!(pretty(&json!({
+            "results": value["runs"][0]["results"], "invocations": value["runs"][0]["invocations"],
+        })));
+    }
+
+    #[test]
+    fn the_file_names_the_program_and_the_unit_of_columns() {
+        let (sarif, value) = parsed(&Report::default());
+        assert_eq!(sarif.runs.len(), 1);
+        assert_eq!(value["version"], "2.1.0");
+        assert_eq!(value["$schema"], SCHEMA);
+        assert_eq!(value["runs"][0]["columnKind"], "unicodeCodePoints");
+        assert_eq!(value["runs"][0]["tool"]["driver"]["name"], "crm-admission");
+        assert_eq!(value["runs"][0]["tool"]["driver"]["version"], env!("CARGO_PKG_VERSION"));
+        // Without the list a run is no scan, and alerts of earlier runs would stay open.
+        assert_eq!(value["runs"][0]["results"], json!([]));
+        assert_eq!(value["runs"][0]["invocations"], json!([{"executionSuccessful": true}]));
+    }
+
+    #[test]
+    fn an_index_points_at_the_rule_of_that_id() {
+        let mut report = samples::report();
+        let finding = report.findings[0].clone();
+        report.findings = RuleId::ALL.map(|rule| Diagnostic { rule, code: None, ..finding.clone() }).to_vec();
+        let (sarif, _) = parsed(&report);
+        let run = &sarif.runs[0];
+        let rules = run.tool.driver.rules.as_ref().unwrap();
+        assert_eq!(rules.len(), RuleId::ALL.len());
+        for result in run.results.as_ref().unwrap() {
+            let index = usize::try_from(result.rule_index.unwrap()).unwrap();
+            assert_eq!(Some(&rules[index].id), result.rule_id.as_ref());
+        }
+    }
+
+    #[test]
+    fn every_rule_is_explained() {
+        let (sarif, value) = parsed(&Report::default());
+        for rule in sarif.runs[0].tool.driver.rules.as_ref().unwrap() {
+            let help = rule.help.as_ref().unwrap();
+            assert!(
+                !help.text.is_empty() && help.markdown.as_ref().unwrap().contains("```yaml\n"),
+                "{}",
+                rule.id
+            );
+            assert!(rule.short_description.is_some() && rule.full_description.is_some(), "{}", rule.id);
+            // GitHub rejects a file with more.
+            assert!(rule.properties.as_ref().unwrap().tags.as_ref().unwrap().len() <= 20, "{}", rule.id);
+        }
+        let rules = &value["runs"][0]["tool"]["driver"]["rules"];
+        assert_eq!(rules[1]["name"], "DisplayName");
+        assert_eq!(rules[1]["defaultConfiguration"], json!({"level": "error"}));
+        assert_eq!(
+            rules[1]["properties"],
+            json!({"tags": ["kubernetes", "Company", "Person"], "precision": "very-high"})
+        );
+        assert_eq!(rules[4]["defaultConfiguration"], json!({"enabled": false}));
+    }
+
+    #[test]
+    fn default_actions_become_levels() {
+        let configured = Action::ALL.map(|action| serde_json::to_value(configuration(action)).unwrap());
+        let expected = [
+            json!({"enabled": false}),
+            json!({"level": "note"}),
+            json!({"level": "warning"}),
+            json!({"level": "error"}),
+        ];
+        assert_eq!(configured, expected);
+    }
+
+    #[test]
+    fn an_input_that_cannot_be_read_makes_the_run_unsuccessful() {
+        let (_, value) = parsed(&samples::report());
+        insta::assert_snapshot!(pretty(&value["runs"][0]["invocations"]));
+    }
+
+    #[test]
+    fn files_are_named_by_uris() {
+        assert_eq!(uri("crm/a b.yaml"), "crm/a%20b.yaml");
+        assert_eq!(uri("./crm/a.yaml"), "crm/a.yaml");
+        assert_eq!(uri("../a-b_c~d.yaml"), "../a-b_c~d.yaml");
+        assert_eq!(uri("a:b/100%?#[é].yaml"), "a%3Ab/100%25%3F%23%5B%C3%A9%5D.yaml");
+        assert_eq!(uri("/srv/a b.yaml"), "file:///srv/a%20b.yaml");
+        assert_eq!(uri("-"), "stdin");
+        assert_eq!(uri("a\n\u{1b}\\.yaml"), "a%0A%1B%5C.yaml");
+    }
+
+    #[test]
+    fn a_fingerprint_stays_when_lines_move_and_is_the_findings_own() {
+        let report = samples::report();
+        let mut moved = report.clone();
+        let place = moved.findings[0].place.as_mut().unwrap();
+        (place.line, place.column) = (place.line + 10, place.column + 2);
+        moved.findings.push(moved.findings[0].clone());
+        let fingerprints = |report| -> Vec<String> {
+            let (sarif, _) = parsed(report);
+            let results = sarif.runs.into_iter().flat_map(|run| run.results.unwrap());
+            results.map(|result| result.partial_fingerprints.unwrap()[FINGERPRINT].clone()).collect()
+        };
+        let (before, after) = (fingerprints(&report), fingerprints(&moved));
+        assert_eq!(before, after[..3]);
+        assert_eq!(after[3], format!("{} (2)", after[0]));
+    }
+
+    #[test]
+    fn text_of_users_is_unchanged() {
+        let report = samples::hostile();
+        assert!(!render(&report.results()).contains(['\u{1b}', '\u{0}', '\r']));
+        let (_, value) = parsed(&report);
+        let result = &value["runs"][0]["results"][0];
+        let finding = &report.findings[0];
+        assert_eq!(
+            result["message"]["text"],
+            format!("{} (from {})", finding.message, finding.place.as_ref().unwrap().file)
+        );
+        assert_eq!(result["properties"]["field"], finding.field);
+        let file = "a%25%0D%0A%3A%3Aerror%3A%3A%2Cb%3A%1B%5B31m%00%3C%26%22%5D%5D%3E%E2%80%AE%EF%BF%BE";
+        assert_eq!(result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"], file);
+    }
+}

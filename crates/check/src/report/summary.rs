@@ -1,0 +1,176 @@
+//! The report of a check, and its summary in one sentence.
+
+use std::collections::HashSet;
+
+use crm_core::catalog::Action;
+
+use super::diagnostic::{Diagnostic, InputError};
+use super::results::Results;
+
+/// The report of one check.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Report {
+    /// The findings, in the order of the files and of their lines.
+    pub findings: Vec<Diagnostic>,
+    /// The inputs that cannot be read, and so were not checked.
+    pub errors: Vec<InputError>,
+    /// The counts.
+    pub summary: Summary,
+}
+
+/// The counts of one check.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Files that were read, including standard input.
+    pub files: usize,
+    /// CRM objects that were checked, with each `List` replaced by its items.
+    pub checked: usize,
+    /// Objects of other groups. They exist for references, but are not checked.
+    pub other: usize,
+    /// Values that `--fix` made canonical, or removed as duplicates.
+    pub fixed: usize,
+}
+
+impl Report {
+    /// The number of findings with this action.
+    pub fn count(&self, action: Action) -> usize {
+        self.findings.iter().filter(|finding| finding.action == action).count()
+    }
+
+    /// The contents for programs.
+    pub(super) fn results(&self) -> Results<'_> {
+        Results {
+            command: "crm-admission check",
+            findings: self.findings.iter().collect(),
+            errors: &self.errors,
+            unlisted: Vec::new(),
+            summary: self.sentence(),
+        }
+    }
+
+    /// The report in one sentence.
+    pub(super) fn sentence(&self) -> String {
+        let unreadable: HashSet<&str> = self.errors.iter().map(|error| error.file.as_str()).collect();
+        let aside = [
+            (self.summary.fixed, "value fixed", "values fixed"),
+            (
+                self.summary.other,
+                "object of another group was not checked",
+                "objects of other groups were not checked",
+            ),
+            (unreadable.len(), "file could not be fully read", "files could not be fully read"),
+        ];
+        let mut sentence = verdict(self);
+        for (number, one, many) in aside {
+            if number > 0 {
+                sentence += &format!("; {}", counted(number, one, many));
+            }
+        }
+        sentence.push('.');
+        sentence
+    }
+}
+
+fn verdict(report: &Report) -> String {
+    let files = counted(report.summary.files, "file", "files");
+    if report.summary.checked == 0 && report.findings.is_empty() {
+        return match report.summary.files {
+            0 => "nothing to check: no files were read".to_owned(),
+            _ => format!("nothing to check: no CRM records in {files}"),
+        };
+    }
+    let records = counted(report.summary.checked, "record", "records");
+    format!("{records} in {files} checked: {}", outcome(report))
+}
+
+fn outcome(report: &Report) -> String {
+    let [deny, warn, audit] = [Action::Deny, Action::Warn, Action::Audit].map(|action| report.count(action));
+    let mut parts = Vec::new();
+    if deny > 0 {
+        parts.push(format!(
+            "{} would be denied ({})",
+            denied(report),
+            counted(deny, "finding denies", "findings deny")
+        ));
+    }
+    if warn > 0 {
+        parts.push(counted(warn, "warning", "warnings"));
+    }
+    if audit > 0 {
+        parts.push(format!("{audit} only recorded"));
+    }
+    if parts.is_empty() { "no findings".to_owned() } else { parts.join(", ") }
+}
+
+/// The number of records that would be denied. Records of one kind in one file without a name count as one.
+fn denied(report: &Report) -> usize {
+    let denied = report.findings.iter().filter(|finding| finding.action == Action::Deny);
+    let record = |finding: &Diagnostic| {
+        let file = finding.place.as_ref().map(|place| place.file.clone());
+        (file, finding.kind.clone(), finding.name.clone())
+    };
+    denied.map(record).collect::<HashSet<_>>().len()
+}
+
+fn counted(number: usize, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples;
+    use super::*;
+
+    #[test]
+    fn nothing_to_check_is_said() {
+        let sentence = |files, other| {
+            Report { summary: Summary { files, other, ..Summary::default() }, ..Report::default() }.sentence()
+        };
+        assert_eq!(sentence(0, 0), "nothing to check: no files were read.");
+        assert_eq!(sentence(1, 0), "nothing to check: no CRM records in 1 file.");
+        assert_eq!(
+            sentence(3, 1),
+            "nothing to check: no CRM records in 3 files; 1 object of another group was not checked."
+        );
+    }
+
+    #[test]
+    fn an_unreadable_file_is_told_even_where_nothing_is_checked() {
+        let error = |position| InputError { file: "a.yaml".to_owned(), position, message: "bad".to_owned() };
+        let mut report = Report { errors: vec![error(Some((1, 1))), error(None)], ..Report::default() };
+        assert_eq!(
+            report.sentence(),
+            "nothing to check: no files were read; 1 file could not be fully read."
+        );
+        report.summary = Summary { files: 1, checked: 1, ..Summary::default() };
+        assert_eq!(
+            report.sentence(),
+            "1 record in 1 file checked: no findings; 1 file could not be fully read."
+        );
+    }
+
+    #[test]
+    fn one_is_not_many() {
+        let summary_of_one = Summary { files: 1, checked: 1, other: 1, fixed: 1 };
+        let mut report = Report { summary: summary_of_one, ..Report::default() };
+        assert_eq!(
+            report.sentence(),
+            "1 record in 1 file checked: no findings; 1 value fixed; 1 object of another group was not checked."
+        );
+        report.findings = [samples::report().findings, samples::report().findings].concat();
+        report.summary = Summary { files: 2, checked: 2, ..Summary::default() };
+        assert_eq!(
+            report.sentence(),
+            "2 records in 2 files checked: 1 would be denied (2 findings deny), 2 warnings, 2 only recorded."
+        );
+    }
+
+    #[test]
+    fn a_record_with_an_unknown_kind_is_no_reason_to_say_that_there_is_nothing() {
+        let mut report = samples::report();
+        report.findings.truncate(1);
+        report.errors.clear();
+        report.summary = Summary { files: 1, ..Summary::default() };
+        assert_eq!(report.sentence(), "0 records in 1 file checked: 1 would be denied (1 finding denies).");
+    }
+}

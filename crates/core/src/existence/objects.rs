@@ -1,0 +1,273 @@
+//! Stores which objects exist, and what refers to them, for objects that are known in advance, such as those of manifests.
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde_json::Value;
+
+use super::Presence;
+use super::names::Names;
+use crate::api::{CrmKind, ResourceKind, Target, VERSION};
+use crate::links::{Count, Dependants, NAMED, Sight, Tally};
+
+/// The namespace of a manifest without one, as in kubectl.
+const DEFAULT_NAMESPACE: &str = "default";
+
+/// A set of objects. Only kind and name of each are kept, and for records the target of their reference.
+#[derive(Default)]
+pub struct Objects {
+    /// By group and kind. The version does not matter: an object exists in all versions of its kind.
+    kinds: HashMap<String, HashMap<String, Kind>>,
+    /// The targets of CRM records, by kind and name of the record. Records that are being deleted are not included.
+    referrers: BTreeMap<(CrmKind, String), (CrmKind, String)>,
+}
+
+/// The objects of one kind.
+///
+/// A manifest does not show whether its kind is namespaced: a namespaced object may omit the namespace, and the API
+/// server ignores the namespace of a cluster-scoped object. Only the question knows the scope, so each object is stored
+/// both ways.
+#[derive(Default)]
+struct Kind {
+    by_name: Names,
+    by_namespace: Names,
+}
+
+impl Objects {
+    /// The set of the objects in these manifests. Those without kind or name are skipped; those with a
+    /// `deletionTimestamp` are being deleted.
+    pub fn new<'a>(manifests: impl IntoIterator<Item = &'a Value>) -> Self {
+        let mut objects = Self::default();
+        for manifest in manifests {
+            objects.add_manifest(manifest);
+        }
+        objects
+    }
+
+    /// Records what is known of an object, and replaces earlier knowledge.
+    pub fn add(&mut self, group: &str, kind: &str, namespace: Option<&str>, name: &str, presence: Presence) {
+        let kinds = self.kinds.entry(group.to_owned()).or_default();
+        let kind = kinds.entry(kind.to_owned()).or_default();
+        kind.by_name.set(None, name, presence);
+        kind.by_namespace.set(Some(namespace.unwrap_or(DEFAULT_NAMESPACE)), name, presence);
+    }
+
+    /// Whether an object exists or is being deleted; `None` if it is not in the set.
+    pub fn presence(&self, target: &Target) -> Option<Presence> {
+        let names = self.kind(&target.kind)?.names(target);
+        match names.get(target.namespace.as_deref(), &target.name) {
+            Presence::Missing => None,
+            known => Some(known),
+        }
+    }
+
+    /// A similar name of that kind in the set, if there is one.
+    pub fn nearest(&self, target: &Target) -> Option<String> {
+        let names = self.kind(&target.kind)?.names(target);
+        names.nearest(target.namespace.as_deref(), &target.name)
+    }
+
+    fn add_manifest(&mut self, object: &Value) {
+        let Some(kind) = object["kind"].as_str() else {
+            return;
+        };
+        let (Some(version), Some(name)) =
+            (object["apiVersion"].as_str(), object["metadata"]["name"].as_str())
+        else {
+            return;
+        };
+        if name.is_empty() {
+            return;
+        }
+        let metadata = &object["metadata"];
+        let group = version.split_once('/').map_or("", |(group, _)| group);
+        let namespace = metadata["namespace"].as_str().filter(|namespace| !namespace.is_empty());
+        let presence =
+            if metadata["deletionTimestamp"].is_null() { Presence::Exists } else { Presence::Terminating };
+        self.add(group, kind, namespace, name, presence);
+        if let Some(kind) = CrmKind::of(group, VERSION, kind) {
+            self.add_referrer(kind, name, presence, &object["spec"]);
+        }
+    }
+
+    fn add_referrer(&mut self, kind: CrmKind, name: &str, presence: Presence, spec: &Value) {
+        let referrer = (kind, name.to_owned());
+        match Dependants::referred(kind, spec) {
+            Some((of, target)) if presence == Presence::Exists => {
+                self.referrers.insert(referrer, (of, target.to_owned()));
+            }
+            _ => {
+                self.referrers.remove(&referrer);
+            }
+        }
+    }
+
+    /// The dependents of a record in the set.
+    pub fn dependents(&self, question: &Dependants) -> Tally {
+        let refers = |(of, name): &(CrmKind, String)| *of == question.of && *name == question.name;
+        let referrers = self.referrers.iter().filter(|((kind, _), to)| *kind == question.kind && refers(to));
+        let names: Vec<&String> = referrers.map(|((_, name), _)| name).collect();
+        Tally {
+            count: Count::Exactly(names.len()),
+            names: names.into_iter().take(NAMED).cloned().collect(),
+            sight: Sight::Listed,
+        }
+    }
+
+    /// The kinds in the set, as `Company.crm.milo.io`, and the number of objects of each, sorted.
+    pub fn kinds(&self) -> Vec<(String, usize)> {
+        let kinds = self.kinds.iter().flat_map(|(group, kinds)| {
+            kinds.iter().map(move |(kind, objects)| {
+                let name = if group.is_empty() { kind.clone() } else { format!("{kind}.{group}") };
+                (name, objects.by_namespace.count())
+            })
+        });
+        let mut kinds: Vec<_> = kinds.collect();
+        kinds.sort();
+        kinds
+    }
+
+    fn kind(&self, kind: &ResourceKind) -> Option<&Kind> {
+        self.kinds.get(&kind.group)?.get(&kind.kind)
+    }
+}
+
+impl Kind {
+    fn names(&self, target: &Target) -> &Names {
+        if target.kind.namespaced { &self.by_namespace } else { &self.by_name }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use rstest::rstest;
+    use serde_json::json;
+
+    use super::*;
+
+    fn objects() -> Objects {
+        Objects::new(&[
+            json!({"apiVersion": "crm.milo.io/v1alpha1", "kind": "Company", "metadata": {"name": "acme-corp"}}),
+            json!({"apiVersion": "crm.milo.io/v9", "kind": "Company", "metadata": {"name": "globex", "namespace": "x"}}),
+            json!({"apiVersion": "crm.milo.io/v1alpha1", "kind": "Company",
+                "metadata": {"name": "initech", "deletionTimestamp": "2026-01-01T00:00:00Z"}}),
+            json!({"apiVersion": "other.example/v1", "kind": "Company", "metadata": {"name": "hooli"}}),
+            json!({"apiVersion": "example.com/v1", "kind": "Contact", "metadata": {"name": "bob", "namespace": "sales"}}),
+            json!({"apiVersion": "example.com/v1", "kind": "Contact", "metadata": {"name": "eve"}}),
+            json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "settings"}}),
+            json!({"apiVersion": "crm.milo.io/v1alpha1", "kind": "Company", "metadata": {"generateName": "a-"}}),
+            json!({"apiVersion": "crm.milo.io/v1alpha1", "kind": "Company", "metadata": {"name": ""}}),
+            json!({"kind": "Company", "metadata": {"name": "no-version"}}),
+            json!({"apiVersion": "crm.milo.io/v1alpha1", "metadata": {"name": "no-kind"}}),
+            json!("no object"),
+        ])
+    }
+
+    fn company(name: &str) -> Target {
+        Target {
+            kind: Arc::new(ResourceKind::crm("Company", "companies")),
+            namespace: None,
+            name: name.into(),
+        }
+    }
+
+    fn contact(namespace: &str, name: &str) -> Target {
+        let kind = ResourceKind {
+            group: "example.com".into(),
+            version: "v1".into(),
+            kind: "Contact".into(),
+            plural: "contacts".into(),
+            namespaced: true,
+        };
+        Target { kind: Arc::new(kind), namespace: Some(namespace.into()), name: name.into() }
+    }
+
+    #[rstest]
+    #[case::present(company("acme-corp"), Some(Presence::Exists))]
+    #[case::another_version_with_a_needless_namespace(company("globex"), Some(Presence::Exists))]
+    #[case::being_deleted(company("initech"), Some(Presence::Terminating))]
+    #[case::of_another_group(company("hooli"), None)]
+    #[case::without_a_version(company("no-version"), None)]
+    #[case::without_a_name(company(""), None)]
+    #[case::namespaced(contact("sales", "bob"), Some(Presence::Exists))]
+    #[case::in_another_namespace(contact("support", "bob"), None)]
+    #[case::in_the_default_namespace(contact("default", "eve"), Some(Presence::Exists))]
+    #[case::not_in_the_default_namespace(contact("sales", "eve"), None)]
+    fn presence(#[case] target: Target, #[case] expected: Option<Presence>) {
+        assert_eq!(objects().presence(&target), expected);
+    }
+
+    #[rstest]
+    #[case::cluster_scoped(company("acme-crop"), Some("acme-corp"))]
+    #[case::namespaced(contact("sales", "bobb"), Some("bob"))]
+    #[case::nothing_similar(company("umbrella"), None)]
+    #[case::similar_in_another_namespace(contact("support", "bobb"), None)]
+    fn nearest(#[case] target: Target, #[case] expected: Option<&str>) {
+        assert_eq!(objects().nearest(&target).as_deref(), expected);
+    }
+
+    fn person(name: &str, company: &str) -> Value {
+        json!({"apiVersion": "crm.milo.io/v1alpha1", "kind": "Person", "metadata": {"name": name},
+            "spec": {"companyRef": {"name": company}}})
+    }
+
+    fn note(name: &str, group: &str, kind: &str, subject: &str) -> Value {
+        json!({"apiVersion": "crm.milo.io/v1alpha1", "kind": "Note", "metadata": {"name": name},
+            "spec": {"subjectRef": {"apiGroup": group, "kind": kind, "name": subject}}})
+    }
+
+    #[test]
+    fn those_who_refer_to_a_record_are_counted_and_the_first_are_named() {
+        let mut leaving = person("zoe", "acme");
+        leaving["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+        let objects = Objects::new(&[
+            person("dan", "acme"),
+            person("ada", "acme"),
+            person("cem", "acme"),
+            person("bob", "acme"),
+            leaving,
+            person("eve", "globex"),
+            note("of-company", "crm.milo.io", "Company", "acme"),
+            note("of-person", "crm.milo.io", "Person", "acme"),
+            note("of-another-group", "example.com", "Company", "acme"),
+            // The last word counts, as for names.
+            note("moved", "crm.milo.io", "Company", "acme"),
+            note("moved", "crm.milo.io", "Company", "globex"),
+        ]);
+        let found = |of: CrmKind, name: &str| -> Vec<(Count, Vec<String>)> {
+            let questions = Dependants::on(of, name).into_iter();
+            questions
+                .map(|question| objects.dependents(&question))
+                .map(|tally| (tally.count, tally.names))
+                .collect()
+        };
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let at_acme = (Count::Exactly(4), names(&["ada", "bob", "cem"]));
+        assert_eq!(found(CrmKind::Company, "acme"), [at_acme, (Count::Exactly(1), names(&["of-company"]))]);
+        assert_eq!(found(CrmKind::Person, "acme"), [(Count::Exactly(1), names(&["of-person"]))]);
+        assert_eq!(
+            found(CrmKind::Company, "initech"),
+            [(Count::Exactly(0), vec![]), (Count::Exactly(0), vec![])]
+        );
+        assert_eq!(found(CrmKind::Note, "of-person"), []);
+    }
+
+    #[test]
+    fn the_last_word_on_an_object_counts() {
+        let mut objects = objects();
+        objects.add("crm.milo.io", "Company", None, "acme-corp", Presence::Terminating);
+        assert_eq!(objects.presence(&company("acme-corp")), Some(Presence::Terminating));
+    }
+
+    #[test]
+    fn every_kind_is_counted() {
+        let expected = [
+            ("Company.crm.milo.io", 3),
+            ("Company.other.example", 1),
+            ("ConfigMap", 1),
+            ("Contact.example.com", 2),
+        ];
+        assert_eq!(objects().kinds(), expected.map(|(kind, objects)| (kind.to_owned(), objects)));
+    }
+}

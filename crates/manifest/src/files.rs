@@ -1,0 +1,397 @@
+//! Finds manifest files and reads them.
+
+use std::collections::HashSet;
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use ignore::WalkBuilder;
+use rayon::prelude::*;
+use serde_json::Value;
+
+use crate::documents::{self, Document, Syntax, SyntaxError};
+use crate::text::Text;
+use crate::unfold::unfold;
+
+/// The path that stands for standard input, and its name in reports.
+pub const STANDARD_INPUT: &str = "-";
+/// The maximum size of a file, in bytes. Nobody writes larger ones by hand.
+const MAX_FILE: u64 = 64 * 1024 * 1024;
+
+/// Why manifests cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// A file or directory cannot be opened or read.
+    #[error("{}: cannot be read", path.display())]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+    /// A file is not YAML or JSON.
+    #[error("{}:{}:{}: {}", path.display(), fault.line, fault.column, fault.message)]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// The problem and its place.
+        fault: SyntaxError,
+    },
+}
+
+impl ReadError {
+    /// The name of the file or directory in reports.
+    pub fn file(&self) -> String {
+        let (Self::Io { path, .. } | Self::Syntax { path, .. }) = self;
+        name(path)
+    }
+}
+
+/// One file, or standard input.
+#[derive(Clone, Debug)]
+pub struct Input {
+    /// Its name in reports: `/` between its parts, and no `./` at its start.
+    pub name: String,
+    /// The path as given or found; `None` for standard input.
+    pub path: Option<PathBuf>,
+    /// The path without links, resolved once, before the file is read. So the file that was read is the one to write.
+    pub real: Option<PathBuf>,
+    /// Whether a link leads to it from a given path, but it is outside of all given paths.
+    pub is_outside: bool,
+    /// Its syntax.
+    pub syntax: Syntax,
+    text: Text,
+    documents: Vec<Document>,
+    errors: Vec<SyntaxError>,
+}
+
+impl Input {
+    /// Reads a text as the content of this file.
+    pub fn new(path: &Path, text: String) -> Self {
+        let is_json = path.extension().is_some_and(|extension| extension == "json");
+        let mut input = Self {
+            name: name(path),
+            path: Some(path.to_owned()).filter(|path| path.as_os_str() != STANDARD_INPUT),
+            real: None,
+            is_outside: false,
+            syntax: if is_json { Syntax::Json } else { Syntax::Yaml },
+            text: Text::new(String::new()),
+            documents: Vec::new(),
+            errors: Vec::new(),
+        };
+        input.set_text(text);
+        input
+    }
+
+    /// Replaces the text and reads it.
+    pub fn set_text(&mut self, text: String) {
+        self.text = Text::new(text);
+        let parsed = documents::parse(&self.text, self.syntax);
+        (self.documents, self.errors) = (parsed.documents, parsed.errors);
+    }
+
+    /// Its text.
+    pub fn text(&self) -> &Text {
+        &self.text
+    }
+
+    /// Its documents. Those that cannot be read and empty ones are missing.
+    pub fn documents(&self) -> &[Document] {
+        &self.documents
+    }
+
+    /// The problems of documents that cannot be read.
+    pub fn errors(&self) -> &[SyntaxError] {
+        &self.errors
+    }
+}
+
+/// The files below some paths.
+#[derive(Debug, Default)]
+pub struct Inputs {
+    /// Those that can be read, each once, in the order of the paths and of the names in a directory.
+    pub inputs: Vec<Input>,
+    /// The problems of the others.
+    pub errors: Vec<ReadError>,
+}
+
+/// Reads the files given and, recursively, those of the directories given, in parallel; `-` is standard input.
+///
+/// In a directory, it reads each `*.yaml`, `*.yml` and `*.json` that is not hidden, and does not follow links to
+/// directories. It omits the files in `except`, and those in directories of `except` unless `paths` names the file.
+/// `on_file` is called after each file.
+///
+/// # Errors
+/// The only path given cannot be read. If there are others, its error is in [`Inputs::errors`].
+pub fn read(paths: &[PathBuf], except: &[PathBuf], on_file: &(dyn Fn() + Sync)) -> Result<Inputs, ReadError> {
+    let given: HashSet<PathBuf> = paths.iter().filter_map(|path| real(path)).collect();
+    let is_given = |file: &Path| file.ancestors().any(|part| given.contains(part));
+    let read = |file: &Found| {
+        let mut input = input(file);
+        if let (Ok(input), Some(real)) = (&mut input, &file.real) {
+            input.is_outside = !is_given(real);
+        }
+        on_file();
+        input
+    };
+    let Search { mut files, mut errors } = Search::new(paths);
+    if let ([_], [], [_]) = (paths, files.as_slice(), errors.as_slice()) {
+        return Err(errors.swap_remove(0));
+    }
+    omit(&mut files, paths, except);
+    let results: Vec<Result<Input, ReadError>> = files.par_iter().map(read).collect();
+    let mut inputs = Vec::with_capacity(results.len());
+    for result in results {
+        match result {
+            Ok(input) => inputs.push(input),
+            Err(error) => errors.push(error),
+        }
+    }
+    Ok(Inputs { inputs, errors })
+}
+
+fn omit(files: &mut Vec<Found>, given: &[PathBuf], except: &[PathBuf]) {
+    if except.is_empty() {
+        return;
+    }
+    let canonical = |paths: &[PathBuf]| -> HashSet<PathBuf> {
+        paths.iter().map(|path| real(path).unwrap_or_else(|| path.clone())).collect()
+    };
+    let (given, named) = (canonical(given), canonical(except));
+    let search = Search::new(except);
+    let found: HashSet<&Path> = search.files.iter().map(Found::key).collect();
+    files.retain(|file| {
+        let file = file.key();
+        !named.contains(file) && (given.contains(file) || !found.contains(file))
+    });
+}
+
+/// All objects in the files given and, recursively, in the directories given, with each `List` replaced by its items.
+///
+/// # Errors
+/// The first file that cannot be read, or has a document that is not an object.
+pub fn read_objects(paths: &[PathBuf]) -> Result<Vec<Value>, ReadError> {
+    let mut objects = Vec::new();
+    let search = Search::new(paths);
+    if let Some(error) = search.errors.into_iter().next() {
+        return Err(error);
+    }
+    for file in search.files {
+        let input = input(&file)?;
+        if let Some(fault) = input.errors.first().cloned() {
+            return Err(ReadError::Syntax { path: file.path, fault });
+        }
+        for document in &input.documents {
+            let (found, errors) = unfold(document);
+            if let Some(error) = errors.first() {
+                let (line, column) = input.text.line_and_column(error.at);
+                let fault = SyntaxError { line, column, message: error.message.to_owned() };
+                return Err(ReadError::Syntax { path: file.path, fault });
+            }
+            objects.extend(found.into_iter().map(|object| object.value));
+        }
+    }
+    Ok(objects)
+}
+
+/// The name of a file in reports: with `/` between its parts and without `./` at its start, so that CI servers find it
+/// among the files of a repository.
+fn name(path: &Path) -> String {
+    let path = path.strip_prefix(".").unwrap_or(path);
+    let parts: Vec<_> = path.iter().map(|part| part.to_string_lossy()).collect();
+    match parts.split_first() {
+        Some((root, rest)) if root == "/" => format!("/{}", rest.join("/")),
+        _ => parts.join("/"),
+    }
+}
+
+fn input(file: &Found) -> Result<Input, ReadError> {
+    let path = &file.path;
+    let bytes = content(file.key()).map_err(|source| ReadError::Io { path: path.clone(), source })?;
+    match String::from_utf8(bytes) {
+        Ok(text) => Ok(Input { real: file.real.clone(), ..Input::new(path, text) }),
+        Err(error) => Err(ReadError::Syntax { path: path.clone(), fault: not_text(error.as_bytes()) }),
+    }
+}
+
+/// The first place that is not UTF-8.
+fn not_text(bytes: &[u8]) -> SyntaxError {
+    let valid = bytes.utf8_chunks().next().map_or("", |chunk| chunk.valid());
+    let (line, column) = Text::new(valid.to_owned()).line_and_column(valid.len());
+    SyntaxError { line, column, message: "cannot be read: not UTF-8 text".to_owned() }
+}
+
+fn content(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let mut read = |from: &mut dyn Read| from.take(MAX_FILE + 1).read_to_end(&mut bytes);
+    if path.as_os_str() == STANDARD_INPUT {
+        read(&mut io::stdin().lock())?
+    } else {
+        read(&mut File::open(path)?)?
+    };
+    if bytes.len() as u64 > MAX_FILE {
+        return Err(io::Error::other(format!("larger than {} MiB", MAX_FILE >> 20)));
+    }
+    Ok(bytes)
+}
+
+/// The path of a file or directory without links. Standard input has none, and neither has a path that cannot be
+/// resolved, such as the end of a pipe.
+fn real(path: &Path) -> Option<PathBuf> {
+    if path.as_os_str() == STANDARD_INPUT { None } else { fs::canonicalize(path).ok() }
+}
+
+/// A file to read.
+#[derive(Clone, Debug)]
+struct Found {
+    /// The path as given or found.
+    path: PathBuf,
+    /// The path without links.
+    real: Option<PathBuf>,
+}
+
+impl Found {
+    fn new(path: PathBuf) -> Self {
+        Self { real: real(&path), path }
+    }
+
+    /// Equal for all names of a file.
+    fn key(&self) -> &Path {
+        self.real.as_deref().unwrap_or(&self.path)
+    }
+}
+
+/// The files below some paths.
+#[derive(Debug, Default)]
+struct Search {
+    /// Each once, even if it has several names.
+    files: Vec<Found>,
+    /// The paths that cannot be searched.
+    errors: Vec<ReadError>,
+}
+
+impl Search {
+    fn new(paths: &[PathBuf]) -> Self {
+        let mut search = Self::default();
+        let mut seen = HashSet::new();
+        for path in paths {
+            let files = search.below(path).into_iter().map(Found::new);
+            search.files.extend(files.filter(|file| seen.insert(file.key().to_owned())));
+        }
+        search
+    }
+
+    fn below(&mut self, path: &Path) -> Vec<PathBuf> {
+        if path.as_os_str() == STANDARD_INPUT {
+            return vec![path.to_owned()];
+        }
+        match fs::metadata(path) {
+            Ok(metadata) if !metadata.is_dir() => vec![path.to_owned()],
+            Ok(_) => self.in_directory(path),
+            Err(source) => {
+                self.errors.push(ReadError::Io { path: path.to_owned(), source });
+                Vec::new()
+            }
+        }
+    }
+
+    fn in_directory(&mut self, directory: &Path) -> Vec<PathBuf> {
+        let mut found = Vec::new();
+        // Only hidden entries are skipped. Files that git ignores are checked, too.
+        for entry in WalkBuilder::new(directory).standard_filters(false).hidden(true).build() {
+            match entry {
+                Ok(entry) if is_manifest(entry.path()) && entry.path().is_file() => {
+                    found.push(entry.into_path())
+                }
+                Ok(_) => {}
+                Err(error) => self.errors.push(unreadable(directory, error)),
+            }
+        }
+        found.sort();
+        found
+    }
+}
+
+/// The error of a directory below the one that was searched.
+fn unreadable(searched: &Path, error: ignore::Error) -> ReadError {
+    let mut path = searched.to_owned();
+    let mut cause = &error;
+    loop {
+        match cause {
+            ignore::Error::WithPath { path: of, err } => {
+                path.clone_from(of);
+                cause = err;
+            }
+            ignore::Error::WithDepth { err, .. } | ignore::Error::WithLineNumber { err, .. } => cause = err,
+            _ => break,
+        }
+    }
+    let message = cause.to_string();
+    let source = error.into_io_error().unwrap_or_else(|| io::Error::other(message));
+    ReadError::Io { path, source }
+}
+
+fn is_manifest(path: &Path) -> bool {
+    let extension = path.extension().and_then(OsStr::to_str);
+    matches!(extension, Some("yaml" | "yml" | "json"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn directories_are_searched_for_manifests_and_each_is_read_once() {
+        let root = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| {
+            let path = root.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        };
+        write("b.yaml", "kind: B\n---\nkind: C\n");
+        write("a/list.yml", "kind: List\nitems:\n- kind: A1\n- kind: XList\n  items: [{kind: A2}]\n");
+        write("d.json", "{\"kind\": \"D\"}");
+        write(".hidden.yaml", "kind: Hidden\n");
+        write(".git/e.yaml", "kind: Hidden\n");
+        write("notes.txt", "kind: Text\n");
+        #[cfg(unix)]
+        std::os::unix::fs::symlink(root.path(), root.path().join("circle")).unwrap();
+        let again = root.path().join("a/../b.yaml");
+        let objects = read_objects(&[root.path().to_owned(), again]).unwrap();
+        let kinds: Vec<&str> = objects.iter().filter_map(|object| object["kind"].as_str()).collect();
+        assert_eq!(kinds, ["A1", "A2", "B", "C", "D"]);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_named() {
+        let error = read_objects(&["no/such/file.yaml".into()]).unwrap_err();
+        assert!(error.to_string().contains("no/such/file.yaml"), "{error}");
+        let root = tempfile::tempdir().unwrap();
+        let file = root.path().join("broken.yaml");
+        fs::write(&file, "a: [1\nb: 2\n").unwrap();
+        let error = read_objects(&[file]).unwrap_err();
+        assert!(error.to_string().contains("broken.yaml:2:2: "), "{error}");
+    }
+
+    #[test]
+    fn names_in_reports_are_those_of_a_repository() {
+        for (path, expected) in
+            [("./a/b.yaml", "a/b.yaml"), ("a.yaml", "a.yaml"), ("/x/./y.json", "/x/y.json")]
+        {
+            assert_eq!(name(Path::new(path)), expected);
+        }
+    }
+
+    #[test]
+    fn what_is_found_and_cannot_be_read_does_not_hide_the_rest() {
+        let root = tempfile::tempdir().unwrap();
+        fs::write(root.path().join("a.yaml"), "# é\n- \u{e9}".as_bytes().split_last().unwrap().1).unwrap();
+        fs::write(root.path().join("b.yaml"), "b: 1\n").unwrap();
+        let Inputs { inputs, errors } = read(&[root.path().to_owned()], &[], &|| ()).unwrap();
+        assert_eq!((inputs.len(), errors.len()), (1, 1));
+        let message = errors[0].to_string();
+        assert!(message.ends_with("a.yaml:2:3: cannot be read: not UTF-8 text"), "{message}");
+    }
+}

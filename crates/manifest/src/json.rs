@@ -1,0 +1,200 @@
+//! Reads JSON into trees, one value after another, as kubectl does.
+
+use std::ops::Range;
+
+use serde_json::Value;
+
+use crate::compose::Fault;
+use crate::tree::{Builder, Content, Entry, Layout, NodeId, Style, Tree};
+
+/// The trees of the JSON values in a text, and the problems of those that are not valid. `base` is added to every place.
+pub(crate) fn trees(text: &str, base: usize) -> (Vec<Tree>, Vec<Fault>) {
+    let mut scanner = Scanner { text, base, at: 0, nodes: Builder::default() };
+    let (mut trees, mut faults) = (Vec::new(), Vec::new());
+    while scanner.peek().is_some() {
+        let start = scanner.at;
+        let length = match well_formed(scanner.rest(), base + start) {
+            Ok(length) => length,
+            Err(fault) => {
+                faults.push(fault);
+                let Some(next) = next_document(text, start) else {
+                    break;
+                };
+                scanner.at = next;
+                continue;
+            }
+        };
+        let value = scanner.value();
+        let nodes = std::mem::take(&mut scanner.nodes);
+        match value {
+            Ok(_) => trees.extend(nodes.finish()),
+            Err(fault) => {
+                faults.push(fault);
+                scanner.at = start + length;
+            }
+        }
+    }
+    (trees, faults)
+}
+
+/// The length of the value at the start of a text. The library checks the syntax, so that the scanner can rely on it.
+fn well_formed(text: &str, base: usize) -> Result<usize, Fault> {
+    let mut values = serde_json::Deserializer::from_str(text).into_iter::<Value>();
+    let Some(Err(error)) = values.next() else {
+        return Ok(values.byte_offset());
+    };
+    let at = base + byte(text, error.line(), error.column());
+    // The place is given beside the message.
+    let message = error.to_string();
+    let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(message, _)| message);
+    Err(Fault { at, message: format!("not JSON: {message}") })
+}
+
+/// The first line after a broken document, which starts at `from`, on which another document may start.
+fn next_document(text: &str, from: usize) -> Option<usize> {
+    let rest = text.get(from..)?;
+    let may_start = |at: &usize| {
+        // After one of these, the broken document continues.
+        let before = rest.get(..*at).unwrap_or_default().trim_end();
+        !before.ends_with([',', ':', '[', '{'])
+    };
+    rest.match_indices("\n{").map(|(at, _)| at).find(may_start).map(|at| from + at + 1)
+}
+
+/// The byte at a line and column of the library, both from 1, the column in bytes.
+fn byte(text: &str, line: usize, column: usize) -> usize {
+    let start: usize = text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum();
+    let mut at = (start + column.saturating_sub(1)).min(text.len());
+    while !text.is_char_boundary(at) {
+        at -= 1;
+    }
+    at
+}
+
+/// Walks a text that is known to be JSON.
+struct Scanner<'t> {
+    text: &'t str,
+    base: usize,
+    at: usize,
+    nodes: Builder,
+}
+
+impl Scanner<'_> {
+    fn rest(&self) -> &str {
+        self.text.get(self.at..).unwrap_or_default()
+    }
+
+    /// The next character that is not white space.
+    fn peek(&mut self) -> Option<char> {
+        let rest = self.rest();
+        self.at += rest.len() - rest.trim_start_matches([' ', '\t', '\r', '\n']).len();
+        self.rest().chars().next()
+    }
+
+    /// Steps over the next character if it is this one.
+    fn skip(&mut self, expected: char) -> bool {
+        let is_next = self.peek() == Some(expected);
+        if is_next {
+            self.at += expected.len_utf8();
+        }
+        is_next
+    }
+
+    fn fault(&self, at: usize, message: impl Into<String>) -> Fault {
+        Fault { at: self.base + at, message: message.into() }
+    }
+
+    fn value(&mut self) -> Result<NodeId, Fault> {
+        let first = self.peek();
+        let start = self.at;
+        let content = match first {
+            Some('[') => self.sequence()?,
+            Some('{') => self.mapping()?,
+            _ => {
+                let range = self.scalar();
+                let text = self.text.get(range).unwrap_or_default();
+                let value =
+                    serde_json::from_str(text).map_err(|error| self.fault(start, error.to_string()))?;
+                Content::Scalar { value, style: Style::Json }
+            }
+        };
+        let range = start + self.base..self.at + self.base;
+        self.nodes.add(content, range).map_err(|error| self.fault(start, error.to_string()))
+    }
+
+    /// Steps over a scalar.
+    fn scalar(&mut self) -> Range<usize> {
+        let start = self.at;
+        if self.rest().starts_with('"') {
+            let mut escaped = false;
+            let close = self.rest().char_indices().skip(1).find(|(_, c)| {
+                let closes = *c == '"' && !escaped;
+                escaped = *c == '\\' && !escaped;
+                closes
+            });
+            self.at += close.map_or(self.rest().len(), |(at, _)| at + 1);
+        } else {
+            let ends = |c: char| c.is_whitespace() || matches!(c, ',' | ']' | '}' | '[' | '{' | '"');
+            self.at += self.rest().find(ends).unwrap_or(self.rest().len());
+        }
+        start..self.at
+    }
+
+    fn sequence(&mut self) -> Result<Content, Fault> {
+        self.skip('[');
+        let mut entries = Vec::new();
+        while !self.skip(']') && self.peek().is_some() {
+            entries.push(self.value()?);
+            self.skip(',');
+        }
+        Ok(Content::Sequence { entries, layout: Layout::Flow })
+    }
+
+    fn mapping(&mut self) -> Result<Content, Fault> {
+        self.skip('{');
+        let mut entries: Vec<Entry> = Vec::new();
+        let mut known = std::collections::HashSet::new();
+        while !self.skip('}') && self.peek().is_some() {
+            let range = self.scalar();
+            let text = self.text.get(range.clone()).unwrap_or_default();
+            let key: String =
+                serde_json::from_str(text).map_err(|error| self.fault(range.start, error.to_string()))?;
+            if !known.insert(key.clone()) {
+                return Err(self.fault(range.start, format!("the key {key:?} is there twice")));
+            }
+            self.skip(':');
+            let value = self.value()?;
+            self.skip(',');
+            let key_range = range.start + self.base..range.end + self.base;
+            entries.push(Entry { key, key_range, value, merge: false });
+        }
+        Ok(Content::Mapping { entries, layout: Layout::Flow })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn values_are_those_of_json_and_know_their_place() {
+        let text = "{\"a\": [1, \"\\u00e9\\ud83d\\ude00\\\"\"],\n \"yes\": true}\n{\"b\": -1e3}";
+        let (trees, faults) = trees(text, 10);
+        assert_eq!(faults, []);
+        let values: Vec<Value> = trees.iter().map(|tree| tree.value(tree.root)).collect();
+        assert_eq!(values, [json!({"a": [1, "é😀\""], "yes": true}), json!({"b": -1000.0})]);
+        let root = trees[1].node(trees[1].root);
+        assert_eq!(text.get(root.range.start - 10..root.range.end - 10), Some("{\"b\": -1e3}"));
+    }
+
+    #[test]
+    fn invalid_json_is_found_at_its_byte() {
+        let fault = |text: &str| trees(text, 0).1.remove(0);
+        let not_json = fault("{\"a\": 1,\n \"b\": x}");
+        assert_eq!((not_json.at, not_json.message.as_str()), (15, "not JSON: expected value"));
+        let twice = fault("{\"a\": 1, \"a\": 2}");
+        assert_eq!((twice.at, twice.message.as_str()), (9, "the key \"a\" is there twice"));
+        fault(&"[".repeat(100_000));
+    }
+}

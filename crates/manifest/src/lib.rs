@@ -1,0 +1,36 @@
+//! crm-manifest: reads and edits Kubernetes manifests as kubectl reads them.
+//!
+//! Use it for a tool that points at places in manifests or changes them: a linter, a formatter, a language server.
+//!
+//! - [`read`] finds the files below some paths and reads them; [`documents`] reads a text.
+//! - A [`Document`] is a [`Tree`] in which every value knows its bytes in the text. Scalars, anchors, merge keys and
+//!   JSON have the meaning that kubectl gives them. [`Text`] converts bytes to lines and columns.
+//! - [`unfold`] replaces a `List` by its items.
+//! - [`edit::edit`] changes strings and removes list entries, and leaves all other bytes as they are. It checks the
+//!   result: the new text, read again, has the old values with exactly these changes.
+//! - [`replace`] writes a file atomically, and [`unified_diff`] shows a change.
+//!
+//! Broken input never stops the rest: a document that cannot be read is an error with its place, and the documents
+//! beside it are read. Sizes are limited: a file to 64 MiB, a document to a million values and to 128 levels.
+//!
+//! *Architecture invariant:* it knows no kind, schema or rule, and no cluster.
+
+mod compose;
+mod diff;
+mod documents;
+pub mod edit;
+mod files;
+mod json;
+mod replace;
+mod scalar;
+mod text;
+mod tree;
+mod unfold;
+
+pub use diff::unified_diff;
+pub use documents::{Document, Syntax, SyntaxError, documents};
+pub use files::{Input, Inputs, ReadError, STANDARD_INPUT, read, read_objects};
+pub use replace::replace;
+pub use text::Text;
+pub use tree::{Content, Entry, Found, Layout, Node, NodeId, Step, Style, Tree};
+pub use unfold::{NotAnObject, Object, unfold};

@@ -1,0 +1,79 @@
+//! The text of a file, with the line and column of each byte.
+
+/// A text with an index of its lines.
+#[derive(Clone, Debug)]
+pub struct Text {
+    text: String,
+    /// The byte at which each line starts.
+    lines: Vec<usize>,
+}
+
+/// Editors may write it at the start of a file. It is not part of the first line.
+const BYTE_ORDER_MARK: char = '\u{feff}';
+
+impl Text {
+    /// Indexes the lines of a text.
+    pub fn new(text: String) -> Self {
+        let start = if text.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len_utf8() } else { 0 };
+        let bytes = text.as_bytes();
+        let ends_line = |at: &usize| match bytes.get(*at) {
+            Some(b'\n') => true,
+            // YAML has it as a line break, too.
+            Some(b'\r') => bytes.get(*at + 1) != Some(&b'\n'),
+            _ => false,
+        };
+        let lines = std::iter::once(start).chain((start..bytes.len()).filter(ends_line).map(|at| at + 1));
+        let lines = lines.collect();
+        Self { text, lines }
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// The text, without the index.
+    pub fn into_string(self) -> String {
+        self.text
+    }
+
+    /// The line and the column of a byte, both from 1, the column in Unicode characters.
+    pub fn line_and_column(&self, byte: usize) -> (usize, usize) {
+        let line = self.lines.partition_point(|start| *start <= byte).max(1);
+        let start = self.lines.get(line - 1).copied().unwrap_or(0);
+        let before = self.text.get(start..byte).unwrap_or_default();
+        (line, before.chars().count() + 1)
+    }
+
+    /// The first byte of the line that a byte is on.
+    pub fn line_start(&self, byte: usize) -> usize {
+        let line = self.lines.partition_point(|start| *start <= byte).max(1);
+        self.lines.get(line - 1).copied().unwrap_or(0)
+    }
+
+    /// The byte after the line that a byte is on, including its line break.
+    pub fn line_end(&self, byte: usize) -> usize {
+        let next = self.lines.partition_point(|start| *start <= byte).max(1);
+        self.lines.get(next).copied().unwrap_or(self.text.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_and_columns_count_characters_from_one() {
+        let text = Text::new("\u{feff}a: é x\r\nb: y\rc".to_owned());
+        let at = |needle: &str| text.line_and_column(text.as_str().find(needle).unwrap());
+        assert_eq!((at("a"), at("x"), at("b"), at("y"), at("c")), ((1, 1), (1, 6), (2, 1), (2, 4), (3, 1)));
+        assert_eq!(Text::new(String::new()).line_and_column(0), (1, 1));
+    }
+
+    #[test]
+    fn lines_have_their_start_and_end() {
+        let text = Text::new("ab\r\ncd".to_owned());
+        assert_eq!((text.line_start(1), text.line_end(1)), (0, 4));
+        assert_eq!((text.line_start(4), text.line_end(5)), (4, 6));
+    }
+}

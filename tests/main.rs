@@ -1,0 +1,28 @@
+//! Tests of the program and of its rooms together, in one binary, since linking takes longer than running.
+//!
+//! `cargo test --test integration check::` runs those of one file.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers of tests fail as tests do"
+)]
+
+mod common;
+
+mod admission;
+mod audit;
+mod catalog;
+mod check;
+mod check_fix;
+mod ci;
+mod cli;
+mod crds;
+mod deletions;
+mod generated;
+mod manifests;
+mod normalization;
+mod policies;
+mod policy_documents;
+mod properties;
+mod serving;
