@@ -23,9 +23,7 @@
 #![allow(clippy::duplicated_attributes)]
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use kube::{CustomResourceExt, KubeSchema};
-use serde::{Deserialize, Serialize};
+use kube::CustomResourceExt;
 
 mod company;
 pub mod installation;
@@ -35,6 +33,7 @@ pub mod names;
 mod note;
 mod person;
 pub mod policy;
+mod record;
 mod resource;
 mod schema;
 
@@ -43,13 +42,8 @@ pub use lists::unfolded;
 pub use note::{Note, NoteSpec, SubjectReference};
 pub use person::{CompanyReference, ContactReference, Person, PersonSpec, UserReference};
 pub use policy::{AdmissionPolicy, AdmissionPolicySpec, AdmissionPolicyStatus};
+pub use record::{CreatorReference, GROUP, RecordStatus, VERSION};
 pub use resource::{CrmKind, ResourceKind, Target};
-
-/// The API group of the CRM records. The `kube` attributes of the kinds repeat it: they take only literals.
-pub const GROUP: &str = "crm.milo.io";
-
-/// The one version of the CRM records: served and stored.
-pub const VERSION: &str = "v1alpha1";
 
 /// The custom resource definitions of all kinds, ordered by group and name.
 ///
@@ -57,27 +51,6 @@ pub const VERSION: &str = "v1alpha1";
 /// this room and is therefore unknown to it.
 pub fn crds(rule_ids: &[&str]) -> Vec<CustomResourceDefinition> {
     vec![policy::crd(rule_ids), Company::crd(), Note::crd(), Person::crd()]
-}
-
-/// The user who created the record.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
-#[schemars(transform = schema::unwrap_descriptions)]
-pub struct CreatorReference {
-    /// The name of the user, such as jane.doe@example.com. At most 253 characters; no slash, percent sign or
-    /// whitespace.
-    #[schemars(length(min = 1, max = limits::NAME))]
-    pub name: String,
-}
-
-/// What controllers observed about the record. Staff do not write it.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
-#[schemars(transform = schema::unwrap_descriptions)]
-pub struct RecordStatus {
-    /// The current state of the record, one entry for each aspect. Wait for one with
-    /// kubectl wait --for=condition=TYPE.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(schema_with = "schema::conditions")]
-    pub conditions: Vec<Condition>,
 }
 
 #[cfg(test)]

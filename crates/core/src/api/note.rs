@@ -3,7 +3,8 @@
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use super::{CreatorReference, RecordStatus, limits, schema};
+use super::record::{CreatorReference, RecordStatus};
+use super::{limits, schema};
 
 /// What was noted, and what is to be done about it.
 // The times are strings, so that a stored Note can always be read: the API server's date-time admits times,

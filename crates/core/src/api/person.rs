@@ -3,7 +3,8 @@
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use super::{CreatorReference, RecordStatus, limits, schema};
+use super::record::{CreatorReference, RecordStatus};
+use super::{limits, schema};
 
 /// What is known about the person.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use kube::core::{ApiResource, GroupVersionKind};
 
+use super::record::{GROUP, VERSION};
+
 /// A kind of object that a reference may name, with all that its API path needs.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ResourceKind {
@@ -24,8 +26,8 @@ impl ResourceKind {
     /// One of our own kinds: group and version are those of the CRM, the scope is Cluster.
     pub fn crm(kind: &str, plural: &str) -> Self {
         Self {
-            group: super::GROUP.to_owned(),
-            version: super::VERSION.to_owned(),
+            group: GROUP.to_owned(),
+            version: VERSION.to_owned(),
             kind: kind.to_owned(),
             plural: plural.to_owned(),
             namespaced: false,
@@ -96,7 +98,7 @@ impl CrmKind {
 
     /// The CRM kind of that group, version and kind; `None` for every other.
     pub fn of(group: &str, version: &str, kind: &str) -> Option<Self> {
-        if group != super::GROUP || version != super::VERSION {
+        if group != GROUP || version != VERSION {
             return None;
         }
         Self::ALL.into_iter().find(|known| known.as_str() == kind)

@@ -5,7 +5,7 @@ use std::net::Ipv6Addr;
 
 use idna::uts46::{AsciiDenyList, DnsLength, Hyphens, Uts46};
 
-use super::Code;
+use super::code::Code;
 use super::shared::{self, Address, Scheme};
 
 /// The most characters of a name, without a trailing dot (`D9`).

@@ -6,8 +6,9 @@ use std::borrow::Cow;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use unicode_normalization::UnicodeNormalization;
 
+use super::code::Code;
 use super::shared::{self, Address, Scheme, strip_prefix_ignoring_case};
-use super::{Code, is_invisible};
+use crate::characters::is_invisible;
 
 /// The most characters of a profile's name, decoded (`P12`).
 const MAX_SLUG: usize = 150;

@@ -15,15 +15,10 @@ mod shared;
 pub use code::{Code, Field};
 pub use domain::domain;
 pub use linkedin::{ProfileKind, linkedin_profile};
+pub use shared::MAX_INPUT_CHARS;
 
-/// What step `S1` trims besides white space.
-pub use crate::characters::is_invisible;
-
-/// The most domains that one Company may list, counted after duplicates are removed (`L3`).
+/// The maximum number of domains of a Company, counted after duplicates are removed (`L3`).
 pub const MAX_DOMAINS: usize = 100;
-
-/// The most characters (Unicode scalar values) that an input may have once its ends are trimmed (`S2`).
-pub const MAX_INPUT_CHARS: usize = 2048;
 
 /// The regular expression that every canonical domain matches (`A4`). A canonical domain also has at most 253
 /// characters, which the pattern does not say.

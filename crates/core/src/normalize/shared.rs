@@ -1,7 +1,10 @@
 //! The steps that both kinds of value begin with: trimming, size, characters, scheme and split (`S1`–`S5`).
 
-use super::{Code, MAX_INPUT_CHARS};
+use super::code::Code;
 use crate::characters::is_invisible;
+
+/// The maximum number of characters (Unicode scalar values) of an input after trimming (`S2`).
+pub const MAX_INPUT_CHARS: usize = 2048;
 
 /// An input after `S5`: taken apart, but with nothing decoded or resolved.
 #[derive(Debug, PartialEq, Eq)]

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use regex::{Regex, RegexBuilder};
 use serde_json::Value;
 
+use super::creator::{CreatorSource, SourceField};
 use super::problem::{Problem, Problems};
 use super::reader::{Fields, Notes, unsupported};
-use super::{
-    Consistency, CreatorSource, DryRunMode, Exemption, LabelRule, LookupErrorMode, NormalizationMode, Policy,
-    RuleSetting, SourceField,
+use super::settings::{
+    Consistency, DryRunMode, Exemption, LabelRule, LookupErrorMode, NormalizationMode, Policy, RuleSetting,
 };
 use crate::api::names::{is_label, is_label_key, is_subdomain};
 use crate::api::{ResourceKind, policy as document_kind};

@@ -1,26 +1,13 @@
-//! What cluster admins decide, compiled into the form in which the engine reads it.
-//!
-//! *Architecture invariant:* a policy does not know where it came from; whoever loads it says so in
-//! [`Policy::origin`].
-
-mod compile;
-mod creator;
-mod problem;
-mod reader;
-mod show;
+//! The compiled policy: the settings that the engine reads, and the built-in ones.
 
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use k8s_openapi::api::authentication::v1::UserInfo;
 
+use super::creator::CreatorSource;
 use crate::api::{CrmKind, ResourceKind};
 use crate::catalog::{Action, RuleId};
-
-pub use compile::compile;
-pub use creator::{CreatorSource, SourceField};
-pub use problem::{Problem, Problems};
-pub use show::document;
 
 /// A checked policy, swapped as a whole.
 #[derive(Clone, Debug)]
@@ -37,7 +24,7 @@ pub struct Policy {
     pub references: References,
     /// Who is exempt from which rules.
     pub exemptions: Vec<Exemption>,
-    rules: [RuleSetting; RuleId::ALL.len()],
+    pub(super) rules: [RuleSetting; RuleId::ALL.len()],
 }
 
 /// What one rule does.

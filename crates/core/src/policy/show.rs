@@ -3,9 +3,8 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{
-    Consistency, CreatorSource, DryRunMode, LookupErrorMode, NormalizationMode, Policy, SourceField,
-};
+use super::creator::{CreatorSource, SourceField};
+use super::settings::{Consistency, DryRunMode, Exemption, LookupErrorMode, NormalizationMode, Policy};
 use crate::api::{CrmKind, ResourceKind, policy as document_kind};
 use crate::catalog::RuleId;
 
@@ -103,7 +102,7 @@ fn resource_kind(kind: &ResourceKind) -> Value {
 }
 
 fn exemptions(policy: &Policy) -> Vec<Value> {
-    let exemption = |exemption: &super::Exemption| {
+    let exemption = |exemption: &Exemption| {
         given(json!({
             "name": exemption.name,
             "users": exemption.users,
