@@ -9,7 +9,7 @@ use super::{limits, schema};
 /// The API group of the CRM records. The `kube` attributes of the kinds repeat it: they take only literals.
 pub const GROUP: &str = "crm.milo.io";
 
-/// The one version of the CRM records: served and stored.
+/// The only version of the CRM records, served and stored.
 pub const VERSION: &str = "v1alpha1";
 
 /// The user who created the record.
@@ -22,7 +22,7 @@ pub struct CreatorReference {
     pub name: String,
 }
 
-/// What controllers observed about the record. Staff do not write it.
+/// The state of the record as controllers observe it. Staff do not write it.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[schemars(transform = schema::unwrap_descriptions)]
 pub struct RecordStatus {
