@@ -9,12 +9,12 @@ use super::creator::CreatorSource;
 use crate::api::{CrmKind, ResourceKind};
 use crate::catalog::{Action, RuleId};
 
-/// A checked policy, swapped as a whole.
+/// A valid policy. It is replaced as a whole.
 #[derive(Clone, Debug)]
 pub struct Policy {
-    /// What it is called in audit annotations, such as `default@3`.
+    /// Its name in audit annotations, such as `default@3`.
     pub origin: String,
-    /// How addresses are brought to one spelling.
+    /// How addresses are normalized.
     pub normalization: Normalization,
     /// Where a creator's name comes from, in order.
     pub creator_sources: Vec<CreatorSource>,
@@ -27,31 +27,31 @@ pub struct Policy {
     pub(super) rules: [RuleSetting; RuleId::ALL.len()],
 }
 
-/// What one rule does.
+/// The setting of one rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RuleSetting {
-    /// What a finding leads to.
+    /// The action for a finding.
     pub action: Action,
     /// Until this time `Deny` acts as `Warn`.
     pub enforce_after: Option<Timestamp>,
 }
 
-/// What one rule does now.
+/// The action of one rule at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EffectiveAction {
-    /// What a finding leads to.
+    /// The action for a finding.
     pub action: Action,
-    /// Set while a `Deny` still acts as `Warn`: when that ends.
+    /// The time from which a `Deny` that still acts as `Warn` denies.
     pub denies_from: Option<Timestamp>,
 }
 
-/// What is done with a value that is valid but not in its canonical form.
+/// What happens to a value that is valid but not canonical.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum NormalizationMode {
-    /// It is rewritten, with a warning that says what was stored.
+    /// It is rewritten, with a warning that shows the stored value.
     #[default]
     Normalize,
-    /// It is never rewritten, and a finding says the canonical form.
+    /// It is never rewritten, and a finding shows the canonical value.
     RequireCanonical,
 }
 
@@ -67,9 +67,9 @@ pub struct Normalization {
 /// A label whose values are restricted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LabelRule {
-    /// The label's key.
+    /// The key of the label.
     pub key: String,
-    /// The values that it may have.
+    /// The allowed values.
     pub allowed: Vec<String>,
     /// Whether records must have it.
     pub required: bool,
@@ -78,48 +78,48 @@ pub struct LabelRule {
 /// How references are checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct References {
-    /// In dry-run requests.
+    /// The mode for dry-run requests.
     pub on_dry_run: DryRunMode,
-    /// In dry-run requests of these field managers instead.
+    /// The modes for dry-run requests of certain field managers.
     pub on_dry_run_by_field_manager: Vec<(String, DryRunMode)>,
-    /// When a look-up fails or is late.
+    /// What happens if a lookup fails or is too late.
     pub on_lookup_error: LookupErrorMode,
-    /// Whether the local copy may answer.
+    /// Whether the local copy may answer lookups.
     pub consistency: Consistency,
-    /// What `user-exists` and `creator-exists` look up.
+    /// The kind that `user-exists` and `creator-exists` look up.
     pub user: Option<Arc<ResourceKind>>,
-    /// What `organization-exists` looks up.
+    /// The kind that `organization-exists` looks up.
     pub organization: Option<Arc<ResourceKind>>,
-    /// What a Person's `companyRef` names.
+    /// The kind of the `companyRef` of a Person.
     pub company: Arc<ResourceKind>,
     /// The kinds that Notes may be about: Company, Person and those that the policy adds.
     pub subjects: Vec<Arc<ResourceKind>>,
 }
 
-/// What a dry-run request learns about its references.
+/// How the references of a dry-run request are checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DryRunMode {
-    /// The same as a real one.
+    /// As in a real request.
     Enforce,
-    /// At most a warning.
+    /// With at most a warning.
     Warn,
-    /// Nothing: they are not looked up.
+    /// Not at all: they are not looked up.
     Skip,
 }
 
-/// What happens when it cannot be found out whether a target exists.
+/// What happens if a lookup fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LookupErrorMode {
-    /// The request is refused with a status that says to try again.
+    /// The request is denied with a status that says to try again.
     Deny,
     /// The request is allowed with a warning.
     Allow,
 }
 
-/// Whether the local copy may answer.
+/// Whether the local copy may answer lookups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Consistency {
-    /// A hit in the local copy is believed, a miss is confirmed by the API server.
+    /// A name in the local copy exists; the API server is asked about any other.
     CacheThenLive,
     /// The API server is always asked.
     Live,
@@ -128,22 +128,22 @@ pub enum Consistency {
 /// Who is exempt from which rules.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exemption {
-    /// What it is called in audit annotations.
+    /// Its name in audit annotations.
     pub name: String,
-    /// Users by name.
+    /// The names of exempt users.
     pub users: Vec<String>,
-    /// Users by group.
+    /// The groups whose members are exempt.
     pub groups: Vec<String>,
     /// The rules whose findings are dropped.
     pub rules: Vec<RuleId>,
-    /// Why, for those who read the policy.
+    /// The reason, for readers of the policy.
     pub reason: Option<String>,
     /// When it ends; `None` for never.
     pub expires: Option<Timestamp>,
 }
 
 impl Policy {
-    /// What a finding of `rule` leads to at the time `now`.
+    /// The action for a finding of `rule` at the time `now`.
     pub fn action(&self, rule: RuleId, now: Timestamp) -> EffectiveAction {
         let setting = self.rules[rule as usize];
         match (setting.action, setting.enforce_after) {
@@ -154,12 +154,12 @@ impl Policy {
         }
     }
 
-    /// Whether `rule` is evaluated at all.
+    /// Whether `rule` is evaluated.
     pub fn is_enabled(&self, rule: RuleId) -> bool {
         self.rules[rule as usize].action != Action::Disabled
     }
 
-    /// Gives one rule another setting.
+    /// Changes the setting of one rule.
     pub fn set_rule(&mut self, rule: RuleId, setting: RuleSetting) {
         self.rules[rule as usize] = setting;
     }
@@ -169,7 +169,7 @@ impl Policy {
         self.rules[rule as usize]
     }
 
-    /// The first exemption that frees `user` from `rule` at the time `now`.
+    /// The first exemption of `user` from `rule` at the time `now`.
     pub fn exemption(&self, rule: RuleId, user: &UserInfo, now: Timestamp) -> Option<&Exemption> {
         self.exemptions.iter().find(|exemption| {
             exemption.rules.contains(&rule)
@@ -187,7 +187,7 @@ impl Exemption {
 }
 
 impl References {
-    /// What a dry-run by this field manager learns about its references.
+    /// How the references of a dry run by this field manager are checked.
     pub fn dry_run_mode(&self, field_manager: Option<&str>) -> DryRunMode {
         let of_manager = field_manager
             .and_then(|manager| self.on_dry_run_by_field_manager.iter().find(|(name, _)| name == manager));
@@ -207,8 +207,8 @@ impl Default for References {
         let person = Arc::new(CrmKind::Person.resource());
         Self {
             on_dry_run: DryRunMode::Enforce,
-            // Flux dry-runs a whole bundle before it applies any of it, so a reference inside the bundle
-            // would never get past Enforce.
+            // Flux dry-runs a whole bundle before it applies any of it, so with Enforce a reference inside the bundle
+            // would always be denied.
             on_dry_run_by_field_manager: vec![("kustomize-controller".to_owned(), DryRunMode::Warn)],
             on_lookup_error: LookupErrorMode::Deny,
             consistency: Consistency::CacheThenLive,
@@ -220,7 +220,7 @@ impl Default for References {
     }
 }
 
-/// The values that `crm.milo.io/source` may have unless a policy says otherwise.
+/// The values of `crm.milo.io/source` that the built-in policy allows.
 const SOURCES: [&str; 10] = [
     "product-signup",
     "newsletter-subscribe",
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn the_default_gives_every_rule_its_default_action() {
+    fn in_the_built_in_policy_every_rule_has_its_default_action() {
         let policy = Policy::default();
         for id in RuleId::ALL {
             let expected = EffectiveAction { action: id.rule().default_action, denies_from: None };
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn an_exemption_covers_its_users_and_groups_for_its_rules_until_it_ends() {
+    fn an_exemption_covers_its_users_and_groups_for_its_rules_until_it_expires() {
         let exemption = Exemption {
             name: "migration".to_owned(),
             users: vec!["loader".to_owned()],
