@@ -51,9 +51,9 @@ fn is_label_name(name: &str) -> bool {
 
 /// Whether a name of a creator or user is safe as one segment of an API path.
 ///
-/// The name has 1 to 253 characters, no `/` or `%`, no white space, no control or invisible characters, and is not `.` or
-/// `..`. Letters of all scripts are valid, even if they look like other letters: no list of those is complete, and names
-/// of people need them.
+/// The name has 1 to 253 characters, no `/` or `%`, no white space, no control or invisible characters, and is not `.`
+/// or `..`. Letters of all scripts are valid, even if they look like other letters: no list of those is complete, and
+/// names of people need them.
 pub fn is_path_segment(name: &str) -> bool {
     let forbidden =
         |c: char| matches!(c, '/' | '%') || c.is_whitespace() || c.is_control() || is_invisible(c);

@@ -5,8 +5,9 @@
 //! empty. The schema is strict: its enums are the constants of this module, and a test checks that the compiler has the
 //! same ones.
 //!
-//! A missing field means the built-in default. The schema has no defaults for these fields, because the API server would
-//! store today's default permanently. `required` and `namespaced` are exceptions, because their default cannot change.
+//! A missing field means the built-in default. The schema has no defaults for these fields, because the API server
+//! would store today's default permanently. `required` and `namespaced` are exceptions, because their default cannot
+//! change.
 //!
 //! Lists of entries are maps, and lists of strings are sets, so that a second manager can add to them by server-side
 //! apply: a team with its own label, or an operator who exempts a migration. Two lists are atomic: the sources of a

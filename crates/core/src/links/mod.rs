@@ -5,10 +5,10 @@
 //!
 //! *Architecture invariant:* pure; knows fields, kinds and the ids of rules, but not how a rule checks a reference.
 
-mod dependants;
+mod dependents;
 mod table;
 mod values;
 
-pub use dependants::{Count, Dependants, NAMED, Sight, Tally};
+pub use dependents::{Count, Dependants, NAMED, Sight, Tally};
 pub use table::{CREATOR, LINKS, Link, NameFormat, ReferenceTarget, SUBJECT};
 pub use values::{LinkValue, subject_kind, target_in, values};

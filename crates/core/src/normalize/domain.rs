@@ -143,7 +143,8 @@ fn is_number(label: &str) -> bool {
     }
 }
 
-/// Step `D12`. It repeats so that the result is stable, and stops if only a single label or a public suffix would remain.
+/// Step `D12`. It repeats so that the result is stable, and stops if only a single label or a public suffix would
+/// remain.
 fn without_www(mut name: &str) -> &str {
     while let Some(rest) = name.strip_prefix("www.")
         && rest.contains('.')

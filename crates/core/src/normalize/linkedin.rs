@@ -139,8 +139,8 @@ fn strip_dot(text: &str) -> Option<&str> {
     text.strip_prefix('.').or_else(|| strip_prefix_ignoring_case(text, "%2e"))
 }
 
-/// Step `P6`: the first segment, or the second if the first only says how the same page is shown: on mobile, from mail or
-/// signed out.
+/// Step `P6`: the first segment, or the second if the first only says how the same page is shown: on mobile, from mail
+/// or signed out.
 fn first_unwrapped<'a>(segments: &mut impl Iterator<Item = &'a str>) -> Option<&'a str> {
     const WRAPPERS: [&str; 5] = ["m", "mwlite", "comm", "organization-guest", "public-profile"];
     let first = segments.next()?;

@@ -75,8 +75,8 @@ fn names_another_scheme(value: &str) -> bool {
     };
     let is_name = name.starts_with(|c: char| c.is_ascii_alphabetic())
         && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '.' | '-'));
-    // A name with a dot is a host (`acme.com:http`), and a digit after the colon starts a port (`localhost:8080`). With two
-    // slashes it is a scheme in any case.
+    // A name with a dot is a host (`acme.com:http`), and a digit after the colon starts a port (`localhost:8080`). With
+    // two slashes it is a scheme in any case.
     let has_slashes = rest.starts_with("//");
     let is_host_and_port = name.contains('.') || rest.starts_with(|c: char| c.is_ascii_digit());
     is_name && (has_slashes || !is_host_and_port)

@@ -18,7 +18,7 @@ use crate::quote::quote;
 pub const NOT_CANONICAL: &str = "not-canonical";
 
 /// The entries of a longer list are not checked, so that the work for a request is limited.
-const MAX_JUDGED_DOMAINS: usize = 1000;
+const MAX_CHECKED_DOMAINS: usize = 1000;
 
 /// Checks `spec.domains`.
 pub(super) fn domains(evaluation: &mut Evaluation<'_>) {
@@ -29,13 +29,13 @@ pub(super) fn domains(evaluation: &mut Evaluation<'_>) {
         Some(Value::Array(entries)) => entries,
         Some(other) => return evaluation.wrong_type(&path, other, "list", Weight::ratchet(unchanged)),
     };
-    if entries.len() > MAX_JUDGED_DOMAINS {
+    if entries.len() > MAX_CHECKED_DOMAINS {
         return too_many(evaluation, &path, entries.len(), unchanged);
     }
     let mut list =
         DomainList::new(evaluation.request.stored().and_then(|stored| stored.get(&path)), unchanged);
     for (index, entry) in entries.iter().enumerate() {
-        list.judge(evaluation, path.index(index), index, entry);
+        list.check(evaluation, path.index(index), index, entry);
     }
     // Invalid entries have their own findings and do not count.
     let remaining = list.canonical.len();
@@ -74,7 +74,7 @@ impl<'a> DomainList<'a> {
         Self { stored_entries, stored: counts, canonical: BTreeMap::new(), unchanged }
     }
 
-    fn judge(&mut self, evaluation: &mut Evaluation<'_>, path: FieldPath, index: usize, entry: &'a Value) {
+    fn check(&mut self, evaluation: &mut Evaluation<'_>, path: FieldPath, index: usize, entry: &'a Value) {
         let Value::String(text) = entry else {
             let was_stored = self.stored_entries.contains(entry);
             return evaluation.wrong_type(&path, entry, "string", Weight::ratchet(was_stored));

@@ -15,8 +15,8 @@ use crate::quote::quote;
 
 const RULE: RuleId = RuleId::DeleteReferenced;
 
-/// The controllers that delete objects for the cluster. Their deletions are the consequence of earlier ones, and a denial
-/// would block the deletion of a namespace or an owner. The shipped registration does not send their requests.
+/// The controllers that delete objects for the cluster. Their deletions are the consequence of earlier ones, and a
+/// denial would block the deletion of a namespace or an owner. The shipped registration does not send their requests.
 pub const CLEANERS: [&str; 2] = [
     "system:serviceaccount:kube-system:generic-garbage-collector",
     "system:serviceaccount:kube-system:namespace-controller",
@@ -25,8 +25,8 @@ pub const CLEANERS: [&str; 2] = [
 /// The fix. A denial always has it, a warning only if it fits.
 const FIX: &str = "; delete or change them first";
 
-/// The maximum number of characters of the text and the name of the record, so that a warning with its field and rule has
-/// at most 120.
+/// The maximum number of characters of the text and the name of the record, so that a warning with its field and rule
+/// has at most 120.
 const ROOM: usize = 80;
 
 /// One request to delete a record.
@@ -57,8 +57,8 @@ fn is_skipped(deletion: &Deletion<'_>, policy: &Policy) -> bool {
 
 /// Decides about a deletion.
 ///
-/// `found` are the answers to [`dependants()`], each with the kind of the dependents. `None` is a failed count, which never
-/// denies.
+/// `found` are the answers to [`dependants()`], each with the kind of the dependents. `None` is a failed count, which
+/// never denies.
 pub fn evaluate_deletion(
     deletion: &Deletion<'_>,
     found: &[(CrmKind, Option<Tally>)],

@@ -1,7 +1,7 @@
 //! The engine: decides about a record, given the policy, the time and the facts about its references.
 //!
-//! *Architecture invariant:* it does no input or output, reads no clock and uses no random numbers. The webhook, `check`
-//! and `audit` call the same engine.
+//! *Architecture invariant:* it does no input or output, reads no clock and uses no random numbers. The webhook,
+//! `check` and `audit` call the same engine.
 
 mod addresses;
 mod company;
@@ -52,12 +52,12 @@ pub fn references(request: &Request<'_>, policy: &Policy) -> Vec<Reference> {
 pub fn evaluate(request: &Request<'_>, facts: &Facts, policy: &Policy, now: Timestamp) -> Verdict {
     let mut evaluation = Evaluation::new(request, facts, policy, now, Verdict::default());
     if !request.changes_nothing() {
-        judge(&mut evaluation);
+        evaluate_rules(&mut evaluation);
     }
     evaluation.verdict
 }
 
-fn judge(evaluation: &mut Evaluation<'_>) {
+fn evaluate_rules(evaluation: &mut Evaluation<'_>) {
     // A spec of the wrong type has no fields to check.
     if evaluation.object(&FieldPath::of(&["spec"])).is_some() {
         match evaluation.request.kind {
@@ -71,8 +71,8 @@ fn judge(evaluation: &mut Evaluation<'_>) {
     labels::label_values(evaluation);
 }
 
-/// Turns the changes of a verdict into findings. `/validate` uses it, because its object must not need changes any more:
-/// this reports a skipped mutation.
+/// Turns the changes of a verdict into findings. `/validate` uses it, because its object must not need changes any
+/// more: this reports a skipped mutation.
 pub fn insist_on_changes(
     verdict: Verdict,
     request: &Request<'_>,
@@ -89,9 +89,9 @@ pub fn insist_on_changes(
     evaluation.verdict
 }
 
-/// Adjusts a verdict for a record in a file or a stored record, which are no writes. Changes become warnings, except that
-/// the creator may be missing. A finding about a past `nextActionTime` is a warning at most, because the time may have
-/// been in the future when the record was written.
+/// Adjusts a verdict for a record in a file or a stored record, which are no writes. Changes become warnings, except
+/// that the creator may be missing. A finding about a past `nextActionTime` is a warning at most, because the time may
+/// have been in the future when the record was written.
 pub fn for_file(verdict: Verdict) -> Verdict {
     let Verdict { changes, mut findings, exempted } = verdict;
     for finding in findings.iter_mut().filter(|finding| finding.rule == RuleId::NextActionTime) {

@@ -92,12 +92,12 @@ impl Reference {
 /// Checks the plain references of a record.
 pub(super) fn references(evaluation: &mut Evaluation<'_>) {
     for (link, rule) in plain_links(evaluation.request.kind, evaluation.policy) {
-        judge(evaluation, link, rule);
+        check(evaluation, link, rule);
     }
     creator_exists(evaluation);
 }
 
-fn judge(evaluation: &mut Evaluation<'_>, link: Link, rule: RuleId) {
+fn check(evaluation: &mut Evaluation<'_>, link: Link, rule: RuleId) {
     let parent = FieldPath::of(&["spec", link.field]);
     if evaluation.object(&parent) != Some(ObjectValue::Object) {
         return;

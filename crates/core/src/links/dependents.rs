@@ -64,8 +64,8 @@ impl Dependants {
         referring.flat_map(of_link).collect()
     }
 
-    /// The field selector that finds them by selectable fields. It also finds Notes about an object of another API group
-    /// with the same kind and name, see [`Self::group_is_selected`].
+    /// The field selector that finds them by selectable fields. It also finds Notes about an object of another API
+    /// group with the same kind and name, see [`Self::group_is_selected`].
     pub fn selector(&self) -> String {
         let is = |field: &&str| {
             let value = if *field == "kind" { self.of.as_str() } else { &self.name };
@@ -79,8 +79,8 @@ impl Dependants {
         self.link.name_field()
     }
 
-    /// Whether the selector finds only references to CRM kinds. It does not for Notes, because the API group of a subject
-    /// is not selectable.
+    /// Whether the selector finds only references to CRM kinds. It does not for Notes, because the API group of a
+    /// subject is not selectable.
     pub fn group_is_selected(&self) -> bool {
         self.link.to != ReferenceTarget::Subject
     }
