@@ -56,8 +56,8 @@ pub struct CompanySpec {
     #[schemars(length(min = 1, max = limits::DISPLAY_NAME))]
     pub display_name: String,
 
-    /// The internet domains of the company, the main one first, such as acme.com. Addresses may be pasted from
-    /// the browser; HTTPS://www.Acme.com/ is stored as acme.com. International names are stored in their ASCII
+    /// The internet domains of the company, the main one first, such as acme.com. Addresses may be pasted as
+    /// the browser shows them; HTTPS://www.Acme.com/ is stored as acme.com. International names are stored in their ASCII
     /// form (xn--...). At most 100 domains of at most 253 characters.
     // Atomic, because normalization rewrites entries: in a set, two spellings of a domain could have two owners.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -15,7 +15,7 @@ pub enum Code {
     BadScheme,
     /// An e-mail address instead of a domain (`D2`).
     Email,
-    /// A user name, or any `@`, in front of the host (`D2`, `P2`).
+    /// A user name, or any `@`, before the host (`D2`, `P2`).
     Userinfo,
     /// An invalid port or, for LinkedIn, a port other than the default (`D3`, `P4`).
     BadPort,
@@ -23,7 +23,7 @@ pub enum Code {
     Wildcard,
     /// The host is not valid under UTS #46 (`D6`).
     BadIdn,
-    /// Two dots in a row, or a dot in front (`D7`).
+    /// Two dots in a row, or a leading dot (`D7`).
     EmptyLabel,
     /// A label that starts or ends with a hyphen (`D8`).
     BadHyphen,

@@ -304,7 +304,7 @@ fn resource_kind(mut fields: Fields<'_>, problems: &mut ProblemList) -> Option<R
             "must be an API group such as iam.example.com, or empty",
         );
     }
-    // These become part of an API path.
+    // These are part of an API path.
     let version = fields.required_string("version", problems);
     let plural = fields.required_string("plural", problems);
     for (name, text) in [("version", version), ("plural", plural)] {

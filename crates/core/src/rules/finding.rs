@@ -55,7 +55,7 @@ pub enum Effect {
     Trimmed,
     /// The value is replaced by the canonical value.
     Normalized,
-    /// A list entry that is equal to an earlier one is removed.
+    /// A list entry with the same canonical value as an earlier one is removed.
     DuplicateRemoved {
         /// The index of the earlier entry.
         first: usize,

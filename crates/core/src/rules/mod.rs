@@ -72,7 +72,7 @@ fn evaluate_rules(evaluation: &mut Evaluation<'_>) {
 }
 
 /// Turns the changes of a verdict into findings. `/validate` uses it, because its object must not need changes any
-/// more: this reports a skipped mutation.
+/// more, so a skipped mutation is reported.
 pub fn insist_on_changes(
     verdict: Verdict,
     request: &Request<'_>,
@@ -89,7 +89,7 @@ pub fn insist_on_changes(
     evaluation.verdict
 }
 
-/// Adjusts a verdict for a record in a file or a stored record, which are no writes. Changes become warnings, except
+/// Adjusts a verdict for a record in a file or a stored record, which are not writes. Changes become warnings, except
 /// that the creator may be missing. A finding about a past `nextActionTime` is a warning at most, because the time may
 /// have been in the future when the record was written.
 pub fn for_file(verdict: Verdict) -> Verdict {

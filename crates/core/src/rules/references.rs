@@ -37,7 +37,7 @@ fn name_problem(format: NameFormat, name: &str) -> String {
     }
 }
 
-/// Whether the policy requires to look up the references of this request.
+/// Whether the references of this request are looked up under the policy.
 pub(super) fn are_looked_up(request: &Request<'_>, policy: &Policy) -> bool {
     !request.dry_run || policy.references.dry_run_mode(request.field_manager) != DryRunMode::Skip
 }
