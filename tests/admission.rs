@@ -409,9 +409,9 @@ fn a_very_long_list_is_not_judged_entry_by_entry() {
     r#"Not found: "zzz": no Company of that name [company-exists]"#
 )]
 #[case::terminating("leaving", "NotFound spec.companyRef.name", "is being deleted [company-exists]")]
-#[case::empty("", "Invalid spec.companyRef.name", r#"Invalid value: "": must be lower-case letters"#)]
-#[case::a_path("../secrets", "Invalid spec.companyRef.name", "must be lower-case letters")]
-#[case::upper_case("Acme-Corp", "Invalid spec.companyRef.name", "must be lower-case letters")]
+#[case::empty("", "Invalid spec.companyRef.name", r#"Invalid value: "": must consist of lower-case letters"#)]
+#[case::a_path("../secrets", "Invalid spec.companyRef.name", "must consist of lower-case letters")]
+#[case::upper_case("Acme-Corp", "Invalid spec.companyRef.name", "must consist of lower-case letters")]
 fn companies_that_a_person_cannot_work_for(#[case] name: &str, #[case] start: &str, #[case] part: &str) {
     let spec = json!({"displayName": "Jane", "companyRef": {"name": name}});
     create("Person", spec.clone()).ask().is_refused_for(&[(start, part)]);
@@ -468,7 +468,7 @@ fn a_next_action_may_lie_one_minute_in_the_past(#[case] time: &str, #[case] allo
     if allowed {
         answer.is_allowed_with(&[]);
     } else {
-        answer.is_refused_for(&[("Invalid spec.nextActionTime", "lies in the past")]);
+        answer.is_refused_for(&[("Invalid spec.nextActionTime", "is in the past")]);
     }
 }
 

@@ -102,7 +102,7 @@ fn before_its_date_a_refusal_is_a_warning_that_names_it() {
     let answer = ask_under(delete("Company"), policy);
     assert!(answer.is_allowed());
     let warnings = answer.warnings();
-    assert!(warnings[0].contains("; refused from 2026-11-24T12:00:00Z [delete-referenced]"), "{warnings:?}");
+    assert!(warnings[0].contains("; denied from 2026-11-24T12:00:00Z [delete-referenced]"), "{warnings:?}");
 }
 
 #[test]
@@ -213,7 +213,7 @@ fn who_may_not_list_those_who_refer_learns_nothing_from_a_warning() {
 #[test]
 fn who_may_not_list_those_who_refer_is_refused_without_kind_count_or_name() {
     let answer = delete("Company").put_to(&pipeline_over(Asked::hidden(), policy(Action::Deny)));
-    let said = "still referred to by records that you may not list; ask somebody who may [delete-referenced]";
+    let said = "still referred to by records that you may not list; ask someone who may list them [delete-referenced]";
     answer.is_refused_for(&[("Forbidden metadata.name", said)]);
     let all = answer.response().to_string();
     for secret in ["Note", "Person", "People", "secret", "3"] {
@@ -226,7 +226,7 @@ fn a_look_up_that_fails_warns_and_never_blocks() {
     for action in [Action::Warn, Action::Deny] {
         let late = Asked::new(Err(Duration::from_secs(1)));
         delete("Company").put_to(&pipeline_over(late, policy(action))).is_allowed_with(&[
-            r#"metadata.name: "acme": whether People or Notes refer to it could not be checked [delete-referenced]"#,
+            r#"metadata.name: "acme": could not check whether People or Notes refer to it [delete-referenced]"#,
         ]);
     }
 }

@@ -78,7 +78,7 @@ fn before_its_date_a_deny_warns_and_names_the_date() {
     };
     let answer = bad_company().ask_under(dated(3));
     assert!(answer.is_allowed());
-    assert!(answer.warnings()[0].contains("refused from 2026-11-26"), "{:?}", answer.warnings());
+    assert!(answer.warnings()[0].contains("denied from 2026-11-26"), "{:?}", answer.warnings());
     bad_company()
         .ask_under(dated(0))
         .is_refused_for(&[("Invalid spec.domains[0]", "[domain/public-suffix]")]);
@@ -225,7 +225,7 @@ fn notes_may_be_about_kinds_that_the_policy_adds() {
     let without = json!({"apiGroup": "n.example.com", "kind": "Contact", "name": "jane"});
     about(without)
         .ask_under(contacts())
-        .is_refused_for(&[("Required spec.subjectRef.namespace", "say in which namespace [subject-kind]")]);
+        .is_refused_for(&[("Required spec.subjectRef.namespace", "set the namespace [subject-kind]")]);
     let malformed =
         json!({"apiGroup": "n.example.com", "kind": "Contact", "name": "jane", "namespace": "a/b"});
     about(malformed)
@@ -280,7 +280,7 @@ fn a_dry_run_learns_what_the_policy_says() {
     assert!(flux(dry()).ask().is_allowed(), "Flux dry-runs a bundle before any of it is there");
     assert!(!flux(person_at("nowhere")).ask().is_allowed());
     let malformed = person_at("no/where").with("/dryRun", json!(true)).ask_under(mode(DryRunMode::Skip));
-    malformed.is_refused_for(&[("Invalid spec.companyRef.name", "must be lower-case letters")]);
+    malformed.is_refused_for(&[("Invalid spec.companyRef.name", "must consist of lower-case letters")]);
 }
 
 /// A directory that cannot find anything out, or is not asked.

@@ -126,7 +126,7 @@ fn every_problem_is_named_at_once_with_its_field() {
         (r#"spec.rules[1].action: Unsupported value: "Off""#, "Deny"),
         ("spec.rules[2].rule: Required value", ""),
         (r#"spec.rules[3].enforceAfter: Invalid value: "soon""#, "2027-01-15T00:00:00Z"),
-        (r#"spec.creator.sources[0].pattern: Invalid value: "(": not a regular expression: "#, "unclosed"),
+        (r#"spec.creator.sources[0].pattern: Invalid value: "(": invalid regular expression: "#, "unclosed"),
         (r#"spec.creator.sources[1].pattern: Invalid value: "^x$": must have a group "name""#, ""),
         ("spec.exemptions[0]: Required value", "users or groups"),
         ("spec.exemptions[0].rules: Required value", ""),
@@ -153,7 +153,7 @@ fn every_problem_is_named_at_once_with_its_field() {
 #[case::extra_without_a_key(with_spec(json!({"creator": {"sources": [{"from": "Extra"}]}})), "spec.creator.sources[0].key: Required value")]
 #[case::username_with_a_key(with_spec(json!({"creator": {"sources": [{"from": "Username", "key": "x"}]}})), "spec.creator.sources[0].key: Forbidden")]
 #[case::no_from(with_spec(json!({"creator": {"sources": [{}]}})), "spec.creator.sources[0].from: Required value")]
-#[case::a_huge_pattern(with_spec(json!({"creator": {"sources": [{"from": "UID", "pattern": r"(?<name>(\w{1000}){1000})"}]}})), "takes too much memory")]
+#[case::a_huge_pattern(with_spec(json!({"creator": {"sources": [{"from": "UID", "pattern": r"(?<name>(\w{1000}){1000})"}]}})), "needs too much memory")]
 #[case::a_label_key(with_spec(json!({"labels": [{"key": "a b", "allowed": ["x"]}]})), "spec.labels[0].key: Invalid value")]
 #[case::a_label_without_values(with_spec(json!({"labels": [{"key": "a", "allowed": []}]})), "spec.labels[0].allowed: Required value")]
 #[case::a_label_twice(with_spec(json!({"labels": [{"key": "a", "allowed": ["x"]}, {"key": "a", "allowed": ["y"]}]})), "spec.labels[1].key: Invalid value: \"a\": the label is listed twice")]

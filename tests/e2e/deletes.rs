@@ -164,8 +164,7 @@ fn a_policy_that_denies_answers_with_a_conflict_and_stops_neither_the_cluster_no
     delete(&carol, "kept-exempt").succeeds().without_warnings();
     // Once nobody refers to it who may be listed, what is left is said to be there, and no more.
     alice.run(["delete", "people", "kept-ada", "kept-bob"]).succeeds();
-    let hidden =
-        "cannot be deleted: still referred to by records that you may not list; ask somebody who may";
+    let hidden = "cannot be deleted: still referred to by records that you may not list; ask someone who may list them";
     delete(&erin, "kept").fails().complains(hidden).never_says("ote");
     alice.run(["delete", "note", "kept-note"]).succeeds();
     delete(&erin, "kept").succeeds().without_warnings();
@@ -195,9 +194,9 @@ fn a_look_up_that_fails_never_blocks() {
     });
     let deleted = delete(&alice, "unread");
     stage.plane.install_roles();
-    deleted.succeeds().warns(
-        "metadata.name: \"unread\": whether Notes refer to it could not be checked [delete-referenced]",
-    );
+    deleted
+        .succeeds()
+        .warns("metadata.name: \"unread\": could not check whether Notes refer to it [delete-referenced]");
     admin.run(["delete", "admissionpolicy", "default"]).succeeds();
 }
 

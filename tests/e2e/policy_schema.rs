@@ -172,13 +172,13 @@ fn dates_that_are_none_are_refused() {
 fn a_source_has_a_key_exactly_if_it_is_an_extra_attribute() {
     for source in ["{from: Extra}", "{from: Extra, key: null}"] {
         create(&format!("{{creator: {{sources: [{{from: UID}}, {source}]}}}}")).fails().complains(
-            "spec.creator.sources[1].key: Required value: say which attribute, such as example.com/staff-id",
+            "spec.creator.sources[1].key: Required value: set it to the key of the attribute, such as example.com/staff-id",
         );
     }
     for from in ["Username", "UID"] {
         create(&format!("{{creator: {{sources: [{{from: {from}, key: a}}]}}}}"))
             .fails()
-            .complains("spec.creator.sources[0].key: Forbidden: only a source from Extra has a key");
+            .complains("spec.creator.sources[0].key: Forbidden: only allowed if from is Extra");
     }
 }
 

@@ -1,12 +1,11 @@
-//! Which characters do not show as themselves, and how text from outside is shown without what steers a terminal or a
-//! log.
+//! Escapes text from outside, so that it cannot control a terminal, forge a line in a log or hide characters.
 
 use std::fmt::Write;
 
-/// Whether `c` is one of the *invisible* characters of the normalization contract (section 1): soft hyphen,
-/// zero-width space, directional marks and the like.
+/// Whether `c` is one of the *invisible* characters of the normalization contract (section 1), such as soft hyphen,
+/// zero-width space and directional marks.
 ///
-/// ZWNJ and ZWJ (U+200C, U+200D) are not among them: names in some scripts and emoji need them.
+/// ZWNJ and ZWJ (U+200C, U+200D) are not, because names in some scripts and emoji need them.
 pub fn is_invisible(c: char) -> bool {
     matches!(
         c,
@@ -23,27 +22,27 @@ pub fn is_invisible(c: char) -> bool {
     )
 }
 
-/// Whether `c` shows as itself: it is no control character, no white space other than a space, and not invisible.
+/// Whether `c` is visible or a space: it is not a control character, other white space or an invisible character.
 ///
-/// White space includes the line breaks U+0085, U+2028 and U+2029; invisible characters include all that change the
+/// White space includes the line breaks U+0085, U+2028 and U+2029. Invisible characters include those that change the
 /// direction of text.
-fn is_shown(c: char) -> bool {
+fn is_visible(c: char) -> bool {
     c == ' ' || !(c.is_control() || c.is_whitespace() || is_invisible(c))
 }
 
-/// What gets a backslash in text that comes between quotes.
+/// The characters that get a backslash between quotes.
 pub const BETWEEN_QUOTES: &[char] = &['"', '\\'];
 
-/// Writes `c`, or its escape where it does not show as itself. The characters of `also` get a backslash.
+/// Appends `c`, or its escape if it is not visible. The characters in `also` get a backslash.
 pub fn push_shown(into: &mut String, c: char, also: &[char]) {
     match c {
-        // Most of what is shown.
+        // The most frequent case.
         'a'..='z' | 'A'..='Z' | '0'..='9' => into.push(c),
         '\n' => into.push_str("\\n"),
         '\r' => into.push_str("\\r"),
         '\t' => into.push_str("\\t"),
         c if also.contains(&c) => into.extend(['\\', c]),
-        c if is_shown(c) => into.push(c),
+        c if is_visible(c) => into.push(c),
         c => {
             // Writing into a String cannot fail.
             let _ = write!(into, "\\u{:04x}", u32::from(c));
@@ -70,11 +69,11 @@ pub fn push_printable(into: &mut String, c: char) {
     }
 }
 
-/// Writes at most `limit` characters of `text` as [`push_shown`] does; an ellipsis after them shows a cut.
+/// Appends at most `limit` characters of `text`, escaped as in [`push_shown`]. An ellipsis marks the truncation.
 ///
-/// What is shown counts, so that a string cannot grow by being escaped.
+/// Escapes count, so that escaping cannot make a string longer.
 pub fn push_excerpt(into: &mut String, text: &str, limit: usize, also: &[char]) {
-    // Most texts are all of this, and need no look at single characters.
+    // Most strings have only such characters, so this is fast.
     let is_plain =
         |byte: &u8| (byte.is_ascii_graphic() || *byte == b' ') && !also.contains(&char::from(*byte));
     let mut length = text.bytes().take(limit).take_while(is_plain).count();
@@ -84,7 +83,7 @@ pub fn push_excerpt(into: &mut String, text: &str, limit: usize, also: &[char]) 
         let start = into.len();
         push_shown(into, c, also);
         let bytes = into.len() - start;
-        // An escape has several characters, all of them ASCII.
+        // An escape has several characters, all ASCII.
         length += if bytes == c.len_utf8() { 1 } else { bytes };
         if length > limit {
             into.truncate(start);
@@ -110,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn what_ends_a_line_or_steers_a_terminal_is_escaped() {
+    fn line_breaks_and_control_characters_are_escaped() {
         for c in
             ['\u{0}', '\u{1b}', '\u{7f}', '\u{85}', '\u{9b}', '\u{a0}', '\u{2028}', '\u{2029}', '\u{202e}']
         {
@@ -121,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn an_excerpt_ends_between_two_characters_and_never_within_an_escape() {
+    fn an_excerpt_never_ends_within_an_escape() {
         let excerpt = |text: &str, limit| {
             let mut shown = String::new();
             push_excerpt(&mut shown, text, limit, BETWEEN_QUOTES);

@@ -1,12 +1,12 @@
-//! crm-core: decides about CRM records, as a plain function of what it is given.
+//! crm-core: decides about CRM records as a pure function of its arguments.
 //!
-//! It holds the types of the records and of the policy with their schemas ([`api`]), the canonical forms
-//! ([`normalize`]), the list of rules ([`catalog`]), what admins decide ([`policy`]), the table of references
-//! ([`links`]), what is known of their targets ([`existence`]), the engine ([`rules`]) and the JSON Patch of its changes
-//! ([`patch`]). [`characters`] and [`quote`] show text from outside safely. Whoever has a record, a policy and the
-//! answers about its references gets the same verdict: the webhook, `check` and `audit` agree by construction.
+//! It has the types of the records and of the policy with their schemas ([`api`]), the normalization of values
+//! ([`normalize`]), the list of rules ([`catalog`]), the compiled policy ([`policy`]), the table of references
+//! ([`links`]), the facts about their targets ([`existence`]), the engine ([`rules`]) and the JSON Patch of its changes
+//! ([`patch`]). [`characters`] and [`quote`] escape text from outside. The webhook, `check` and `audit` call the same
+//! engine, so for the same record, policy and facts they reach the same verdict.
 //!
-//! *Architecture invariant:* pure. It does no input or output, reads no clock, draws no random numbers, and knows no
+//! *Architecture invariant:* pure. It does no input or output, reads no clock, uses no random numbers, and knows no
 //! client, server or file. It builds for `wasm32-unknown-unknown` and depends on no asynchronous runtime, HTTP or TLS
 //! crate; `make lint` checks both.
 

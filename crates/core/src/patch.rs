@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::links::CREATOR;
 use crate::rules::{Change, Effect, FieldPath, Record, Segment};
 
-/// The patch that makes `changes` in `object`. It applies to that object only.
+/// The patch that makes `changes` in `object`. It is valid for that object only.
 pub fn patch(object: &Record, changes: &[Change]) -> Patch {
     let mut operations = Vec::with_capacity(changes.len());
     if object.spec.is_null() && !changes.is_empty() {

@@ -1,11 +1,12 @@
-//! The kind Company: an organization that staff deal with, as the CRM sees it.
+//! The kind Company: a company that staff deal with.
 
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use super::{CreatorReference, RecordStatus, limits, schema};
+use super::record::{CreatorReference, RecordStatus};
+use super::{limits, schema};
 
-/// What is known about the company.
+/// The data of the company.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[kube(
     group = "crm.milo.io",
@@ -18,13 +19,13 @@ use super::{CreatorReference, RecordStatus, limits, schema};
     derive = "Default",
     derive = "PartialEq",
     doc = "Company is a company in the CRM, such as a customer, a prospect or a partner. People refer \
-           to it by name, and Notes can be about it. Labels are the way to categorize it. For example, \
-           crm.milo.io/source says how it was won, and crm.milo.io/segment which market it belongs to.",
+           to it by name, and Notes can be about it. Use labels to categorize it. For example, \
+           crm.milo.io/source says how it became a customer, and crm.milo.io/segment which market it belongs to.",
     printcolumn(
         name = "Display Name",
         type_ = "string",
         json_path = ".spec.displayName",
-        description = "The company's name as people read it."
+        description = "The name of the company as people read it."
     ),
     printcolumn(
         name = "Domain",
@@ -51,14 +52,14 @@ use super::{CreatorReference, RecordStatus, limits, schema};
 #[serde(rename_all = "camelCase")]
 #[schemars(transform = schema::unwrap_descriptions)]
 pub struct CompanySpec {
-    /// The company's name as people read it, such as Acme Corporation. At most 256 characters.
+    /// The name of the company as people read it, such as Acme Corporation. At most 256 characters.
     #[schemars(length(min = 1, max = limits::DISPLAY_NAME))]
     pub display_name: String,
 
     /// The internet domains of the company, the main one first, such as acme.com. Addresses may be pasted as
-    /// they are; HTTPS://www.Acme.com/ is stored as acme.com. International names are stored in their ASCII
+    /// the browser shows them; HTTPS://www.Acme.com/ is stored as acme.com. International names are stored in their ASCII
     /// form (xn--...). At most 100 domains of at most 253 characters.
-    // Atomic, since normalization rewrites entries: in a set, two spellings of a domain could have two owners.
+    // Atomic, because normalization rewrites entries: in a set, two spellings of a domain could have two owners.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = limits::DOMAINS), inner(length(max = limits::DOMAIN)))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
@@ -76,12 +77,12 @@ pub struct CompanySpec {
     #[schemars(length(max = limits::LINKEDIN_PROFILE))]
     pub linkedin_profile: Option<String>,
 
-    /// The system organization that belongs to the company, if it is a customer already. Staff set it by
-    /// hand; nothing links the two automatically.
+    /// The system organization that belongs to the company, if it is already a customer. Staff set it by
+    /// hand; nothing sets it automatically.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub organization_ref: Option<OrganizationReference>,
 
-    /// The user who created the record. Usually left out, as it is then set to the requesting user. It cannot
+    /// The user who created the record. Usually left out, because it is then set to the requesting user. It cannot
     /// be changed afterwards.
     pub creator_ref: CreatorReference,
 }

@@ -1,19 +1,19 @@
-//! What the objects of an installation are called, unless somebody says otherwise.
+//! The default names of the objects of an installation.
 
-/// The Deployment, and all else that is shipped and has no name of its own.
+/// The Deployment, and every other shipped object without a name of its own.
 pub const NAME: &str = "crm-admission";
-/// The namespace of all that is in one.
+/// The namespace of all namespaced objects.
 pub const NAMESPACE: &str = "crm-admission-system";
-/// The Service by which the API server calls the webhook.
+/// The Service through which the API server calls the webhook.
 pub const SERVICE: &str = NAME;
-/// The service account as which the program runs.
+/// The service account of the program.
 pub const SERVICE_ACCOUNT: &str = NAME;
-/// The Secret with the webhook's certificate.
+/// The Secret with the certificate of the webhook.
 pub const TLS_SECRET: &str = "crm-admission-tls";
-/// Both webhook configurations. This name cannot be changed.
+/// Both webhook configurations. This name is fixed.
 pub const CONFIGURATION: &str = NAME;
 
-/// The name by which an API server calls a Service, and for which its certificate has to be.
+/// The host name that the API server uses for a Service, and for which the certificate must be valid.
 pub fn service_host(service: &str, namespace: &str) -> String {
     format!("{service}.{namespace}.svc")
 }

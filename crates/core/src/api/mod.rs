@@ -1,31 +1,26 @@
 //! The custom resource types of the CRM records and of the policy, and the schemas that the API server enforces.
 //!
-//! The schemas are the floor: required fields, types, sizes and the one CEL rule, which hold whatever the
-//! policy says and when the webhook is bypassed. They demand neither canonical forms nor non-blank texts:
-//! those are rules, and an admin who sets a rule to `Warn` wants the value to go through.
+//! The schemas define required fields, types, sizes and one CEL rule. The API server enforces them under every policy
+//! and without the webhook. They do not require canonical or non-blank values, because rules do: if an admin sets such
+//! a rule to `Warn`, the value must pass the schema.
 //!
 //! The doc comments of the specs and their fields become the descriptions in the CRDs, so they are plain text
-//! for the reader of `kubectl explain`. A long one has no colon followed by a space: YAML would have to quote
-//! it, on one line.
+//! for the reader of `kubectl explain`. A long description has no colon followed by a space, because YAML would then
+//! quote it on a single line.
 //!
-//! An optional field is an `Option`, lists included, and therefore `nullable` in the schema, so that a null in
+//! An optional field is an `Option`, even for lists, and therefore `nullable` in the schema, so that a null in
 //! a manifest means the same as no field. Without `nullable` the API server drops a null from a plain create
-//! or update, but refuses it in a server-side apply, which is how GitOps controllers write. A choice of listed
-//! values is not `nullable`: the API server takes no null for one, not even if the null is listed.
+//! or update, but denies it in a server-side apply, which GitOps controllers use. An enum is not `nullable`: the API
+//! server accepts no null for it, even if the enum lists null.
 //!
 //! *Architecture invariant:* pure; knows neither the rules nor where an object comes from.
 
-// The descriptions show addresses as users write them, not as rustdoc links.
-#![allow(rustdoc::bare_urls)]
-// KubeSchema copies each struct, `pub` and all, into a function; the lint means those copies.
-#![allow(unreachable_pub)]
-// Printer columns have their type in common; the lint takes that for a repeated attribute.
-#![allow(clippy::duplicated_attributes)]
+#![allow(rustdoc::bare_urls, reason = "the descriptions show addresses as users write them")]
+#![allow(unreachable_pub, reason = "KubeSchema copies each struct and its `pub` into a function")]
+#![allow(clippy::duplicated_attributes, reason = "printer columns have the same type")]
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use kube::{CustomResourceExt, KubeSchema};
-use serde::{Deserialize, Serialize};
+use kube::CustomResourceExt;
 
 mod company;
 pub mod installation;
@@ -34,6 +29,7 @@ pub mod names;
 mod note;
 mod person;
 pub mod policy;
+mod record;
 mod resource;
 mod schema;
 
@@ -41,41 +37,15 @@ pub use company::{Company, CompanySpec, OrganizationReference};
 pub use note::{Note, NoteSpec, SubjectReference};
 pub use person::{CompanyReference, ContactReference, Person, PersonSpec, UserReference};
 pub use policy::{AdmissionPolicy, AdmissionPolicySpec, AdmissionPolicyStatus};
+pub use record::{CreatorReference, GROUP, RecordStatus, VERSION};
 pub use resource::{CrmKind, ResourceKind, Target};
-
-/// The API group of the CRM records. The `kube` attributes of the kinds repeat it: they take only literals.
-pub const GROUP: &str = "crm.milo.io";
-
-/// The one version of the CRM records: served and stored.
-pub const VERSION: &str = "v1alpha1";
 
 /// The custom resource definitions of all kinds, ordered by group and name.
 ///
-/// `rule_ids` are the ids that a policy may name. Whoever asks passes those of the catalogue, which builds on
-/// this room and is therefore unknown to it.
+/// `rule_ids` are the ids that a policy may name. The caller passes those of the catalogue, because this room does not
+/// know the catalogue.
 pub fn crds(rule_ids: &[&str]) -> Vec<CustomResourceDefinition> {
     vec![policy::crd(rule_ids), Company::crd(), Note::crd(), Person::crd()]
-}
-
-/// The user who created the record.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
-#[schemars(transform = schema::unwrap_descriptions)]
-pub struct CreatorReference {
-    /// The name of the user, such as jane.doe@example.com. At most 253 characters; no slash, percent sign or
-    /// whitespace.
-    #[schemars(length(min = 1, max = limits::NAME))]
-    pub name: String,
-}
-
-/// What controllers observed about the record. Staff do not write it.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
-#[schemars(transform = schema::unwrap_descriptions)]
-pub struct RecordStatus {
-    /// The current state of the record, one entry for each aspect. Wait for one with
-    /// kubectl wait --for=condition=TYPE.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(schema_with = "schema::conditions")]
-    pub conditions: Vec<Condition>,
 }
 
 #[cfg(test)]
@@ -85,7 +55,7 @@ mod tests {
 
     use super::*;
 
-    /// The definitions, with ids that no rule has: where they stand, nothing else may.
+    /// The definitions, with ids that no rule has, so that tests notice any other.
     fn all_crds() -> Vec<CustomResourceDefinition> {
         crds(&["some-rule", "other-rule"])
     }
@@ -95,7 +65,7 @@ mod tests {
         all_crds().into_iter().filter(|crd| crd.spec.group == GROUP)
     }
 
-    /// Each kind's name and its schema as it stands in the CRD.
+    /// The name of each kind and its schema in the CRD.
     fn schemas() -> Vec<(String, Value)> {
         all_crds()
             .into_iter()
@@ -133,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn the_records_are_in_the_category_crm_and_the_policy_is_in_none() {
+    fn the_records_are_in_the_category_crm_and_the_policy_has_no_category() {
         for crd in record_crds() {
             assert_eq!(crd.spec.names.categories, Some(vec!["crm".to_owned()]), "{}", crd.spec.names.kind);
         }
@@ -172,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_field_is_nullable_exactly_if_it_is_optional_and_without_a_default_or_listed_values() {
+    fn a_field_is_nullable_exactly_if_it_is_optional_and_has_no_default_and_no_enum() {
         fn check(path: &str, object: &Value) {
             let required = object["required"].as_array().cloned().unwrap_or_default();
             for (name, field) in object["properties"].as_object().into_iter().flatten() {
@@ -188,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn every_text_and_list_has_a_limit_a_format_or_its_values() {
+    fn every_string_has_a_length_format_or_enum_and_every_list_a_size() {
         for (kind, schema) in schemas() {
             for_each_field("spec", &schema["properties"]["spec"], &mut |path, field| {
                 let bounds: &[&str] = match field["type"].as_str().unwrap() {
@@ -223,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn the_sizes_that_the_contract_names() {
+    fn sizes_are_those_of_the_documentation() {
         let company = schema_of("Company");
         let company = &company["properties"]["spec"]["properties"];
         assert_eq!(company["displayName"]["maxLength"], 256);

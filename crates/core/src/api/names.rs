@@ -1,4 +1,4 @@
-//! The forms of names and times: what is safe in an API path, and what the API server reads.
+//! Validates names and times: which names are safe in an API path, and which times the API server accepts.
 
 use std::sync::LazyLock;
 
@@ -9,38 +9,39 @@ use regex::Regex;
 use super::limits;
 use crate::characters::is_invisible;
 
-/// Longer texts are not compared with known words, in bytes.
+/// Longer strings, in bytes, are not compared with known words.
 const LONGEST_COMPARED: usize = 4 * limits::LABEL;
 
-/// Whether a name is a DNS-1123 subdomain, as names of most objects are. The API machinery bounds only the whole.
+/// Whether a name is a DNS-1123 subdomain, as the names of most objects are. As in the API machinery, only the length
+/// of the whole name is limited.
 pub fn is_subdomain(name: &str) -> bool {
-    name.len() <= limits::NAME && name.split('.').all(has_form_of_a_label)
+    name.len() <= limits::NAME && name.split('.').all(is_label_of_any_length)
 }
 
-/// Whether a name is a DNS-1123 label, as names of namespaces are.
+/// Whether a name is a DNS-1123 label, as the names of namespaces are.
 pub fn is_label(name: &str) -> bool {
-    name.len() <= limits::LABEL && has_form_of_a_label(name)
+    name.len() <= limits::LABEL && is_label_of_any_length(name)
 }
 
-fn has_form_of_a_label(text: &str) -> bool {
+fn is_label_of_any_length(text: &str) -> bool {
     let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
     !text.is_empty() && text.bytes().all(inner) && !text.starts_with('-') && !text.ends_with('-')
 }
 
-/// Whether a text can be a label's key: a name, or a DNS subdomain, a slash and a name.
+/// Whether a string is a valid label key: a name, or a DNS subdomain, a slash and a name.
 pub fn is_label_key(key: &str) -> bool {
     match key.split_once('/') {
-        Some((prefix, name)) => is_subdomain(prefix) && has_form_of_a_label_name(name),
-        None => has_form_of_a_label_name(key),
+        Some((prefix, name)) => is_subdomain(prefix) && is_label_name(name),
+        None => is_label_name(key),
     }
 }
 
-/// Whether a text can be a label's value: it may be empty.
+/// Whether a string is a valid label value, which may be empty.
 pub fn is_label_value(value: &str) -> bool {
-    value.is_empty() || has_form_of_a_label_name(value)
+    value.is_empty() || is_label_name(value)
 }
 
-fn has_form_of_a_label_name(name: &str) -> bool {
+fn is_label_name(name: &str) -> bool {
     let edge = |c: char| c.is_ascii_alphanumeric();
     (1..=limits::LABEL).contains(&name.len())
         && name.starts_with(edge)
@@ -50,9 +51,9 @@ fn has_form_of_a_label_name(name: &str) -> bool {
 
 /// Whether a name of a creator or user is safe as one segment of an API path.
 ///
-/// 1 to 253 characters, no `/` or `%`, no white space, no control or invisible characters, and not `.` or `..`. Letters
-/// of all scripts are let through, also those that look like others: no list of them is complete, and names of people
-/// need them.
+/// The name has 1 to 253 characters, no `/` or `%`, no white space, no control or invisible characters, and is not `.`
+/// or `..`. Letters of all scripts are valid, even if they look like other letters: no list of those is complete, and
+/// names of people need them.
 pub fn is_path_segment(name: &str) -> bool {
     let forbidden =
         |c: char| matches!(c, '/' | '%') || c.is_whitespace() || c.is_control() || is_invisible(c);
@@ -61,45 +62,45 @@ pub fn is_path_segment(name: &str) -> bool {
         && !name.contains(forbidden)
 }
 
-/// The first invisible character of a name. Without it the name would look the same and be another one.
+/// The first invisible character of a name. Such a name looks like another name.
 pub fn invisible_character(name: &str) -> Option<char> {
     name.chars().find(|c| is_invisible(*c))
 }
 
-/// The known word most like `written`, whatever its case, if it is at least so like it (Jaro-Winkler, 0 to 1); the
-/// first of equals.
+/// The known word that is most similar to `written`, ignoring case, with a similarity of at least `least`
+/// (Jaro-Winkler, 0 to 1). Of equally similar words, the first.
 pub fn nearest<'w>(known: impl IntoIterator<Item = &'w str>, written: &str, least: f64) -> Option<&'w str> {
-    // What is longer than any label value or kind was not meant as one, and would take its time to compare.
+    // A string that is longer than any label value or kind cannot be a typo of one, and the comparison would be slow.
     if written.len() > LONGEST_COMPARED {
         return None;
     }
     let written = written.to_lowercase();
     let mut best: Option<(f64, &str)> = None;
     for word in known {
-        let likeness = strsim::jaro_winkler(&word.to_lowercase(), &written);
-        if likeness >= least && best.is_none_or(|(most, _)| likeness > most) {
-            best = Some((likeness, word));
+        let similarity = strsim::jaro_winkler(&word.to_lowercase(), &written);
+        if similarity >= least && best.is_none_or(|(most, _)| similarity > most) {
+            best = Some((similarity, word));
         }
     }
     best.map(|(_, word)| word)
 }
 
-/// Reads a time of RFC 3339, section 5.6: what the schema's `date-time` format accepts.
+/// Parses a time of RFC 3339, section 5.6, which is the `date-time` format of the schema.
 pub fn parse_time(text: &str) -> Option<Timestamp> {
     static SHAPE: LazyLock<Option<Regex>> = LazyLock::new(|| {
-        // Without Unicode, whose digits are many, and which no time has.
+        // Without Unicode, so that `\d` matches ASCII digits only.
         let shape =
             r"(?-u)^(\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:[0-5]\d)(?:\.(\d{1,9})\d*)?([Zz]|[+-]\d{2}:\d{2})$";
         Regex::new(shape).ok()
     });
-    // jiff reads more forms than RFC 3339 has, and fractions of at most nine digits.
+    // jiff accepts more formats than RFC 3339, but fractions of at most nine digits.
     let parts = SHAPE.as_ref()?.captures(text)?;
     let part = |group| parts.get(group).map(|part| part.as_str());
     let (civil, fraction, offset) = (part(1)?, part(2).unwrap_or("0"), part(3)?);
     if let Ok(time) = format!("{civil}.{fraction}{offset}").parse() {
         return Some(time);
     }
-    // The last hours of the year 9999, a popular "never", lie past the last instant that jiff has.
+    // The last hours of the year 9999, often used for "never", are later than the last instant of jiff.
     let is_a_date = civil.parse::<DateTime>().is_ok()
         && format!("2000-01-01T00:00:00{offset}").parse::<Timestamp>().is_ok();
     (is_a_date && civil.starts_with("9999-12-3")).then_some(Timestamp::MAX)
@@ -110,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn subdomains_are_what_objects_are_named() {
+    fn the_names_of_objects_are_dns_subdomains() {
         let longest = "a".repeat(253);
         for good in ["a", "acme-corp", "1.2.3", "a.b-c.d", &longest] {
             assert!(is_subdomain(good), "{good}");
@@ -122,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_and_values_of_labels_have_the_form_that_the_api_server_demands() {
+    fn label_keys_and_values_are_valid_as_for_the_api_server() {
         for good in ["source", "crm.milo.io/source", "a.b_c-D", "a.b-c/A_1.b"] {
             assert!(is_label_key(good), "{good}");
         }
@@ -135,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_are_not_one_path_segment_are_no_names() {
+    fn a_name_must_be_one_path_segment() {
         for bad in ["", ".", "..", "a/b", "a%2fb", "a b", "a\u{a0}b", "a\tb", "a\u{7f}"] {
             assert!(!is_path_segment(bad), "{bad:?}");
         }
@@ -153,20 +154,20 @@ mod tests {
     }
 
     #[test]
-    fn names_with_a_character_that_nobody_sees_are_no_names() {
+    fn a_name_must_not_have_invisible_characters() {
         for c in ('\0'..=char::MAX).filter(|c| is_invisible(*c)) {
             let name = format!("al{c}ice");
             assert!(!is_path_segment(&name), "{name:?}");
             assert_eq!(invisible_character(&name), Some(c));
         }
-        // Joiners, which some scripts need, and letters that only look like others.
+        // Joiners, which some scripts need, and letters that look like others.
         for name in ["کاربر\u{200c}ها", "क्\u{200d}ष", "\u{430}lice"] {
             assert!(is_path_segment(name) && invisible_character(name).is_none(), "{name:?}");
         }
     }
 
     #[test]
-    fn times_are_those_of_rfc_3339() {
+    fn times_have_the_format_of_rfc_3339() {
         for good in [
             "2027-01-15T09:00:00Z",
             "2027-01-15t09:00:00.123z",

@@ -1,14 +1,14 @@
-//! The kind Note: what staff write down about a Company, a Person or another accepted kind of object.
+//! The kind Note: a note that staff write about a Company, a Person or another accepted kind of object.
 
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use super::{CreatorReference, RecordStatus, limits, schema};
+use super::record::{CreatorReference, RecordStatus};
+use super::{limits, schema};
 
-/// What was noted, and what is to be done about it.
-// The times are strings, so that a stored Note can always be read: the API server's date-time admits times,
-// such as an offset of +99:99, on which a time type would fail, and with it the whole list that the Note is
-// in.
+/// The subject, the content and the next action of the note.
+// The times are strings, so that every stored Note can be read. The date-time format of the API server allows times,
+// such as an offset of +99:99, that a time type cannot parse, and one such Note would make its whole list unreadable.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[kube(
     group = "crm.milo.io",
@@ -22,8 +22,8 @@ use super::{CreatorReference, RecordStatus, limits, schema};
     derive = "PartialEq",
     selectable = ".spec.subjectRef.kind",
     selectable = ".spec.subjectRef.name",
-    doc = "Note is something that staff wrote down about a Company, a Person or another accepted kind \
-           of object, such as a call, a meeting or what comes next. The command kubectl get notes \
+    doc = "Note is a note about a Company, a Person or another accepted kind of object, such as the \
+           content of a call or a meeting, or the next action. The command kubectl get notes \
            --field-selector spec.subjectRef.kind=Company,spec.subjectRef.name=acme-corp lists the Notes \
            about a company.",
     printcolumn(
@@ -42,9 +42,9 @@ use super::{CreatorReference, RecordStatus, limits, schema};
         name = "Follow Up",
         type_ = "boolean",
         json_path = ".spec.followUp",
-        description = "Whether something is still to be done."
+        description = "Whether there is still something to do."
     ),
-    // A string, since kubectl shows a date as an age, and a date to come as <invalid>.
+    // A string, because kubectl shows a date as an age, and a future date as <invalid>.
     printcolumn(
         name = "Next Action Time",
         type_ = "string",
@@ -55,7 +55,7 @@ use super::{CreatorReference, RecordStatus, limits, schema};
         name = "Next Action",
         type_ = "string",
         json_path = ".spec.nextAction",
-        description = "What is to be done next.",
+        description = "The next action.",
         priority = 1
     ),
     printcolumn(
@@ -71,7 +71,7 @@ use super::{CreatorReference, RecordStatus, limits, schema};
 #[schemars(transform = schema::unwrap_descriptions)]
 pub struct NoteSpec {
     /// The object that the Note is about. It must exist, and cannot be changed afterwards.
-    // Atomic, as references are in Kubernetes: the halves of two subjects do not make a third.
+    // Atomic, as references are in Kubernetes: parts of two subjects do not make a valid one.
     #[x_kube(merge_strategy = MapMerge::Atomic)]
     pub subject_ref: SubjectReference,
 
@@ -84,22 +84,22 @@ pub struct NoteSpec {
     #[schemars(extend("format" = "date-time"))]
     pub interaction_time: Option<String>,
 
-    /// Whether something is still to be done. Defaults to false.
+    /// Whether there is still something to do. Defaults to false.
     #[serde(default)]
     pub follow_up: bool,
 
-    /// What is to be done next, such as Send the offer. At most 1000 characters.
+    /// The next action, such as Send the offer. At most 1000 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = limits::NEXT_ACTION))]
     pub next_action: Option<String>,
 
     /// When the next action is due, as an RFC 3339 time such as 2027-01-22T14:00:00+01:00. When it is set or
-    /// changed, it must not lie in the past.
+    /// changed, it must not be in the past.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("format" = "date-time"))]
     pub next_action_time: Option<String>,
 
-    /// The user who created the record. Usually left out, as it is then set to the requesting user. It cannot
+    /// The user who created the record. Usually left out, because it is then set to the requesting user. It cannot
     /// be changed afterwards.
     pub creator_ref: CreatorReference,
 }
@@ -109,13 +109,13 @@ pub struct NoteSpec {
 #[serde(rename_all = "camelCase")]
 #[schemars(transform = schema::unwrap_descriptions)]
 pub struct SubjectReference {
-    /// The API group of the object, without the version. It is crm.milo.io for a Company or a Person. Left
-    /// out or empty it means the core group. At most 253 characters.
+    /// The API group of the object, without the version. It is crm.milo.io for a Company or a Person. If
+    /// it is left out or empty, it means the core group. At most 253 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = limits::NAME))]
     pub api_group: Option<String>,
 
-    /// The kind of the object, that is Company, Person, or another kind that the admission policy accepts. At
+    /// The kind of the object. It is Company, Person, or another kind that the admission policy accepts. At
     /// most 63 characters.
     #[schemars(length(min = 1, max = limits::LABEL))]
     pub kind: String,
@@ -124,7 +124,7 @@ pub struct SubjectReference {
     #[schemars(length(min = 1, max = limits::NAME))]
     pub name: String,
 
-    /// The namespace of the object. Give it for namespaced kinds only; Company and Person are cluster-scoped
+    /// The namespace of the object. Set it for namespaced kinds only; Company and Person are cluster-scoped
     /// and have none. At most 63 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = limits::LABEL))]

@@ -1,11 +1,12 @@
-//! The kind Person: a human whom staff deal with, at a company or on their own.
+//! The kind Person: a person whom staff deal with, at a company or independent.
 
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use super::{CreatorReference, RecordStatus, limits, schema};
+use super::record::{CreatorReference, RecordStatus};
+use super::{limits, schema};
 
-/// What is known about the person.
+/// The data of the person.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[kube(
     group = "crm.milo.io",
@@ -18,15 +19,15 @@ use super::{CreatorReference, RecordStatus, limits, schema};
     derive = "Default",
     derive = "PartialEq",
     selectable = ".spec.companyRef.name",
-    doc = "Person is a person in the CRM, such as a contact at a company, or somebody on their own. \
+    doc = "Person is a person in the CRM, such as a contact at a company or an independent consultant. \
            Notes can be about a Person. The command kubectl get people --field-selector \
-           spec.companyRef.name=acme-corp lists everyone at a company. Labels are the way to categorize \
-           a Person. For example, crm.milo.io/source says how the contact came about.",
+           spec.companyRef.name=acme-corp lists everyone at a company. Use labels to categorize \
+           a Person. For example, crm.milo.io/source says where the contact comes from.",
     printcolumn(
         name = "Display Name",
         type_ = "string",
         json_path = ".spec.displayName",
-        description = "The person's name as people read it."
+        description = "The name of the person as people read it."
     ),
     printcolumn(
         name = "Job Title",
@@ -52,7 +53,7 @@ use super::{CreatorReference, RecordStatus, limits, schema};
 #[serde(rename_all = "camelCase")]
 #[schemars(transform = schema::unwrap_descriptions)]
 pub struct PersonSpec {
-    /// The person's full name as people read it, such as Jane Doe. At most 256 characters.
+    /// The full name of the person as people read it, such as Jane Doe. At most 256 characters.
     #[schemars(length(min = 1, max = limits::DISPLAY_NAME))]
     pub display_name: String,
 
@@ -77,8 +78,8 @@ pub struct PersonSpec {
 
     /// The Contact objects that hold the person's addresses and subscriptions. At most 100, of which at most
     /// one is primary.
-    // Atomic, since nothing says that a Contact is listed only once (it may well be, under two types), and
-    // since "at most one primary" is a property of the whole list: two owners of parts could not keep it.
+    // Atomic, because a Contact may be listed twice, under two types, and because "at most one primary" is a property
+    // of the whole list: two owners of parts of it could break the rule.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = limits::CONTACTS))]
     #[x_kube(
@@ -88,7 +89,7 @@ pub struct PersonSpec {
     )]
     pub contact_refs: Option<Vec<ContactReference>>,
 
-    /// The user who created the record. Usually left out, as it is then set to the requesting user. It cannot
+    /// The user who created the record. Usually left out, because it is then set to the requesting user. It cannot
     /// be changed afterwards.
     pub creator_ref: CreatorReference,
 }
@@ -112,7 +113,7 @@ pub struct UserReference {
     pub name: String,
 }
 
-/// A Contact object: an address at which the person can be reached.
+/// A Contact object: an address of the person.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[schemars(transform = schema::unwrap_descriptions)]
 pub struct ContactReference {
@@ -129,8 +130,8 @@ pub struct ContactReference {
     #[schemars(length(max = limits::CONTACT_TYPE))]
     pub type_: Option<String>,
 
-    /// Whether this is the contact to use first. At most one contact of a person is primary; if the field is
-    /// left out, this one is not.
+    /// Whether this is the contact to use first. At most one contact of a person is primary. If it is
+    /// left out, this contact is not primary.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub primary: Option<bool>,
 }

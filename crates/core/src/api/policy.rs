@@ -1,20 +1,23 @@
-//! The kind AdmissionPolicy: what cluster admins decide about the rules, in the cluster or in a file.
+//! The kind AdmissionPolicy: the settings of cluster admins for the rules, in the cluster or in a file.
 //!
-//! The same types are read from a file, which no API server has checked. So that whoever compiles a policy can
-//! report all its problems at once, whatever the schema restricts is a plain `String` here, and a required
-//! text that is absent is read as empty. The schema stays strict: the values that it lists are the constants of
-//! this module, and a test holds the compiler to the same ones.
+//! The same types are read from a file, which no API server has validated. So that the compiler of a policy can report
+//! all problems at once, every restricted value is a plain `String` here, and a missing required string is read as
+//! empty. The schema is strict: its enums are the constants of this module, and a test checks that the compiler has the
+//! same ones.
 //!
-//! An absent field means the built-in default. The schema fills in none of those, as it would store today's
-//! default for good, in a policy that said nothing. `required` and `namespaced` are the exception: no other
-//! value than false can ever be meant by their absence.
+//! A missing field means the built-in default. The schema has no defaults for these fields, because the API server
+//! would store today's default permanently. `required` and `namespaced` are exceptions, because their default cannot
+//! change.
 //!
-//! Lists of entries are maps by what names an entry, and lists of texts are sets, so that a server-side apply by
-//! a second manager (a team that brings its own label, an operator who exempts a migration) adds to them. Two
-//! lists are atomic: the sources of a creator, whose order counts, and the rules of an exemption.
+//! Lists of entries are maps, and lists of strings are sets, so that a second manager can add to them by server-side
+//! apply: a team with its own label, or an operator who exempts a migration. Two lists are atomic: the sources of a
+//! creator, because their order matters, and the rules of an exemption.
 
-// The descriptions are plain text for `kubectl explain`, and show what users write in brackets.
-#![allow(rustdoc::broken_intra_doc_links, rustdoc::invalid_html_tags)]
+#![allow(
+    rustdoc::broken_intra_doc_links,
+    rustdoc::invalid_html_tags,
+    reason = "the descriptions are plain text for `kubectl explain`, with brackets as users write them"
+)]
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSON, JSONSchemaProps, JSONSchemaPropsOrArray,
@@ -30,32 +33,31 @@ use super::{limits, schema};
 /// The API group of the policy. The `kube` attribute of the kind repeats it: it takes only a literal.
 pub const GROUP: &str = "admission.crm.milo.io";
 
-/// The one version of the policy: served and stored.
+/// The only version of the policy, served and stored.
 pub const VERSION: &str = "v1alpha1";
 
 /// The kind of the policy.
 pub const KIND: &str = "AdmissionPolicy";
 
-/// What `rules[].action` may be.
+/// The allowed values of `rules[].action`.
 pub const ACTIONS: [&str; 4] = ["Deny", "Warn", "Audit", "Disabled"];
 
-/// What the fields of `normalization` may be.
+/// The allowed values of the fields of `normalization`.
 pub const NORMALIZATION_MODES: [&str; 2] = ["Normalize", "RequireCanonical"];
 
-/// What `creator.sources[].from` may be.
+/// The allowed values of `creator.sources[].from`.
 pub const CREATOR_FIELDS: [&str; 3] = ["Username", "UID", "Extra"];
 
-/// What `references.onDryRun` and `references.onDryRunByFieldManager[].mode` may be.
+/// The allowed values of `references.onDryRun` and `references.onDryRunByFieldManager[].mode`.
 pub const DRY_RUN_MODES: [&str; 3] = ["Enforce", "Warn", "Skip"];
 
-/// What `references.onLookupError` may be.
+/// The allowed values of `references.onLookupError`.
 pub const LOOKUP_ERROR_MODES: [&str; 2] = ["Deny", "Allow"];
 
-/// What `references.consistency` may be.
+/// The allowed values of `references.consistency`.
 pub const CONSISTENCIES: [&str; 2] = ["CacheThenLive", "Live"];
 
-/// What the policy decides. A field that is left out means the built-in default; an empty spec therefore changes
-/// nothing.
+/// The settings of the policy. A field that is left out has the built-in default, so an empty spec changes nothing.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[kube(
     group = "admission.crm.milo.io",
@@ -66,12 +68,12 @@ pub const CONSISTENCIES: [&str; 2] = ["CacheThenLive", "Live"];
     status = "AdmissionPolicyStatus",
     derive = "Default",
     derive = "PartialEq",
-    doc = "AdmissionPolicy is what cluster admins decide about the rules for CRM records. It says which \
-           rules deny, warn, only record or are disabled, who is exempt, and how creators and references \
-           are found. The AdmissionPolicy named default counts; one of another name is not used. A change \
-           takes effect within seconds. A policy that does not hold together is refused whole, and the \
-           one before it stays in force; the condition Accepted then lists every problem. The command \
-           crm-admission policy check FILE says the same before the policy is applied.",
+    doc = "AdmissionPolicy configures the rules for CRM records. It says which rules deny, warn, only \
+           record or are disabled, who is exempt, and how creators and references are looked up. Only the \
+           AdmissionPolicy named default is used. A change takes effect within seconds. An invalid policy \
+           changes nothing, and the previous one stays in force; the condition Accepted then lists every \
+           problem. The command crm-admission policy check FILE reports the same problems before the \
+           policy is applied.",
     printcolumn(
         name = "Accepted",
         type_ = "string",
@@ -90,26 +92,26 @@ pub const CONSISTENCIES: [&str; 2] = ["CacheThenLive", "Live"];
 #[serde(rename_all = "camelCase")]
 #[schemars(transform = schema::unwrap_descriptions)]
 pub struct AdmissionPolicySpec {
-    /// What single rules do, one entry for each rule. A rule that is not listed keeps its default action, which
+    /// The actions of rules, one entry for each rule. A rule that is not listed keeps its default action, which
     /// the command crm-admission rules shows. At most 100 entries. For example, rule label-value with
-    /// action Deny refuses records with a label value that is not allowed.
+    /// action Deny denies records with a label value that is not allowed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = limits::POLICY_ENTRIES))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["rule".into()]))]
     pub rules: Option<Vec<RuleSetting>>,
 
-    /// What is done with values that are valid but not in their canonical form.
+    /// What happens to values that are valid but not canonical.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub normalization: Option<Normalization>,
 
-    /// How the creator of a record is found.
+    /// How the creator of a record is determined.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub creator: Option<Creator>,
 
     /// The labels whose values are restricted, for the rule label-value, one entry for each label. The list
     /// replaces the default list, which restricts crm.milo.io/source. An empty list restricts no label. At
     /// most 100 entries. For example, key crm.milo.io/segment with allowed
-    /// [smb, enterprise] restricts the segment, and nothing else.
+    /// [smb, enterprise] restricts the segment and no other label.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = limits::POLICY_ENTRIES))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["key".into()]))]
@@ -120,14 +122,14 @@ pub struct AdmissionPolicySpec {
     pub references: Option<References>,
 
     /// Who is exempt from which rules, why, and until when. By default nobody is. At most 100 entries. An
-    /// exemption drops what a rule finds; values are still brought to their canonical form.
+    /// exemption drops the findings of a rule; values are still normalized.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = limits::POLICY_ENTRIES))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub exemptions: Option<Vec<Exemption>>,
 }
 
-/// What one rule does.
+/// The action of one rule.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 #[schemars(transform = schema::unwrap_descriptions)]
@@ -137,77 +139,77 @@ pub struct RuleSetting {
     #[schemars(!default, with = "RuleId")]
     pub rule: String,
 
-    /// What follows if a record breaks the rule. Deny refuses the request; Warn allows it with a warning; Audit
-    /// allows it and records it in the audit log and the metrics only; Disabled does not look at all, and
-    /// does not bring values to their canonical form either. Write Disabled, not Off, which YAML may read as
-    /// false. Left out, the rule keeps its default action.
+    /// What happens if a record breaks the rule. Deny denies the request; Warn allows it with a warning; Audit
+    /// allows it and records it only in the audit log and the metrics; Disabled does not evaluate the rule,
+    /// and does not normalize values either. Write Disabled, not Off, which YAML may read as
+    /// false. If it is left out, the rule keeps its default action.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String", extend("enum" = ACTIONS))]
     pub action: Option<String>,
 
-    /// Until this time Deny acts as Warn, and the warning names the time, so that users can mend their records
-    /// before the rule denies. An RFC 3339 time such as 2027-01-15T00:00:00Z. It changes nothing about the
-    /// other actions. Left out, Deny denies at once.
+    /// Until this time Deny acts as Warn, and the warning names the time, so that users can fix their records
+    /// before the rule denies. An RFC 3339 time such as 2027-01-15T00:00:00Z. It has no effect on the
+    /// other actions. If it is left out, Deny denies at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("format" = "date-time"))]
     pub enforce_after: Option<String>,
 }
 
-/// What is done with values that are valid but not in their canonical form.
+/// What happens to values that are valid but not canonical.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 #[schemars(transform = schema::unwrap_descriptions)]
 pub struct Normalization {
-    /// For spec.domains of a Company. Normalize rewrites HTTPS://Acme.com/ to acme.com, with a warning that says
-    /// what was stored. RequireCanonical never rewrites; what is not canonical breaks the rule domain, and
-    /// the message says the canonical form. Defaults to Normalize.
+    /// For spec.domains of a Company. Normalize rewrites HTTPS://Acme.com/ to acme.com, with a warning that shows
+    /// the stored value. RequireCanonical never rewrites; a value that is not canonical breaks the rule domain,
+    /// and the message shows the canonical value. Defaults to Normalize.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String", extend("enum" = NORMALIZATION_MODES))]
     pub domains: Option<String>,
 
     /// For spec.linkedinProfile of a Company or a Person. Normalize rewrites linkedin.com/company/Acme/ to
-    /// https://linkedin.com/company/acme, with a warning that says what was stored. RequireCanonical never
-    /// rewrites; what is not canonical breaks the rule linkedin-profile, and the message says the canonical
-    /// form. Choose it where a GitOps tool would undo a rewrite. Defaults to Normalize.
+    /// https://linkedin.com/company/acme, with a warning that shows the stored value. RequireCanonical never
+    /// rewrites; a value that is not canonical breaks the rule linkedin-profile, and the message shows the
+    /// canonical value. Choose it if a GitOps tool would revert the change. Defaults to Normalize.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String", extend("enum" = NORMALIZATION_MODES))]
     pub linkedin_profile: Option<String>,
 }
 
-/// How the creator of a record is found.
+/// How the creator of a record is determined.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[schemars(transform = schema::unwrap_descriptions)]
 pub struct Creator {
     /// Where the name of the creator comes from when a record is created without spec.creatorRef. The sources
     /// are tried in order, and the first that yields a valid name wins. The rule creator-is-requester compares
-    /// a given creator with the same name. The list replaces the default list, which is one
-    /// source from Username, as it is. With an empty list everybody has to write spec.creatorRef. At most 20
+    /// a given creator with the same name. The list replaces the default list, which has one
+    /// source, the unchanged Username. With an empty list everybody must set spec.creatorRef. At most 20
     /// sources.
-    // Atomic, since the order counts: parts of two owners have none.
+    // Atomic, because the order matters, and parts of two owners have no order.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = limits::CREATOR_SOURCES))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub sources: Option<Vec<CreatorSource>>,
 }
 
-/// One way to find a creator's name in what the API server knows about the requesting user.
+/// One way to derive the name of a creator from the requesting user.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 #[schemars(transform = schema::unwrap_descriptions)]
 #[x_kube(
     validation = Rule::new("self.from != 'Extra' || has(self.key)")
-        .message("say which attribute, such as example.com/staff-id")
+        .message("set it to the key of the attribute, such as example.com/staff-id")
         .reason(Reason::FieldValueRequired)
         .field_path(".key"),
     validation = Rule::new("self.from == 'Extra' || !has(self.key)")
-        .message("only a source from Extra has a key")
+        .message("only allowed if from is Extra")
         .reason(Reason::FieldValueForbidden)
         .field_path(".key")
 )]
 pub struct CreatorSource {
-    /// What is looked at. Username is the name by which the user logged in; UID is the id that the identity
-    /// provider gave; Extra is a further attribute, named by key, of which the first value that yields a name
-    /// counts. The command kubectl auth whoami shows all three.
+    /// The attribute of the user. Username is the name of the user; UID is the id from the identity
+    /// provider; Extra is another attribute, named by key, of which the first value that yields a name
+    /// is used. The command kubectl auth whoami shows all three.
     #[serde(default)]
     #[schemars(!default, extend("enum" = CREATOR_FIELDS))]
     pub from: String,
@@ -218,16 +220,16 @@ pub struct CreatorSource {
     #[schemars(length(min = 1, max = limits::QUALIFIED_NAME))]
     pub key: Option<String>,
 
-    /// What the text has to begin with, such as "oidc:", which is removed before pattern is matched. A text that does not begin with it yields no name. At most 253 characters. Left out, nothing
-    /// is removed.
+    /// A prefix of the value, such as "oidc:", which is removed before pattern is matched. A value without the
+    /// prefix yields no name. At most 253 characters. If it is left out, nothing is removed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = limits::NAME))]
     pub strip_prefix: Option<String>,
 
-    /// A regular expression that the text has to match, and whose group called name is the name of the creator.
-    /// For example, ^(?<name>[^@]+)@corp\.example$ takes jane.doe out of jane.doe@corp.example. A text that
+    /// A regular expression that the value must match, and whose group called name is the name of the creator.
+    /// For example, ^(?<name>[^@]+)@corp\.example$ takes jane.doe out of jane.doe@corp.example. A value that
     /// does not match yields no name. The syntax is that of RE2, without look-around or back references. At
-    /// most 1024 characters. Left out, the whole text is the name.
+    /// most 1024 characters. If it is left out, the whole value is the name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = limits::PATTERN))]
     pub pattern: Option<String>,
@@ -244,15 +246,14 @@ pub struct Label {
 
     /// The values that the label may have, such as [referral, event]. At least one, and at most 500, of at most
     /// 63 characters.
-    // A set: the order means nothing, a value that is listed twice is a slip, and two teams may each bring
-    // values of their own.
+    // A set: the order has no meaning, a duplicate is a mistake, and two teams can each add values.
     #[serde(default)]
     #[schemars(!default, length(min = 1, max = limits::LABEL_VALUES), inner(length(max = limits::LABEL)))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub allowed: Vec<String>,
 
-    /// Whether every record must have the label. Defaults to false, that is, only the values of records that have
-    /// the label are looked at.
+    /// Whether every record must have the label. Defaults to false, that is, records without the label are
+    /// valid.
     #[serde(default)]
     pub required: bool,
 }
@@ -262,42 +263,41 @@ pub struct Label {
 #[serde(rename_all = "camelCase")]
 #[schemars(transform = schema::unwrap_descriptions)]
 pub struct References {
-    /// What a dry run (kubectl apply --dry-run=server) learns about references. Enforce treats it like a real
-    /// request; Warn turns a refusal into a warning; Skip does not look. Defaults to Enforce.
+    /// How references are checked in a dry run (kubectl apply --dry-run=server). Enforce treats it like a real
+    /// request; Warn turns a denial into a warning; Skip does not check references. Defaults to Enforce.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String", extend("enum" = DRY_RUN_MODES))]
     pub on_dry_run: Option<String>,
 
-    /// The same for dry runs of single field managers, one entry for each manager. It is for tools that dry-run
-    /// a whole bundle before they apply any of it, and would never get past a reference inside the bundle. The
-    /// list replaces the default list, which is manager kustomize-controller with mode Warn, for Flux. At
-    /// most 100 entries.
+    /// The same for dry runs of certain field managers, one entry for each manager. It is for tools that dry-run
+    /// a whole bundle before they apply any of it, and would always fail because of a reference inside the
+    /// bundle. The list replaces the default list, which is manager kustomize-controller with mode Warn, for
+    /// Flux. At most 100 entries.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = limits::POLICY_ENTRIES))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["manager".into()]))]
     pub on_dry_run_by_field_manager: Option<Vec<FieldManagerMode>>,
 
-    /// What happens when it cannot be found out whether an object exists, because the API server does not answer
-    /// in time. Deny refuses the request with the advice to try again; Allow lets it through with a warning.
-    /// Defaults to Deny.
+    /// What happens when a lookup fails, for example because the API server does not answer in time. Deny denies
+    /// the request with the advice to try again; Allow allows it with a warning. Defaults to Deny.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String", extend("enum" = LOOKUP_ERROR_MODES))]
     pub on_lookup_error: Option<String>,
 
-    /// Who is asked whether an object exists. CacheThenLive believes the local copy if it has the object, and
-    /// asks the API server otherwise. Live always asks the API server, so that not even an object that was
-    /// deleted a moment ago is accepted; each reference then costs one call. Defaults to CacheThenLive.
+    /// How the webhook finds out whether an object exists. CacheThenLive uses the local copy if it has the object,
+    /// and asks the API server otherwise. Live always asks the API server, so that even an object that was just
+    /// deleted is missing; each reference then costs one call. Defaults to CacheThenLive.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String", extend("enum" = CONSISTENCIES))]
     pub consistency: Option<String>,
 
-    /// The kinds of the cluster's users and organizations, for the rules creator-exists, user-exists and
+    /// The kinds of users and organizations in the cluster, for the rules creator-exists, user-exists and
     /// organization-exists. A rule that needs a kind cannot be enabled without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kinds: Option<Kinds>,
 
     /// The kinds that Notes may be about, besides Company and Person, one entry for each group and kind. By
-    /// default there are no others. At most 100 entries. The webhook needs the right to get, list and watch
+    /// default there are no others. At most 100 entries. The webhook needs permission to get, list and watch
     /// them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = limits::POLICY_ENTRIES))]
@@ -305,7 +305,7 @@ pub struct References {
     pub subjects: Option<Vec<SubjectKind>>,
 }
 
-/// What dry runs of one field manager learn about references.
+/// How references are checked in dry runs of one field manager.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[schemars(transform = schema::unwrap_descriptions)]
 pub struct FieldManagerMode {
@@ -314,21 +314,21 @@ pub struct FieldManagerMode {
     #[schemars(!default, length(min = 1, max = limits::FIELD_MANAGER))]
     pub manager: String,
 
-    /// What its dry runs learn. Enforce treats them like real requests; Warn turns a refusal into a warning; Skip
-    /// does not look.
+    /// The mode of its dry runs. Enforce treats them like real requests; Warn turns a denial into a warning; Skip
+    /// does not check references.
     #[serde(default)]
     #[schemars(!default, extend("enum" = DRY_RUN_MODES))]
     pub mode: String,
 }
 
-/// The kinds of the cluster's users and organizations.
+/// The kinds of users and organizations in the cluster.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[schemars(transform = schema::unwrap_descriptions)]
 pub struct Kinds {
     /// The kind that a creatorRef and a Person's userRef name, for the rules creator-exists and user-exists. It is
     /// cluster-scoped. For example, group iam.miloapis.com, version v1alpha1, kind User and plural
     /// users. By default there is none.
-    // Atomic, as are all kinds outside of lists: the halves of two kinds do not make a third.
+    // Atomic, as are all kinds outside lists: parts of two kinds do not make a valid one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(merge_strategy = MapMerge::Atomic)]
     pub user: Option<ClusterKind>,
@@ -341,7 +341,7 @@ pub struct Kinds {
     pub organization: Option<ClusterKind>,
 }
 
-/// A kind of cluster-scoped objects. References to it hold a name only, so there are no others.
+/// A cluster-scoped kind. References to it have no namespace.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[schemars(transform = schema::unwrap_descriptions)]
 pub struct ClusterKind {
@@ -356,7 +356,7 @@ pub struct ClusterKind {
     #[schemars(!default, length(min = 1, max = limits::LABEL), regex(pattern = schema::LABEL_PATTERN))]
     pub version: String,
 
-    /// The kind as manifests spell it, such as User. At most 63 characters.
+    /// The kind as it is written in manifests, such as User. At most 63 characters.
     #[serde(default)]
     #[schemars(!default, length(min = 1, max = limits::LABEL), regex(pattern = schema::KIND_PATTERN))]
     pub kind: String,
@@ -368,7 +368,7 @@ pub struct ClusterKind {
     pub plural: String,
 }
 
-/// A kind of objects that Notes may be about.
+/// A kind of object that Notes may be about.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[schemars(transform = schema::unwrap_descriptions)]
 pub struct SubjectKind {
@@ -383,7 +383,7 @@ pub struct SubjectKind {
     #[schemars(!default, length(min = 1, max = limits::LABEL), regex(pattern = schema::LABEL_PATTERN))]
     pub version: String,
 
-    /// The kind as manifests spell it, such as Contact. At most 63 characters.
+    /// The kind as it is written in manifests, such as Contact. At most 63 characters.
     #[serde(default)]
     #[schemars(!default, length(min = 1, max = limits::LABEL), regex(pattern = schema::KIND_PATTERN))]
     pub kind: String,
@@ -394,7 +394,7 @@ pub struct SubjectKind {
     #[schemars(!default, length(min = 1, max = limits::LABEL), regex(pattern = schema::LABEL_PATTERN))]
     pub plural: String,
 
-    /// Whether objects of the kind live in namespaces, so that a Note has to give one. Defaults to false.
+    /// Whether the kind is namespaced, so that a Note must give the namespace. Defaults to false.
     #[serde(default)]
     pub namespaced: bool,
 }
@@ -403,21 +403,21 @@ pub struct SubjectKind {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[schemars(transform = schema::unwrap_descriptions)]
 pub struct Exemption {
-    /// What the exemption is called in the audit log, such as migration. It consists of
+    /// The name of the exemption in the audit log, such as migration. It consists of
     /// lower-case letters, digits and hyphens. At most 63 characters.
     #[serde(default)]
     #[schemars(!default, length(min = 1, max = limits::LABEL), regex(pattern = schema::LABEL_PATTERN))]
     pub name: String,
 
-    /// Every user in one of these groups is exempt, such as crm-migrators. At most 100, of at most 1024
+    /// Groups whose members are exempt, such as crm-migrators. At most 100, of at most 1024
     /// characters.
-    // A set, like the users: the order means nothing, and a name that is listed twice is a slip.
+    // A set, like the users: the order has no meaning, and a duplicate is a mistake.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = limits::POLICY_ENTRIES), inner(length(min = 1, max = limits::IDENTITY)))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub groups: Option<Vec<String>>,
 
-    /// These users are exempt, by the names that the API server knows, such as
+    /// The names of exempt users, as the API server knows them, such as
     /// system:serviceaccount:crm:importer. At most 100, of at most 1024 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = limits::POLICY_ENTRIES), inner(length(min = 1, max = limits::IDENTITY)))]
@@ -425,30 +425,31 @@ pub struct Exemption {
     pub users: Option<Vec<String>>,
 
     /// The rules from which they are exempt, such as company-exists. At least one, and at most 100.
-    // Atomic: were it a set, two managers who meet in one name would free each other's users from rules that
-    // neither meant for them. So the second has to list the same rules, or is told of the conflict.
+    // Atomic: in a set, two managers with an exemption of the same name would exempt each other's users from more rules
+    // than intended. So the second manager must list the same rules, or gets a conflict.
     #[serde(default)]
     #[schemars(!default, with = "Vec<RuleId>", length(min = 1, max = limits::POLICY_ENTRIES))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub rules: Vec<String>,
 
-    /// Why they are exempt, for whoever reviews the policy, such as bulk import. At most 1024 characters.
+    /// Why they are exempt, for reviewers of the policy, such as bulk import. At most 1024 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = limits::REASON))]
     pub reason: Option<String>,
 
-    /// When the exemption ends, as an RFC 3339 time such as 2027-02-01T00:00:00Z. Left out, it never does.
+    /// When the exemption ends, as an RFC 3339 time such as 2027-02-01T00:00:00Z. If it is left out, it
+    /// never ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("format" = "date-time"))]
     pub expires: Option<String>,
 }
 
-/// What became of the policy. The webhook writes it.
+/// Whether the policy is in force. The webhook writes it.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 #[schemars(transform = schema::unwrap_descriptions)]
 pub struct AdmissionPolicyStatus {
-    /// The metadata.generation of the policy that was last judged. If it is lower than the object's own, the
+    /// The metadata.generation of the policy that was last validated. If it is lower than that of the object, the
     /// status is out of date.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
@@ -460,11 +461,11 @@ pub struct AdmissionPolicyStatus {
     pub conditions: Vec<Condition>,
 }
 
-/// The schema of a rule's id, before [`crd`] puts the ids into it.
+/// The schema of a rule id, before [`crd`] adds the ids.
 struct RuleId;
 
 impl RuleId {
-    /// No format of JSON Schema: it only marks where the ids belong.
+    /// Not a format of JSON Schema. It marks where [`crd`] adds the ids.
     const FORMAT: &str = "rule-id";
 }
 
@@ -482,9 +483,9 @@ impl JsonSchema for RuleId {
     }
 }
 
-/// The custom resource definition, with `rule_ids` as the only ids that the API server accepts.
+/// The custom resource definition, in which the API server accepts only `rule_ids` as ids.
 ///
-/// The ids come from the caller: the catalogue is the only list of them, and it builds on this room.
+/// The caller passes the ids, because the catalogue is the only list of them and this room does not know it.
 pub(super) fn crd(rule_ids: &[&str]) -> CustomResourceDefinition {
     let mut crd = AdmissionPolicy::crd();
     let ids: Vec<JSON> = rule_ids.iter().map(|id| JSON((*id).into())).collect();
@@ -516,7 +517,7 @@ mod tests {
 
     const IDS: [&str; 2] = ["some-rule", "other-rule"];
 
-    /// The schema of `spec`, as it stands in the CRD.
+    /// The schema of `spec` in the CRD.
     fn spec() -> Value {
         let schema = crd(&IDS).spec.versions.remove(0).schema.unwrap().open_api_v3_schema.unwrap();
         serde_json::to_value(schema).unwrap()["properties"]["spec"].take()
@@ -533,7 +534,7 @@ mod tests {
     }
 
     #[test]
-    fn the_ids_of_rules_are_those_that_the_caller_gives() {
+    fn the_ids_of_rules_are_those_of_the_caller() {
         for path in ["rules[].rule", "exemptions[].rules[]"] {
             assert_eq!(field(path)["enum"], json!(IDS), "{path}");
             assert_eq!(field(path).get("format"), None, "{path}");
@@ -541,7 +542,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_of_entries_are_maps_by_what_names_an_entry() {
+    fn lists_of_entries_are_maps_by_their_identifying_fields() {
         for (path, keys) in [
             ("rules", json!(["rule"])),
             ("labels", json!(["key"])),
@@ -555,7 +556,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_of_texts_are_sets_but_two_lists_have_one_owner() {
+    fn lists_of_strings_are_sets_and_two_lists_are_atomic() {
         for path in ["labels[].allowed", "exemptions[].groups", "exemptions[].users"] {
             assert_eq!(field(path)["x-kubernetes-list-type"], "set", "{path}");
         }
@@ -585,7 +586,7 @@ mod tests {
     }
 
     #[test]
-    fn the_schema_fills_in_only_what_absence_can_never_mean_otherwise() {
+    fn the_schema_has_defaults_only_for_two_flags() {
         fn defaults(path: &str, schema: &Value, found: &mut Vec<String>) {
             if schema.get("default").is_some() {
                 found.push(format!("{path} = {}", schema["default"]));
@@ -606,7 +607,7 @@ mod tests {
     }
 
     #[test]
-    fn choices_are_listed() {
+    fn the_values_of_an_enum_are_listed() {
         for (path, values) in [
             ("rules[].action", json!(ACTIONS)),
             ("normalization.domains", json!(NORMALIZATION_MODES)),
@@ -660,16 +661,16 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_list_is_not_an_absent_one() {
+    fn an_empty_list_is_not_a_missing_list() {
         let read = |spec| serde_json::from_value::<AdmissionPolicySpec>(spec).unwrap().labels;
         assert_eq!(read(json!({})), None);
         assert_eq!(read(json!({ "labels": null })), None);
         assert_eq!(read(json!({ "labels": [] })), Some(Vec::new()));
     }
 
-    /// They are the compiler's business, which reports them all together.
+    /// The compiler reports invalid and missing values, all at once.
     #[test]
-    fn a_file_is_read_whatever_its_texts_say_and_whichever_are_missing() {
+    fn a_file_with_invalid_and_missing_strings_is_read() {
         let read: AdmissionPolicySpec = serde_json::from_value(json!({
             "rules": [{ "rule": "no-such", "action": "Off", "enforceAfter": "soon" }, {}],
             "creator": { "sources": [{}] },

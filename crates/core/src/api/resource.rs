@@ -1,11 +1,13 @@
-//! Names of kinds and of single objects, as policy, rules and directory pass them to each other.
+//! The types that identify kinds and objects, for the policy, the rules and the directory.
 
 use std::fmt;
 use std::sync::Arc;
 
 use kube::core::{ApiResource, GroupVersionKind};
 
-/// A kind of object that a reference may name, with all that its API path needs.
+use super::record::{GROUP, VERSION};
+
+/// A kind of object, with everything that its API path needs.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ResourceKind {
     /// The API group; empty for the core group.
@@ -16,23 +18,23 @@ pub struct ResourceKind {
     pub kind: String,
     /// The plural in lower case, such as `companies`.
     pub plural: String,
-    /// Whether objects of the kind live in namespaces.
+    /// Whether the kind is namespaced.
     pub namespaced: bool,
 }
 
 impl ResourceKind {
-    /// One of our own kinds: group and version are those of the CRM, the scope is Cluster.
+    /// A CRM kind: group and version are those of the CRM, and the scope is Cluster.
     pub fn crm(kind: &str, plural: &str) -> Self {
         Self {
-            group: super::GROUP.to_owned(),
-            version: super::VERSION.to_owned(),
+            group: GROUP.to_owned(),
+            version: VERSION.to_owned(),
             kind: kind.to_owned(),
             plural: plural.to_owned(),
             namespaced: false,
         }
     }
 
-    /// What kube needs to know of it. It is all here, so the API server is not asked what it serves.
+    /// The same for kube. It needs no discovery request to the API server.
     pub fn api_resource(&self) -> ApiResource {
         let identity = GroupVersionKind::gvk(&self.group, &self.version, &self.kind);
         ApiResource::from_gvk_with_plural(&identity, &self.plural)
@@ -48,9 +50,9 @@ impl fmt::Display for ResourceKind {
     }
 }
 
-/// One object by kind and name: what a reference points at.
+/// The object that a reference names, by kind, namespace and name.
 ///
-/// Whoever makes one has checked the names: they are safe as segments of an API path.
+/// The names have been validated: they are safe as segments of an API path.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Target {
     /// The kind of the object.
@@ -73,10 +75,10 @@ pub enum CrmKind {
 }
 
 impl CrmKind {
-    /// All of them, in the order in which they are documented.
+    /// All kinds, in the order in which they are documented.
     pub const ALL: [Self; 3] = [Self::Company, Self::Person, Self::Note];
 
-    /// The kind as manifests spell it.
+    /// The kind as it is written in manifests.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Company => "Company",
@@ -85,7 +87,7 @@ impl CrmKind {
         }
     }
 
-    /// The plural in lower case, as API paths spell it.
+    /// The plural in lower case, as it is written in API paths.
     pub const fn plural(self) -> &'static str {
         match self {
             Self::Company => "companies",
@@ -94,15 +96,15 @@ impl CrmKind {
         }
     }
 
-    /// The CRM kind of that group, version and kind; `None` for every other.
+    /// The CRM kind of that group, version and kind; `None` if there is no such CRM kind.
     pub fn of(group: &str, version: &str, kind: &str) -> Option<Self> {
-        if group != super::GROUP || version != super::VERSION {
+        if group != GROUP || version != VERSION {
             return None;
         }
         Self::ALL.into_iter().find(|known| known.as_str() == kind)
     }
 
-    /// The same with all that an API path needs.
+    /// The same with everything that an API path needs.
     pub fn resource(self) -> ResourceKind {
         ResourceKind::crm(self.as_str(), self.plural())
     }

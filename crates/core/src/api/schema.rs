@@ -1,10 +1,9 @@
-//! What the derived schemas lack: descriptions that read well in `kubectl explain`, and the schema of status
-//! conditions.
+//! Completes the derived schemas: descriptions for `kubectl explain`, patterns, and the schema of status conditions.
 
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value};
 
-/// An API group: a DNS subdomain, or nothing for the core group.
+/// An API group: a DNS subdomain, or the empty string for the core group.
 pub(super) const GROUP_PATTERN: &str =
     r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*)?$";
 
@@ -16,8 +15,7 @@ pub(super) const LABEL_PATTERN: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
 
 /// Joins the lines of each paragraph in the descriptions of a struct and of its fields.
 ///
-/// A doc comment is wrapped where the source line ends, but `kubectl explain` wraps to its own width and
-/// keeps the line breaks that it finds.
+/// `kubectl explain` wraps lines itself and keeps existing line breaks, so the line breaks of the doc comment must go.
 pub(super) fn unwrap_descriptions(schema: &mut Schema) {
     unwrap_description(schema.as_object_mut());
     let fields = schema.get_mut("properties").and_then(Value::as_object_mut);
@@ -35,8 +33,8 @@ fn unwrap_description(schema: Option<&mut Map<String, Value>>) {
     *description = paragraphs.join("\n\n");
 }
 
-/// The schema of `status.conditions`: a list map by `type` of `metav1.Condition`, with the lengths and
-/// patterns that Kubernetes itself gives that type (k8s-openapi has the Rust type, but not the schema).
+/// The schema of `status.conditions`: a list map by `type` of `metav1.Condition`, with the lengths and patterns of
+/// Kubernetes. k8s-openapi has the Rust type, but not the schema.
 pub(super) fn conditions(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "array",
@@ -44,28 +42,28 @@ pub(super) fn conditions(_: &mut SchemaGenerator) -> Schema {
         "x-kubernetes-list-map-keys": ["type"],
         "items": {
             "type": "object",
-            "description": "One aspect of the current state, in the form common to all Kubernetes resources.",
+            "description": "One aspect of the current state, in the format common to all Kubernetes resources.",
             "required": ["lastTransitionTime", "message", "reason", "status", "type"],
             "properties": {
                 "type": {
                     "type": "string",
-                    "description": "The aspect that the condition is about, in CamelCase or as \
-                        example.com/CamelCase, such as Accepted. There is at most one condition of a type.",
+                    "description": "The type of the condition, in CamelCase or as \
+                        example.com/CamelCase, such as Accepted. There is at most one condition of each type.",
                     "maxLength": 316,
                     "pattern": "^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?\
                         (([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])$",
                 },
                 "status": {
                     "type": "string",
-                    "description": "Whether the condition holds: True, False or Unknown.",
+                    "description": "The status of the condition: True, False or Unknown.",
                     "enum": ["True", "False", "Unknown"],
                 },
                 "observedGeneration": {
                     "type": "integer",
                     "format": "int64",
                     "minimum": 0,
-                    "description": "The metadata.generation that the condition was judged by. If it is lower \
-                        than the object's own, the condition is out of date.",
+                    "description": "The metadata.generation for which the condition was set. If it is lower \
+                        than that of the object, the condition is out of date.",
                 },
                 "lastTransitionTime": {
                     "type": "string",
@@ -75,15 +73,15 @@ pub(super) fn conditions(_: &mut SchemaGenerator) -> Schema {
                 },
                 "reason": {
                     "type": "string",
-                    "description": "Why the condition has this status, as one CamelCase word for programs to \
-                        read.",
+                    "description": "Why the condition has this status, as one CamelCase word for \
+                        programs.",
                     "minLength": 1,
                     "maxLength": 1024,
                     "pattern": "^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$",
                 },
                 "message": {
                     "type": "string",
-                    "description": "The details for a human reader. It may be empty.",
+                    "description": "The details for users. It may be empty.",
                     "maxLength": 32768,
                 },
             },

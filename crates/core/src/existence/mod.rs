@@ -1,6 +1,6 @@
-//! Whether the target of a reference exists: the answer of a directory, the fact that follows, and what a finding says.
+//! Whether the target of a reference exists: the answer of a directory, the resulting fact, and the text of a finding.
 //!
-//! *Architecture invariant:* pure; knows neither how a directory finds its answers nor what a policy makes of a fact.
+//! *Architecture invariant:* pure; knows neither how a directory finds its answers nor what a policy does with a fact.
 
 mod names;
 mod nearest;
@@ -19,11 +19,11 @@ pub enum Presence {
     Exists,
     /// It exists and is being deleted (`metadata.deletionTimestamp` is set).
     Terminating,
-    /// There is no such object.
+    /// It does not exist.
     Missing,
 }
 
-/// What is known of the target of a reference when the engine runs.
+/// What the engine knows about the target of a reference.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fact {
     /// It exists.
@@ -32,41 +32,41 @@ pub enum Fact {
     Terminating,
     /// It does not exist.
     Missing {
-        /// A name that does exist, that the requester may know of, and that may have been meant.
+        /// An existing name that the user probably meant and that the requester may see.
         suggestion: Option<String>,
     },
-    /// It is not among the known objects, and nobody could be asked about the others.
+    /// It is not a known object, and no API server could be asked.
     Unresolved {
-        /// A known name that may have been meant.
+        /// A known name that the user probably meant.
         suggestion: Option<String>,
     },
     /// The lookup failed.
     Unchecked,
 }
 
-/// Where the record with the reference is.
+/// The origin of the record with the reference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Holder {
-    /// In a request or in a file.
+pub enum Origin {
+    /// A request or a file.
     Written,
-    /// In the cluster already.
+    /// The cluster.
     Stored,
 }
 
-/// What a finding says of a target.
+/// The problem with a target, for a finding.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
+pub struct TargetProblem {
     /// The reason code, if there is one.
     pub code: Option<&'static str>,
-    /// What is wrong, and the name that may have been meant.
+    /// The problem, and the name that the user probably meant.
     pub text: String,
 }
 
-/// The code of a reference to an object that is not among the known ones.
+/// The code of a reference to an unknown object.
 pub const UNRESOLVED: &str = "unresolved";
 
 impl From<Presence> for Fact {
-    /// The fact without a suggestion.
+    /// A fact without a suggestion.
     fn from(presence: Presence) -> Self {
         match presence {
             Presence::Exists => Self::Exists,
@@ -77,20 +77,20 @@ impl From<Presence> for Fact {
 }
 
 impl Fact {
-    /// What is wrong with a reference to a target of that kind; `None` if the target exists.
-    pub fn fault(&self, kind: &ResourceKind, holder: Holder) -> Option<Fault> {
+    /// The problem with a reference to a target of that kind; `None` if the target exists.
+    pub fn problem(&self, kind: &ResourceKind, origin: Origin) -> Option<TargetProblem> {
         let text = match self {
             Self::Exists => return None,
             Self::Terminating => format!("the {} of that name is being deleted", kind.kind),
             Self::Missing { suggestion } => missing(kind, "", suggestion.as_deref()),
-            Self::Unresolved { suggestion } => match holder {
-                Holder::Stored => format!("it could not be found out whether this {} exists", kind.kind),
-                Holder::Written => missing(kind, " among these files", suggestion.as_deref()),
+            Self::Unresolved { suggestion } => match origin {
+                Origin::Stored => format!("could not check whether this {} exists", kind.kind),
+                Origin::Written => missing(kind, " in these files", suggestion.as_deref()),
             },
             Self::Unchecked => "could not be checked, try again".to_owned(),
         };
         let code = matches!(self, Self::Unresolved { .. }).then_some(UNRESOLVED);
-        Some(Fault { code, text })
+        Some(TargetProblem { code, text })
     }
 }
 
@@ -108,19 +108,19 @@ fn missing(kind: &ResourceKind, place: &str, suggestion: Option<&str>) -> String
 mod tests {
     use super::*;
 
-    fn told(fact: &Fact, holder: Holder) -> Option<(Option<&'static str>, String)> {
-        let fault = fact.fault(&ResourceKind::crm("Company", "companies"), holder)?;
-        Some((fault.code, fault.text))
+    fn problem(fact: &Fact, origin: Origin) -> Option<(Option<&'static str>, String)> {
+        let problem = fact.problem(&ResourceKind::crm("Company", "companies"), origin)?;
+        Some((problem.code, problem.text))
     }
 
     #[test]
-    fn nothing_is_said_of_a_target_that_exists() {
-        assert_eq!(told(&Presence::Exists.into(), Holder::Written), None);
+    fn a_target_that_exists_is_no_problem() {
+        assert_eq!(problem(&Presence::Exists.into(), Origin::Written), None);
     }
 
     #[test]
-    fn a_target_that_is_missing_or_being_deleted_is_told_with_its_kind() {
-        let text = |presence: Presence| told(&presence.into(), Holder::Written).unwrap();
+    fn the_text_about_a_target_that_is_missing_or_being_deleted_names_its_kind() {
+        let text = |presence: Presence| problem(&presence.into(), Origin::Written).unwrap();
         assert_eq!(text(Presence::Missing), (None, "no Company of that name".to_owned()));
         assert_eq!(
             text(Presence::Terminating),
@@ -131,16 +131,16 @@ mod tests {
     #[test]
     fn a_suggestion_is_quoted() {
         let fact = Fact::Missing { suggestion: Some("ac\"me".to_owned()) };
-        let (_, text) = told(&fact, Holder::Written).unwrap();
+        let (_, text) = problem(&fact, Origin::Written).unwrap();
         assert_eq!(text, r#"no Company of that name; did you mean "ac\"me"?"#);
     }
 
     #[test]
-    fn an_unresolved_target_has_a_code_and_no_name_from_files_is_suggested_for_a_stored_record() {
+    fn an_unresolved_target_has_a_code_and_a_suggestion_only_in_a_file() {
         let fact = Fact::Unresolved { suggestion: Some("acme".to_owned()) };
-        let written = "no Company of that name among these files; did you mean \"acme\"?";
-        assert_eq!(told(&fact, Holder::Written), Some((Some(UNRESOLVED), written.to_owned())));
-        let stored = "it could not be found out whether this Company exists";
-        assert_eq!(told(&fact, Holder::Stored), Some((Some(UNRESOLVED), stored.to_owned())));
+        let written = "no Company of that name in these files; did you mean \"acme\"?";
+        assert_eq!(problem(&fact, Origin::Written), Some((Some(UNRESOLVED), written.to_owned())));
+        let stored = "could not check whether this Company exists";
+        assert_eq!(problem(&fact, Origin::Stored), Some((Some(UNRESOLVED), stored.to_owned())));
     }
 }

@@ -1,14 +1,14 @@
-//! Which field of which kind refers to what: the one table of it, and what follows from it.
+//! The references between records and other objects: a table of the fields, and the functions that use it.
 //!
-//! The rules, `refs`, deletions and the selectable fields of the CRDs all go by this table. A new reference is one entry
+//! The rules, `refs`, deletions and the selectable fields of the CRDs use this table. A new reference is one entry
 //! in `table.rs`.
 //!
-//! *Architecture invariant:* pure; knows fields, kinds and the names of rules, and not what a rule says about them.
+//! *Architecture invariant:* pure; knows fields, kinds and the ids of rules, but not how a rule checks a reference.
 
-mod dependants;
+mod dependents;
 mod table;
 mod values;
 
-pub use dependants::{Count, Dependants, NAMED, Sight, Tally};
-pub use table::{CREATOR, LINKS, Link, NameForm, Referent, SUBJECT};
+pub use dependents::{Count, Dependants, NAMED, Sight, Tally};
+pub use table::{CREATOR, LINKS, Link, NameFormat, ReferenceTarget, SUBJECT};
 pub use values::{LinkValue, subject_kind, target_in, values};

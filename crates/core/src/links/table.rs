@@ -1,4 +1,4 @@
-//! The table: which field of which kind refers to what, and which rule looks it up.
+//! The table of references: the field, the kinds that have it, its target and the rule that looks up the target.
 
 use std::sync::Arc;
 
@@ -15,66 +15,79 @@ pub struct Link {
     pub kinds: &'static [CrmKind],
     /// The field of `spec` that holds the reference, such as `companyRef`: an object, or for contacts a list of them.
     pub field: &'static str,
-    /// What it refers to.
-    pub to: Referent,
-    /// The rule that the target exists; `None` if no rule looks it up.
+    /// The target.
+    pub to: ReferenceTarget,
+    /// The rule that looks up the target; `None` if there is no such rule.
     pub rule: Option<RuleId>,
 }
 
-/// What a field refers to.
+/// The target of a reference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Referent {
-    /// A system organization, if the policy says which kind that is.
+pub enum ReferenceTarget {
+    /// A system organization. The policy may define its kind.
     Organization,
-    /// One of our companies.
+    /// A Company.
     Company,
-    /// A system user, if the policy says which kind that is.
+    /// A system user. The policy may define its kind.
     User,
-    /// A system contact, of the kind that Notes may be about if the policy accepts one.
+    /// A system contact. Its kind is known if the policy accepts Notes about contacts.
     Contact,
-    /// An object of one of the kinds that Notes may be about. The reference says which kind.
+    /// An object of a kind that Notes may be about. The reference names the kind.
     Subject,
 }
 
-/// What the names of a kind look like.
+/// The format of the names of a kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NameForm {
+pub enum NameFormat {
     /// A DNS subdomain.
     Subdomain,
-    /// Anything that is safe as a segment of an API path.
+    /// Any name that is safe as a segment of an API path.
     PathSegment,
 }
 
 /// The user who created a record.
-pub const CREATOR: Link =
-    Link { kinds: &CrmKind::ALL, field: "creatorRef", to: Referent::User, rule: Some(RuleId::CreatorExists) };
+pub const CREATOR: Link = Link {
+    kinds: &CrmKind::ALL,
+    field: "creatorRef",
+    to: ReferenceTarget::User,
+    rule: Some(RuleId::CreatorExists),
+};
 
-/// What a Note is about.
-pub const SUBJECT: Link =
-    Link { kinds: &[Note], field: "subjectRef", to: Referent::Subject, rule: Some(RuleId::SubjectExists) };
+/// The subject of a Note.
+pub const SUBJECT: Link = Link {
+    kinds: &[Note],
+    field: "subjectRef",
+    to: ReferenceTarget::Subject,
+    rule: Some(RuleId::SubjectExists),
+};
 
-/// All references. Those of one kind are in the order in which they are reported.
+/// All references. For each kind they are in the order in which they are reported.
 pub const LINKS: [Link; 6] = [
     Link {
         kinds: &[Company],
         field: "organizationRef",
-        to: Referent::Organization,
+        to: ReferenceTarget::Organization,
         rule: Some(RuleId::OrganizationExists),
     },
-    Link { kinds: &[Person], field: "companyRef", to: Referent::Company, rule: Some(RuleId::CompanyExists) },
-    Link { kinds: &[Person], field: "userRef", to: Referent::User, rule: Some(RuleId::UserExists) },
-    Link { kinds: &[Person], field: "contactRefs", to: Referent::Contact, rule: None },
+    Link {
+        kinds: &[Person],
+        field: "companyRef",
+        to: ReferenceTarget::Company,
+        rule: Some(RuleId::CompanyExists),
+    },
+    Link { kinds: &[Person], field: "userRef", to: ReferenceTarget::User, rule: Some(RuleId::UserExists) },
+    Link { kinds: &[Person], field: "contactRefs", to: ReferenceTarget::Contact, rule: None },
     SUBJECT,
     CREATOR,
 ];
 
 impl Link {
-    /// The references of a kind.
+    /// The references of records of a kind.
     pub fn of(kind: CrmKind) -> impl Iterator<Item = Self> {
         LINKS.into_iter().filter(move |link| link.kinds.contains(&kind))
     }
 
-    /// The reference that a rule looks up.
+    /// The reference whose target a rule looks up.
     pub fn of_rule(rule: RuleId) -> Option<Self> {
         LINKS.into_iter().find(|link| link.rule == Some(rule))
     }
@@ -84,18 +97,18 @@ impl Link {
         format!("spec.{}.name", self.field)
     }
 
-    /// The fields of the reference that the CRDs make selectable, so that an API server can list who refers to a record.
+    /// The selectable fields of the reference, by which an API server can list the dependents of a record.
     pub const fn selectable(self) -> &'static [&'static str] {
         match self.to {
-            Referent::Company => &["name"],
-            Referent::Subject => &["kind", "name"],
-            Referent::Organization | Referent::User | Referent::Contact => &[],
+            ReferenceTarget::Company => &["name"],
+            ReferenceTarget::Subject => &["kind", "name"],
+            ReferenceTarget::Organization | ReferenceTarget::User | ReferenceTarget::Contact => &[],
         }
     }
 }
 
-impl Referent {
-    /// The kinds of our records that it can be.
+impl ReferenceTarget {
+    /// The CRM kinds that the target can have.
     pub const fn records(self) -> &'static [CrmKind] {
         match self {
             Self::Company => &[Company],
@@ -104,7 +117,7 @@ impl Referent {
         }
     }
 
-    /// The kinds to look up under a policy; none if the policy does not say.
+    /// The kinds to look up under a policy; empty if the policy does not define any.
     pub fn kinds(self, references: &References) -> &[Arc<ResourceKind>] {
         match self {
             Self::Organization => references.organization.as_slice(),
@@ -117,8 +130,8 @@ impl Referent {
         }
     }
 
-    /// What reports call the kind if the policy does not say. The reference of a subject says it.
-    pub const fn usual_kind(self) -> &'static str {
+    /// The kind in reports if the policy does not define it. The reference to a subject names its kind.
+    pub const fn default_kind(self) -> &'static str {
         match self {
             Self::Organization => "Organization",
             Self::Company => "Company",
@@ -128,12 +141,12 @@ impl Referent {
         }
     }
 
-    /// What its names look like.
-    pub const fn name_form(self) -> NameForm {
+    /// The format of its names.
+    pub const fn name_format(self) -> NameFormat {
         match self {
-            // Names of users are often mail addresses.
-            Self::User => NameForm::PathSegment,
-            Self::Organization | Self::Company | Self::Contact | Self::Subject => NameForm::Subdomain,
+            // Names of users are often e-mail addresses.
+            Self::User => NameFormat::PathSegment,
+            Self::Organization | Self::Company | Self::Contact | Self::Subject => NameFormat::Subdomain,
         }
     }
 }
@@ -141,8 +154,8 @@ impl Referent {
 /// The kind of a system contact.
 const CONTACT: &str = "Contact";
 
-impl NameForm {
-    /// Whether a name has this form.
+impl NameFormat {
+    /// Whether a name has this format.
     pub fn accepts(self, name: &str) -> bool {
         match self {
             Self::Subdomain => is_subdomain(name),
@@ -159,7 +172,7 @@ mod tests {
     use crate::api;
 
     #[test]
-    fn the_definitions_make_the_fields_of_the_table_selectable_and_no_others() {
+    fn the_selectable_fields_of_the_crds_are_those_of_the_table() {
         for kind in CrmKind::ALL {
             let of_link = |link: Link| {
                 let fields = link.selectable().iter();
@@ -175,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn every_field_of_the_table_is_in_the_schema_and_every_reference_of_the_schema_in_the_table() {
+    fn the_table_and_the_schema_have_the_same_references() {
         for kind in CrmKind::ALL {
             let crds = api::crds(&[]);
             let crd = crds.iter().find(|crd| crd.spec.names.kind == kind.as_str()).unwrap();
@@ -189,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_is_about_the_kinds_that_have_its_field() {
+    fn a_rule_checks_the_kinds_that_have_its_field() {
         for link in LINKS {
             if let Some(rule) = link.rule {
                 assert_eq!(rule.rule().kinds, link.kinds, "{rule:?}");

@@ -1,10 +1,10 @@
-//! Finds the references of a record, even if no rule checks them.
+//! Finds all references of a record, even those that no rule checks.
 
 use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::table::{Link, NameForm, Referent};
+use super::table::{Link, NameFormat, ReferenceTarget};
 use crate::api::names::is_label;
 use crate::api::{CrmKind, ResourceKind, Target};
 use crate::policy::References;
@@ -28,16 +28,16 @@ pub struct LinkValue {
 /// ignored.
 pub fn values(kind: CrmKind, spec: &Value, references: &References) -> Vec<LinkValue> {
     let of_link = |link: Link| match link.to {
-        Referent::Subject => subject(link, spec, references).into_iter().collect(),
-        Referent::Contact => contacts(link, spec, references),
-        Referent::Organization | Referent::Company | Referent::User => {
-            plain(link, spec, references).into_iter().collect::<Vec<_>>()
+        ReferenceTarget::Subject => subject(link, spec, references).into_iter().collect(),
+        ReferenceTarget::Contact => contacts(link, spec, references),
+        ReferenceTarget::Organization | ReferenceTarget::Company | ReferenceTarget::User => {
+            by_name(link, spec, references).into_iter().collect::<Vec<_>>()
         }
     };
     Link::of(kind).flat_map(of_link).collect()
 }
 
-/// The kind of that group and name, if Notes may be about it.
+/// The accepted kind of subjects with that group and name.
 pub fn subject_kind<'r>(
     references: &'r References,
     group: &str,
@@ -46,46 +46,46 @@ pub fn subject_kind<'r>(
     references.subjects.iter().find(|known| known.group == group && known.kind == kind)
 }
 
-/// The object of that kind, namespace and name; `None` if there can be no such object.
+/// The object of that kind, namespace and name; `None` if the namespace or name is invalid.
 pub fn target_in(kind: &Arc<ResourceKind>, namespace: Option<&str>, name: &str) -> Option<Target> {
     let fits = namespace.is_some() == kind.namespaced && namespace.is_none_or(is_label);
-    (fits && NameForm::Subdomain.accepts(name)).then(|| target(kind, namespace, name))
+    (fits && NameFormat::Subdomain.accepts(name)).then(|| target(kind, namespace, name))
 }
 
-fn plain(link: Link, spec: &Value, references: &References) -> Option<LinkValue> {
-    let name = given(&spec[link.field]["name"])?;
+fn by_name(link: Link, spec: &Value, references: &References) -> Option<LinkValue> {
+    let name = non_empty(&spec[link.field]["name"])?;
     let kind = link.to.kinds(references).first();
     Some(LinkValue {
         field: link.name_field(),
-        kind: kind.map_or(link.to.usual_kind(), |kind| kind.kind.as_str()).to_owned(),
+        kind: kind.map_or(link.to.default_kind(), |kind| kind.kind.as_str()).to_owned(),
         namespace: None,
         name: name.to_owned(),
-        target: kind.filter(|_| link.to.name_form().accepts(name)).map(|kind| target(kind, None, name)),
+        target: kind.filter(|_| link.to.name_format().accepts(name)).map(|kind| target(kind, None, name)),
     })
 }
 
-/// A Note's subject, of any kind.
+/// The subject of a Note, of any kind.
 fn subject(link: Link, spec: &Value, references: &References) -> Option<LinkValue> {
     let reference = &spec[link.field];
-    let (kind, name) = (given(&reference["kind"])?, given(&reference["name"])?);
-    let known = subject_kind(references, given(&reference["apiGroup"]).unwrap_or_default(), kind);
-    let namespace = given(&reference["namespace"]);
-    Some(placed(link.name_field(), kind, known, namespace, name))
+    let (kind, name) = (non_empty(&reference["kind"])?, non_empty(&reference["name"])?);
+    let known = subject_kind(references, non_empty(&reference["apiGroup"]).unwrap_or_default(), kind);
+    let namespace = non_empty(&reference["namespace"]);
+    Some(link_value(link.name_field(), kind, known, namespace, name))
 }
 
-/// A Person's contacts. They can be looked up if the policy accepts Contacts as subjects of notes, because only then is
-/// their kind known.
+/// The contacts of a Person. They can be looked up only if the policy accepts Contacts as subjects of Notes, because
+/// their kind is unknown otherwise.
 fn contacts(link: Link, spec: &Value, references: &References) -> Vec<LinkValue> {
     let known = link.to.kinds(references).first();
     let of_contact = |(index, contact): (usize, &Value)| {
-        let (name, namespace) = (given(&contact["name"])?, given(&contact["namespace"]));
+        let (name, namespace) = (non_empty(&contact["name"])?, non_empty(&contact["namespace"]));
         let field = format!("spec.{}[{index}].name", link.field);
-        Some(placed(field, link.to.usual_kind(), known, namespace, name))
+        Some(link_value(field, link.to.default_kind(), known, namespace, name))
     };
     spec[link.field].as_array().into_iter().flatten().enumerate().filter_map(of_contact).collect()
 }
 
-fn placed(
+fn link_value(
     field: String,
     kind: &str,
     known: Option<&Arc<ResourceKind>>,
@@ -105,7 +105,7 @@ fn target(kind: &Arc<ResourceKind>, namespace: Option<&str>, name: &str) -> Targ
     Target { kind: Arc::clone(kind), namespace: namespace.map(str::to_owned), name: name.to_owned() }
 }
 
-fn given(value: &Value) -> Option<&str> {
+fn non_empty(value: &Value) -> Option<&str> {
     value.as_str().filter(|text| !text.is_empty())
 }
 
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn all_references_of_a_person_are_told_and_those_of_known_kinds_looked_up() {
+    fn all_references_of_a_person_are_found_and_those_of_known_kinds_have_a_target() {
         let found = of(
             CrmKind::Person,
             &json!({
@@ -136,11 +136,11 @@ mod tests {
         );
         let looked_up: Vec<&str> =
             found.iter().filter(|link| link.target.is_some()).map(|link| link.kind.as_str()).collect();
-        assert_eq!(looked_up, ["Company"], "the built-in policy knows no users and no contacts");
+        assert_eq!(looked_up, ["Company"], "the built-in policy has no kind of users or contacts");
     }
 
     #[test]
-    fn a_subject_is_looked_up_where_its_kind_is_accepted_and_its_name_can_be_one() {
+    fn a_subject_has_a_target_if_its_kind_is_accepted_and_its_name_valid() {
         let target = |subject: Value| {
             let links = of(CrmKind::Note, &json!({"subjectRef": subject}));
             links.into_iter().next().and_then(|link| link.target)

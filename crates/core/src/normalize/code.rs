@@ -1,30 +1,29 @@
-//! The reasons for which a value is rejected, and the sentence that tells the user about each (section 4 of the
-//! normalization contract).
+//! The reason codes of invalid values, and the text of each for users (section 4 of the normalization contract).
 
 use std::fmt;
 
-/// Why a value has no canonical form. The order is that of the contract's table.
+/// The reason why a value is invalid, in the order of the table in the contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Code {
     /// Nothing is left after trimming, or there is no host (`S1`, `D3`).
     Empty,
     /// The input, the name, one of its labels or the LinkedIn name is too long (`S2`, `D9`, `P12`).
     TooLong,
-    /// A character that cannot be part of such a value (`S3`, `D5`).
+    /// An invalid character (`S3`, `D5`).
     BadChar,
-    /// A scheme other than http and https, or a damaged one (`S4`).
+    /// A scheme other than http and https, or an invalid scheme (`S4`).
     BadScheme,
-    /// An e-mail address in place of a domain (`D2`).
+    /// An e-mail address instead of a domain (`D2`).
     Email,
-    /// A user name, or any `@`, in front of the host (`D2`, `P2`).
+    /// A user name, or any `@`, before the host (`D2`, `P2`).
     Userinfo,
-    /// A port that is none or, for LinkedIn, not the default one (`D3`, `P4`).
+    /// An invalid port or, for LinkedIn, a port other than the default (`D3`, `P4`).
     BadPort,
     /// A `*` in the host (`D4`).
     Wildcard,
     /// The host is not valid under UTS #46 (`D6`).
     BadIdn,
-    /// Two dots in a row, or a dot in front (`D7`).
+    /// Two dots in a row, or a leading dot (`D7`).
     EmptyLabel,
     /// A label that starts or ends with a hyphen (`D8`).
     BadHyphen,
@@ -34,29 +33,29 @@ pub enum Code {
     SingleLabel,
     /// The whole name is a public suffix of the ICANN section (`D13`).
     PublicSuffix,
-    /// A page on a site that many companies share (`D14`).
+    /// A page on a shared site (`D14`).
     SharedHost,
-    /// More than [`MAX_DOMAINS`](super::MAX_DOMAINS) entries (`L3`; decided by whoever holds the list).
+    /// More than [`MAX_DOMAINS`](super::MAX_DOMAINS) entries (`L3`; the caller checks the list).
     TooMany,
-    /// The host is not one of LinkedIn's (`P3`).
+    /// The host does not belong to LinkedIn (`P3`).
     NotLinkedin,
-    /// A `lnkd.in` link, which only the network can resolve (`P3`).
+    /// A `lnkd.in` link, which cannot be resolved without the network (`P3`).
     ShortLink,
     /// A `.` or `..` segment in the path (`P5`).
     BadPath,
-    /// The address ends before it names a profile (`P6`, `P9`).
+    /// The address does not name a profile (`P6`, `P9`).
     NoProfile,
-    /// A page of LinkedIn that is no profile (`P7`).
+    /// A page of LinkedIn that is not a profile (`P7`).
     UnsupportedPath,
-    /// A company's page for a person, or the reverse (`P8`).
+    /// The page of a company for a Person, or the page of a person for a Company (`P8`).
     WrongKind,
-    /// The profile's name cannot be one (`P10`, `P12`).
+    /// The name of the profile is invalid (`P10`, `P12`).
     BadSlug,
-    /// A page that LinkedIn shows in place of a profile (`P12`).
+    /// A page that LinkedIn shows instead of a profile (`P12`).
     Placeholder,
 }
 
-/// The field that a [`Code`] speaks about, for the texts that differ between the two.
+/// The field of a value, because some texts of a [`Code`] depend on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Field {
     /// An entry of a Company's `spec.domains`.
@@ -66,7 +65,7 @@ pub enum Field {
 }
 
 impl Code {
-    /// Every code, in the order of the contract's table.
+    /// All codes, in the order of the table in the contract.
     pub const ALL: [Code; 24] = [
         Code::Empty,
         Code::TooLong,
@@ -94,7 +93,7 @@ impl Code {
         Code::Placeholder,
     ];
 
-    /// The stable identifier, in kebab case, as it stands in messages between brackets.
+    /// The stable identifier in kebab case, as messages show it in brackets.
     pub const fn as_str(self) -> &'static str {
         match self {
             Code::Empty => "empty",
@@ -124,7 +123,7 @@ impl Code {
         }
     }
 
-    /// What is wrong with a value of `field` and what to do about it, without the value and without the code.
+    /// The problem with a value of `field` and its fix, without the value and the code.
     pub const fn text(self, field: Field) -> &'static str {
         match self {
             Code::Empty => "no value: remove the entry, or leave the field out",
@@ -192,7 +191,7 @@ impl std::error::Error for Code {}
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashSet;
+    use std::collections::BTreeSet;
 
     use super::*;
     use crate::normalize::{MAX_DOMAINS, MAX_INPUT_CHARS};
@@ -200,8 +199,8 @@ mod tests {
     const FIELDS: [Field; 2] = [Field::Domain, Field::LinkedinProfile];
 
     #[test]
-    fn every_code_has_an_identifier_of_its_own_in_kebab_case() {
-        let ids: HashSet<_> = Code::ALL.iter().map(|code| code.as_str()).collect();
+    fn every_code_has_a_unique_identifier_in_kebab_case() {
+        let ids: BTreeSet<_> = Code::ALL.iter().map(|code| code.as_str()).collect();
         assert_eq!(ids.len(), Code::ALL.len());
         for id in ids {
             assert!(id.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-'), "{id}");
@@ -221,9 +220,9 @@ mod tests {
     }
 
     #[test]
-    fn every_text_is_one_line_of_its_own_without_the_code() {
+    fn every_text_is_unique_and_one_line_without_the_code() {
         for field in FIELDS {
-            let texts: HashSet<_> = Code::ALL.iter().map(|code| code.text(field)).collect();
+            let texts: BTreeSet<_> = Code::ALL.iter().map(|code| code.text(field)).collect();
             assert_eq!(texts.len(), Code::ALL.len());
             for text in texts {
                 assert!(!text.is_empty() && !text.contains(['\n', '[', ']']), "{text}");

@@ -1,21 +1,21 @@
-//! LinkedIn profiles: any address of a person's or organization's page, to the one without decoration
-//! (`P1`–`P13`).
+//! Normalizes the addresses of LinkedIn profiles (`P1`–`P13`).
 
 use std::borrow::Cow;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use unicode_normalization::UnicodeNormalization;
 
+use super::code::Code;
 use super::shared::{self, Address, Scheme, strip_prefix_ignoring_case};
-use super::{Code, is_invisible};
+use crate::characters::is_invisible;
 
-/// The most characters of a profile's name, decoded (`P12`).
+/// The maximum number of characters of the decoded name of a profile (`P12`).
 const MAX_SLUG: usize = 150;
 
-/// What a canonical address percent-encodes: everything but the unreserved characters of RFC 3986 (`P13`).
+/// The characters that a canonical address percent-encodes: all but the unreserved characters of RFC 3986 (`P13`).
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// Whose profile an address has to be.
+/// The kind of record that has the profile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ProfileKind {
     /// A Person: `/in/…`.
@@ -64,12 +64,11 @@ impl Page {
     }
 }
 
-/// The canonical form of a LinkedIn profile's address, `https://linkedin.com/<page>/<slug>`: ASCII only,
-/// without `www`, query, fragment, trailing slash or anything behind the slug. A canonical address is returned
-/// unchanged, and borrowed.
+/// The canonical address of a LinkedIn profile, `https://linkedin.com/<page>/<slug>`: ASCII only, without `www`, query,
+/// fragment, trailing slash or anything after the slug. A canonical address is borrowed unchanged.
 ///
 /// # Errors
-/// The code of the first step of the normalization contract (section 3) that the input fails.
+/// The code of the first step of the normalization contract (section 3) that fails.
 pub fn linkedin_profile(input: &str, kind: ProfileKind) -> Result<Cow<'_, str>, Code> {
     let address = shared::read(input)?; // P1
     check_authority(&address)?;
@@ -101,8 +100,7 @@ fn check_authority(address: &Address<'_>) -> Result<(), Code> {
     if port.is_empty() || port == default { Ok(()) } else { Err(Code::BadPort) } // P4
 }
 
-/// Step `P3`. The comparison is on the plain text, so that no mapping can turn a look-alike into LinkedIn's
-/// host.
+/// Step `P3`. It compares the unmapped host, so that no mapping can turn a look-alike into a host of LinkedIn.
 fn check_host(host: &str) -> Result<(), Code> {
     let host = host.to_ascii_lowercase();
     let host = host.strip_suffix('.').unwrap_or(&host);
@@ -114,24 +112,24 @@ fn check_host(host: &str) -> Result<(), Code> {
     }
 }
 
-/// Whether `label` in front of `linkedin.com` shows the same profiles: the web and mobile hosts, and those of
-/// countries (`uk`, `de`).
+/// Whether `<label>.linkedin.com` shows the same profiles: the web and mobile hosts, and those of countries (`uk`,
+/// `de`).
 fn is_linkedin_label(label: &str) -> bool {
     matches!(label, "www" | "m" | "touch")
         || label.len() == 2 && label.bytes().all(|byte| byte.is_ascii_lowercase())
 }
 
-/// The path's segments, without the empty ones (`P5`).
+/// The segments of the path, without empty ones (`P5`).
 fn segments(path: &str) -> impl Iterator<Item = &str> {
     path.split('/').filter(|segment| !segment.is_empty())
 }
 
-/// Step `P5`. Segments behind the slug count too: a `..` there would take back what stands in front of it.
+/// Step `P5`. It also checks segments after the slug, because a `..` there would remove the segment before it.
 fn check_dot_segments(path: &str) -> Result<(), Code> {
     if segments(path).any(is_dot_segment) { Err(Code::BadPath) } else { Ok(()) }
 }
 
-/// Whether `segment` is `.` or `..`, with a dot written plainly or as `%2e`.
+/// Whether `segment` is `.` or `..`, where a dot may be written as `%2e`.
 fn is_dot_segment(segment: &str) -> bool {
     let without_dot = |text| strip_dot(text).unwrap_or(text);
     !segment.is_empty() && without_dot(without_dot(segment)).is_empty()
@@ -141,8 +139,8 @@ fn strip_dot(text: &str) -> Option<&str> {
     text.strip_prefix('.').or_else(|| strip_prefix_ignoring_case(text, "%2e"))
 }
 
-/// Step `P6`: the first segment, or the one behind it if the first only says where the same page is shown: on
-/// mobile, from mail, signed out.
+/// Step `P6`: the first segment, or the second if the first only says how the same page is shown: on mobile, from mail
+/// or signed out.
 fn first_unwrapped<'a>(segments: &mut impl Iterator<Item = &'a str>) -> Option<&'a str> {
     const WRAPPERS: [&str; 5] = ["m", "mwlite", "comm", "organization-guest", "public-profile"];
     let first = segments.next()?;
@@ -155,7 +153,7 @@ fn first_unwrapped<'a>(segments: &mut impl Iterator<Item = &'a str>) -> Option<&
 
 /// Step `P10`.
 fn decode(segment: &str) -> Result<Cow<'_, str>, Code> {
-    // The decoder leaves a `%` that two hex digits do not follow as it is, so that is looked for first.
+    // The decoder keeps a `%` without two hex digits, so this checks it first.
     let is_malformed = segment.split('%').skip(1).any(|rest| {
         !matches!(rest.as_bytes(), [high, low, ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit())
     });
@@ -165,13 +163,13 @@ fn decode(segment: &str) -> Result<Cow<'_, str>, Code> {
     percent_decode_str(segment).decode_utf8().map_err(|_| Code::BadSlug)
 }
 
-/// Step `P11`: LinkedIn compares names without case, but not member tokens.
+/// Step `P11`: LinkedIn ignores case in names, but not in member tokens.
 fn fold(slug: Cow<'_, str>, page: Page) -> Cow<'_, str> {
     if page == Page::In && is_member_token(&slug) {
         return slug;
     }
     if slug.is_ascii() {
-        // Composed already.
+        // ASCII is already composed.
         let has_upper_case = slug.bytes().any(|byte| byte.is_ascii_uppercase());
         return if has_upper_case { Cow::Owned(slug.to_ascii_lowercase()) } else { slug };
     }
@@ -179,7 +177,7 @@ fn fold(slug: Cow<'_, str>, page: Page) -> Cow<'_, str> {
     Cow::Owned(composed.to_lowercase().nfc().collect())
 }
 
-/// Whether `slug` matches `^AC[ow]AA[A-Za-z0-9_-]{34}$`: base64, which case is part of.
+/// Whether `slug` matches `^AC[ow]AA[A-Za-z0-9_-]{34}$`. This is base64, which is case-sensitive.
 fn is_member_token(slug: &str) -> bool {
     let [b'A', b'C', b'o' | b'w', b'A', b'A', rest @ ..] = slug.as_bytes() else {
         return false;
@@ -222,25 +220,24 @@ mod tests {
     const TOKEN: &str = "ACoAABx7Qk2mZ9_pLr4TdW-uYv8NbHs3JfGc6Ea";
 
     #[track_caller]
-    fn accepts(input: &str, kind: ProfileKind, expected: &str) {
+    fn normalizes(input: &str, kind: ProfileKind, expected: &str) {
         let expected = format!("https://linkedin.com/{expected}");
         assert_eq!(linkedin_profile(input, kind).as_deref(), Ok(expected.as_str()), "{input:?}");
     }
 
     #[track_caller]
-    fn rejects(input: &str, kind: ProfileKind, code: Code) {
+    fn is_invalid(input: &str, kind: ProfileKind, code: Code) {
         assert_eq!(linkedin_profile(input, kind), Err(code), "{input:?}");
     }
 
-    /// A person's address with `slug` as it is, and one with the slug's bytes percent-encoded: `P10` makes no
-    /// difference between the two.
+    /// The address of a person with `slug`, plain and percent-encoded, which `P10` treats alike.
     fn addresses_of(slug: &str) -> [String; 2] {
         let encoded: String = slug.bytes().map(|byte| format!("%{byte:02x}")).collect();
         [slug, &encoded].map(|slug| format!("linkedin.com/in/{slug}"))
     }
 
     #[test]
-    fn a_canonical_address_is_returned_borrowed() {
+    fn a_canonical_address_is_borrowed() {
         for (input, kind) in [
             ("https://linkedin.com/in/jane-roe", Person),
             ("https://linkedin.com/in/ACoAABx7Qk2mZ9_pLr4TdW-uYv8NbHs3JfGc6Ea", Person),
@@ -260,18 +257,18 @@ mod tests {
     fn the_input_may_have_2048_characters_and_no_more() {
         let front = "linkedin.com/in/jane?";
         let query = "é".repeat(MAX_INPUT_CHARS - front.len());
-        accepts(&format!("\n{front}{query} "), Person, "in/jane");
-        rejects(&format!("{front}{query}é"), Person, Code::TooLong);
+        normalizes(&format!("\n{front}{query} "), Person, "in/jane");
+        is_invalid(&format!("{front}{query}é"), Person, Code::TooLong);
     }
 
     #[test]
     fn the_shared_steps_come_first() {
-        rejects("\u{FEFF} ", Person, Code::Empty);
-        rejects("a@b c", Person, Code::BadChar);
-        rejects("linkedin.com/in/jane?a b", Person, Code::BadChar);
-        rejects("linkedin.com\\in\\jane", Person, Code::BadChar);
-        rejects("ftp://a@linkedin.com/in/jane", Person, Code::BadScheme);
-        rejects("linkedin:in/jane", Person, Code::BadScheme);
+        is_invalid("\u{FEFF} ", Person, Code::Empty);
+        is_invalid("a@b c", Person, Code::BadChar);
+        is_invalid("linkedin.com/in/jane?a b", Person, Code::BadChar);
+        is_invalid("linkedin.com\\in\\jane", Person, Code::BadChar);
+        is_invalid("ftp://a@linkedin.com/in/jane", Person, Code::BadScheme);
+        is_invalid("linkedin:in/jane", Person, Code::BadScheme);
     }
 
     #[test]
@@ -284,17 +281,17 @@ mod tests {
             "lnkd.in@x",
             "x@lnkd.in",
         ] {
-            rejects(input, Person, Code::Userinfo);
+            is_invalid(input, Person, Code::Userinfo);
         }
-        accepts("linkedin.com/in/jane@acme", Person, "in/jane%40acme");
-        accepts("linkedin.com/in/jane?a@b", Person, "in/jane");
+        normalizes("linkedin.com/in/jane@acme", Person, "in/jane%40acme");
+        normalizes("linkedin.com/in/jane?a@b", Person, "in/jane");
     }
 
     #[test]
-    fn linkedins_own_hosts_show_the_same_profile() {
+    fn all_hosts_of_linkedin_show_the_same_profile() {
         for host in ["", "www.", "m.", "touch.", "uk.", "de.", "zz.", "WWW.", "Uk."] {
             for end in ["", ".", ":", ".:", ":443", ".:443"] {
-                accepts(&format!("{host}LinkedIn.com{end}/in/jane"), Person, "in/jane");
+                normalizes(&format!("{host}LinkedIn.com{end}/in/jane"), Person, "in/jane");
             }
         }
     }
@@ -338,12 +335,12 @@ mod tests {
             "www.www.lnkd.in",
             "lnkd.in..",
         ] {
-            rejects(&format!("https://{host}/in/jane"), Person, Code::NotLinkedin);
+            is_invalid(&format!("https://{host}/in/jane"), Person, Code::NotLinkedin);
         }
     }
 
     #[test]
-    fn short_links_are_refused_whatever_their_port_and_path() {
+    fn short_links_are_invalid_with_any_port_and_path() {
         for input in [
             "lnkd.in",
             "LNKD.IN./x",
@@ -351,23 +348,23 @@ mod tests {
             "//lnkd.in:443",
             "www.lnkd.in.:x/../in",
         ] {
-            rejects(input, Person, Code::ShortLink);
+            is_invalid(input, Person, Code::ShortLink);
         }
     }
 
     #[test]
-    fn the_host_is_judged_before_the_port() {
-        rejects("https://acme.com:x/in/jane", Person, Code::NotLinkedin);
-        rejects("https://[::1]:443/in/jane", Person, Code::NotLinkedin);
+    fn the_host_is_checked_before_the_port() {
+        is_invalid("https://acme.com:x/in/jane", Person, Code::NotLinkedin);
+        is_invalid("https://[::1]:443/in/jane", Person, Code::NotLinkedin);
     }
 
     #[test]
-    fn only_the_schemes_default_port_is_accepted() {
-        accepts("http://linkedin.com:80/in/jane", Person, "in/jane");
-        accepts("http://linkedin.com:/in/jane", Person, "in/jane");
-        accepts("https://linkedin.com:443/in/jane", Person, "in/jane");
-        accepts("//linkedin.com:443/in/jane", Person, "in/jane");
-        accepts("linkedin.com:443/in/jane", Person, "in/jane");
+    fn only_the_default_port_of_the_scheme_is_valid() {
+        normalizes("http://linkedin.com:80/in/jane", Person, "in/jane");
+        normalizes("http://linkedin.com:/in/jane", Person, "in/jane");
+        normalizes("https://linkedin.com:443/in/jane", Person, "in/jane");
+        normalizes("//linkedin.com:443/in/jane", Person, "in/jane");
+        normalizes("linkedin.com:443/in/jane", Person, "in/jane");
         for input in [
             "http://linkedin.com:443/in/jane",
             "https://linkedin.com:80/in/jane",
@@ -381,12 +378,12 @@ mod tests {
             "linkedin.com:+443/in/jane",
             "linkedin.com:x/../..",
         ] {
-            rejects(input, Person, Code::BadPort);
+            is_invalid(input, Person, Code::BadPort);
         }
     }
 
     #[test]
-    fn dot_segments_are_refused_anywhere_in_the_path() {
+    fn dot_segments_are_invalid_anywhere_in_the_path() {
         for dots in [".", "..", "%2e", "%2E", "%2e.", ".%2E", "%2E%2e"] {
             for path in [
                 format!("/{dots}"),
@@ -398,25 +395,25 @@ mod tests {
                 format!("/in/jane/{dots}?x"),
                 format!("/in/jane/{dots}#x"),
             ] {
-                rejects(&format!("linkedin.com{path}"), Person, Code::BadPath);
+                is_invalid(&format!("linkedin.com{path}"), Person, Code::BadPath);
             }
         }
     }
 
     #[test]
-    fn dots_are_no_dot_segment_in_other_places() {
+    fn dots_in_other_places_are_no_dot_segments() {
         for end in ["/...", "/.a", "/a.", "/%252e", "/%2", "/.%2", "/..;x", "/..%2f", "?/../", "#/../"] {
-            accepts(&format!("linkedin.com/in/jane{end}"), Person, "in/jane");
+            normalizes(&format!("linkedin.com/in/jane{end}"), Person, "in/jane");
         }
-        rejects("linkedin.com/in/...", Person, Code::BadSlug);
-        rejects("linkedin.com/in/%252e", Person, Code::BadSlug);
+        is_invalid("linkedin.com/in/...", Person, Code::BadSlug);
+        is_invalid("linkedin.com/in/%252e", Person, Code::BadSlug);
     }
 
     #[test]
-    fn a_dot_segment_outranks_what_the_segments_say() {
-        rejects("linkedin.com/jobs/..", Person, Code::BadPath);
-        rejects("linkedin.com/company/acme/..", Person, Code::BadPath);
-        rejects("linkedin.com/in/%zz/.", Person, Code::BadPath);
+    fn a_dot_segment_is_reported_before_other_problems_of_the_path() {
+        is_invalid("linkedin.com/jobs/..", Person, Code::BadPath);
+        is_invalid("linkedin.com/company/acme/..", Person, Code::BadPath);
+        is_invalid("linkedin.com/in/%zz/.", Person, Code::BadPath);
     }
 
     #[test]
@@ -428,51 +425,51 @@ mod tests {
             "linkedin.com?in/x",
             "linkedin.com/#/in/x",
         ] {
-            rejects(input, Person, Code::NoProfile);
+            is_invalid(input, Person, Code::NoProfile);
         }
     }
 
     #[test]
-    fn one_wrapper_in_front_is_removed() {
+    fn one_leading_wrapper_is_removed() {
         for wrapper in
             ["m", "mwlite", "comm", "organization-guest", "public-profile", "M", "MwLite", "Public-Profile"]
         {
-            accepts(&format!("linkedin.com/{wrapper}/in/jane"), Person, "in/jane");
-            accepts(&format!("linkedin.com//{wrapper}//company/acme"), Company, "company/acme");
-            rejects(&format!("linkedin.com/{wrapper}"), Person, Code::NoProfile);
-            rejects(&format!("linkedin.com/{wrapper}/"), Person, Code::NoProfile);
+            normalizes(&format!("linkedin.com/{wrapper}/in/jane"), Person, "in/jane");
+            normalizes(&format!("linkedin.com//{wrapper}//company/acme"), Company, "company/acme");
+            is_invalid(&format!("linkedin.com/{wrapper}"), Person, Code::NoProfile);
+            is_invalid(&format!("linkedin.com/{wrapper}/"), Person, Code::NoProfile);
         }
     }
 
     #[test]
     fn a_second_wrapper_is_not_removed() {
-        rejects("linkedin.com/m/m/in/jane", Person, Code::UnsupportedPath);
-        rejects("linkedin.com/comm/mwlite", Person, Code::UnsupportedPath);
-        accepts("linkedin.com/in/m", Person, "in/m");
-        accepts("linkedin.com/m/in/comm", Person, "in/comm");
+        is_invalid("linkedin.com/m/m/in/jane", Person, Code::UnsupportedPath);
+        is_invalid("linkedin.com/comm/mwlite", Person, Code::UnsupportedPath);
+        normalizes("linkedin.com/in/m", Person, "in/m");
+        normalizes("linkedin.com/m/in/comm", Person, "in/comm");
     }
 
     #[test]
-    fn a_wrapper_is_compared_undecoded() {
-        rejects("linkedin.com/%6d/in/jane", Person, Code::UnsupportedPath);
-        rejects("linkedin.com/co\u{FF4D}m/in/jane", Person, Code::UnsupportedPath);
+    fn a_wrapper_is_compared_without_decoding() {
+        is_invalid("linkedin.com/%6d/in/jane", Person, Code::UnsupportedPath);
+        is_invalid("linkedin.com/co\u{FF4D}m/in/jane", Person, Code::UnsupportedPath);
     }
 
     #[test]
-    fn pages_are_compared_in_ascii_lower_case_and_undecoded() {
-        accepts("linkedin.com/IN/jane", Person, "in/jane");
-        accepts("linkedin.com/Company-BETA/12", Company, "company/12");
-        accepts("linkedin.com/SCHOOL/x", Company, "school/x");
-        accepts("linkedin.com/ShowCase/x", Company, "showcase/x");
+    fn pages_are_compared_in_ascii_lower_case_without_decoding() {
+        normalizes("linkedin.com/IN/jane", Person, "in/jane");
+        normalizes("linkedin.com/Company-BETA/12", Company, "company/12");
+        normalizes("linkedin.com/SCHOOL/x", Company, "school/x");
+        normalizes("linkedin.com/ShowCase/x", Company, "showcase/x");
         for page in
             ["%69n", "i%6E", "\u{130}n", "ın", "in;x", "in-", "school-beta", "in-beta", "companies", "ｉｎ"]
         {
-            rejects(&format!("linkedin.com/{page}/jane"), Person, Code::UnsupportedPath);
+            is_invalid(&format!("linkedin.com/{page}/jane"), Person, Code::UnsupportedPath);
         }
     }
 
     #[test]
-    fn pages_that_show_no_profile_are_refused() {
+    fn pages_that_are_not_profiles_are_invalid() {
         for path in [
             "pub/a/1/2/3",
             "profile/view",
@@ -484,24 +481,24 @@ mod tests {
             "de/in/jane",
             "jane",
         ] {
-            rejects(&format!("linkedin.com/{path}"), Person, Code::UnsupportedPath);
-            rejects(&format!("linkedin.com/{path}"), Company, Code::UnsupportedPath);
+            is_invalid(&format!("linkedin.com/{path}"), Person, Code::UnsupportedPath);
+            is_invalid(&format!("linkedin.com/{path}"), Company, Code::UnsupportedPath);
         }
     }
 
     #[test]
     fn a_person_needs_in_and_a_company_any_other_page() {
         for page in ["company", "company-beta", "school", "showcase"] {
-            rejects(&format!("linkedin.com/{page}/acme"), Person, Code::WrongKind);
+            is_invalid(&format!("linkedin.com/{page}/acme"), Person, Code::WrongKind);
         }
-        rejects("linkedin.com/in/jane", Company, Code::WrongKind);
+        is_invalid("linkedin.com/in/jane", Company, Code::WrongKind);
     }
 
     #[test]
-    fn the_wrong_kind_outranks_a_missing_or_bad_name() {
-        rejects("linkedin.com/company", Person, Code::WrongKind);
-        rejects("linkedin.com/in/", Company, Code::WrongKind);
-        rejects("linkedin.com/in/%zz", Company, Code::WrongKind);
+    fn the_wrong_kind_is_reported_before_a_missing_or_bad_name() {
+        is_invalid("linkedin.com/company", Person, Code::WrongKind);
+        is_invalid("linkedin.com/in/", Company, Code::WrongKind);
+        is_invalid("linkedin.com/in/%zz", Company, Code::WrongKind);
     }
 
     #[test]
@@ -509,14 +506,14 @@ mod tests {
         for input in
             ["linkedin.com/in", "linkedin.com/in//", "linkedin.com/m/in/?jane", "linkedin.com/in#jane"]
         {
-            rejects(input, Person, Code::NoProfile);
+            is_invalid(input, Person, Code::NoProfile);
         }
     }
 
     #[test]
-    fn everything_behind_the_name_is_dropped_unread() {
+    fn everything_after_the_name_is_dropped_unread() {
         for end in ["/", "//", "/about/", "/%ff/%zz", "/<x>", "/in/john", "?x", "#x", "/a?b#c"] {
-            accepts(&format!("linkedin.com/in/jane{end}"), Person, "in/jane");
+            normalizes(&format!("linkedin.com/in/jane{end}"), Person, "in/jane");
         }
     }
 
@@ -525,7 +522,7 @@ mod tests {
         for slug in ["%", "a%", "a%4", "%4g", "%g4", "%%41", "%u0041", "% 41", "%é", "a%é1", "%41%", "%+1"]
         {
             let code = if slug.contains(' ') { Code::BadChar } else { Code::BadSlug };
-            rejects(&format!("linkedin.com/in/{slug}"), Person, code);
+            is_invalid(&format!("linkedin.com/in/{slug}"), Person, code);
         }
     }
 
@@ -533,36 +530,36 @@ mod tests {
     fn the_decoded_name_has_to_be_utf_8() {
         for slug in ["%ff", "%C3", "%C3%28", "%ED%A0%80", "%F4%90%80%80", "%C0%AF", "%E2%82", "é%C3", "%C3é"]
         {
-            rejects(&format!("linkedin.com/in/{slug}"), Person, Code::BadSlug);
+            is_invalid(&format!("linkedin.com/in/{slug}"), Person, Code::BadSlug);
         }
     }
 
     #[test]
     fn a_name_is_decoded_once_only() {
-        rejects("linkedin.com/in/%2541", Person, Code::BadSlug);
-        rejects("linkedin.com/in/jane%2525", Person, Code::BadSlug);
-        accepts("linkedin.com/in/%4A%61ne+roe", Person, "in/jane%2Broe");
+        is_invalid("linkedin.com/in/%2541", Person, Code::BadSlug);
+        is_invalid("linkedin.com/in/jane%2525", Person, Code::BadSlug);
+        normalizes("linkedin.com/in/%4A%61ne+roe", Person, "in/jane%2Broe");
     }
 
     #[test]
     fn bytes_of_one_character_may_be_mixed_with_characters() {
-        accepts("linkedin.com/in/%C3%9Cé%c3%a9", Person, "in/%C3%BC%C3%A9%C3%A9");
+        normalizes("linkedin.com/in/%C3%9Cé%c3%a9", Person, "in/%C3%BC%C3%A9%C3%A9");
     }
 
     #[test]
     fn names_are_composed_and_lower_cased() {
-        accepts("linkedin.com/in/JU%CC%88RGEN", Person, "in/j%C3%BCrgen");
-        accepts("linkedin.com/company/SociÉtÉ", Company, "company/soci%C3%A9t%C3%A9");
-        accepts("linkedin.com/in/\u{212A}elvin", Person, "in/kelvin");
+        normalizes("linkedin.com/in/JU%CC%88RGEN", Person, "in/j%C3%BCrgen");
+        normalizes("linkedin.com/company/SociÉtÉ", Company, "company/soci%C3%A9t%C3%A9");
+        normalizes("linkedin.com/in/\u{212A}elvin", Person, "in/kelvin");
         // A capital sigma is a final one at the end of a word only.
-        accepts("linkedin.com/in/ΣΟΣ", Person, "in/%CF%83%CE%BF%CF%82");
+        normalizes("linkedin.com/in/ΣΟΣ", Person, "in/%CF%83%CE%BF%CF%82");
         // A dotted capital I is two characters in lower case.
-        accepts("linkedin.com/in/İ", Person, "in/i%CC%87");
+        normalizes("linkedin.com/in/İ", Person, "in/i%CC%87");
         // Lower-casing does not fold: a sharp s and full-width letters stay what they are.
-        accepts("linkedin.com/in/ß", Person, "in/%C3%9F");
-        accepts("linkedin.com/in/Ａ", Person, "in/%EF%BD%81");
+        normalizes("linkedin.com/in/ß", Person, "in/%C3%9F");
+        normalizes("linkedin.com/in/Ａ", Person, "in/%EF%BD%81");
         // A comparison sign and a combining slash are one character once composed.
-        accepts("linkedin.com/in/a%3C%CC%B8b", Person, "in/a%E2%89%AEb");
+        normalizes("linkedin.com/in/a%3C%CC%B8b", Person, "in/a%E2%89%AEb");
     }
 
     #[test]
@@ -589,13 +586,13 @@ mod tests {
         let symbols = format!("ACoAA{}", "_-".repeat(17));
         for token in [TOKEN, &other, &symbols] {
             for input in addresses_of(token) {
-                accepts(&input, Person, &format!("in/{token}"));
+                normalizes(&input, Person, &format!("in/{token}"));
             }
         }
     }
 
     #[test]
-    fn what_is_not_quite_a_member_token_is_lower_cased() {
+    fn a_name_that_resembles_a_member_token_is_lower_cased() {
         for slug in [
             &TOKEN[..38],
             &format!("{TOKEN}a"),
@@ -607,17 +604,17 @@ mod tests {
             &TOKEN.replacen('_', "~", 1),
             &format!("x{TOKEN}"),
         ] {
-            accepts(&format!("linkedin.com/in/{slug}"), Person, &format!("in/{}", slug.to_lowercase()));
+            normalizes(&format!("linkedin.com/in/{slug}"), Person, &format!("in/{}", slug.to_lowercase()));
         }
         // As many bytes as a token, but not as many characters.
         let slug = format!("ACoAA{}", "É".repeat(17));
-        accepts(&format!("linkedin.com/in/{slug}"), Person, &format!("in/acoaa{}", "%C3%A9".repeat(17)));
+        normalizes(&format!("linkedin.com/in/{slug}"), Person, &format!("in/acoaa{}", "%C3%A9".repeat(17)));
     }
 
     #[test]
     fn only_people_have_member_tokens() {
         let expected = format!("company/{}", TOKEN.to_lowercase());
-        accepts(&format!("linkedin.com/company/{TOKEN}"), Company, &expected);
+        normalizes(&format!("linkedin.com/company/{TOKEN}"), Company, &expected);
     }
 
     #[test]
@@ -625,11 +622,11 @@ mod tests {
         for c in (0x20..0x7F).map(char::from) {
             let input = format!("linkedin.com/in/a%{:02X}b", u32::from(c));
             if c.is_ascii_alphanumeric() || "-._~".contains(c) {
-                accepts(&input, Person, &format!("in/a{}b", c.to_ascii_lowercase()));
+                normalizes(&input, Person, &format!("in/a{}b", c.to_ascii_lowercase()));
             } else if "!$&'()*+,;=:@".contains(c) {
-                accepts(&input, Person, &format!("in/a%{:02X}b", u32::from(c)));
+                normalizes(&input, Person, &format!("in/a%{:02X}b", u32::from(c)));
             } else {
-                rejects(&input, Person, Code::BadSlug);
+                is_invalid(&input, Person, Code::BadSlug);
             }
         }
     }
@@ -643,26 +640,26 @@ mod tests {
         ] {
             for slug in [format!("a{c}b"), format!("a{c}"), format!("{c}a"), c.to_string()] {
                 let [_, encoded] = addresses_of(&slug);
-                rejects(&encoded, Person, Code::BadSlug);
+                is_invalid(&encoded, Person, Code::BadSlug);
             }
         }
     }
 
     #[test]
-    fn joiners_marks_and_private_characters_may_stand_in_a_name() {
+    fn a_name_may_have_joiners_marks_and_private_characters() {
         for slug in ["a\u{200C}b", "a\u{200D}", "\u{301}", "\u{E000}", "\u{10FFFF}", "\u{2065}", "\u{FE0F}"] {
             for input in addresses_of(slug) {
                 let expected = utf8_percent_encode(slug, RESERVED).to_string();
-                accepts(&input, Person, &format!("in/{expected}"));
+                normalizes(&input, Person, &format!("in/{expected}"));
             }
         }
     }
 
     #[test]
-    fn the_punctuation_of_a_sentence_is_no_end_of_a_name() {
+    fn a_name_must_not_end_in_the_punctuation_of_a_sentence() {
         for end in [",", ";", ":", "%2C", "%3b", "%3A", "\u{37E}", ".,"] {
-            rejects(&format!("linkedin.com/in/jane{end}"), Person, Code::BadSlug);
-            rejects(&format!("linkedin.com/company/acme{end}"), Company, Code::BadSlug);
+            is_invalid(&format!("linkedin.com/in/jane{end}"), Person, Code::BadSlug);
+            is_invalid(&format!("linkedin.com/company/acme{end}"), Company, Code::BadSlug);
         }
         for inside in [",", ";", ":"] {
             assert!(linkedin_profile(&format!("linkedin.com/in/a{inside}b"), Person).is_ok());
@@ -672,12 +669,12 @@ mod tests {
 
     #[test]
     fn only_an_organizations_name_may_end_in_a_dot() {
-        rejects("linkedin.com/in/jane.", Person, Code::BadSlug);
-        rejects("linkedin.com/in/jane%2e", Person, Code::BadSlug);
+        is_invalid("linkedin.com/in/jane.", Person, Code::BadSlug);
+        is_invalid("linkedin.com/in/jane%2e", Person, Code::BadSlug);
         for page in ["company", "school", "showcase"] {
-            accepts(&format!("linkedin.com/{page}/acme-inc%2e"), Company, &format!("{page}/acme-inc."));
+            normalizes(&format!("linkedin.com/{page}/acme-inc%2e"), Company, &format!("{page}/acme-inc."));
         }
-        accepts("linkedin.com/company/...", Company, "company/...");
+        normalizes("linkedin.com/company/...", Company, "company/...");
         for end in ["!", ")", "'", "-", "_", "~", "*", "="] {
             assert!(linkedin_profile(&format!("linkedin.com/in/jane{end}"), Person).is_ok(), "{end}");
         }
@@ -688,14 +685,14 @@ mod tests {
         for c in ["a", "é", "🚀", "%41", "%C3%89"] {
             let longest = c.repeat(150);
             assert!(linkedin_profile(&format!("linkedin.com/in/{longest}"), Person).is_ok());
-            rejects(&format!("linkedin.com/in/{longest}a"), Person, Code::TooLong);
+            is_invalid(&format!("linkedin.com/in/{longest}a"), Person, Code::TooLong);
         }
         // Composed first: 151 characters, of which two become one.
         let composed = format!("{}e\u{301}", "a".repeat(149));
         assert!(linkedin_profile(&format!("linkedin.com/in/{composed}"), Person).is_ok());
         // Lower-cased first: 150 characters, of which one becomes two.
         let lowered = format!("{}İ", "a".repeat(149));
-        rejects(&format!("linkedin.com/in/{lowered}"), Person, Code::TooLong);
+        is_invalid(&format!("linkedin.com/in/{lowered}"), Person, Code::TooLong);
     }
 
     #[test]
@@ -707,33 +704,33 @@ mod tests {
     }
 
     #[test]
-    fn bad_characters_and_endings_outrank_length() {
+    fn bad_characters_and_endings_are_reported_before_length() {
         let long = "a".repeat(151);
-        rejects(&format!("linkedin.com/in/{long}%20"), Person, Code::BadSlug);
-        rejects(&format!("linkedin.com/in/{long}."), Person, Code::BadSlug);
-        rejects(&format!("linkedin.com/company/{long},"), Company, Code::BadSlug);
+        is_invalid(&format!("linkedin.com/in/{long}%20"), Person, Code::BadSlug);
+        is_invalid(&format!("linkedin.com/in/{long}."), Person, Code::BadSlug);
+        is_invalid(&format!("linkedin.com/company/{long},"), Company, Code::BadSlug);
     }
 
     #[test]
-    fn linkedins_placeholders_are_no_profiles() {
+    fn the_placeholders_of_linkedin_are_invalid() {
         for slug in ["me", "ME", "%6De", "unavailable", "Unavailable"] {
-            rejects(&format!("linkedin.com/in/{slug}"), Person, Code::Placeholder);
+            is_invalid(&format!("linkedin.com/in/{slug}"), Person, Code::Placeholder);
         }
         for page in ["company", "school", "showcase"] {
-            rejects(&format!("linkedin.com/{page}/UNAVAILABLE/"), Company, Code::Placeholder);
-            accepts(&format!("linkedin.com/{page}/me"), Company, &format!("{page}/me"));
+            is_invalid(&format!("linkedin.com/{page}/UNAVAILABLE/"), Company, Code::Placeholder);
+            normalizes(&format!("linkedin.com/{page}/me"), Company, &format!("{page}/me"));
         }
-        accepts("linkedin.com/in/me2", Person, "in/me2");
-        accepts("linkedin.com/in/unavailable-", Person, "in/unavailable-");
+        normalizes("linkedin.com/in/me2", Person, "in/me2");
+        normalizes("linkedin.com/in/unavailable-", Person, "in/unavailable-");
     }
 
     #[test]
     fn hex_digits_are_written_in_upper_case() {
-        accepts("linkedin.com/company/a%2cb%c3%a9", Company, "company/a%2Cb%C3%A9");
+        normalizes("linkedin.com/company/a%2cb%c3%a9", Company, "company/a%2Cb%C3%A9");
     }
 
     #[test]
     fn numeric_ids_stay_as_given() {
-        accepts("linkedin.com/company/00012345", Company, "company/00012345");
+        normalizes("linkedin.com/company/00012345", Company, "company/00012345");
     }
 }

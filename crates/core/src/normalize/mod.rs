@@ -1,11 +1,11 @@
-//! Turns what staff type or paste as a company's domain or a LinkedIn address into its one canonical form, or
-//! into a reason code.
+//! Normalizes domains and LinkedIn addresses as staff type or paste them. The result is the canonical value, or a
+//! reason code for an invalid value.
 //!
-//! The room implements the normalization contract step by step; comments name the step (`S1`, `D12`, `P6`) that
-//! a piece of code implements. Steps run in the contract's order, and the first that fails decides the code.
+//! The room implements the normalization contract step by step. Comments name the step (`S1`, `D12`, `P6`). The steps
+//! run in the order of the contract, and the first that fails determines the code.
 //!
-//! *Architecture invariant:* text in, text or code out. Nothing here knows Kubernetes, does input or output, or
-//! depends on anything but its arguments; Unicode and Public Suffix List data are compiled in.
+//! *Architecture invariant:* string in, string or code out. Nothing here knows Kubernetes, does input or output, or
+//! depends on anything but its arguments. Unicode and Public Suffix List data are compiled in.
 
 mod code;
 mod domain;
@@ -15,22 +15,17 @@ mod shared;
 pub use code::{Code, Field};
 pub use domain::domain;
 pub use linkedin::{ProfileKind, linkedin_profile};
+pub use shared::MAX_INPUT_CHARS;
 
-/// What step `S1` trims besides white space.
-pub use crate::characters::is_invisible;
-
-/// The most domains that one Company may list, counted after duplicates are removed (`L3`).
+/// The maximum number of domains of a Company, counted after duplicates are removed (`L3`).
 pub const MAX_DOMAINS: usize = 100;
 
-/// The most characters (Unicode scalar values) that an input may have once its ends are trimmed (`S2`).
-pub const MAX_INPUT_CHARS: usize = 2048;
-
 /// The regular expression that every canonical domain matches (`A4`). A canonical domain also has at most 253
-/// characters, which the pattern does not say.
+/// characters, which the pattern does not check.
 pub const CANONICAL_DOMAIN_PATTERN: &str =
     r"^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$";
 
-/// The regular expression that every canonical LinkedIn address matches (`A4`). A canonical address also has at
-/// most 2048 characters, which the pattern does not say.
+/// The regular expression that every canonical LinkedIn address matches (`A4`). A canonical address also has at most
+/// 2048 characters, which the pattern does not check.
 pub const CANONICAL_LINKEDIN_PATTERN: &str =
     r"^https://linkedin\.com/(in|company|school|showcase)/[A-Za-z0-9._~%-]+$";

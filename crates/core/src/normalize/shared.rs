@@ -1,26 +1,29 @@
-//! The steps that both kinds of value begin with: trimming, size, characters, scheme and split (`S1`–`S5`).
+//! The first steps for both kinds of value: trimming, size, characters, scheme and split (`S1`–`S5`).
 
-use super::{Code, MAX_INPUT_CHARS};
+use super::code::Code;
 use crate::characters::is_invisible;
 
-/// An input after `S5`: taken apart, but with nothing decoded or resolved.
+/// The maximum number of characters (Unicode scalar values) of an input after trimming (`S2`).
+pub const MAX_INPUT_CHARS: usize = 2048;
+
+/// The parts of an input after `S5`. Nothing is decoded or resolved.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Address<'a> {
     pub(super) scheme: Scheme,
-    /// Up to the first `/`, `?`, `#` or the end; may be empty.
+    /// The part up to the first `/`, `?`, `#` or the end; may be empty.
     pub(super) authority: &'a str,
-    /// From there to the first `?`, `#` or the end; empty, or starts with `/`.
+    /// The part from there to the first `?`, `#` or the end; empty, or starts with `/`.
     pub(super) path: &'a str,
 }
 
-/// How the input names its scheme.
+/// The scheme of the input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Scheme {
     /// `http://`.
     Http,
     /// `https://` or `//`.
     Https,
-    /// No scheme at all, which is read as https.
+    /// No scheme, which means https.
     Implied,
 }
 
@@ -44,13 +47,13 @@ pub(super) fn read(input: &str) -> Result<Address<'_>, Code> {
     Ok(Address { scheme, authority, path })
 }
 
-/// `text` without `prefix` in front, compared in ASCII case-insensitively.
+/// `text` without `prefix`, ignoring ASCII case.
 pub(super) fn strip_prefix_ignoring_case<'a>(text: &'a str, prefix: &str) -> Option<&'a str> {
     let (front, rest) = text.split_at_checked(prefix.len())?;
     front.eq_ignore_ascii_case(prefix).then_some(rest)
 }
 
-/// Step `S4`: the scheme, and what follows it.
+/// Step `S4`: the scheme and the rest.
 fn split_scheme(value: &str) -> Result<(Scheme, &str), Code> {
     if let Some(rest) = strip_prefix_ignoring_case(value, "http://") {
         Ok((Scheme::Http, rest))
@@ -65,21 +68,21 @@ fn split_scheme(value: &str) -> Result<(Scheme, &str), Code> {
     }
 }
 
-/// Cases `S4c` and `S4d`. A scheme's name has no `:`, so only the first one can end it.
+/// Cases `S4c` and `S4d`. The name of a scheme has no `:`, so it ends at the first one.
 fn names_another_scheme(value: &str) -> bool {
     let Some((name, rest)) = value.split_once(':') else {
         return false;
     };
     let is_name = name.starts_with(|c: char| c.is_ascii_alphabetic())
         && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '.' | '-'));
-    // A dot in the name makes it a host with a port (`acme.com:http`), and a digit behind the colon makes it a
-    // port (`localhost:8080`); two slashes leave no doubt either way.
+    // A name with a dot is a host (`acme.com:http`), and a digit after the colon starts a port (`localhost:8080`). With
+    // two slashes it is a scheme in any case.
     let has_slashes = rest.starts_with("//");
     let is_host_and_port = name.contains('.') || rest.starts_with(|c: char| c.is_ascii_digit());
     is_name && (has_slashes || !is_host_and_port)
 }
 
-/// Step `S5`: authority and path. Query and fragment are dropped.
+/// Step `S5`: authority and path. Query and fragment are removed.
 fn split_path(rest: &str) -> (&str, &str) {
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     let tail = rest.strip_prefix(authority).unwrap_or_default();
@@ -109,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn an_input_of_nothing_but_trimmings_is_empty() {
+    fn an_input_of_only_white_space_and_invisible_characters_is_empty() {
         for input in ["", " ", "\u{200B}", "\u{FEFF}\n\u{61C}\u{2064} \u{2003}"] {
             assert_eq!(read(input), Err(Code::Empty), "{input:?}");
         }
@@ -139,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn whitespace_control_characters_and_backslashes_are_refused_anywhere() {
+    fn whitespace_control_characters_and_backslashes_are_invalid_anywhere() {
         for bad in
             [" ", "\u{A0}", "\u{3000}", "\u{2028}", "\u{85}", "\u{1680}", "\0", "\u{7F}", "\u{9F}", "\\"]
         {
@@ -156,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn invisible_characters_and_joiners_inside_are_left_to_later_steps() {
+    fn invisible_characters_and_joiners_inside_are_checked_by_later_steps() {
         for inside in ["\u{200B}", "\u{AD}", "\u{FEFF}", "\u{202E}", "\u{200C}", "\u{200D}"] {
             assert!(read(&format!("a{inside}b.com")).is_ok(), "{inside:?}");
         }
@@ -187,14 +190,14 @@ mod tests {
     }
 
     #[test]
-    fn a_name_and_two_slashes_is_a_bad_scheme_even_with_dots() {
+    fn a_name_and_two_slashes_are_a_bad_scheme_even_with_dots() {
         for input in ["ftp://a.b", "a.b://c", "x+y-1.z://", "h://1", "httpss://a.b", "shttp://a.b"] {
             assert_eq!(read(input), Err(Code::BadScheme), "{input}");
         }
     }
 
     #[test]
-    fn a_name_and_a_colon_is_a_bad_scheme_unless_a_digit_follows() {
+    fn a_name_and_a_colon_are_a_bad_scheme_unless_a_digit_follows() {
         for input in [
             "mailto:x",
             "localhost:",
@@ -222,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_a_schemes_name_is_no_scheme() {
+    fn an_invalid_scheme_name_is_no_scheme() {
         for input in ["1a:b", ":b", "+a:b", "-a:b", "a_b:c", "é:x", "aé:x", "a@b:c", "[::1]"] {
             assert_eq!(read(input), address(Scheme::Implied, input, ""), "{input}");
         }

@@ -1,18 +1,18 @@
-//! How a requesting user becomes the name of a creator.
+//! Maps a requesting user to the name of a creator.
 
 use k8s_openapi::api::authentication::v1::UserInfo;
 use regex::Regex;
 
 use crate::api::names::is_path_segment;
 
-/// One way to find a creator's name in what the API server says about the requesting user.
+/// One way to derive the name of a creator from the requesting user.
 #[derive(Clone, Debug)]
 pub struct CreatorSource {
-    /// Where the text comes from.
+    /// The field of the user.
     pub from: SourceField,
-    /// A prefix that must be there, and is removed.
+    /// A prefix that the value must have, and that is removed.
     pub strip_prefix: Option<String>,
-    /// An expression that must match; its group `name` is the result.
+    /// An expression that must match. Its group `name` is the result.
     pub pattern: Option<Regex>,
 }
 
@@ -28,12 +28,12 @@ pub enum SourceField {
 }
 
 impl CreatorSource {
-    /// The username as it is.
+    /// The unchanged username.
     pub fn username() -> Self {
         Self { from: SourceField::Username, strip_prefix: None, pattern: None }
     }
 
-    /// The first valid name that this source finds; `None` when it finds none.
+    /// The first valid name from this source; `None` if it yields none.
     pub fn name(&self, user: &UserInfo) -> Option<String> {
         match &self.from {
             SourceField::Username => self.extract(user.username.as_deref()?),
@@ -44,14 +44,14 @@ impl CreatorSource {
         }
     }
 
-    fn extract(&self, text: &str) -> Option<String> {
-        let text = match &self.strip_prefix {
-            Some(prefix) => text.strip_prefix(prefix.as_str())?,
-            None => text,
+    fn extract(&self, value: &str) -> Option<String> {
+        let value = match &self.strip_prefix {
+            Some(prefix) => value.strip_prefix(prefix.as_str())?,
+            None => value,
         };
         let name = match &self.pattern {
-            Some(pattern) => pattern.captures(text)?.name("name")?.as_str(),
-            None => text,
+            Some(pattern) => pattern.captures(value)?.name("name")?.as_str(),
+            None => value,
         };
         is_path_segment(name).then(|| name.to_owned())
     }
@@ -86,17 +86,17 @@ mod tests {
         let name = |from| source(from, None, None).name(&alice());
         assert_eq!(name(SourceField::Username).as_deref(), Some("oidc:alice@corp.example"));
         assert_eq!(name(SourceField::Uid).as_deref(), Some("u-17"));
-        assert_eq!(name(extra).as_deref(), Some("s42"), "the first valid value counts");
+        assert_eq!(name(extra).as_deref(), Some("s42"), "the first valid value is used");
         assert_eq!(name(SourceField::Extra("other".to_owned())), None);
     }
 
     #[test]
-    fn prefix_and_pattern_take_out_the_name() {
+    fn prefix_and_pattern_extract_the_name() {
         let pattern = Some(r"^(?<name>[^@]+)@corp\.example$");
         let mapped = |prefix, pattern| source(SourceField::Username, prefix, pattern).name(&alice());
         assert_eq!(mapped(Some("oidc:"), pattern).as_deref(), Some("alice"));
-        assert_eq!(mapped(Some("saml:"), pattern), None, "a prefix that is not there");
+        assert_eq!(mapped(Some("saml:"), pattern), None, "a missing prefix");
         assert_eq!(mapped(Some("oidc:"), Some(r"^(?<name>\d+)$")), None, "a pattern that does not match");
-        assert_eq!(mapped(None, Some(r"^oidc:(?<name>x)?")), None, "a group that took no part");
+        assert_eq!(mapped(None, Some(r"^oidc:(?<name>x)?")), None, "an optional group without a match");
     }
 }

@@ -1,13 +1,13 @@
-//! What is wrong with a policy document: every problem with its field.
+//! The problems of an invalid policy document.
 
 use std::fmt;
 
-/// One problem.
+/// One problem of a policy document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// The path of the field, such as `spec.rules[1].action`; empty for the document as a whole.
     pub field: String,
-    /// What is wrong and how to mend it, with the API machinery's prefix for its kind.
+    /// The problem and its fix, with the prefix of the API machinery, such as `Invalid value: `.
     pub text: String,
 }
 

@@ -1,4 +1,4 @@
-//! Reads a document field by field: what is wrong is noted with its path, and reading goes on.
+//! Reads a document field by field and collects all problems with their paths.
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
@@ -6,28 +6,28 @@ use serde_json::{Map, Value};
 use super::problem::Problem;
 use crate::api::names::{nearest, parse_time};
 
-/// How like a known word must be to what was written to be suggested (Jaro-Winkler, 0 to 1).
+/// How similar a known word must be to the given one to be suggested (Jaro-Winkler, 0 to 1).
 const NEAR_MISS: f64 = 0.8;
 
 /// The problems found so far.
 #[derive(Default)]
-pub(super) struct Notes(pub(super) Vec<Problem>);
+pub(super) struct ProblemList(pub(super) Vec<Problem>);
 
-impl Notes {
+impl ProblemList {
     pub(super) fn invalid(&mut self, field: &str, value: &str, text: &str) {
-        self.note(field, format!("Invalid value: {value:?}: {text}"));
+        self.add(field, format!("Invalid value: {value:?}: {text}"));
     }
 
     pub(super) fn required(&mut self, field: &str, text: &str) {
-        self.note(field, format!("Required value: {text}"));
+        self.add(field, format!("Required value: {text}"));
     }
 
-    pub(super) fn note(&mut self, field: &str, text: String) {
+    pub(super) fn add(&mut self, field: &str, text: String) {
         self.0.push(Problem { field: field.to_owned(), text });
     }
 }
 
-/// One object of the document, of which each field is read once.
+/// One object of the document. Each field is read once.
 pub(super) struct Fields<'a> {
     pub(super) path: String,
     fields: Option<&'a Map<String, Value>>,
@@ -35,26 +35,26 @@ pub(super) struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    /// The object at `path`. A null is an absent one, in which no field is given.
-    pub(super) fn of(path: &str, value: Option<&'a Value>, notes: &mut Notes) -> Self {
+    /// The object at `path`. A null means a missing object.
+    pub(super) fn of(path: &str, value: Option<&'a Value>, problems: &mut ProblemList) -> Self {
         let fields = match value {
             None | Some(Value::Null) => None,
             Some(Value::Object(fields)) => Some(fields),
             Some(_) => {
-                notes.note(path, "Invalid value: must be an object".to_owned());
+                problems.add(path, "Invalid value: must be an object".to_owned());
                 None
             }
         };
         Self { path: path.to_owned(), fields, known: Vec::new() }
     }
 
-    /// The object that a list entry must be.
-    pub(super) fn entry(path: &str, value: &'a Value, notes: &mut Notes) -> Option<Self> {
+    /// The object in a list entry.
+    pub(super) fn entry(path: &str, value: &'a Value, problems: &mut ProblemList) -> Option<Self> {
         if value.is_null() {
-            notes.required(path, "an entry must not be empty");
+            problems.required(path, "must not be empty");
         }
-        let fields = Self::of(path, Some(value), notes);
-        fields.are_given().then_some(fields)
+        let fields = Self::of(path, Some(value), problems);
+        fields.exists().then_some(fields)
     }
 
     /// The path of a field of this object.
@@ -62,85 +62,93 @@ impl<'a> Fields<'a> {
         if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) }
     }
 
-    /// Whether the object is there.
-    pub(super) fn are_given(&self) -> bool {
+    /// Whether the object exists.
+    pub(super) fn exists(&self) -> bool {
         self.fields.is_some()
     }
 
-    /// The value of a field; a null is no value.
+    /// The value of a field. A null means a missing value.
     pub(super) fn value(&mut self, name: &'static str) -> Option<&'a Value> {
         self.known.push(name);
         self.fields?.get(name).filter(|value| !value.is_null())
     }
 
-    pub(super) fn object(&mut self, name: &'static str, notes: &mut Notes) -> Fields<'a> {
+    pub(super) fn object(&mut self, name: &'static str, problems: &mut ProblemList) -> Fields<'a> {
         let value = self.value(name);
-        Fields::of(&self.at(name), value, notes)
+        Fields::of(&self.at(name), value, problems)
     }
 
-    pub(super) fn text(&mut self, name: &'static str, notes: &mut Notes) -> Option<&'a str> {
+    pub(super) fn string(&mut self, name: &'static str, problems: &mut ProblemList) -> Option<&'a str> {
         match self.value(name)? {
-            Value::String(text) => Some(text),
+            Value::String(string) => Some(string),
             other => {
-                notes.invalid(&self.at(name), &other.to_string(), "must be a text; put it in quotes");
+                problems.invalid(&self.at(name), &other.to_string(), "must be a string; put it in quotes");
                 None
             }
         }
     }
 
-    /// A text that must be there and not be empty.
-    pub(super) fn required_text(&mut self, name: &'static str, notes: &mut Notes) -> Option<&'a str> {
+    /// A string that must be set and not be empty.
+    pub(super) fn required_string(
+        &mut self,
+        name: &'static str,
+        problems: &mut ProblemList,
+    ) -> Option<&'a str> {
         let wrong_type = self.value(name).is_some_and(|value| !value.is_string());
-        let text = self.text(name, notes).filter(|text| !text.is_empty());
+        let text = self.string(name, problems).filter(|text| !text.is_empty());
         if text.is_none() && !wrong_type {
-            notes.required(&self.at(name), "set it");
+            problems.required(&self.at(name), "set it");
         }
         text
     }
 
-    /// One of a closed set of words, given with their meanings.
+    /// One of a fixed set of values.
     pub(super) fn choice<T: Copy>(
         &mut self,
         name: &'static str,
         words: &[(&str, T)],
-        notes: &mut Notes,
+        problems: &mut ProblemList,
     ) -> Option<T> {
         if let Some(Value::Bool(flag)) = self.value(name) {
             let words: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
             let note = "YAML reads bare words such as Off and No as booleans";
-            notes.note(&self.at(name), format!("Unsupported value: {flag}: {note}; {}", supported(&words)));
+            problems.add(&self.at(name), format!("Unsupported value: {flag}: {note}; {}", supported(&words)));
             return None;
         }
-        let text = self.text(name, notes)?;
+        let text = self.string(name, problems)?;
         let meant = words.iter().find(|(word, _)| *word == text);
         if meant.is_none() {
             let words: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
-            notes.note(&self.at(name), unsupported(text, &words));
+            problems.add(&self.at(name), unsupported(text, &words));
         }
         meant.map(|(_, value)| *value)
     }
 
-    pub(super) fn flag(&mut self, name: &'static str, notes: &mut Notes) -> Option<bool> {
+    pub(super) fn flag(&mut self, name: &'static str, problems: &mut ProblemList) -> Option<bool> {
         match self.value(name)? {
             Value::Bool(flag) => Some(*flag),
             other => {
-                notes.invalid(&self.at(name), &other.to_string(), "must be true or false");
+                problems.invalid(&self.at(name), &other.to_string(), "must be true or false");
                 None
             }
         }
     }
 
-    pub(super) fn time(&mut self, name: &'static str, notes: &mut Notes) -> Option<Timestamp> {
-        let text = self.text(name, notes)?;
+    pub(super) fn time(&mut self, name: &'static str, problems: &mut ProblemList) -> Option<Timestamp> {
+        let text = self.string(name, problems)?;
         let time = parse_time(text);
         if time.is_none() {
-            notes.invalid(&self.at(name), text, "must be a time such as 2027-01-15T00:00:00Z");
+            problems.invalid(&self.at(name), text, "must be a time such as 2027-01-15T00:00:00Z");
         }
         time
     }
 
-    /// The entries of a list, each with its path; `None` for a list that is absent.
-    pub(super) fn list(&mut self, name: &'static str, notes: &mut Notes) -> Option<Vec<(String, &'a Value)>> {
+    /// The entries of a list, each with its path; `None` for a missing list.
+    pub(super) fn list(
+        &mut self,
+        name: &'static str,
+        problems: &mut ProblemList,
+    ) -> Option<Vec<(String, &'a Value)>> {
         let path = self.at(name);
         match self.value(name)? {
             Value::Array(entries) => {
@@ -148,37 +156,41 @@ impl<'a> Fields<'a> {
                 Some(entries.iter().enumerate().map(at).collect())
             }
             _ => {
-                notes.note(&path, "Invalid value: must be a list".to_owned());
+                problems.add(&path, "Invalid value: must be a list".to_owned());
                 None
             }
         }
     }
 
-    /// The entries of a list of texts; those of other types are left out.
-    pub(super) fn texts(&mut self, name: &'static str, notes: &mut Notes) -> Option<Vec<(String, &'a str)>> {
-        let entries = self.list(name, notes)?;
+    /// The entries of a list of strings, without those of other types.
+    pub(super) fn strings(
+        &mut self,
+        name: &'static str,
+        problems: &mut ProblemList,
+    ) -> Option<Vec<(String, &'a str)>> {
+        let entries = self.list(name, problems)?;
         let text = |(path, entry): (String, &'a Value)| match entry {
             Value::String(text) => Some((path, text.as_str())),
             other => {
-                notes.invalid(&path, &other.to_string(), "must be a text; put it in quotes");
+                problems.invalid(&path, &other.to_string(), "must be a string; put it in quotes");
                 None
             }
         };
         Some(entries.into_iter().filter_map(text).collect())
     }
 
-    /// Notes every field that was never asked for: a misspelled one would else be without effect.
-    pub(super) fn end(self, notes: &mut Notes) {
+    /// Reports every field that was not read, because a misspelled field would have no effect.
+    pub(super) fn report_unknown(self, problems: &mut ProblemList) {
         for name in self.fields.into_iter().flat_map(Map::keys) {
             if !self.known.contains(&name.as_str()) {
                 let hint = did_you_mean(name, &self.known);
-                notes.note(&self.at(name), format!("Forbidden: unknown field{hint}"));
+                problems.add(&self.at(name), format!("Forbidden: unknown field{hint}"));
             }
         }
     }
 }
 
-/// The message about a word that is not among the known ones.
+/// The message about an unknown word.
 pub(super) fn unsupported(word: &str, known: &[&str]) -> String {
     let hint = did_you_mean(word, known).replacen("; ", "", 1);
     let space = if hint.is_empty() { "" } else { " " };

@@ -1,11 +1,10 @@
-//! Writes a policy down as the document that would compile to it, with every default filled in.
+//! Converts a policy to a document that compiles to it, with all defaults filled in.
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{
-    Consistency, CreatorSource, DryRunMode, LookupErrorMode, NormalizationMode, Policy, SourceField,
-};
+use super::creator::{CreatorSource, SourceField};
+use super::settings::{Consistency, DryRunMode, Exemption, LookupErrorMode, NormalizationMode, Policy};
 use crate::api::{CrmKind, ResourceKind, policy as document_kind};
 use crate::catalog::RuleId;
 
@@ -33,7 +32,7 @@ pub fn document(policy: &Policy) -> Value {
 
 fn rule(policy: &Policy, id: RuleId) -> Value {
     let setting = policy.rule(id);
-    given(json!({
+    without_nulls(json!({
         "rule": id.as_str(),
         "action": setting.action.as_str(),
         "enforceAfter": setting.enforce_after.map(time),
@@ -54,13 +53,13 @@ fn source(source: &CreatorSource) -> Value {
         SourceField::Extra(key) => ("Extra", Some(key)),
     };
     let pattern = source.pattern.as_ref().map(|pattern| pattern.as_str());
-    given(json!({"from": from, "key": key, "stripPrefix": source.strip_prefix, "pattern": pattern}))
+    without_nulls(json!({"from": from, "key": key, "stripPrefix": source.strip_prefix, "pattern": pattern}))
 }
 
 fn references(policy: &Policy) -> Value {
     let references = &policy.references;
     let by_manager = references.on_dry_run_by_field_manager.iter();
-    // Company and Person are always among the subjects, and cannot be listed.
+    // Company and Person are always accepted subjects and must not be listed.
     let own = [CrmKind::Company, CrmKind::Person].map(CrmKind::resource);
     let added = references.subjects.iter().filter(|kind| !own.contains(kind));
     json!({
@@ -76,7 +75,7 @@ fn references(policy: &Policy) -> Value {
             Consistency::CacheThenLive => "CacheThenLive",
             Consistency::Live => "Live",
         },
-        "kinds": given(json!({
+        "kinds": without_nulls(json!({
             "user": references.user.as_deref().map(cluster_kind),
             "organization": references.organization.as_deref().map(cluster_kind),
         })),
@@ -103,8 +102,8 @@ fn resource_kind(kind: &ResourceKind) -> Value {
 }
 
 fn exemptions(policy: &Policy) -> Vec<Value> {
-    let exemption = |exemption: &super::Exemption| {
-        given(json!({
+    let exemption = |exemption: &Exemption| {
+        without_nulls(json!({
             "name": exemption.name,
             "users": exemption.users,
             "groups": exemption.groups,
@@ -120,8 +119,8 @@ fn time(time: Timestamp) -> String {
     time.to_string()
 }
 
-/// An object without the fields that are null.
-fn given(mut object: Value) -> Value {
+/// The object without the fields that are null.
+fn without_nulls(mut object: Value) -> Value {
     if let Some(fields) = object.as_object_mut() {
         fields.retain(|_, value| !value.is_null());
     }

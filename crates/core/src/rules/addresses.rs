@@ -1,4 +1,4 @@
-//! The rules `domain` and `linkedin-profile`: values that are brought to one canonical form.
+//! The rules `domain` and `linkedin-profile`, which normalize values.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -8,97 +8,98 @@ use serde_json::Value;
 use super::evaluation::{Evaluation, Problem, Weight};
 use super::finding::{Change, Effect, Shown};
 use super::path::FieldPath;
-use super::request::Text;
+use super::request::StringValue;
 use crate::catalog::RuleId;
 use crate::normalize::{self, Code, Field, MAX_DOMAINS, ProfileKind};
 use crate::policy::NormalizationMode;
 use crate::quote::quote;
 
-/// The code of a value that is valid but not in its canonical form.
+/// The code of a value that is valid but not canonical.
 pub const NOT_CANONICAL: &str = "not-canonical";
 
-/// Past this many entries a list is not looked at one by one, so that a request's work is bounded.
-const MAX_JUDGED_DOMAINS: usize = 1000;
+/// The entries of a longer list are not checked, so that the work for a request is limited.
+const MAX_CHECKED_DOMAINS: usize = 1000;
 
-/// Judges `spec.domains`.
+/// Checks `spec.domains`.
 pub(super) fn domains(evaluation: &mut Evaluation<'_>) {
     let path = FieldPath::of(&["spec", "domains"]);
-    let left = evaluation.request.leaves(&path);
+    let unchanged = evaluation.request.leaves_unchanged(&path);
     let entries = match evaluation.request.get(&path) {
         None => return,
         Some(Value::Array(entries)) => entries,
-        Some(other) => return evaluation.wrong_type(&path, other, "list", Weight::ratchet(left)),
+        Some(other) => return evaluation.wrong_type(&path, other, "list", Weight::ratchet(unchanged)),
     };
-    if entries.len() > MAX_JUDGED_DOMAINS {
-        return too_many(evaluation, &path, entries.len(), left);
+    if entries.len() > MAX_CHECKED_DOMAINS {
+        return too_many(evaluation, &path, entries.len(), unchanged);
     }
-    let mut list = DomainList::new(evaluation.request.stored().and_then(|stored| stored.get(&path)), left);
+    let mut list =
+        DomainList::new(evaluation.request.stored().and_then(|stored| stored.get(&path)), unchanged);
     for (index, entry) in entries.iter().enumerate() {
-        list.judge(evaluation, path.index(index), index, entry);
+        list.check(evaluation, path.index(index), index, entry);
     }
-    // Rejected entries have findings of their own, and will not stay.
+    // Invalid entries have their own findings and do not count.
     let remaining = list.canonical.len();
     if remaining > MAX_DOMAINS {
-        too_many(evaluation, &path, remaining, left);
+        too_many(evaluation, &path, remaining, unchanged);
     }
 }
 
-fn too_many(evaluation: &mut Evaluation<'_>, path: &FieldPath, count: usize, left: bool) {
+fn too_many(evaluation: &mut Evaluation<'_>, path: &FieldPath, count: usize, unchanged: bool) {
     let problem = Problem::invalid(
         RuleId::Domain,
         path.clone(),
         &format!("{count} domains"),
         Code::TooMany.text(Field::Domain),
     );
-    evaluation.report(problem.with_code(Code::TooMany.as_str()), Weight::ratchet(left));
+    evaluation.report(problem.with_code(Code::TooMany.as_str()), Weight::ratchet(unchanged));
 }
 
-/// What has been seen of a list of domains so far.
+/// The state while the entries of a list of domains are checked.
 struct DomainList<'a> {
     stored_entries: &'a [Value],
-    /// How often each text stands in the stored list and has not come up yet.
+    /// For each domain in the stored list, the number of copies that have not been found in the new list yet.
     stored: BTreeMap<&'a str, usize>,
-    /// The index at which each canonical form came up first.
+    /// The index of the first entry with each canonical value.
     canonical: BTreeMap<Cow<'a, str>, usize>,
-    left: bool,
+    unchanged: bool,
 }
 
 impl<'a> DomainList<'a> {
-    fn new(stored: Option<&'a Value>, left: bool) -> Self {
+    fn new(stored: Option<&'a Value>, unchanged: bool) -> Self {
         let mut counts = BTreeMap::new();
         let stored_entries = stored.and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
         for text in stored_entries.iter().filter_map(Value::as_str) {
             *counts.entry(text).or_insert(0) += 1;
         }
-        Self { stored_entries, stored: counts, canonical: BTreeMap::new(), left }
+        Self { stored_entries, stored: counts, canonical: BTreeMap::new(), unchanged }
     }
 
-    fn judge(&mut self, evaluation: &mut Evaluation<'_>, path: FieldPath, index: usize, entry: &'a Value) {
+    fn check(&mut self, evaluation: &mut Evaluation<'_>, path: FieldPath, index: usize, entry: &'a Value) {
         let Value::String(text) = entry else {
-            let stood = self.stored_entries.contains(entry);
-            return evaluation.wrong_type(&path, entry, "string", Weight::ratchet(stood));
+            let was_stored = self.stored_entries.contains(entry);
+            return evaluation.wrong_type(&path, entry, "string", Weight::ratchet(was_stored));
         };
-        // A copy that was not there before is new, although the same text stood in the list.
+        // An additional copy is new, although the stored list has the same domain.
         let copies = self.stored.get_mut(text.as_str());
-        let stood = copies.is_some_and(|copies| {
-            let is_left = *copies > 0;
+        let was_stored = copies.is_some_and(|copies| {
+            let is_old = *copies > 0;
             *copies = copies.saturating_sub(1);
-            is_left
+            is_old
         });
         match normalize::domain(text) {
             Err(code) => {
                 let weight = Weight::ratchet(self.stored.contains_key(text.as_str()));
-                evaluation.report(rejection(RuleId::Domain, path, text, code), weight);
+                evaluation.report(invalid_value(RuleId::Domain, path, text, code), weight);
             }
             Ok(canonical) => match self.canonical.get(canonical.as_ref()) {
                 Some(&first) => {
                     let effect = Effect::DuplicateRemoved { first };
-                    self.rewrite(evaluation, domain_change(path, text, None, effect, stood));
+                    self.rewrite(evaluation, domain_change(path, text, None, effect, was_stored));
                 }
                 None => {
                     if canonical != *text {
                         let after = Some(canonical.to_string());
-                        let change = domain_change(path, text, after, Effect::Normalized, stood);
+                        let change = domain_change(path, text, after, Effect::Normalized, was_stored);
                         self.rewrite(evaluation, change);
                     }
                     self.canonical.insert(canonical, index);
@@ -109,7 +110,7 @@ impl<'a> DomainList<'a> {
 
     fn rewrite(&self, evaluation: &mut Evaluation<'_>, change: Change) {
         let mode = evaluation.policy.normalization.domains;
-        rewrite(evaluation, change, mode, self.left);
+        rewrite(evaluation, change, mode, self.unchanged);
     }
 }
 
@@ -118,22 +119,22 @@ fn domain_change(
     before: &str,
     after: Option<String>,
     effect: Effect,
-    stood: bool,
+    was_stored: bool,
 ) -> Change {
-    Change { rule: RuleId::Domain, field, before: Some(before.to_owned()), after, effect, stood }
+    Change { rule: RuleId::Domain, field, before: Some(before.to_owned()), after, effect, stood: was_stored }
 }
 
-/// Judges `spec.linkedinProfile`.
+/// Checks `spec.linkedinProfile`.
 pub(super) fn linkedin_profile(evaluation: &mut Evaluation<'_>, kind: ProfileKind) {
     let path = FieldPath::of(&["spec", "linkedinProfile"]);
-    let Some(Text::Given(text)) = evaluation.text(&path) else {
+    let Some(StringValue::Given(text)) = evaluation.string(&path) else {
         return;
     };
-    let left = evaluation.request.leaves(&path);
+    let unchanged = evaluation.request.leaves_unchanged(&path);
     match normalize::linkedin_profile(text, kind) {
         Err(code) => {
-            let problem = rejection(RuleId::LinkedinProfile, path, text, code);
-            evaluation.report(problem, Weight::ratchet(left));
+            let problem = invalid_value(RuleId::LinkedinProfile, path, text, code);
+            evaluation.report(problem, Weight::ratchet(unchanged));
         }
         Ok(canonical) if canonical == text => {}
         Ok(canonical) => {
@@ -143,28 +144,31 @@ pub(super) fn linkedin_profile(evaluation: &mut Evaluation<'_>, kind: ProfileKin
                 before: Some(text.to_owned()),
                 after: Some(canonical.into_owned()),
                 effect: Effect::Normalized,
-                stood: left,
+                stood: unchanged,
             };
             let mode = evaluation.policy.normalization.linkedin_profile;
-            rewrite(evaluation, change, mode, left);
+            rewrite(evaluation, change, mode, unchanged);
         }
     }
 }
 
-/// Makes a change, or a finding of it where the value must stay: the policy says so, or the update left it alone.
-fn rewrite(evaluation: &mut Evaluation<'_>, change: Change, mode: NormalizationMode, left: bool) {
-    if left || mode == NormalizationMode::RequireCanonical {
-        let weight = Weight::ratchet(left || change.stood);
+/// Adds a change. If the value must not change, because of the policy or because the update leaves it unchanged, adds a
+/// finding instead.
+fn rewrite(evaluation: &mut Evaluation<'_>, change: Change, mode: NormalizationMode, unchanged: bool) {
+    if unchanged || mode == NormalizationMode::RequireCanonical {
+        let weight = Weight::ratchet(unchanged || change.stood);
         return evaluation.report(not_canonical(&change), weight);
     }
     evaluation.change(change);
 }
 
-/// The finding that a change was not made.
+/// The problem that a value is not canonical.
 pub(super) fn not_canonical(change: &Change) -> Problem {
     let text = match (change.effect, &change.after) {
         (Effect::DuplicateRemoved { first }, _) => format!("duplicate of spec.domains[{first}]; remove it"),
-        (Effect::Trimmed, Some(after)) => format!("has white space around it; write {}", quote(after)),
+        (Effect::Trimmed, Some(after)) => {
+            format!("has leading or trailing white space; write {}", quote(after))
+        }
         (_, Some(after)) => format!("not in its canonical form; write \"{after}\""),
         (_, None) => "remove it".to_owned(),
     };
@@ -174,12 +178,12 @@ pub(super) fn not_canonical(change: &Change) -> Problem {
         .with_value(shown(change.rule, before))
 }
 
-fn rejection(rule: RuleId, path: FieldPath, text: &str, code: Code) -> Problem {
+fn invalid_value(rule: RuleId, path: FieldPath, text: &str, code: Code) -> Problem {
     let field = if rule == RuleId::Domain { Field::Domain } else { Field::LinkedinProfile };
     Problem::invalid(rule, path, "", code.text(field)).with_code(code.as_str()).with_value(shown(rule, text))
 }
 
-/// What a message may repeat of a value: nothing of an address with an `@`, which may hold a password or a
+/// The part of a value that a message may show: nothing of an address with an `@`, which may contain a password or a
 /// personal address.
 pub fn shown(rule: RuleId, text: &str) -> Shown {
     let address = matches!(rule, RuleId::Domain | RuleId::LinkedinProfile);

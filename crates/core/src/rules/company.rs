@@ -4,7 +4,7 @@ use super::evaluation::Evaluation;
 use super::{addresses, text};
 use crate::normalize::ProfileKind;
 
-/// Judges what is particular to a Company.
+/// Evaluates the rules for a Company.
 pub(super) fn company(evaluation: &mut Evaluation<'_>) {
     text::display_name(evaluation);
     addresses::domains(evaluation);

@@ -5,21 +5,21 @@ use k8s_openapi::api::authentication::v1::UserInfo;
 use super::evaluation::{Evaluation, Problem, Weight};
 use super::finding::{Change, Effect};
 use super::path::FieldPath;
-use super::request::{Operation, Record, Request, Text};
+use super::request::{Operation, Record, Request, StringValue};
 use crate::api::names::{invisible_character, is_path_segment};
 use crate::catalog::RuleId;
 use crate::links::CREATOR;
 use crate::policy::Policy;
 use crate::quote::quote;
 
-/// What a malformed name is told.
+/// The text about an invalid name.
 const SEGMENT_FORM: &str =
     "must be 1-253 characters, without \"/\", \"%\" or white space, and not \".\" or \"..\"";
 
-/// What is wrong with a name that is no path segment, and the fix.
-pub(super) fn segment_fault(name: &str) -> String {
+/// The problem with a name that is not a valid path segment, and the fix.
+pub(super) fn segment_problem(name: &str) -> String {
     match invisible_character(name) {
-        // By its number, since there is nothing to see.
+        // By its code, because it is not visible.
         Some(c) => {
             format!("has the invisible character U+{:04X}; remove it", u32::from(c))
         }
@@ -27,30 +27,30 @@ pub(super) fn segment_fault(name: &str) -> String {
     }
 }
 
-/// Where a record's creator comes from.
+/// The creator of a record, and where it comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Creator<'a> {
-    /// The object names it.
+    /// From the object.
     Given(&'a str),
-    /// It is set from the requesting user.
+    /// From the requesting user.
     Defaulted(String),
-    /// It is taken from the stored object.
+    /// From the stored object.
     Restored(&'a str),
-    /// Nobody knows: no policy source yields a name for the user.
+    /// Missing, because no source of the policy yields a name for the user.
     Unmapped,
-    /// Neither the update nor the stored object has one, or a stored record that is looked at has none.
+    /// Missing in the stored object, and in the update if there is one.
     NeverSet,
-    /// A file without a known requester leaves it to the cluster.
-    LeftOpen,
-    /// Its value has a type that cannot be read; that is a finding of `schema`.
-    Unreadable,
+    /// Missing in a file without a known requester. The cluster will set it.
+    Unknown,
+    /// The value has the wrong type, which is a finding of `schema`.
+    WrongType,
 }
 
 impl<'a> Creator<'a> {
-    /// Finds the creator of a request's record.
+    /// Finds the creator of the record in a request.
     pub(super) fn of(request: &Request<'a>, policy: &Policy) -> Self {
         match creator_name(request.object) {
-            None => return Self::Unreadable,
+            None => return Self::WrongType,
             Some(name) if !name.is_empty() => return Self::Given(name),
             Some(_) => {}
         }
@@ -61,13 +61,13 @@ impl<'a> Creator<'a> {
             },
             Operation::Stored => Self::NeverSet,
             Operation::Create => match request.requester {
-                None => Self::LeftOpen,
+                None => Self::Unknown,
                 Some(user) => mapped(policy, user).map_or(Self::Unmapped, Self::Defaulted),
             },
         }
     }
 
-    /// The name that will be stored, where there is one.
+    /// The name that will be stored, if there is one.
     pub(super) fn name(&self, policy: &Policy) -> Option<&str> {
         // A disabled rule makes no change, so nothing is set or restored.
         let changes = policy.is_enabled(RuleId::CreatorRef);
@@ -80,25 +80,25 @@ impl<'a> Creator<'a> {
     }
 }
 
-/// The name in `spec.creatorRef`; empty for an absent one, `None` for one of a wrong type.
+/// The name in `spec.creatorRef`; empty if missing, `None` if it has the wrong type.
 fn creator_name(record: &Record) -> Option<&str> {
     match record.get(&reference_path()) {
         None => Some(""),
-        Some(serde_json::Value::Object(fields)) => match Text::of(fields.get("name")) {
-            Text::Given(name) => Some(name),
-            Text::Absent => Some(""),
-            Text::Wrong(_) => None,
+        Some(serde_json::Value::Object(fields)) => match StringValue::of(fields.get("name")) {
+            StringValue::Given(name) => Some(name),
+            StringValue::Missing => Some(""),
+            StringValue::WrongType(_) => None,
         },
         Some(_) => None,
     }
 }
 
-/// The creator of a stored record, where it has one.
+/// The creator of a stored record, if it has one.
 pub(super) fn stored_creator(stored: &Record) -> Option<&str> {
     creator_name(stored).filter(|name| !name.is_empty())
 }
 
-/// The first name that the policy's sources find for a user.
+/// The first name that the sources of the policy yield for a user.
 fn mapped(policy: &Policy, user: &UserInfo) -> Option<String> {
     policy.creator_sources.iter().find_map(|source| source.name(user))
 }
@@ -107,38 +107,41 @@ fn reference_path() -> FieldPath {
     FieldPath::of(&["spec", CREATOR.field])
 }
 
-/// The path of the creator's name.
+/// The path of the name of the creator.
 pub(super) fn name_path() -> FieldPath {
     reference_path().field("name")
 }
 
-/// Judges `spec.creatorRef`.
+/// Checks `spec.creatorRef`.
 pub(super) fn creator(evaluation: &mut Evaluation<'_>) {
     let creator = Creator::of(evaluation.request, evaluation.policy);
     match &creator {
-        Creator::Unreadable => unreadable(evaluation),
+        Creator::WrongType => wrong_type(evaluation),
         Creator::Given(name) => well_formed(evaluation, name),
         Creator::Defaulted(name) => set(evaluation, name, Effect::Defaulted),
         Creator::Restored(name) => set(evaluation, name, Effect::Restored),
         Creator::Unmapped => unmapped(evaluation, RuleId::CreatorRef, "set spec.creatorRef.name"),
         Creator::NeverSet => {
             let (text, weight) = match evaluation.request.operation {
-                Operation::Stored => ("say who created the record", Weight::Full),
-                _ => ("no creator is stored either; say who created the record", Weight::Advice),
+                Operation::Stored => ("set the user who created the record", Weight::Full),
+                _ => (
+                    "the stored record has no creator either; set the user who created it",
+                    Weight::AtMostWarn,
+                ),
             };
             let problem = Problem::required(RuleId::CreatorRef, name_path(), text);
             evaluation.report(problem, weight);
         }
-        Creator::LeftOpen => {}
+        Creator::Unknown => {}
     }
     immutable(evaluation, &creator);
     is_requester(evaluation, &creator);
 }
 
-fn unreadable(evaluation: &mut Evaluation<'_>) {
-    // Asking for the parent and the leaf reports whichever has the wrong type.
+fn wrong_type(evaluation: &mut Evaluation<'_>) {
+    // Reading the parent and the field reports the one with the wrong type.
     if evaluation.object(&reference_path()).is_some() {
-        evaluation.text(&name_path());
+        evaluation.string(&name_path());
     }
 }
 
@@ -147,8 +150,8 @@ fn well_formed(evaluation: &mut Evaluation<'_>, name: &str) {
         return;
     }
     let path = name_path();
-    let weight = Weight::ratchet(evaluation.request.leaves(&path));
-    evaluation.report(Problem::invalid(RuleId::CreatorRef, path, name, segment_fault(name)), weight);
+    let weight = Weight::ratchet(evaluation.request.leaves_unchanged(&path));
+    evaluation.report(Problem::invalid(RuleId::CreatorRef, path, name, segment_problem(name)), weight);
 }
 
 fn set(evaluation: &mut Evaluation<'_>, name: &str, effect: Effect) {
@@ -223,7 +226,7 @@ mod tests {
         record(json!({"displayName": "Ada", "creatorRef": {"name": creator}}))
     }
 
-    /// What comes of a write by this user under the built-in policy, with `user-exists` enabled.
+    /// The verdict about a write by this user under the built-in policy, with `user-exists` enabled.
     fn verdict(object: &Record, operation: Operation<'_>, user: &str, sources: &[CreatorSource]) -> Verdict {
         let mut policy = Policy::default();
         policy.creator_sources = sources.to_vec();
@@ -243,10 +246,10 @@ mod tests {
 
     /// Each finding as `action field: message`.
     fn findings(verdict: &Verdict) -> Vec<String> {
-        let told = |finding: &super::super::Finding| {
+        let line = |finding: &super::super::Finding| {
             format!("{} {}: {}", finding.action.as_str(), finding.field, finding.message())
         };
-        verdict.findings.iter().map(told).collect()
+        verdict.findings.iter().map(line).collect()
     }
 
     fn by_alice(object: &Record, operation: Operation<'_>) -> Vec<String> {
@@ -267,20 +270,20 @@ mod tests {
     #[case::isolate('\u{2066}')]
     #[case::end_of_isolate('\u{2069}')]
     #[case::byte_order_mark('\u{feff}')]
-    fn a_name_with_a_character_that_nobody_sees_is_denied(#[case] c: char) {
+    fn a_name_with_an_invisible_character_is_denied(#[case] c: char) {
         let code = u32::from(c);
         for name in [format!("al{c}ice"), format!("{c}alice"), format!("alice{c}")] {
             let shown = name.replace(c, &format!("\\u{code:04x}"));
-            let told = |field: &str, rule: &str| {
+            let found = |field: &str, rule: &str| {
                 format!(
                     "Deny spec.{field}.name: Invalid value: \"{shown}\": has the invisible character U+{code:04X}; \
                      remove it [{rule}]"
                 )
             };
-            assert_eq!(by_alice(&person(&name), Operation::Create), [told("creatorRef", "creator-ref")]);
+            assert_eq!(by_alice(&person(&name), Operation::Create), [found("creatorRef", "creator-ref")]);
             let mut object = person("alice");
             object.spec["userRef"] = json!({"name": name});
-            assert_eq!(by_alice(&object, Operation::Create), [told("userRef", "user-exists")]);
+            assert_eq!(by_alice(&object, Operation::Create), [found("userRef", "user-exists")]);
         }
     }
 
@@ -295,47 +298,47 @@ mod tests {
     #[case::control_of_the_upper_half("a\u{9b}b")]
     #[case::this_directory(".")]
     #[case::the_directory_above("..")]
-    fn a_name_that_is_no_segment_of_a_path_is_denied(#[case] name: &str) {
-        let told = by_alice(&person(name), Operation::Create);
-        assert!(told.len() == 1 && told[0].contains(": must be 1-253 characters, without"), "{told:?}");
+    fn a_name_that_is_not_a_path_segment_is_denied(#[case] name: &str) {
+        let found = by_alice(&person(name), Operation::Create);
+        assert!(found.len() == 1 && found[0].contains(": must be 1-253 characters, without"), "{found:?}");
     }
 
     #[test]
     fn a_name_that_is_too_long_is_denied() {
         assert_eq!(by_alice(&person(&"é".repeat(253)), Operation::Create), [] as [&str; 0]);
-        let told = by_alice(&person(&"é".repeat(254)), Operation::Create);
-        assert!(told.len() == 1 && told[0].contains(": must be 1-253 characters"), "{told:?}");
+        let found = by_alice(&person(&"é".repeat(254)), Operation::Create);
+        assert!(found.len() == 1 && found[0].contains(": must be 1-253 characters"), "{found:?}");
     }
 
     #[rstest]
     #[case::joiner_that_a_script_needs("کاربر\u{200c}ها")]
     #[case::letter_that_looks_like_another("\u{430}lice")]
     #[case::mark_above_a_letter("a\u{30a}sa")]
-    fn a_name_that_people_can_have_is_accepted(#[case] name: &str) {
+    fn a_name_with_letters_of_any_script_is_allowed(#[case] name: &str) {
         assert_eq!(by_alice(&person(name), Operation::Create), [] as [&str; 0]);
     }
 
     #[test]
-    fn an_update_that_leaves_such_a_name_is_warned_and_one_that_sets_it_denied() {
+    fn an_update_that_leaves_such_a_name_unchanged_gets_a_warning_and_one_that_sets_it_is_denied() {
         let name = "al\u{200b}ice";
         let mut new = person(name);
         new.spec["jobTitle"] = json!("CEO");
-        let told = by_alice(&new, Operation::Update(&person(name)));
-        assert!(told.len() == 1 && told[0].starts_with("Warn spec.creatorRef.name: "), "{told:?}");
+        let found = by_alice(&new, Operation::Update(&person(name)));
+        assert!(found.len() == 1 && found[0].starts_with("Warn spec.creatorRef.name: "), "{found:?}");
         let old = record(json!({"displayName": "Ada"}));
-        let told = by_alice(&new, Operation::Update(&old));
-        assert!(told.len() == 1 && told[0].starts_with("Deny spec.creatorRef.name: "), "{told:?}");
+        let found = by_alice(&new, Operation::Update(&old));
+        assert!(found.len() == 1 && found[0].starts_with("Deny spec.creatorRef.name: "), "{found:?}");
 
         let old =
             record(json!({"displayName": "Ada", "userRef": {"name": name}, "creatorRef": {"name": "alice"}}));
         let mut new = old.clone();
         new.spec["jobTitle"] = json!("CEO");
-        let told = by_alice(&new, Operation::Update(&old));
-        assert!(told.len() == 1 && told[0].starts_with("Warn spec.userRef.name: "), "{told:?}");
+        let found = by_alice(&new, Operation::Update(&old));
+        assert!(found.len() == 1 && found[0].starts_with("Warn spec.userRef.name: "), "{found:?}");
     }
 
     #[test]
-    fn an_update_that_leaves_such_a_name_out_gets_it_back() {
+    fn an_update_that_leaves_such_a_name_out_has_it_restored() {
         let name = "al\u{200b}ice";
         let object = record(json!({"displayName": "Ada Lovelace"}));
         let verdict = verdict(&object, Operation::Update(&person(name)), "alice", &[]);
@@ -353,7 +356,7 @@ mod tests {
         assert_eq!(both.changes[0].after.as_deref(), Some("u-17"));
 
         let one = verdict(&object, Operation::Create, name, &[CreatorSource::username()]);
-        let told = r#"Deny spec.creatorRef.name: Required value: the user "al\u202eice" could not be mapped to a creator; set spec.creatorRef.name [creator-ref]"#;
-        assert_eq!((findings(&one), one.changes.len()), (vec![told.to_owned()], 0));
+        let found = r#"Deny spec.creatorRef.name: Required value: the user "al\u202eice" could not be mapped to a creator; set spec.creatorRef.name [creator-ref]"#;
+        assert_eq!((findings(&one), one.changes.len()), (vec![found.to_owned()], 0));
     }
 }

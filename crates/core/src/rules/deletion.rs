@@ -1,4 +1,4 @@
-//! The rule that a deleted record is not referred to any more: whom to ask about, and what the answers mean.
+//! The rule `delete-referenced`: which dependents to count, and what the counts mean.
 
 use jiff::Timestamp;
 use k8s_openapi::api::authentication::v1::UserInfo;
@@ -15,18 +15,18 @@ use crate::quote::quote;
 
 const RULE: RuleId = RuleId::DeleteReferenced;
 
-/// Those who clean up for the cluster. What they delete is gone already in every sense but one, and to keep them
-/// waiting keeps a namespace or an owner from going. The shipped registration does not send their requests.
+/// The controllers that delete objects for the cluster. Their deletions are the consequence of earlier ones, and a
+/// denial would block the deletion of a namespace or an owner. The shipped registration does not send their requests.
 pub const CLEANERS: [&str; 2] = [
     "system:serviceaccount:kube-system:generic-garbage-collector",
     "system:serviceaccount:kube-system:namespace-controller",
 ];
 
-/// What a person does about it, in a refusal always and in a warning where there is room.
+/// The fix. A denial always has it, a warning only if it fits.
 const FIX: &str = "; delete or change them first";
 
-/// How many characters the text and the record's name may have so that a warning with its field and rule has no more
-/// than 120.
+/// The maximum number of characters of the text and the name of the record, so that a warning with its field and rule
+/// has at most 120.
 const ROOM: usize = 80;
 
 /// One request to delete a record.
@@ -36,29 +36,29 @@ pub struct Deletion<'a> {
     pub kind: CrmKind,
     /// Its name.
     pub name: &'a str,
-    /// Who deletes it.
+    /// The user who deletes it.
     pub requester: &'a UserInfo,
 }
 
-/// Who has to be looked for before [`evaluate_deletion`] can decide: nobody where the rule is disabled or the
-/// requester exempt.
+/// The dependents to count before [`evaluate_deletion`] can decide: none if the rule is disabled or the requester
+/// exempt.
 pub fn dependants(deletion: &Deletion<'_>, policy: &Policy, now: Timestamp) -> Vec<Dependants> {
     let judge = Judge { policy, requester: Some(deletion.requester), now };
-    if is_unlooked(deletion, policy) || judge.exemption(RULE).is_some() || !is_subdomain(deletion.name) {
+    if is_skipped(deletion, policy) || judge.exemption(RULE).is_some() || !is_subdomain(deletion.name) {
         return Vec::new();
     }
     Dependants::on(deletion.kind, deletion.name)
 }
 
-fn is_unlooked(deletion: &Deletion<'_>, policy: &Policy) -> bool {
+fn is_skipped(deletion: &Deletion<'_>, policy: &Policy) -> bool {
     let user = deletion.requester.username.as_deref().unwrap_or_default();
     CLEANERS.contains(&user) || !policy.is_enabled(RULE) || !RULE.rule().kinds.contains(&deletion.kind)
 }
 
 /// Decides about a deletion.
 ///
-/// `found` are the answers to [`dependants()`], each with the kind it is about; `None` is one that could not be found
-/// out, which never refuses.
+/// `found` are the answers to [`dependants()`], each with the kind of the dependents. `None` is a failed count, which
+/// never denies.
 pub fn evaluate_deletion(
     deletion: &Deletion<'_>,
     found: &[(CrmKind, Option<Tally>)],
@@ -66,7 +66,7 @@ pub fn evaluate_deletion(
     now: Timestamp,
 ) -> Verdict {
     let mut verdict = Verdict::default();
-    if is_unlooked(deletion, policy) {
+    if is_skipped(deletion, policy) {
         return verdict;
     }
     let judge = Judge { policy, requester: Some(deletion.requester), now };
@@ -79,7 +79,7 @@ pub fn evaluate_deletion(
         judge.report(&mut verdict, problem(deletion, text), weight);
     }
     if let Some(text) = unchecked(found) {
-        judge.report(&mut verdict, problem(deletion, text), Weight::Advice);
+        judge.report(&mut verdict, problem(deletion, text), Weight::AtMostWarn);
     }
     verdict
 }
@@ -90,7 +90,7 @@ fn problem(deletion: &Deletion<'_>, text: String) -> Problem {
     Problem { rule: RULE, code: None, field, reason: Reason::Referenced, value, text }
 }
 
-/// What there is to say of those who refer to the record, if anybody does.
+/// The text about the dependents of the record, if it has any.
 fn referenced(
     deletion: &Deletion<'_>,
     found: &[(CrmKind, Option<Tally>)],
@@ -101,7 +101,7 @@ fn referenced(
         .filter(|(_, tally)| tally.count != Count::Exactly(0))
         .partition(|(_, tally)| tally.sight == Sight::Listed);
     if !listed.is_empty() {
-        let text = told(&listed);
+        let text = describe(&listed);
         let has_room = text.chars().count() + FIX.len() + deletion.name.len() <= ROOM;
         let text = if action == Action::Deny || has_room { text + FIX } else { text };
         return Some((text, Weight::Full));
@@ -109,45 +109,45 @@ fn referenced(
     if hidden.is_empty() {
         return None;
     }
-    let text = "still referred to by records that you may not list; ask somebody who may".to_owned();
-    // A refusal has to say that there is something. Nothing else needs to be said, and so nothing is.
-    Some((text, if action == Action::Deny { Weight::Full } else { Weight::Record }))
+    let text = "still referred to by records that you may not list; ask someone who may list them".to_owned();
+    // A denial must say that there are dependents, but a warning must not reveal them.
+    Some((text, if action == Action::Deny { Weight::Full } else { Weight::AtMostAudit }))
 }
 
-fn told(listed: &[(CrmKind, &Tally)]) -> String {
-    let mut left = NAMED;
+fn describe(listed: &[(CrmKind, &Tally)]) -> String {
+    let mut remaining = NAMED;
     let parts: Vec<String> = listed
         .iter()
         .map(|(kind, tally)| {
-            let names: Vec<&String> = tally.names.iter().take(left).collect();
-            left -= names.len();
-            counted(*kind, tally.count, &names)
+            let names: Vec<&String> = tally.names.iter().take(remaining).collect();
+            remaining -= names.len();
+            count_and_names(*kind, tally.count, &names)
         })
         .collect();
     format!("still referred to by {}", parts.join(" and "))
 }
 
 /// Such as `5 Notes ("n1", "n2", …)`.
-fn counted(kind: CrmKind, count: Count, names: &[&String]) -> String {
-    let (said, number) = match count {
+fn count_and_names(kind: CrmKind, count: Count, names: &[&String]) -> String {
+    let (prefix, number) = match count {
         Count::Exactly(number) => ("", number),
         Count::AtLeast(number) => ("at least ", number),
         Count::MoreThan(number) => ("more than ", number),
     };
-    let noun = if number == 1 { kind.as_str() } else { several(kind) };
+    let noun = if number == 1 { kind.as_str() } else { plural(kind) };
     let mut names: Vec<String> = names.iter().map(|name| quote(name)).collect();
     let all_named = matches!(count, Count::Exactly(number) if number == names.len());
     if names.is_empty() {
-        return format!("{said}{number} {noun}");
+        return format!("{prefix}{number} {noun}");
     }
     if !all_named {
         names.push("…".to_owned());
     }
-    format!("{said}{number} {noun} ({})", names.join(", "))
+    format!("{prefix}{number} {noun} ({})", names.join(", "))
 }
 
-/// The kind as one speaks of several.
-fn several(kind: CrmKind) -> &'static str {
+/// The plural of the kind in a sentence.
+fn plural(kind: CrmKind) -> &'static str {
     match kind {
         CrmKind::Company => "Companies",
         CrmKind::Person => "People",
@@ -155,11 +155,11 @@ fn several(kind: CrmKind) -> &'static str {
     }
 }
 
-/// What there is to say of what could not be found out. It names kinds, which says nothing of records.
+/// The text about failed counts. It names only kinds, so it reveals nothing about records.
 fn unchecked(found: &[(CrmKind, Option<Tally>)]) -> Option<String> {
     let kinds: Vec<&str> =
-        found.iter().filter(|(_, tally)| tally.is_none()).map(|(kind, _)| several(*kind)).collect();
-    (!kinds.is_empty()).then(|| format!("whether {} refer to it could not be checked", kinds.join(" or ")))
+        found.iter().filter(|(_, tally)| tally.is_none()).map(|(kind, _)| plural(*kind)).collect();
+    (!kinds.is_empty()).then(|| format!("could not check whether {} refer to it", kinds.join(" or ")))
 }
 
 #[cfg(test)]
@@ -205,63 +205,63 @@ mod tests {
     #[case::no_names_left(
         listed(&["a", "b", "c", "d"]), listed(&["n1", "n2"]), r#"4 People ("a", "b", "c", …) and 2 Notes"#
     )]
-    #[case::above_the_bound(
+    #[case::above_the_limit(
         tally(Count::MoreThan(1000), &["a"], Sight::Listed), listed(&[]),
         r#"more than 1000 People ("a", …)"#
     )]
-    #[case::broken_off(
+    #[case::a_count_that_failed_halfway(
         listed(&[]), tally(Count::AtLeast(1), &["n"], Sight::Listed),
         r#"at least 1 Note ("n", …); delete or change them first"#
     )]
-    #[case::only_what_may_be_listed_is_told(
+    #[case::only_kinds_that_may_be_listed(
         listed(&["ada"]), hidden(9), r#"1 Person ("ada"); delete or change them first"#
     )]
-    fn dependants_are_counted_and_named(
+    fn dependents_are_counted_and_named(
         #[case] people: Option<Tally>,
         #[case] notes: Option<Tally>,
         #[case] expected: &str,
     ) {
-        let told = findings(Action::Warn, people, notes);
-        assert_eq!(told, [(Action::Warn, format!("still referred to by {expected}"))]);
+        let found = findings(Action::Warn, people, notes);
+        assert_eq!(found, [(Action::Warn, format!("still referred to by {expected}"))]);
     }
 
     #[test]
-    fn a_refusal_always_tells_the_fix() {
-        let told = findings(Action::Deny, listed(&["ada"]), listed(&["n1", "n2"]));
-        assert_eq!(told[0].0, Action::Deny);
-        assert!(told[0].1.ends_with(FIX), "{told:?}");
+    fn a_denial_always_has_the_fix() {
+        let found = findings(Action::Deny, listed(&["ada"]), listed(&["n1", "n2"]));
+        assert_eq!(found[0].0, Action::Deny);
+        assert!(found[0].1.ends_with(FIX), "{found:?}");
     }
 
     #[test]
-    fn what_nobody_refers_to_goes_without_a_word() {
+    fn a_record_without_dependents_is_deleted_without_a_finding() {
         assert_eq!(findings(Action::Deny, listed(&[]), hidden(0)), []);
     }
 
     #[test]
-    fn what_the_requester_may_not_list_is_recorded_only_and_a_refusal_says_no_more_than_it_must() {
+    fn dependents_that_the_requester_may_not_list_are_only_recorded_and_a_denial_does_not_name_them() {
         for action in [Action::Audit, Action::Warn] {
             assert_eq!(findings(action, listed(&[]), hidden(4))[0].0, Action::Audit);
         }
-        let told = findings(Action::Deny, listed(&[]), hidden(4));
-        let text = "still referred to by records that you may not list; ask somebody who may";
-        assert_eq!(told, [(Action::Deny, text.to_owned())]);
+        let found = findings(Action::Deny, listed(&[]), hidden(4));
+        let text = "still referred to by records that you may not list; ask someone who may list them";
+        assert_eq!(found, [(Action::Deny, text.to_owned())]);
     }
 
     #[test]
-    fn what_could_not_be_found_out_warns_and_never_refuses() {
-        let told = findings(Action::Deny, None, None);
-        let text = "whether People or Notes refer to it could not be checked";
-        assert_eq!(told, [(Action::Warn, text.to_owned())]);
+    fn a_failed_count_warns_and_never_denies() {
+        let found = findings(Action::Deny, None, None);
+        let text = "could not check whether People or Notes refer to it";
+        assert_eq!(found, [(Action::Warn, text.to_owned())]);
         assert_eq!(findings(Action::Audit, None, None)[0].0, Action::Audit);
-        // What is known for certain counts all the same.
-        let told = findings(Action::Deny, listed(&["ada"]), None);
-        let actions: Vec<Action> = told.iter().map(|(action, _)| *action).collect();
+        // The other counts matter nevertheless.
+        let found = findings(Action::Deny, listed(&["ada"]), None);
+        let actions: Vec<Action> = found.iter().map(|(action, _)| *action).collect();
         assert_eq!(actions, [Action::Deny, Action::Warn]);
-        assert!(told[1].1.starts_with("whether Notes refer to it"), "{told:?}");
+        assert!(found[1].1.starts_with("could not check whether Notes refer"), "{found:?}");
     }
 
     #[test]
-    fn nobody_is_looked_for_in_vain() {
+    fn dependents_are_counted_only_if_the_rule_needs_them() {
         let asked = |kind, name, requester: &str, policy: &Policy| {
             let requester = user(requester);
             let deletion = Deletion { kind, name, requester: &requester };
@@ -274,7 +274,7 @@ mod tests {
         for cleaner in CLEANERS {
             assert_eq!(asked(CrmKind::Company, "acme", cleaner, &policy), 0);
         }
-        // No record can have such a name, and a selector of it would be another one.
+        // No record can have such a name, and it would change the selector.
         assert_eq!(asked(CrmKind::Company, "acme,a=b", "alice", &policy), 0);
         let mut disabled = Policy::default();
         let setting = crate::policy::RuleSetting { action: Action::Disabled, enforce_after: None };

@@ -1,4 +1,4 @@
-//! The state of one evaluation: the inputs that every rule reads and the verdict that they write.
+//! The state of one evaluation: the inputs that all rules read and the verdict that they write.
 
 use jiff::Timestamp;
 use k8s_openapi::api::authentication::v1::UserInfo;
@@ -6,12 +6,12 @@ use serde_json::Value;
 
 use super::finding::{Change, Exempted, Finding, Reason, Shown, Verdict};
 use super::path::FieldPath;
-use super::request::{Facts, Request, Text};
+use super::request::{Facts, Request, StringValue};
 use crate::catalog::{Action, RuleId};
 use crate::policy::{Exemption, Policy};
 use crate::quote::wrong_type;
 
-/// One evaluation under way.
+/// An evaluation of one request.
 pub(super) struct Evaluation<'a> {
     pub(super) request: &'a Request<'a>,
     pub(super) facts: &'a Facts,
@@ -20,7 +20,7 @@ pub(super) struct Evaluation<'a> {
     pub(super) verdict: Verdict,
 }
 
-/// A problem as a rule sees it, before the policy has its say.
+/// A problem that a rule found, before the policy sets the action.
 pub(super) struct Problem {
     pub(super) rule: RuleId,
     pub(super) code: Option<&'static str>,
@@ -30,25 +30,25 @@ pub(super) struct Problem {
     pub(super) text: String,
 }
 
-/// Whether a problem may be a reason to refuse; the heaviest first.
+/// The strictest action that a problem may have, whatever the policy says; the strictest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Weight {
-    /// As the rule's action says.
+    /// The action of the rule.
     Full,
-    /// At most a warning.
-    Advice,
-    /// At most recorded, so that the requester does not hear of it.
-    Record,
+    /// At most `Warn`.
+    AtMostWarn,
+    /// At most `Audit`, so that the requester does not see it.
+    AtMostAudit,
 }
 
 impl Weight {
-    /// What an update leaves as it was is never a reason to refuse.
-    pub(super) fn ratchet(left_as_it_was: bool) -> Self {
-        if left_as_it_was { Self::Advice } else { Self::Full }
+    /// A field that an update leaves unchanged is never a reason to deny.
+    pub(super) fn ratchet(unchanged: bool) -> Self {
+        if unchanged { Self::AtMostWarn } else { Self::Full }
     }
 
-    /// The lesser of both.
-    pub(super) fn or(self, other: Self) -> Self {
+    /// The less strict of both.
+    pub(super) fn at_most(self, other: Self) -> Self {
         self.max(other)
     }
 }
@@ -59,7 +59,7 @@ impl Problem {
         Self { rule, code: None, field, reason: Reason::Required, value: Shown::Nothing, text: text.into() }
     }
 
-    /// A value that is wrong.
+    /// An invalid value.
     pub(super) fn invalid(rule: RuleId, field: FieldPath, value: &str, text: impl Into<String>) -> Self {
         let value = Shown::Text(value.to_owned());
         Self { rule, code: None, field, reason: Reason::Invalid, value, text: text.into() }
@@ -78,7 +78,7 @@ impl Problem {
     }
 }
 
-/// What makes a problem a finding: the policy, and for whom and when it is asked.
+/// Turns problems into findings, by the policy, the requester and the time.
 #[derive(Clone, Copy)]
 pub(super) struct Judge<'a> {
     pub(super) policy: &'a Policy,
@@ -87,12 +87,12 @@ pub(super) struct Judge<'a> {
 }
 
 impl<'a> Judge<'a> {
-    /// Why a rule does not hold for the requester.
+    /// The exemption of the requester from a rule.
     pub(super) fn exemption(&self, rule: RuleId) -> Option<&'a Exemption> {
         self.requester.and_then(|user| self.policy.exemption(rule, user, self.now))
     }
 
-    /// Adds the finding that a problem is, if it is one, to the verdict.
+    /// Adds the finding for a problem to the verdict, unless the rule is disabled or the requester exempt.
     pub(super) fn report(&self, verdict: &mut Verdict, problem: Problem, weight: Weight) {
         let effective = self.policy.action(problem.rule, self.now);
         if effective.action == Action::Disabled {
@@ -105,11 +105,11 @@ impl<'a> Judge<'a> {
         }
         let action = match weight {
             Weight::Full => effective.action,
-            Weight::Advice => effective.action.min(Action::Warn),
-            Weight::Record => effective.action.min(Action::Audit),
+            Weight::AtMostWarn => effective.action.min(Action::Warn),
+            Weight::AtMostAudit => effective.action.min(Action::Audit),
         };
         let Problem { rule, code, field, reason, value, text } = problem;
-        // The date matters only to those whom the rule would refuse once it has come.
+        // The date matters only if the rule will deny from then on.
         let denies_from = effective.denies_from.filter(|_| weight == Weight::Full);
         verdict.findings.push(Finding { rule, code, field, reason, value, text, action, denies_from });
     }
@@ -127,45 +127,45 @@ impl<'a> Evaluation<'a> {
         Self { request, facts, policy, now, verdict }
     }
 
-    /// Makes a finding of a problem: the policy decides what it leads to and who is exempt.
+    /// Reports a problem. The policy sets the action and the exemptions.
     pub(super) fn report(&mut self, problem: Problem, weight: Weight) {
         let judge = Judge { policy: self.policy, requester: self.request.requester, now: self.now };
         judge.report(&mut self.verdict, problem, weight);
     }
 
-    /// Notes a change, unless its rule is disabled.
+    /// Adds a change, unless its rule is disabled.
     pub(super) fn change(&mut self, change: Change) {
         if self.policy.is_enabled(change.rule) {
             self.verdict.changes.push(change);
         }
     }
 
-    /// The text at `path`; a value of another type is reported and given as `None`.
-    pub(super) fn text(&mut self, path: &FieldPath) -> Option<Text<'a>> {
-        match Text::of(self.request.get(path)) {
-            Text::Wrong(value) => {
-                let weight = Weight::ratchet(self.request.leaves(path));
+    /// The string at `path`. A value of another type is reported, and the result is `None`.
+    pub(super) fn string(&mut self, path: &FieldPath) -> Option<StringValue<'a>> {
+        match StringValue::of(self.request.get(path)) {
+            StringValue::WrongType(value) => {
+                let weight = Weight::ratchet(self.request.leaves_unchanged(path));
                 self.wrong_type(path, value, "string", weight);
                 None
             }
-            text => Some(text),
+            string => Some(string),
         }
     }
 
-    /// The object at `path` or its absence; a value of another type is reported and given as `None`.
-    pub(super) fn object(&mut self, path: &FieldPath) -> Option<Shape> {
+    /// The object at `path`. A value of another type is reported, and the result is `None`.
+    pub(super) fn object(&mut self, path: &FieldPath) -> Option<ObjectValue> {
         match self.request.get(path) {
-            None => Some(Shape::Absent),
-            Some(Value::Object(_)) => Some(Shape::Object),
+            None => Some(ObjectValue::Missing),
+            Some(Value::Object(_)) => Some(ObjectValue::Object),
             Some(other) => {
-                let weight = Weight::ratchet(self.request.leaves(path));
+                let weight = Weight::ratchet(self.request.leaves_unchanged(path));
                 self.wrong_type(path, other, "object", weight);
                 None
             }
         }
     }
 
-    /// Reports that a value has another type than a rule needs.
+    /// Reports a value of the wrong type.
     pub(super) fn wrong_type(&mut self, path: &FieldPath, value: &Value, expected: &str, weight: Weight) {
         let text = wrong_type(expected, value);
         let problem = Problem::invalid(RuleId::Schema, path.clone(), "", text).with_value(Shown::of(value));
@@ -173,9 +173,9 @@ impl<'a> Evaluation<'a> {
     }
 }
 
-/// Whether an optional object is there.
+/// Whether an optional object exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Shape {
-    Absent,
+pub(super) enum ObjectValue {
+    Missing,
     Object,
 }

@@ -1,4 +1,4 @@
-//! What the engine says about a request: changes, findings, and the verdict that holds them.
+//! The result of the engine: a verdict with changes and findings.
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -7,21 +7,21 @@ use super::path::FieldPath;
 use crate::catalog::{Action, RuleId};
 use crate::quote::type_name;
 
-/// What the engine says about one request.
+/// The result for one request.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Verdict {
-    /// What `/mutate` changes.
+    /// The changes that `/mutate` makes.
     pub changes: Vec<Change>,
-    /// What is wrong, or will be.
+    /// The problems.
     pub findings: Vec<Finding>,
-    /// Findings that an exemption dropped.
+    /// The findings that an exemption dropped.
     pub exempted: Vec<Exempted>,
 }
 
 /// A finding that an exemption dropped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exempted {
-    /// The rule that would have been broken.
+    /// The broken rule.
     pub rule: RuleId,
     /// The name of the exemption.
     pub exemption: String,
@@ -32,97 +32,97 @@ pub struct Exempted {
 pub struct Change {
     /// The rule that makes it.
     pub rule: RuleId,
-    /// The field that changes, with indexes of the object as it was sent.
+    /// The field that changes, with indexes of the object in the request.
     pub field: FieldPath,
-    /// The text before; `None` where there was none.
+    /// The old value; `None` if it was missing.
     pub before: Option<String>,
-    /// The text after; `None` where it is removed.
+    /// The new value; `None` if it is removed.
     pub after: Option<String>,
-    /// What kind of change it is.
+    /// The kind of change.
     pub effect: Effect,
-    /// Whether the value is an old one in a changed list, so that it is no reason to refuse.
+    /// Whether the value is an old one in a changed list, and so no reason to deny.
     pub stood: bool,
 }
 
-/// What kind of change it is.
+/// The kind of change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// An absent value is set.
+    /// A missing value is set.
     Defaulted,
-    /// A value that the update left out is taken from the stored object.
+    /// A value that the update leaves out is copied from the stored object.
     Restored,
-    /// White space around the value is removed.
+    /// Leading and trailing white space is removed.
     Trimmed,
-    /// The value is brought to its canonical form.
+    /// The value is replaced by the canonical value.
     Normalized,
-    /// A list entry that means the same as an earlier one is removed.
+    /// A list entry with the same canonical value as an earlier one is removed.
     DuplicateRemoved {
         /// The index of the earlier entry.
         first: usize,
     },
 }
 
-/// One thing that is wrong.
+/// One problem that a rule found, with its action.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// The rule that is broken.
+    /// The broken rule.
     pub rule: RuleId,
-    /// The reason code of a rule that has several.
+    /// The reason code, for rules that have reason codes.
     pub code: Option<&'static str>,
     /// The leaf field.
     pub field: FieldPath,
-    /// The kind of problem, in the API machinery's terms.
+    /// The kind of problem, in the terms of the API machinery.
     pub reason: Reason,
-    /// What the user wrote, raw; `None` where nothing was, [`Shown::Hidden`] where it must not be repeated.
+    /// The raw value from the user. [`Shown::Hidden`] if messages must not repeat it.
     pub value: Shown,
-    /// What is wrong and how to mend it.
+    /// The problem and its fix.
     pub text: String,
-    /// What it leads to.
+    /// The action.
     pub action: Action,
-    /// Set while a `Deny` still acts as `Warn`: when that ends.
+    /// The time from which a `Deny` that still acts as `Warn` denies.
     pub denies_from: Option<Timestamp>,
 }
 
-/// What a message may show of a value.
+/// The part of a value that a message may show.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Shown {
     /// There is no value to show.
     Nothing,
-    /// The value as the user wrote it.
+    /// The value from the user.
     Text(String),
-    /// The value may hold a password or a personal address: an empty text stands for it.
+    /// Nothing, because the value may contain a password or a personal address. Messages show `""`.
     Hidden,
 }
 
 impl Shown {
-    /// A value of any type; of a list or an object only that it is one.
+    /// A value of any type. For a list or an object, only the name of the type.
     pub fn of(value: &Value) -> Self {
         let shown = match value {
             Value::Array(_) | Value::Object(_) => type_name(value).to_owned(),
             Value::String(text) => text.clone(),
             scalar => scalar.to_string(),
         };
-        // A text in a place for something else could be anything, personal addresses included.
+        // A string in a field of another type can be anything, even a personal address.
         if shown.contains('@') { Self::Hidden } else { Self::Text(shown) }
     }
 }
 
-/// The kind of problem, in the API machinery's terms.
+/// The kind of problem, in the terms of the API machinery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reason {
     /// A value is missing.
     Required,
-    /// A value is malformed, out of bounds, or changed where it must not be.
+    /// A value has the wrong format or size, or must not change.
     Invalid,
-    /// A reference points at nothing.
+    /// The target of a reference is missing.
     NotFound,
-    /// A value is not one of those that are accepted.
+    /// A value is not one of the accepted ones.
     NotSupported,
-    /// A value stands where none may be.
+    /// A field must not be set.
     Forbidden,
-    /// Whether a reference points at something could not be found out.
+    /// The lookup of a reference failed.
     Unchecked,
-    /// Others refer to what is deleted, or may do so.
+    /// A deleted record has dependents, or may have some.
     Referenced,
 }
 
@@ -138,7 +138,7 @@ impl Reason {
         }
     }
 
-    /// What the API machinery puts in front of a message of this kind, without the colon.
+    /// The prefix of the API machinery for a message, without the colon.
     pub const fn prefix(self) -> &'static str {
         match self {
             Self::Required => "Required value",
@@ -156,7 +156,7 @@ impl Reason {
 }
 
 impl Verdict {
-    /// The strictest action of any finding; `Disabled` when there is none.
+    /// The strictest action of the findings; `Disabled` without findings.
     pub fn strictest(&self) -> Action {
         self.findings.iter().map(|finding| finding.action).max().unwrap_or(Action::Disabled)
     }

@@ -1,4 +1,4 @@
-//! The rule `label-value`: labels that the policy lists have one of their allowed values.
+//! The rule `label-value`: labels that the policy lists have an allowed value.
 
 use super::evaluation::{Evaluation, Problem, Weight};
 use super::finding::Reason;
@@ -7,10 +7,10 @@ use crate::api::names;
 use crate::catalog::RuleId;
 use crate::policy::LabelRule;
 
-/// How like an allowed value must be to what was written to be suggested (Jaro-Winkler, 0 to 1).
+/// How similar an allowed value must be to the given one to be suggested (Jaro-Winkler, 0 to 1).
 const NEAR_MISS: f64 = 0.85;
 
-/// Judges the labels that the policy lists.
+/// Checks the labels that the policy lists.
 pub(super) fn label_values(evaluation: &mut Evaluation<'_>) {
     let policy = evaluation.policy;
     for label in &policy.labels {
@@ -36,7 +36,7 @@ fn field(label: &LabelRule) -> FieldPath {
     FieldPath::label(&label.key)
 }
 
-/// What to write instead: the one value that was probably meant, or all of them.
+/// The advice: the allowed value that the user probably meant, or all of them.
 fn choice(label: &LabelRule, value: &str) -> String {
     match nearest(&label.allowed, value) {
         Some(meant) => format!("did you mean \"{meant}\"?"),
@@ -49,7 +49,7 @@ fn listed(label: &LabelRule) -> String {
     quoted.join(", ")
 }
 
-/// The value that was probably meant, if any is like it.
+/// The value that the user probably meant, if any is similar.
 pub(super) fn nearest<'v>(values: &'v [String], written: &str) -> Option<&'v str> {
     names::nearest(values.iter().map(String::as_str), written, NEAR_MISS)
 }

@@ -1,7 +1,7 @@
-//! The engine: decides about a record, given the policy, the time and the facts that were found out.
+//! The engine: decides about a record, given the policy, the time and the facts about its references.
 //!
-//! *Architecture invariant:* it does no input or output, reads no clock and draws no random numbers; the webhook,
-//! `check` and `audit` call it alike and agree by construction.
+//! *Architecture invariant:* it does no input or output, reads no clock and uses no random numbers. The webhook,
+//! `check` and `audit` call the same engine.
 
 mod addresses;
 mod company;
@@ -33,9 +33,9 @@ pub use path::{FieldPath, Segment};
 pub use references::looked_up;
 pub use request::{Facts, Operation, Record, Reference, Request};
 
-/// What has to be looked up before [`evaluate`] can decide.
+/// The references to look up before [`evaluate`] can decide.
 pub fn references(request: &Request<'_>, policy: &Policy) -> Vec<Reference> {
-    if request.leaves_everything() || !references::are_looked_up(request, policy) {
+    if request.changes_nothing() || !references::are_looked_up(request, policy) {
         return Vec::new();
     }
     let mut questions = references::questions(request, policy);
@@ -47,18 +47,18 @@ pub fn references(request: &Request<'_>, policy: &Policy) -> Vec<Reference> {
 
 /// Decides about a record.
 ///
-/// `facts` are the answers to [`references()`]; a reference without an answer is not judged. An update that leaves
-/// spec and labels as they were has an empty verdict, so that nothing can block finalizers and garbage collection.
+/// `facts` are the answers to [`references()`]; a reference without an answer is not checked. An update that leaves
+/// spec and labels unchanged has an empty verdict, so that no rule can block finalizers and garbage collection.
 pub fn evaluate(request: &Request<'_>, facts: &Facts, policy: &Policy, now: Timestamp) -> Verdict {
     let mut evaluation = Evaluation::new(request, facts, policy, now, Verdict::default());
-    if !request.leaves_everything() {
-        judge(&mut evaluation);
+    if !request.changes_nothing() {
+        evaluate_rules(&mut evaluation);
     }
     evaluation.verdict
 }
 
-fn judge(evaluation: &mut Evaluation<'_>) {
-    // Nothing below a spec of another type can be judged.
+fn evaluate_rules(evaluation: &mut Evaluation<'_>) {
+    // A spec of the wrong type has no fields to check.
     if evaluation.object(&FieldPath::of(&["spec"])).is_some() {
         match evaluation.request.kind {
             CrmKind::Company => company::company(evaluation),
@@ -71,8 +71,8 @@ fn judge(evaluation: &mut Evaluation<'_>) {
     labels::label_values(evaluation);
 }
 
-/// Turns the changes of a verdict into findings, for whoever judges an object that should have been changed
-/// already: `/validate` sees the final object, so that a skipped mutation is never silent.
+/// Turns the changes of a verdict into findings. `/validate` uses it, because its object must not need changes any
+/// more, so a skipped mutation is reported.
 pub fn insist_on_changes(
     verdict: Verdict,
     request: &Request<'_>,
@@ -84,14 +84,14 @@ pub fn insist_on_changes(
     let facts = Facts::default();
     let mut evaluation = Evaluation::new(request, &facts, policy, now, kept);
     for change in &changes {
-        evaluation.report(unmade(change), Weight::ratchet(change.stood));
+        evaluation.report(missing_change(change), Weight::ratchet(change.stood));
     }
     evaluation.verdict
 }
 
-/// What a verdict means for a record in a file, or for a stored one: neither is a write. A change that the cluster
-/// would make is a warning, except that it may be left to the cluster to say who creates the record, and a time that
-/// was ahead when the file was written is no reason to refuse.
+/// Adjusts a verdict for a record in a file or a stored record, which are not writes. Changes become warnings, except
+/// that the creator may be missing. A finding about a past `nextActionTime` is a warning at most, because the time may
+/// have been in the future when the record was written.
 pub fn for_file(verdict: Verdict) -> Verdict {
     let Verdict { changes, mut findings, exempted } = verdict;
     for finding in findings.iter_mut().filter(|finding| finding.rule == RuleId::NextActionTime) {
@@ -100,17 +100,17 @@ pub fn for_file(verdict: Verdict) -> Verdict {
     let values =
         changes.iter().filter(|change| !matches!(change.effect, Effect::Defaulted | Effect::Restored));
     findings.extend(values.map(|change| {
-        let Problem { rule, code, field, reason, value, text } = unmade(change);
+        let Problem { rule, code, field, reason, value, text } = missing_change(change);
         Finding { rule, code, field, reason, value, text, action: Action::Warn, denies_from: None }
     }));
     Verdict { changes: Vec::new(), findings, exempted }
 }
 
-/// The problem that a change was not made.
-fn unmade(change: &Change) -> Problem {
+/// The problem that a change is missing.
+fn missing_change(change: &Change) -> Problem {
     match change.effect {
         Effect::Defaulted => {
-            Problem::required(change.rule, change.field.clone(), "say who created the record")
+            Problem::required(change.rule, change.field.clone(), "set the user who created the record")
         }
         Effect::Restored => {
             let text = format!("keep {}", quote(change.after.as_deref().unwrap_or_default()));

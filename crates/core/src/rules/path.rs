@@ -1,4 +1,4 @@
-//! Where in an object a field is, in the spellings that people and JSON Patch use.
+//! The path of a field in an object, for messages and JSON Patch.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -6,20 +6,20 @@ use std::fmt;
 use serde_json::Value;
 use smallvec::SmallVec;
 
-/// The place of a field, such as `spec.domains[1]`.
+/// The path of a field, such as `spec.domains[1]`.
 ///
-/// Rules make many of them, so the usual ones are no allocations.
+/// Rules create many paths, so the usual ones do not allocate.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct FieldPath(SmallVec<[Segment; 3]>);
 
-/// One step from a value into it.
+/// One step of a path.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Segment {
-    /// A field of an object: by the names of our kinds, which are constants, or by whatever a file says.
+    /// A field of an object. Its name is a constant, or comes from a file.
     Field(Cow<'static, str>),
     /// An entry of a list.
     Index(usize),
-    /// An entry of a map with free keys, such as labels.
+    /// An entry of a map with arbitrary keys, such as labels.
     Key(String),
 }
 
@@ -29,17 +29,17 @@ impl FieldPath {
         Self(fields.iter().map(|name| Segment::Field(Cow::Borrowed(name))).collect())
     }
 
-    /// The label of that key.
+    /// The path of a label.
     pub fn label(key: &str) -> Self {
         Self::of(&["metadata", "labels"]).key(key)
     }
 
-    /// The field of that name in this one.
+    /// The path of a field in this object.
     pub fn field(&self, name: impl Into<Cow<'static, str>>) -> Self {
         self.then(Segment::Field(name.into()))
     }
 
-    /// The entry of that index in this one.
+    /// The path of an entry in this list.
     pub fn index(&self, index: usize) -> Self {
         self.then(Segment::Index(index))
     }
@@ -48,12 +48,12 @@ impl FieldPath {
         Self(self.0.iter().cloned().chain([segment]).collect())
     }
 
-    /// Whether one of the two is the other or lies in it.
+    /// Whether one of the paths is equal to the other or within it.
     pub fn overlaps(&self, other: &Self) -> bool {
         self.0.iter().zip(&other.0).all(|(ours, theirs)| ours == theirs)
     }
 
-    /// The entry of that key in this map.
+    /// The path of an entry in this map.
     pub fn key(&self, key: &str) -> Self {
         self.then(Segment::Key(key.to_owned()))
     }
@@ -63,7 +63,7 @@ impl FieldPath {
         &self.0
     }
 
-    /// The value at this path, where `top` is the value that the first step leads to. A null is no value.
+    /// The value at this path, where `top` is the value at its first step; `None` if it is missing or null.
     pub fn resolve_below_root<'v>(&self, top: &'v Value) -> Option<&'v Value> {
         let below = self.0.get(1..).unwrap_or_default();
         let step = |value: &'v Value, segment: &Segment| match segment {
@@ -75,7 +75,7 @@ impl FieldPath {
     }
 }
 
-/// The spelling of causes and warnings: `spec.domains[1]`, `metadata.labels[crm.milo.io/source]`.
+/// As in causes and warnings: `spec.domains[1]`, `metadata.labels[crm.milo.io/source]`.
 impl fmt::Display for FieldPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (position, segment) in self.0.iter().enumerate() {
@@ -99,14 +99,14 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn paths_read_as_the_api_machinery_spells_them() {
+    fn paths_are_displayed_as_in_the_api_machinery() {
         assert_eq!(FieldPath::of(&["spec", "creatorRef"]).field("name").to_string(), "spec.creatorRef.name");
         assert_eq!(FieldPath::of(&["spec", "domains"]).index(1).to_string(), "spec.domains[1]");
         assert_eq!(FieldPath::label("crm.milo.io/source").to_string(), "metadata.labels[crm.milo.io/source]");
     }
 
     #[test]
-    fn a_path_leads_to_its_value_and_null_is_none() {
+    fn a_path_resolves_to_its_value_and_null_is_no_value() {
         let spec = json!({"domains": ["a", null], "creatorRef": null});
         let domains = FieldPath::of(&["spec", "domains"]);
         assert_eq!(domains.index(0).resolve_below_root(&spec), Some(&json!("a")));

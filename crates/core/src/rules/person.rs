@@ -4,7 +4,7 @@ use super::evaluation::Evaluation;
 use super::{addresses, text};
 use crate::normalize::ProfileKind;
 
-/// Judges what is particular to a Person.
+/// Evaluates the rules for a Person.
 pub(super) fn person(evaluation: &mut Evaluation<'_>) {
     text::display_name(evaluation);
     addresses::linkedin_profile(evaluation, ProfileKind::Person);

@@ -1,26 +1,26 @@
-//! The rules that a reference names something that exists: which questions they ask, and what the answers mean.
+//! The `…-exists` rules: which targets to look up, and what the answers mean.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::creator::{Creator, name_path, segment_fault, stored_creator};
-use super::evaluation::{Evaluation, Problem, Shape, Weight};
+use super::creator::{Creator, name_path, segment_problem, stored_creator};
+use super::evaluation::{Evaluation, ObjectValue, Problem, Weight};
 use super::finding::{Reason, Shown};
 use super::path::FieldPath;
-use super::request::{Operation, Reference, Request, Text};
+use super::request::{Operation, Reference, Request, StringValue};
 use crate::api::names::is_path_segment;
 use crate::api::{CrmKind, ResourceKind, Target};
 use crate::catalog::RuleId;
-use crate::existence::{Fact, Fault, Holder};
-use crate::links::{LINKS, Link, NameForm, SUBJECT};
+use crate::existence::{Fact, Origin, TargetProblem};
+use crate::links::{LINKS, Link, NameFormat, SUBJECT};
 use crate::policy::{DryRunMode, LookupErrorMode, Policy};
 
-/// What a malformed name is told.
+/// The text about an invalid name.
 pub(super) const SUBDOMAIN_FORM: &str =
-    "must be lower-case letters, digits, \"-\" and \".\", such as acme-corp";
+    "must consist of lower-case letters, digits, \"-\" and \".\", such as acme-corp";
 
-/// The references of a kind that are judged by their name alone, as far as their rules are enabled. A Note's subject and
-/// the creator have files of their own.
+/// The references of a kind that consist of a name only and whose rules are enabled. The subject of a Note and the
+/// creator have their own files.
 fn plain_links(kind: CrmKind, policy: &Policy) -> impl Iterator<Item = (Link, RuleId)> {
     let is_plain =
         |rule| matches!(rule, RuleId::OrganizationExists | RuleId::CompanyExists | RuleId::UserExists);
@@ -29,20 +29,20 @@ fn plain_links(kind: CrmKind, policy: &Policy) -> impl Iterator<Item = (Link, Ru
         .filter(move |(_, rule)| is_plain(*rule) && policy.is_enabled(*rule))
 }
 
-/// What is wrong with a name that does not have the form, and the fix.
-fn fault(form: NameForm, name: &str) -> String {
-    match form {
-        NameForm::Subdomain => SUBDOMAIN_FORM.to_owned(),
-        NameForm::PathSegment => segment_fault(name),
+/// The problem with a name that does not have the format, and the fix.
+fn name_problem(format: NameFormat, name: &str) -> String {
+    match format {
+        NameFormat::Subdomain => SUBDOMAIN_FORM.to_owned(),
+        NameFormat::PathSegment => segment_problem(name),
     }
 }
 
-/// Whether the policy wants references of this request looked up.
+/// Whether the references of this request are looked up under the policy.
 pub(super) fn are_looked_up(request: &Request<'_>, policy: &Policy) -> bool {
     !request.dry_run || policy.references.dry_run_mode(request.field_manager) != DryRunMode::Skip
 }
 
-/// The kinds that references of these records point at under a policy.
+/// The kinds of targets that the enabled rules look up for records of these kinds.
 pub fn looked_up(policy: &Policy, kinds: &[CrmKind]) -> Vec<Arc<ResourceKind>> {
     let asks =
         |rule: RuleId| policy.is_enabled(rule) && rule.rule().kinds.iter().any(|kind| kinds.contains(kind));
@@ -53,16 +53,16 @@ pub fn looked_up(policy: &Policy, kinds: &[CrmKind]) -> Vec<Arc<ResourceKind>> {
     found
 }
 
-/// The questions that the plain references of a request ask.
+/// The plain references of a request, to be looked up.
 pub(super) fn questions(request: &Request<'_>, policy: &Policy) -> Vec<Reference> {
     let of_link = |(link, rule): (Link, RuleId)| {
         let path = FieldPath::of(&["spec", link.field, "name"]);
-        let Text::Given(name) = Text::of(request.get(&path)) else {
+        let StringValue::Given(name) = StringValue::of(request.get(&path)) else {
             return None;
         };
         let kind = Arc::clone(link.to.kinds(&policy.references).first()?);
         let target = Target { kind, namespace: None, name: name.to_owned() };
-        link.to.name_form().accepts(name).then_some(Reference { rule, target })
+        link.to.name_format().accepts(name).then_some(Reference { rule, target })
     };
     let mut questions: Vec<Reference> = plain_links(request.kind, policy).filter_map(of_link).collect();
     questions.extend(creator_question(request, policy));
@@ -81,43 +81,43 @@ fn creator_question(request: &Request<'_>, policy: &Policy) -> Option<Reference>
 }
 
 impl Reference {
-    /// The field that holds the target's name.
+    /// The field with the name of the target.
     pub fn field(&self) -> FieldPath {
-        // Only rules of the table ask.
+        // Every rule that looks up a target is in the table.
         let link = Link::of_rule(self.rule).unwrap_or(SUBJECT);
         FieldPath::of(&["spec", link.field, "name"])
     }
 }
 
-/// Judges the plain references of a record.
+/// Checks the plain references of a record.
 pub(super) fn references(evaluation: &mut Evaluation<'_>) {
     for (link, rule) in plain_links(evaluation.request.kind, evaluation.policy) {
-        judge(evaluation, link, rule);
+        check(evaluation, link, rule);
     }
     creator_exists(evaluation);
 }
 
-fn judge(evaluation: &mut Evaluation<'_>, link: Link, rule: RuleId) {
+fn check(evaluation: &mut Evaluation<'_>, link: Link, rule: RuleId) {
     let parent = FieldPath::of(&["spec", link.field]);
-    if evaluation.object(&parent) != Some(Shape::Object) {
+    if evaluation.object(&parent) != Some(ObjectValue::Object) {
         return;
     }
     let path = parent.field("name");
-    let Some(name) = evaluation.text(&path) else {
+    let Some(name) = evaluation.string(&path) else {
         return;
     };
-    // A name that is absent as before is left only where all of the reference is.
-    let left = if name == Text::Absent { &parent } else { &path };
-    let weight = Weight::ratchet(evaluation.request.leaves(left));
-    let form = link.to.name_form();
+    // A missing name is unchanged only if the whole reference is unchanged.
+    let field = if name == StringValue::Missing { &parent } else { &path };
+    let weight = Weight::ratchet(evaluation.request.leaves_unchanged(field));
+    let format = link.to.name_format();
     match name {
-        Text::Given(name) if form.accepts(name) => {
+        StringValue::Given(name) if format.accepts(name) => {
             if let Some(kind) = link.to.kinds(&evaluation.policy.references).first() {
                 existence(evaluation, rule, path, name, kind, weight);
             }
         }
-        Text::Given(name) => {
-            evaluation.report(Problem::invalid(rule, path, name, fault(form, name)), weight);
+        StringValue::Given(name) => {
+            evaluation.report(Problem::invalid(rule, path, name, name_problem(format, name)), weight);
         }
         _ => {
             let text = format!("set it, or leave spec.{} out", link.field);
@@ -127,7 +127,7 @@ fn judge(evaluation: &mut Evaluation<'_>, link: Link, rule: RuleId) {
 }
 
 fn creator_exists(evaluation: &mut Evaluation<'_>) {
-    // Not asked: finding out who the creator is would be for nothing.
+    // Without a fact there is no need to find the creator.
     if evaluation.facts.get(RuleId::CreatorExists).is_none() {
         return;
     }
@@ -143,8 +143,8 @@ fn creator_exists(evaluation: &mut Evaluation<'_>) {
     }
 }
 
-/// Judges what the directory said about the target of a rule's reference. Nothing asked, nothing said.
-/// `weight` says whether the update leaves the reference as it was.
+/// Reports the problem with the target of a rule's reference, if there is a fact about it. `weight` says whether the
+/// update leaves the reference unchanged.
 pub(super) fn existence(
     evaluation: &mut Evaluation<'_>,
     rule: RuleId,
@@ -156,25 +156,25 @@ pub(super) fn existence(
     let Some(fact) = evaluation.facts.get(rule) else {
         return;
     };
-    let holder = match evaluation.request.operation {
-        Operation::Stored => Holder::Stored,
-        Operation::Create | Operation::Update(_) => Holder::Written,
+    let origin = match evaluation.request.operation {
+        Operation::Stored => Origin::Stored,
+        Operation::Create | Operation::Update(_) => Origin::Written,
     };
-    let Some(Fault { code, text }) = fact.fault(kind, holder) else {
+    let Some(TargetProblem { code, text }) = fact.problem(kind, origin) else {
         return;
     };
     let reason = match fact {
-        // What was right when it was written is no problem of an update that leaves it.
-        Fact::Terminating if weight == Weight::Advice => return,
+        // The reference was valid when it was written, and the update leaves it unchanged.
+        Fact::Terminating if weight == Weight::AtMostWarn => return,
         Fact::Unchecked => Reason::Unchecked,
         _ => Reason::NotFound,
     };
-    let weight = weight.or(leniency(evaluation, reason)).or(Weight::ratchet(code.is_some()));
+    let weight = weight.at_most(leniency(evaluation, reason)).at_most(Weight::ratchet(code.is_some()));
     let value = Shown::Text(name.to_owned());
     evaluation.report(Problem { rule, code, field: path, reason, value, text }, weight);
 }
 
-/// How much the policy lets a problem with a reference weigh in this request.
+/// The weight that the policy allows for a problem with a reference in this request.
 fn leniency(evaluation: &Evaluation<'_>, reason: Reason) -> Weight {
     let references = &evaluation.policy.references;
     let request = evaluation.request;

@@ -1,4 +1,4 @@
-//! What the engine is asked about, and the facts that were found out for it.
+//! The input of the engine: a request, its records, and the facts about its references.
 
 use std::collections::BTreeMap;
 
@@ -10,40 +10,40 @@ use crate::api::{CrmKind, Target};
 use crate::catalog::RuleId;
 use crate::existence::Fact;
 
-/// One request for a decision.
+/// A request to decide about.
 #[derive(Clone, Debug)]
 pub struct Request<'a> {
     /// The kind of the record.
     pub kind: CrmKind,
-    /// The record as it is to be stored.
+    /// The record that would be stored.
     pub object: &'a Record,
-    /// What is done with it.
+    /// The operation.
     pub operation: Operation<'a>,
-    /// Who asks; `None` when nobody is known, as for a file.
+    /// The user; `None` if unknown, as for a file.
     pub requester: Option<&'a UserInfo>,
-    /// Whether nothing will be stored.
+    /// Whether it is a dry run.
     pub dry_run: bool,
-    /// Who manages the fields of this write, as the API server names it.
+    /// The field manager of the write.
     pub field_manager: Option<&'a str>,
 }
 
-/// What is done with a record.
+/// The operation of a request.
 #[derive(Clone, Copy, Debug)]
 pub enum Operation<'a> {
-    /// It is stored for the first time.
+    /// The record is new.
     Create,
-    /// It takes the place of this one.
+    /// The record replaces this one.
     Update(&'a Record),
-    /// Nothing: it is stored already. Rules about the act of writing do not hold, and nothing is ratcheted.
+    /// No write: the record is stored already. Rules about the act of writing do not apply, and there is no ratcheting.
     Stored,
 }
 
-/// The part of an object that rules look at.
+/// The fields of an object that rules read.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Record {
-    /// `metadata.labels`; absent ones are none.
+    /// `metadata.labels`; empty if missing.
     pub labels: BTreeMap<String, String>,
-    /// `spec`; null when it is absent.
+    /// `spec`; null if missing.
     pub spec: Value,
 }
 
@@ -52,7 +52,7 @@ pub struct Record {
 pub struct Reference {
     /// The rule that asks.
     pub rule: RuleId,
-    /// What is looked up. Its name has been checked.
+    /// The target to look up. Its name has been validated.
     pub target: Target,
 }
 
@@ -73,26 +73,26 @@ impl FromIterator<(RuleId, Fact)> for Facts {
     }
 }
 
-/// A value that a rule needs as text.
+/// The value of a field that must be a string.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Text<'a> {
-    Absent,
+pub(super) enum StringValue<'a> {
+    Missing,
     Given(&'a str),
-    Wrong(&'a Value),
+    WrongType(&'a Value),
 }
 
-impl<'a> Text<'a> {
+impl<'a> StringValue<'a> {
     pub(super) fn of(value: Option<&'a Value>) -> Self {
         match value {
-            None | Some(Value::Null) => Self::Absent,
+            None | Some(Value::Null) => Self::Missing,
             Some(Value::String(text)) => Self::Given(text),
-            Some(other) => Self::Wrong(other),
+            Some(other) => Self::WrongType(other),
         }
     }
 }
 
 impl Record {
-    /// The value at a path that starts with `spec`. A null is no value.
+    /// The value at a path that starts with `spec`; `None` if it is missing or null.
     pub(super) fn get(&self, path: &FieldPath) -> Option<&Value> {
         path.resolve_below_root(&self.spec)
     }
@@ -107,18 +107,18 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// The value at a path that starts with `spec`. A null is no value.
+    /// The value at a path that starts with `spec`; `None` if it is missing or null.
     pub(super) fn get(&self, path: &FieldPath) -> Option<&'a Value> {
         self.object.get(path)
     }
 
-    /// Whether an update leaves the field at a path that starts with `spec` as it was.
-    pub(super) fn leaves(&self, path: &FieldPath) -> bool {
+    /// Whether an update leaves the field at a path that starts with `spec` unchanged.
+    pub(super) fn leaves_unchanged(&self, path: &FieldPath) -> bool {
         self.stored().is_some_and(|stored| stored.get(path) == self.object.get(path))
     }
 
-    /// Whether an update leaves all that rules look at as it was.
-    pub(super) fn leaves_everything(&self) -> bool {
+    /// Whether an update leaves spec and labels unchanged.
+    pub(super) fn changes_nothing(&self) -> bool {
         let no_spec =
             |spec: &Value| spec.is_null() || spec.as_object().is_some_and(|fields| fields.is_empty());
         self.stored().is_some_and(|stored| {

@@ -1,22 +1,22 @@
-//! The rules `display-name` and `note-content`: texts that people read.
+//! The rules `display-name` and `note-content`, about texts that people read.
 
 use super::evaluation::{Evaluation, Problem, Weight};
 use super::finding::{Change, Effect};
 use super::path::FieldPath;
-use super::request::Text;
+use super::request::StringValue;
 use crate::api::limits;
 use crate::catalog::RuleId;
 
-/// Judges `spec.displayName`; white space around it is trimmed.
+/// Checks `spec.displayName` and trims it.
 pub(super) fn display_name(evaluation: &mut Evaluation<'_>) {
     let path = FieldPath::of(&["spec", "displayName"]);
-    let Some(given) = evaluation.text(&path) else {
+    let Some(given) = evaluation.string(&path) else {
         return;
     };
-    let left = evaluation.request.leaves(&path);
-    let weight = Weight::ratchet(left);
+    let unchanged = evaluation.request.leaves_unchanged(&path);
+    let weight = Weight::ratchet(unchanged);
     let name = match given {
-        Text::Given(text) => text,
+        StringValue::Given(text) => text,
         _ => "",
     };
     let trimmed = name.trim();
@@ -36,41 +36,41 @@ pub(super) fn display_name(evaluation: &mut Evaluation<'_>) {
         let text = "must not contain control characters such as line breaks and tabs";
         evaluation.report(Problem::invalid(RuleId::DisplayName, path.clone(), trimmed, text), weight);
     }
-    // A value that is refused is not also one to be spelled otherwise.
+    // An invalid value is not trimmed.
     if valid && trimmed != name {
-        trim(evaluation, path, name, trimmed, left);
+        trim(evaluation, path, name, trimmed, unchanged);
     }
 }
 
-fn trim(evaluation: &mut Evaluation<'_>, field: FieldPath, name: &str, trimmed: &str, left: bool) {
+fn trim(evaluation: &mut Evaluation<'_>, field: FieldPath, name: &str, trimmed: &str, unchanged: bool) {
     let change = Change {
         rule: RuleId::DisplayName,
         field,
         before: Some(name.to_owned()),
         after: Some(trimmed.to_owned()),
         effect: Effect::Trimmed,
-        stood: left,
+        stood: unchanged,
     };
-    if left {
-        evaluation.report(super::addresses::not_canonical(&change), Weight::Advice);
+    if unchanged {
+        evaluation.report(super::addresses::not_canonical(&change), Weight::AtMostWarn);
     } else {
         evaluation.change(change);
     }
 }
 
-/// Judges `spec.content`.
+/// Checks `spec.content`.
 pub(super) fn content(evaluation: &mut Evaluation<'_>) {
     let path = FieldPath::of(&["spec", "content"]);
-    let Some(given) = evaluation.text(&path) else {
+    let Some(given) = evaluation.string(&path) else {
         return;
     };
-    let weight = Weight::ratchet(evaluation.request.leaves(&path));
+    let weight = Weight::ratchet(evaluation.request.leaves_unchanged(&path));
     let content = match given {
-        Text::Given(text) => text,
+        StringValue::Given(text) => text,
         _ => "",
     };
     if content.trim().is_empty() {
-        let text = "write what the note says; it must not be blank";
+        let text = "write the content of the note; it must not be blank";
         return evaluation.report(Problem::required(RuleId::NoteContent, path, text), weight);
     }
     let length = content.chars().count();

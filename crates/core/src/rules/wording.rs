@@ -1,4 +1,4 @@
-//! The words of a finding, the same in status causes, warnings and reports.
+//! The messages of findings in status causes, warnings and reports.
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -6,17 +6,17 @@ use jiff::tz::TimeZone;
 use super::finding::{Finding, Shown};
 use crate::quote::{MAX_QUOTED_CHARS, push_quoted};
 
-/// Most messages fit in so much room.
+/// The size of most messages.
 const USUAL_BYTES: usize = 128;
 
 impl Finding {
-    /// The API machinery's prefix, what is wrong with the fix, and the rule, as in a status cause:
+    /// The prefix of the API machinery, the problem with its fix, and the rule, as in a status cause:
     /// `Not found: "acme": no Company of that name [company-exists]`.
     pub fn message(&self) -> String {
         self.message_quoting(MAX_QUOTED_CHARS)
     }
 
-    /// The same with at most `limit` characters of the value quoted.
+    /// The same with at most `limit` characters of the value.
     pub fn message_quoting(&self, limit: usize) -> String {
         let mut message = String::with_capacity(USUAL_BYTES);
         message.push_str(self.reason.prefix());
@@ -28,7 +28,7 @@ impl Finding {
         message
     }
 
-    /// The same without the prefix, for where room is short.
+    /// The same without the prefix, for short messages.
     pub fn message_without_prefix(&self, limit: usize) -> String {
         let mut message = String::with_capacity(USUAL_BYTES);
         if self.reason.quotes_value() && self.value != Shown::Hidden {
@@ -38,7 +38,7 @@ impl Finding {
         message
     }
 
-    /// What is wrong and the fix, with the date from which it will be refused, and the rule.
+    /// The problem with its fix, the date from which it is denied, and the rule.
     pub fn rest(&self) -> String {
         let mut rest = String::with_capacity(USUAL_BYTES);
         self.push_rest(&mut rest);
@@ -56,7 +56,7 @@ impl Finding {
     fn push_rest(&self, message: &mut String) {
         message.push_str(&self.text);
         if let Some(date) = self.denies_from {
-            message.push_str("; refused from ");
+            message.push_str("; denied from ");
             message.push_str(&day(date));
         }
         message.push_str(" [");
@@ -69,7 +69,7 @@ impl Finding {
     }
 }
 
-/// A date by itself where it says all.
+/// The date, with the time only if it is not midnight.
 fn day(time: Timestamp) -> String {
     let civil = time.to_zoned(TimeZone::UTC).datetime();
     if civil.time() == jiff::civil::Time::midnight() { civil.date().to_string() } else { time.to_string() }

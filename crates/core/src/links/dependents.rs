@@ -1,61 +1,61 @@
-//! Which records refer to another record: People to their Company, Notes to a Company or a Person.
+//! The dependents of a record: People refer to their Company, and Notes to a Company or a Person.
 
 use serde_json::Value;
 
-use super::table::{LINKS, Link, Referent};
+use super::table::{LINKS, Link, ReferenceTarget};
 use crate::api::{CrmKind, VERSION};
 
-/// The records of one kind that refer to one record, before anybody has looked for them.
+/// The records of one kind that refer to one record, as a question for the directory.
 ///
-/// Whoever makes one has checked the name: it is a DNS subdomain, and so safe in a field selector.
+/// The name has been validated: it is a DNS subdomain and so safe in a field selector.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Dependants {
-    /// The kind of those who refer.
+    /// The kind of the dependents.
     pub kind: CrmKind,
-    /// The kind of the record that is referred to.
+    /// The kind of the record that they refer to.
     pub of: CrmKind,
     /// Its name.
     pub name: String,
-    /// How they refer to it.
+    /// The reference.
     link: Link,
 }
 
-/// What was found of [`Dependants`]. Those that are being deleted do not count.
+/// The number and names of dependents. Those that are being deleted do not count.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tally {
-    /// How many there are.
+    /// The number.
     pub count: Count,
     /// The names of the first [`NAMED`].
     pub names: Vec<String>,
-    /// Whether the requester may know of them.
+    /// Whether the requester may list them.
     pub sight: Sight,
 }
 
-/// How many names of dependants are told.
+/// The maximum number of dependents that a message names.
 pub const NAMED: usize = 3;
 
-/// How many dependants there are, as far as was counted.
+/// The number of dependents, as far as they were counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Count {
-    /// So many.
+    /// Exactly this number.
     Exactly(usize),
-    /// So many were counted; then counting failed or time ran out.
+    /// This number was counted before counting failed or took too long.
     AtLeast(usize),
-    /// More than the bound up to which is counted.
+    /// More than this number, which is the limit of counting.
     MoreThan(usize),
 }
 
-/// Whether somebody may list the records of a kind.
+/// Whether the requester may list the records of a kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sight {
-    /// They may, so that they can be told what there is.
+    /// The requester may list them, so messages may count and name them.
     Listed,
-    /// They may not, so that they learn nothing from us.
+    /// The requester may not list them, so messages must not reveal them.
     Hidden,
 }
 
 impl Dependants {
-    /// All that may refer to the record of that kind and name; nothing refers to a Note.
+    /// All possible dependents of the record of that kind and name. A Note has none.
     pub fn on(of: CrmKind, name: &str) -> Vec<Self> {
         let referring = LINKS.into_iter().filter(|link| link.to.records().contains(&of));
         let of_link = |link: Link| {
@@ -64,8 +64,8 @@ impl Dependants {
         referring.flat_map(of_link).collect()
     }
 
-    /// The field selector that finds them, over fields that the CRDs make selectable. It finds Notes about an
-    /// object of another group too, if that has the same kind and name: [`Self::group_is_selected`].
+    /// The field selector that finds them by selectable fields. It also finds Notes about an object of another API
+    /// group with the same kind and name, see [`Self::group_is_selected`].
     pub fn selector(&self) -> String {
         let is = |field: &&str| {
             let value = if *field == "kind" { self.of.as_str() } else { &self.name };
@@ -74,15 +74,15 @@ impl Dependants {
         self.link.selectable().iter().map(is).collect::<Vec<_>>().join(",")
     }
 
-    /// The field by which they refer, such as `spec.companyRef.name`.
+    /// The field with the reference, such as `spec.companyRef.name`.
     pub fn field(&self) -> String {
         self.link.name_field()
     }
 
-    /// Whether all that the selector finds refers to a record of our group. The group of a Note's subject is not
-    /// selectable.
+    /// Whether the selector finds only references to CRM kinds. It does not for Notes, because the API group of a
+    /// subject is not selectable.
     pub fn group_is_selected(&self) -> bool {
-        self.link.to != Referent::Subject
+        self.link.to != ReferenceTarget::Subject
     }
 
     /// The record that a record of that kind refers to.
@@ -90,7 +90,7 @@ impl Dependants {
         Link::of(kind).find_map(|link| {
             let reference = &spec[link.field];
             let of = match link.to {
-                Referent::Subject => {
+                ReferenceTarget::Subject => {
                     let group = reference["apiGroup"].as_str().unwrap_or_default();
                     CrmKind::of(group, VERSION, reference["kind"].as_str()?)?
                 }
