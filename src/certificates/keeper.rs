@@ -11,11 +11,11 @@ use kube::Client;
 use rustls::pki_types::CertificateDer;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::authority::{self, AuthorityError, Contents, CurrentCa, Situation};
-use super::chain::{self, Facts, certificates};
+use super::Settings;
+use super::renewal::{self, Contents, CurrentCa, RenewalError, Situation};
 use super::store::{Store, StoreError, Stored, Written};
 use super::trust::{Configuration, Hook, Trust, TrustError};
-use super::{Settings, unix_now};
+use crate::pki::{self, Facts, Identity, certificates, unix_now};
 use crate::telemetry::Metrics;
 
 /// The time between turns. A configuration that is installed later waits this long.
@@ -44,15 +44,6 @@ const LEFT_ALONE: Duration = Duration::from_secs(60);
 const CA: &str = "ca";
 const CA_BUNDLE: &str = "ca-bundle";
 
-/// A certificate and its key as PEM. They are never printed.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Identity {
-    /// The certificate.
-    pub certificate: Vec<u8>,
-    /// The key of the certificate.
-    pub key: Vec<u8>,
-}
-
 /// Serves the certificate.
 pub trait Serve: Send + Sync + 'static {
     /// Serves this from now on. Called at every turn, usually with the certificate that is already in use. The error
@@ -79,7 +70,7 @@ enum KeeperError {
     #[error(transparent)]
     Trust(#[from] TrustError),
     #[error(transparent)]
-    Authority(#[from] AuthorityError),
+    Renewal(#[from] RenewalError),
     #[error("the certificate of the Secret cannot be served: {0}")]
     Serve(String),
     #[error("{why}, although it was created a moment ago; do the clocks of the replicas agree?")]
@@ -228,7 +219,7 @@ impl<S: Serve> Keeper<S> {
             current_ca: self.memory.current_ca(bundle.first(), live),
             now: unix_now(),
         };
-        let due = authority::due(stored.as_ref().map(|stored| &stored.contents), &situation)?;
+        let due = renewal::due(stored.as_ref().map(|stored| &stored.contents), &situation)?;
         let Some(due) = due else {
             return Ok(stored.map(|stored| stored.contents));
         };
@@ -296,7 +287,7 @@ impl<S: Serve> Keeper<S> {
 
     /// Updates the state and the metrics.
     fn tell(&self, contents: &Contents, live: &[Configuration]) {
-        let ends = |der: &CertificateDer<'_>| Facts::of(der).map(|facts| facts.not_after);
+        let ends = |der: &CertificateDer<'_>| Facts::of(der).map(|facts| facts.validity.not_after);
         if let Some(not_after) = certificates(&contents.cas).first().and_then(ends) {
             self.metrics.certificate_expires(CA, not_after);
         }
@@ -307,7 +298,7 @@ impl<S: Serve> Keeper<S> {
         };
         let chain = certificates(&served.certificate);
         let needed = hooks(live).filter_map(|hook| {
-            let ca = chain::voucher(&chain, &hook.bundle, hook.server.as_deref()?, unix_now()).ok()?;
+            let ca = pki::voucher(&chain, &hook.bundle, hook.server.as_deref()?, unix_now()).ok()?;
             ends(ca)
         });
         if let Some(not_after) = needed.min() {
@@ -361,7 +352,7 @@ fn wanted_bundle(
     let now = unix_now();
     let mut wanted = bundle.to_vec();
     for ca in configuration.hooks.iter().filter(|_| keep_surplus).flat_map(|hook| &hook.bundle) {
-        if !wanted.contains(ca) && Facts::of(ca).is_some_and(|facts| facts.covers(now)) {
+        if !wanted.contains(ca) && Facts::of(ca).is_some_and(|facts| facts.validity.covers(now)) {
             wanted.push(ca.clone());
         }
     }
@@ -371,7 +362,7 @@ fn wanted_bundle(
 /// Whether callers would accept the certificate by this CA alone.
 fn is_by(chain: &[CertificateDer<'static>], ca: &CertificateDer<'static>, live: &[Configuration]) -> bool {
     let accepts = |hook: &Hook| match &hook.server {
-        Some(server) => chain::verify(chain, std::slice::from_ref(ca), server, unix_now()).is_ok(),
+        Some(server) => pki::verify(chain, std::slice::from_ref(ca), server, unix_now()).is_ok(),
         None => true,
     };
     hooks(live).all(accepts)
@@ -383,7 +374,7 @@ fn is_by_new_ca(contents: &Contents, live: &[Configuration]) -> bool {
     let Some(ca) = certificates(&contents.cas).into_iter().next() else {
         return false;
     };
-    let is_new = authority::age_of_ca(&ca, unix_now()).is_some_and(|age| age < NEW_CA);
+    let is_new = renewal::age_of_ca(&ca, unix_now()).is_some_and(|age| age < NEW_CA);
     let replaces = hooks(live).any(|hook| hook.bundle.iter().any(|known| *known != ca));
     is_new && replaces && is_by(&certificates(&contents.certificate), &ca, live)
 }

@@ -1,13 +1,12 @@
 //! Manages a CA and a certificate in a Secret, and makes the API server trust them.
 //!
-//! *Architecture invariant:* this room knows Secrets, certificates and webhook configurations, but no sockets, rules or
-//! records; [`Serve`] passes the certificate to the server. [`authority`] decides what is due, as a function of the
+//! *Architecture invariant:* this room knows Secrets and webhook configurations, but no sockets, rules or records;
+//! [`crate::pki`] knows certificates, and [`Serve`] passes them to the server. [`renewal`] decides what is due, as a function of the
 //! Secret, the trusted CAs and the time; the rest reads and writes.
 
-pub mod authority;
-pub mod chain;
 mod inspect;
 mod keeper;
+pub mod renewal;
 mod served;
 mod store;
 mod trust;
@@ -17,12 +16,10 @@ use crm_core::api::installation::service_host;
 pub use inspect::{
     BundleView, CertificateView, ConfigurationView, InspectError, Inspection, SecretView, ServedView, inspect,
 };
-pub use keeper::{Identity, Keeper, Serve, State};
+pub use keeper::{Keeper, Serve, State};
 pub use served::{Address, LookError, NotAnAddress, look_at_served};
 pub use store::StoreError;
 pub use trust::{Hook, TrustError};
-
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The Secret, and the names of the webhook.
 #[derive(Clone, Debug)]
@@ -59,12 +56,6 @@ impl Settings {
         }
         names
     }
-}
-
-/// The current time, in seconds of Unix time.
-fn unix_now() -> i64 {
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since_epoch.as_secs()).unwrap_or(i64::MAX)
 }
 
 /// A kube error with all its causes: its own message does not say why a connection failed.

@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Api, ObjectMeta, PostParams};
 use kube::{Client, Error};
 
-use super::authority::Contents;
+use super::renewal::Contents;
 use super::with_causes;
 
 /// The name under which the API server records our writes.

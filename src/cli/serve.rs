@@ -18,10 +18,11 @@ use super::certs::Names;
 use super::{Outcome, connect, duration};
 use crate::admission::Pipeline;
 use crate::audit;
-use crate::certificates::{self, Identity, Keeper};
+use crate::certificates::{self, Keeper};
 use crate::check;
 use crate::cluster::{ReadBudget, Reader};
 use crate::directory::{self, Cluster, Directory, Memory, Observed, Observer};
+use crate::pki::Identity;
 use crate::policy_source::{self, Current};
 use crate::server::tls::{RELOAD_INTERVAL, watch};
 use crate::server::{

@@ -12,7 +12,7 @@ use time::OffsetDateTime;
 use super::questions::Answer;
 use super::snapshot::{Registration, Snapshot};
 use super::{Place, Settings, shipped};
-use crate::certificates::chain::certificates;
+use crate::pki::certificates;
 
 /// When all samples are looked at.
 const NOW: i64 = 1_800_000_000;
