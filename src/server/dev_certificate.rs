@@ -3,10 +3,12 @@
 //! The key of the CA is not stored, so nobody can issue further certificates that the owner of the machine trusts.
 //! Therefore the CA and the certificate are always created together.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{self, DirBuilder, File, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
 
 use super::tls::TlsFiles;
 use crate::pki::{self, Authority, CreateError, DAY, Facts, Identity, Validity, certificates, unix_now};
@@ -191,24 +193,17 @@ fn make(paths: &Paths, lifetime: i64) -> Result<(), DevCertificateError> {
 
 /// Writes a file atomically: a reader sees the old content or the new one.
 fn write(path: &Path, content: &[u8]) -> Result<(), DevCertificateError> {
-    let mut new = path.as_os_str().to_owned();
-    new.push(".new");
-    let new = PathBuf::from(new);
-    write_and_rename(&new, path, content).map_err(failed("write", path))
-}
-
-fn write_and_rename(new: &Path, path: &Path, content: &[u8]) -> io::Result<()> {
-    // A file left by an earlier run may have any mode.
-    match fs::remove_file(new) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(new)?;
-    // The umask reduces the mode above.
-    file.set_permissions(Permissions::from_mode(FILE_MODE))?;
-    file.write_all(content)?;
-    file.sync_all()?;
-    fs::rename(new, path)
+    let replace = || {
+        let beside = path.parent().unwrap_or(Path::new("."));
+        let mut file = NamedTempFile::with_prefix_in(".crm-admission-", beside)?;
+        // The umask can take more from the mode of a new file.
+        file.as_file().set_permissions(Permissions::from_mode(FILE_MODE))?;
+        file.write_all(content)?;
+        file.as_file().sync_all()?;
+        file.persist(path)?;
+        Ok(())
+    };
+    replace().map_err(failed("write", path))
 }
 
 #[cfg(test)]

@@ -164,15 +164,6 @@ fn a_key_alone_may_be_anybodys_and_is_not_overwritten() {
 }
 
 #[test]
-fn what_a_crash_left_behind_is_in_nobodys_way() {
-    let dir = TempDir::new().unwrap();
-    fs::write(dir.path().join("tls.key.new"), "half").unwrap();
-    fs::set_permissions(dir.path().join("tls.key.new"), Permissions::from_mode(0o444)).unwrap();
-    assert_eq!(ensure(dir.path()).unwrap().outcome, Outcome::Made);
-    assert_eq!(contents(dir.path()).into_keys().collect::<Vec<_>>(), FILES);
-}
-
-#[test]
 fn of_many_at_a_time_one_makes_and_the_others_keep() {
     let dir = TempDir::new().unwrap();
     let outcomes: Vec<Outcome> = std::thread::scope(|scope| {
