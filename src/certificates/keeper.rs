@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use backon::{BackoffBuilder, ExponentialBuilder};
 use kube::Client;
 use rustls::pki_types::CertificateDer;
 use tokio::time::{Instant, sleep, timeout};
@@ -24,6 +25,11 @@ const INTERVAL: Duration = Duration::from_secs(5);
 const TURN: Duration = Duration::from_secs(30);
 /// The maximum pause after a failure.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// The pauses after failures in a row: they double, from a second on.
+const PAUSES: ExponentialBuilder = ExponentialBuilder::new()
+    .with_min_delay(Duration::from_secs(1))
+    .with_max_delay(LONGEST_PAUSE)
+    .without_max_times();
 /// How often a turn starts again after it has written something or another replica was faster.
 const ROUNDS: usize = 8;
 /// How long a CA must have been trusted before its certificate replaces one that works.
@@ -130,7 +136,7 @@ impl<S: Serve> Keeper<S> {
 
     /// Runs turns. Never returns.
     pub async fn keep(mut self) {
-        let mut pause = Duration::from_secs(1);
+        let mut pauses = PAUSES.build();
         loop {
             let outcome = timeout(TURN, self.turn()).await.unwrap_or(Err(KeeperError::Slow));
             match outcome {
@@ -138,13 +144,12 @@ impl<S: Serve> Keeper<S> {
                     if self.memory.failure.take().is_some() {
                         tracing::info!("updating the certificates works again");
                     }
-                    pause = Duration::from_secs(1);
+                    pauses = PAUSES.build();
                     sleep(INTERVAL).await;
                 }
                 Err(error) => {
                     self.fails(&error.to_string());
-                    sleep(pause).await;
-                    pause = (pause * 2).min(LONGEST_PAUSE);
+                    sleep(pauses.next().unwrap_or(LONGEST_PAUSE)).await;
                 }
             }
         }
