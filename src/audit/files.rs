@@ -7,13 +7,12 @@ use std::time::Duration;
 
 use crm_core::api::{self, CrmKind, ResourceKind, Target};
 use crm_core::existence::Presence;
-use crm_core::links::{Dependants, Tally};
 use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
 use k8s_openapi::api::authentication::v1::UserInfo;
 use serde_json::Value;
 
-use crate::directory::{Directory, LookupError, Memory, PartStatus};
+use crate::directory::{LookUp, LookupError, Memory, PartStatus};
 
 /// The objects of files as a directory. If the files have any object of a kind, they are assumed to have all of that
 /// kind; of other kinds nothing is known.
@@ -54,7 +53,7 @@ pub fn kind(object: &Value) -> Option<CrmKind> {
     CrmKind::of(group, version, object["kind"].as_str()?)
 }
 
-impl Directory for Files {
+impl LookUp for Files {
     fn recall(&self, target: &Target) -> Option<Presence> {
         self.memory.recall(target)
     }
@@ -78,15 +77,6 @@ impl Directory for Files {
         _limit: Duration,
     ) -> BoxFuture<'a, Option<String>> {
         ready(self.memory.nearest(target)).boxed()
-    }
-
-    fn dependents<'a>(
-        &'a self,
-        question: &'a Dependants,
-        user: &'a UserInfo,
-        limit: Duration,
-    ) -> BoxFuture<'a, Result<Tally, LookupError>> {
-        self.memory.dependents(question, user, limit)
     }
 
     fn status(&self) -> Vec<PartStatus> {

@@ -11,7 +11,7 @@ use k8s_openapi::api::authentication::v1::UserInfo;
 
 use super::files::NotHeld;
 use crate::cluster::{may_pass_of_kube, pauses};
-use crate::directory::{Directory, LookupError};
+use crate::directory::{LookUp, LookupError};
 
 /// The maximum number of lookups at the same time.
 const CONCURRENT: usize = 16;
@@ -31,7 +31,7 @@ pub enum Suggestions {
 
 /// The directory, and whether to ask it for suggestions.
 pub struct Existence<'d> {
-    directory: &'d dyn Directory,
+    directory: &'d dyn LookUp,
     suggestions: Suggestions,
 }
 
@@ -46,7 +46,7 @@ pub struct NoAnswer {
 
 impl<'d> Existence<'d> {
     /// Uses this directory.
-    pub fn new(directory: &'d dyn Directory, suggestions: Suggestions) -> Self {
+    pub fn new(directory: &'d dyn LookUp, suggestions: Suggestions) -> Self {
         Self { directory, suggestions }
     }
 

@@ -25,7 +25,7 @@ use super::order::{self, Applier};
 use super::report::{InputError, Located, Report, Summary};
 use super::schema::{Schemas, UnusableSchema, Violation};
 use super::tree::Step;
-use crate::directory::{Directory, Memory};
+use crate::directory::{LookUp, Memory};
 
 /// How like a kind must be to what was written to be suggested (Jaro-Winkler, 0 to 1).
 const NEAR_MISS: f64 = 0.8;

@@ -26,7 +26,7 @@ use crate::audit::{
 use crate::check;
 use crate::check::report::{Colour, printable};
 use crate::cluster::Reader;
-use crate::directory::{Directory, Listed};
+use crate::directory::{Listed, LookUp};
 use crate::policy_source::{self, cluster::InForceError};
 
 /// How many records are held at a time.

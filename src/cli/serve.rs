@@ -262,7 +262,7 @@ impl Serve {
         };
         let background = audit::Background {
             reader,
-            directory: Arc::clone(directory),
+            directory: directory.clone(),
             policy: current.policy(),
             metrics: parts.metrics.clone(),
             interval,

@@ -12,7 +12,7 @@ use k8s_openapi::api::authentication::v1::UserInfo;
 use serde_json::Value;
 
 use super::names::Names;
-use super::{Directory, LookupError, PartStatus};
+use super::{CountDependents, LookUp, LookupError, PartStatus};
 
 /// The namespace of a manifest without one, as in kubectl.
 const DEFAULT_NAMESPACE: &str = "default";
@@ -119,7 +119,7 @@ impl Kind {
     }
 }
 
-impl Directory for Memory {
+impl LookUp for Memory {
     fn recall(&self, target: &Target) -> Option<Presence> {
         let names = self.kind(&target.kind)?.names(target);
         match names.get(target.namespace.as_deref(), &target.name) {
@@ -145,15 +145,6 @@ impl Directory for Memory {
         ready(self.nearest(target)).boxed()
     }
 
-    fn dependents<'a>(
-        &'a self,
-        question: &'a Dependants,
-        _user: &'a UserInfo,
-        _limit: Duration,
-    ) -> BoxFuture<'a, Result<Tally, LookupError>> {
-        ready(Ok(self.tally(question))).boxed()
-    }
-
     fn status(&self) -> Vec<PartStatus> {
         let parts = self.kinds.iter().flat_map(|(group, kinds)| {
             kinds.iter().map(move |(kind, objects)| PartStatus {
@@ -167,6 +158,17 @@ impl Directory for Memory {
         let mut parts: Vec<_> = parts.collect();
         parts.sort_by(|a, b| a.kind.cmp(&b.kind));
         parts
+    }
+}
+
+impl CountDependents for Memory {
+    fn dependents<'a>(
+        &'a self,
+        question: &'a Dependants,
+        _user: &'a UserInfo,
+        _limit: Duration,
+    ) -> BoxFuture<'a, Result<Tally, LookupError>> {
+        ready(Ok(self.tally(question))).boxed()
     }
 }
 

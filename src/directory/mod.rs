@@ -82,9 +82,9 @@ pub struct PartStatus {
     pub restarts: u64,
 }
 
-/// Answers questions about objects.
-pub trait Directory: Send + Sync + 'static {
-    /// The answer of the local copy, at once. `None` means "not known here": only [`Directory::confirm`] may say
+/// Says whether objects exist.
+pub trait LookUp: Send + Sync + 'static {
+    /// The answer of the local copy, at once. `None` means "not known here": only [`LookUp::confirm`] may say
     /// `Missing`.
     fn recall(&self, target: &Target) -> Option<Presence>;
 
@@ -108,6 +108,12 @@ pub trait Directory: Send + Sync + 'static {
         limit: Duration,
     ) -> BoxFuture<'a, Option<String>>;
 
+    /// The state of all parts.
+    fn status(&self) -> Vec<PartStatus>;
+}
+
+/// Says how many records refer to a record.
+pub trait CountDependents: Send + Sync + 'static {
     /// Asks the API server, within `limit`, how many records refer to one, and whether `user` may list them.
     ///
     /// It counts up to a bound. A partial count before a failure or before `limit` is an answer, unless it is zero.
@@ -117,12 +123,14 @@ pub trait Directory: Send + Sync + 'static {
         user: &'a UserInfo,
         limit: Duration,
     ) -> BoxFuture<'a, Result<Tally, LookupError>>;
-
-    /// The state of all parts.
-    fn status(&self) -> Vec<PartStatus>;
 }
 
-impl<D: Directory + ?Sized> Directory for Arc<D> {
+/// Answers both questions, as a request needs it.
+pub trait Directory: LookUp + CountDependents {}
+
+impl<D: LookUp + CountDependents + ?Sized> Directory for D {}
+
+impl<D: LookUp + ?Sized> LookUp for Arc<D> {
     fn recall(&self, target: &Target) -> Option<Presence> {
         (**self).recall(target)
     }
@@ -144,6 +152,12 @@ impl<D: Directory + ?Sized> Directory for Arc<D> {
         (**self).suggest(target, user, limit)
     }
 
+    fn status(&self) -> Vec<PartStatus> {
+        (**self).status()
+    }
+}
+
+impl<D: CountDependents + ?Sized> CountDependents for Arc<D> {
     fn dependents<'a>(
         &'a self,
         question: &'a Dependants,
@@ -151,9 +165,5 @@ impl<D: Directory + ?Sized> Directory for Arc<D> {
         limit: Duration,
     ) -> BoxFuture<'a, Result<Tally, LookupError>> {
         (**self).dependents(question, user, limit)
-    }
-
-    fn status(&self) -> Vec<PartStatus> {
-        (**self).status()
     }
 }
