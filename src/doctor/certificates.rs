@@ -5,13 +5,13 @@ use base64::engine::general_purpose::STANDARD;
 use rustls::pki_types::CertificateDer;
 use serde_json::Value;
 
-use super::diagnosis::{Check, Diagnosis, Examination, Id};
+use super::diagnosis::{Check, Diagnosis, Examination, Id, counted};
 use super::questions::Answer;
-use super::registration::{self, Bundle, Target};
+use super::registration::{self, Bundle};
 use super::shipped::NAME;
 use super::snapshot::Snapshot;
 use super::source::Source;
-use super::{Settings, counted, kubectl};
+use super::target::{Settings, Target, kubectl};
 use crate::pki::{self, Age, Facts, Refusal, date};
 
 /// A certificate, and how messages call it.
@@ -134,35 +134,45 @@ fn distrust(
     target: &Target,
     settings: &Settings,
 ) -> Vec<Diagnosis> {
-    let source = Source::of(snapshot);
     let mut findings: Vec<Diagnosis> = Vec::new();
-    for Bundle { registration, hook } in bundles {
-        let Some(host) = &hook.server else { continue };
-        let subject = format!("{}, webhook {}", registration::subject(*registration), hook.name);
-        let set_bundle = || registration::set_bundle(*registration, snapshot, settings);
-        // That the certificate itself does not hold now has been told.
-        let now = settings.now.as_second();
-        let time = candidate.facts().map_or(now, |facts| facts.validity.nearest(now));
-        let finding = match pki::voucher(&candidate.chain, &hook.bundle, host, time) {
-            Ok(ca) => Facts::of(ca).filter(|_| Some(ca) != candidate.chain.first()).and_then(|facts| {
-                let subject = format!("the CA in the caBundle of {subject}");
-                expiry(&subject, &facts, &source.renew_ca(&set_bundle(), settings), settings)
-            }),
-            Err(Refusal::Name(why)) => {
-                let text =
-                    format!("it is not valid for {host}, the name by which the API server calls it: {why}");
-                let fix = source.rename(host, target, settings);
-                Some(Diagnosis::failure(Id::CertificateWrongName, &candidate.subject, text, fix))
-            }
-            Err(why) => {
-                let text = format!("its caBundle does not trust {}: {why}", candidate.subject);
-                Some(Diagnosis::failure(Id::CaBundleMismatch, subject, text, set_bundle()))
-            }
-        };
+    for bundle in bundles {
+        let finding = distrust_of(bundle, candidate, snapshot, target, settings);
         // That the name is wrong is the same for every webhook.
         findings.extend(finding.filter(|finding| !findings.contains(finding)));
     }
     findings
+}
+
+fn distrust_of(
+    Bundle { registration, hook }: &Bundle,
+    candidate: &Candidate,
+    snapshot: &Snapshot,
+    target: &Target,
+    settings: &Settings,
+) -> Option<Diagnosis> {
+    let (source, host) = (Source::of(snapshot), hook.server.as_ref()?);
+    let subject = format!("{}, webhook {}", registration::subject(*registration), hook.name);
+    let set_bundle = || registration::set_bundle(*registration, snapshot, settings);
+    // That the certificate itself does not hold now has been told.
+    let now = settings.now.as_second();
+    let time = candidate.facts().map_or(now, |facts| facts.validity.nearest(now));
+    match pki::voucher(&candidate.chain, &hook.bundle, host, time) {
+        Ok(ca) => {
+            let facts = Facts::of(ca).filter(|_| Some(ca) != candidate.chain.first())?;
+            let subject = format!("the CA in the caBundle of {subject}");
+            expiry(&subject, &facts, &source.renew_ca(&set_bundle(), settings), settings)
+        }
+        Err(Refusal::Name(why)) => {
+            let text =
+                format!("it is not valid for {host}, the name by which the API server calls it: {why}");
+            let fix = source.rename(host, target, settings);
+            Some(Diagnosis::failure(Id::CertificateWrongName, &candidate.subject, text, fix))
+        }
+        Err(why) => {
+            let text = format!("its caBundle does not trust {}: {why}", candidate.subject);
+            Some(Diagnosis::failure(Id::CaBundleMismatch, subject, text, set_bundle()))
+        }
+    }
 }
 
 #[cfg(test)]

@@ -282,6 +282,11 @@ impl Check {
     }
 }
 
+/// How many, and of what.
+pub(super) fn counted(number: usize, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;

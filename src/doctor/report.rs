@@ -3,8 +3,7 @@
 use anstyle::{AnsiColor, Style};
 use serde_json::{Value, json};
 
-use super::counted;
-use super::diagnosis::{Check, Diagnosis, Examination, Id, Level};
+use super::diagnosis::{Check, Diagnosis, Examination, Id, Level, counted};
 use crate::check::report::printable;
 
 /// How a report is written.

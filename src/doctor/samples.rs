@@ -10,8 +10,9 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 
 use super::questions::Answer;
+use super::shipped;
 use super::snapshot::{Registration, Snapshot};
-use super::{Place, Settings, shipped};
+use super::target::{Place, Settings};
 use crate::pki::certificates;
 
 /// When all samples are looked at.

@@ -4,7 +4,7 @@
 use crm_core::api::installation::{NAMESPACE, TLS_SECRET};
 use serde_json::Value;
 
-use super::Settings;
+use super::target::Settings;
 use crate::check::{SyntaxError, documents};
 
 pub(super) use crm_core::api::installation::{NAME, SERVICE_ACCOUNT};
