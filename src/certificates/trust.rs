@@ -13,8 +13,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::served::Address;
-use super::store::FIELD_MANAGER;
-use super::with_causes;
+use super::store::{FIELD_MANAGER, with_causes};
 use crate::pki::{self, Refusal};
 
 /// Why a webhook configuration could not be read or written.
