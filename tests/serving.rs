@@ -1,7 +1,11 @@
 //! The server on real sockets: TLS, keep-alive, certificate rotation, and a stop that loses no call.
 
-// Clippy exempts functions that are tests, and not those that help them.
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "helpers of tests fail as tests do"
+)]
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};

@@ -194,10 +194,12 @@ fn longest_of_most(
     newcomer: Option<IpAddr>,
     fits: impl Fn(&Seat) -> bool,
 ) -> Option<(u64, Arc<Seat>)> {
-    let mut counts: HashMap<IpAddr, usize> = newcomer.into_iter().map(|peer| (peer, 1)).collect();
-    for seat in seats.values() {
-        *counts.entry(seat.peer()).or_default() += 1;
-    }
+    let mut counts: HashMap<IpAddr, usize> = HashMap::new();
+    seats
+        .values()
+        .map(|seat| seat.peer())
+        .chain(newcomer)
+        .for_each(|peer| *counts.entry(peer).or_default() += 1);
     // Of peers with equal counts, always the same one, so that the result does not depend on the order of a map.
     let (most, _) = counts.into_iter().max_by_key(|(peer, count)| (*count, *peer))?;
     let of_most = seats.iter().filter(|(_, seat)| seat.peer() == most && fits(seat));
