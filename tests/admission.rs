@@ -414,7 +414,7 @@ fn a_very_long_list_is_not_judged_entry_by_entry() {
 #[case::upper_case("Acme-Corp", "Invalid spec.companyRef.name", "must consist of lower-case letters")]
 fn companies_that_a_person_cannot_work_for(#[case] name: &str, #[case] start: &str, #[case] part: &str) {
     let spec = json!({"displayName": "Jane", "companyRef": {"name": name}});
-    create("Person", spec.clone()).ask().is_refused_for(&[(start, part)]);
+    create("Person", spec).ask().is_refused_for(&[(start, part)]);
     let spec = json!({"displayName": "Jane", "companyRef": {"name": name}, "creatorRef": {"name": "alice"}});
     create("Person", spec).validate().ask().is_refused_for(&[(start, part)]);
 }

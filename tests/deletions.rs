@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::common::{Answer, Ask, delete, noon, pipeline_over};
-use crm_admission::directory::{Directory, LookupError, PartStatus};
+use crm_admission::directory::{CountDependents, LookUp, LookupError, PartStatus};
 use crm_core::api::Target;
 use crm_core::catalog::{Action, RuleId};
 use crm_core::existence::Objects;
@@ -137,7 +137,7 @@ impl Asked {
     }
 }
 
-impl Directory for Asked {
+impl LookUp for Asked {
     fn recall(&self, _: &Target) -> Option<Presence> {
         None
     }
@@ -150,6 +150,12 @@ impl Directory for Asked {
         ready(None).boxed()
     }
 
+    fn status(&self) -> Vec<PartStatus> {
+        Vec::new()
+    }
+}
+
+impl CountDependents for Asked {
     fn dependents<'a>(
         &'a self,
         _: &'a Dependants,
@@ -158,10 +164,6 @@ impl Directory for Asked {
     ) -> BoxFuture<'a, Result<Tally, LookupError>> {
         self.times.fetch_add(1, Ordering::Relaxed);
         ready(self.answer.clone().map_err(LookupError::Late)).boxed()
-    }
-
-    fn status(&self) -> Vec<PartStatus> {
-        Vec::new()
     }
 }
 

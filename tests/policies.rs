@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::common::{Ask, create, noon, pipeline_over, update};
-use crm_admission::directory::{Directory, LookupError, PartStatus};
+use crm_admission::directory::{CountDependents, LookUp, LookupError, PartStatus};
 use crm_core::api::{ResourceKind, Target};
 use crm_core::catalog::{Action, RuleId};
 use crm_core::existence::Presence;
@@ -286,7 +286,7 @@ fn a_dry_run_learns_what_the_policy_says() {
 /// A directory that cannot find anything out, or is not asked.
 struct Broken(Option<Presence>);
 
-impl Directory for Broken {
+impl LookUp for Broken {
     fn recall(&self, _: &Target) -> Option<Presence> {
         self.0
     }
@@ -299,6 +299,12 @@ impl Directory for Broken {
         async { None }.boxed()
     }
 
+    fn status(&self) -> Vec<PartStatus> {
+        Vec::new()
+    }
+}
+
+impl CountDependents for Broken {
     fn dependents<'a>(
         &'a self,
         _: &'a Dependants,
@@ -306,10 +312,6 @@ impl Directory for Broken {
         limit: Duration,
     ) -> BoxFuture<'a, Result<Tally, LookupError>> {
         async move { Err(LookupError::Late(limit)) }.boxed()
-    }
-
-    fn status(&self) -> Vec<PartStatus> {
-        Vec::new()
     }
 }
 

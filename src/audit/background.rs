@@ -17,7 +17,7 @@ use super::lookup::{Existence, NoAnswer, Suggestions};
 use super::pages::{ListError, Pages};
 use super::tally::Tally;
 use crate::cluster::Reader;
-use crate::directory::Directory;
+use crate::directory::LookUp;
 use crate::telemetry::Metrics;
 
 /// How many records are judged at the same time: few, so that no review has to wait.
@@ -36,7 +36,7 @@ pub struct Background {
     /// The cluster to audit. Reads count against the budget of the webhook.
     pub reader: Reader,
     /// Answers lookups.
-    pub directory: Arc<dyn Directory>,
+    pub directory: Arc<dyn LookUp>,
     /// The policy in force, read for each audit.
     pub policy: Arc<ArcSwap<Policy>>,
     /// Receives the results.

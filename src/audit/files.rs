@@ -6,13 +6,12 @@ use std::time::Duration;
 
 use crm_core::api::{ResourceKind, Target};
 use crm_core::existence::{Objects, Presence};
-use crm_core::links::{Dependants, Tally};
 use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
 use k8s_openapi::api::authentication::v1::UserInfo;
 use serde_json::Value;
 
-use crate::directory::{Directory, LookupError, PartStatus};
+use crate::directory::{LookUp, LookupError, PartStatus};
 
 /// The objects of files as a directory. If the files have any object of a kind, they are assumed to have all of that
 /// kind; of other kinds nothing is known.
@@ -42,7 +41,7 @@ impl Files {
     }
 }
 
-impl Directory for Files {
+impl LookUp for Files {
     fn recall(&self, target: &Target) -> Option<Presence> {
         self.objects.presence(target)
     }
@@ -66,15 +65,6 @@ impl Directory for Files {
         _limit: Duration,
     ) -> BoxFuture<'a, Option<String>> {
         ready(self.objects.nearest(target)).boxed()
-    }
-
-    fn dependents<'a>(
-        &'a self,
-        question: &'a Dependants,
-        user: &'a UserInfo,
-        limit: Duration,
-    ) -> BoxFuture<'a, Result<Tally, LookupError>> {
-        Directory::dependents(&self.objects, question, user, limit)
     }
 
     fn status(&self) -> Vec<PartStatus> {

@@ -13,9 +13,8 @@ use kube::core::Request;
 use serde_json::Value;
 
 use super::examine::Examiner;
-use super::patience::{may_pass, patiently};
 use super::stored::{Labels, Stored, path, stored};
-use crate::cluster::{ReadError, Reader};
+use crate::cluster::{ReadError, Reader, may_pass, retried};
 
 /// The name of the writer in `managedFields`.
 const FIELD_MANAGER: &str = "crm-admission-audit";
@@ -105,7 +104,7 @@ impl<'e> Fixer<'e> {
         object: &Value,
         patch: &JsonPatch,
     ) -> Result<Attempt, ReadError> {
-        let error = match patiently(|| self.patch(kind, name, patch)).await {
+        let error = match retried(|| self.patch(kind, name, patch)).await {
             Ok(object) => return Ok(Attempt::Written(object.into_value(&self.labels))),
             Err(error) => error,
         };

@@ -3,24 +3,22 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
+use backon::Retryable;
 use crm_core::api::Target;
 use crm_core::existence::{Fact, Presence};
 use futures::StreamExt;
 use k8s_openapi::api::authentication::v1::UserInfo;
-use tokio::time::sleep;
 
 use super::files::NotHeld;
-use super::patience::may_pass_of_kube;
-use crate::directory::{Directory, LookupError};
+use crate::cluster::{may_pass_of_kube, pauses};
+use crate::directory::{LookUp, LookupError};
 
 /// The maximum number of lookups at the same time.
 const CONCURRENT: usize = 16;
 /// The time limit of one lookup.
 const LIMIT: Duration = Duration::from_secs(10);
 /// The number of attempts.
-const ATTEMPTS: u32 = 5;
-/// The pause after the first attempt; it doubles.
-const PAUSE: Duration = Duration::from_millis(200);
+const ATTEMPTS: usize = 5;
 
 /// Whether the report suggests names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +31,7 @@ pub enum Suggestions {
 
 /// The directory, and whether to ask it for suggestions.
 pub struct Existence<'d> {
-    directory: &'d dyn Directory,
+    directory: &'d dyn LookUp,
     suggestions: Suggestions,
 }
 
@@ -48,7 +46,7 @@ pub struct NoAnswer {
 
 impl<'d> Existence<'d> {
     /// Uses this directory.
-    pub fn new(directory: &'d dyn Directory, suggestions: Suggestions) -> Self {
+    pub fn new(directory: &'d dyn LookUp, suggestions: Suggestions) -> Self {
         Self { directory, suggestions }
     }
 
@@ -84,17 +82,7 @@ impl<'d> Existence<'d> {
     }
 
     async fn confirm(&self, target: &Target) -> Result<Presence, LookupError> {
-        let mut pause = PAUSE;
-        let mut answer = self.directory.confirm(target, LIMIT).await;
-        for _ in 1..ATTEMPTS {
-            if !answer.as_ref().is_err_and(passes) {
-                break;
-            }
-            sleep(pause).await;
-            pause *= 2;
-            answer = self.directory.confirm(target, LIMIT).await;
-        }
-        answer
+        (|| self.directory.confirm(target, LIMIT)).retry(pauses(ATTEMPTS)).when(passes).await
     }
 
     async fn suggestion(&self, target: &Target) -> Option<String> {

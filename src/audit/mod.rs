@@ -9,7 +9,6 @@ pub mod files;
 mod fix;
 mod lookup;
 mod pages;
-mod patience;
 pub mod refs;
 pub mod report;
 mod run;

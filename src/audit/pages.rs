@@ -3,9 +3,8 @@
 use crm_core::api::CrmKind;
 use serde_json::Value;
 
-use super::patience::Patience;
 use super::stored::{Labels, Stored};
-use crate::cluster::{Content, Listing, Page, Pager, ReadError, Reader};
+use crate::cluster::{Content, Listing, Page, Pager, ReadError, Reader, next_page};
 
 /// The records of a kind could not be listed.
 #[derive(Debug, thiserror::Error)]
@@ -45,26 +44,17 @@ impl Pages {
     /// # Errors
     /// The API server denies the request or keeps failing.
     pub async fn next(&mut self) -> Result<Option<Vec<Value>>, ListError> {
-        let mut answer = self.ask().await;
+        let mut answer = next_page(&mut self.pages, self.size).await;
         // A slow list outlives its snapshot. The API server then returns a token to continue in the current state.
         if let Some(token) = answer.as_ref().err().and_then(fresh_token) {
             self.pages.continue_at(token);
-            answer = self.ask().await;
+            answer = next_page(&mut self.pages, self.size).await;
         }
         let page = answer.map_err(|source| ListError { kind: self.kind, source })?;
         let kept = |page: Page<Stored>| {
             page.items.into_iter().map(|record| record.into_value(&self.labels)).collect()
         };
         Ok(page.map(kept))
-    }
-
-    async fn ask(&mut self) -> Result<Option<Page<Stored>>, ReadError> {
-        let mut patience = Patience::default();
-        loop {
-            if let Some(answer) = patience.attempt(self.pages.next(self.size)).await {
-                return answer;
-            }
-        }
     }
 }
 

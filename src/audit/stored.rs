@@ -12,8 +12,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::patience::patiently;
-use crate::cluster::{ReadError, Reader};
+use crate::cluster::{ReadError, Reader, retried};
 
 /// The keys of the labels that are checked.
 pub(super) type Labels = BTreeSet<String>;
@@ -111,7 +110,7 @@ pub(super) async fn stored(
         let request = Request::new(path(kind)).get(name, &GetParams::default())?;
         reader.read(request).await?.parse::<Stored>()
     };
-    match patiently(get).await {
+    match retried(get).await {
         Ok(object) => Ok(Some(object.into_value(labels))),
         // Use the code: kube's `get_opt` checks the reason, which is missing for a kind that does not exist.
         Err(error) if error.code() == Some(404) => Ok(None),

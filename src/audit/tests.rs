@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use super::fix::{Fixed, Fixer};
 use super::*;
 use crate::cluster::Reader;
-use crate::directory::{Directory, Listed};
+use crate::directory::{Listed, LookUp};
 
 /// The requests: `PATCH /apis/…`, and the body.
 type Asked = Arc<Mutex<Vec<(String, Value)>>>;
@@ -214,7 +214,7 @@ async fn what_may_not_be_looked_up_is_unresolved_and_what_fails_is_an_error() {
 }
 
 async fn examined(examiner: &Examiner, kind: CrmKind, spec: Value) -> Examined {
-    let directory: &dyn Directory = &Objects::default();
+    let directory: &dyn LookUp = &Objects::default();
     let object = json!({
         "apiVersion": "crm.milo.io/v1alpha1", "kind": kind.as_str(), "metadata": {"name": "x"}, "spec": spec,
     });

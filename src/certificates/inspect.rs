@@ -7,11 +7,11 @@ use rustls::pki_types::CertificateDer;
 use serde::Serialize;
 use tokio::time::timeout;
 
-use super::chain::{self, Age, Facts, certificates};
+use super::Settings;
 use super::served::Address;
 use super::store::{Store, StoreError};
 use super::trust::{Configuration, Hook, Trust, TrustError};
-use super::{Settings, unix_now};
+use crate::pki::{self, Age, Facts, certificates, unix_now};
 
 /// How long all requests to the API server may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -192,11 +192,11 @@ impl Chains {
 }
 
 fn view(facts: Facts, now: i64) -> CertificateView {
-    let age = facts.age(now);
+    let age = facts.validity.age(now);
     CertificateView {
-        not_before: chain::date(facts.not_before),
-        not_after: chain::date(facts.not_after),
-        days_left: facts.days_left(now),
+        not_before: pki::date(facts.validity.not_before),
+        not_after: pki::date(facts.validity.not_after),
+        days_left: facts.validity.days_left(now),
         ends_soon: matches!(age, Age::EndsSoon | Age::Over),
         age,
         subject: facts.subject,

@@ -7,15 +7,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use backon::{BackoffBuilder, ExponentialBuilder};
 use kube::Client;
 use rustls::pki_types::CertificateDer;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::authority::{self, AuthorityError, Contents, CurrentCa, Situation};
-use super::chain::{self, Facts, certificates};
+use super::Settings;
+use super::renewal::{self, Contents, CurrentCa, RenewalError, Situation};
 use super::store::{Store, StoreError, Stored, Written};
 use super::trust::{Configuration, Hook, Trust, TrustError};
-use super::{Settings, unix_now};
+use crate::pki::{self, Facts, Identity, certificates, unix_now};
 use crate::telemetry::Metrics;
 
 /// The time between turns. A configuration that is installed later waits this long.
@@ -24,6 +25,11 @@ const INTERVAL: Duration = Duration::from_secs(5);
 const TURN: Duration = Duration::from_secs(30);
 /// The maximum pause after a failure.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// The pauses after failures in a row: they double, from a second on.
+const PAUSES: ExponentialBuilder = ExponentialBuilder::new()
+    .with_min_delay(Duration::from_secs(1))
+    .with_max_delay(LONGEST_PAUSE)
+    .without_max_times();
 /// How often a turn starts again after it has written something or another replica was faster.
 const ROUNDS: usize = 8;
 /// How long a CA must have been trusted before its certificate replaces one that works.
@@ -43,15 +49,6 @@ const LEFT_ALONE: Duration = Duration::from_secs(60);
 /// The names of the certificates in the metrics.
 const CA: &str = "ca";
 const CA_BUNDLE: &str = "ca-bundle";
-
-/// A certificate and its key as PEM. They are never printed.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Identity {
-    /// The certificate.
-    pub certificate: Vec<u8>,
-    /// The key of the certificate.
-    pub key: Vec<u8>,
-}
 
 /// Serves the certificate.
 pub trait Serve: Send + Sync + 'static {
@@ -79,7 +76,7 @@ enum KeeperError {
     #[error(transparent)]
     Trust(#[from] TrustError),
     #[error(transparent)]
-    Authority(#[from] AuthorityError),
+    Renewal(#[from] RenewalError),
     #[error("the certificate of the Secret cannot be served: {0}")]
     Serve(String),
     #[error("{why}, although it was created a moment ago; do the clocks of the replicas agree?")]
@@ -139,7 +136,7 @@ impl<S: Serve> Keeper<S> {
 
     /// Runs turns. Never returns.
     pub async fn keep(mut self) {
-        let mut pause = Duration::from_secs(1);
+        let mut pauses = PAUSES.build();
         loop {
             let outcome = timeout(TURN, self.turn()).await.unwrap_or(Err(KeeperError::Slow));
             match outcome {
@@ -147,13 +144,12 @@ impl<S: Serve> Keeper<S> {
                     if self.memory.failure.take().is_some() {
                         tracing::info!("updating the certificates works again");
                     }
-                    pause = Duration::from_secs(1);
+                    pauses = PAUSES.build();
                     sleep(INTERVAL).await;
                 }
                 Err(error) => {
                     self.fails(&error.to_string());
-                    sleep(pause).await;
-                    pause = (pause * 2).min(LONGEST_PAUSE);
+                    sleep(pauses.next().unwrap_or(LONGEST_PAUSE)).await;
                 }
             }
         }
@@ -228,7 +224,7 @@ impl<S: Serve> Keeper<S> {
             current_ca: self.memory.current_ca(bundle.first(), live),
             now: unix_now(),
         };
-        let due = authority::due(stored.as_ref().map(|stored| &stored.contents), &situation)?;
+        let due = renewal::due(stored.as_ref().map(|stored| &stored.contents), &situation)?;
         let Some(due) = due else {
             return Ok(stored.map(|stored| stored.contents));
         };
@@ -296,7 +292,7 @@ impl<S: Serve> Keeper<S> {
 
     /// Updates the state and the metrics.
     fn tell(&self, contents: &Contents, live: &[Configuration]) {
-        let ends = |der: &CertificateDer<'_>| Facts::of(der).map(|facts| facts.not_after);
+        let ends = |der: &CertificateDer<'_>| Facts::of(der).map(|facts| facts.validity.not_after);
         if let Some(not_after) = certificates(&contents.cas).first().and_then(ends) {
             self.metrics.certificate_expires(CA, not_after);
         }
@@ -307,7 +303,7 @@ impl<S: Serve> Keeper<S> {
         };
         let chain = certificates(&served.certificate);
         let needed = hooks(live).filter_map(|hook| {
-            let ca = chain::voucher(&chain, &hook.bundle, hook.server.as_deref()?, unix_now()).ok()?;
+            let ca = pki::voucher(&chain, &hook.bundle, hook.server.as_deref()?, unix_now()).ok()?;
             ends(ca)
         });
         if let Some(not_after) = needed.min() {
@@ -361,7 +357,7 @@ fn wanted_bundle(
     let now = unix_now();
     let mut wanted = bundle.to_vec();
     for ca in configuration.hooks.iter().filter(|_| keep_surplus).flat_map(|hook| &hook.bundle) {
-        if !wanted.contains(ca) && Facts::of(ca).is_some_and(|facts| facts.covers(now)) {
+        if !wanted.contains(ca) && Facts::of(ca).is_some_and(|facts| facts.validity.covers(now)) {
             wanted.push(ca.clone());
         }
     }
@@ -371,7 +367,7 @@ fn wanted_bundle(
 /// Whether callers would accept the certificate by this CA alone.
 fn is_by(chain: &[CertificateDer<'static>], ca: &CertificateDer<'static>, live: &[Configuration]) -> bool {
     let accepts = |hook: &Hook| match &hook.server {
-        Some(server) => chain::verify(chain, std::slice::from_ref(ca), server, unix_now()).is_ok(),
+        Some(server) => pki::verify(chain, std::slice::from_ref(ca), server, unix_now()).is_ok(),
         None => true,
     };
     hooks(live).all(accepts)
@@ -383,7 +379,7 @@ fn is_by_new_ca(contents: &Contents, live: &[Configuration]) -> bool {
     let Some(ca) = certificates(&contents.cas).into_iter().next() else {
         return false;
     };
-    let is_new = authority::age_of_ca(&ca, unix_now()).is_some_and(|age| age < NEW_CA);
+    let is_new = renewal::age_of_ca(&ca, unix_now()).is_some_and(|age| age < NEW_CA);
     let replaces = hooks(live).any(|hook| hook.bundle.iter().any(|known| *known != ca));
     is_new && replaces && is_by(&certificates(&contents.certificate), &ca, live)
 }

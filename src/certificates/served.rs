@@ -12,7 +12,7 @@ use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_t
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme};
 
-use super::chain::provider;
+use crate::pki::provider;
 
 /// The default port of an `https` URL.
 const HTTPS: u16 = 443;

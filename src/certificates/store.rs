@@ -8,8 +8,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Api, ObjectMeta, PostParams};
 use kube::{Client, Error};
 
-use super::authority::Contents;
-use super::with_causes;
+use super::renewal::Contents;
 
 /// The name under which the API server records our writes.
 pub(super) const FIELD_MANAGER: &str = NAME;
@@ -156,4 +155,18 @@ fn data(contents: &Contents) -> BTreeMap<String, ByteString> {
     let Contents { certificate, key, cas, ca_key } = contents;
     let texts = [(CERTIFICATE, certificate), (KEY, key), (CAS, cas), (CA_KEY, ca_key)];
     texts.map(|(key, text)| (key.to_owned(), ByteString(text.clone()))).into()
+}
+
+/// A kube error with all its causes: its own message does not say why a connection failed.
+pub(super) fn with_causes(error: &kube::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = error.source();
+    }
+    text
 }

@@ -12,10 +12,9 @@ use rustls::pki_types::CertificateDer;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::chain::{self, Refusal};
 use super::served::Address;
-use super::store::FIELD_MANAGER;
-use super::with_causes;
+use super::store::{FIELD_MANAGER, with_causes};
+use crate::pki::{self, Refusal};
 
 /// Why a webhook configuration could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -108,7 +107,7 @@ impl Trust {
         };
         let mut operations =
             vec![json!({"op": "test", "path": "/metadata/resourceVersion", "value": resource_version})];
-        let text = STANDARD.encode(chain::pem(bundle));
+        let text = STANDARD.encode(pki::write(bundle));
         for index in 0..hooks.len() {
             let path = format!("/webhooks/{index}/clientConfig/caBundle");
             // "add" replaces an existing value.
@@ -138,7 +137,7 @@ impl Hook {
             (None, Some(url)) => Address::of_url(&url).map(|address| address.host),
             (None, None) => None,
         };
-        Self { name, server, bundle: chain::certificates(&text), text }
+        Self { name, server, bundle: pki::certificates(&text), text }
     }
 
     /// Whether its `caBundle` has any content.
@@ -148,7 +147,7 @@ impl Hook {
 
     /// Whether the API server can parse its `caBundle`.
     pub fn is_readable(&self) -> bool {
-        chain::bundle(&self.text).is_some()
+        pki::bundle(&self.text).is_some()
     }
 
     /// Why it would not accept this certificate; `None` if it accepts it, or has no server.
@@ -157,7 +156,7 @@ impl Hook {
         if self.has_bundle() && !self.is_readable() {
             return Some(Refusal::Bundle);
         }
-        chain::verify(chain, &self.bundle, server, now).err()
+        pki::verify(chain, &self.bundle, server, now).err()
     }
 
     /// Whether its `caBundle` contains all of these.
@@ -167,7 +166,7 @@ impl Hook {
 
     /// Whether its `caBundle` has the format that we write.
     pub(super) fn is_clean(&self) -> bool {
-        self.text == chain::pem(&self.bundle).as_bytes()
+        self.text == pki::write(&self.bundle).as_bytes()
     }
 }
 

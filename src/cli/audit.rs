@@ -22,7 +22,7 @@ use crate::audit::files::Files;
 use crate::audit::report::{Format, Report, Totals};
 use crate::audit::{self, AuditError, Examiner, Existence, Fixing, Run, Scope, Suggestions};
 use crate::cluster::Reader;
-use crate::directory::Directory;
+use crate::directory::LookUp;
 use crate::policy_source::{self, cluster::InForceError};
 
 /// The default number of listed findings of a rule, in a report for people, and in one for programs that is kept in
@@ -132,7 +132,7 @@ impl Audit {
     async fn audited(
         &self,
         examiner: &Examiner,
-        directory: &dyn Directory,
+        directory: &dyn LookUp,
         run: impl AsyncFnOnce(Run<'_>) -> Result<Totals, AuditError>,
     ) -> anyhow::Result<Totals> {
         let progress = Progress::new("records audited");

@@ -197,8 +197,8 @@ fn line(role: &str, certificate: &CertificateView) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::certificates::chain::Age;
     use crate::certificates::{BundleView, ConfigurationView, SecretView, ServedView};
+    use crate::pki::Age;
 
     #[test]
     fn what_a_certificate_says_of_itself_stays_in_its_line() {

@@ -19,9 +19,10 @@ use super::certs::Names;
 use super::{Outcome, connect, duration};
 use crate::admission::Pipeline;
 use crate::audit;
-use crate::certificates::{self, Identity, Keeper};
+use crate::certificates::{self, Keeper};
 use crate::cluster::{ReadBudget, Reader};
 use crate::directory::{self, Cluster, Directory, Observed, Observer};
+use crate::pki::Identity;
 use crate::policy_source::{self, Current};
 use crate::server::tls::{RELOAD_INTERVAL, watch};
 use crate::server::{
@@ -261,7 +262,7 @@ impl Serve {
         };
         let background = audit::Background {
             reader,
-            directory: Arc::clone(directory),
+            directory: directory.clone(),
             policy: current.policy(),
             metrics: parts.metrics.clone(),
             interval,

@@ -1,4 +1,5 @@
-//! Requests to an API server within bounds: limits the size of answers, and lists page by page.
+//! Requests to an API server within bounds: limits the size of answers, lists page by page,
+//! and retries.
 //!
 //! Writers of records decide how large records are: the finalizers, owner references and labels of one object can be
 //! 1.4 MB. Everything that they can make large is read here: records, the targets of records, and access reviews, which
@@ -9,8 +10,10 @@
 
 mod pages;
 mod reading;
+mod retry;
 #[cfg(test)]
 mod tests;
 
 pub use pages::{Content, Listing, Page, Pager};
 pub use reading::{Answer, Claim, ReadBudget, ReadError, Reader};
+pub use retry::{may_pass, may_pass_of_kube, next_page, pauses, retried};

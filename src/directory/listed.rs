@@ -6,14 +6,13 @@ use std::time::Duration;
 
 use crm_core::api::{ResourceKind, Target};
 use crm_core::existence::{Names, Presence};
-use crm_core::links::{Dependants, Tally};
 use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
 use k8s_openapi::api::authentication::v1::UserInfo;
 use tokio::time::timeout;
 
 use super::cluster::{Live, ObjectHead};
-use super::{Directory, LookupError, PartStatus};
+use super::{LookUp, LookupError, PartStatus};
 use crate::cluster::{Content, Listing, Pager, ReadError, Reader};
 
 /// The maximum size of a page. Only metadata is requested.
@@ -55,12 +54,7 @@ impl Listed {
     }
 }
 
-/// Names do not show who refers to a record.
-#[derive(Debug, thiserror::Error)]
-#[error("names do not show who refers to a record")]
-struct NotCounted;
-
-impl Directory for Listed {
+impl LookUp for Listed {
     fn recall(&self, target: &Target) -> Option<Presence> {
         match self.kinds.get(&target.kind)?.get(target.namespace.as_deref(), &target.name) {
             Presence::Missing => None,
@@ -85,15 +79,6 @@ impl Directory for Listed {
     ) -> BoxFuture<'a, Option<String>> {
         let names = self.kinds.get(&target.kind);
         ready(names.and_then(|names| names.nearest(target.namespace.as_deref(), &target.name))).boxed()
-    }
-
-    fn dependents<'a>(
-        &'a self,
-        _question: &'a Dependants,
-        _user: &'a UserInfo,
-        _limit: Duration,
-    ) -> BoxFuture<'a, Result<Tally, LookupError>> {
-        ready(Err(LookupError::Failed(Arc::new(NotCounted)))).boxed()
     }
 
     fn status(&self) -> Vec<PartStatus> {

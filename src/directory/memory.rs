@@ -9,9 +9,9 @@ use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
 use k8s_openapi::api::authentication::v1::UserInfo;
 
-use super::{Directory, LookupError, PartStatus};
+use super::{CountDependents, LookUp, LookupError, PartStatus};
 
-impl Directory for Objects {
+impl LookUp for Objects {
     fn recall(&self, target: &Target) -> Option<Presence> {
         self.presence(target)
     }
@@ -33,6 +33,14 @@ impl Directory for Objects {
         ready(self.nearest(target)).boxed()
     }
 
+    fn status(&self) -> Vec<PartStatus> {
+        let part =
+            |(kind, objects)| PartStatus { kind, objects, not_ready: None, required: false, restarts: 0 };
+        self.kinds().into_iter().map(part).collect()
+    }
+}
+
+impl CountDependents for Objects {
     fn dependents<'a>(
         &'a self,
         question: &'a Dependants,
@@ -40,12 +48,6 @@ impl Directory for Objects {
         _limit: Duration,
     ) -> BoxFuture<'a, Result<Tally, LookupError>> {
         ready(Ok(Objects::dependents(self, question))).boxed()
-    }
-
-    fn status(&self) -> Vec<PartStatus> {
-        let part =
-            |(kind, objects)| PartStatus { kind, objects, not_ready: None, required: false, restarts: 0 };
-        self.kinds().into_iter().map(part).collect()
     }
 }
 

@@ -9,7 +9,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use k8s_openapi::api::authentication::v1::UserInfo;
 
-use super::{Directory, LookupError, PartStatus};
+use super::{CountDependents, LookUp, LookupError, PartStatus};
 
 /// The outcome of a question about an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -90,14 +90,14 @@ pub struct Observed<D, O> {
     observer: O,
 }
 
-impl<D: Directory, O: Observer> Observed<D, O> {
+impl<D, O> Observed<D, O> {
     /// `directory`, observed by `observer`.
     pub fn new(directory: D, observer: O) -> Self {
         Self { directory, observer }
     }
 }
 
-impl<D: Directory, O: Observer> Directory for Observed<D, O> {
+impl<D: LookUp, O: Observer> LookUp for Observed<D, O> {
     fn recall(&self, target: &Target) -> Option<Presence> {
         let known = self.directory.recall(target)?;
         self.observer.looked_up(&target.kind, Outcome::Cached);
@@ -122,6 +122,12 @@ impl<D: Directory, O: Observer> Directory for Observed<D, O> {
         self.directory.suggest(target, user, limit)
     }
 
+    fn status(&self) -> Vec<PartStatus> {
+        self.directory.status()
+    }
+}
+
+impl<D: CountDependents, O: Observer> CountDependents for Observed<D, O> {
     fn dependents<'a>(
         &'a self,
         question: &'a Dependants,
@@ -130,10 +136,6 @@ impl<D: Directory, O: Observer> Directory for Observed<D, O> {
     ) -> BoxFuture<'a, Result<Tally, LookupError>> {
         let answer = self.directory.dependents(question, user, limit);
         answer.inspect(|answer| self.observer.looked_up(&question.kind.resource(), answer.into())).boxed()
-    }
-
-    fn status(&self) -> Vec<PartStatus> {
-        self.directory.status()
     }
 }
 
@@ -157,7 +159,7 @@ mod tests {
     /// A directory that knows nothing and fails in the way that the name says.
     struct Failing;
 
-    impl Directory for Failing {
+    impl LookUp for Failing {
         fn recall(&self, _target: &Target) -> Option<Presence> {
             None
         }
@@ -186,6 +188,12 @@ mod tests {
             futures::future::ready(None).boxed()
         }
 
+        fn status(&self) -> Vec<PartStatus> {
+            Vec::new()
+        }
+    }
+
+    impl CountDependents for Failing {
         fn dependents<'a>(
             &'a self,
             _question: &'a Dependants,
@@ -193,10 +201,6 @@ mod tests {
             limit: Duration,
         ) -> BoxFuture<'a, Result<Tally, LookupError>> {
             futures::future::ready(Err(LookupError::Late(limit))).boxed()
-        }
-
-        fn status(&self) -> Vec<PartStatus> {
-            Vec::new()
         }
     }
 
@@ -208,7 +212,7 @@ mod tests {
         }
     }
 
-    async fn ask(directory: impl Directory, names: &[&str]) -> Vec<&'static str> {
+    async fn ask(directory: impl LookUp, names: &[&str]) -> Vec<&'static str> {
         let log = Arc::new(Log::default());
         let directory = Observed::new(directory, log.clone());
         for name in names {

@@ -7,11 +7,11 @@ use futures::StreamExt;
 use kube::api::{DynamicObject, PostParams};
 use serde_json::{Value, json};
 
-use super::diagnosis::{Check, Diagnosis, Examination, Id};
+use super::diagnosis::{Check, Diagnosis, Examination, Id, counted};
 use super::questions::{Answer, Questions, Resource, not_permitted, unanswered};
 use super::shipped::{self, GUARD_PATH, Rights, SERVICE_ACCOUNT};
 use super::source::Source;
-use super::{Settings, counted};
+use super::target::Settings;
 
 /// How many questions are asked at a time.
 const CONCURRENT: usize = 8;
@@ -166,47 +166,56 @@ fn review(need: &Need, settings: &Settings) -> Value {
 
 pub(super) fn judge(account: &Answer<Value>, granted: &[(Need, Answer<bool>)], settings: &Settings) -> Check {
     let subject = format!("serviceaccount {}/{SERVICE_ACCOUNT}", settings.namespace);
-    let fix = |rights: Rights| {
-        let apply = shipped::apply(rights.path(), settings);
-        match rights {
-            Rights::Base => apply,
-            // Never the right without what limits it.
-            Rights::SelfManaged => format!("{} && {apply}", shipped::apply(GUARD_PATH, settings)),
-        }
-    };
     let mut findings = Vec::new();
     match account.known(&subject) {
         Ok(Some(_)) => {}
         Ok(None) => {
-            let text = "it does not exist, so no pod can run as it";
-            findings.push(Diagnosis::failure(Id::ServiceAccountAbsent, &subject, text, fix(Rights::Base)));
+            let (text, fix) = ("it does not exist, so no pod can run as it", grant(Rights::Base, settings));
+            findings.push(Diagnosis::failure(Id::ServiceAccountAbsent, &subject, text, fix));
         }
         Err(finding) => findings.push(finding),
     }
+    findings.extend(missing(&subject, granted, settings));
+    findings.extend(unknown(&subject, granted));
+    let summary =
+        format!("{subject} has the {} that it needs", counted(granted.len(), "permission", "permissions"));
+    Check { examination: Examination::Access, summary, findings }
+}
+
+/// The command that grants these rights.
+fn grant(rights: Rights, settings: &Settings) -> String {
+    let apply = shipped::apply(rights.path(), settings);
+    match rights {
+        Rights::Base => apply,
+        // Never the right without what limits it.
+        Rights::SelfManaged => format!("{} && {apply}", shipped::apply(GUARD_PATH, settings)),
+    }
+}
+
+/// The rights that are not granted, one finding for each object.
+fn missing(subject: &str, granted: &[(Need, Answer<bool>)], settings: &Settings) -> Vec<Diagnosis> {
     let mut missing: BTreeMap<(Rights, &Object), Vec<&str>> = BTreeMap::new();
     for (need, answer) in granted {
         if answer.found() == Some(&false) {
             missing.entry((need.given_by, &need.on)).or_default().push(&need.verb);
         }
     }
-    for ((given_by, object), verbs) in missing {
+    let finding = |((given_by, object), verbs): ((Rights, &Object), Vec<&str>)| {
         let text = format!("it lacks permission to {} {object}", verbs.join(", "));
-        findings.push(Diagnosis::failure(Id::RbacMissing, &subject, text, fix(given_by)));
-    }
-    // Whoever may not ask one of these questions may ask none.
-    let unknown = granted.iter().find_map(|(_, answer)| match answer {
-        Answer::Forbidden(message) => Some(not_permitted(&format!("permissions of {subject}"), message)),
-        Answer::Failed(why) => Some(unanswered(&format!("permissions of {subject}"), why)),
-        Answer::Absent => Some(unanswered(
-            &format!("permissions of {subject}"),
-            "the API server does not serve SubjectAccessReviews",
-        )),
+        Diagnosis::failure(Id::RbacMissing, subject, text, grant(given_by, settings))
+    };
+    missing.into_iter().map(finding).collect()
+}
+
+/// The first question without an answer: whoever may not ask one of them may ask none.
+fn unknown(subject: &str, granted: &[(Need, Answer<bool>)]) -> Option<Diagnosis> {
+    let subject = format!("permissions of {subject}");
+    granted.iter().find_map(|(_, answer)| match answer {
+        Answer::Forbidden(message) => Some(not_permitted(&subject, message)),
+        Answer::Failed(why) => Some(unanswered(&subject, why)),
+        Answer::Absent => Some(unanswered(&subject, "the API server does not serve SubjectAccessReviews")),
         Answer::Found(_) => None,
-    });
-    findings.extend(unknown);
-    let summary =
-        format!("{subject} has the {} that it needs", counted(granted.len(), "permission", "permissions"));
-    Check { examination: Examination::Access, summary, findings }
+    })
 }
 
 #[cfg(test)]

@@ -1,17 +1,19 @@
 //! Tries two creates of a Company through the API server, as dry runs: a valid one, and one that has to be denied.
 
 use crm_core::api::{GROUP, VERSION};
-use crm_core::catalog::RuleId;
+use crm_core::catalog::{Action, RuleId};
+use crm_core::policy::{NormalizationMode, Policy, compile};
 use kube::api::{DynamicObject, PostParams};
 use kube::core::Status;
 use serde_json::{Value, json};
 
 use super::diagnosis::{Check, Diagnosis, Examination, Id};
+use super::policy;
 use super::questions::{Answer, Questions, Resource, not_permitted, unanswered};
 use super::registration::restore;
 use super::shipped::NAME;
 use super::snapshot::{Registration, Snapshot};
-use super::{Settings, policy};
+use super::target::{Settings, command, kubectl};
 
 const COMPANIES: Resource = Resource { group: GROUP, version: VERSION, kind: "Company", plural: "companies" };
 
@@ -19,6 +21,8 @@ const WRITTEN_DOMAIN: &str = "HTTPS://Example.com/";
 const STORED_DOMAIN: &str = "example.com";
 
 const SUBJECT: &str = "dry run of a Company";
+
+const SHOW_POLICY: &str = "kubectl get admissionpolicy default -o yaml";
 
 /// What the webhook should do to the canaries, under the policy in force.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,39 +61,37 @@ enum Refusal {
 impl Plan {
     /// The plan for what these policies, and their status, put into force.
     fn of(policies: &Answer<Vec<Value>>) -> Self {
-        let assumed = || Self { basis: Basis::Assumed, blank_name: Refusal::Perhaps, ..Self::under(None) };
-        match policies {
-            Answer::Found(policies) => match policy::counting(policies) {
-                Some(document) if policy::is_in_force(document) => Self::under(Some(document)),
-                Some(_) => assumed(),
-                None => Self::under(None),
-            },
-            Answer::Absent => Self::under(None),
-            Answer::Forbidden(_) | Answer::Failed(_) => assumed(),
+        let policies = match policies {
+            Answer::Found(policies) => policies.as_slice(),
+            Answer::Absent => &[],
+            Answer::Forbidden(_) | Answer::Failed(_) => return Self::assumed(),
+        };
+        let Some(document) = policy::counting(policies) else { return Self::under(&Policy::default()) };
+        match compile(document, NAME) {
+            Ok(policy) if policy::is_in_force(document) => Self::under(&policy),
+            _ => Self::assumed(),
         }
     }
 
-    /// The plan for this policy; the built-in one without a document.
-    fn under(policy: Option<&Value>) -> Self {
-        let spec = policy.map(|policy| &policy["spec"]);
-        let rule = |id: RuleId| {
-            let rules = spec.and_then(|spec| spec["rules"].as_array());
-            rules.into_iter().flatten().find(|rule| rule["rule"] == id.as_str())
-        };
-        let action = |id: RuleId| rule(id).and_then(|rule| rule["action"].as_str());
+    /// The plan where it cannot be seen which policy is in force.
+    fn assumed() -> Self {
+        Self { basis: Basis::Assumed, blank_name: Refusal::Perhaps, ..Self::under(&Policy::default()) }
+    }
+
+    /// The plan for this policy.
+    fn under(policy: &Policy) -> Self {
         let mutation = |happens| if happens { Mutation::Expected } else { Mutation::Disabled };
-        let normalized = spec.is_none_or(|spec| spec["normalization"]["domains"] != "RequireCanonical");
-        let exempted = spec.is_some_and(|spec| {
-            spec["exemptions"].as_array().is_some_and(|exemptions| !exemptions.is_empty())
-        });
-        let dated = rule(RuleId::DisplayName).is_some_and(|rule| rule["enforceAfter"].is_string());
+        let rewrites = policy.normalization.domains == NormalizationMode::Normalize;
+        let name = policy.rule(RuleId::DisplayName);
         Self {
-            creator: mutation(action(RuleId::CreatorRef) != Some("Disabled")),
-            domain: mutation(normalized && action(RuleId::Domain) != Some("Disabled")),
-            blank_name: match action(RuleId::DisplayName) {
-                Some(action) if action != "Deny" => Refusal::Disabled,
-                _ if exempted || dated => Refusal::Perhaps,
-                _ => Refusal::Expected,
+            creator: mutation(policy.is_enabled(RuleId::CreatorRef)),
+            domain: mutation(rewrites && policy.is_enabled(RuleId::Domain)),
+            blank_name: match name.action {
+                Action::Deny if policy.exemptions.is_empty() && name.enforce_after.is_none() => {
+                    Refusal::Expected
+                }
+                Action::Deny => Refusal::Perhaps,
+                Action::Warn | Action::Audit | Action::Disabled => Refusal::Disabled,
             },
             basis: Basis::Known,
         }
@@ -172,16 +174,7 @@ enum Reached {
 }
 
 fn judge_good(tried: &Tried, plan: Plan, snapshot: &Snapshot, settings: &Settings) -> Reached {
-    let not_mutated = |text: String| {
-        let fix = restore(Registration::Mutating, snapshot, settings);
-        Reached::No(match plan.basis {
-            Basis::Known => Diagnosis::failure(Id::CanaryNotMutated, SUBJECT, text, fix),
-            Basis::Assumed => {
-                let text = format!("{text}; the policy in force could not be read and may intend this");
-                Diagnosis::warning(Id::CanaryNotMutated, SUBJECT, text, fix)
-            }
-        })
-    };
+    let not_mutated = |text: String| Reached::No(not_mutated(text, plan, snapshot, settings));
     match tried {
         Answer::Found(Ok(stored)) => {
             let untouched = plan.untouched(stored);
@@ -192,8 +185,7 @@ fn judge_good(tried: &Tried, plan: Plan, snapshot: &Snapshot, settings: &Setting
         }
         Answer::Found(Err(status)) if by_rule(&status.message) => {
             let text = format!("the webhook denies it under the policy in force: {}", status.message);
-            let fix = "kubectl get admissionpolicy default -o yaml";
-            Reached::Yes(Some(Diagnosis::warning(Id::CanaryDenied, SUBJECT, text, fix)))
+            Reached::Yes(Some(Diagnosis::warning(Id::CanaryDenied, SUBJECT, text, SHOW_POLICY)))
         }
         Answer::Found(Err(status)) if lacks_right(status) => {
             Reached::No(not_permitted(SUBJECT, &status.message))
@@ -208,23 +200,28 @@ fn judge_good(tried: &Tried, plan: Plan, snapshot: &Snapshot, settings: &Setting
     }
 }
 
+fn not_mutated(text: String, plan: Plan, snapshot: &Snapshot, settings: &Settings) -> Diagnosis {
+    let fix = restore(Registration::Mutating, snapshot, settings);
+    match plan.basis {
+        Basis::Known => Diagnosis::failure(Id::CanaryNotMutated, SUBJECT, text, fix),
+        Basis::Assumed => {
+            let text = format!("{text}; the policy in force could not be read and may intend this");
+            Diagnosis::warning(Id::CanaryNotMutated, SUBJECT, text, fix)
+        }
+    }
+}
+
 fn judge_bad(tried: &Tried, plan: Plan, snapshot: &Snapshot, settings: &Settings) -> Option<Diagnosis> {
     const SUBJECT: &str = "dry run of a Company with a blank name";
     match tried {
         Answer::Found(Err(status)) if status.message.contains("[display-name") => None,
         Answer::Found(Err(status)) => {
             let text = format!("it is denied, but not because of its name: {}", status.message);
-            Some(Diagnosis::warning(
-                Id::CanaryDenied,
-                SUBJECT,
-                text,
-                "kubectl get admissionpolicy default -o yaml",
-            ))
+            Some(Diagnosis::warning(Id::CanaryDenied, SUBJECT, text, SHOW_POLICY))
         }
         Answer::Found(Ok(_)) if plan.blank_name == Refusal::Perhaps => {
             let text = "it is admitted, which the policy may intend: it has exemptions or a later start date, or could not be read";
-            let fix = "kubectl get admissionpolicy default -o yaml";
-            Some(Diagnosis::warning(Id::CanaryAdmitted, SUBJECT, text, fix))
+            Some(Diagnosis::warning(Id::CanaryAdmitted, SUBJECT, text, SHOW_POLICY))
         }
         Answer::Found(Ok(_)) => {
             let fix = restore(Registration::Validating, snapshot, settings);
@@ -275,14 +272,14 @@ const MEANINGS: [(&str, &str, &str); 7] = [
 ];
 
 fn refused(message: &str, settings: &Settings) -> Diagnosis {
-    let kubectl = super::kubectl(settings);
+    let kubectl = kubectl(settings);
     let meant = MEANINGS.iter().find(|(part, ..)| message.contains(part));
     let called = message.contains("failed calling webhook") || message.contains("failed to call webhook");
     let (text, fix) = match meant.filter(|_| called) {
-        Some((_, meaning, command)) => {
-            let fix = match *command {
-                CERTS_SHOW => super::command(CERTS_SHOW, settings),
-                command => format!("{kubectl} {command}"),
+        Some((_, meaning, look)) => {
+            let fix = match *look {
+                CERTS_SHOW => command(CERTS_SHOW, settings),
+                look => format!("{kubectl} {look}"),
             };
             (format!("{message} (probably {meaning})"), fix)
         }
@@ -406,10 +403,21 @@ mod tests {
         );
     }
 
+    /// The policy that counts, accepted by the webhook.
+    fn in_force(spec: Value) -> Value {
+        json!({
+            "apiVersion": "admission.crm.milo.io/v1alpha1",
+            "kind": "AdmissionPolicy",
+            "metadata": {"name": "default", "generation": 1},
+            "spec": spec,
+            "status": {"conditions": [{"type": "Accepted", "status": "True", "observedGeneration": 1}]},
+        })
+    }
+
     #[test]
     fn what_is_expected_follows_the_policy() {
-        let plan = |spec: Value| Plan::under(Some(&json!({"spec": spec})));
-        assert_eq!(Plan::under(None), DEFAULT);
+        let plan = |spec: Value| Plan::of(&Answer::Found(vec![in_force(spec)]));
+        assert_eq!(Plan::under(&Policy::default()), DEFAULT);
         assert_eq!(plan(json!({})), DEFAULT);
         let quiet = plan(json!({
             "rules": [
@@ -426,7 +434,11 @@ mod tests {
         };
         assert_eq!(quiet, expected);
         assert_eq!(quiet.good()["spec"]["domains"], json!([STORED_DOMAIN]));
-        assert_eq!(plan(json!({"exemptions": [{"name": "x"}]})).blank_name, Refusal::Perhaps);
+        let exemption = json!({"name": "x", "users": ["alice"], "rules": ["domain"]});
+        assert_eq!(plan(json!({"exemptions": [exemption]})).blank_name, Refusal::Perhaps);
+        let dated = json!({"rule": "display-name", "enforceAfter": "2026-01-01T00:00:00Z"});
+        assert_eq!(plan(json!({"rules": [dated]})).blank_name, Refusal::Perhaps);
+        assert_eq!(plan(json!({"rules": [{"rule": "no-such-rule"}]})), Plan::assumed());
     }
 
     #[test]

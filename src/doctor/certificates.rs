@@ -5,14 +5,14 @@ use base64::engine::general_purpose::STANDARD;
 use rustls::pki_types::CertificateDer;
 use serde_json::Value;
 
-use super::diagnosis::{Check, Diagnosis, Examination, Id};
+use super::diagnosis::{Check, Diagnosis, Examination, Id, counted};
 use super::questions::Answer;
-use super::registration::{self, Bundle, Target};
+use super::registration::{self, Bundle};
 use super::shipped::NAME;
 use super::snapshot::Snapshot;
 use super::source::Source;
-use super::{Settings, counted, kubectl};
-use crate::certificates::chain::{self, Age, Facts, Refusal, date};
+use super::target::{Settings, Target, kubectl};
+use crate::pki::{self, Age, Facts, Refusal, date};
 
 /// A certificate, and how messages call it.
 struct Candidate {
@@ -65,7 +65,7 @@ fn summary(candidates: &[Candidate], bundles: &[Bundle], settings: &Settings) ->
     let Some(candidate) = candidates.first() else {
         return "no certificate could be checked".to_owned();
     };
-    let days = candidate.facts().map_or(0, |facts| facts.days_left(settings.now.as_second()));
+    let days = candidate.facts().map_or(0, |facts| facts.validity.days_left(settings.now.as_second()));
     let webhooks = counted(bundles.len(), "webhook", "webhooks");
     format!("{} is trusted by {webhooks} and valid for {days} more days", candidate.subject)
 }
@@ -89,11 +89,11 @@ fn stored(
         }
         _ => Err(unusable(format!("it has no {key}"))),
     };
-    let chain = chain::certificates(&part("tls.crt")?);
+    let chain = pki::certificates(&part("tls.crt")?);
     if chain.is_empty() {
         return Err(unusable("tls.crt is not a PEM certificate".to_owned()));
     }
-    chain::key_fits(&chain, &part("tls.key")?).map_err(|why| unusable(format!("tls.key: {why}")))?;
+    pki::key_fits(&chain, &part("tls.key")?).map_err(|why| unusable(format!("tls.key: {why}")))?;
     Ok(Some(Candidate { subject: format!("the certificate of {subject}"), chain }))
 }
 
@@ -110,14 +110,17 @@ fn differs(stored: &Candidate, settings: &Settings) -> Diagnosis {
 fn expiry(subject: &str, facts: &Facts, fix: &str, settings: &Settings) -> Option<Diagnosis> {
     let now = settings.now.as_second();
     let over = |text: String| Some(Diagnosis::failure(Id::CertificateExpired, subject, text, fix));
-    match facts.age(now) {
+    match facts.validity.age(now) {
         Age::Good => None,
-        Age::NotYet => over(format!("it is not valid before {}", date(facts.not_before))),
-        Age::Over => over(format!("it expired at {}", date(facts.not_after))),
+        Age::NotYet => over(format!("it is not valid before {}", date(facts.validity.not_before))),
+        Age::Over => over(format!("it expired at {}", date(facts.validity.not_after))),
         Age::EndsSoon => {
-            let days = usize::try_from(facts.days_left(now)).unwrap_or_default();
-            let text =
-                format!("it expires at {}, in {}", date(facts.not_after), counted(days, "day", "days"));
+            let days = usize::try_from(facts.validity.days_left(now)).unwrap_or_default();
+            let text = format!(
+                "it expires at {}, in {}",
+                date(facts.validity.not_after),
+                counted(days, "day", "days")
+            );
             Some(Diagnosis::warning(Id::CertificateExpiresSoon, subject, text, fix))
         }
     }
@@ -131,35 +134,45 @@ fn distrust(
     target: &Target,
     settings: &Settings,
 ) -> Vec<Diagnosis> {
-    let source = Source::of(snapshot);
     let mut findings: Vec<Diagnosis> = Vec::new();
-    for Bundle { registration, hook } in bundles {
-        let Some(host) = &hook.server else { continue };
-        let subject = format!("{}, webhook {}", registration::subject(*registration), hook.name);
-        let set_bundle = || registration::set_bundle(*registration, snapshot, settings);
-        // That the certificate itself does not hold now has been told.
-        let now = settings.now.as_second();
-        let time = candidate.facts().map_or(now, |facts| facts.nearest(now));
-        let finding = match chain::voucher(&candidate.chain, &hook.bundle, host, time) {
-            Ok(ca) => Facts::of(ca).filter(|_| Some(ca) != candidate.chain.first()).and_then(|facts| {
-                let subject = format!("the CA in the caBundle of {subject}");
-                expiry(&subject, &facts, &source.renew_ca(&set_bundle(), settings), settings)
-            }),
-            Err(Refusal::Name(why)) => {
-                let text =
-                    format!("it is not valid for {host}, the name by which the API server calls it: {why}");
-                let fix = source.rename(host, target, settings);
-                Some(Diagnosis::failure(Id::CertificateWrongName, &candidate.subject, text, fix))
-            }
-            Err(why) => {
-                let text = format!("its caBundle does not trust {}: {why}", candidate.subject);
-                Some(Diagnosis::failure(Id::CaBundleMismatch, subject, text, set_bundle()))
-            }
-        };
+    for bundle in bundles {
+        let finding = distrust_of(bundle, candidate, snapshot, target, settings);
         // That the name is wrong is the same for every webhook.
         findings.extend(finding.filter(|finding| !findings.contains(finding)));
     }
     findings
+}
+
+fn distrust_of(
+    Bundle { registration, hook }: &Bundle,
+    candidate: &Candidate,
+    snapshot: &Snapshot,
+    target: &Target,
+    settings: &Settings,
+) -> Option<Diagnosis> {
+    let (source, host) = (Source::of(snapshot), hook.server.as_ref()?);
+    let subject = format!("{}, webhook {}", registration::subject(*registration), hook.name);
+    let set_bundle = || registration::set_bundle(*registration, snapshot, settings);
+    // That the certificate itself does not hold now has been told.
+    let now = settings.now.as_second();
+    let time = candidate.facts().map_or(now, |facts| facts.validity.nearest(now));
+    match pki::voucher(&candidate.chain, &hook.bundle, host, time) {
+        Ok(ca) => {
+            let facts = Facts::of(ca).filter(|_| Some(ca) != candidate.chain.first())?;
+            let subject = format!("the CA in the caBundle of {subject}");
+            expiry(&subject, &facts, &source.renew_ca(&set_bundle(), settings), settings)
+        }
+        Err(Refusal::Name(why)) => {
+            let text =
+                format!("it is not valid for {host}, the name by which the API server calls it: {why}");
+            let fix = source.rename(host, target, settings);
+            Some(Diagnosis::failure(Id::CertificateWrongName, &candidate.subject, text, fix))
+        }
+        Err(why) => {
+            let text = format!("its caBundle does not trust {}: {why}", candidate.subject);
+            Some(Diagnosis::failure(Id::CaBundleMismatch, subject, text, set_bundle()))
+        }
+    }
 }
 
 #[cfg(test)]

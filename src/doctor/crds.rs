@@ -4,8 +4,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use serde_json::{Value, json};
 
 use super::compare::{Extra, differences, name_some};
-use super::counted;
-use super::diagnosis::{Check, Diagnosis, Examination, Id};
+use super::diagnosis::{Check, Diagnosis, Examination, Id, counted};
 use super::questions::Answer;
 
 const APPLY: &str = "crm-admission crds | kubectl apply --server-side --force-conflicts -f -";

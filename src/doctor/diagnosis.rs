@@ -282,15 +282,20 @@ impl Check {
     }
 }
 
+/// How many, and of what.
+pub(super) fn counted(number: usize, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
+}
+
 #[cfg(test)]
 mod tests {
-    use std::collections::HashSet;
+    use std::collections::BTreeSet;
 
     use super::*;
 
     #[test]
     fn ids_are_unique_and_in_kebab_case() {
-        let texts: HashSet<&str> = Id::ALL.iter().map(|id| id.as_str()).collect();
+        let texts: BTreeSet<&str> = Id::ALL.iter().map(|id| id.as_str()).collect();
         assert_eq!(texts.len(), Id::ALL.len());
         for text in texts {
             assert!(text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-'), "{text}");

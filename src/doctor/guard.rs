@@ -2,7 +2,6 @@
 
 use serde_json::Value;
 
-use super::Settings;
 use super::access::Need;
 use super::compare::changed_spec;
 use super::diagnosis::{Check, Diagnosis, Id};
@@ -10,6 +9,7 @@ use super::questions::Answer;
 use super::shipped::{self, GUARD_NAME, GUARD_PATH};
 use super::snapshot::{PolicyPart, Snapshot};
 use super::source::Source;
+use super::target::Settings;
 
 /// Whether the service account may patch webhook configurations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -22,63 +22,22 @@ mod service;
 mod shipped;
 mod snapshot;
 mod source;
+mod target;
 mod version;
 
 #[cfg(test)]
 mod samples;
 
-use std::time::Duration;
-
-use crm_core::api::installation::{NAME, NAMESPACE, SERVICE, TLS_SECRET, service_host};
-use jiff::Timestamp;
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::Client;
 
 pub use self::diagnosis::{Check, Diagnosis, Examination, Id, Level};
 pub use self::questions::NoCluster;
 pub use self::report::{Format, Report, markdown};
+pub use self::target::{Place, Settings};
 
 use self::questions::Questions;
 use self::snapshot::Snapshot;
 use self::source::Source;
-use crate::certificates::Address;
-
-/// What is examined, and how.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// The namespace of the installation.
-    pub namespace: String,
-    /// The Service that leads to the webhook.
-    pub service: String,
-    /// The Secret with the webhook's certificate.
-    pub tls_secret: String,
-    /// Where the webhook is reached from here, when that is another address than the API server's.
-    pub connect: Option<Address>,
-    /// Whether this runs in a pod, where names of Services lead somewhere.
-    pub place: Place,
-    /// How long each question may take.
-    pub timeout: Duration,
-    /// The definitions that should be in the cluster.
-    pub definitions: Vec<CustomResourceDefinition>,
-    /// When this is.
-    pub now: Timestamp,
-}
-
-/// Where the examination runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// In a pod of the cluster.
-    Inside,
-    /// Elsewhere.
-    Outside,
-}
-
-impl Settings {
-    /// The name by which the API server calls the Service.
-    fn service_host(&self) -> String {
-        service_host(&self.service, &self.namespace)
-    }
-}
 
 /// Examines the installation. `progress` hears what is being done.
 ///
@@ -118,25 +77,4 @@ pub async fn examine(
     progress("creating a Company as a dry run");
     checks.push(canary::try_out(&questions, &snapshot, settings).await);
     Ok(Report { checks })
-}
-
-/// The program and arguments that act on the installation's namespace.
-fn kubectl(settings: &Settings) -> String {
-    format!("kubectl -n {}", settings.namespace)
-}
-
-/// A command of the program about this installation.
-fn command(name: &str, settings: &Settings) -> String {
-    let flags = [
-        ("namespace", &settings.namespace, NAMESPACE),
-        ("service", &settings.service, SERVICE),
-        ("tls-secret", &settings.tls_secret, TLS_SECRET),
-    ];
-    let given = flags.iter().filter(|(_, value, otherwise)| value != otherwise);
-    given.fold(format!("{NAME} {name}"), |command, (flag, value, _)| format!("{command} --{flag} {value}"))
-}
-
-/// How many, and of what.
-fn counted(number: usize, one: &str, many: &str) -> String {
-    format!("{number} {}", if number == 1 { one } else { many })
 }

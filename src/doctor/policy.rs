@@ -4,11 +4,7 @@ use serde_json::Value;
 
 use super::diagnosis::{Check, Diagnosis, Examination, Id};
 use super::questions::Answer;
-
-/// The name of the policy that counts.
-const IN_FORCE: &str = "default";
-/// The condition that says what became of a policy.
-const ACCEPTED: &str = "Accepted";
+use crate::policy_source::cluster::{ACCEPTED, IN_FORCE};
 
 pub(super) fn judge(policies: &Answer<Vec<Value>>) -> Check {
     let (summary, findings) = match policies.known("admissionpolicies") {

@@ -3,20 +3,9 @@
 use rustls::pki_types::CertificateDer;
 
 use super::diagnosis::{Check, Diagnosis, Examination, Id};
-use super::registration::Target;
 use super::shipped::NAME;
-use super::{Place, Settings, command, kubectl};
+use super::target::{Settings, Target, command, kubectl};
 use crate::certificates::{Address, look_at_served};
-
-impl Target {
-    /// The name that the certificate has to be for.
-    pub(super) fn host(&self, settings: &Settings) -> String {
-        match self {
-            Self::Service { .. } => settings.service_host(),
-            Self::Url(address) => address.host.clone(),
-        }
-    }
-}
 
 /// Connects to the webhook, where there is a way to it, and tells what it shows.
 pub(super) async fn probe(
@@ -28,7 +17,7 @@ pub(super) async fn probe(
         summary,
         findings: finding.into_iter().collect(),
     };
-    let Some(address) = address(target, settings) else {
+    let Some(address) = target.address(settings) else {
         return (check(String::new(), Some(not_probed(target, settings))), None);
     };
     let (asked, host, limit) = (address.clone(), target.host(settings), settings.timeout);
@@ -41,21 +30,8 @@ pub(super) async fn probe(
     (check(String::new(), Some(unreachable(&address, &why, settings))), None)
 }
 
-fn address(target: &Target, settings: &Settings) -> Option<Address> {
-    match (&settings.connect, target, settings.place) {
-        (Some(address), _, _) | (None, Target::Url(address), _) => Some(address.clone()),
-        (None, Target::Service { port }, Place::Inside) => {
-            Some(Address { host: settings.service_host(), port: *port })
-        }
-        (None, Target::Service { .. }, Place::Outside) => None,
-    }
-}
-
 fn not_probed(target: &Target, settings: &Settings) -> Diagnosis {
-    let port = match target {
-        Target::Service { port } => *port,
-        Target::Url(address) => address.port,
-    };
+    let port = target.port();
     let service = &settings.service;
     let fix = format!(
         "{} port-forward service/{service} 9443:{port} & sleep 3; {} --connect 127.0.0.1:9443",
@@ -78,18 +54,6 @@ mod tests {
     use super::super::diagnosis::Level;
     use super::super::samples::settings;
     use super::*;
-
-    #[test]
-    fn the_name_of_a_service_is_an_address_only_in_the_cluster() {
-        let service = Target::Service { port: 443 };
-        let inside = Settings { place: Place::Inside, ..settings() };
-        let expected = "crm-admission.crm-admission-system.svc:443";
-        assert_eq!(address(&service, &inside).unwrap().to_string(), expected);
-        assert_eq!(address(&service, &settings()), None);
-        let forwarded: Address = "127.0.0.1:1".parse().unwrap();
-        let settings = Settings { connect: Some(forwarded.clone()), ..settings() };
-        assert_eq!(address(&service, &settings), Some(forwarded));
-    }
 
     #[tokio::test]
     async fn a_port_that_is_not_tried_is_skipped_and_says_how_to_try_it() {

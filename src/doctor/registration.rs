@@ -2,33 +2,17 @@
 
 use serde_json::{Value, json};
 
-use super::Settings;
 use super::compare::{Extra, changed_spec, differences, name_some};
 use super::diagnosis::{Check, Diagnosis, Examination, Id, Level};
 use super::questions::Answer;
 use super::shipped::{self, FLOOR_NAME, FLOOR_PATH, MARK, NAME, REGISTRATION_PATH, VALIDATE};
 use super::snapshot::{PolicyPart, Registration, Snapshot};
 use super::source::Source;
+use super::target::{Settings, Target};
 use crate::certificates::{Address, Hook};
 
 /// The port of a Service that a configuration means when it names none.
 const DEFAULT_PORT: u16 = 443;
-
-/// Where the API server asks the webhook.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Target {
-    /// At this port of the Service.
-    Service { port: u16 },
-    /// At the address of a URL.
-    Url(Address),
-}
-
-impl Target {
-    /// Whether the API server reaches the webhook through the Service.
-    pub(super) fn is_service(&self) -> bool {
-        matches!(self, Self::Service { .. })
-    }
-}
 
 /// One webhook's `caBundle`, as it is in the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]

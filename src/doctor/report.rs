@@ -3,9 +3,9 @@
 use anstyle::{AnsiColor, Style};
 use serde_json::{Value, json};
 
-use super::counted;
-use super::diagnosis::{Check, Diagnosis, Examination, Id, Level};
 use crm_core::characters::printable;
+
+use super::diagnosis::{Check, Diagnosis, Examination, Id, Level, counted};
 
 /// How a report is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,9 +10,10 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 
 use super::questions::Answer;
+use super::shipped;
 use super::snapshot::{Registration, Snapshot};
-use super::{Place, Settings, shipped};
-use crate::certificates::chain::certificates;
+use super::target::{Place, Settings};
+use crate::pki::certificates;
 
 /// When all samples are looked at.
 const NOW: i64 = 1_800_000_000;

@@ -2,11 +2,10 @@
 
 use serde_json::Value;
 
-use super::diagnosis::{Check, Diagnosis, Examination, Id};
-use super::registration::Target;
+use super::diagnosis::{Check, Diagnosis, Examination, Id, counted};
 use super::shipped::{NAME, REGISTRATION_PATH};
 use super::snapshot::Snapshot;
-use super::{Settings, counted, kubectl};
+use super::target::{Settings, Target, kubectl};
 
 pub(super) fn judge(snapshot: &Snapshot, target: &Target, settings: &Settings) -> Check {
     let subject = format!("service {}/{}", settings.namespace, settings.service);

@@ -4,8 +4,9 @@
 use crm_core::api::installation::{NAMESPACE, TLS_SECRET};
 use serde_json::Value;
 
-use super::Settings;
 use crm_manifest::{SyntaxError, documents};
+
+use super::target::Settings;
 
 pub(super) use crm_core::api::installation::{NAME, SERVICE_ACCOUNT};
 

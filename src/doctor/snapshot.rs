@@ -5,9 +5,9 @@ use futures::future::join_all;
 use kube::api::ListParams;
 use serde_json::Value;
 
-use super::Settings;
 use super::questions::{Answer, Questions, Resource, Scope};
 use super::shipped::{FLOOR_NAME, GUARD_NAME, NAME, SERVICE_ACCOUNT};
+use super::target::Settings;
 
 const CRDS: Resource = Resource {
     group: "apiextensions.k8s.io",
@@ -106,22 +106,15 @@ pub(super) struct Snapshot {
 impl Snapshot {
     pub(super) async fn take(questions: &Questions, settings: &Settings) -> Self {
         let here = Scope::Namespace(&settings.namespace);
-        let definition = |name: &str| {
-            let name = name.to_owned();
-            async move { questions.get(CRDS, Scope::Cluster, &name).await }
-        };
-        let names = settings.definitions.iter().map(|crd| crd.metadata.name.as_deref().unwrap_or_default());
         let of_service =
             ListParams::default().labels(&format!("kubernetes.io/service-name={}", settings.service));
         let all = ListParams::default();
+        let shared = |resources, name| both(questions, resources, name);
         let (
             definitions,
-            mutating,
-            validating,
-            floor_policy,
-            floor_binding,
-            guard_policy,
-            guard_binding,
+            registrations,
+            floor,
+            guard,
             service,
             endpoint_slices,
             secret,
@@ -129,13 +122,10 @@ impl Snapshot {
             service_account,
             policies,
         ) = futures::join!(
-            join_all(names.map(definition)),
-            questions.get(Registration::Mutating.resource(), Scope::Cluster, NAME),
-            questions.get(Registration::Validating.resource(), Scope::Cluster, NAME),
-            questions.get(PolicyPart::Policy.resource(), Scope::Cluster, FLOOR_NAME),
-            questions.get(PolicyPart::Binding.resource(), Scope::Cluster, FLOOR_NAME),
-            questions.get(PolicyPart::Policy.resource(), Scope::Cluster, GUARD_NAME),
-            questions.get(PolicyPart::Binding.resource(), Scope::Cluster, GUARD_NAME),
+            definitions(questions, settings),
+            shared(Registration::ALL.map(Registration::resource), NAME),
+            shared(PolicyPart::ALL.map(PolicyPart::resource), FLOOR_NAME),
+            shared(PolicyPart::ALL.map(PolicyPart::resource), GUARD_NAME),
             questions.get(SERVICES, here, &settings.service),
             questions.list(ENDPOINT_SLICES, here, &of_service),
             questions.get(SECRETS, here, &settings.tls_secret),
@@ -145,9 +135,9 @@ impl Snapshot {
         );
         Self {
             definitions,
-            registrations: [mutating, validating],
-            floor: [floor_policy, floor_binding],
-            guard: [guard_policy, guard_binding],
+            registrations,
+            floor,
+            guard,
             service,
             endpoint_slices,
             secret,
@@ -176,4 +166,16 @@ impl Snapshot {
     pub(super) fn registrations(&self) -> impl Iterator<Item = (Registration, &Answer<Value>)> {
         Registration::ALL.into_iter().zip(&self.registrations)
     }
+}
+
+async fn definitions(questions: &Questions, settings: &Settings) -> Vec<Answer<Value>> {
+    let names = settings.definitions.iter().map(|crd| crd.metadata.name.as_deref().unwrap_or_default());
+    join_all(names.map(|name| questions.get(CRDS, Scope::Cluster, name))).await
+}
+
+/// The objects of this name, one of each kind.
+async fn both(questions: &Questions, resources: [Resource; 2], name: &str) -> [Answer<Value>; 2] {
+    let [one, other] = resources.map(|resource| questions.get(resource, Scope::Cluster, name));
+    let (one, other) = futures::join!(one, other);
+    [one, other]
 }

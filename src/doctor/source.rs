@@ -2,10 +2,9 @@
 
 use serde_json::Value;
 
-use super::registration::Target;
 use super::shipped::{self, NAME};
 use super::snapshot::{Registration, Snapshot};
-use super::{Settings, kubectl};
+use super::target::{Settings, Target, kubectl};
 
 const MANAGED: &str = "--tls-self-managed";
 const MANAGED_VARIABLE: &str = "CRM_ADMISSION_TLS_SELF_MANAGED";

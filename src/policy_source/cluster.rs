@@ -20,9 +20,9 @@ use tokio::time::{sleep, timeout};
 use super::Current;
 
 /// The name of the policy that is used.
-const IN_FORCE: &str = "default";
+pub const IN_FORCE: &str = "default";
 /// The condition with the result.
-const ACCEPTED: &str = "Accepted";
+pub const ACCEPTED: &str = "Accepted";
 /// How long one watch call lasts, in seconds.
 const WATCH_SECONDS: u32 = 60;
 /// How long writing a status may take.

@@ -23,7 +23,8 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, MissedTickBehavior};
 use tower::Service;
 
-use super::failures::Failures;
+use super::failures::{Failures, Full};
+use super::limits::ConnectionLimits;
 use super::seat::{Phase, Seat};
 use crate::telemetry::{Metrics, OpenConnection};
 
@@ -37,21 +38,6 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(3);
 /// How many connections may close slowly to make place for others. More are closed at once, so that file descriptors do
 /// not run out.
 const LEAVING: usize = 64;
-
-/// Limits for the connections of a port.
-#[derive(Clone, Debug)]
-pub struct ConnectionLimits {
-    /// The maximum number of handshakes in progress.
-    pub handshakes: usize,
-    /// The maximum number of open connections after the handshake, including idle ones.
-    pub connections: usize,
-    /// How long a connection may be open without starting a request.
-    pub first_request_timeout: Duration,
-    /// How long the headers of a request may take.
-    pub header_timeout: Duration,
-    /// How long a connection may be idle after an answer.
-    pub idle_timeout: Duration,
-}
 
 /// The connections of one port.
 #[derive(Debug)]
@@ -73,11 +59,6 @@ struct Table {
     /// Connections that must close for others and are still open.
     leaving: HashMap<u64, Arc<Seat>>,
 }
-
-/// The connection was closed because there are too many.
-#[derive(Debug, thiserror::Error)]
-#[error("too many connections at a time")]
-pub(super) struct Full;
 
 /// The connection was accepted by a client CA that has changed since.
 #[derive(Debug, thiserror::Error)]
@@ -213,10 +194,12 @@ fn longest_of_most(
     newcomer: Option<IpAddr>,
     fits: impl Fn(&Seat) -> bool,
 ) -> Option<(u64, Arc<Seat>)> {
-    let mut counts: HashMap<IpAddr, usize> = newcomer.into_iter().map(|peer| (peer, 1)).collect();
-    for seat in seats.values() {
-        *counts.entry(seat.peer()).or_default() += 1;
-    }
+    let mut counts: HashMap<IpAddr, usize> = HashMap::new();
+    seats
+        .values()
+        .map(|seat| seat.peer())
+        .chain(newcomer)
+        .for_each(|peer| *counts.entry(peer).or_default() += 1);
     // Of peers with equal counts, always the same one, so that the result does not depend on the order of a map.
     let (most, _) = counts.into_iter().max_by_key(|(peer, count)| (*count, *peer))?;
     let of_most = seats.iter().filter(|(_, seat)| seat.peer() == most && fits(seat));
@@ -236,8 +219,8 @@ struct Place {
 impl Caller {
     /// A caller with this address.
     pub(super) fn at(peer: IpAddr) -> Self {
-        let limits = super::ServerConfig::default().connections;
-        let connections = Connections::new(limits, Metrics::new(), "webhook", Arc::default());
+        let connections =
+            Connections::new(ConnectionLimits::default(), Metrics::new(), "webhook", Arc::default());
         Self(Arc::new(connections.enter(peer)))
     }
 }

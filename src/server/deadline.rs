@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::Limits;
+use super::limits::Limits;
 
 /// The maximum time that is reserved for sending the answer.
 ///

@@ -3,35 +3,23 @@
 //! The key of the CA is not stored, so nobody can issue further certificates that the owner of the machine trusts.
 //! Therefore the CA and the certificate are always created together.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{self, DirBuilder, File, Permissions};
 use std::io::{self, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
 
-use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
-    IsCa, KeyPair, KeyUsagePurpose, SanType,
-};
-use rustls::RootCertStore;
-use rustls::client::WebPkiServerVerifier;
-use rustls::client::danger::ServerCertVerifier;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::sign::CertifiedKey;
-use time::OffsetDateTime;
-use x509_parser::parse_x509_certificate;
+use tempfile::NamedTempFile;
 
 use super::tls::TlsFiles;
+use crate::pki::{self, Authority, CreateError, DAY, Facts, Identity, Validity, certificates, unix_now};
 
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// A year without renewal. Some clients reject more than 825 days.
-const LIFETIME: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+const LIFETIME: i64 = 365 * DAY;
 /// With less time left, it is renewed, so that it does not expire during work.
-const RENEWAL: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+const RENEWAL: i64 = 7 * DAY;
 
+/// The names of the certificate.
+const NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 /// The name that identifies our own certificates.
 const CA_NAME: &str = "crm-admission development CA";
 
@@ -87,8 +75,8 @@ pub enum DevCertificateError {
         path: PathBuf,
     },
     /// The certificate could not be created.
-    #[error("the certificate could not be created: {0}")]
-    Make(#[from] rcgen::Error),
+    #[error(transparent)]
+    Create(#[from] CreateError),
 }
 
 /// Creates `ca.crt`, `tls.crt` and `tls.key` with mode 0600 in a directory, unless they exist and are valid for more
@@ -113,7 +101,7 @@ pub fn ensure(dir: &Path) -> Result<DevCertificate, DevCertificateError> {
         Outcome::Kept
     } else {
         found.may_be_replaced(&paths)?;
-        make(&paths)?;
+        make(&paths, LIFETIME)?;
         Outcome::Made
     };
     let Paths { ca, certificate, key } = paths;
@@ -159,7 +147,7 @@ impl Found {
         let (Some(ca), Some(certificate), Some(key)) = (&self.ca, &self.certificate, &self.key) else {
             return false;
         };
-        accepted(ca, certificate, key).unwrap_or(false)
+        accepted(ca, certificate, key)
     }
 
     /// Never replaces what we cannot create again: a certificate of another CA, or a key without a certificate of ours
@@ -182,91 +170,40 @@ impl Found {
 
 /// Whether a certificate was issued by a CA of ours; `None` if it is not a certificate.
 fn is_ours(pem: &[u8]) -> Option<bool> {
-    let der = CertificateDer::from_pem_slice(pem).ok()?;
-    let (_, certificate) = parse_x509_certificate(&der).ok()?;
-    let mut issuer = certificate.issuer().iter_common_name().filter_map(|name| name.as_str().ok());
-    Some(issuer.any(|name| name == CA_NAME))
+    let facts = Facts::of(certificates(pem).first()?)?;
+    Some(facts.issuer == format!("CN={CA_NAME}"))
 }
 
-fn accepted(ca: &[u8], certificate: &[u8], key: &[u8]) -> Result<bool, Box<dyn std::error::Error>> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_slice(ca)?)?;
-    let certificate = CertificateDer::from_pem_slice(certificate)?;
-    CertifiedKey::from_der(vec![certificate.clone()], PrivateKeyDer::from_pem_slice(key)?, &provider)?;
-    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build()?;
-    let now = UnixTime::now();
-    let renewal = UnixTime::since_unix_epoch(Duration::from_secs(now.as_secs()) + RENEWAL);
-    for time in [now, renewal] {
-        for name in ["localhost", "127.0.0.1", "::1"] {
-            verifier.verify_server_cert(&certificate, &[], &ServerName::try_from(name)?, &[], time)?;
-        }
-    }
-    Ok(true)
+fn accepted(ca: &[u8], certificate: &[u8], key: &[u8]) -> bool {
+    let (cas, chain) = (certificates(ca), certificates(certificate));
+    let now = unix_now();
+    let accepts = |time| NAMES.iter().all(|name| pki::verify(&chain, &cas, name, time).is_ok());
+    pki::key_fits(&chain, key).is_ok() && [now, now + RENEWAL].into_iter().all(accepts)
 }
 
-fn make(paths: &Paths) -> Result<(), DevCertificateError> {
-    let issuer = CertifiedIssuer::self_signed(ca_params(), KeyPair::generate()?)?;
-    let key = KeyPair::generate()?;
-    let certificate = leaf_params()?.signed_by(&key, &issuer)?;
+fn make(paths: &Paths, lifetime: i64) -> Result<(), DevCertificateError> {
+    let validity = Validity::from_now(unix_now(), lifetime);
+    let authority = Authority::create(CA_NAME, validity)?;
+    let Identity { certificate, key } = authority.issue(NAMES[0], &NAMES.map(str::to_owned), validity)?;
     // The key is written last: while it is missing, the next start treats the other files as ours and incomplete.
-    write(&paths.ca, issuer.pem().as_bytes())?;
-    write(&paths.certificate, certificate.pem().as_bytes())?;
-    write(&paths.key, key.serialize_pem().as_bytes())
-}
-
-fn ca_params() -> CertificateParams {
-    let mut params = params(CA_NAME);
-    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    params
-}
-
-fn leaf_params() -> Result<CertificateParams, rcgen::Error> {
-    let mut params = params("localhost");
-    params.subject_alt_names = vec![
-        SanType::DnsName("localhost".try_into()?),
-        SanType::IpAddress(IpAddr::V4(Ipv4Addr::LOCALHOST)),
-        SanType::IpAddress(IpAddr::V6(Ipv6Addr::LOCALHOST)),
-    ];
-    params.is_ca = IsCa::ExplicitNoCa;
-    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-    params.use_authority_key_identifier_extension = true;
-    Ok(params)
-}
-
-fn params(common_name: &str) -> CertificateParams {
-    let now = OffsetDateTime::now_utc();
-    let mut params = CertificateParams::default();
-    params.distinguished_name = DistinguishedName::new();
-    params.distinguished_name.push(DnType::CommonName, common_name);
-    // A day early, because the clock of a virtual machine or a container may be slow.
-    params.not_before = now - DAY;
-    params.not_after = now + LIFETIME;
-    params
+    write(&paths.ca, pki::write(std::slice::from_ref(authority.certificate())).as_bytes())?;
+    write(&paths.certificate, &certificate)?;
+    write(&paths.key, &key)
 }
 
 /// Writes a file atomically: a reader sees the old content or the new one.
 fn write(path: &Path, content: &[u8]) -> Result<(), DevCertificateError> {
-    let mut new = path.as_os_str().to_owned();
-    new.push(".new");
-    let new = PathBuf::from(new);
-    write_and_rename(&new, path, content).map_err(failed("write", path))
-}
-
-fn write_and_rename(new: &Path, path: &Path, content: &[u8]) -> io::Result<()> {
-    // A file left by an earlier run may have any mode.
-    match fs::remove_file(new) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(new)?;
-    // The umask reduces the mode above.
-    file.set_permissions(Permissions::from_mode(FILE_MODE))?;
-    file.write_all(content)?;
-    file.sync_all()?;
-    fs::rename(new, path)
+    let replace = || {
+        let beside = path.parent().unwrap_or(Path::new("."));
+        let mut file = NamedTempFile::with_prefix_in(".crm-admission-", beside)?;
+        // The umask can take more from the mode of a new file.
+        file.as_file().set_permissions(Permissions::from_mode(FILE_MODE))?;
+        file.write_all(content)?;
+        file.as_file().sync_all()?;
+        file.persist(path)?;
+        Ok(())
+    };
+    replace().map_err(failed("write", path))
 }
 
 #[cfg(test)]

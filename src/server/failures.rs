@@ -8,11 +8,15 @@ use std::time::Duration;
 use rustls::{AlertDescription, CertificateError, OtherError};
 use tokio::time::Instant;
 
-use super::connections::Full;
 use crate::telemetry::Metrics;
 
 /// The minimum time between two log lines about the same kind of failure.
 const PAUSE: Duration = Duration::from_secs(60);
+
+/// The connection was closed because there are too many.
+#[derive(Debug, thiserror::Error)]
+#[error("too many connections at a time")]
+pub(super) struct Full;
 
 /// The failures of one port that are not logged yet.
 #[derive(Debug)]

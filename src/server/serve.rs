@@ -20,10 +20,11 @@ use tower::Service;
 
 use super::Reviewer;
 use super::admin::admin_router;
-use super::connections::{ConnectionLimits, Connections, Door};
+use super::connections::{Connections, Door};
 use super::failures::Failures;
+use super::limits::{ConnectionLimits, Limits};
 use super::readiness::Readiness;
-use super::router::{Limits, router};
+use super::router::router;
 use super::signals::Signals;
 use super::tasks::{Death, Tasks};
 use super::tls::Tls;
@@ -69,16 +70,7 @@ impl Default for ServerConfig {
             listen: SocketAddr::from(([0, 0, 0, 0], 9443)),
             admin_listen: SocketAddr::from(([0, 0, 0, 0], 8080)),
             limits: Limits::default(),
-            connections: ConnectionLimits {
-                // Together with the open connections, the admin port and our own connections to the API server, this
-                // stays below the usual limit of 1024 open files.
-                handshakes: 128,
-                // Enough for several API servers and all reviews at the same time.
-                connections: 512,
-                first_request_timeout: Duration::from_secs(10),
-                header_timeout: Duration::from_secs(3),
-                idle_timeout: Duration::from_secs(120),
-            },
+            connections: ConnectionLimits::default(),
             handshake_timeout: Duration::from_secs(3),
             shutdown_delay: Duration::from_secs(10),
             // The maximum deadline of a request.

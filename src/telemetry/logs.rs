@@ -14,7 +14,6 @@ use std::panic::PanicHookInfo;
 use json::{JsonFields, JsonLine};
 use text::TextFields;
 use tracing::Subscriber;
-use tracing::field::Field;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -111,11 +110,6 @@ where
         LogFormat::Text => Box::new(builder.fmt_fields(TextFields).finish()),
         LogFormat::Json => Box::new(builder.fmt_fields(JsonFields).event_format(JsonLine).finish()),
     }
-}
-
-/// The name of a field in both formats. In code, a keyword has `r#` in front of it.
-fn key(field: &Field) -> &'static str {
-    field.name().trim_start_matches("r#")
 }
 
 /// Logs a panic as one event. The default hook would write lines of its own between the JSON.

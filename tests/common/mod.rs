@@ -1,7 +1,10 @@
 //! Fixtures for tests that put reviews to the pipeline and read its answers.
 
-// Each test crate uses its part, and nobody else any.
-#![allow(dead_code, unreachable_pub)]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "compiled into several programs, none of which uses everything"
+)]
 #![allow(clippy::unwrap_used, reason = "a fixture that fails fails the test")]
 
 use std::sync::Arc;

@@ -9,8 +9,8 @@ use crate::support::process::Witness;
 use crate::support::webhook::{self, Reach, Webhook};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use crm_admission::certificates::chain::{self, Facts};
 use crm_admission::certificates::look_at_served;
+use crm_admission::pki::{self, Facts};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls_pki_types::CertificateDer;
 use serde_json::{Value, json};
@@ -73,7 +73,7 @@ impl Stage {
         let webhooks = object["webhooks"].as_array().unwrap();
         let text =
             |webhook: &Value| webhook["clientConfig"]["caBundle"].as_str().unwrap_or_default().to_owned();
-        webhooks.iter().map(|webhook| chain::certificates(&STANDARD.decode(text(webhook)).unwrap())).collect()
+        webhooks.iter().map(|webhook| pki::certificates(&STANDARD.decode(text(webhook)).unwrap())).collect()
     }
 
     /// All of them.
@@ -108,7 +108,7 @@ impl Secret {
     }
 
     fn certificates(&self, key: &str) -> Vec<CertificateDer<'static>> {
-        chain::certificates(&self.text(key))
+        pki::certificates(&self.text(key))
     }
 }
 
@@ -156,7 +156,7 @@ fn while_writes_go_on(stage: &Stage, replicas: &[&Webhook], act: impl FnOnce()) 
                 for replica in replicas {
                     let chain = served(replica);
                     for bundle in &bundles {
-                        chain::verify(&chain, bundle, "127.0.0.1", now()).unwrap();
+                        pki::verify(&chain, bundle, "127.0.0.1", now()).unwrap();
                     }
                 }
             }
@@ -361,7 +361,7 @@ fn a_ca_past_half_of_its_life_is_replaced_while_writes_go_on() {
     let replicas = [(); 2].map(|()| Webhook::start_self_managed(&stage.plane));
     let [one, other] = [&replicas[0], &replicas[1]];
     let by = |chain: &[CertificateDer<'static>], ca: &CertificateDer<'static>| {
-        chain::verify(chain, std::slice::from_ref(ca), "127.0.0.1", now()).is_ok()
+        pki::verify(chain, std::slice::from_ref(ca), "127.0.0.1", now()).is_ok()
     };
     // Nobody calls yet, so nobody has to be waited for; the Secret of long ago comes back under way.
     register(&stage, [one, other]);

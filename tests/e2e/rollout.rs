@@ -11,7 +11,8 @@ use crate::support::webhook::Webhook;
 use crate::writers::{IN_FLIGHT, Labels, Writers};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use crm_admission::certificates::{chain, look_at_served};
+use crm_admission::certificates::look_at_served;
+use crm_admission::pki;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls_pki_types::CertificateDer;
 use serde_json::{Value, json};
@@ -147,7 +148,7 @@ impl Replica {
 fn await_other_certificate(stage: &Stage, replicas: &[Replica; 2], before: &[&str]) {
     poll::until("another certificate that all serve", PATIENCE, || {
         let stored = stage.secret("tls.crt");
-        let serve = |replica: &Replica| replica.served() == chain::certificates(stored.as_bytes());
+        let serve = |replica: &Replica| replica.served() == pki::certificates(stored.as_bytes());
         match stored.is_empty() || before.contains(&stored.as_str()) {
             true => Seen::NotYet("the Secret has none".to_owned()),
             false if replicas.iter().all(serve) => Seen::Ready(()),
@@ -160,12 +161,12 @@ fn await_other_certificate(stage: &Stage, replicas: &[Replica; 2], before: &[&st
 #[track_caller]
 fn await_other_ca(stage: &Stage, replicas: &[Replica; 2], before: &CertificateDer<'static>) {
     poll::until("a certificate by another CA that all serve", PATIENCE, || {
-        let cas = chain::certificates(stage.secret("ca.crt").as_bytes());
+        let cas = pki::certificates(stage.secret("ca.crt").as_bytes());
         let now = OffsetDateTime::now_utc().unix_timestamp();
         match cas.first() {
             Some(ca) if ca != before => {
                 let by_it = |replica: &Replica| {
-                    chain::verify(&replica.served(), std::slice::from_ref(ca), "127.0.0.1", now)
+                    pki::verify(&replica.served(), std::slice::from_ref(ca), "127.0.0.1", now)
                 };
                 match replicas.iter().find_map(|replica| by_it(replica).err()) {
                     None => Seen::Ready(()),
@@ -219,7 +220,7 @@ fn rotate_ca(stage: &Stage, replicas: &[Replica; 2]) {
 }
 
 fn lose_secret(stage: &Stage, replicas: &[Replica; 2]) {
-    let before = chain::certificates(stage.secret("ca.crt").as_bytes()).remove(0);
+    let before = pki::certificates(stage.secret("ca.crt").as_bytes()).remove(0);
     stage.delete_secret();
     await_other_ca(stage, replicas, &before);
 }

@@ -14,9 +14,8 @@ use serde_json::Value;
 
 use super::lookup::{Existence, NoAnswer};
 use super::pages::{ListError, Pages};
-use super::patience::Patience;
 use super::stored::{Labels, stored};
-use crate::cluster::{Pager, ReadError, Reader};
+use crate::cluster::{Pager, ReadError, Reader, next_page};
 use crate::directory::Referrer;
 
 pub use render::{Format, dangling, relations};
@@ -224,11 +223,8 @@ async fn selected(reader: &Reader, question: &Dependants) -> Result<Vec<String>,
         RefsError::Read { what, source }
     };
     let mut names = Vec::new();
-    let mut patience = Patience::default();
-    loop {
-        let Some(page) = patience.attempt(pages.next::<Referrer>(PAGE)).await else { continue };
-        let Some(page) = page.map_err(failed)? else { return Ok(names) };
+    while let Some(page) = next_page::<Referrer>(&mut pages, PAGE).await.map_err(failed)? {
         names.extend(page.items.into_iter().filter_map(|record| record.name_if_counted(question)));
-        patience = Patience::default();
     }
+    Ok(names)
 }

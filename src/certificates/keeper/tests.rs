@@ -179,7 +179,7 @@ fn shown(keeper: &Keeper<Served>) -> Vec<CertificateDer<'static>> {
 fn assert_accepted(cluster: &Cluster, keeper: &Keeper<Served>) {
     for path in CONFIGURATIONS {
         let bundle = cluster.bundle(path);
-        chain::verify(&shown(keeper), &bundle, "crm-admission.crm.svc", unix_now()).unwrap();
+        pki::verify(&shown(keeper), &bundle, "crm-admission.crm.svc", unix_now()).unwrap();
     }
 }
 
@@ -231,7 +231,7 @@ async fn a_replica_that_starts_while_an_older_ca_is_trusted_too_does_not_wait() 
     let names = ["crm-admission.crm.svc".to_owned()];
     let now = unix_now() - 120;
     let situation = Situation { names: &names, live: &live, current_ca: CurrentCa::NotYet, now };
-    let made = authority::due(None, &situation).unwrap().unwrap().contents;
+    let made = renewal::due(None, &situation).unwrap().unwrap().contents;
     cluster.store(&made);
     let mut started = cluster.replica();
     started.turn().await.unwrap();
@@ -245,7 +245,7 @@ async fn a_bundle_of_which_the_api_server_takes_nothing_is_no_trust() {
     cluster.replica().turn().await.unwrap();
     let block = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
     let mut object = cluster.get(CONFIGURATIONS[0]).unwrap();
-    let text = chain::pem(&cluster.cas()) + block;
+    let text = pki::write(&cluster.cas()) + block;
     object["webhooks"][0]["clientConfig"]["caBundle"] = STANDARD.encode(text).into();
     cluster.put(CONFIGURATIONS[0], object);
     let reads_only = cluster
@@ -386,7 +386,7 @@ async fn a_replica_that_may_only_read_serves_what_is_good_and_says_what_it_lacks
     replica.fails(&error);
     assert_eq!(replica.state()(), State::Impaired(error));
     let mut object = cluster.get(CONFIGURATIONS[0]).unwrap();
-    let text = chain::pem(&cluster.cas()) + "hello";
+    let text = pki::write(&cluster.cas()) + "hello";
     object["webhooks"][0]["clientConfig"]["caBundle"] = STANDARD.encode(text).into();
     cluster.put(CONFIGURATIONS[0], object);
     let mut replica = keeper(&reads_only);
@@ -446,7 +446,7 @@ async fn replicas_whose_clocks_disagree_do_not_replace_each_others_ca_all_the_ti
         let names = ["crm-admission.crm.svc".to_owned()];
         let now = unix_now() + 10 * 365 * 24 * 60 * 60;
         let situation = Situation { names: &names, live: &[], current_ca: CurrentCa::Trusted, now };
-        let contents = authority::due(None, &situation).unwrap().unwrap().contents;
+        let contents = renewal::due(None, &situation).unwrap().unwrap().contents;
         cluster.store(&contents);
     };
     ahead(&cluster);

@@ -29,7 +29,7 @@ use tokio_util::task::TaskTracker;
 
 use self::dependents::{Counted, Counting};
 use self::part::Part;
-use super::{Directory, LookupError, PartStatus};
+use super::{CountDependents, LookUp, LookupError, PartStatus};
 use crate::cluster::{ReadError, Reader};
 
 pub(super) use self::head::ObjectHead;
@@ -46,7 +46,7 @@ const CONNECT: Duration = Duration::from_secs(10);
 /// objects go to the API server, each once at a time. The budget of the reader bounds what is read at the same time.
 ///
 /// The tasks stop with the directory, or when `stop` is cancelled. No task stops on its own: after a failure or a panic
-/// it retries with a pause, and [`Directory::status`] reports the problem meanwhile.
+/// it retries with a pause, and [`LookUp::status`] reports the problem meanwhile.
 pub struct Cluster {
     reader: Reader,
     live: Live,
@@ -193,7 +193,7 @@ impl Cluster {
     }
 }
 
-impl Directory for Cluster {
+impl LookUp for Cluster {
     fn recall(&self, target: &Target) -> Option<Presence> {
         self.part(&target.kind).recall(target)
     }
@@ -219,6 +219,15 @@ impl Directory for Cluster {
         async move { timeout(limit, self.proposal(target, user)).await.ok().flatten() }.boxed()
     }
 
+    fn status(&self) -> Vec<PartStatus> {
+        let parts = self.parts.read().unwrap_or_else(PoisonError::into_inner);
+        let mut status: Vec<_> = parts.values().map(|part| part.status()).collect();
+        status.sort_by(|a, b| a.kind.cmp(&b.kind));
+        status
+    }
+}
+
+impl CountDependents for Cluster {
     fn dependents<'a>(
         &'a self,
         question: &'a Dependants,
@@ -226,13 +235,6 @@ impl Directory for Cluster {
         limit: Duration,
     ) -> BoxFuture<'a, Result<Tally, LookupError>> {
         self.tally(question, user, limit).boxed()
-    }
-
-    fn status(&self) -> Vec<PartStatus> {
-        let parts = self.parts.read().unwrap_or_else(PoisonError::into_inner);
-        let mut status: Vec<_> = parts.values().map(|part| part.status()).collect();
-        status.sort_by(|a, b| a.kind.cmp(&b.kind));
-        status
     }
 }
 

@@ -11,11 +11,10 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, OtherError, RootCertStore, SignatureScheme,
 };
-use x509_parser::extensions::GeneralName;
-use x509_parser::parse_x509_certificate;
 
 use super::error::{Role, TlsError};
 use super::material::{ClientCa, certificates, validity};
+use crate::pki::client_names;
 
 /// The maximum length of a caller's name in messages.
 const SHOWN: usize = 64;
@@ -77,7 +76,7 @@ impl ClientCertVerifier for Named {
         now: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
         let verified = self.verifier.verify_client_cert(end_entity, intermediates, now)?;
-        let names = names(end_entity);
+        let names = client_names(end_entity);
         if names.iter().any(|name| self.names.contains(name)) {
             return Ok(verified);
         }
@@ -107,20 +106,4 @@ impl ClientCertVerifier for Named {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.verifier.supported_verify_schemes()
     }
-}
-
-/// The common name of a certificate, and its alternative names that are DNS names or URIs.
-fn names(der: &CertificateDer<'_>) -> Vec<String> {
-    let Ok((_, certificate)) = parse_x509_certificate(der) else {
-        return Vec::new();
-    };
-    let common = certificate.subject().iter_common_name().filter_map(|name| name.as_str().ok());
-    let mut names: Vec<String> = common.map(str::to_owned).collect();
-    if let Ok(Some(alternatives)) = certificate.subject_alternative_name() {
-        names.extend(alternatives.value.general_names.iter().filter_map(|name| match name {
-            GeneralName::DNSName(name) | GeneralName::URI(name) => Some((*name).to_owned()),
-            _ => None,
-        }));
-    }
-    names
 }

@@ -5,7 +5,7 @@ use std::io;
 
 use rustls::pki_types::pem;
 
-use super::validity::{Validity, date};
+use crate::pki::{Validity, date};
 
 /// What a PEM is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,12 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use x509_parser::parse_x509_certificate;
 
 use super::error::{Role, TlsError};
-use super::validity::Validity;
+use crate::pki::{self, Facts, PrivateKeyError, Validity};
 
 /// PEM content and its origin. It may be a key, so it is never printed.
 #[derive(Clone, PartialEq, Eq)]
@@ -97,9 +95,11 @@ impl TlsFiles {
 /// All certificates of a PEM; at least one.
 pub(super) fn certificates(role: Role, pem: &Pem) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let origin = || pem.origin.clone();
-    let found = CertificateDer::pem_slice_iter(&pem.content)
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|source| TlsError::Damaged { role, origin: origin(), source })?;
+    let found = pki::all_certificates(&pem.content).map_err(|source| TlsError::Damaged {
+        role,
+        origin: origin(),
+        source,
+    })?;
     if found.is_empty() {
         return Err(TlsError::Absent { role, origin: origin() });
     }
@@ -110,16 +110,11 @@ pub(super) fn certificates(role: Role, pem: &Pem) -> Result<Vec<CertificateDer<'
 pub(super) fn private_key(pem: &Pem) -> Result<PrivateKeyDer<'static>, TlsError> {
     let role = Role::Key;
     let origin = pem.origin.clone();
-    PrivateKeyDer::from_pem_slice(&pem.content).map_err(|error| match error {
-        // In the name of the block, or in a header inside it (older tools).
-        _ if contains(&pem.content, b"ENCRYPTED") => TlsError::Encrypted { origin },
-        pem::Error::NoItemsFound => TlsError::Absent { role, origin },
-        source => TlsError::Damaged { role, origin, source },
+    pki::private_key(&pem.content).map_err(|error| match error {
+        PrivateKeyError::Encrypted => TlsError::Encrypted { origin },
+        PrivateKeyError::Absent => TlsError::Absent { role, origin },
+        PrivateKeyError::Damaged(source) => TlsError::Damaged { role, origin, source },
     })
-}
-
-fn contains(text: &[u8], part: &[u8]) -> bool {
-    text.windows(part.len()).any(|window| window == part)
 }
 
 pub(super) fn validity(
@@ -128,11 +123,10 @@ pub(super) fn validity(
     der: Option<&CertificateDer<'_>>,
 ) -> Result<Validity, TlsError> {
     let der = der.ok_or_else(|| TlsError::Absent { role, origin: pem.origin.clone() })?;
-    let (_, certificate) = parse_x509_certificate(der).map_err(|error| TlsError::Unusable {
+    let facts = Facts::parse(der).map_err(|error| TlsError::Unusable {
         role,
         origin: pem.origin.clone(),
         reason: error.to_string(),
     })?;
-    let validity = certificate.validity();
-    Ok(Validity { not_before: validity.not_before.timestamp(), not_after: validity.not_after.timestamp() })
+    Ok(facts.validity)
 }

@@ -3,7 +3,6 @@
 mod client;
 mod error;
 mod material;
-mod validity;
 mod watch;
 
 use std::fmt;
@@ -21,13 +20,11 @@ use rustls::{InconsistentKeys, ServerConfig};
 pub use client::StrangerError;
 pub use error::{Role, TlsError};
 pub use material::{ClientCa, ClientCaFile, Pem, TlsFiles, TlsMaterial};
-pub use validity::Validity;
-pub(super) use validity::unix_now;
 pub use watch::{RELOAD_INTERVAL, watch};
 
 use self::material::{certificates, private_key, validity};
-use self::validity::{date, state_at};
 use super::readiness::{PartReport, PartState};
+use crate::pki::{Validity, date, provider, unix_now};
 use crate::telemetry::Metrics;
 
 /// The names of the certificates in the metrics.
@@ -141,6 +138,17 @@ impl Tls {
     }
 }
 
+/// The state that `/readyz` shows for a certificate at `now`.
+fn state_at(validity: Validity, now: i64) -> PartState {
+    if now > validity.not_after {
+        return PartState::NotReady(format!("expired at {}", date(validity.not_after)));
+    }
+    if now < validity.not_before {
+        return PartState::NotReady(format!("not valid before {}", date(validity.not_before)));
+    }
+    PartState::Ready
+}
+
 /// A valid [`TlsMaterial`].
 struct Checked {
     config: Arc<ServerConfig>,
@@ -158,7 +166,7 @@ impl Checked {
 }
 
 fn check(material: &TlsMaterial) -> Result<Checked, TlsError> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let provider = provider();
     let (key, validity) = certified_key(material, &provider)?;
     let (verifier, client_ca_not_after) = match &material.client_ca {
         Some(callers) => client::verifier(callers, &provider)?,
@@ -177,8 +185,7 @@ fn config(
     callers: Arc<dyn ClientCertVerifier>,
     certificate: Arc<dyn ResolvesServerCert>,
 ) -> Result<ServerConfig, rustls::Error> {
-    // Named explicitly, so that this works whatever default the process installs.
-    let mut config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+    let mut config = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()?
         .with_client_cert_verifier(callers)
         .with_cert_resolver(certificate);

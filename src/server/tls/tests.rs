@@ -9,7 +9,6 @@ use rstest::rstest;
 use tempfile::TempDir;
 use time::OffsetDateTime;
 
-use super::validity::unix_now;
 use super::watch::Watch;
 use super::*;
 

@@ -12,7 +12,7 @@ use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields};
 use tracing_subscriber::registry::{LookupSpan, Scope};
 
-use super::value::Value;
+use super::value::{Value, key};
 
 /// Writes fields as members of an object, each with a comma before it.
 ///
@@ -73,7 +73,7 @@ struct Members(String);
 
 impl Members {
     fn push(&mut self, field: &Field, value: &(impl Serialize + ?Sized)) {
-        self.0.extend([",", &json(super::key(field)), ":", &json(value)]);
+        self.0.extend([",", &json(key(field)), ":", &json(value)]);
     }
 
     fn push_text(&mut self, field: &Field, value: &Value<'_>) {

@@ -9,7 +9,7 @@ use tracing_subscriber::field::RecordFields;
 use tracing_subscriber::fmt::FormatFields;
 use tracing_subscriber::fmt::format::Writer;
 
-use super::value::Value;
+use super::value::{Value, key};
 
 /// Writes fields so that no value can look like another field or line.
 pub(super) struct TextFields;
@@ -43,7 +43,7 @@ impl Line {
         }
         let Self { name, sign, .. } = *self;
         // Writing to a String cannot fail.
-        let _ = write!(self.text, "{name}{}{name:#}{sign}={sign:#}", super::key(field));
+        let _ = write!(self.text, "{name}{}{name:#}{sign}={sign:#}", key(field));
         value.push_quoted(&mut self.text);
     }
 }

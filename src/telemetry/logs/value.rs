@@ -132,3 +132,8 @@ impl Write for Head {
         }
     }
 }
+
+/// The name of a field in both formats. In code, a keyword has `r#` in front of it.
+pub(super) fn key(field: &Field) -> &'static str {
+    field.name().trim_start_matches("r#")
+}

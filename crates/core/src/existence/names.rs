@@ -68,6 +68,7 @@ impl Names {
     /// The name in the same namespace that `name` was probably meant to be.
     ///
     /// Objects that are being deleted are not suggested. `Search` defines similarity and bounds the work.
+    #[expect(clippy::iter_over_hash_type, reason = "the search prefers names in a fixed order")]
     pub fn nearest(&self, namespace: Option<&str>, name: &str) -> Option<String> {
         let mut search = Search::new(namespace, name);
         for shard in &self.shards.load().list {

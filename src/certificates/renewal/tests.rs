@@ -1,7 +1,7 @@
 //! Tests what is due in every situation that a replica can find.
 
-use super::super::chain::Refusal;
 use super::*;
+use crate::pki::Refusal;
 
 /// A fixed time; these tests do not use the clock.
 const TODAY: i64 = 1_900_000_000;
@@ -35,7 +35,7 @@ fn cas(contents: &Contents) -> Vec<CertificateDer<'static>> {
 /// Whether a caller with this bundle accepts the certificate for every name.
 fn accepted(contents: &Contents, bundle: &[CertificateDer<'static>], now: i64) -> Result<(), Refusal> {
     let chain = certificates(&contents.certificate);
-    names().iter().try_for_each(|name| chain::verify(&chain, bundle, name, now))
+    names().iter().try_for_each(|name| pki::verify(&chain, bundle, name, now))
 }
 
 #[test]
@@ -46,8 +46,8 @@ fn from_nothing_a_ca_of_five_years_and_a_certificate_of_ninety_days_are_made() {
     let [ca] = &cas(&contents)[..] else { panic!("not one CA") };
     let ca = Facts::of(ca).unwrap();
     assert!(ca.is_ca && !leaf(&contents).is_ca);
-    assert_eq!(ca.not_after, TODAY + 5 * 365 * DAY);
-    assert_eq!(leaf(&contents).not_after, TODAY + 90 * DAY);
+    assert_eq!(ca.validity.not_after, TODAY + 5 * 365 * DAY);
+    assert_eq!(leaf(&contents).validity.not_after, TODAY + 90 * DAY);
     assert_eq!(leaf(&contents).names, names());
     accepted(&contents, &cas(&contents), TODAY).unwrap();
     // An API server whose clock is slow accepts it too.

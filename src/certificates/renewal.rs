@@ -4,27 +4,19 @@
 //! is due.
 
 use std::fmt;
-use std::net::IpAddr;
 use std::time::Duration;
 
 use crm_core::api::installation::NAME;
-use jiff::Timestamp;
-use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
-    KeyPair, KeyUsagePurpose, PublicKeyData, SanType,
-};
 use rustls::pki_types::CertificateDer;
-use time::OffsetDateTime;
-use x509_parser::parse_x509_certificate;
 
-use super::chain::{self, DAY, Facts, certificates};
+use crate::pki::{
+    self, Authority, CreateError, DAY, Facts, Identity, KeyError, Validity, certificates, date,
+};
 
 /// The lifetime of a CA.
 const CA_LIFE: i64 = 5 * 365 * DAY;
 /// The lifetime of a certificate.
 const LEAF_LIFE: i64 = 90 * DAY;
-/// Certificates are valid from a day before they are created, because the clocks of API server and nodes differ.
-const BACKDATE: i64 = DAY;
 /// The maximum number of other trusted CAs. More can only come from somebody who writes them there.
 const MAX_OLDER: usize = 7;
 /// The maximum number of names of a certificate. The list grows if replicas want different names.
@@ -129,34 +121,40 @@ pub struct Due {
 
 /// Why a certificate could not be created.
 #[derive(Debug, thiserror::Error)]
-pub enum AuthorityError {
+pub enum RenewalError {
     /// A name is invalid.
     #[error("{name:?} is not a DNS name or IP address; fix --service, --namespace or --tls-san")]
     Name {
         /// The name.
         name: String,
     },
-    /// The library failed.
-    #[error("the certificate could not be created: {0}")]
-    Make(#[from] rcgen::Error),
-    /// A date is out of range.
-    #[error("the clock is outside the range of certificate dates; set it")]
-    Clock,
+    /// Another error.
+    #[error(transparent)]
+    Create(CreateError),
+}
+
+impl From<CreateError> for RenewalError {
+    fn from(error: CreateError) -> Self {
+        match error {
+            CreateError::Name { name } => Self::Name { name },
+            error => Self::Create(error),
+        }
+    }
 }
 
 /// What is due; `None` if nothing is.
 ///
 /// A new CA comes first, next to the older ones, while the certificate stays. Once callers trust it, its certificate
 /// follows. Only a certificate that nobody could serve is replaced at once.
-pub fn due(stored: Option<&Contents>, situation: &Situation<'_>) -> Result<Option<Due>, AuthorityError> {
+pub fn due(stored: Option<&Contents>, situation: &Situation<'_>) -> Result<Option<Due>, RenewalError> {
     let Some(stored) = stored else {
         return renew_ca(&Contents::default(), situation, Why::Absent).map(Some);
     };
-    let current = match CertificateAuthority::read(stored, situation.now) {
+    let current = match CurrentAuthority::read(stored, situation.now) {
         Ok(current) => current,
         Err(fault) => return renew_ca(stored, situation, Why::Ca(fault)).map(Some),
     };
-    if current.facts.past_half(situation.now) {
+    if current.validity.past_half(situation.now) {
         return renew_ca(stored, situation, Why::CaHalf).map(Some);
     }
     if let Some(why) = leaf_is_due(stored, &current, situation) {
@@ -166,41 +164,41 @@ pub fn due(stored: Option<&Contents>, situation: &Situation<'_>) -> Result<Optio
     Ok(drop_older(stored, &current, situation))
 }
 
-fn leaf_is_due(stored: &Contents, current: &CertificateAuthority, situation: &Situation<'_>) -> Option<Why> {
+fn leaf_is_due(stored: &Contents, current: &CurrentAuthority, situation: &Situation<'_>) -> Option<Why> {
     let bundle = certificates(&stored.cas);
     let leaf = match Leaf::read(stored, &bundle, situation.now) {
         Ok(leaf) => leaf,
         Err(fault) => return Some(Why::Leaf(fault)),
     };
     // Callers would not accept a leaf of a CA that they do not trust yet: a valid old one is better.
-    if situation.current_ca == CurrentCa::NotYet && !leaf.is_by(&current.der, situation.now) {
+    if situation.current_ca == CurrentCa::NotYet && !leaf.is_by(current.der(), situation.now) {
         return None;
     }
-    if !leaf.is_by(&current.der, situation.now) {
+    if !leaf.is_by(current.der(), situation.now) {
         return Some(Why::Overlap);
     }
     if let Some(missing) = situation.names.iter().find(|name| !leaf.facts.names.contains(name)) {
         return Some(Why::Name(missing.clone()));
     }
-    leaf.facts.past_half(situation.now).then_some(Why::LeafHalf)
+    leaf.facts.validity.past_half(situation.now).then_some(Why::LeafHalf)
 }
 
 /// A new CA next to all that are trusted now. The certificate stays if it can be served; otherwise the new CA issues
 /// one.
-fn renew_ca(stored: &Contents, situation: &Situation<'_>, why: Why) -> Result<Due, AuthorityError> {
-    let current = CertificateAuthority::make(situation.now)?;
-    let mut bundle = vec![current.der.clone()];
+fn renew_ca(stored: &Contents, situation: &Situation<'_>, why: Why) -> Result<Due, RenewalError> {
+    let current = CurrentAuthority::create(situation.now)?;
+    let mut bundle = vec![current.der().clone()];
     // What the configurations trust may be in use: by a replica with a lost Secret, or by another product that created
     // the certificates before.
     let known = certificates(&stored.cas).into_iter().chain(situation.live.iter().cloned());
-    for der in known.filter(|der| Facts::of(der).is_some_and(|facts| facts.covers(situation.now))) {
+    for der in known.filter(|der| Facts::of(der).is_some_and(|facts| facts.validity.covers(situation.now))) {
         if bundle.len() <= MAX_OLDER && !bundle.contains(&der) {
             bundle.push(der);
         }
     }
     let contents = Contents {
-        cas: chain::pem(&bundle).into_bytes(),
-        ca_key: current.key.serialize_pem().into_bytes(),
+        cas: pki::write(&bundle).into_bytes(),
+        ca_key: current.authority.key_pem().into_bytes(),
         ..stored.clone()
     };
     let contents = match Leaf::read(&contents, &bundle, situation.now) {
@@ -212,10 +210,10 @@ fn renew_ca(stored: &Contents, situation: &Situation<'_>, why: Why) -> Result<Du
 
 fn renew_leaf(
     stored: &Contents,
-    current: &CertificateAuthority,
+    current: &CurrentAuthority,
     situation: &Situation<'_>,
     why: &Why,
-) -> Result<Contents, AuthorityError> {
+) -> Result<Contents, RenewalError> {
     let mut names = situation.names.to_vec();
     if let Why::Name(_) = why {
         // Replicas that want different names, for example during a rollout, would replace each other's certificate
@@ -228,88 +226,74 @@ fn renew_leaf(
             }
         }
     }
-    let key = KeyPair::generate()?;
-    let params = leaf_params(&names, situation.now)?;
-    let issuer = Issuer::from_ca_cert_der(&current.der, &current.key)?;
-    let certificate = params.signed_by(&key, &issuer)?;
-    Ok(Contents {
-        certificate: certificate.pem().into_bytes(),
-        key: key.serialize_pem().into_bytes(),
-        ..stored.clone()
-    })
+    // Subjects are limited to 64 characters, which a name may exceed; the subject is not used.
+    let validity = Validity::from_now(situation.now, LEAF_LIFE);
+    let Identity { certificate, key } = current.authority.issue(NAME, &names, validity)?;
+    Ok(Contents { certificate, key, ..stored.clone() })
 }
 
 /// Removes older CAs once nobody can serve their certificates any more.
 ///
 /// Their keys were lost when the current CA was created, because the Secret has only one. So all their certificates are
 /// older than the current CA, and have expired when the current CA is older than the lifetime of a certificate.
-fn drop_older(stored: &Contents, current: &CertificateAuthority, situation: &Situation<'_>) -> Option<Due> {
+fn drop_older(stored: &Contents, current: &CurrentAuthority, situation: &Situation<'_>) -> Option<Due> {
     let bundle = certificates(&stored.cas);
     let over =
-        situation.now > made_at(&current.facts) + LEAF_LIFE && situation.current_ca == CurrentCa::Trusted;
+        situation.now > current.validity.created() + LEAF_LIFE && situation.current_ca == CurrentCa::Trusted;
     let kept: Vec<_> = bundle
         .iter()
         .filter(|der| {
-            **der == current.der
-                || (!over && Facts::of(der).is_some_and(|facts| facts.not_after >= situation.now))
+            **der == *current.der()
+                || (!over && Facts::of(der).is_some_and(|facts| facts.validity.not_after >= situation.now))
         })
         .cloned()
         .collect();
     (kept.len() < bundle.len()).then(|| {
-        let contents = Contents { cas: chain::pem(&kept).into_bytes(), ..stored.clone() };
+        let contents = Contents { cas: pki::write(&kept).into_bytes(), ..stored.clone() };
         Due { contents, why: Why::OlderCa }
     })
 }
 
-/// When one of our CAs was created.
-fn made_at(ca: &Facts) -> i64 {
-    ca.not_before + BACKDATE
-}
-
 /// How long ago one of our CAs was created; clocks may differ a little.
 pub fn age_of_ca(ca: &CertificateDer<'_>, now: i64) -> Option<Duration> {
-    Facts::of(ca).map(|facts| Duration::from_secs(now.abs_diff(made_at(&facts))))
+    Facts::of(ca).map(|facts| Duration::from_secs(now.abs_diff(facts.validity.created())))
 }
 
 /// The CA that signs.
-struct CertificateAuthority {
-    der: CertificateDer<'static>,
-    key: KeyPair,
-    facts: Facts,
+struct CurrentAuthority {
+    authority: Authority,
+    validity: Validity,
 }
 
-impl CertificateAuthority {
+impl CurrentAuthority {
     fn read(stored: &Contents, now: i64) -> Result<Self, &'static str> {
         let der = certificates(&stored.cas).into_iter().next().ok_or("is missing or damaged")?;
-        let facts = Facts::of(&der).ok_or("is damaged")?;
-        if !facts.is_ca {
+        let Facts { is_ca, validity, .. } = Facts::of(&der).ok_or("is damaged")?;
+        if !is_ca {
             return Err("is not a CA certificate");
         }
-        if now < facts.not_before {
+        if now < validity.not_before {
             return Err(NOT_YET);
         }
-        if now > facts.not_after {
+        if now > validity.not_after {
             return Err(EXPIRED);
         }
-        let key = std::str::from_utf8(&stored.ca_key).ok().and_then(|text| KeyPair::from_pem(text).ok());
-        let key = key.ok_or("has a key that is missing or damaged")?;
-        let (_, parsed) = parse_x509_certificate(&der).map_err(|_| "is damaged")?;
-        if key.subject_public_key_info() != parsed.public_key().raw {
-            return Err("has the key of another certificate");
-        }
-        Ok(Self { der, key, facts })
+        let authority = Authority::stored(der, &stored.ca_key).map_err(|error| match error {
+            KeyError::Damaged => "has a key that is missing or damaged",
+            KeyError::Foreign => "has the key of another certificate",
+        })?;
+        Ok(Self { authority, validity })
     }
 
-    fn make(now: i64) -> Result<Self, AuthorityError> {
-        let made = Timestamp::from_second(now).map_err(|_| AuthorityError::Clock)?;
+    fn create(now: i64) -> Result<Self, CreateError> {
+        let validity = Validity::from_now(now, CA_LIFE);
         // With the date, so that people can distinguish them.
-        let mut params = params(&format!("{NAME} CA {made}"), now, CA_LIFE)?;
-        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        let key = KeyPair::generate()?;
-        let der = params.self_signed(&key)?.der().clone();
-        let facts = Facts::of(&der).ok_or(AuthorityError::Clock)?;
-        Ok(Self { der, key, facts })
+        let authority = Authority::create(&format!("{NAME} CA {}", date(now)), validity)?;
+        Ok(Self { authority, validity })
+    }
+
+    fn der(&self) -> &CertificateDer<'static> {
+        self.authority.certificate()
     }
 }
 
@@ -323,46 +307,16 @@ impl Leaf {
     fn read(stored: &Contents, bundle: &[CertificateDer<'static>], now: i64) -> Result<Self, String> {
         let chain = certificates(&stored.certificate);
         let facts = chain.first().and_then(Facts::of).ok_or("tls.crt is missing or damaged")?;
-        chain::key_fits(&chain, &stored.key).map_err(|why| format!("tls.key: {why}"))?;
+        pki::key_fits(&chain, &stored.key).map_err(|why| format!("tls.key: {why}"))?;
         let name = facts.names.first().ok_or("it has no name")?;
-        chain::verify(&chain, bundle, name, now).map_err(|why| why.to_string())?;
+        pki::verify(&chain, bundle, name, now).map_err(|why| why.to_string())?;
         Ok(Self { chain, facts })
     }
 
     fn is_by(&self, ca: &CertificateDer<'static>, now: i64) -> bool {
         let name = self.facts.names.first();
-        name.is_some_and(|name| chain::verify(&self.chain, std::slice::from_ref(ca), name, now).is_ok())
+        name.is_some_and(|name| pki::verify(&self.chain, std::slice::from_ref(ca), name, now).is_ok())
     }
-}
-
-fn leaf_params(names: &[String], now: i64) -> Result<CertificateParams, AuthorityError> {
-    // Subjects are limited to 64 characters, which a name may exceed; the subject is not used.
-    let mut params = params(NAME, now, LEAF_LIFE)?;
-    params.subject_alt_names = names.iter().map(|name| alternative(name)).collect::<Result<_, _>>()?;
-    params.is_ca = IsCa::ExplicitNoCa;
-    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-    params.use_authority_key_identifier_extension = true;
-    Ok(params)
-}
-
-fn alternative(name: &str) -> Result<SanType, AuthorityError> {
-    let wrong = || AuthorityError::Name { name: name.to_owned() };
-    if let Ok(address) = name.parse::<IpAddr>() {
-        return Ok(SanType::IpAddress(address));
-    }
-    rustls::pki_types::DnsName::try_from(name).map_err(|_| wrong())?;
-    Ok(SanType::DnsName(name.try_into().map_err(|_| wrong())?))
-}
-
-fn params(common_name: &str, now: i64, life: i64) -> Result<CertificateParams, AuthorityError> {
-    let date = |seconds| OffsetDateTime::from_unix_timestamp(seconds).map_err(|_| AuthorityError::Clock);
-    let mut params = CertificateParams::default();
-    params.distinguished_name = DistinguishedName::new();
-    params.distinguished_name.push(DnType::CommonName, common_name);
-    params.not_before = date(now.saturating_sub(BACKDATE))?;
-    params.not_after = date(now.saturating_add(life))?;
-    Ok(params)
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use time::OffsetDateTime;
 
+use super::super::validity::DAY;
 use super::*;
 
 const NOW: i64 = 1_800_000_000;
@@ -33,23 +34,6 @@ fn leaf(key: &KeyPair, until: i64) -> Vec<Der> {
     let issuer = Issuer::new(ca_params(NOW), key);
     let own = KeyPair::generate().unwrap();
     vec![params(&[HOST], NOW - 10 * DAY, until).signed_by(&own, &issuer).unwrap().der().clone()]
-}
-
-fn lasting(days: i64) -> Facts {
-    let key = KeyPair::generate().unwrap();
-    Facts::of(params(&[], NOW, NOW + days * DAY).self_signed(&key).unwrap().der()).unwrap()
-}
-
-#[test]
-fn a_certificate_ends_soon_when_few_days_and_little_of_its_life_are_left() {
-    let (short, long) = (lasting(10), lasting(90));
-    assert_eq!(long.age(NOW - 1), Age::NotYet);
-    assert_eq!(long.age(NOW + 76 * DAY), Age::Good);
-    assert_eq!(long.age(NOW + 76 * DAY + 1), Age::EndsSoon);
-    assert_eq!(long.age(NOW + 90 * DAY + 1), Age::Over);
-    // Fewer than fourteen days are its whole lifetime.
-    assert_eq!(short.age(NOW + 8 * DAY), Age::Good);
-    assert_eq!(short.age(NOW + 8 * DAY + 1), Age::EndsSoon);
 }
 
 #[test]
@@ -94,18 +78,6 @@ fn of_several_reasons_the_one_that_tells_most_is_given() {
     assert!(matches!(verify(&[], std::slice::from_ref(&own), HOST, NOW), Err(Refusal::Absent)));
     assert_eq!(verify(&chain, &[], HOST, NOW), Err(Refusal::NoCa));
     assert!(matches!(verify(&chain, &[own], HOST, NOW + DAY + 1), Err(Refusal::NoCa)));
-}
-
-#[test]
-fn one_block_that_is_no_certificate_spoils_a_bundle() {
-    let good = pem(&[ca(&KeyPair::generate().unwrap(), NOW + DAY)]);
-    let bad = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
-    assert_eq!(bundle(good.as_bytes()).unwrap().len(), 1);
-    for text in [String::new(), "text".to_owned(), format!("{good}{bad}"), format!("{bad}{good}")] {
-        assert_eq!(bundle(text.as_bytes()), None, "{text}");
-    }
-    // Certificates that are only inspected are parsed as far as possible.
-    assert_eq!(certificates(format!("{bad}{good}").as_bytes()).len(), 1);
 }
 
 #[test]

@@ -1,0 +1,66 @@
+//! The metrics of certificates.
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+use super::{Metrics, register, table};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CertificateLabel {
+    certificate: &'static str,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ObjectLabel {
+    object: &'static str,
+}
+
+pub(super) struct Certificates {
+    expiry: Family<CertificateLabel, Gauge>,
+    reloads: Counter,
+    reload_failures: Counter,
+    upkeep_failures: Counter,
+    writes: Family<ObjectLabel, Counter>,
+}
+
+impl Certificates {
+    pub(super) fn register(registry: &mut Registry) -> Self {
+        Self {
+            expiry: register(registry, table::CERTIFICATE_EXPIRY, Family::default()),
+            reloads: register(registry, table::CERTIFICATE_RELOADS, Counter::default()),
+            reload_failures: register(registry, table::CERTIFICATE_RELOAD_FAILURES, Counter::default()),
+            upkeep_failures: register(registry, table::CERTIFICATE_UPKEEP_FAILURES, Counter::default()),
+            writes: register(registry, table::CERTIFICATE_WRITES, Family::default()),
+        }
+    }
+}
+
+impl Metrics {
+    /// Sets when a certificate expires, in seconds of Unix time.
+    pub fn certificate_expires(&self, certificate: &'static str, unix_seconds: i64) {
+        self.shared.certificates.expiry.get_or_create(&CertificateLabel { certificate }).set(unix_seconds);
+    }
+
+    /// Counts a certificate that was replaced.
+    pub fn certificate_reloaded(&self) {
+        self.shared.certificates.reloads.inc();
+    }
+
+    /// Counts a new certificate that is invalid; the last valid one stays in use.
+    pub fn certificate_reload_failed(&self) {
+        self.shared.certificates.reload_failures.inc();
+    }
+
+    /// Counts a failure to update the certificates in the cluster; it is retried.
+    pub fn certificate_upkeep_failed(&self) {
+        self.shared.certificates.upkeep_failures.inc();
+    }
+
+    /// Counts a write of an `object` of the cluster to update certificates: `secret` or `ca-bundle`.
+    pub fn certificates_written(&self, object: &'static str) {
+        self.shared.certificates.writes.get_or_create(&ObjectLabel { object }).inc();
+    }
+}
