@@ -266,32 +266,18 @@ impl Lab<'_> {
     fn judge(&self, report: &mut Report, results: &[Results], extras: &Extras) {
         let index = |wanted| self.running.iter().position(|running| running.contender == wanted);
         let (echo, ours) = (index(Contender::Echo).unwrap(), index(Contender::Ours).unwrap());
-        for result in results {
-            let id = result.case.id;
-            let name = id.name();
-            let [one, many] = [Mode::Closed(1), Mode::Closed(16)];
-            let cpu_bound = match id {
-                Id::Clean | Id::Hit => Some(1.5),
-                Id::Messy => Some(2.0),
-                _ => None,
-            };
-            let beside = |other, mode| [result.of(mode, ours), result.of(mode, other)];
-            if let Some(most) = cpu_bound {
-                let what = format!("{name}: CPU per request (16), vs. echo");
-                report.ratio(&what, Bound::AtMost(most), beside(echo, many), |sample| sample.cpu);
-            }
-            if matches!(id, Id::Messy | Id::Clean | Id::Hit | Id::Note) {
-                let what = format!("{name}: p50 (1), vs. echo");
-                report.ratio(&what, Bound::AtMost(1.2), beside(echo, one), |sample| sample.p50);
-            }
-            let Some(go) = index(Contender::Go) else { continue };
-            let what = format!("{name}: requests/s (16), vs. controller-runtime");
-            report.ratio(&what, Bound::AtLeast(10.0), beside(go, many), |sample| sample.rate);
-            for (mode, load) in [(many, "(16)".to_owned()), (MODES[3], format!("at {}/s", result.rate))] {
-                let what = format!("{name}: p99 {load}, vs. controller-runtime");
-                report.ratio(&what, Bound::AtMost(0.1), beside(go, mode), |sample| sample.p99);
-            }
-        }
+        let head = [
+            "case",
+            "CPU/request (16), of echo's",
+            "p50 (1), of echo's",
+            "requests/s (16), of controller-runtime's",
+            "p99 (16), of controller-runtime's",
+            "p99 at the fixed rate, of controller-runtime's",
+        ];
+        let go = index(Contender::Go);
+        let rows: Vec<_> = results.iter().map(|result| ratios(result, ours, echo, go)).collect();
+        report.line("Ratios within a round, with their targets:");
+        report.table(&head, &rows);
         judge_live(report, results, extras, ours);
         let [one, many] = &extras.reading;
         report.line(&format!(
@@ -301,6 +287,32 @@ impl Lab<'_> {
             Spread::over(many, |sample| sample.cpu),
         ));
     }
+}
+
+/// How ours stands to the others in a case, round by round, with what is aimed at.
+fn ratios(result: &Results, ours: usize, echo: usize, go: Option<usize>) -> Vec<String> {
+    let id = result.case.id;
+    let [one, many, _, open] = MODES;
+    let cpu = match id {
+        Id::Clean | Id::Hit => Some(Bound::AtMost(1.5)),
+        Id::Messy => Some(Bound::AtMost(2.0)),
+        _ => None,
+    };
+    let latency = matches!(id, Id::Messy | Id::Clean | Id::Hit | Id::Note).then_some(Bound::AtMost(1.2));
+    let ratio = |bound: Option<Bound>, other: Option<usize>, mode, figure: fn(&Sample) -> f64| {
+        let Some((bound, other)) = bound.zip(other) else { return "–".to_owned() };
+        let [ours, other] = [ours, other].map(|contender| result.of(mode, contender));
+        let seen = Spread::paired(ours, other, |ours, other| figure(ours) / figure(other));
+        format!("{seen} {bound} {}", bound.sign(seen))
+    };
+    vec![
+        id.name().to_owned(),
+        ratio(cpu, Some(echo), many, |sample| sample.cpu),
+        ratio(latency, Some(echo), one, |sample| sample.p50),
+        ratio(Some(Bound::AtLeast(10.0)), go, many, |sample| sample.rate),
+        ratio(Some(Bound::AtMost(0.1)), go, many, |sample| sample.p99),
+        ratio(Some(Bound::AtMost(0.1)), go, open, |sample| sample.p99),
+    ]
 }
 
 /// What a live GET adds, and how many there are.

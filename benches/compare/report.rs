@@ -69,6 +69,26 @@ pub(crate) enum Bound {
     AtLeast(f64),
 }
 
+impl Bound {
+    /// Whether the median meets it.
+    pub(crate) fn sign(self, seen: Spread) -> &'static str {
+        let is_met = match self {
+            Self::AtMost(most) => seen.median <= most,
+            Self::AtLeast(least) => seen.median >= least,
+        };
+        if is_met { "✓" } else { "✗" }
+    }
+}
+
+impl fmt::Display for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AtMost(most) => write!(f, "≤ {most}"),
+            Self::AtLeast(least) => write!(f, "≥ {least}"),
+        }
+    }
+}
+
 /// The text of one part of the page, as it grows.
 #[derive(Default)]
 pub(crate) struct Report {
@@ -93,12 +113,8 @@ impl Report {
     }
 
     pub(crate) fn target(&mut self, what: &str, bound: Bound, unit: &str, seen: Spread) {
-        let (met, bound) = match bound {
-            Bound::AtMost(most) => (seen.median <= most, format!("≤ {most}{unit}")),
-            Bound::AtLeast(least) => (seen.median >= least, format!("≥ {least}{unit}")),
-        };
-        let sign = if met { "✓" } else { "✗" };
-        self.targets.push([what.to_owned(), bound, format!("{seen}{unit}"), sign.to_owned()]);
+        let sign = bound.sign(seen).to_owned();
+        self.targets.push([what.to_owned(), format!("{bound}{unit}"), format!("{seen}{unit}"), sign]);
     }
 
     /// A target for how `a` stands to `b`, round by round.
