@@ -93,12 +93,10 @@ pub(crate) fn run(settings: &Settings) {
     }
     let mut report = Report::default();
     report.line(
-        "Keep-alive HTTP/1.1 over TLS. At a fixed rate, which is half of what the slowest can do on 16 connections, a \
-         latency counts from when the request was due. Medians of the rounds (least–most).",
+        "Keep-alive HTTP/1.1 over TLS, medians of the rounds; in brackets, the number of connections. The fixed rate \
+         is half of what the slowest webhook reaches on 16 connections.",
     );
-    for result in &results {
-        lab.tabulate(&mut report, result);
-    }
+    lab.tabulate(&mut report, &results);
     lab.judge(&mut report, &results, &extras);
     report.publish(Part::Direct, settings);
 }
@@ -225,66 +223,96 @@ impl Lab<'_> {
         self.api.take_gets() as f64
     }
 
-    fn tabulate(&self, report: &mut Report, result: &Results) {
-        let head =
-            ["load", "webhook", "requests/s", "p50 µs", "p99 µs", "p99.9 µs", "CPU µs/request", "RSS MB"];
+    /// A row for each case and webhook, with the medians of its loads.
+    fn tabulate(&self, report: &mut Report, results: &[Results]) {
+        let head = [
+            "case",
+            "webhook",
+            "p50 µs (1)",
+            "p99 µs (1)",
+            "requests/s (16)",
+            "CPU µs/request (16)",
+            "p99 µs (16)",
+            "p99 µs (64)",
+            "RSS MB (64)",
+            "fixed rate/s",
+            "p99 µs at this rate",
+        ];
+        let [one, many, most, open] = MODES;
         let mut rows = Vec::new();
-        for mode in MODES {
-            let load = match mode {
-                Mode::Closed(1) => "1 connection".to_owned(),
-                Mode::Closed(connections) => format!("{connections} connections"),
-                Mode::Open(_) => format!("{:.0}/s", result.rate),
-            };
+        for result in results {
             for (contender, running) in self.running.iter().enumerate() {
-                let samples = result.of(mode, contender);
-                let mut row = vec![load.clone(), running.contender.name().to_owned()];
-                row.extend(columns(samples));
-                rows.push(row);
+                let median = |mode, figure: fn(&Sample) -> f64| {
+                    Spread::over(result.of(mode, contender), figure).shown()
+                };
+                rows.push(vec![
+                    result.case.id.name().to_owned(),
+                    running.contender.name().to_owned(),
+                    median(one, |sample| sample.p50),
+                    median(one, |sample| sample.p99),
+                    median(many, |sample| sample.rate),
+                    median(many, |sample| sample.cpu),
+                    median(many, |sample| sample.p99),
+                    median(most, |sample| sample.p99),
+                    median(most, |sample| sample.resident / 1e6),
+                    format!("{:.0}", result.rate),
+                    median(open, |sample| sample.p99),
+                ]);
             }
         }
-        report.line(&format!("\n**{}**", capitalized(result.case.title)));
         report.table(&head, &rows);
     }
 
     fn judge(&self, report: &mut Report, results: &[Results], extras: &Extras) {
         let index = |wanted| self.running.iter().position(|running| running.contender == wanted);
         let (echo, ours) = (index(Contender::Echo).unwrap(), index(Contender::Ours).unwrap());
-        for result in results {
-            let (title, id) = (result.case.title, result.case.id);
-            let [one, many] = [Mode::Closed(1), Mode::Closed(16)];
-            let cpu_bound = match id {
-                Id::Clean | Id::Hit => Some(1.5),
-                Id::Messy => Some(2.0),
-                _ => None,
-            };
-            let beside = |other, mode| [result.of(mode, ours), result.of(mode, other)];
-            if let Some(most) = cpu_bound {
-                let what = format!("{title}: CPU per request, of the echo's, 16 connections");
-                report.ratio(&what, Bound::AtMost(most), beside(echo, many), |sample| sample.cpu);
-            }
-            if matches!(id, Id::Messy | Id::Clean | Id::Hit | Id::Note) {
-                let what = format!("{title}: p50, of the echo's, 1 connection");
-                report.ratio(&what, Bound::AtMost(1.2), beside(echo, one), |sample| sample.p50);
-            }
-            let Some(go) = index(Contender::Go) else { continue };
-            let what = format!("{title}: requests/s, of controller-runtime's, 16 connections");
-            report.ratio(&what, Bound::AtLeast(10.0), beside(go, many), |sample| sample.rate);
-            for (mode, load) in
-                [(many, "16 connections".to_owned()), (MODES[3], format!("{}/s", result.rate))]
-            {
-                let what = format!("{title}: p99, of controller-runtime's, {load}");
-                report.ratio(&what, Bound::AtMost(0.1), beside(go, mode), |sample| sample.p99);
-            }
-        }
+        let head = [
+            "case",
+            "CPU/request (16), of echo's",
+            "p50 (1), of echo's",
+            "requests/s (16), of controller-runtime's",
+            "p99 (16), of controller-runtime's",
+            "p99 at the fixed rate, of controller-runtime's",
+        ];
+        let go = index(Contender::Go);
+        let rows: Vec<_> = results.iter().map(|result| ratios(result, ours, echo, go)).collect();
+        report.line("Ratios within a round, with their targets:");
+        report.table(&head, &rows);
         judge_live(report, results, extras, ours);
         let [one, many] = &extras.reading;
         report.line(&format!(
-            "An echo that reads the review of the clean Company with serde_json, its uid and spec, and passes over the \
-             rest: p50 {} µs on 1 connection, {} µs of processor time on 16.",
+            "An echo that also parses the uid and spec of `clean` with serde_json: p50 {} µs on 1 connection, {} µs of \
+             CPU per request on 16.",
             Spread::over(one, |sample| sample.p50),
             Spread::over(many, |sample| sample.cpu),
         ));
     }
+}
+
+/// How ours stands to the others in a case, round by round, with what is aimed at.
+fn ratios(result: &Results, ours: usize, echo: usize, go: Option<usize>) -> Vec<String> {
+    let id = result.case.id;
+    let [one, many, _, open] = MODES;
+    let cpu = match id {
+        Id::Clean | Id::Hit => Some(Bound::AtMost(1.5)),
+        Id::Messy => Some(Bound::AtMost(2.0)),
+        _ => None,
+    };
+    let latency = matches!(id, Id::Messy | Id::Clean | Id::Hit | Id::Note).then_some(Bound::AtMost(1.2));
+    let ratio = |bound: Option<Bound>, other: Option<usize>, mode, figure: fn(&Sample) -> f64| {
+        let Some((bound, other)) = bound.zip(other) else { return "–".to_owned() };
+        let [ours, other] = [ours, other].map(|contender| result.of(mode, contender));
+        let seen = Spread::paired(ours, other, |ours, other| figure(ours) / figure(other));
+        format!("{seen} {bound} {}", bound.sign(seen))
+    };
+    vec![
+        id.name().to_owned(),
+        ratio(cpu, Some(echo), many, |sample| sample.cpu),
+        ratio(latency, Some(echo), one, |sample| sample.p50),
+        ratio(Some(Bound::AtLeast(10.0)), go, many, |sample| sample.rate),
+        ratio(Some(Bound::AtMost(0.1)), go, many, |sample| sample.p99),
+        ratio(Some(Bound::AtMost(0.1)), go, open, |sample| sample.p99),
+    ]
 }
 
 /// What a live GET adds, and how many there are.
@@ -302,40 +330,22 @@ fn judge_live(report: &mut Report, results: &[Results], extras: &Extras, ours: u
             (miss.p50 - hit.p50 - get.p50) / 1000.0
         });
         report.target(
-            &format!("a live GET beyond its round trip, API server answering {api}: p50, 1 connection"),
+            &format!("time that a live GET adds to its round trip, API server answering {api}: p50 (1)"),
             Bound::AtMost(0.2),
             " ms",
             Spread::of(added),
         );
         let trip = Spread::over(gets, |sample| sample.p50);
-        report.line(&format!("The round trip to the API server that answers {api} takes {trip} µs (p50)."));
+        report.line(&format!("A GET of an API server that answers {api} takes {trip} µs (p50)."));
     }
     for (which, gets) in
         [("a Company that exists", &extras.gets_found), ("one that does not", &extras.gets_missing)]
     {
         report.target(
-            &format!("GETs made by {CROWD} equal concurrent misses of {which}"),
+            &format!("GETs for {CROWD} equal concurrent misses of {which}"),
             Bound::AtMost(1.0),
             "",
             Spread::of(gets.iter().copied()),
         );
     }
-}
-
-/// The figures of a row.
-pub(crate) fn columns(samples: &[Sample]) -> Vec<String> {
-    let figures: [fn(&Sample) -> f64; 6] = [
-        |sample| sample.rate,
-        |sample| sample.p50,
-        |sample| sample.p99,
-        |sample| sample.p999,
-        |sample| sample.cpu,
-        |sample| sample.resident / 1e6,
-    ];
-    figures.into_iter().map(|figure| Spread::over(samples, figure).to_string()).collect()
-}
-
-pub(crate) fn capitalized(text: &str) -> String {
-    let mut letters = text.chars();
-    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
 }

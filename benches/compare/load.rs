@@ -49,7 +49,6 @@ pub(crate) struct Sample {
     /// Percentiles of the latency, in microseconds.
     pub(crate) p50: f64,
     pub(crate) p99: f64,
-    pub(crate) p999: f64,
     /// Microseconds of processor time for a request.
     pub(crate) cpu: f64,
     /// Resident memory at the end, in bytes.
@@ -134,7 +133,6 @@ async fn measure(load: Load, has_a_core: bool) -> Sample {
         rate: count / elapsed,
         p50: percentile(0.5),
         p99: percentile(0.99),
-        p999: percentile(0.999),
         cpu: cpu * 1e6 / count,
         resident: after.map_or(0.0, |usage| usage.resident as f64),
     }

@@ -34,6 +34,11 @@ impl Spread {
         Self::of(samples.iter().map(figure))
     }
 
+    /// The median alone, as tables show it.
+    pub(crate) fn shown(&self) -> String {
+        short(self.median)
+    }
+
     /// Of what comes out for each round.
     pub(crate) fn paired(a: &[Sample], b: &[Sample], figure: impl Fn(&Sample, &Sample) -> f64) -> Self {
         Self::of(a.iter().zip(b).map(|(a, b)| figure(a, b)))
@@ -50,7 +55,7 @@ impl fmt::Display for Spread {
 /// With as many digits as mean something.
 fn short(value: f64) -> String {
     match value.abs() {
-        size if size >= 10_000.0 => format!("{:.1} k", value / 1000.0),
+        size if size >= 10_000.0 => format!("{:.1}k", value / 1000.0),
         size if size >= 100.0 => format!("{value:.0}"),
         size if size >= 10.0 => format!("{value:.1}"),
         _ => format!("{value:.2}"),
@@ -62,6 +67,26 @@ fn short(value: f64) -> String {
 pub(crate) enum Bound {
     AtMost(f64),
     AtLeast(f64),
+}
+
+impl Bound {
+    /// Whether the median meets it.
+    pub(crate) fn sign(self, seen: Spread) -> &'static str {
+        let is_met = match self {
+            Self::AtMost(most) => seen.median <= most,
+            Self::AtLeast(least) => seen.median >= least,
+        };
+        if is_met { "✓" } else { "✗" }
+    }
+}
+
+impl fmt::Display for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AtMost(most) => write!(f, "≤ {most}"),
+            Self::AtLeast(least) => write!(f, "≥ {least}"),
+        }
+    }
 }
 
 /// The text of one part of the page, as it grows.
@@ -88,15 +113,10 @@ impl Report {
     }
 
     pub(crate) fn target(&mut self, what: &str, bound: Bound, unit: &str, seen: Spread) {
-        let (met, bound) = match bound {
-            Bound::AtMost(most) => (seen.median <= most, format!("≤ {most}{unit}")),
-            Bound::AtLeast(least) => (seen.median >= least, format!("≥ {least}{unit}")),
-        };
-        let sign = if met { "✓" } else { "✗" };
-        self.targets.push([what.to_owned(), bound, format!("{seen}{unit}"), sign.to_owned()]);
+        let sign = bound.sign(seen).to_owned();
+        self.targets.push([what.to_owned(), format!("{bound}{unit}"), format!("{seen}{unit}"), sign]);
     }
 
-    /// Writes the table of targets, and forgets them.
     /// A target for how `a` stands to `b`, round by round.
     pub(crate) fn ratio(
         &mut self,
@@ -108,6 +128,7 @@ impl Report {
         self.target(what, bound, " ×", Spread::paired(a, b, |a, b| figure(a) / figure(b)));
     }
 
+    /// Writes the table of targets, and forgets them.
     fn write_targets(&mut self) {
         let rows: Vec<_> = std::mem::take(&mut self.targets).into_iter().map(Vec::from).collect();
         if !rows.is_empty() {

@@ -9,17 +9,17 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use crate::cases;
+use crate::cases::{self, Id};
 use crate::contenders::{Contender, Running, Stable};
 use crate::http::{self, Numbers, Place, Template};
 use crate::load::{Client, Load, Pace, Sample};
 use crate::report::{Bound, Report, Spread};
+use crate::say;
 use crate::settings::{Part, Settings};
 use crate::support::control_plane::ControlPlane;
 use crate::support::kubectl::Kubectl;
 use crate::support::poll::{self, Seen};
 use crate::support::{manifest, repository, webhook};
-use crate::{direct, say};
 
 /// The label by which a record chooses who is asked about it: so all are registered at once, and can take turns.
 const LABEL: &str = "bench";
@@ -81,7 +81,7 @@ impl Asked {
 }
 
 struct Case {
-    title: &'static str,
+    name: &'static str,
     kind: &'static str,
     plural: &'static str,
     spec: Value,
@@ -89,17 +89,11 @@ struct Case {
 }
 
 fn cases() -> [Case; 3] {
-    let case = |title, kind, plural, spec, is_complete| Case { title, kind, plural, spec, is_complete };
+    let case = |name, kind, plural, spec, is_complete| Case { name, kind, plural, spec, is_complete };
     [
-        case("clean Company", "Company", "companies", cases::clean_company(), true),
-        case("Person whose company is in the cache", "Person", "people", cases::person_at("acme-corp"), true),
-        case(
-            "Company that needs a default and normalization",
-            "Company",
-            "companies",
-            cases::messy_company(),
-            false,
-        ),
+        case(Id::Clean.name(), "Company", "companies", cases::clean_company(), true),
+        case(Id::Hit.name(), "Person", "people", cases::person_at("acme-corp"), true),
+        case(Id::Messy.name(), "Company", "companies", cases::messy_company(), false),
     ]
 }
 
@@ -143,21 +137,32 @@ pub(crate) fn run(settings: &Settings) {
     let client = Client::start(None);
     let mut report = Report::default();
     report.line(
-        "Creates with `dryRun=All`: the whole admission chain, and no write to etcd. The webhooks are registered as in \
-         `manifests/registration`, so each create calls `/mutate` and `/validate`; with one call it is `/mutate` alone, and \
-         `manifests/floor`. All programs share all cores. CPU and \
-         memory are the webhook's. The echo and the API server alone cannot complete a record that lacks something; the \
-         native policies cannot look up a Company.",
+        "Creates with `dryRun=All`: the whole admission chain without a write to etcd; medians, with the number of \
+         connections in brackets. The webhooks are registered as in `manifests/registration`, so each create calls \
+         `/mutate` and `/validate`; with one call, only `/mutate`, and `manifests/floor` checks the result. All programs \
+         share all cores. CPU and RSS are the webhook's.",
     );
+    let mut table = Vec::new();
     for case in cases() {
         let asked: Vec<Asked> =
             asked.iter().copied().filter(|asked| case.is_complete || asked.completes()).collect();
         let results = measure(settings, &client, &gate, &running, &case, &asked);
-        tabulate(&mut report, &case, &asked, &results);
+        table.extend(rows(&case, &asked, &results));
         if case.is_complete {
             judge(&mut report, &case, &asked, &results);
         }
     }
+    let head = [
+        "case",
+        "asked",
+        "p50 µs (1)",
+        "p99 µs (1)",
+        "creates/s (16)",
+        "p99 µs (16)",
+        "CPU µs/create (16)",
+        "RSS MB (16)",
+    ];
+    report.table(&head, &table);
     report.publish(Part::Api, settings);
 }
 
@@ -292,7 +297,7 @@ fn measure(
 ) -> Results {
     let mut results = vec![vec![Vec::new(); asked.len()]; CONNECTIONS.len()];
     for round in 0..settings.turns() {
-        say(&format!("API server, round {} of {}: {}", round + 1, settings.turns(), case.title));
+        say(&format!("API server, round {} of {}: {}", round + 1, settings.turns(), case.name));
         for (connections, results) in CONNECTIONS.into_iter().zip(&mut results) {
             for step in 0..asked.len() {
                 let index = (step + round) % asked.len();
@@ -312,30 +317,29 @@ fn measure(
     results
 }
 
-fn tabulate(report: &mut Report, case: &Case, asked: &[Asked], results: &Results) {
-    let head = ["load", "asked", "creates/s", "p50 µs", "p99 µs", "CPU µs/create", "RSS MB"];
-    let mut rows = Vec::new();
-    for (connections, results) in CONNECTIONS.iter().zip(results) {
-        for (asked, samples) in asked.iter().zip(results) {
-            let load = if *connections == 1 {
-                "1 connection".to_owned()
-            } else {
-                format!("{connections} connections")
-            };
-            let mut row = vec![load, asked.shown().to_owned()];
-            let mut columns = direct::columns(samples);
-            // One turn has too few creates for a p99.9.
-            columns.remove(3);
-            if asked.contender().is_none() {
-                columns.truncate(3);
-                columns.extend(["–".to_owned(), "–".to_owned()]);
-            }
-            row.extend(columns);
-            rows.push(row);
+/// The rows of a case: who is asked, with the medians of both loads.
+fn rows(case: &Case, asked: &[Asked], results: &Results) -> Vec<Vec<String>> {
+    let [one, many] = [&results[0], &results[1]];
+    let row = |(index, asked): (usize, &Asked)| {
+        let median =
+            |load: &[Vec<Sample>], figure: fn(&Sample) -> f64| Spread::over(&load[index], figure).shown();
+        let mut row = vec![
+            case.name.to_owned(),
+            asked.shown().to_owned(),
+            median(one, |sample| sample.p50),
+            median(one, |sample| sample.p99),
+            median(many, |sample| sample.rate),
+            median(many, |sample| sample.p99),
+        ];
+        if asked.contender().is_some() {
+            row.push(median(many, |sample| sample.cpu));
+            row.push(median(many, |sample| sample.resident / 1e6));
+        } else {
+            row.extend(["–".to_owned(), "–".to_owned()]);
         }
-    }
-    report.line(&format!("\n**{}**", direct::capitalized(case.title)));
-    report.table(&head, &rows);
+        row
+    };
+    asked.iter().enumerate().map(row).collect()
 }
 
 fn judge(report: &mut Report, case: &Case, asked: &[Asked], results: &Results) {
@@ -351,20 +355,20 @@ fn judge(report: &mut Report, case: &Case, asked: &[Asked], results: &Results) {
     };
     let latency = Spread::of(added(ours).into_iter().zip(added(echo)).map(|(ours, echo)| ours / echo));
     report.target(
-        &format!("{}: p50 added to a create, of what the echo adds, 1 connection", case.title),
+        &format!("{}: time added to p50 (1), vs. echo", case.name),
         Bound::AtMost(1.1),
         " ×",
         latency,
     );
     let one_call = added(Asked::OneCall).into_iter().zip(added(ours)).map(|(one, two)| one / two);
     report.target(
-        &format!("{}: p50 added by one call, of what two calls add, 1 connection", case.title),
+        &format!("{}: time added to p50 (1) by one call, vs. two calls", case.name),
         Bound::AtMost(0.65),
         " ×",
         Spread::of(one_call),
     );
     report.ratio(
-        &format!("{}: creates/s, of those with the echo, 16 connections", case.title),
+        &format!("{}: creates/s (16), vs. echo", case.name),
         Bound::AtLeast(0.95),
         [&of(results, 16, ours), &of(results, 16, echo)],
         |sample| sample.rate,
