@@ -10,7 +10,7 @@ use crm_core::api::Target;
 use crm_core::catalog::{Action, RuleId};
 use crm_core::existence::Objects;
 use crm_core::existence::Presence;
-use crm_core::links::{Count, Dependants, Sight, Tally};
+use crm_core::links::{Count, Dependents, Tally, Visibility};
 use crm_core::policy::{Exemption, Policy, RuleSetting};
 use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
@@ -133,7 +133,11 @@ impl Asked {
     }
 
     fn hidden() -> Arc<Self> {
-        Self::new(Ok(Tally { count: Count::Exactly(3), names: vec!["secret".into()], sight: Sight::Hidden }))
+        Self::new(Ok(Tally {
+            count: Count::Exactly(3),
+            names: vec!["secret".into()],
+            visibility: Visibility::Hidden,
+        }))
     }
 }
 
@@ -158,7 +162,7 @@ impl LookUp for Asked {
 impl CountDependents for Asked {
     fn dependents<'a>(
         &'a self,
-        _: &'a Dependants,
+        _: &'a Dependents,
         _: &'a UserInfo,
         _: Duration,
     ) -> BoxFuture<'a, Result<Tally, LookupError>> {

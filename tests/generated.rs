@@ -5,6 +5,7 @@ use std::process::Command;
 
 use crm_admission::{cli, doctor};
 use crm_core::api::{GROUP, VERSION};
+use crm_core::catalog;
 use crm_core::normalize::{CANONICAL_DOMAIN_PATTERN, CANONICAL_LINKEDIN_PATTERN};
 
 /// Set to `1`, it makes these tests write the files instead of comparing them; `make generate` does so.
@@ -30,7 +31,7 @@ fn is_up_to_date(file: &str, generated: &str) {
 
 #[test]
 fn the_page_of_rules_is_up_to_date() {
-    is_up_to_date("docs/rules.md", &cli::rules_markdown());
+    is_up_to_date("docs/rules.md", &catalog::page());
 }
 
 #[test]
@@ -55,7 +56,7 @@ fn the_program_prints_the_same_page_of_rules() {
         Command::new(env!("CARGO_BIN_EXE_crm-admission")).args(["rules", "--format", "markdown"]).output();
     let output = output.unwrap();
     assert!(output.status.success(), "{output:?}");
-    assert_eq!(String::from_utf8(output.stdout).unwrap(), cli::rules_markdown());
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), catalog::page());
 }
 
 #[test]

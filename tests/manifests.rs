@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crm_admission::telemetry::metrics::{self, PREFIX, Type};
 use crm_admission::telemetry::{DirectoryKind, Metrics};
-use crm_core::rules::CLEANERS;
+use crm_core::rules::SKIPPED_USERS;
 use regex::Regex;
 use serde_json::Value;
 
@@ -58,8 +58,8 @@ fn every_manifest_is_yaml_and_has_a_kind() {
 #[test]
 fn the_registration_leaves_out_the_cleaners_whom_no_deletion_makes_wait() {
     let registration = read("manifests/registration/webhooks.yaml");
-    assert_eq!(registration.matches("'system:serviceaccount:").count(), CLEANERS.len());
-    for cleaner in CLEANERS {
+    assert_eq!(registration.matches("'system:serviceaccount:").count(), SKIPPED_USERS.len());
+    for cleaner in SKIPPED_USERS {
         assert!(registration.contains(&format!("'{cleaner}'")), "{cleaner}");
     }
 }

@@ -8,7 +8,7 @@ use crm_admission::directory::{CountDependents, LookUp, LookupError, PartStatus}
 use crm_core::api::{ResourceKind, Target};
 use crm_core::catalog::{Action, RuleId};
 use crm_core::existence::Presence;
-use crm_core::links::{Dependants, Tally};
+use crm_core::links::{Dependents, Tally};
 use crm_core::policy::{
     Consistency, CreatorSource, DryRunMode, Exemption, LabelRule, LookupErrorMode, NormalizationMode, Policy,
     RuleSetting, SourceField,
@@ -307,7 +307,7 @@ impl LookUp for Broken {
 impl CountDependents for Broken {
     fn dependents<'a>(
         &'a self,
-        _: &'a Dependants,
+        _: &'a Dependents,
         _: &'a UserInfo,
         limit: Duration,
     ) -> BoxFuture<'a, Result<Tally, LookupError>> {

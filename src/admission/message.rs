@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crm_core::quote::{MAX_QUOTED_CHARS, quote, quote_at_most};
+use crm_core::quote::{MAX_QUOTED_CHARS, quote, quote_truncated};
 use crm_core::rules::{Change, Effect, FieldPath, Finding, Reason, Shown, shown};
 
 /// Clients cut longer warnings, so warnings stay below this if possible; in characters.
@@ -27,7 +27,7 @@ pub(super) fn finding_warning(finding: &Finding) -> String {
     let fits = |text: &String| text.chars().count() <= MAX_WARNING_CHARS;
     Some(warning(finding.message()))
         .filter(fits)
-        .or_else(|| Some(warning(finding.message_quoting(MIN_QUOTED_CHARS))).filter(fits))
+        .or_else(|| Some(warning(finding.message_with_limit(MIN_QUOTED_CHARS))).filter(fits))
         .unwrap_or_else(|| warning(finding.message_without_prefix(MIN_QUOTED_CHARS)))
 }
 
@@ -39,7 +39,7 @@ pub(super) fn change_warning(change: &Change) -> Option<String> {
         (Effect::DuplicateRemoved { .. }, _) => "duplicate removed".to_owned(),
         // User input is quoted with care; canonical values are given whole.
         (Effect::Trimmed, after) => {
-            format!("stored as {}", quote_at_most(after.as_deref().unwrap_or_default(), MAX_TRIMMED_CHARS))
+            format!("stored as {}", quote_truncated(after.as_deref().unwrap_or_default(), MAX_TRIMMED_CHARS))
         }
         (Effect::Normalized, after) => format!("stored as \"{}\"", after.as_deref().unwrap_or_default()),
     };
@@ -53,7 +53,7 @@ fn fitted(field: &FieldPath, before: &Shown, said: &str, rule: &str) -> String {
         // The two quotes, a space, and an ellipsis.
         let around = warning.chars().count() + said.chars().count() + 4;
         let room = MAX_WARNING_CHARS.saturating_sub(around).clamp(MIN_QUOTED_CHARS, MAX_QUOTED_CHARS);
-        warning.push_str(&quote_at_most(before, room));
+        warning.push_str(&quote_truncated(before, room));
         warning.push(' ');
     }
     warning.push_str(&said);

@@ -121,7 +121,7 @@ impl Pipeline {
         let verdict = rules::evaluate(&request, &facts, policy, now);
         match endpoint {
             Endpoint::Mutate => verdict,
-            Endpoint::Validate => rules::insist_on_changes(verdict, &request, policy, now),
+            Endpoint::Validate => rules::changes_to_findings(verdict, &request, policy, now),
         }
     }
 
@@ -134,7 +134,7 @@ impl Pipeline {
     ) -> Verdict {
         let deletion = Deletion { kind, name: &review.name, requester: &review.user };
         let now = (self.clock)();
-        let questions = rules::dependants(&deletion, policy, now);
+        let questions = rules::dependents(&deletion, policy, now);
         let each = questions.iter().map(|question| async {
             let answer = self.directory.dependents(question, &review.user, limit).await;
             let tally = answer.inspect_err(|error| failed(RuleId::DeleteReferenced, review, error)).ok();

@@ -179,7 +179,7 @@ impl Chains {
 
     fn webhook(&self, hook: &Hook) -> BundleView {
         let refusal = |chain: &[CertificateDer<'static>]| {
-            hook.refuses(chain, self.now).map(|refusal| refusal.to_string())
+            hook.distrusts(chain, self.now).map(|refusal| refusal.to_string())
         };
         BundleView {
             name: hook.name.clone(),

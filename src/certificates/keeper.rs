@@ -389,7 +389,7 @@ fn refusal(chain: &[CertificateDer<'static>], live: &[Configuration]) -> Option<
     let now = unix_now();
     live.iter().find_map(|configuration| {
         configuration.hooks.iter().find_map(|hook| {
-            let why = hook.refuses(chain, now)?;
+            let why = hook.distrusts(chain, now)?;
             let server = hook.server.as_deref().unwrap_or_default();
             Some(format!("{} of {} would not accept it for {server}: {why}", hook.name, configuration.kind))
         })

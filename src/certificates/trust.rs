@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::served::Address;
 use super::store::{FIELD_MANAGER, with_causes};
-use crate::pki::{self, Refusal};
+use crate::pki::{self, Untrusted};
 
 /// Why a webhook configuration could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -151,10 +151,10 @@ impl Hook {
     }
 
     /// Why it would not accept this certificate; `None` if it accepts it, or has no server.
-    pub fn refuses(&self, chain: &[CertificateDer<'static>], now: i64) -> Option<Refusal> {
+    pub fn distrusts(&self, chain: &[CertificateDer<'static>], now: i64) -> Option<Untrusted> {
         let server = self.server.as_deref()?;
         if self.has_bundle() && !self.is_readable() {
-            return Some(Refusal::Bundle);
+            return Some(Untrusted::Bundle);
         }
         pki::verify(chain, &self.bundle, server, now).err()
     }

@@ -23,8 +23,6 @@ use crate::directory::Cluster;
 use crate::server;
 use crm_core::characters::printable;
 
-pub use rules::markdown as rules_markdown;
-
 /// Something was found: findings, or an unhealthy state.
 const EXIT_FINDINGS: u8 = 1;
 /// The command could not do its work: bad arguments, unreadable input, no cluster.

@@ -65,7 +65,7 @@ impl Refs {
                 let existence = Existence::new(&directory, Suggestions::None);
                 let relations = refs::of_record(&reader, kind, name, &policy, &existence).await?;
                 print(&refs::relations(&relations, format))?;
-                relations.state.is_dangling() || relations.to.iter().any(|edge| edge.state.is_dangling())
+                relations.fact.is_dangling() || relations.to.iter().any(|edge| edge.fact.is_dangling())
             }
             _ => {
                 let names = Progress::new("names read");

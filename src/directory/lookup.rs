@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crm_core::api::Target;
 use crm_core::existence::Presence;
-use crm_core::links::{Dependants, Tally};
+use crm_core::links::{Dependents, Tally};
 use futures::future::BoxFuture;
 use k8s_openapi::api::authentication::v1::UserInfo;
 
@@ -102,7 +102,7 @@ pub trait CountDependents: Send + Sync + 'static {
     /// It counts up to a bound. A partial count before a failure or before `limit` is an answer, unless it is zero.
     fn dependents<'a>(
         &'a self,
-        question: &'a Dependants,
+        question: &'a Dependents,
         user: &'a UserInfo,
         limit: Duration,
     ) -> BoxFuture<'a, Result<Tally, LookupError>>;
@@ -143,7 +143,7 @@ impl<D: LookUp + ?Sized> LookUp for Arc<D> {
 impl<D: CountDependents + ?Sized> CountDependents for Arc<D> {
     fn dependents<'a>(
         &'a self,
-        question: &'a Dependants,
+        question: &'a Dependents,
         user: &'a UserInfo,
         limit: Duration,
     ) -> BoxFuture<'a, Result<Tally, LookupError>> {

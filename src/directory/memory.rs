@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crm_core::api::Target;
 use crm_core::existence::{Objects, Presence};
-use crm_core::links::{Dependants, Tally};
+use crm_core::links::{Dependents, Tally};
 use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
 use k8s_openapi::api::authentication::v1::UserInfo;
@@ -43,7 +43,7 @@ impl LookUp for Objects {
 impl CountDependents for Objects {
     fn dependents<'a>(
         &'a self,
-        question: &'a Dependants,
+        question: &'a Dependents,
         _user: &'a UserInfo,
         _limit: Duration,
     ) -> BoxFuture<'a, Result<Tally, LookupError>> {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crm_core::api::{ResourceKind, Target};
 use crm_core::existence::Presence;
-use crm_core::links::{Count, Dependants, Tally};
+use crm_core::links::{Count, Dependents, Tally};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use k8s_openapi::api::authentication::v1::UserInfo;
@@ -130,7 +130,7 @@ impl<D: LookUp, O: Observer> LookUp for Observed<D, O> {
 impl<D: CountDependents, O: Observer> CountDependents for Observed<D, O> {
     fn dependents<'a>(
         &'a self,
-        question: &'a Dependants,
+        question: &'a Dependents,
         user: &'a UserInfo,
         limit: Duration,
     ) -> BoxFuture<'a, Result<Tally, LookupError>> {
@@ -196,7 +196,7 @@ mod tests {
     impl CountDependents for Failing {
         fn dependents<'a>(
             &'a self,
-            _question: &'a Dependants,
+            _question: &'a Dependents,
             _user: &'a UserInfo,
             limit: Duration,
         ) -> BoxFuture<'a, Result<Tally, LookupError>> {
@@ -243,11 +243,11 @@ mod tests {
         let log = Arc::new(Log::default());
         let nobody = UserInfo::default();
         let found = Observed::new(memory, log.clone());
-        for question in Dependants::on(crm_core::api::CrmKind::Company, "acme") {
+        for question in Dependents::of(crm_core::api::CrmKind::Company, "acme") {
             found.dependents(&question, &nobody, Duration::from_secs(1)).await.unwrap();
         }
         let failing = Observed::new(Failing, log.clone());
-        let question = Dependants::on(crm_core::api::CrmKind::Person, "ada").remove(0);
+        let question = Dependents::of(crm_core::api::CrmKind::Person, "ada").remove(0);
         failing.dependents(&question, &nobody, Duration::from_secs(1)).await.unwrap_err();
         let expected = [("Person", "found"), ("Note", "missing"), ("Note", "late")];
         assert_eq!(

@@ -1,7 +1,7 @@
 //! How the records that refer to a record are listed, and which of the listed ones count.
 
 use crm_core::api::GROUP;
-use crm_core::links::Dependants;
+use crm_core::links::Dependents;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
@@ -36,16 +36,16 @@ struct Subject {
 
 impl Referrer {
     /// The list of all records that may refer to the one in question. Some of them may not: [`Self::name_if_counted`].
-    pub(crate) fn listing(question: &Dependants) -> Listing {
-        let content = if question.group_is_selected() { Content::Metadata } else { Content::Whole };
+    pub(crate) fn listing(question: &Dependents) -> Listing {
+        let content = if question.selects_group() { Content::Metadata } else { Content::Whole };
         Listing::all(&question.kind.resource().api_resource(), content).selected(question.selector())
     }
 
     /// The name of a listed record; `None` if it refers to an object of another group, or is being deleted.
-    pub(crate) fn name_if_counted(self, question: &Dependants) -> Option<String> {
+    pub(crate) fn name_if_counted(self, question: &Dependents) -> Option<String> {
         let group = || self.spec.as_ref()?.subject_ref.as_ref()?.api_group.as_deref();
         let counts = self.metadata.deletion_timestamp.is_none()
-            && (question.group_is_selected() || group() == Some(GROUP));
+            && (question.selects_group() || group() == Some(GROUP));
         counts.then_some(self.metadata.name)
     }
 }

@@ -29,7 +29,7 @@ const SHOW_POLICY: &str = "kubectl get admissionpolicy default -o yaml";
 struct Plan {
     creator: Mutation,
     domain: Mutation,
-    blank_name: Refusal,
+    blank_name: Denial,
     basis: Basis,
 }
 
@@ -51,7 +51,7 @@ enum Mutation {
 
 /// Whether the policy lets a bad Company be refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Refusal {
+enum Denial {
     Expected,
     /// It exempts somebody, refuses only from some date on, or is not known.
     Perhaps,
@@ -75,7 +75,7 @@ impl Plan {
 
     /// The plan where it cannot be seen which policy is in force.
     fn assumed() -> Self {
-        Self { basis: Basis::Assumed, blank_name: Refusal::Perhaps, ..Self::under(&Policy::default()) }
+        Self { basis: Basis::Assumed, blank_name: Denial::Perhaps, ..Self::under(&Policy::default()) }
     }
 
     /// The plan for this policy.
@@ -88,10 +88,10 @@ impl Plan {
             domain: mutation(rewrites && policy.is_enabled(RuleId::Domain)),
             blank_name: match name.action {
                 Action::Deny if policy.exemptions.is_empty() && name.enforce_after.is_none() => {
-                    Refusal::Expected
+                    Denial::Expected
                 }
-                Action::Deny => Refusal::Perhaps,
-                Action::Warn | Action::Audit | Action::Disabled => Refusal::Disabled,
+                Action::Deny => Denial::Perhaps,
+                Action::Warn | Action::Audit | Action::Disabled => Denial::Disabled,
             },
             basis: Basis::Known,
         }
@@ -151,7 +151,7 @@ pub(super) async fn try_out(questions: &Questions, snapshot: &Snapshot, settings
             return Check { examination: Examination::Canary, summary: String::new(), findings };
         }
     };
-    if plan.blank_name != Refusal::Disabled {
+    if plan.blank_name != Denial::Disabled {
         findings.extend(judge_bad(&create(questions, Plan::bad()).await, plan, snapshot, settings));
         summary += ", and one with a blank name is denied";
     }
@@ -193,8 +193,8 @@ fn judge_good(tried: &Tried, plan: Plan, snapshot: &Snapshot, settings: &Setting
         Answer::Found(Err(status)) if lacks_creator(&status.message) => {
             not_mutated(format!("the webhook did not fill in the creator: {}", status.message))
         }
-        Answer::Found(Err(status)) => Reached::No(refused(&status.message, settings)),
-        Answer::Absent => Reached::No(refused("the API server does not serve companies", settings)),
+        Answer::Found(Err(status)) => Reached::No(denied(&status.message, settings)),
+        Answer::Absent => Reached::No(denied("the API server does not serve companies", settings)),
         Answer::Forbidden(message) => Reached::No(not_permitted(SUBJECT, message)),
         Answer::Failed(why) => Reached::No(unanswered(SUBJECT, why)),
     }
@@ -219,7 +219,7 @@ fn judge_bad(tried: &Tried, plan: Plan, snapshot: &Snapshot, settings: &Settings
             let text = format!("it is denied, but not because of its name: {}", status.message);
             Some(Diagnosis::warning(Id::CanaryDenied, SUBJECT, text, SHOW_POLICY))
         }
-        Answer::Found(Ok(_)) if plan.blank_name == Refusal::Perhaps => {
+        Answer::Found(Ok(_)) if plan.blank_name == Denial::Perhaps => {
             let text = "it is admitted, which the policy may intend: it has exemptions or a later start date, or could not be read";
             Some(Diagnosis::warning(Id::CanaryAdmitted, SUBJECT, text, SHOW_POLICY))
         }
@@ -271,7 +271,7 @@ const MEANINGS: [(&str, &str, &str); 7] = [
     ("not found", "the Service in the configuration does not exist", "get services"),
 ];
 
-fn refused(message: &str, settings: &Settings) -> Diagnosis {
+fn denied(message: &str, settings: &Settings) -> Diagnosis {
     let kubectl = kubectl(settings);
     let meant = MEANINGS.iter().find(|(part, ..)| message.contains(part));
     let called = message.contains("failed calling webhook") || message.contains("failed to call webhook");
@@ -301,7 +301,7 @@ mod tests {
     const DEFAULT: Plan = Plan {
         creator: Mutation::Expected,
         domain: Mutation::Expected,
-        blank_name: Refusal::Expected,
+        blank_name: Denial::Expected,
         basis: Basis::Known,
     };
 
@@ -396,7 +396,7 @@ mod tests {
         );
         let admitted = judge_bad(&stored(json!({})), DEFAULT, &samples::snapshot(), &settings()).unwrap();
         assert_eq!((admitted.id, admitted.level), (Id::CanaryAdmitted, Level::Failure));
-        let perhaps = Plan { blank_name: Refusal::Perhaps, ..DEFAULT };
+        let perhaps = Plan { blank_name: Denial::Perhaps, ..DEFAULT };
         assert_eq!(
             judge_bad(&stored(json!({})), perhaps, &samples::snapshot(), &settings()).unwrap().level,
             Level::Warning
@@ -429,15 +429,15 @@ mod tests {
         let expected = Plan {
             creator: Mutation::Disabled,
             domain: Mutation::Disabled,
-            blank_name: Refusal::Disabled,
+            blank_name: Denial::Disabled,
             basis: Basis::Known,
         };
         assert_eq!(quiet, expected);
         assert_eq!(quiet.good()["spec"]["domains"], json!([STORED_DOMAIN]));
         let exemption = json!({"name": "x", "users": ["alice"], "rules": ["domain"]});
-        assert_eq!(plan(json!({"exemptions": [exemption]})).blank_name, Refusal::Perhaps);
+        assert_eq!(plan(json!({"exemptions": [exemption]})).blank_name, Denial::Perhaps);
         let dated = json!({"rule": "display-name", "enforceAfter": "2026-01-01T00:00:00Z"});
-        assert_eq!(plan(json!({"rules": [dated]})).blank_name, Refusal::Perhaps);
+        assert_eq!(plan(json!({"rules": [dated]})).blank_name, Denial::Perhaps);
         assert_eq!(plan(json!({"rules": [{"rule": "no-such-rule"}]})), Plan::assumed());
     }
 
@@ -449,7 +449,7 @@ mod tests {
         });
         for policies in [Answer::Forbidden("no".to_owned()), Answer::Found(vec![refused])] {
             let plan = Plan::of(&policies);
-            assert_eq!((plan.basis, plan.blank_name), (Basis::Assumed, Refusal::Perhaps));
+            assert_eq!((plan.basis, plan.blank_name), (Basis::Assumed, Denial::Perhaps));
             let tried = refusal(422, "spec.creatorRef: Required value");
             let Reached::No(finding) = judge_good(&tried, plan, &samples::snapshot(), &settings()) else {
                 panic!("reached")

@@ -12,7 +12,7 @@ use super::shipped::NAME;
 use super::snapshot::Snapshot;
 use super::source::Source;
 use super::target::{Settings, Target, kubectl};
-use crate::pki::{self, Age, Facts, Refusal, date};
+use crate::pki::{self, Age, Facts, Untrusted, date};
 
 /// A certificate, and how messages call it.
 struct Candidate {
@@ -162,7 +162,7 @@ fn distrust_of(
             let subject = format!("the CA in the caBundle of {subject}");
             expiry(&subject, &facts, &source.renew_ca(&set_bundle(), settings), settings)
         }
-        Err(Refusal::Name(why)) => {
+        Err(Untrusted::Name(why)) => {
             let text =
                 format!("it is not valid for {host}, the name by which the API server calls it: {why}");
             let fix = source.rename(host, target, settings);

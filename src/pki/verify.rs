@@ -29,7 +29,7 @@ pub fn key_fits(chain: &[CertificateDer<'static>], key: &[u8]) -> Result<(), Str
 
 /// Why a caller does not accept a certificate. Of several reasons, a later variant says more.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
-pub enum Refusal {
+pub enum Untrusted {
     /// There is no certificate.
     #[error("there is no certificate")]
     Absent,
@@ -56,7 +56,7 @@ pub fn verify(
     cas: &[CertificateDer<'static>],
     name: &str,
     now: i64,
-) -> Result<(), Refusal> {
+) -> Result<(), Untrusted> {
     // The verifier does not check the dates of a trusted CA. Go, and so the API server, does.
     let holds = |ca: &&CertificateDer<'_>| Facts::of(ca).is_some_and(|facts| facts.validity.covers(now));
     let cas: Vec<_> = cas.iter().filter(holds).cloned().collect();
@@ -70,16 +70,16 @@ pub fn voucher<'c>(
     cas: &'c [CertificateDer<'static>],
     name: &str,
     now: i64,
-) -> Result<&'c CertificateDer<'static>, Refusal> {
-    let (leaf, between) = chain.split_first().ok_or(Refusal::Absent)?;
+) -> Result<&'c CertificateDer<'static>, Untrusted> {
+    let (leaf, between) = chain.split_first().ok_or(Untrusted::Absent)?;
     let server = ServerName::try_from(name)
-        .map_err(|_| Refusal::Name(format!("{name:?} is not a valid name for a certificate")))?;
-    let mut refusal = if cas.is_empty() { Refusal::NoCa } else { Refusal::UnknownCa };
+        .map_err(|_| Untrusted::Name(format!("{name:?} is not a valid name for a certificate")))?;
+    let mut refusal = if cas.is_empty() { Untrusted::NoCa } else { Untrusted::UnknownCa };
     let mut vouching = Vec::new();
     for ca in cas {
         match verify_by(leaf, between, ca, &server, now) {
             Ok(()) => vouching.push(ca),
-            Err(error) => refusal = refusal.max(Refusal::of(&error)),
+            Err(error) => refusal = refusal.max(Untrusted::of(&error)),
         }
     }
     let rank = |ca: &&CertificateDer<'_>| {
@@ -88,7 +88,7 @@ pub fn voucher<'c>(
     vouching.into_iter().max_by_key(rank).ok_or(refusal)
 }
 
-impl Refusal {
+impl Untrusted {
     fn of(error: &Error) -> Self {
         match error {
             Error::InvalidCertificate(CertificateError::UnknownIssuer) => Self::UnknownCa,

@@ -31,10 +31,10 @@ fn is_visible(c: char) -> bool {
 }
 
 /// The characters that get a backslash between quotes.
-pub const BETWEEN_QUOTES: &[char] = &['"', '\\'];
+pub const ESCAPED_IN_QUOTES: &[char] = &['"', '\\'];
 
 /// Appends `c`, or its escape if it is not visible. The characters in `also` get a backslash.
-pub fn push_shown(into: &mut String, c: char, also: &[char]) {
+pub fn push_escaped(into: &mut String, c: char, also: &[char]) {
     match c {
         // The most frequent case.
         'a'..='z' | 'A'..='Z' | '0'..='9' => into.push(c),
@@ -65,14 +65,14 @@ pub fn push_printable(into: &mut String, c: char) {
             // Writing into a String cannot fail.
             let _ = write!(into, "\\u{:04x}", u32::from(c));
         }
-        c => push_shown(into, c, &[]),
+        c => push_escaped(into, c, &[]),
     }
 }
 
-/// Appends at most `limit` characters of `text`, escaped as in [`push_shown`]. An ellipsis marks the truncation.
+/// Appends at most `limit` characters of `text`, escaped as in [`push_escaped`]. An ellipsis marks the truncation.
 ///
 /// Escapes count, so that escaping cannot make a string longer.
-pub fn push_excerpt(into: &mut String, text: &str, limit: usize, also: &[char]) {
+pub fn push_truncated(into: &mut String, text: &str, limit: usize, also: &[char]) {
     // Most strings have only such characters, so this is fast.
     let is_plain =
         |byte: &u8| (byte.is_ascii_graphic() || *byte == b' ') && !also.contains(&char::from(*byte));
@@ -81,7 +81,7 @@ pub fn push_excerpt(into: &mut String, text: &str, limit: usize, also: &[char]) 
     into.push_str(plain);
     for c in rest.chars() {
         let start = into.len();
-        push_shown(into, c, also);
+        push_escaped(into, c, also);
         let bytes = into.len() - start;
         // An escape has several characters, all ASCII.
         length += if bytes == c.len_utf8() { 1 } else { bytes };
@@ -114,7 +114,7 @@ mod tests {
             ['\u{0}', '\u{1b}', '\u{7f}', '\u{85}', '\u{9b}', '\u{a0}', '\u{2028}', '\u{2029}', '\u{202e}']
         {
             let mut shown = String::new();
-            push_shown(&mut shown, c, &[]);
+            push_escaped(&mut shown, c, &[]);
             assert_eq!(shown, format!("\\u{:04x}", u32::from(c)));
         }
     }
@@ -123,7 +123,7 @@ mod tests {
     fn an_excerpt_never_ends_within_an_escape() {
         let excerpt = |text: &str, limit| {
             let mut shown = String::new();
-            push_excerpt(&mut shown, text, limit, BETWEEN_QUOTES);
+            push_truncated(&mut shown, text, limit, ESCAPED_IN_QUOTES);
             shown
         };
         assert_eq!(excerpt("🏢🏢🏢", 3), "🏢🏢🏢");

@@ -2,27 +2,27 @@
 
 use serde_json::Value;
 
-use crate::characters::{BETWEEN_QUOTES, push_excerpt};
+use crate::characters::{ESCAPED_IN_QUOTES, push_truncated};
 
 /// The maximum number of characters of a quoted value in a message.
 pub const MAX_QUOTED_CHARS: usize = 64;
 
 /// `text` in double quotes, escaped, truncated to [`MAX_QUOTED_CHARS`] characters.
 pub fn quote(text: &str) -> String {
-    quote_at_most(text, MAX_QUOTED_CHARS)
+    quote_truncated(text, MAX_QUOTED_CHARS)
 }
 
 /// `text` in double quotes, escaped, truncated to `limit` characters. An ellipsis marks the truncation.
-pub fn quote_at_most(text: &str, limit: usize) -> String {
+pub fn quote_truncated(text: &str, limit: usize) -> String {
     let mut quoted = String::with_capacity(text.len().min(limit) + 2);
     push_quoted(&mut quoted, text, limit);
     quoted
 }
 
-/// Appends the result of [`quote_at_most`].
+/// Appends the result of [`quote_truncated`].
 pub(crate) fn push_quoted(into: &mut String, text: &str, limit: usize) {
     into.push('"');
-    push_excerpt(into, text, limit, BETWEEN_QUOTES);
+    push_truncated(into, text, limit, ESCAPED_IN_QUOTES);
     into.push('"');
 }
 

@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use crm_core::api::{CrmKind, Target};
 use crm_core::catalog::RuleId;
 use crm_core::existence::Fact;
-use crm_core::links::Dependants;
+use crm_core::links::Dependents;
 use crm_core::links::{LinkValue, values};
 use crm_core::policy::{Policy, RuleSetting};
 use serde_json::Value;
@@ -24,36 +24,6 @@ pub use render::{Format, dangling, relations};
 const PAGE: u32 = 500;
 const PAGE_OF_RECORDS: u32 = 250;
 
-/// Whether the target of a reference exists.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum State {
-    /// It exists.
-    Exists,
-    /// It is being deleted.
-    Terminating,
-    /// It does not exist.
-    Missing,
-    /// The lookup failed, or the policy does not define the kind.
-    Unknown,
-}
-
-impl State {
-    /// The name in reports.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Exists => "exists",
-            Self::Terminating => "being deleted",
-            Self::Missing => "missing",
-            Self::Unknown => "unknown",
-        }
-    }
-
-    /// Whether the target of a reference is missing, now or soon.
-    pub fn is_dangling(self) -> bool {
-        matches!(self, Self::Missing | Self::Terminating)
-    }
-}
-
 /// A reference of a record, and whether its target exists.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Edge {
@@ -64,7 +34,7 @@ pub struct Edge {
     /// The reference.
     pub link: LinkValue,
     /// Whether its target exists.
-    pub state: State,
+    pub fact: Fact,
 }
 
 /// One record, its references and its dependents.
@@ -75,7 +45,7 @@ pub struct Relations {
     /// Its name.
     pub name: String,
     /// Whether it exists.
-    pub state: State,
+    pub fact: Fact,
     /// Its references.
     pub to: Vec<Edge>,
     /// Its dependents: kind, name, and the field of the reference.
@@ -118,16 +88,16 @@ pub async fn of_record(
         let what = format!("{}/{name}", kind.as_str());
         RefsError::Read { what, source }
     })?;
-    let (state, to) = match object {
-        None => (State::Missing, Vec::new()),
+    let (fact, to) = match object {
+        None => (Fact::Missing { suggestion: None }, Vec::new()),
         Some(object) => {
             let terminating = !object["metadata"]["deletionTimestamp"].is_null();
-            let state = if terminating { State::Terminating } else { State::Exists };
-            (state, edges(kind, &[object], policy, existence).await?)
+            let fact = if terminating { Fact::Terminating } else { Fact::Exists };
+            (fact, edges(kind, &[object], policy, existence).await?)
         }
     };
     let from = referring(reader, kind, name).await?;
-    Ok(Relations { kind, name: name.to_owned(), state, to, from })
+    Ok(Relations { kind, name: name.to_owned(), fact, to, from })
 }
 
 /// All references to missing objects. `on_record` is called for each record.
@@ -146,7 +116,7 @@ pub async fn all_dangling(
         let mut pages = Pages::new(reader.clone(), kind, PAGE_OF_RECORDS, Labels::new());
         while let Some(objects) = pages.next().await? {
             let edges = edges(kind, &objects, policy, existence).await?;
-            dangling.extend(edges.into_iter().filter(|edge| edge.state.is_dangling()));
+            dangling.extend(edges.into_iter().filter(|edge| edge.fact.is_dangling()));
             objects.iter().for_each(|_| on_record());
         }
     }
@@ -187,19 +157,15 @@ pub async fn edges(
     let targets: HashSet<Target> = found.iter().filter_map(|(_, link)| link.target.clone()).collect();
     let facts = existence.facts(targets).await?;
     let edge = |(name, link): (String, LinkValue)| {
-        let state = state(&link, &facts);
-        Edge { kind, name, link, state }
+        let fact = fact(&link, &facts);
+        Edge { kind, name, link, fact }
     };
     Ok(found.into_iter().map(edge).collect())
 }
 
-fn state(link: &LinkValue, facts: &HashMap<Target, Fact>) -> State {
-    match link.target.as_ref().and_then(|target| facts.get(target)) {
-        Some(Fact::Exists) => State::Exists,
-        Some(Fact::Terminating) => State::Terminating,
-        Some(Fact::Missing { .. }) => State::Missing,
-        Some(Fact::Unresolved { .. } | Fact::Unchecked) | None => State::Unknown,
-    }
+/// The fact about a target; unchecked if the policy does not define its kind.
+fn fact(link: &LinkValue, facts: &HashMap<Target, Fact>) -> Fact {
+    link.target.as_ref().and_then(|target| facts.get(target)).cloned().unwrap_or(Fact::Unchecked)
 }
 
 /// The dependents of a record. The CRDs make these fields selectable, so only dependents are listed.
@@ -209,14 +175,14 @@ async fn referring(
     name: &str,
 ) -> Result<Vec<(CrmKind, String, String)>, RefsError> {
     let mut found = Vec::new();
-    for question in Dependants::on(kind, name) {
+    for question in Dependents::of(kind, name) {
         let names = selected(reader, &question).await?;
         found.extend(names.into_iter().map(|name| (question.kind, name, question.field())));
     }
     Ok(found)
 }
 
-async fn selected(reader: &Reader, question: &Dependants) -> Result<Vec<String>, RefsError> {
+async fn selected(reader: &Reader, question: &Dependents) -> Result<Vec<String>, RefsError> {
     let mut pages = Pager::new(reader.clone(), Referrer::listing(question));
     let failed = |source| {
         let what = format!("the {} with {}", question.kind.plural(), question.selector());

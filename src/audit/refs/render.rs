@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use crm_check::report::pretty;
 use crm_core::characters::printable;
+use crm_core::existence::Fact;
 use serde_json::{Value, json};
 
-use super::{Edge, Relations, State};
+use super::{Edge, Relations};
 
 /// The format of a report.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,7 +29,7 @@ pub fn relations(relations: &Relations, format: Format) -> String {
             "record": {
                 "kind": relations.kind.as_str(),
                 "name": relations.name,
-                "state": relations.state.as_str(),
+                "state": relations.fact.as_str(),
             },
             "refersTo": relations.to.iter().map(target_json).collect::<Vec<_>>(),
             "referredToBy": relations.from.iter().map(|(kind, name, field)| {
@@ -38,13 +39,13 @@ pub fn relations(relations: &Relations, format: Format) -> String {
         Format::Dot => {
             let mut graph = Graph::default();
             let own = format!("{}/{}", relations.kind.as_str(), relations.name);
-            graph.node(&own, relations.state);
+            graph.node(&own, relations.fact.clone());
             for edge in &relations.to {
                 graph.edge(&own, edge);
             }
             for (kind, name, field) in &relations.from {
                 let from = format!("{}/{name}", kind.as_str());
-                graph.node(&from, State::Exists);
+                graph.node(&from, Fact::Exists);
                 graph.arrow(&from, &own, field);
             }
             graph.render()
@@ -59,7 +60,7 @@ pub fn dangling(edges: &[Edge], format: Format) -> String {
         Format::Table => {
             let row = |edge: &Edge| {
                 let from = format!("{}/{}", edge.kind.as_str(), edge.name);
-                [from, edge.link.field.clone(), target(edge), edge.state.as_str().to_owned()]
+                [from, edge.link.field.clone(), target(edge), edge.fact.as_str().to_owned()]
             };
             table(["RECORD", "FIELD", "REFERS TO", "STATE"], edges.iter().map(row).collect())
         }
@@ -75,7 +76,7 @@ pub fn dangling(edges: &[Edge], format: Format) -> String {
             let mut graph = Graph::default();
             for edge in edges {
                 let from = format!("{}/{}", edge.kind.as_str(), edge.name);
-                graph.node(&from, State::Exists);
+                graph.node(&from, Fact::Exists);
                 graph.edge(&from, edge);
             }
             graph.render()
@@ -85,13 +86,13 @@ pub fn dangling(edges: &[Edge], format: Format) -> String {
 
 fn table_of(relations: &Relations) -> String {
     let own = format!("{}/{}", relations.kind.as_str(), printable(&relations.name));
-    let mut text = format!("{own}: {}\n", relations.state.as_str());
+    let mut text = format!("{own}: {}\n", relations.fact.as_str());
     let to = relations.to.iter().map(|edge| {
-        ["refers to".to_owned(), target(edge), edge.link.field.clone(), edge.state.as_str().to_owned()]
+        ["refers to".to_owned(), target(edge), edge.link.field.clone(), edge.fact.as_str().to_owned()]
     });
     let from = relations.from.iter().map(|(kind, name, field)| {
         let from = format!("{}/{name}", kind.as_str());
-        ["referred to by".to_owned(), from, (*field).to_owned(), State::Exists.as_str().to_owned()]
+        ["referred to by".to_owned(), from, (*field).to_owned(), Fact::Exists.as_str().to_owned()]
     });
     let rows: Vec<_> = to.chain(from).collect();
     if !rows.is_empty() {
@@ -137,25 +138,25 @@ fn target_json(edge: &Edge) -> Value {
         "kind": edge.link.kind,
         "namespace": edge.link.namespace,
         "name": edge.link.name,
-        "state": edge.state.as_str(),
+        "state": edge.fact.as_str(),
     })
 }
 
 /// A graph while it is built.
 #[derive(Debug, Default)]
 struct Graph {
-    nodes: BTreeMap<String, State>,
+    nodes: BTreeMap<String, Fact>,
     arrows: Vec<String>,
 }
 
 impl Graph {
-    fn node(&mut self, name: &str, state: State) {
-        self.nodes.entry(name.to_owned()).or_insert(state);
+    fn node(&mut self, name: &str, fact: Fact) {
+        self.nodes.entry(name.to_owned()).or_insert(fact);
     }
 
     fn edge(&mut self, from: &str, edge: &Edge) {
         let to = target(edge);
-        self.node(&to, edge.state);
+        self.node(&to, edge.fact.clone());
         self.arrow(from, &to, &edge.link.field);
     }
 
@@ -166,12 +167,12 @@ impl Graph {
 
     fn render(&self) -> String {
         let mut text = "digraph references {\n  rankdir=LR;\n  node [shape=box];\n".to_owned();
-        for (name, state) in &self.nodes {
-            let style = match state {
-                State::Exists => "",
-                State::Missing => " [color=red, style=dashed]",
-                State::Terminating => " [color=orange, style=dashed]",
-                State::Unknown => " [style=dotted]",
+        for (name, fact) in &self.nodes {
+            let style = match fact {
+                Fact::Exists => "",
+                Fact::Missing { .. } => " [color=red, style=dashed]",
+                Fact::Terminating => " [color=orange, style=dashed]",
+                Fact::Unresolved { .. } | Fact::Unchecked => " [style=dotted]",
             };
             text += &format!("  {}{style};\n", id(name));
         }
@@ -192,7 +193,7 @@ mod tests {
 
     use super::*;
 
-    fn edge(name: &str, state: State) -> Edge {
+    fn edge(name: &str, fact: Fact) -> Edge {
         let link = LinkValue {
             field: "spec.companyRef.name".to_owned(),
             kind: "Company".to_owned(),
@@ -200,12 +201,12 @@ mod tests {
             name: name.to_owned(),
             target: None,
         };
-        Edge { kind: CrmKind::Person, name: "ada".to_owned(), link, state }
+        Edge { kind: CrmKind::Person, name: "ada".to_owned(), link, fact }
     }
 
     #[test]
     fn what_points_at_nothing_is_a_row_with_what_it_names() {
-        let text = dangling(&[edge("acme-crop", State::Missing)], Format::Table);
+        let text = dangling(&[edge("acme-crop", Fact::Missing { suggestion: None })], Format::Table);
         assert_eq!(
             text,
             "RECORD       FIELD                  REFERS TO           STATE\n\
@@ -215,7 +216,7 @@ mod tests {
 
     #[test]
     fn a_graph_marks_what_is_missing_and_escapes_what_users_wrote() {
-        let text = dangling(&[edge("a\"]; x", State::Missing)], Format::Dot);
+        let text = dangling(&[edge("a\"]; x", Fact::Missing { suggestion: None })], Format::Dot);
         assert_eq!(
             text,
             "digraph references {\n  rankdir=LR;\n  node [shape=box];\n  \

@@ -1,7 +1,7 @@
 //! Tests what is due in every situation that a replica can find.
 
 use super::*;
-use crate::pki::Refusal;
+use crate::pki::Untrusted;
 
 /// A fixed time; these tests do not use the clock.
 const TODAY: i64 = 1_900_000_000;
@@ -33,7 +33,7 @@ fn cas(contents: &Contents) -> Vec<CertificateDer<'static>> {
 }
 
 /// Whether a caller with this bundle accepts the certificate for every name.
-fn accepted(contents: &Contents, bundle: &[CertificateDer<'static>], now: i64) -> Result<(), Refusal> {
+fn accepted(contents: &Contents, bundle: &[CertificateDer<'static>], now: i64) -> Result<(), Untrusted> {
     let chain = certificates(&contents.certificate);
     names().iter().try_for_each(|name| pki::verify(&chain, bundle, name, now))
 }

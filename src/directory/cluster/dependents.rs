@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crm_core::links::{Count, Dependants, NAMED};
+use crm_core::links::{Count, Dependents, NAMED};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::sync::Semaphore;
@@ -69,7 +69,7 @@ impl Found {
 pub(super) struct Counting {
     reader: Reader,
     turns: Arc<Semaphore>,
-    flights: Flights<Dependants, Answer, Progress>,
+    flights: Flights<Dependents, Answer, Progress>,
 }
 
 impl Counting {
@@ -79,7 +79,7 @@ impl Counting {
 
     /// The number of dependents, within `limit`. Equal questions at the same time share a count, but zero is valid only
     /// for questions from before the count.
-    pub(super) async fn count(&self, question: &Dependants, limit: Duration) -> Answer {
+    pub(super) async fn count(&self, question: &Dependents, limit: Duration) -> Answer {
         let age = |answer: &Answer| match answer {
             Ok(Counted { count: Count::Exactly(0), .. }) => Age::FreshOnly,
             Ok(_) | Err(_) => Age::Any,
@@ -93,7 +93,7 @@ impl Counting {
         }
     }
 
-    fn begin(&self, question: &Dependants) -> (BoxFuture<'static, Answer>, Progress) {
+    fn begin(&self, question: &Dependents) -> (BoxFuture<'static, Answer>, Progress) {
         let progress = Progress::default();
         let (reader, turns, found) = (self.reader.clone(), Arc::clone(&self.turns), Arc::clone(&progress));
         let question = question.clone();
@@ -111,7 +111,7 @@ impl Counting {
 }
 
 /// Counts to the end or to the maximum. Without a resource version, the API server answers with the latest state.
-async fn count(reader: Reader, question: &Dependants, found: &Mutex<Found>) -> Result<Counted, ReadError> {
+async fn count(reader: Reader, question: &Dependents, found: &Mutex<Found>) -> Result<Counted, ReadError> {
     let mut pages = Pager::new(reader, Referrer::listing(question));
     loop {
         // One more than the maximum shows that there are more. A further page does not, because the API server does not

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use crm_core::api::{ResourceKind, Target};
 use crm_core::existence::Presence;
-use crm_core::links::{Dependants, Sight, Tally};
+use crm_core::links::{Dependents, Tally, Visibility};
 use futures::FutureExt;
 use futures::future::{BoxFuture, join};
 use k8s_openapi::api::authentication::v1::UserInfo;
@@ -164,7 +164,7 @@ impl Cluster {
     /// is checked for each user.
     async fn tally(
         &self,
-        question: &Dependants,
+        question: &Dependents,
         user: &UserInfo,
         limit: Duration,
     ) -> Result<Tally, LookupError> {
@@ -173,7 +173,11 @@ impl Cluster {
         let (counted, permission) = join(self.counting.count(question, limit), permission).await;
         let Counted { count, names } = counted?;
         let may_list = permission.unwrap_or(Err(ReadError::Late(limit)))?;
-        Ok(Tally { count, names, sight: if may_list { Sight::Listed } else { Sight::Hidden } })
+        Ok(Tally {
+            count,
+            names,
+            visibility: if may_list { Visibility::Visible } else { Visibility::Hidden },
+        })
     }
 
     /// Searches on a blocking thread, because a million names would block the async threads, and one search at a time,
@@ -230,7 +234,7 @@ impl LookUp for Cluster {
 impl CountDependents for Cluster {
     fn dependents<'a>(
         &'a self,
-        question: &'a Dependants,
+        question: &'a Dependents,
         user: &'a UserInfo,
         limit: Duration,
     ) -> BoxFuture<'a, Result<Tally, LookupError>> {

@@ -886,7 +886,7 @@ type Finding = JoinHandle<Result<Tally, LookupError>>;
 /// Asks who of this kind refers to the company, and answers whether the user may list them.
 async fn find(kind: CrmKind, may_list: Reply) -> (Finding, Server, Call) {
     let (cluster, mut server) = cluster();
-    let question = Dependants::on(CrmKind::Company, "acme").into_iter().find(|found| found.kind == kind);
+    let question = Dependents::of(CrmKind::Company, "acme").into_iter().find(|found| found.kind == kind);
     let finding =
         tokio::spawn(
             async move { cluster.dependents(&question.unwrap(), &UserInfo::default(), limit()).await },
@@ -913,7 +913,7 @@ async fn people_are_found_by_their_metadata() {
     let items = vec![object("ada"), object("bob"), terminating("cem"), object("dan"), object("eve")];
     list.reply(page(items, ""));
     let names = ["ada", "bob", "dan"].map(str::to_owned).to_vec();
-    let expected = Tally { count: Count::Exactly(4), names, sight: Sight::Listed };
+    let expected = Tally { count: Count::Exactly(4), names, visibility: Visibility::Visible };
     assert_eq!(finding.await.unwrap().unwrap(), expected);
 }
 
@@ -931,7 +931,8 @@ async fn notes_about_a_kind_of_another_group_do_not_count() {
     let selector = "spec.subjectRef.kind=Company,spec.subjectRef.name=acme";
     assert_eq!(list.query("fieldSelector"), Some(selector));
     list.reply(page(vec![note("a", "example.com"), note("b", "crm.milo.io"), object("c")], ""));
-    let expected = Tally { count: Count::Exactly(1), names: vec!["b".into()], sight: Sight::Hidden };
+    let expected =
+        Tally { count: Count::Exactly(1), names: vec!["b".into()], visibility: Visibility::Hidden };
     assert_eq!(finding.await.unwrap().unwrap(), expected);
 }
 
@@ -995,7 +996,7 @@ async fn who_may_list_must_be_known(#[case] reply: Reply) {
 
 /// Asks who works at a company; the task has asked when this returns.
 async fn count(cluster: &Arc<Cluster>, company: &str, limit: Duration) -> Finding {
-    let (cluster, question) = (cluster.clone(), Dependants::on(CrmKind::Company, company).remove(0));
+    let (cluster, question) = (cluster.clone(), Dependents::of(CrmKind::Company, company).remove(0));
     let user = UserInfo::default();
     let finding = tokio::spawn(async move { cluster.dependents(&question, &user, limit).await });
     settle().await;
@@ -1028,13 +1029,13 @@ async fn equal_counts_at_a_time_are_one_and_each_who_asks_is_asked_about() {
         call.reply(review(json!({"allowed": may_list})));
     }
     list.reply(page(vec![object("ada")], ""));
-    let mut sights = Vec::new();
+    let mut visibilities = Vec::new();
     for finding in finding {
-        let Tally { count, names, sight } = finding.await.unwrap().unwrap();
+        let Tally { count, names, visibility } = finding.await.unwrap().unwrap();
         assert_eq!((count, names), (Count::Exactly(1), vec!["ada".to_owned()]));
-        sights.push(sight);
+        visibilities.push(visibility);
     }
-    assert_eq!(sights, [Sight::Listed, Sight::Hidden, Sight::Listed]);
+    assert_eq!(visibilities, [Visibility::Visible, Visibility::Hidden, Visibility::Visible]);
     drop(cluster);
     server.no_call_to_the_end().await;
 }

@@ -40,7 +40,7 @@ fn leaf(key: &KeyPair, until: i64) -> Vec<Der> {
 fn a_ca_that_has_expired_is_not_trusted() {
     let key = KeyPair::generate().unwrap();
     let (chain, expired) = (leaf(&key, NOW + DAY), ca(&key, NOW - 1));
-    assert_eq!(verify(&chain, std::slice::from_ref(&expired), HOST, NOW), Err(Refusal::NoCa));
+    assert_eq!(verify(&chain, std::slice::from_ref(&expired), HOST, NOW), Err(Untrusted::NoCa));
     // It is still from this CA, which is a separate question.
     assert_eq!(voucher(&chain, std::slice::from_ref(&expired), HOST, NOW), Ok(&expired));
 }
@@ -63,8 +63,8 @@ fn a_certificate_may_be_trusted_itself() {
         params.is_ca = is_ca;
         let own = vec![params.self_signed(&key).unwrap().der().clone()];
         assert_eq!(verify(&own, &own, HOST, NOW), Ok(()));
-        assert!(matches!(verify(&own, &own, "another.svc", NOW), Err(Refusal::Name(_))));
-        assert_eq!(verify(&own, &own, HOST, NOW + 2 * DAY), Err(Refusal::NoCa));
+        assert!(matches!(verify(&own, &own, "another.svc", NOW), Err(Untrusted::Name(_))));
+        assert_eq!(verify(&own, &own, HOST, NOW + 2 * DAY), Err(Untrusted::NoCa));
     }
 }
 
@@ -73,11 +73,11 @@ fn of_several_reasons_the_one_that_tells_most_is_given() {
     let [key, other] = [(); 2].map(|()| KeyPair::generate().unwrap());
     let (chain, own, stranger) = (leaf(&key, NOW + DAY), ca(&key, NOW + DAY), ca(&other, NOW + DAY));
     for cas in [[own.clone(), stranger.clone()], [stranger.clone(), own.clone()]] {
-        assert!(matches!(voucher(&chain, &cas, "another.svc", NOW), Err(Refusal::Name(_))));
+        assert!(matches!(voucher(&chain, &cas, "another.svc", NOW), Err(Untrusted::Name(_))));
     }
-    assert!(matches!(verify(&[], std::slice::from_ref(&own), HOST, NOW), Err(Refusal::Absent)));
-    assert_eq!(verify(&chain, &[], HOST, NOW), Err(Refusal::NoCa));
-    assert!(matches!(verify(&chain, &[own], HOST, NOW + DAY + 1), Err(Refusal::NoCa)));
+    assert!(matches!(verify(&[], std::slice::from_ref(&own), HOST, NOW), Err(Untrusted::Absent)));
+    assert_eq!(verify(&chain, &[], HOST, NOW), Err(Untrusted::NoCa));
+    assert!(matches!(verify(&chain, &[own], HOST, NOW + DAY + 1), Err(Untrusted::NoCa)));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::fmt::{self, Write};
 
-use crm_core::characters::{BETWEEN_QUOTES, push_excerpt};
+use crm_core::characters::{ESCAPED_IN_QUOTES, push_truncated};
 use tracing::field::Field;
 
 /// The maximum length of a value in characters: that of a valid name, so that no valid name is cut.
@@ -75,13 +75,13 @@ impl<'v> Value<'v> {
             return into.push_str(self.as_str());
         }
         into.push('"');
-        push_excerpt(into, self.as_str(), self.limit, BETWEEN_QUOTES);
+        push_truncated(into, self.as_str(), self.limit, ESCAPED_IN_QUOTES);
         into.push('"');
     }
 
     /// Writes the value without quotes, with only invisible characters escaped.
     pub(super) fn push_bare(&self, into: &mut String) {
-        push_excerpt(into, self.as_str(), self.limit, &[]);
+        push_truncated(into, self.as_str(), self.limit, &[]);
     }
 
     fn as_str(&self) -> &str {

@@ -116,7 +116,7 @@ impl Conformance {
         for violation in &mut violations {
             violation.field = before_removals(&violation.field, &removed);
         }
-        merged(rules::for_file(verdict).findings, self.schema_findings(violations, subject.requester))
+        merged(rules::without_write(verdict).findings, self.schema_findings(violations, subject.requester))
     }
 
     /// The finding for an object of our group whose kind or version does not exist, at this field.
@@ -135,7 +135,7 @@ impl Conformance {
                 before: None,
                 after: Some("whoever-applies-this".to_owned()),
                 effect: Effect::Defaulted,
-                stood: false,
+                was_stored: false,
             });
         }
         // If the patch cannot be applied, the object stays as it is, and the schema reports the problem.

@@ -5,7 +5,7 @@ use std::fmt;
 use crm_core::api::limits;
 use crm_core::catalog::{Action, RuleId};
 use crm_core::characters::printable;
-use crm_core::quote::quote_at_most;
+use crm_core::quote::quote_truncated;
 use crm_core::rules::Finding;
 use crm_manifest::ReadError;
 
@@ -92,7 +92,7 @@ impl Diagnostic {
         let mut sentence = printable(&self.kind);
         if !self.name.is_empty() {
             sentence.push(' ');
-            sentence.push_str(&printable(&quote_at_most(&self.name, limits::NAME)));
+            sentence.push_str(&printable(&quote_truncated(&self.name, limits::NAME)));
         }
         if !self.field.is_empty() {
             sentence.push_str(": ");

@@ -77,15 +77,7 @@ fn pascal_case(id: &str) -> String {
 }
 
 fn help(rule: &Rule) -> MultiformatMessageString {
-    let mut text = format!("{}\n\nFix: {}\n", rule.explanation, rule.fix);
-    let mut markdown = format!("{}\n\n**Fix.** {}\n", rule.explanation, rule.fix);
-    let stored = rule.example.stored.map(|manifest| ("What is stored", manifest));
-    let shown = [("What breaks it", rule.example.bad), ("What mends it", rule.example.good)];
-    for (title, manifest) in stored.into_iter().chain(shown) {
-        text += &format!("\n{title}:\n\n{manifest}");
-        markdown += &format!("\n{title}:\n\n```yaml\n{manifest}```\n");
-    }
-    MultiformatMessageString::builder().text(text).markdown(markdown).build()
+    MultiformatMessageString::builder().text(rule.help_text()).markdown(rule.help_markdown()).build()
 }
 
 fn configuration(action: Action) -> ReportingConfiguration {

@@ -8,6 +8,7 @@ mod entries;
 mod help;
 mod rule;
 
+pub use help::{page, table};
 pub use rule::{Action, Example, Rule, RuleId, UnknownRule};
 
 impl RuleId {

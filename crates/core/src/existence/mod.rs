@@ -77,6 +77,21 @@ impl From<Presence> for Fact {
 }
 
 impl Fact {
+    /// A word for tables: `exists`, `being deleted`, `missing` or `unknown`.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Exists => "exists",
+            Self::Terminating => "being deleted",
+            Self::Missing { .. } => "missing",
+            Self::Unresolved { .. } | Self::Unchecked => "unknown",
+        }
+    }
+
+    /// Whether a reference to the target dangles, now or soon.
+    pub const fn is_dangling(&self) -> bool {
+        matches!(self, Self::Missing { .. } | Self::Terminating)
+    }
+
     /// The problem with a reference to a target of that kind; `None` if the target exists.
     pub fn problem(&self, kind: &ResourceKind, origin: Origin) -> Option<TargetProblem> {
         let text = match self {

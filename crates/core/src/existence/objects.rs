@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::Presence;
 use super::names::Names;
 use crate::api::{CrmKind, ResourceKind, Target, VERSION};
-use crate::links::{Count, Dependants, NAMED, Sight, Tally};
+use crate::links::{Count, Dependents, NAMED, Tally, Visibility};
 
 /// The namespace of a manifest without one, as in kubectl.
 const DEFAULT_NAMESPACE: &str = "default";
@@ -91,7 +91,7 @@ impl Objects {
 
     fn add_referrer(&mut self, kind: CrmKind, name: &str, presence: Presence, spec: &Value) {
         let referrer = (kind, name.to_owned());
-        match Dependants::referred(kind, spec) {
+        match Dependents::target(kind, spec) {
             Some((of, target)) if presence == Presence::Exists => {
                 self.referrers.insert(referrer, (of, target.to_owned()));
             }
@@ -102,14 +102,14 @@ impl Objects {
     }
 
     /// The dependents of a record in the set.
-    pub fn dependents(&self, question: &Dependants) -> Tally {
+    pub fn dependents(&self, question: &Dependents) -> Tally {
         let refers = |(of, name): &(CrmKind, String)| *of == question.of && *name == question.name;
         let referrers = self.referrers.iter().filter(|((kind, _), to)| *kind == question.kind && refers(to));
         let names: Vec<&String> = referrers.map(|((_, name), _)| name).collect();
         Tally {
             count: Count::Exactly(names.len()),
             names: names.into_iter().take(NAMED).cloned().collect(),
-            sight: Sight::Listed,
+            visibility: Visibility::Visible,
         }
     }
 
@@ -236,7 +236,7 @@ mod tests {
             note("moved", "crm.milo.io", "Company", "globex"),
         ]);
         let found = |of: CrmKind, name: &str| -> Vec<(Count, Vec<String>)> {
-            let questions = Dependants::on(of, name).into_iter();
+            let questions = Dependents::of(of, name).into_iter();
             questions
                 .map(|question| objects.dependents(&question))
                 .map(|tally| (tally.count, tally.names))

@@ -9,7 +9,7 @@ use crate::api::{CrmKind, VERSION};
 ///
 /// The name has been validated: it is a DNS subdomain and so safe in a field selector.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Dependants {
+pub struct Dependents {
     /// The kind of the dependents.
     pub kind: CrmKind,
     /// The kind of the record that they refer to.
@@ -28,7 +28,7 @@ pub struct Tally {
     /// The names of the first [`NAMED`].
     pub names: Vec<String>,
     /// Whether the requester may list them.
-    pub sight: Sight,
+    pub visibility: Visibility,
 }
 
 /// The maximum number of dependents that a message names.
@@ -47,16 +47,16 @@ pub enum Count {
 
 /// Whether the requester may list the records of a kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sight {
+pub enum Visibility {
     /// The requester may list them, so messages may count and name them.
-    Listed,
+    Visible,
     /// The requester may not list them, so messages must not reveal them.
     Hidden,
 }
 
-impl Dependants {
+impl Dependents {
     /// All possible dependents of the record of that kind and name. A Note has none.
-    pub fn on(of: CrmKind, name: &str) -> Vec<Self> {
+    pub fn of(of: CrmKind, name: &str) -> Vec<Self> {
         let referring = LINKS.into_iter().filter(|link| link.to.records().contains(&of));
         let of_link = |link: Link| {
             link.kinds.iter().map(move |kind| Self { kind: *kind, of, name: name.to_owned(), link })
@@ -65,7 +65,7 @@ impl Dependants {
     }
 
     /// The field selector that finds them by selectable fields. It also finds Notes about an object of another API
-    /// group with the same kind and name, see [`Self::group_is_selected`].
+    /// group with the same kind and name, see [`Self::selects_group`].
     pub fn selector(&self) -> String {
         let is = |field: &&str| {
             let value = if *field == "kind" { self.of.as_str() } else { &self.name };
@@ -81,12 +81,12 @@ impl Dependants {
 
     /// Whether the selector finds only references to CRM kinds. It does not for Notes, because the API group of a
     /// subject is not selectable.
-    pub fn group_is_selected(&self) -> bool {
+    pub fn selects_group(&self) -> bool {
         self.link.to != ReferenceTarget::Subject
     }
 
     /// The record that a record of that kind refers to.
-    pub fn referred(kind: CrmKind, spec: &Value) -> Option<(CrmKind, &str)> {
+    pub fn target(kind: CrmKind, spec: &Value) -> Option<(CrmKind, &str)> {
         Link::of(kind).find_map(|link| {
             let reference = &spec[link.field];
             let of = match link.to {

@@ -9,6 +9,6 @@ mod dependents;
 mod table;
 mod values;
 
-pub use dependents::{Count, Dependants, NAMED, Sight, Tally};
+pub use dependents::{Count, Dependents, NAMED, Tally, Visibility};
 pub use table::{CREATOR, LINKS, Link, NameFormat, ReferenceTarget, SUBJECT};
 pub use values::{LinkValue, subject_kind, target_in, values};

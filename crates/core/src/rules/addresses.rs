@@ -121,7 +121,7 @@ fn domain_change(
     effect: Effect,
     was_stored: bool,
 ) -> Change {
-    Change { rule: RuleId::Domain, field, before: Some(before.to_owned()), after, effect, stood: was_stored }
+    Change { rule: RuleId::Domain, field, before: Some(before.to_owned()), after, effect, was_stored }
 }
 
 /// Checks `spec.linkedinProfile`.
@@ -144,7 +144,7 @@ pub(super) fn linkedin_profile(evaluation: &mut Evaluation<'_>, kind: ProfileKin
                 before: Some(text.to_owned()),
                 after: Some(canonical.into_owned()),
                 effect: Effect::Normalized,
-                stood: unchanged,
+                was_stored: unchanged,
             };
             let mode = evaluation.policy.normalization.linkedin_profile;
             rewrite(evaluation, change, mode, unchanged);
@@ -156,7 +156,7 @@ pub(super) fn linkedin_profile(evaluation: &mut Evaluation<'_>, kind: ProfileKin
 /// finding instead.
 fn rewrite(evaluation: &mut Evaluation<'_>, change: Change, mode: NormalizationMode, unchanged: bool) {
     if unchanged || mode == NormalizationMode::RequireCanonical {
-        let weight = Weight::ratchet(unchanged || change.stood);
+        let weight = Weight::ratchet(unchanged || change.was_stored);
         return evaluation.report(not_canonical(&change), weight);
     }
     evaluation.change(change);

@@ -161,7 +161,7 @@ fn set(evaluation: &mut Evaluation<'_>, name: &str, effect: Effect) {
         before: None,
         after: Some(name.to_owned()),
         effect,
-        stood: false,
+        was_stored: false,
     });
 }
 

@@ -9,7 +9,7 @@ use super::path::FieldPath;
 use crate::api::CrmKind;
 use crate::api::names::is_subdomain;
 use crate::catalog::{Action, RuleId};
-use crate::links::{Count, Dependants, NAMED, Sight, Tally};
+use crate::links::{Count, Dependents, NAMED, Tally, Visibility};
 use crate::policy::Policy;
 use crate::quote::quote;
 
@@ -17,7 +17,7 @@ const RULE: RuleId = RuleId::DeleteReferenced;
 
 /// The controllers that delete objects for the cluster. Their deletions are the consequence of earlier ones, and a
 /// denial would block the deletion of a namespace or an owner. The shipped registration does not send their requests.
-pub const CLEANERS: [&str; 2] = [
+pub const SKIPPED_USERS: [&str; 2] = [
     "system:serviceaccount:kube-system:generic-garbage-collector",
     "system:serviceaccount:kube-system:namespace-controller",
 ];
@@ -42,22 +42,22 @@ pub struct Deletion<'a> {
 
 /// The dependents to count before [`evaluate_deletion`] can decide: none if the rule is disabled or the requester
 /// exempt.
-pub fn dependants(deletion: &Deletion<'_>, policy: &Policy, now: Timestamp) -> Vec<Dependants> {
+pub fn dependents(deletion: &Deletion<'_>, policy: &Policy, now: Timestamp) -> Vec<Dependents> {
     let judge = Judge { policy, requester: Some(deletion.requester), now };
     if is_skipped(deletion, policy) || judge.exemption(RULE).is_some() || !is_subdomain(deletion.name) {
         return Vec::new();
     }
-    Dependants::on(deletion.kind, deletion.name)
+    Dependents::of(deletion.kind, deletion.name)
 }
 
 fn is_skipped(deletion: &Deletion<'_>, policy: &Policy) -> bool {
     let user = deletion.requester.username.as_deref().unwrap_or_default();
-    CLEANERS.contains(&user) || !policy.is_enabled(RULE) || !RULE.rule().kinds.contains(&deletion.kind)
+    SKIPPED_USERS.contains(&user) || !policy.is_enabled(RULE) || !RULE.rule().kinds.contains(&deletion.kind)
 }
 
 /// Decides about a deletion.
 ///
-/// `found` are the answers to [`dependants()`], each with the kind of the dependents. `None` is a failed count, which
+/// `found` are the answers to [`dependents()`], each with the kind of the dependents. `None` is a failed count, which
 /// never denies.
 pub fn evaluate_deletion(
     deletion: &Deletion<'_>,
@@ -99,7 +99,7 @@ fn referenced(
     let tallies = found.iter().filter_map(|(kind, tally)| Some((*kind, tally.as_ref()?)));
     let (listed, hidden): (Vec<_>, Vec<_>) = tallies
         .filter(|(_, tally)| tally.count != Count::Exactly(0))
-        .partition(|(_, tally)| tally.sight == Sight::Listed);
+        .partition(|(_, tally)| tally.visibility == Visibility::Visible);
     if !listed.is_empty() {
         let text = describe(&listed);
         let has_room = text.chars().count() + FIX.len() + deletion.name.len() <= ROOM;
@@ -172,17 +172,17 @@ mod tests {
         UserInfo { username: Some(name.to_owned()), ..UserInfo::default() }
     }
 
-    fn tally(count: Count, names: &[&str], sight: Sight) -> Option<Tally> {
-        Some(Tally { count, names: names.iter().map(|name| (*name).to_owned()).collect(), sight })
+    fn tally(count: Count, names: &[&str], visibility: Visibility) -> Option<Tally> {
+        Some(Tally { count, names: names.iter().map(|name| (*name).to_owned()).collect(), visibility })
     }
 
     fn listed(names: &[&str]) -> Option<Tally> {
         let names = names.to_vec();
-        tally(Count::Exactly(names.len()), &names[..names.len().min(NAMED)], Sight::Listed)
+        tally(Count::Exactly(names.len()), &names[..names.len().min(NAMED)], Visibility::Visible)
     }
 
     fn hidden(count: usize) -> Option<Tally> {
-        tally(Count::Exactly(count), &["secret"][..count.min(1)], Sight::Hidden)
+        tally(Count::Exactly(count), &["secret"][..count.min(1)], Visibility::Hidden)
     }
 
     /// The action and the text of every finding.
@@ -206,11 +206,11 @@ mod tests {
         listed(&["a", "b", "c", "d"]), listed(&["n1", "n2"]), r#"4 People ("a", "b", "c", …) and 2 Notes"#
     )]
     #[case::above_the_limit(
-        tally(Count::MoreThan(1000), &["a"], Sight::Listed), listed(&[]),
+        tally(Count::MoreThan(1000), &["a"], Visibility::Visible), listed(&[]),
         r#"more than 1000 People ("a", …)"#
     )]
     #[case::a_count_that_failed_halfway(
-        listed(&[]), tally(Count::AtLeast(1), &["n"], Sight::Listed),
+        listed(&[]), tally(Count::AtLeast(1), &["n"], Visibility::Visible),
         r#"at least 1 Note ("n", …); delete or change them first"#
     )]
     #[case::only_kinds_that_may_be_listed(
@@ -265,13 +265,13 @@ mod tests {
         let asked = |kind, name, requester: &str, policy: &Policy| {
             let requester = user(requester);
             let deletion = Deletion { kind, name, requester: &requester };
-            dependants(&deletion, policy, Timestamp::UNIX_EPOCH).len()
+            dependents(&deletion, policy, Timestamp::UNIX_EPOCH).len()
         };
         let policy = Policy::default();
         assert_eq!(asked(CrmKind::Company, "acme", "alice", &policy), 2);
         assert_eq!(asked(CrmKind::Person, "ada", "alice", &policy), 1);
         assert_eq!(asked(CrmKind::Note, "n", "alice", &policy), 0);
-        for cleaner in CLEANERS {
+        for cleaner in SKIPPED_USERS {
             assert_eq!(asked(CrmKind::Company, "acme", cleaner, &policy), 0);
         }
         // No record can have such a name, and it would change the selector.

@@ -41,7 +41,7 @@ pub struct Change {
     /// The kind of change.
     pub effect: Effect,
     /// Whether the value is an old one in a changed list, and so no reason to deny.
-    pub stood: bool,
+    pub was_stored: bool,
 }
 
 /// The kind of change.

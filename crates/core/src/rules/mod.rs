@@ -27,7 +27,7 @@ use crate::quote::quote;
 use evaluation::{Evaluation, Problem, Weight};
 
 pub use addresses::{NOT_CANONICAL, shown};
-pub use deletion::{CLEANERS, Deletion, dependants, evaluate_deletion};
+pub use deletion::{Deletion, SKIPPED_USERS, dependents, evaluate_deletion};
 pub use finding::{Change, Effect, Exempted, Finding, Reason, Shown, Verdict};
 pub use path::{FieldPath, Segment};
 pub use references::looked_up;
@@ -73,7 +73,7 @@ fn evaluate_rules(evaluation: &mut Evaluation<'_>) {
 
 /// Turns the changes of a verdict into findings. `/validate` uses it, because its object must not need changes any
 /// more, so a skipped mutation is reported.
-pub fn insist_on_changes(
+pub fn changes_to_findings(
     verdict: Verdict,
     request: &Request<'_>,
     policy: &Policy,
@@ -84,7 +84,7 @@ pub fn insist_on_changes(
     let facts = Facts::default();
     let mut evaluation = Evaluation::new(request, &facts, policy, now, kept);
     for change in &changes {
-        evaluation.report(missing_change(change), Weight::ratchet(change.stood));
+        evaluation.report(missing_change(change), Weight::ratchet(change.was_stored));
     }
     evaluation.verdict
 }
@@ -92,7 +92,7 @@ pub fn insist_on_changes(
 /// Adjusts a verdict for a record in a file or a stored record, which are not writes. Changes become warnings, except
 /// that the creator may be missing. A finding about a past `nextActionTime` is a warning at most, because the time may
 /// have been in the future when the record was written.
-pub fn for_file(verdict: Verdict) -> Verdict {
+pub fn without_write(verdict: Verdict) -> Verdict {
     let Verdict { changes, mut findings, exempted } = verdict;
     for finding in findings.iter_mut().filter(|finding| finding.rule == RuleId::NextActionTime) {
         finding.action = finding.action.min(Action::Warn);

@@ -49,7 +49,7 @@ fn trim(evaluation: &mut Evaluation<'_>, field: FieldPath, name: &str, trimmed: 
         before: Some(name.to_owned()),
         after: Some(trimmed.to_owned()),
         effect: Effect::Trimmed,
-        stood: unchanged,
+        was_stored: unchanged,
     };
     if unchanged {
         evaluation.report(super::addresses::not_canonical(&change), Weight::AtMostWarn);

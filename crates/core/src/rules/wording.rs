@@ -13,11 +13,11 @@ impl Finding {
     /// The prefix of the API machinery, the problem with its fix, and the rule, as in a status cause:
     /// `Not found: "acme": no Company of that name [company-exists]`.
     pub fn message(&self) -> String {
-        self.message_quoting(MAX_QUOTED_CHARS)
+        self.message_with_limit(MAX_QUOTED_CHARS)
     }
 
     /// The same with at most `limit` characters of the value.
-    pub fn message_quoting(&self, limit: usize) -> String {
+    pub fn message_with_limit(&self, limit: usize) -> String {
         let mut message = String::with_capacity(USUAL_BYTES);
         message.push_str(self.reason.prefix());
         message.push_str(": ");
