@@ -20,6 +20,7 @@ mod cli;
 mod crds;
 mod deletions;
 mod generated;
+mod imports;
 mod manifests;
 mod normalization;
 mod policies;

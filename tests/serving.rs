@@ -382,7 +382,7 @@ async fn a_body_that_does_not_come_is_given_up_with_its_connection_and_its_place
     .await;
     assert!(head.starts_with("http/1.1 408"), "{head}");
     assert_eq!(body, "the body did not arrive within 100ms\n");
-    assert_eq!(server.metrics.requests_in_flight(), 0);
+    assert_eq!(server.metrics.serving().requests_in_flight(), 0);
 }
 
 #[tokio::test]
@@ -659,15 +659,15 @@ async fn the_server_is_ready_when_all_its_parts_are() {
 async fn metrics_have_the_promised_names() {
     let server = Running::start().await;
     let metrics = &server.metrics;
-    metrics.request_decided("mutate", "Company", "CREATE", "allowed", Duration::from_millis(1));
-    metrics.finding("domain", "Deny");
-    metrics.change("domain");
-    metrics.lookup(&Arc::from("Company.crm.milo.io"), "cached");
-    metrics.count_directory_objects(|| {
+    metrics.decisions().decided("mutate", "Company", "CREATE", "allowed", Duration::from_millis(1));
+    metrics.decisions().finding("domain", "Deny");
+    metrics.decisions().change("domain");
+    metrics.directory().lookup(&Arc::from("Company.crm.milo.io"), "cached");
+    metrics.directory().count_objects(|| {
         let kind = "Company.crm.milo.io".to_owned();
         vec![telemetry::DirectoryKind { kind, objects: 1, ready: true, restarts: 0 }]
     });
-    metrics.policy_in_force("default@1");
+    metrics.directory().policy_in_force("default@1");
     let (status, text) = server.admin("/metrics").await;
     assert_eq!(status, StatusCode::OK);
     for start in [

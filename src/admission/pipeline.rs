@@ -180,7 +180,7 @@ impl Pipeline {
         let decision = Decision::of(verdict);
         let elapsed = started.elapsed();
         let kind = review.kind.map_or("other", |kind| kind.as_str());
-        self.metrics.request_decided(
+        self.metrics.decisions().decided(
             endpoint.as_str(),
             kind,
             review.verb.as_str(),
@@ -188,11 +188,11 @@ impl Pipeline {
             elapsed,
         );
         for finding in &verdict.findings {
-            self.metrics.finding(finding.rule.as_str(), finding.action.as_str());
+            self.metrics.decisions().finding(finding.rule.as_str(), finding.action.as_str());
         }
         // A denied request changes nothing.
         for change in verdict.changes.iter().filter(|_| decision == Decision::Allowed) {
-            self.metrics.change(change.rule.as_str());
+            self.metrics.decisions().change(change.rule.as_str());
         }
         let user = review.user.username.as_deref().unwrap_or_default();
         let rules: BTreeSet<RuleId> = verdict.findings.iter().map(|finding| finding.rule).collect();

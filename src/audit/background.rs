@@ -72,11 +72,11 @@ pub async fn run(background: Background) {
                 );
             }
             Ok(Err(error)) => {
-                background.metrics.audit_failed();
+                background.metrics.audit().failed();
                 tracing::warn!(error = &error as &dyn std::error::Error, "the audit failed");
             }
             // The panic itself has been logged.
-            Err(_) => background.metrics.audit_failed(),
+            Err(_) => background.metrics.audit().failed(),
         }
         sleep(background.interval).await;
     }
@@ -106,7 +106,7 @@ impl Background {
     /// Waits until no review is in progress, up to a limit.
     async fn give_way(&self) {
         for _ in 0..DEFERRALS {
-            if self.metrics.requests_in_flight() == 0 {
+            if self.metrics.serving().requests_in_flight() == 0 {
                 return;
             }
             sleep(PAUSE).await;
@@ -120,9 +120,9 @@ impl Background {
             for kind in rule.kinds {
                 let dangling = tally.dangling.get(&(*kind, rule.id)).copied().unwrap_or_default();
                 let findings = tally.of(*kind, rule.id);
-                self.metrics.audit_found(kind.as_str(), rule.id.as_str(), findings, dangling);
+                self.metrics.audit().found(kind.as_str(), rule.id.as_str(), findings, dangling);
             }
         }
-        self.metrics.audited(tally.records, Timestamp::now().as_second());
+        self.metrics.audit().finished(tally.records, Timestamp::now().as_second());
     }
 }

@@ -157,7 +157,7 @@ impl<S: Serve> Keeper<S> {
 
     /// Records a failure. A certificate that was accepted before is assumed to be accepted still.
     fn fails(&mut self, error: &str) {
-        self.metrics.certificate_upkeep_failed();
+        self.metrics.certificates().upkeep_failed();
         if self.memory.failure.as_deref() != Some(error) {
             tracing::error!(error, "updating the certificates failed; retrying");
             self.memory.failure = Some(error.to_owned());
@@ -236,7 +236,7 @@ impl<S: Serve> Keeper<S> {
         if self.store.write(stored, &due.contents).await? == Written::Done {
             let made = if new_ca { "ca" } else { "certificate" };
             tracing::info!(why = %due.why, made, "renewed the Secret of the certificates");
-            self.metrics.certificates_written("secret");
+            self.metrics.certificates().written("secret");
             if new_ca {
                 self.memory.made_ca = Some(Instant::now());
             }
@@ -265,7 +265,7 @@ impl<S: Serve> Keeper<S> {
             if !configuration.hooks.iter().all(is_there) {
                 self.trust.publish(configuration, &wanted).await?;
                 tracing::info!(kind = configuration.kind, cas = wanted.len(), "updated the caBundle");
-                self.metrics.certificates_written("ca-bundle");
+                self.metrics.certificates().written("ca-bundle");
                 written = true;
             }
         }
@@ -294,7 +294,7 @@ impl<S: Serve> Keeper<S> {
     fn tell(&self, contents: &Contents, live: &[Configuration]) {
         let ends = |der: &CertificateDer<'_>| Facts::of(der).map(|facts| facts.validity.not_after);
         if let Some(not_after) = certificates(&contents.cas).first().and_then(ends) {
-            self.metrics.certificate_expires(CA, not_after);
+            self.metrics.certificates().expires(CA, not_after);
         }
         let Some(served) = &self.memory.served else {
             let why = "the CA was created a moment ago, and not every API server may know it yet";
@@ -307,7 +307,7 @@ impl<S: Serve> Keeper<S> {
             ends(ca)
         });
         if let Some(not_after) = needed.min() {
-            self.metrics.certificate_expires(CA_BUNDLE, not_after);
+            self.metrics.certificates().expires(CA_BUNDLE, not_after);
         }
         let state = match refusal(&chain, live) {
             None => State::Fine,

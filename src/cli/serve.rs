@@ -141,7 +141,7 @@ impl Serve {
         let signals = Signals::of_process().context("cannot listen for signals")?;
         let metrics = Metrics::new();
         let runtime = tokio::runtime::Handle::current().metrics();
-        metrics.count_tasks(move || runtime.num_alive_tasks());
+        metrics.serving().count_tasks(move || runtime.num_alive_tasks());
         let client = self.client().await?;
         let mut parts = self.certificate(client.as_ref(), metrics.clone(), signals).await?;
 
@@ -149,7 +149,7 @@ impl Serve {
         let tasks = TaskTracker::new();
         let budget = ReadBudget::default();
         let reader = client.clone().map(|client| Reader::within(client, budget.clone()));
-        metrics.count_read_bytes(move || budget.held());
+        metrics.serving().count_read_bytes(move || budget.held());
         let cluster = reader.clone().map(|reader| Arc::new(Cluster::start(reader, &stop, &tasks)));
         let directory: Arc<dyn Directory> = match &cluster {
             Some(cluster) => Arc::clone(cluster) as Arc<dyn Directory>,
@@ -296,7 +296,7 @@ fn show_directory(directory: &Arc<dyn Directory>, parts: &Parts) {
     let asked = Arc::clone(directory);
     parts.readiness.ask(move || asked.status().into_iter().map(report).collect());
     let asked = Arc::clone(directory);
-    parts.metrics.count_directory_objects(move || {
+    parts.metrics.directory().count_objects(move || {
         let shown = |part: directory::PartStatus| telemetry::DirectoryKind {
             kind: part.kind,
             objects: part.objects as u64,
@@ -399,10 +399,10 @@ impl CountLookups {
 impl Observer for CountLookups {
     fn looked_up(&self, kind: &ResourceKind, outcome: directory::Outcome) {
         if let Some((_, label)) = self.labels.load().iter().find(|(known, _)| known == kind) {
-            return self.metrics.lookup(label, outcome.as_str());
+            return self.metrics.directory().lookup(label, outcome.as_str());
         }
         let label = Arc::from(kind.to_string());
-        self.metrics.lookup(&label, outcome.as_str());
+        self.metrics.directory().lookup(&label, outcome.as_str());
         let more = |known: &Arc<Vec<_>>| [known.as_slice(), &[(kind.clone(), Arc::clone(&label))]].concat();
         self.labels.rcu(more);
     }

@@ -54,7 +54,7 @@ impl Current {
         let origin = policy.origin.clone();
         self.policy.store(Arc::new(policy));
         // Last, because readers of the metric may rely on it.
-        self.metrics.policy_in_force(origin);
+        self.metrics.directory().policy_in_force(origin);
         self.set(State::Fine);
     }
 
@@ -66,7 +66,7 @@ impl Current {
             return;
         }
         tracing::error!(policy = origin, %in_force, %problems, "invalid policy");
-        self.metrics.policy_refused();
+        self.metrics.directory().policy_refused();
         self.set(state);
     }
 

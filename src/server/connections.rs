@@ -133,7 +133,12 @@ impl Connections {
         table.next += 1;
         table.handshakes.insert(id, Arc::clone(&seat));
         drop(table);
-        Place { id, seat, connections: Arc::clone(self), _counted: self.metrics.connection_opened(self.port) }
+        Place {
+            id,
+            seat,
+            connections: Arc::clone(self),
+            _counted: self.metrics.serving().connection_opened(self.port),
+        }
     }
 
     /// Moves a connection from the handshakes to the open connections.
@@ -155,7 +160,7 @@ impl Connections {
             }
             table.open.remove(&id);
             table.leaving.insert(id, leaver);
-            self.metrics.connection_failed("limit");
+            self.metrics.serving().connection_failed("limit");
         }
         place.seat.enter(Phase::Fresh, self.now());
         table.open.insert(place.id, Arc::clone(&place.seat));

@@ -75,21 +75,21 @@ impl Failures {
     /// Logs a failed connection, as a warning only if our certificate or settings may be the cause.
     pub(super) fn report(&self, peer: Option<&SocketAddr>, error: &io::Error) {
         let Some(peer) = peer else {
-            self.metrics.connection_failed("accept");
+            self.metrics.serving().connection_failed("accept");
             return self.count(Kind::Accept, None, error.to_string());
         };
         let cause = error.get_ref();
         if cause.is_some_and(|cause| cause.is::<Full>()) {
-            self.metrics.connection_failed("limit");
+            self.metrics.serving().connection_failed("limit");
             tracing::debug!(%peer, port = self.port, %error, "connection closed");
             return;
         }
         let tls = cause.and_then(|cause| cause.downcast_ref::<rustls::Error>());
         if let Some(reason) = tls.and_then(rejected_caller) {
-            self.metrics.connection_failed("client-certificate");
+            self.metrics.serving().connection_failed("client-certificate");
             return self.count(Kind::Caller, Some(*peer), reason);
         }
-        self.metrics.connection_failed("handshake");
+        self.metrics.serving().connection_failed("handshake");
         if tls.is_some_and(is_distrust) {
             self.count(Kind::Distrust, Some(*peer), error.to_string());
         } else {

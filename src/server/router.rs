@@ -70,7 +70,7 @@ struct Webhook<R> {
 
 impl<R> Webhook<R> {
     fn reject(&self, rejection: Rejection, caller: Option<&Caller>) -> Response {
-        self.metrics.call_rejected(rejection.status.as_u16());
+        self.metrics.serving().call_rejected(rejection.status.as_u16());
         self.closing(rejection.into_response(), caller)
     }
 
@@ -186,7 +186,7 @@ async fn answer<R: Reviewer>(
             rejection
         }
         Err(_) => {
-            webhook.metrics.panicked();
+            webhook.metrics.decisions().panicked();
             tracing::error!(
                 %endpoint,
                 "a review panicked and was answered with status 500"
@@ -232,7 +232,7 @@ async fn share_in<R: Reviewer>(
     deadline: Deadline,
     body: Body,
 ) -> Result<Vec<u8>, Rejection> {
-    let mut memory = Memory { share, counted: webhook.metrics.bytes_in_flight() };
+    let mut memory = Memory { share, counted: webhook.metrics.serving().bytes_in_flight() };
     let body = {
         let reading = pin!(read(webhook, &mut memory, body));
         let read = timeout_at(deadline.end(), reading).await;
@@ -240,7 +240,7 @@ async fn share_in<R: Reviewer>(
     };
     // Only now does the request take a place: a body that never ends takes no place from others.
     share.take(Short::Places, 1).await?;
-    let _in_flight = webhook.metrics.request_started();
+    let _in_flight = webhook.metrics.serving().request_started();
     let weight = weight(&body);
     if weight > webhook.limits.memory_bytes {
         return Err(Rejection::TOO_MANY_VALUES);

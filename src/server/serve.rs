@@ -220,7 +220,7 @@ impl Server {
         tracing::info!(signal, delay = ?self.config.shutdown_delay, "stopping");
         tokio::select! {
             result = stop(&mut webhook, &self.config, &metrics) => result,
-            _ = signals.next() => Err(ServeError::Aborted { in_flight: metrics.requests_in_flight() }),
+            _ = signals.next() => Err(ServeError::Aborted { in_flight: metrics.serving().requests_in_flight() }),
         }
         // The admin listener and the tasks run until here: probes and decisions work to the end.
     }
@@ -241,7 +241,7 @@ async fn stop(webhook: &mut Listening, config: &ServerConfig, metrics: &Metrics)
         Ok(Ok(Ok(()))) => tracing::info!("stopped"),
         Ok(end) => return Err(webhook.error(end)),
         Err(_) => {
-            let in_flight = metrics.requests_in_flight();
+            let in_flight = metrics.serving().requests_in_flight();
             tracing::warn!(in_flight, limit = ?config.drain_limit, "stopped with connections still open");
         }
     }

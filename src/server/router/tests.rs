@@ -382,7 +382,7 @@ async fn a_review_that_overruns_is_not_waited_for_and_frees_its_place() {
         let answer = fixture.send(request).await;
         assert_rejected(&answer, StatusCode::GATEWAY_TIMEOUT, "no decision within 2s; try again");
     }
-    assert_eq!(fixture.metrics.requests_in_flight(), 0);
+    assert_eq!(fixture.metrics.serving().requests_in_flight(), 0);
 }
 
 #[tokio::test]
@@ -405,7 +405,7 @@ async fn beyond_the_limit_calls_are_rejected_at_once_and_served_again_after() {
     while fixture.reviews() < 2 {
         tokio::task::yield_now().await;
     }
-    assert_eq!(fixture.metrics.requests_in_flight(), 2);
+    assert_eq!(fixture.metrics.serving().requests_in_flight(), 2);
 
     let rejected = fixture.send(review_of("{}")).await;
     let reason = "too many requests at a time; try again in a moment";
@@ -418,7 +418,7 @@ async fn beyond_the_limit_calls_are_rejected_at_once_and_served_again_after() {
     }
     fixture.reviewer.release.notify_one();
     assert_eq!(fixture.send(review_of("{}")).await.status, StatusCode::OK);
-    assert_eq!(fixture.metrics.requests_in_flight(), 0);
+    assert_eq!(fixture.metrics.serving().requests_in_flight(), 0);
 }
 
 fn from(peer: u8, mut request: Request) -> Request {
@@ -455,7 +455,7 @@ async fn when_it_runs_short_a_request_of_the_caller_that_has_most_gives_way(#[ca
     assert_rejected(&gone, StatusCode::SERVICE_UNAVAILABLE, reason);
     assert_eq!(gone.header(RETRY_AFTER), Some("1"));
     assert_eq!(second.await.unwrap().status, StatusCode::OK);
-    assert_eq!(fixture.metrics.requests_in_flight(), 0);
+    assert_eq!(fixture.metrics.serving().requests_in_flight(), 0);
 }
 
 #[tokio::test]
@@ -468,7 +468,7 @@ async fn a_panic_is_answered_and_counted_and_frees_its_place() {
         assert_rejected(&answer, StatusCode::INTERNAL_SERVER_ERROR, reason);
     }
     assert!(fixture.metrics.text().unwrap().contains("crm_admission_panics_total 2"));
-    assert_eq!(fixture.metrics.requests_in_flight(), 0);
+    assert_eq!(fixture.metrics.serving().requests_in_flight(), 0);
 }
 
 #[tokio::test]

@@ -104,7 +104,7 @@ impl Tls {
         }
         self.served.store(Some(Arc::new(Served { material, validity })));
         checked.show(&self.metrics);
-        self.metrics.certificate_reloaded();
+        self.metrics.certificates().reloaded();
         tracing::info!(not_after = date(validity.not_after), "serving a new certificate");
         Ok(())
     }
@@ -158,9 +158,9 @@ struct Checked {
 
 impl Checked {
     fn show(&self, metrics: &Metrics) {
-        metrics.certificate_expires(SERVING, self.validity.not_after);
+        metrics.certificates().expires(SERVING, self.validity.not_after);
         if let Some(not_after) = self.client_ca_not_after {
-            metrics.certificate_expires(CLIENT_CA, not_after);
+            metrics.certificates().expires(CLIENT_CA, not_after);
         }
     }
 }

@@ -71,7 +71,7 @@ impl Watch {
     fn reject(&mut self, seen: Seen, error: &str) {
         let reported = self.rejected.is_some();
         if reported {
-            self.tls.metrics.certificate_reload_failed();
+            self.tls.metrics.certificates().reload_failed();
             tracing::error!(error, "the new certificate is invalid; still serving the last valid one");
         } else {
             tracing::debug!(error, "the new certificate is not valid yet");

@@ -6,7 +6,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-use super::{Metrics, register, table};
+use super::table::{self, register};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct AuditLabels {
@@ -14,7 +14,8 @@ struct AuditLabels {
     rule: &'static str,
 }
 
-pub(super) struct Audit {
+/// The metrics of background audits.
+pub struct Audit {
     findings: Family<AuditLabels, Gauge>,
     dangling: Family<AuditLabels, Gauge>,
     records: Gauge,
@@ -34,24 +35,24 @@ impl Audit {
     }
 }
 
-impl Metrics {
+impl Audit {
     /// Sets what the last audit found for a rule and kind, and how many of the references that the rule checks have no
     /// target.
-    pub fn audit_found(&self, kind: &'static str, rule: &'static str, findings: u64, dangling: u64) {
+    pub fn found(&self, kind: &'static str, rule: &'static str, findings: u64, dangling: u64) {
         let labels = AuditLabels { kind, rule };
         let count = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
-        self.shared.audit.findings.get_or_create(&labels).set(count(findings));
-        self.shared.audit.dangling.get_or_create(&labels).set(count(dangling));
+        self.findings.get_or_create(&labels).set(count(findings));
+        self.dangling.get_or_create(&labels).set(count(dangling));
     }
 
     /// Records that an audit of this many records has finished, at this time in seconds of Unix time.
-    pub fn audited(&self, records: u64, unix_seconds: i64) {
-        self.shared.audit.records.set(i64::try_from(records).unwrap_or(i64::MAX));
-        self.shared.audit.time.set(unix_seconds);
+    pub fn finished(&self, records: u64, unix_seconds: i64) {
+        self.records.set(i64::try_from(records).unwrap_or(i64::MAX));
+        self.time.set(unix_seconds);
     }
 
     /// Counts a failed audit.
-    pub fn audit_failed(&self) {
-        self.shared.audit.failures.inc();
+    pub fn failed(&self) {
+        self.failures.inc();
     }
 }

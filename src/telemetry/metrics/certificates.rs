@@ -6,7 +6,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-use super::{Metrics, register, table};
+use super::table::{self, register};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct CertificateLabel {
@@ -18,7 +18,8 @@ struct ObjectLabel {
     object: &'static str,
 }
 
-pub(super) struct Certificates {
+/// The metrics of certificates.
+pub struct Certificates {
     expiry: Family<CertificateLabel, Gauge>,
     reloads: Counter,
     reload_failures: Counter,
@@ -38,29 +39,29 @@ impl Certificates {
     }
 }
 
-impl Metrics {
+impl Certificates {
     /// Sets when a certificate expires, in seconds of Unix time.
-    pub fn certificate_expires(&self, certificate: &'static str, unix_seconds: i64) {
-        self.shared.certificates.expiry.get_or_create(&CertificateLabel { certificate }).set(unix_seconds);
+    pub fn expires(&self, certificate: &'static str, unix_seconds: i64) {
+        self.expiry.get_or_create(&CertificateLabel { certificate }).set(unix_seconds);
     }
 
     /// Counts a certificate that was replaced.
-    pub fn certificate_reloaded(&self) {
-        self.shared.certificates.reloads.inc();
+    pub fn reloaded(&self) {
+        self.reloads.inc();
     }
 
     /// Counts a new certificate that is invalid; the last valid one stays in use.
-    pub fn certificate_reload_failed(&self) {
-        self.shared.certificates.reload_failures.inc();
+    pub fn reload_failed(&self) {
+        self.reload_failures.inc();
     }
 
     /// Counts a failure to update the certificates in the cluster; it is retried.
-    pub fn certificate_upkeep_failed(&self) {
-        self.shared.certificates.upkeep_failures.inc();
+    pub fn upkeep_failed(&self) {
+        self.upkeep_failures.inc();
     }
 
     /// Counts a write of an `object` of the cluster to update certificates: `secret` or `ca-bundle`.
-    pub fn certificates_written(&self, object: &'static str) {
-        self.shared.certificates.writes.get_or_create(&ObjectLabel { object }).inc();
+    pub fn written(&self, object: &'static str) {
+        self.writes.get_or_create(&ObjectLabel { object }).inc();
     }
 }

@@ -8,7 +8,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use super::{Metrics, register, table};
+use super::table::{self, register};
 
 /// Upper bounds in seconds. A decision from the local names takes less than a millisecond, one with live lookups some
 /// milliseconds, and the API server waits 30 seconds at most.
@@ -41,7 +41,8 @@ struct RuleLabel {
     rule: &'static str,
 }
 
-pub(super) struct Decisions {
+/// The metrics of decisions.
+pub struct Decisions {
     requests: Family<DecisionLabels, Counter>,
     durations: Family<EndpointLabel, Histogram>,
     findings: Family<FindingLabels, Counter>,
@@ -63,9 +64,9 @@ impl Decisions {
     }
 }
 
-impl Metrics {
+impl Decisions {
     /// Counts a decided admission request. `elapsed` runs from its arrival to its answer.
-    pub fn request_decided(
+    pub fn decided(
         &self,
         endpoint: &'static str,
         kind: &'static str,
@@ -74,26 +75,22 @@ impl Metrics {
         elapsed: Duration,
     ) {
         let labels = DecisionLabels { endpoint, kind, operation, decision };
-        self.shared.decisions.requests.get_or_create(&labels).inc();
-        self.shared
-            .decisions
-            .durations
-            .get_or_create(&EndpointLabel { endpoint })
-            .observe(elapsed.as_secs_f64());
+        self.requests.get_or_create(&labels).inc();
+        self.durations.get_or_create(&EndpointLabel { endpoint }).observe(elapsed.as_secs_f64());
     }
 
     /// Counts a finding and the action taken.
     pub fn finding(&self, rule: &'static str, action: &'static str) {
-        self.shared.decisions.findings.get_or_create(&FindingLabels { rule, action }).inc();
+        self.findings.get_or_create(&FindingLabels { rule, action }).inc();
     }
 
     /// Counts a field that a rule changed.
     pub fn change(&self, rule: &'static str) {
-        self.shared.decisions.changes.get_or_create(&RuleLabel { rule }).inc();
+        self.changes.get_or_create(&RuleLabel { rule }).inc();
     }
 
     /// Counts a review that panicked.
     pub fn panicked(&self) {
-        self.shared.decisions.panics.inc();
+        self.panics.inc();
     }
 }

@@ -12,7 +12,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
 use super::scraped::describe;
-use super::{Metrics, register, table};
+use super::table::{self, register};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct LookupLabels {
@@ -20,7 +20,8 @@ struct LookupLabels {
     result: &'static str,
 }
 
-pub(super) struct Directory {
+/// The metrics of lookups and of the policy.
+pub struct Directory {
     lookups: Family<LookupLabels, Counter>,
     objects: Arc<DirectoryObjects>,
     policy: Arc<PolicyInfo>,
@@ -41,28 +42,28 @@ impl Directory {
     }
 }
 
-impl Metrics {
+impl Directory {
     /// Counts a lookup. `kind` comes from the policy, as `Company.crm.milo.io`: callers keep the `Arc` beside the kind,
     /// so that counting allocates nothing.
     pub fn lookup(&self, kind: &Arc<str>, result: &'static str) {
         let labels = LookupLabels { kind: Arc::clone(kind), result };
-        self.shared.directory.lookups.get_or_create(&labels).inc();
+        self.lookups.get_or_create(&labels).inc();
     }
 
     /// From now on, `count` returns the kinds of the directory at every scrape. A kind that it no longer returns is no
     /// longer shown.
-    pub fn count_directory_objects(&self, count: impl Fn() -> Vec<DirectoryKind> + Send + Sync + 'static) {
-        self.shared.directory.objects.count.store(Some(Arc::new(Box::new(count))));
+    pub fn count_objects(&self, count: impl Fn() -> Vec<DirectoryKind> + Send + Sync + 'static) {
+        self.objects.count.store(Some(Arc::new(Box::new(count))));
     }
 
     /// Sets the policy in force, as `name@generation` or the digest of a file.
     pub fn policy_in_force(&self, policy: impl Into<String>) {
-        self.shared.directory.policy.current.store(Some(Arc::new(policy.into())));
+        self.policy.current.store(Some(Arc::new(policy.into())));
     }
 
     /// Counts an invalid policy; the last valid one stays in force.
     pub fn policy_refused(&self) {
-        self.shared.directory.policy_refusals.inc();
+        self.policy_refusals.inc();
     }
 }
 

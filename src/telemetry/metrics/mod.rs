@@ -11,17 +11,14 @@ mod table;
 use std::fmt;
 use std::sync::Arc;
 
-use prometheus_client::registry::{Metric, Registry, Unit};
+use prometheus_client::registry::Registry;
 
-pub use directory::DirectoryKind;
-pub use serving::{BytesInFlight, InFlight, OpenConnection};
+pub use audit::Audit;
+pub use certificates::Certificates;
+pub use decisions::Decisions;
+pub use directory::{Directory, DirectoryKind};
+pub use serving::{BytesInFlight, InFlight, OpenConnection, Serving};
 pub use table::{ALL, Definition, PREFIX, Type};
-
-use self::audit::Audit;
-use self::certificates::Certificates;
-use self::decisions::Decisions;
-use self::directory::Directory;
-use self::serving::Serving;
 
 /// The media type of [`Metrics::text`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -70,22 +67,37 @@ impl Metrics {
         Self { shared: Arc::new(shared) }
     }
 
+    /// The metrics of decisions.
+    pub fn decisions(&self) -> &Decisions {
+        &self.shared.decisions
+    }
+
+    /// The metrics of lookups and of the policy.
+    pub fn directory(&self) -> &Directory {
+        &self.shared.directory
+    }
+
+    /// The metrics of certificates.
+    pub fn certificates(&self) -> &Certificates {
+        &self.shared.certificates
+    }
+
+    /// The metrics of requests and connections.
+    pub fn serving(&self) -> &Serving {
+        &self.shared.serving
+    }
+
+    /// The metrics of background audits.
+    pub fn audit(&self) -> &Audit {
+        &self.shared.audit
+    }
+
     /// All metrics in the OpenMetrics text format, of media type [`CONTENT_TYPE`].
     pub fn text(&self) -> Result<String, fmt::Error> {
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.shared.registry)?;
         Ok(text)
     }
-}
-
-/// Registers a metric, and returns it for counting.
-fn register<M: Metric + Clone>(registry: &mut Registry, definition: Definition, metric: M) -> M {
-    let Definition { name, help, in_seconds, .. } = definition;
-    match in_seconds {
-        true => registry.register_with_unit(name, help, Unit::Seconds, metric.clone()),
-        false => registry.register(name, help, metric.clone()),
-    }
-    metric
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 use super::scraped::Counted;
-use super::{Metrics, register, table};
+use super::table::{self, register};
 
 /// The statuses of rejected calls. All exist from the start, because a counter that appears at 1 has no rate.
 const REJECTIONS: [u16; 9] = [400, 404, 405, 408, 413, 415, 500, 503, 504];
@@ -36,7 +36,8 @@ struct PortLabel {
     port: &'static str,
 }
 
-pub(super) struct Serving {
+/// The metrics of requests and connections.
+pub struct Serving {
     inflight: Gauge,
     inflight_bytes: Gauge,
     read_bytes: Arc<Counted>,
@@ -78,41 +79,41 @@ impl Serving {
     }
 }
 
-impl Metrics {
+impl Serving {
     /// From now on, `count` returns the number of tasks of the runtime at every scrape.
     pub fn count_tasks(&self, count: impl Fn() -> usize + Send + Sync + 'static) {
-        self.shared.serving.tasks.by(count);
+        self.tasks.by(count);
     }
 
     /// From now on, `count` returns the bytes that answers of the API server take at every scrape.
     pub fn count_read_bytes(&self, count: impl Fn() -> usize + Send + Sync + 'static) {
-        self.shared.serving.read_bytes.by(count);
+        self.read_bytes.by(count);
     }
 
     /// Counts a request as in progress until the returned value is dropped.
     pub fn request_started(&self) -> InFlight {
-        self.shared.serving.inflight.inc();
-        InFlight { gauge: self.shared.serving.inflight.clone() }
+        self.inflight.inc();
+        InFlight { gauge: self.inflight.clone() }
     }
 
     /// The number of requests in progress.
     pub fn requests_in_flight(&self) -> i64 {
-        self.shared.serving.inflight.get()
+        self.inflight.get()
     }
 
     /// Counts a call that was rejected with an HTTP status of 400 or above.
     pub fn call_rejected(&self, code: u16) {
-        self.shared.serving.rejections.get_or_create(&CodeLabel { code }).inc();
+        self.rejections.get_or_create(&CodeLabel { code }).inc();
     }
 
     /// Counts memory of a request until the returned value is dropped.
     pub fn bytes_in_flight(&self) -> BytesInFlight {
-        BytesInFlight { gauge: self.shared.serving.inflight_bytes.clone(), bytes: 0 }
+        BytesInFlight { gauge: self.inflight_bytes.clone(), bytes: 0 }
     }
 
     /// Counts an open connection to a port until the returned value is dropped.
     pub fn connection_opened(&self, port: &'static str) -> OpenConnection {
-        let gauge = self.shared.serving.open_connections.get_or_create_owned(&PortLabel { port });
+        let gauge = self.open_connections.get_or_create_owned(&PortLabel { port });
         gauge.inc();
         OpenConnection { gauge }
     }
@@ -120,7 +121,7 @@ impl Metrics {
     /// Counts a connection that failed before its first request: `stage` is `accept`, `handshake`, `client-certificate`
     /// or `limit`.
     pub fn connection_failed(&self, stage: &'static str) {
-        self.shared.serving.connection_failures.get_or_create(&StageLabel { stage }).inc();
+        self.connection_failures.get_or_create(&StageLabel { stage }).inc();
     }
 }
 

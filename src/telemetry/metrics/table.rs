@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use prometheus_client::registry::{Metric, Registry, Unit};
+
 /// The prefix of all metric names.
 pub const PREFIX: &str = "crm_admission";
 
@@ -172,4 +174,14 @@ table! {
     )
     .in_seconds();
     AUDIT_FAILURES = Definition::counter("audit_failures", &[], "Failed audits");
+}
+
+/// Registers a metric, and returns it for counting.
+pub(super) fn register<M: Metric + Clone>(registry: &mut Registry, definition: Definition, metric: M) -> M {
+    let Definition { name, help, in_seconds, .. } = definition;
+    match in_seconds {
+        true => registry.register_with_unit(name, help, Unit::Seconds, metric.clone()),
+        false => registry.register(name, help, metric.clone()),
+    }
+    metric
 }

@@ -19,8 +19,8 @@ fn assert_sample(metrics: &Metrics, sample: &str) {
 #[test]
 fn a_decision_is_counted_and_timed() {
     let metrics = Metrics::new();
-    metrics.request_decided("mutate", "Company", "CREATE", "denied", Duration::from_micros(300));
-    metrics.request_decided("mutate", "Company", "CREATE", "denied", Duration::from_micros(80));
+    metrics.decisions().decided("mutate", "Company", "CREATE", "denied", Duration::from_micros(300));
+    metrics.decisions().decided("mutate", "Company", "CREATE", "denied", Duration::from_micros(80));
     let labels = r#"endpoint="mutate",kind="Company",operation="CREATE",decision="denied""#;
     assert_sample(&metrics, &format!("crm_admission_requests_total{{{labels}}} 2"));
     let bucket = "crm_admission_request_duration_seconds_bucket";
@@ -32,9 +32,9 @@ fn a_decision_is_counted_and_timed() {
 #[test]
 fn findings_changes_and_lookups_are_counted_by_their_labels() {
     let metrics = Metrics::new();
-    metrics.finding("domain", "Deny");
-    metrics.change("linkedin-profile");
-    metrics.lookup(&Arc::from("User.iam.miloapis.com"), "live");
+    metrics.decisions().finding("domain", "Deny");
+    metrics.decisions().change("linkedin-profile");
+    metrics.directory().lookup(&Arc::from("User.iam.miloapis.com"), "live");
     assert_sample(&metrics, r#"crm_admission_findings_total{rule="domain",action="Deny"} 1"#);
     assert_sample(&metrics, r#"crm_admission_changes_total{rule="linkedin-profile"} 1"#);
     let lookup = r#"crm_admission_directory_lookups_total{kind="User.iam.miloapis.com",result="live"} 1"#;
@@ -46,14 +46,14 @@ fn a_kind_that_left_the_directory_is_no_longer_shown() {
     let metrics = Metrics::new();
     let kind =
         |kind: &str, objects, ready| DirectoryKind { kind: kind.to_owned(), objects, ready, restarts: 2 };
-    metrics.count_directory_objects(move || {
+    metrics.directory().count_objects(move || {
         vec![kind("Company.crm.milo.io", 3, true), kind("User.iam.miloapis.com", 7, false)]
     });
     assert_sample(&metrics, r#"crm_admission_directory_ready{kind="Company.crm.milo.io"} 1"#);
     assert_sample(&metrics, r#"crm_admission_directory_ready{kind="User.iam.miloapis.com"} 0"#);
     assert_sample(&metrics, r#"crm_admission_directory_objects{kind="User.iam.miloapis.com"} 7"#);
     assert_sample(&metrics, r#"crm_admission_task_restarts_total{task="directory Company.crm.milo.io"} 2"#);
-    metrics.count_directory_objects(move || vec![kind("Company.crm.milo.io", 4, true)]);
+    metrics.directory().count_objects(move || vec![kind("Company.crm.milo.io", 4, true)]);
     assert_sample(&metrics, r#"crm_admission_directory_objects{kind="Company.crm.milo.io"} 4"#);
     assert!(!metrics.text().unwrap().contains("iam.miloapis.com"));
 }
@@ -61,8 +61,8 @@ fn a_kind_that_left_the_directory_is_no_longer_shown() {
 #[test]
 fn only_the_policy_in_force_is_shown() {
     let metrics = Metrics::new();
-    metrics.policy_in_force("default@1");
-    metrics.policy_in_force("default@2");
+    metrics.directory().policy_in_force("default@1");
+    metrics.directory().policy_in_force("default@2");
     assert_sample(&metrics, r#"crm_admission_policy_info{policy="default@2"} 1"#);
     assert!(!metrics.text().unwrap().contains("default@1"));
 }
@@ -70,8 +70,8 @@ fn only_the_policy_in_force_is_shown() {
 #[test]
 fn certificates_show_when_they_end_and_how_reloads_went() {
     let metrics = Metrics::new();
-    metrics.certificate_expires("serving", 1_800_000_000);
-    metrics.certificate_reload_failed();
+    metrics.certificates().expires("serving", 1_800_000_000);
+    metrics.certificates().reload_failed();
     let name = "crm_admission_certificate_expiry_timestamp_seconds";
     assert_sample(&metrics, &format!(r#"{name}{{certificate="serving"}} 1800000000"#));
     assert_sample(&metrics, "crm_admission_certificate_reload_failures_total 1");
@@ -81,7 +81,7 @@ fn certificates_show_when_they_end_and_how_reloads_went() {
 #[test]
 fn a_request_is_in_flight_until_its_guard_is_dropped() {
     let metrics = Metrics::new();
-    let guard = metrics.request_started();
+    let guard = metrics.serving().request_started();
     assert_sample(&metrics, "crm_admission_inflight_requests 1");
     drop(guard);
     assert_sample(&metrics, "crm_admission_inflight_requests 0");
@@ -90,7 +90,7 @@ fn a_request_is_in_flight_until_its_guard_is_dropped() {
 #[test]
 fn bytes_are_in_flight_until_their_guard_is_dropped() {
     let metrics = Metrics::new();
-    let (mut one, mut other) = (metrics.bytes_in_flight(), metrics.bytes_in_flight());
+    let (mut one, mut other) = (metrics.serving().bytes_in_flight(), metrics.serving().bytes_in_flight());
     one.grow(3);
     one.grow(4);
     other.grow(5);
@@ -102,8 +102,9 @@ fn bytes_are_in_flight_until_their_guard_is_dropped() {
 #[test]
 fn connections_are_counted_by_port_while_they_are_open() {
     let metrics = Metrics::new();
-    let (one, _other) = (metrics.connection_opened("webhook"), metrics.connection_opened("webhook"));
-    let _probe = metrics.connection_opened("admin");
+    let (one, _other) =
+        (metrics.serving().connection_opened("webhook"), metrics.serving().connection_opened("webhook"));
+    let _probe = metrics.serving().connection_opened("admin");
     drop(one);
     assert_sample(&metrics, r#"crm_admission_open_connections{port="webhook"} 1"#);
     assert_sample(&metrics, r#"crm_admission_open_connections{port="admin"} 1"#);
@@ -121,7 +122,7 @@ fn failures_of_connections_start_at_zero() {
 fn rejections_start_at_zero() {
     let metrics = Metrics::new();
     assert_sample(&metrics, r#"crm_admission_http_rejections_total{code="503"} 0"#);
-    metrics.call_rejected(503);
+    metrics.serving().call_rejected(503);
     assert_sample(&metrics, r#"crm_admission_http_rejections_total{code="503"} 1"#);
 }
 
@@ -136,11 +137,11 @@ fn the_text_names_the_build_and_ends_as_openmetrics_wants() {
 #[test]
 fn help_texts_end_with_one_full_stop() {
     let metrics = Metrics::new();
-    metrics.policy_in_force("default@1");
-    metrics.count_directory_objects(Vec::new);
-    metrics.count_tasks(|| 7);
+    metrics.directory().policy_in_force("default@1");
+    metrics.directory().count_objects(Vec::new);
+    metrics.serving().count_tasks(|| 7);
     assert_sample(&metrics, "crm_admission_tasks 7");
-    metrics.count_read_bytes(|| 4096);
+    metrics.serving().count_read_bytes(|| 4096);
     assert_sample(&metrics, "crm_admission_read_bytes 4096");
     for line in metrics.text().unwrap().lines().filter(|line| line.starts_with("# HELP")) {
         assert!(line.ends_with('.') && !line.ends_with(".."), "{line}");
