@@ -221,23 +221,23 @@ fn the_audit_knows_the_flags_that_it_is_started_with() {
 /// Metrics of which each kind of event was counted once, as they are scraped.
 fn scraped() -> String {
     let metrics = Metrics::new();
-    metrics.request_decided("mutate", "Company", "CREATE", "denied", Duration::from_millis(1));
-    metrics.finding("domain", "Deny");
-    metrics.change("domain");
-    metrics.lookup(&Arc::from("Company.crm.milo.io"), "failed");
-    metrics.count_directory_objects(|| {
+    metrics.decisions().decided("mutate", "Company", "CREATE", "denied", Duration::from_millis(1));
+    metrics.decisions().finding("domain", "Deny");
+    metrics.decisions().change("domain");
+    metrics.directory().lookup(&Arc::from("Company.crm.milo.io"), "failed");
+    metrics.directory().count_objects(|| {
         let kind = "Company.crm.milo.io".to_owned();
         vec![DirectoryKind { kind, objects: 1, ready: true, restarts: 0 }]
     });
-    metrics.count_tasks(|| 1);
-    metrics.policy_in_force("built-in");
-    metrics.certificate_expires("serving", 1);
-    metrics.certificates_written("secret");
-    metrics.count_read_bytes(|| 1);
-    metrics.connection_failed("handshake");
-    metrics.audit_found("Person", "company-exists", 1, 1);
-    metrics.audited(1, 1);
-    metrics.audit_failed();
+    metrics.serving().count_tasks(|| 1);
+    metrics.directory().policy_in_force("built-in");
+    metrics.certificates().expires("serving", 1);
+    metrics.certificates().written("secret");
+    metrics.serving().count_read_bytes(|| 1);
+    metrics.serving().connection_failed("handshake");
+    metrics.audit().found("Person", "company-exists", 1, 1);
+    metrics.audit().finished(1, 1);
+    metrics.audit().failed();
     metrics.text().unwrap()
 }
 

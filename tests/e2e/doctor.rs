@@ -1,4 +1,6 @@
 //! `crm-admission doctor` on an installation that is broken in one way after the other, and mended again.
+//!
+//! The table of [`scenarios`] names for each finding the scenario that provokes it.
 
 use crate::support::installation::{Installation, Witnessed};
 use crate::support::kubectl::Kubectl;
@@ -6,10 +8,13 @@ use crate::support::manifest;
 use crate::support::pki::{Authority, Identity};
 use crate::support::poll::{self, Seen};
 use crate::support::process;
+use crate::support::proxy::{Fault, Proxy, Scope};
 use crate::support::webhook::{self, Reach};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use crm_admission::doctor::Id;
 use serde_json::{Value, json};
+use std::cell::RefCell;
 use std::path::Path;
 use std::process::Command;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
@@ -22,34 +27,103 @@ const FLOOR: &str = "crm-admission-floor";
 const GUARD: &str = "crm-admission-guard";
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Makes each scenario a test that fails unless the doctor reports the ids of its row.
+///
+/// Each [`Id`] stands in one row. Without a row for a new one this does not compile.
+macro_rules! scenarios {
+    (
+        impossible { $($impossible:ident: $reason:literal;)* }
+        $($scenario:ident: $($id:ident),+;)+
+    ) => {
+        mod provoked {
+            use super::Id;
+
+            $(
+                #[test]
+                fn $scenario() {
+                    super::provoke(&[$(Id::$id),+], super::$scenario);
+                }
+            )+
+        }
+
+        #[deny(unreachable_patterns)]
+        const _: fn(Id) = |id| match id {
+            $($(Id::$id)|+ => (),)+
+            $(Id::$impossible => (),)*
+        };
+    };
+}
+
+scenarios! {
+    impossible {
+        ApiServerTooOld: "the tests have only a newer API server; unit tests in `doctor::version` cover this id";
+    }
+
+    an_api_server_that_answers_late_or_with_errors_is_told_from_absent_objects: Unanswered;
+    what_the_caller_may_not_read_is_skipped_with_the_right_that_is_lacking: NotPermitted;
+    definitions_that_are_absent_older_or_not_served_are_found_and_mended:
+        CrdAbsent, CrdOutdated, CrdNotEstablished;
+    records_in_a_version_that_is_gone_are_warned_of: CrdStoredVersion;
+    a_registration_that_is_absent_or_changed_is_found:
+        RegistrationAbsent, RegistrationChanged, CanaryNotMutated;
+    one_call_for_each_write_is_fine_as_long_as_the_floor_is_there: FloorAbsent, FloorChanged;
+    a_bundle_that_is_empty_or_no_certificate_or_anothers_is_found:
+        CaBundleEmpty, CaBundleUnreadable, CaBundleMismatch, CanaryRefused;
+    a_service_that_is_absent_or_leads_nowhere_is_found:
+        ServiceAbsent, ServicePortAbsent, ServiceWithoutEndpoints, PortNotProbed;
+    a_secret_that_is_absent_or_unusable_or_not_trusted_is_found:
+        SecretAbsent, SecretUnusable, CertificateWrongName, CertificateExpired, CertificateExpiresSoon,
+        ServedDiffers;
+    a_webhook_that_does_not_run_is_found_by_its_port_and_by_the_canary: PortUnreachable;
+    rights_that_the_service_account_lacks_are_found_and_mended: ServiceAccountAbsent, RbacMissing;
+    the_right_to_patch_configurations_without_the_guard_is_found_and_fixed: GuardAbsent, GuardChanged;
+    policies_that_have_no_effect_are_found: PolicyNotAccepted, PolicyNotUsed, PolicyNotTaken;
+    a_policy_that_refuses_or_admits_the_canary_is_told_from_a_webhook_that_does_not_work:
+        CanaryDenied, CanaryAdmitted;
+}
+
+/// Runs a scenario, and fails unless it saw the doctor report all these ids.
+fn provoke(ids: &[Id], scenario: fn(&mut Patient)) {
+    let mut patient = Patient::healthy();
+    scenario(&mut patient);
+    let found = patient.found.borrow();
+    for id in ids {
+        assert!(found.contains(id), "{id} was not provoked, only {found:?}");
+    }
+}
+
 /// An installation of these tests alone, one at a time: they break everything.
-struct Patient(Witnessed<MutexGuard<'static, Installation>>);
+struct Patient {
+    installation: Witnessed<MutexGuard<'static, Installation>>,
+    /// The ids that [`Examined::finds`] saw in reports on it.
+    found: RefCell<Vec<Id>>,
+}
 
 impl Patient {
     /// In good health, whatever the test before did to it.
     fn healthy() -> Self {
         static PATIENT: LazyLock<Mutex<Installation>> = LazyLock::new(|| Mutex::new(Installation::start()));
         let guard = PATIENT.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut patient = Self(Witnessed::new(guard));
-        patient.0.webhook.ensure_running();
+        let mut patient = Self { installation: Witnessed::new(guard), found: RefCell::default() };
+        patient.installation.webhook.ensure_running();
         let admin = patient.admin();
         admin.run(["delete", "crd", "memos.crm.milo.io", "--ignore-not-found"]).succeeds();
-        patient.0.plane.install_kinds(&manifest("crds"));
-        patient.0.plane.install_roles();
+        patient.installation.plane.install_kinds(&manifest("crds"));
+        patient.installation.plane.install_roles();
         admin.run(["delete", "admissionpolicies", "--all"]).succeeds();
         admin.run(["-n", NAMESPACE, "delete", "secret,service,endpointslice", "--all"]).succeeds();
         admin.apply(&service(443)).succeeds();
         admin.apply(&endpoints(true)).succeeds();
-        patient.0.webhook.unregister();
+        patient.installation.webhook.unregister();
         patient.remove_floor();
         patient.withdraw_certificate_rights();
-        patient.0.webhook.register();
+        patient.installation.webhook.register();
         patient
     }
 
     /// Takes away what making its own certificates takes, and then the guard.
     fn withdraw_certificate_rights(&self) {
-        let (admin, account) = (self.admin(), self.0.plane.kubectl("crm-admission"));
+        let (admin, account) = (self.admin(), self.installation.plane.kubectl("crm-admission"));
         for (kind, scope) in [("rolebinding", NAMESPACE), ("clusterrolebinding", "")] {
             let name = "crm-admission-certificates";
             admin.run(["-n", scope, "delete", kind, name, "--ignore-not-found"]).succeeds();
@@ -71,20 +145,39 @@ impl Patient {
     }
 
     fn admin(&self) -> Kubectl {
-        self.0.plane.kubectl("admin")
+        self.installation.plane.kubectl("admin")
     }
 
-    fn examine(&self) -> Examined {
+    fn examine(&self) -> Examined<'_> {
         self.examine_as("admin", &[])
     }
 
-    fn examine_as(&self, user: &str, args: &[&str]) -> Examined {
-        run_doctor(&self.0.plane.kubeconfig(user), args)
+    fn examine_as(&self, user: &str, args: &[&str]) -> Examined<'_> {
+        self.examine_with(&self.installation.plane.kubeconfig(user), args)
+    }
+
+    fn examine_with(&self, kubeconfig: &Path, args: &[&str]) -> Examined<'_> {
+        let mut command = Command::new(webhook::product());
+        process::clear_environment(&mut command);
+        let output = command
+            .env("KUBECONFIG", kubeconfig)
+            .arg("doctor")
+            .env("CRM_ADMISSION_FORMAT", "json")
+            .args(args)
+            .output()
+            .expect("the program can be started");
+        let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+        Examined {
+            code: output.status.code().expect("an exit code"),
+            stdout: text(output.stdout),
+            stderr: text(output.stderr),
+            found: &self.found,
+        }
     }
 
     /// Registers the webhook by its Service, which leads nowhere here, with this CA.
     fn register_by_service(&self, authority: &Authority) {
-        self.0.webhook.unregister();
+        self.installation.webhook.unregister();
         for mut configuration in webhook::shipped(&self.admin()) {
             for webhook in configuration["webhooks"].as_array_mut().expect("a list of webhooks") {
                 webhook["clientConfig"]["caBundle"] = json!(STANDARD.encode(&authority.pem));
@@ -115,9 +208,9 @@ impl Patient {
         let output = shell
             .args(["-c", fix])
             .env("PATH", std::env::join_paths(path).expect("a path"))
-            .env("KUBECONFIG", self.0.plane.kubeconfig("admin"))
+            .env("KUBECONFIG", self.installation.plane.kubeconfig("admin"))
             // kubectl keeps a cache there.
-            .env("HOME", self.0.plane.workspace().file("homes", "shell"))
+            .env("HOME", self.installation.plane.workspace().file("homes", "shell"))
             .current_dir(env!("CARGO_MANIFEST_DIR"))
             .output()
             .expect("a shell");
@@ -168,33 +261,16 @@ fn policy(name: &str, spec: &Value) -> String {
     policy.to_string()
 }
 
-fn run_doctor(kubeconfig: &Path, args: &[&str]) -> Examined {
-    let mut command = Command::new(webhook::product());
-    process::clear_environment(&mut command);
-    let output = command
-        .env("KUBECONFIG", kubeconfig)
-        .arg("doctor")
-        .env("CRM_ADMISSION_FORMAT", "json")
-        .args(args)
-        .output()
-        .expect("the program can be started");
-    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
-    Examined {
-        code: output.status.code().expect("an exit code"),
-        stdout: text(output.stdout),
-        stderr: text(output.stderr),
-    }
-}
-
 /// What one run of the doctor said.
 #[derive(Debug)]
-struct Examined {
+struct Examined<'patient> {
     code: i32,
     stdout: String,
     stderr: String,
+    found: &'patient RefCell<Vec<Id>>,
 }
 
-impl Examined {
+impl Examined<'_> {
     fn report(&self) -> Value {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
@@ -203,29 +279,33 @@ impl Examined {
         self.report()["findings"].as_array().expect("findings").clone()
     }
 
-    fn ids(&self) -> Vec<String> {
-        let id = |finding: &Value| finding["id"].as_str().expect("an id").to_owned();
+    fn ids(&self) -> Vec<Id> {
+        let id = |finding: &Value| {
+            let known = Id::ALL.iter().find(|id| finding["id"] == id.as_str());
+            *known.unwrap_or_else(|| panic!("an unknown id: {finding}"))
+        };
         self.findings().iter().map(id).collect()
     }
 
     /// The first finding of this id and level, whose subject and message contain `text`.
     #[track_caller]
-    fn finds(&self, level: &str, id: &str, text: &str) -> Value {
-        let found = self.findings().into_iter().find(|finding| {
+    fn finds(&self, level: &str, id: Id, text: &str) -> Value {
+        let findings = self.findings();
+        let found = findings.iter().zip(self.ids()).find_map(|(finding, its_id)| {
             let told = format!("{}: {}", finding["subject"], finding["message"]);
-            finding["id"] == id && finding["level"] == level && told.contains(text)
+            (its_id == id && finding["level"] == level && told.contains(text)).then(|| finding.clone())
         });
-        let found =
-            found.unwrap_or_else(|| panic!("no {level} {id} with {text:?} in {:#?}", self.findings()));
+        let found = found.unwrap_or_else(|| panic!("no {level} {id} with {text:?} in {findings:#?}"));
         assert!(found["fix"].as_str().is_some_and(|fix| !fix.is_empty()), "{found}");
         assert_eq!(self.report()["healthy"], self.code == 0, "{self:?}");
         assert!(level != "failure" || self.code == 1, "{self:?}");
+        self.found.borrow_mut().push(id);
         found
     }
 
     #[track_caller]
-    fn does_not_find(&self, id: &str) {
-        assert!(!self.ids().iter().any(|found| found == id), "{id} is among {:#?}", self.findings());
+    fn does_not_find(&self, id: Id) {
+        assert!(!self.ids().contains(&id), "{id} is among {:#?}", self.findings());
     }
 
     #[track_caller]
@@ -263,14 +343,12 @@ fn a_healthy_installation_is_healthy_in_every_examination() {
     assert!(text.ends_with("\n\nhealthy\n") && !text.contains('\u{1b}'), "{text}");
 }
 
-#[test]
-fn definitions_that_are_absent_older_or_not_served_are_found_and_mended() {
-    let patient = Patient::healthy();
+fn definitions_that_are_absent_older_or_not_served_are_found_and_mended(patient: &mut Patient) {
     let admin = patient.admin();
     let notes = "notes.crm.milo.io";
     admin.run(["delete", "crd", notes]).succeeds();
     let absent = patient.examine();
-    let finding = absent.finds("failure", "crd-absent", "crd notes.crm.milo.io");
+    let finding = absent.finds("failure", Id::CrdAbsent, "crd notes.crm.milo.io");
 
     // Somebody else takes the name of the kind meanwhile.
     let memos = json!({
@@ -287,21 +365,20 @@ fn definitions_that_are_absent_older_or_not_served_are_found_and_mended() {
     admin.run(["wait", "crd/memos.crm.milo.io", "--for=condition=Established", "--timeout=60s"]).succeeds();
     patient.mend(&finding);
     admin.run(["wait", "crd", notes, "--for=condition=NamesAccepted=False", "--timeout=60s"]).succeeds();
-    patient.examine().finds("failure", "crd-not-established", "is already in use");
+    patient.examine().finds("failure", Id::CrdNotEstablished, "is already in use");
     admin.run(["delete", "crd", "memos.crm.milo.io"]).succeeds();
     admin.run(["wait", "crd", notes, "--for=condition=Established", "--timeout=60s"]).succeeds();
 
     let field = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/nextAction";
     let older = json!([{"op": "remove", "path": field}]).to_string();
     admin.run(["patch", "crd", notes, "--type=json", "-p", &older]).succeeds();
-    let finding = patient.examine().finds("failure", "crd-outdated", "properties.spec.properties.nextAction");
+    let finding =
+        patient.examine().finds("failure", Id::CrdOutdated, "properties.spec.properties.nextAction");
     patient.mend(&finding);
     patient.examine().finds_nothing();
 }
 
-#[test]
-fn records_in_a_version_that_is_gone_are_warned_of() {
-    let patient = Patient::healthy();
+fn records_in_a_version_that_is_gone_are_warned_of(patient: &mut Patient) {
     let admin = patient.admin();
     let notes = "notes.crm.milo.io";
     let version = json!({
@@ -317,39 +394,35 @@ fn records_in_a_version_that_is_gone_are_warned_of() {
     stored(json!(["v1alpha0", "v1alpha1"]));
     let examined = patient.examine();
     stored(json!(["v1alpha1"]));
-    examined.finds("warning", "crd-stored-version", "stored as v1alpha0");
+    examined.finds("warning", Id::CrdStoredVersion, "stored as v1alpha0");
     // A version that only the cluster has is no finding.
-    examined.does_not_find("crd-outdated");
+    examined.does_not_find(Id::CrdOutdated);
 }
 
-#[test]
-fn a_registration_that_is_absent_or_changed_is_found() {
-    let patient = Patient::healthy();
-    patient.0.webhook.unregister();
+fn a_registration_that_is_absent_or_changed_is_found(patient: &mut Patient) {
+    patient.installation.webhook.unregister();
     let authority = Authority::create("webhook");
     patient.store(&authority.server_for(&[SERVICE_HOST], 365), &authority);
     let examined = patient.examine();
     let fixes = ["mutatingwebhookconfiguration", "validatingwebhookconfiguration"]
-        .map(|kind| examined.finds("failure", "registration-absent", &format!("{kind} crm-admission")));
-    examined.finds("failure", "canary-not-mutated", "spec.creatorRef: Required value");
+        .map(|kind| examined.finds("failure", Id::RegistrationAbsent, &format!("{kind} crm-admission")));
+    examined.finds("failure", Id::CanaryNotMutated, "spec.creatorRef: Required value");
     for finding in &fixes {
         patient.mend(finding);
     }
     let examined = patient.examine();
-    for id in ["registration-absent", "registration-changed", "ca-bundle-empty", "ca-bundle-mismatch"] {
+    for id in [Id::RegistrationAbsent, Id::RegistrationChanged, Id::CaBundleEmpty, Id::CaBundleMismatch] {
         examined.does_not_find(id);
     }
 
     let change = json!([{"op": "replace", "path": "/webhooks/0/failurePolicy", "value": "Ignore"}]);
     patient.patch_registration("mutatingwebhookconfiguration", &change);
     let changed = "webhooks[mutate.crm.milo.io].failurePolicy";
-    patient.examine().finds("failure", "registration-changed", changed);
+    patient.examine().finds("failure", Id::RegistrationChanged, changed);
 }
 
-#[test]
-fn one_call_for_each_write_is_fine_as_long_as_the_floor_is_there() {
-    let patient = Patient::healthy();
-    patient.0.webhook.register_for_one_call();
+fn one_call_for_each_write_is_fine_as_long_as_the_floor_is_there(patient: &mut Patient) {
+    patient.installation.webhook.register_for_one_call();
     let examined = patient.examine();
     examined.finds_nothing();
     let checks = examined.report()["checks"].to_string();
@@ -357,154 +430,144 @@ fn one_call_for_each_write_is_fine_as_long_as_the_floor_is_there() {
 
     patient.remove_floor();
     let examined = patient.examine();
-    let finding = examined.finds("failure", "floor-absent", "validatingadmissionpolicy crm-admission-floor");
-    examined.finds("failure", "floor-absent", "validatingadmissionpolicybinding crm-admission-floor");
+    let finding = examined.finds("failure", Id::FloorAbsent, "validatingadmissionpolicy crm-admission-floor");
+    examined.finds("failure", Id::FloorAbsent, "validatingadmissionpolicybinding crm-admission-floor");
     patient.mend(&finding);
     patient.examine().finds_nothing();
 
     let admin = patient.admin();
     let binding = "validatingadmissionpolicybinding";
     admin.patch(binding, FLOOR, &json!({"spec": {"validationActions": ["Audit"]}})).succeeds();
-    let finding = patient.examine().finds("failure", "floor-changed", "spec.validationActions[0]");
+    let finding = patient.examine().finds("failure", Id::FloorChanged, "spec.validationActions[0]");
     patient.mend(&finding);
     patient.examine().finds_nothing();
 
     // Without the mark nobody meant it.
     let kind = "validatingwebhookconfiguration";
     admin.run(["annotate", kind, "crm-admission", "admission.crm.milo.io/registration-"]).succeeds();
-    patient.examine().finds("failure", "registration-changed", "webhooks[validate.crm.milo.io]");
+    patient.examine().finds("failure", Id::RegistrationChanged, "webhooks[validate.crm.milo.io]");
 }
 
-#[test]
-fn a_bundle_that_is_empty_or_no_certificate_or_anothers_is_found() {
-    let patient = Patient::healthy();
+fn a_bundle_that_is_empty_or_no_certificate_or_anothers_is_found(patient: &mut Patient) {
     let kind = "mutatingwebhookconfiguration";
     let path = "/webhooks/0/clientConfig/caBundle";
     patient.patch_registration(kind, &json!([{"op": "remove", "path": path}]));
-    patient.examine().finds("warning", "ca-bundle-empty", "webhook mutate.crm.milo.io");
+    patient.examine().finds("warning", Id::CaBundleEmpty, "webhook mutate.crm.milo.io");
 
     let stranger = STANDARD.encode(&Authority::create("stranger").pem);
     patient.patch_registration(kind, &json!([{"op": "add", "path": path, "value": stranger}]));
-    patient.0.webhook.await_reach(Reach::Unreachable);
+    patient.installation.webhook.await_reach(Reach::Unreachable);
     let examined = patient.examine();
-    examined.finds("failure", "ca-bundle-mismatch", "does not trust the served certificate");
+    examined.finds("failure", Id::CaBundleMismatch, "does not trust the served certificate");
     let refused =
-        examined.finds("failure", "canary-refused", "x509: certificate signed by unknown authority");
+        examined.finds("failure", Id::CanaryRefused, "x509: certificate signed by unknown authority");
     assert!(refused["message"].as_str().unwrap().contains("failed calling webhook"), "{refused}");
 
     let bundle = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
     let nothing = json!([{"op": "add", "path": path, "value": STANDARD.encode(bundle)}]);
     patient.patch_registration(kind, &nothing);
-    patient.examine().finds("failure", "ca-bundle-unreadable", "webhook mutate.crm.milo.io");
+    patient.examine().finds("failure", Id::CaBundleUnreadable, "webhook mutate.crm.milo.io");
 }
 
-#[test]
-fn a_service_that_is_absent_or_leads_nowhere_is_found() {
-    let patient = Patient::healthy();
+fn a_service_that_is_absent_or_leads_nowhere_is_found(patient: &mut Patient) {
     let admin = patient.admin();
     let authority = Authority::create("webhook");
     patient.store(&authority.server_for(&[SERVICE_HOST], 365), &authority);
     patient.register_by_service(&authority);
     let examined = patient.examine();
-    examined.finds("skipped", "port-not-probed", "from outside the cluster");
-    for id in ["service-absent", "service-port-absent", "service-without-endpoints", "ca-bundle-mismatch"] {
+    examined.finds("skipped", Id::PortNotProbed, "from outside the cluster");
+    for id in [Id::ServiceAbsent, Id::ServicePortAbsent, Id::ServiceWithoutEndpoints, Id::CaBundleMismatch] {
         examined.does_not_find(id);
     }
 
     admin.apply(&endpoints(false)).succeeds();
-    patient.examine().finds("failure", "service-without-endpoints", "none of its 1 endpoint is ready");
+    patient.examine().finds("failure", Id::ServiceWithoutEndpoints, "none of its 1 endpoint is ready");
     admin.run(["-n", NAMESPACE, "delete", "endpointslice", "--all"]).succeeds();
-    patient.examine().finds("failure", "service-without-endpoints", "it has no endpoints");
+    patient.examine().finds("failure", Id::ServiceWithoutEndpoints, "it has no endpoints");
 
     admin.replace(&service(8443)).succeeds();
-    let finding = patient.examine().finds("failure", "service-port-absent", "call port 443");
+    let finding = patient.examine().finds("failure", Id::ServicePortAbsent, "call port 443");
     patient.mend(&finding);
-    patient.examine().does_not_find("service-port-absent");
+    patient.examine().does_not_find(Id::ServicePortAbsent);
 
     admin.run(["-n", NAMESPACE, "delete", "service", "crm-admission"]).succeeds();
-    patient.0.webhook.await_reach(Reach::Unreachable);
+    patient.installation.webhook.await_reach(Reach::Unreachable);
     let examined = patient.examine();
-    examined.finds("failure", "service-absent", "service crm-admission-system/crm-admission");
-    examined.finds("failure", "canary-refused", "failed calling webhook");
+    examined.finds("failure", Id::ServiceAbsent, "service crm-admission-system/crm-admission");
+    examined.finds("failure", Id::CanaryRefused, "failed calling webhook");
 }
 
-#[test]
-fn a_secret_that_is_absent_or_unusable_or_not_trusted_is_found() {
-    let patient = Patient::healthy();
+fn a_secret_that_is_absent_or_unusable_or_not_trusted_is_found(patient: &mut Patient) {
     let admin = patient.admin();
     let [authority, stranger] = ["webhook", "stranger"].map(Authority::create);
     patient.register_by_service(&authority);
-    patient.examine().finds("failure", "secret-absent", "secret crm-admission-system/crm-admission-tls");
+    patient.examine().finds("failure", Id::SecretAbsent, "secret crm-admission-system/crm-admission-tls");
 
     let good = authority.server_for(&[SERVICE_HOST], 365);
     let other = authority.server_for(&[SERVICE_HOST], 365);
     patient.store(&Identity { certificate: good.certificate.clone(), key: other.key }, &authority);
-    patient.examine().finds("failure", "secret-unusable", "it is not the key of the certificate");
+    patient.examine().finds("failure", Id::SecretUnusable, "it is not the key of the certificate");
 
     // The Secret is renewed by another authority, and nobody tells the configurations.
     patient.store(&stranger.server_for(&[SERVICE_HOST], 365), &stranger);
     let examined = patient.examine();
     for kind in ["mutatingwebhookconfiguration", "validatingwebhookconfiguration"] {
-        let finding = examined.finds("failure", "ca-bundle-mismatch", kind);
+        let finding = examined.finds("failure", Id::CaBundleMismatch, kind);
         patient.mend(&finding);
     }
-    patient.examine().does_not_find("ca-bundle-mismatch");
+    patient.examine().does_not_find(Id::CaBundleMismatch);
     patient.store(&good, &authority);
     patient.register_by_service(&authority);
-    patient.examine().does_not_find("ca-bundle-mismatch");
+    patient.examine().does_not_find(Id::CaBundleMismatch);
 
     for (name, days, level, id) in [
-        ("crm-admission.elsewhere.svc", 365, "failure", "certificate-wrong-name"),
-        (SERVICE_HOST, -1, "failure", "certificate-expired"),
-        (SERVICE_HOST, 7, "warning", "certificate-expires-soon"),
+        ("crm-admission.elsewhere.svc", 365, "failure", Id::CertificateWrongName),
+        (SERVICE_HOST, -1, "failure", Id::CertificateExpired),
+        (SERVICE_HOST, 7, "warning", Id::CertificateExpiresSoon),
     ] {
         patient.store(&authority.server_for(&[name], days), &authority);
         let examined = patient.examine();
         examined.finds(level, id, "the certificate of secret crm-admission-system/crm-admission-tls");
-        examined.does_not_find("ca-bundle-mismatch");
+        examined.does_not_find(Id::CaBundleMismatch);
     }
 
     // What is served here is the certificate of a test, which is none of this.
     patient.store(&good, &authority);
-    let address = patient.0.webhook.address();
+    let address = patient.installation.webhook.address();
     let examined = patient.examine_as("admin", &["--connect", &address]);
-    examined.finds("warning", "served-differs", "the served certificate");
-    examined.finds("failure", "ca-bundle-mismatch", "does not trust the served certificate");
+    examined.finds("warning", Id::ServedDiffers, "the served certificate");
+    examined.finds("failure", Id::CaBundleMismatch, "does not trust the served certificate");
     admin.run(["-n", NAMESPACE, "delete", "secret", "crm-admission-tls"]).succeeds();
 }
 
-#[test]
-fn a_webhook_that_does_not_run_is_found_by_its_port_and_by_the_canary() {
-    let mut patient = Patient::healthy();
-    patient.0.webhook.kill();
+fn a_webhook_that_does_not_run_is_found_by_its_port_and_by_the_canary(patient: &mut Patient) {
+    patient.installation.webhook.kill();
     let examined = patient.examine();
-    let address = patient.0.webhook.address();
-    let finding = examined.finds("failure", "port-unreachable", &address);
+    let address = patient.installation.webhook.address();
+    let finding = examined.finds("failure", Id::PortUnreachable, &address);
     assert!(finding["message"].as_str().unwrap().contains("refused"), "{finding}");
-    examined.finds("failure", "canary-refused", "(probably nothing listens at the address that it calls)");
+    examined.finds("failure", Id::CanaryRefused, "(probably nothing listens at the address that it calls)");
 }
 
-#[test]
-fn rights_that_the_service_account_lacks_are_found_and_mended() {
-    let patient = Patient::healthy();
+fn rights_that_the_service_account_lacks_are_found_and_mended(patient: &mut Patient) {
     let admin = patient.admin();
     admin.run(["delete", "clusterrolebinding", "crm-admission"]).succeeds();
     admin.run(["-n", NAMESPACE, "delete", "serviceaccount", "crm-admission"]).succeeds();
     // The authorizer follows the bindings with a watch.
     let examined = poll::until("missing rights", PATIENCE, || {
         let examined = patient.examine();
-        match examined.ids().iter().any(|id| id == "rbac-missing") {
+        match examined.ids().contains(&Id::RbacMissing) {
             true => Seen::Ready(examined),
             false => Seen::NotYet(examined.stdout),
         }
     });
     examined.finds(
         "failure",
-        "rbac-missing",
+        Id::RbacMissing,
         "it lacks permission to get, list, watch companies.crm.milo.io",
     );
-    examined.finds("failure", "rbac-missing", "it lacks permission to patch admissionpolicies/status");
-    let finding = examined.finds("failure", "service-account-absent", "crm-admission-system/crm-admission");
+    examined.finds("failure", Id::RbacMissing, "it lacks permission to patch admissionpolicies/status");
+    let finding = examined.finds("failure", Id::ServiceAccountAbsent, "crm-admission-system/crm-admission");
     patient.mend(&finding);
     poll::until("rights", PATIENCE, || {
         let examined = patient.examine();
@@ -518,7 +581,7 @@ fn rights_to_make_its_own_certificates_are_looked_for_where_it_does() {
     let admin = patient.admin();
     let authority = Authority::create("webhook");
     patient.store(&authority.server_for(&[SERVICE_HOST], 365), &authority);
-    patient.examine().does_not_find("rbac-missing");
+    patient.examine().does_not_find(Id::RbacMissing);
     // Nobody else keeps the key of the CA there.
     let key = json!({"stringData": {"ca.key": "key"}}).to_string();
     admin.run(["-n", NAMESPACE, "patch", "secret", "crm-admission-tls", "-p", &key]).succeeds();
@@ -530,24 +593,22 @@ fn rights_to_make_its_own_certificates_are_looked_for_where_it_does() {
             None => Seen::NotYet(examined.stdout),
         }
     });
-    assert_eq!(found["id"], "rbac-missing");
+    assert_eq!(found["id"], Id::RbacMissing.as_str());
     patient.mend(&found);
     poll::until("rights", PATIENCE, || {
         let examined = patient.examine();
         // The rights never come without the guard.
-        examined.does_not_find("guard-absent");
-        match examined.ids().iter().any(|id| id == "rbac-missing") {
+        examined.does_not_find(Id::GuardAbsent);
+        match examined.ids().contains(&Id::RbacMissing) {
             false => Seen::Ready(()),
             true => Seen::NotYet(examined.stdout),
         }
     });
 }
 
-#[test]
-fn the_right_to_patch_configurations_without_the_guard_is_found_and_fixed() {
-    let patient = Patient::healthy();
+fn the_right_to_patch_configurations_without_the_guard_is_found_and_fixed(patient: &mut Patient) {
     let admin = patient.admin();
-    let account = patient.0.plane.kubectl("crm-admission");
+    let account = patient.installation.plane.kubectl("crm-admission");
     // Without the right, nobody needs the guard.
     patient.examine().finds_nothing();
     admin.apply_path(&manifest("overlays/self-managed/rbac.yaml")).succeeds();
@@ -557,8 +618,8 @@ fn the_right_to_patch_configurations_without_the_guard_is_found_and_fixed() {
     });
     let (policy, binding) = ("validatingadmissionpolicy", "validatingadmissionpolicybinding");
     let examined = patient.examine();
-    examined.finds("failure", "guard-absent", &format!("{policy} {GUARD}"));
-    let finding = examined.finds("failure", "guard-absent", &format!("{binding} {GUARD}"));
+    examined.finds("failure", Id::GuardAbsent, &format!("{policy} {GUARD}"));
+    let finding = examined.finds("failure", Id::GuardAbsent, &format!("{binding} {GUARD}"));
     patient.mend(&finding);
     let examined = patient.examine();
     examined.finds_nothing();
@@ -567,17 +628,15 @@ fn the_right_to_patch_configurations_without_the_guard_is_found_and_fixed() {
 
     let harmless = json!([{"op": "replace", "path": "/spec/validations/0/expression", "value": "true"}]);
     admin.run(["patch", policy, GUARD, "--type=json", "-p", &harmless.to_string()]).succeeds();
-    let finding = patient.examine().finds("failure", "guard-changed", "spec.validations[0].expression");
+    let finding = patient.examine().finds("failure", Id::GuardChanged, "spec.validations[0].expression");
     patient.mend(&finding);
     admin.patch(binding, GUARD, &json!({"spec": {"validationActions": ["Audit"]}})).succeeds();
-    let finding = patient.examine().finds("failure", "guard-changed", "spec.validationActions[0]");
+    let finding = patient.examine().finds("failure", Id::GuardChanged, "spec.validationActions[0]");
     patient.mend(&finding);
     patient.examine().finds_nothing();
 }
 
-#[test]
-fn policies_that_have_no_effect_are_found() {
-    let mut patient = Patient::healthy();
+fn policies_that_have_no_effect_are_found(patient: &mut Patient) {
     let admin = patient.admin();
     let broken = json!({"creator": {"sources": [{"from": "Username", "pattern": "(?<name>"}]}});
     admin.apply(&policy("default", &broken)).succeeds();
@@ -586,21 +645,21 @@ fn policies_that_have_no_effect_are_found() {
         .succeeds();
     admin.apply(&policy("strict", &json!({}))).succeeds();
     let examined = patient.examine();
-    examined.finds("failure", "policy-not-accepted", "spec.creator.sources[0].pattern");
-    let finding = examined.finds("warning", "policy-not-used", "admissionpolicy strict");
+    examined.finds("failure", Id::PolicyNotAccepted, "spec.creator.sources[0].pattern");
+    let finding = examined.finds("warning", Id::PolicyNotUsed, "admissionpolicy strict");
     patient.mend(&finding);
 
     admin.apply(&policy("default", &json!({}))).succeeds();
     admin.run(["wait", "admissionpolicy", "default", "--for=condition=Accepted", "--timeout=60s"]).succeeds();
     patient.examine().finds_nothing();
-    patient.0.webhook.kill();
+    patient.installation.webhook.kill();
     admin.apply(&policy("default", &json!({"normalization": {"domains": "RequireCanonical"}}))).succeeds();
-    patient.examine().finds("warning", "policy-not-taken", "admissionpolicy default");
+    patient.examine().finds("warning", Id::PolicyNotTaken, "admissionpolicy default");
 }
 
-#[test]
-fn a_policy_that_refuses_or_admits_the_canary_is_told_from_a_webhook_that_does_not_work() {
-    let patient = Patient::healthy();
+fn a_policy_that_refuses_or_admits_the_canary_is_told_from_a_webhook_that_does_not_work(
+    patient: &mut Patient,
+) {
     let admin = patient.admin();
     let in_force = |spec: &Value| {
         admin.apply(&policy("default", spec)).succeeds();
@@ -612,14 +671,14 @@ fn a_policy_that_refuses_or_admits_the_canary_is_told_from_a_webhook_that_does_n
         "rules": [{"rule": "label-value", "action": "Deny"}],
         "labels": [{"key": "crm.milo.io/source", "allowed": ["event"], "required": true}],
     }));
-    patient.examine().finds("warning", "canary-denied", "[label-value");
+    patient.examine().finds("warning", Id::CanaryDenied, "[label-value");
     admin.run(["delete", "admissionpolicy", "default"]).succeeds();
 
     let exemption = json!({
         "name": "admins", "groups": ["system:masters"], "users": [], "rules": ["display-name"], "reason": "test",
     });
     in_force(&json!({"exemptions": [exemption]}));
-    patient.examine().finds("warning", "canary-admitted", "blank name");
+    patient.examine().finds("warning", Id::CanaryAdmitted, "blank name");
     admin.run(["delete", "admissionpolicy", "default"]).succeeds();
 
     // Nothing that the canary could be told by is changed under this policy, and nothing is wrong with it.
@@ -630,14 +689,29 @@ fn a_policy_that_refuses_or_admits_the_canary_is_told_from_a_webhook_that_does_n
     patient.examine().finds_nothing();
 }
 
-#[test]
-fn what_the_caller_may_not_read_is_skipped_with_the_right_that_is_lacking() {
-    let patient = Patient::healthy();
+fn an_api_server_that_answers_late_or_with_errors_is_told_from_absent_objects(patient: &mut Patient) {
+    let plane = &patient.installation.plane;
+    let proxy = Proxy::start(plane);
+    let kubeconfig = plane.kubeconfig_through(&proxy.url(), "admin");
+    patient.examine_with(&kubeconfig, &[]).finds_nothing();
+    for (fault, text) in
+        [(Fault::Status500, "the API server answered 500"), (Fault::Hang, "did not answer within 1s")]
+    {
+        proxy.inject(Scope::Lookups, fault);
+        let examined = patient.examine_with(&kubeconfig, &["--timeout", "1s"]);
+        examined.finds("failure", Id::Unanswered, text);
+        for id in [Id::CrdAbsent, Id::RegistrationAbsent] {
+            examined.does_not_find(id);
+        }
+    }
+}
+
+fn what_the_caller_may_not_read_is_skipped_with_the_right_that_is_lacking(patient: &mut Patient) {
     let examined = patient.examine_as("alice", &[]);
     assert_eq!(examined.code, 0, "{examined:?}");
-    examined.finds("skipped", "not-permitted", "cannot get resource \\\"secrets\\\"");
-    examined.finds("skipped", "not-permitted", "cannot create resource \\\"subjectaccessreviews\\\"");
-    examined.does_not_find("canary-refused");
+    examined.finds("skipped", Id::NotPermitted, "cannot get resource \\\"secrets\\\"");
+    examined.finds("skipped", Id::NotPermitted, "cannot create resource \\\"subjectaccessreviews\\\"");
+    examined.does_not_find(Id::CanaryRefused);
 
     // Who may read nothing at all learns nothing, which is not the same as a healthy installation.
     let examined = patient.examine_as("bob", &[]);
@@ -648,10 +722,10 @@ fn what_the_caller_may_not_read_is_skipped_with_the_right_that_is_lacking() {
 #[test]
 fn credentials_that_are_not_accepted_end_it() {
     let patient = Patient::healthy();
-    let kubeconfig = std::fs::read_to_string(patient.0.plane.kubeconfig("admin")).unwrap();
+    let kubeconfig = std::fs::read_to_string(patient.installation.plane.kubeconfig("admin")).unwrap();
     let kubeconfig = kubeconfig.replace("token-of-admin", "token-of-nobody");
-    let kubeconfig = patient.0.plane.workspace().write("kubeconfigs", "nobody", &kubeconfig);
-    let examined = run_doctor(&kubeconfig, &[]);
+    let kubeconfig = patient.installation.plane.workspace().write("kubeconfigs", "nobody", &kubeconfig);
+    let examined = patient.examine_with(&kubeconfig, &[]);
     assert_eq!((examined.code, examined.stdout.as_str()), (2, ""), "{examined:?}");
     assert!(examined.stderr.contains("does not accept the credentials"), "{examined:?}");
 }

@@ -10,6 +10,23 @@
 //!   result: the new text, read again, has the old values with exactly these changes.
 //! - [`replace`] writes a file atomically, and [`unified_diff`] shows a change.
 //!
+//! ```
+//! use std::path::Path;
+//!
+//! use crm_manifest::edit::{Change, edit};
+//! use crm_manifest::{Input, Step};
+//!
+//! let input = Input::new(Path::new("a.yaml"), "# mine\nspec: {name: 'ACME'} # here\n".to_owned());
+//! let path = ["spec", "name"].map(|name| Step::Name(name.to_owned())).to_vec();
+//!
+//! let tree = &input.documents()[0].tree;
+//! let found = tree.find(tree.root, &path);
+//! assert_eq!(input.text().line_and_column(found.position), (2, 14));
+//!
+//! let edited = edit(&input, &[vec![Change { path, value: Some("acme".to_owned()) }]]);
+//! assert_eq!(edited.text, "# mine\nspec: {name: 'acme'} # here\n");
+//! ```
+//!
 //! Broken input never stops the rest: a document that cannot be read is an error with its place, and the documents
 //! beside it are read. Sizes are limited: a file to 64 MiB, a document to a million values and to 128 levels.
 //!
