@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use assert_cmd::Command;
@@ -16,6 +16,7 @@ use proptest::prelude::*;
 use rstest::rstest;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 static JUDGE: LazyLock<Judge> =
     LazyLock::new(|| Judge::new(Policy::default(), None, Timestamp::UNIX_EPOCH).unwrap());
@@ -528,4 +529,67 @@ fn a_diff_shows_nothing_of_what_would_not_be_written_and_says_so() {
     assert!(out.starts_with("--- a/records/a.yaml\n") && !out.contains("b.yaml\n"), "{out}");
     assert!(err.ends_with(&tree.note("records/b.yaml", "elsewhere/b.yaml")), "{err}");
     assert_eq!((tree.read("records/a.yaml"), tree.read("elsewhere/b.yaml")), (MESSY.into(), MESSY.into()));
+}
+
+/// Runs a program on standard input, and holds that it succeeds.
+#[track_caller]
+fn applied(program: &str, args: &[&str], directory: &Path, diff: &str) {
+    let mut command = Command::new(program);
+    let output = command.args(args).current_dir(directory).write_stdin(diff).output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(output.status.success(), "{}{}\n{diff:?}", text(&output.stdout), text(&output.stderr));
+}
+
+const COMPANY_ON_A_LINE: &str = "apiVersion: crm.milo.io/v1alpha1\nkind: Company\nmetadata: {name: acme}\nspec: {displayName: A, domains: [A.com]}\n";
+
+#[rstest]
+#[case::plain("a.yaml", "\n")]
+#[case::crlf("a.yaml", "\r\n")]
+#[case::spaces("my records/a  b.yaml", "\n")]
+#[case::quotes("\"a\"\\é.yaml", "\n")]
+#[case::a_tab("a\tb.yaml", "\n")]
+#[case::a_line_break("a\nb.yaml", "\n")]
+fn git_and_patch_take_the_diff_and_give_what_fix_gives(#[case] name: &str, #[case] line_end: &str) {
+    let text = format!("# x\r# y\n{COMPANY_ON_A_LINE}# z\r").replace('\n', line_end);
+    let [fixed, by_git, by_patch] = [(); 3].map(|()| {
+        let tree = tempfile::tempdir().unwrap();
+        let path = tree.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, &text).unwrap();
+        tree
+    });
+    let run = |tree: &TempDir, args: &[&str]| {
+        let output = check().current_dir(tree.path()).args(args).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let diff = run(&by_git, &["--diff", "."]);
+    run(&fixed, &["--fix", "."]);
+    applied("git", &["apply"], by_git.path(), &diff);
+    applied("patch", &["-p1", "--binary"], by_patch.path(), &diff);
+    let expected = fs::read_to_string(fixed.path().join(name)).unwrap();
+    assert_ne!(expected, text);
+    for tree in [by_git, by_patch] {
+        assert_eq!(fs::read_to_string(tree.path().join(name)).unwrap(), expected);
+    }
+}
+
+#[rstest]
+#[case::absolute("work", &["ROOT/work/a.yaml"], "work")]
+#[case::up_and_down("work/sub", &["../sub/../sub/a.yaml"], "work/sub")]
+#[case::above("work/sub", &["../a.yaml"], "work")]
+#[case::above_and_here("work/sub", &["..", "a.yaml"], "work")]
+fn a_diff_has_paths_that_can_be_applied(#[case] directory: &str, #[case] paths: &[&str], #[case] base: &str) {
+    let tree = tempfile::tempdir().unwrap();
+    let root = tree.path().canonicalize().unwrap();
+    fs::create_dir_all(root.join("work/sub")).unwrap();
+    fs::create_dir_all(root.join("work/.git")).unwrap();
+    for file in ["work/a.yaml", "work/sub/a.yaml"] {
+        fs::write(root.join(file), COMPANY_ON_A_LINE).unwrap();
+    }
+    let paths = paths.iter().map(|path| path.replace("ROOT", root.to_str().unwrap()));
+    let output = check().current_dir(root.join(directory)).arg("--diff").args(paths).output().unwrap();
+    let (diff, err) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    applied("patch", &["-p1"], &root.join(base), &diff);
+    let note = format!("the paths in the diff are relative to {}; apply it there", root.join(base).display());
+    assert_eq!(err.contains(&note), base != directory, "{err}");
 }

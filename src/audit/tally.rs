@@ -70,9 +70,10 @@ impl Tally {
             .sum()
     }
 
-    /// Whether a finding of a rule denies.
-    pub fn denies(&self, rule: RuleId) -> bool {
-        self.findings.keys().any(|key| key.rule == rule && key.action == Action::Deny)
+    /// The strictest action of the findings of a rule.
+    pub fn strictest(&self, rule: RuleId) -> Action {
+        let actions = self.findings.keys().filter(|key| key.rule == rule).map(|key| key.action);
+        actions.max().unwrap_or(Action::Disabled)
     }
 
     /// The number of references to missing objects.

@@ -106,8 +106,7 @@ impl Audit {
         let totals = runtime.block_on(async {
             if self.paths.is_empty() { self.cluster().await } else { self.files().await }
         })?;
-        let found = self.fail_on.least().is_some_and(|least| totals.has_problems(least));
-        Ok(if found { Outcome::Findings } else { Outcome::Fine })
+        Ok(if totals.fails() { Outcome::Findings } else { Outcome::Fine })
     }
 
     async fn cluster(&self) -> anyhow::Result<Totals> {
@@ -149,7 +148,7 @@ impl Audit {
             kinds: self.kinds(),
             fixing: self.fixing(),
             report: self.report()?,
-            totals: Totals { policy, in_force, ..Totals::default() },
+            totals: Totals { policy, in_force, fails_on: self.fail_on.least(), ..Totals::default() },
             changes: &mut changes,
             on_record: &on_record,
         });

@@ -9,11 +9,13 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
-use crm_check::check::fix::{Fixes, file::Rewritten, fix};
+use crm_check::check::fix::file::{Diff, Rewritten};
+use crm_check::check::fix::{Fixes, fix};
 use crm_check::check::{Applier, Bundle, Judge, Known};
-use crm_check::report::{self, Colour, Report};
+use crm_check::report::{self, Access, Colour, Report};
 use crm_core::api::Target;
 use crm_core::catalog::Action;
+use crm_core::characters::printable;
 use crm_core::existence::{Fact, Objects};
 use crm_core::policy::Policy;
 use futures::StreamExt;
@@ -108,6 +110,16 @@ enum FailOn {
     Warn,
 }
 
+impl FailOn {
+    /// The least action that makes the command fail.
+    fn least(self) -> Action {
+        match self {
+            Self::Deny => Action::Deny,
+            Self::Warn => Action::Warn,
+        }
+    }
+}
+
 /// How much of what --fix changed has arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum HandedOut {
@@ -186,8 +198,14 @@ impl Check {
     fn hand_out(&self, bundle: &mut Bundle, rewritten: &[Rewritten]) -> anyhow::Result<HandedOut> {
         let mut handed_out = HandedOut::Whole;
         if self.diff {
-            let diff: String = rewritten.iter().map(Rewritten::diff).collect();
-            print_exactly(&diff)?;
+            let current = std::env::current_dir().and_then(fs::canonicalize).unwrap_or_default();
+            let diff = Diff::new(rewritten, &current);
+            print_exactly(&diff.text)?;
+            if diff.base != current {
+                let base = printable(&diff.base.display().to_string());
+                let note = format!("note: the paths in the diff are relative to {base}; apply it there\n");
+                io::stderr().write_all(note.as_bytes())?;
+            }
         } else if self.fix {
             for file in rewritten {
                 if let Err(error) = file.write() {
@@ -200,6 +218,7 @@ impl Check {
             } else if self.reads_standard_input() {
                 bundle.add_error(
                     "-",
+                    Access::Write,
                     "nothing is written to standard output, because the input cannot be read",
                 );
                 handed_out = HandedOut::InPart;
@@ -218,16 +237,16 @@ impl Check {
     }
 
     fn tell(&self, report: &Report) -> anyhow::Result<()> {
-        let format = self.format.into();
+        let (format, least) = (self.format.into(), self.fail_on.least());
         if let Some(path) = &self.output {
-            let text = report::render(report, format, Colour::Plain);
+            let text = report::render(report, format, least, Colour::Plain);
             fs::write(path, text).with_context(|| format!("{}: cannot be written", path.display()))?;
         } else if self.takes_standard_output() {
             let mut stderr = anstream::stderr();
-            stderr.write_all(report::render(report, format, Colour::Ansi).as_bytes())?;
+            stderr.write_all(report::render(report, format, least, Colour::Ansi).as_bytes())?;
             return Ok(());
         } else {
-            print(&report::render(report, format, Colour::Ansi))?;
+            print(&report::render(report, format, least, Colour::Ansi))?;
         }
         // People read the report; programs that read it leave this to people.
         if format != report::Format::Text || self.output.is_some() {
@@ -238,13 +257,9 @@ impl Check {
     }
 
     fn outcome(&self, report: &Report) -> anyhow::Result<Outcome> {
-        let least = match self.fail_on {
-            FailOn::Deny => Action::Deny,
-            FailOn::Warn => Action::Warn,
-        };
         Ok(if !report.errors.is_empty() {
             Outcome::Incomplete
-        } else if report.findings.iter().any(|finding| finding.action >= least) {
+        } else if report.findings.iter().any(|finding| finding.action >= self.fail_on.least()) {
             Outcome::Findings
         } else {
             Outcome::Fine

@@ -1,25 +1,56 @@
 //! Shows a change of a file as a unified diff for `git apply` and `patch -p1`.
 
-use similar::TextDiff;
+use similar::{ChangeTag, DiffOp, TextDiff};
 
 /// The number of unchanged lines around each change.
 const CONTEXT: usize = 3;
 
 /// The change of one file, with git's prefixes `a/` and `b/` before its name. Empty if nothing changed.
+///
+/// Only a line feed ends a line, as for git and patch: a lone carriage return is part of its line.
 pub fn unified_diff(name: &str, before: &str, after: &str) -> String {
     let name = name.trim_start_matches('/');
-    TextDiff::from_lines(before, after)
-        .unified_diff()
-        .context_radius(CONTEXT)
-        .header(&quoted(&format!("a/{name}")), &quoted(&format!("b/{name}")))
-        .to_string()
+    let [old, new] = [before, after].map(|text| text.split_inclusive('\n').collect::<Vec<_>>());
+    let diff = TextDiff::configure().newline_terminated(true).diff_slices(&old, &new);
+    let mut unified = String::new();
+    for hunk in diff.grouped_ops(CONTEXT) {
+        if unified.is_empty() {
+            unified = format!("--- {}\n+++ {}\n", quoted(&format!("a/{name}")), quoted(&format!("b/{name}")));
+        }
+        let (Some(first), Some(last)) = (hunk.first(), hunk.last()) else { continue };
+        let range = |of: fn(&DiffOp) -> std::ops::Range<usize>| of(first).start..of(last).end;
+        let (old, new) = (range(DiffOp::old_range), range(DiffOp::new_range));
+        unified += &format!("@@ -{} +{} @@\n", place(&old), place(&new));
+        for change in hunk.iter().flat_map(|op| diff.iter_changes(op)) {
+            unified.push(match change.tag() {
+                ChangeTag::Equal => ' ',
+                ChangeTag::Delete => '-',
+                ChangeTag::Insert => '+',
+            });
+            unified.push_str(change.value());
+            if !change.value().ends_with('\n') {
+                unified.push_str("\n\\ No newline at end of file\n");
+            }
+        }
+    }
+    unified
 }
 
-/// The name of a file, quoted as git does if it contains control characters or quotes.
+/// The lines of a hunk: the first, from 1, and their number if it is not 1.
+fn place(lines: &std::ops::Range<usize>) -> String {
+    match lines.len() {
+        0 => format!("{},0", lines.start),
+        1 => format!("{}", lines.start + 1),
+        number => format!("{},{number}", lines.start + 1),
+    }
+}
+
+/// The name of a file as git writes it: in quotes if it contains control characters or quotes, and with a tab after it if
+/// it contains spaces, which tells patch where it ends.
 fn quoted(name: &str) -> String {
     let must_be_escaped = |c: char| c.is_control() || matches!(c, '"' | '\\');
     if !name.contains(must_be_escaped) {
-        return name.to_owned();
+        return if name.contains(' ') { format!("{name}\t") } else { name.to_owned() };
     }
     let mut quoted = String::with_capacity(name.len() + 2);
     quoted.push('"');
@@ -72,5 +103,24 @@ mod tests {
             unified_diff("a", "1\r\n2", "1\r\n3"),
             "--- a/a\n+++ b/a\n@@ -1,2 +1,2 @@\n 1\r\n-2\n\\ No newline at end of file\n+3\n\\ No newline at end of file\n"
         );
+    }
+
+    #[test]
+    fn a_lone_carriage_return_does_not_end_a_line() {
+        assert_eq!(
+            unified_diff("a", "1\r2\n3\r", "1\r4\n3\r"),
+            "--- a/a\n+++ b/a\n@@ -1,2 +1,2 @@\n-1\r2\n+1\r4\n 3\r\n\\ No newline at end of file\n"
+        );
+    }
+
+    #[test]
+    fn a_name_with_spaces_ends_with_a_tab() {
+        let diff = unified_diff("a b.yaml", "1\n", "2\n");
+        assert!(diff.starts_with("--- a/a b.yaml\t\n+++ b/a b.yaml\t\n@@ -1 +1 @@\n"), "{diff:?}");
+    }
+
+    #[test]
+    fn a_line_can_be_added_to_nothing() {
+        assert_eq!(unified_diff("a", "", "1\n"), "--- a/a\n+++ b/a\n@@ -0,0 +1 @@\n+1\n");
     }
 }

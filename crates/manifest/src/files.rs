@@ -302,9 +302,12 @@ impl Search {
         // Only hidden entries are skipped. Files that git ignores are checked, too.
         for entry in WalkBuilder::new(directory).standard_filters(false).hidden(true).build() {
             match entry {
-                Ok(entry) if is_manifest(entry.path()) && entry.path().is_file() => {
-                    found.push(entry.into_path())
-                }
+                Ok(entry) if is_manifest(entry.path()) => match fs::metadata(entry.path()) {
+                    Ok(metadata) if metadata.is_file() => found.push(entry.into_path()),
+                    Ok(_) => {}
+                    // A dangling link, which kubectl does not skip either.
+                    Err(source) => self.errors.push(ReadError::Io { path: entry.into_path(), source }),
+                },
                 Ok(_) => {}
                 Err(error) => self.errors.push(unreadable(directory, error)),
             }

@@ -33,6 +33,8 @@ pub struct Totals {
     pub not_fixed: Vec<NotFixed>,
     /// The number of all records that could not be fixed.
     pub all_not_fixed: u64,
+    /// The least action that makes the command fail; `None` if none does.
+    pub fails_on: Option<Action>,
 }
 
 /// The format of a report.
@@ -87,8 +89,9 @@ impl Totals {
         }
     }
 
-    /// Whether a finding has at least this action, or a record could not be fixed.
-    pub fn has_problems(&self, least: Action) -> bool {
+    /// Whether the command fails: for a finding, or for a record that could not be fixed.
+    pub fn fails(&self) -> bool {
+        let Some(least) = self.fails_on else { return false };
         let has = |action| action >= least && self.tally.count(action) > 0;
         Action::ALL.into_iter().any(has) || self.all_not_fixed > 0
     }
@@ -158,7 +161,7 @@ impl Shelf {
         let unlisted = |(rule, listed, all): (RuleId, &[Diagnostic], u64)| Unlisted {
             rule,
             count: unlisted(listed, all),
-            denies: totals.tally.denies(rule),
+            action: totals.tally.strictest(rule),
         };
         Results {
             command: "crm-admission audit",
@@ -170,6 +173,7 @@ impl Shelf {
                 .filter(|unlisted| unlisted.count > 0)
                 .collect(),
             summary: text::summary(totals),
+            fails_on: totals.fails_on,
         }
     }
 }
@@ -198,7 +202,8 @@ mod tests {
             action: Action::Deny,
             message: "Invalid value: \"a_b.com\": no domain name [domain/bad-label]".to_owned(),
         };
-        let mut totals = Totals { policy: "built-in".to_owned(), ..Totals::default() };
+        let fails_on = Some(Action::Deny);
+        let mut totals = Totals { policy: "built-in".to_owned(), fails_on, ..Totals::default() };
         let key = TallyKey { kind: CrmKind::Company, rule: RuleId::Domain, action: Action::Deny };
         totals.tally.findings.insert(key, 5);
         (totals.tally.records, totals.tally.denied) = (7, 5);

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::fix::file::Rewritten;
 use crate::conformance::Identity;
-use crate::report::InputError;
+use crate::report::{Access, InputError};
 
 /// The files of one check.
 #[derive(Debug, Default)]
@@ -89,8 +89,9 @@ impl Bundle {
     }
 
     /// Adds a problem with a whole input.
-    pub fn add_error(&mut self, file: &str, message: &str) {
-        self.errors.push(InputError { file: file.to_owned(), position: None, message: message.to_owned() });
+    pub fn add_error(&mut self, file: &str, access: Access, message: &str) {
+        let (file, message) = (file.to_owned(), message.to_owned());
+        self.errors.push(InputError { file, access, position: None, message });
     }
 
     /// The text of standard input, if it was read.
@@ -109,7 +110,7 @@ impl Bundle {
     pub fn take_back(&mut self, rewritten: &Rewritten, why: &io::Error) {
         self.set_text(rewritten, &rewritten.before);
         self.fixed = self.fixed.saturating_sub(rewritten.count);
-        self.add_error(&rewritten.name, &format!("cannot be written: {why}"));
+        self.add_error(&rewritten.name, Access::Write, &format!("cannot be written: {why}"));
     }
 
     fn set_text(&mut self, rewritten: &Rewritten, text: &str) {
@@ -146,6 +147,7 @@ impl File {
     fn errors(&self) -> impl Iterator<Item = InputError> {
         let error = |position, message: &str| InputError {
             file: self.input.name.clone(),
+            access: Access::Read,
             position: Some(position),
             message: message.to_owned(),
         };

@@ -43,15 +43,26 @@ pub struct Place {
     pub template: Option<String>,
 }
 
-/// A file, or a part of one, that cannot be read.
+/// A file that cannot be read or written, or a part of one that cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InputError {
     /// As in [`Place::file`].
     pub file: String,
+    /// What failed.
+    pub access: Access,
     /// Line and column, both from 1; `None` if the problem is with the whole file.
     pub position: Option<(usize, usize)>,
     /// The problem.
     pub message: String,
+}
+
+/// What fails on a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Reading.
+    Read,
+    /// Writing its fixed text.
+    Write,
 }
 
 impl Diagnostic {
@@ -160,10 +171,12 @@ impl From<ReadError> for InputError {
         let file = error.file();
         match error {
             ReadError::Io { source, .. } => {
-                Self { file, position: None, message: format!("cannot be read: {source}") }
+                let message = format!("cannot be read: {source}");
+                Self { file, access: Access::Read, position: None, message }
             }
             ReadError::Syntax { fault, .. } => {
-                Self { file, position: Some((fault.line, fault.column)), message: fault.message }
+                let position = Some((fault.line, fault.column));
+                Self { file, access: Access::Read, position, message: fault.message }
             }
         }
     }

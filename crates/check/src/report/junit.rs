@@ -11,7 +11,7 @@ use crm_manifest::STANDARD_INPUT;
 use super::diagnostic::{Diagnostic, InputError, plain_path};
 use super::results::{Results, UniqueNames, Unlisted};
 
-/// The results as JUnit XML. Only what denies fails.
+/// The results as JUnit XML. A finding is a failed test if it makes the command fail.
 pub fn render(results: &Results<'_>) -> String {
     let mut suites = Suites::default();
     // GitLab shows only the first of several tests with the same class and name, even in different files.
@@ -21,7 +21,7 @@ pub fn render(results: &Results<'_>) -> String {
     }
     for finding in &results.findings {
         let suite = finding.place.as_ref().map_or(&finding.kind, |place| &place.file);
-        suites.add(suite, test_case(finding, &mut names));
+        suites.add(suite, test_case(finding, results, &mut names));
     }
     // Servers report a file without any test as an error. An audit always has a test with its summary.
     let is_audit = results.findings.first().is_some_and(|finding| finding.place.is_none());
@@ -29,7 +29,7 @@ pub fn render(results: &Results<'_>) -> String {
         suites.add(results.command, passed(results));
     }
     for unlisted in &results.unlisted {
-        suites.add(results.command, not_listed(unlisted));
+        suites.add(results.command, not_listed(unlisted, results));
     }
     let mut document = Document::new(results.command);
     document.add_test_suites(suites.suites);
@@ -62,14 +62,14 @@ fn passed(results: &Results<'_>) -> TestCase {
     passed
 }
 
-fn test_case(finding: &Diagnostic, names: &mut UniqueNames) -> TestCase {
+fn test_case(finding: &Diagnostic, results: &Results<'_>, names: &mut UniqueNames) -> TestCase {
     let located = finding.located();
-    // A test passes or fails, and a finding that the cluster admits must not fail a pipeline.
     let (status, output) = match finding.action {
-        Action::Deny => {
+        action if results.fails(action) => {
             let message = printable(&finding.message);
             (non_success(NonSuccessKind::Failure, &finding.rule_and_code(), &message, &located), None)
         }
+        Action::Deny => (TestCaseStatus::success(), Some(format!("denied: {located}"))),
         Action::Warn => (TestCaseStatus::success(), Some(format!("warning: {located}"))),
         Action::Audit | Action::Disabled => {
             (TestCaseStatus::success(), Some(format!("only recorded: {located}")))
@@ -95,15 +95,16 @@ fn name(finding: &Diagnostic) -> String {
 }
 
 /// Reports findings that are not listed, so that they do not look fixed.
-fn not_listed(unlisted: &Unlisted) -> TestCase {
-    let Unlisted { rule, count, denies } = unlisted;
+fn not_listed(unlisted: &Unlisted, results: &Results<'_>) -> TestCase {
+    let Unlisted { rule, count, action } = unlisted;
+    let fails = results.fails(*action);
     let message = format!("{count} more findings of this rule are not listed; --format json lists all");
-    let status = match denies {
+    let status = match fails {
         true => non_success(NonSuccessKind::Failure, rule.as_str(), &message, &message),
         false => TestCaseStatus::success(),
     };
     let mut case = placed(format!("{rule}: {count} more"), rule.as_str(), status, None);
-    if !denies {
+    if !fails {
         case.set_system_out(message);
     }
     case
@@ -149,19 +150,21 @@ mod tests {
     use super::super::summary::Report;
     use super::*;
 
+    const FAILS_ON: Option<Action> = Some(Action::Deny);
+
     #[test]
     fn each_file_is_a_suite_and_only_findings_that_deny_fail() {
-        insta::assert_snapshot!(render(&samples::report().results()));
+        insta::assert_snapshot!(render(&samples::report().results(FAILS_ON)));
     }
 
     #[test]
     fn an_empty_report_is_one_test_that_passes() {
-        insta::assert_snapshot!(render(&Report::default().results()));
+        insta::assert_snapshot!(render(&Report::default().results(FAILS_ON)));
     }
 
     #[test]
     fn text_of_users_stays_text() {
-        let xml = render(&samples::hostile().results());
+        let xml = render(&samples::hostile().results(FAILS_ON));
         assert!(
             !xml.contains(|c: char| c.is_control() && c != '\n' || matches!(c, '\u{fffe}' | '\u{202e}')),
             "{xml:?}"
@@ -182,7 +185,7 @@ mod tests {
         report.findings.extend(samples::report().findings);
         report.findings[3].place.as_mut().unwrap().file = "other.yaml".to_owned();
         report.errors.extend(samples::report().errors);
-        let document = Document::deserialize_from_str(&render(&report.results())).unwrap();
+        let document = Document::deserialize_from_str(&render(&report.results(FAILS_ON))).unwrap();
         let cases = document.test_suites.iter().flat_map(|suite| &suite.test_cases);
         let named =
             |case: &TestCase| (case.classname.clone().map(String::from), String::from(case.name.clone()));
@@ -197,11 +200,20 @@ mod tests {
     fn a_path_is_given_as_the_repository_names_it() {
         let mut report = samples::report();
         "./a.yaml".clone_into(&mut report.findings[0].place.as_mut().unwrap().file);
-        assert!(render(&report.results()).contains(" file=\"a.yaml\" line=\"7\""));
+        assert!(render(&report.results(FAILS_ON)).contains(" file=\"a.yaml\" line=\"7\""));
     }
 
     #[test]
     fn stored_objects_have_a_suite_for_each_kind_and_unlisted_findings_fail_if_they_deny() {
         insta::assert_snapshot!(render(&samples::stored(&samples::stored_findings())));
+    }
+
+    #[test]
+    fn a_warning_is_a_failed_test_if_it_makes_the_command_fail() {
+        let failures = |fails_on| {
+            let xml = render(&samples::report().results(fails_on));
+            Document::deserialize_from_str(&xml).unwrap().failures
+        };
+        assert_eq!([None, FAILS_ON, Some(Action::Warn)].map(failures), [0, 1, 2]);
     }
 }

@@ -14,7 +14,9 @@ pub mod sarif;
 mod summary;
 pub mod text;
 
-pub use diagnostic::{Diagnostic, InputError, Place};
+use crm_core::catalog::Action;
+
+pub use diagnostic::{Access, Diagnostic, InputError, Place};
 pub use results::{Results, Unlisted, pretty};
 pub use summary::{Report, Summary};
 pub use text::Colour;
@@ -35,13 +37,14 @@ pub enum Format {
     Github,
 }
 
-/// The report in a format, with a line break at its end. Only [`Format::Text`] is coloured.
-pub fn render(report: &Report, format: Format, colour: Colour) -> String {
+/// The report in a format, with a line break at its end. Only [`Format::Text`] is coloured. `fails_on` is the least
+/// action that makes the command fail.
+pub fn render(report: &Report, format: Format, fails_on: Action, colour: Colour) -> String {
     match format {
         Format::Text => text::render(report, colour),
         Format::Json => json::render(report),
-        Format::Junit => junit::render(&report.results()),
-        Format::Sarif => sarif::render(&report.results()),
+        Format::Junit => junit::render(&report.results(Some(fails_on))),
+        Format::Sarif => sarif::render(&report.results(Some(fails_on))),
         Format::Github => github::render(report),
     }
 }
@@ -54,7 +57,7 @@ mod tests {
     fn every_format_ends_in_one_line_break() {
         for report in [Report::default(), samples::report(), samples::hostile()] {
             for format in [Format::Text, Format::Json, Format::Junit, Format::Sarif, Format::Github] {
-                let text = render(&report, format, Colour::Plain);
+                let text = render(&report, format, Action::Deny, Colour::Plain);
                 assert!(text.ends_with('\n') && !text.ends_with("\n\n"), "{format:?}: {text:?}");
             }
         }
@@ -63,8 +66,8 @@ mod tests {
     #[test]
     fn no_format_but_text_is_coloured() {
         for format in [Format::Json, Format::Junit, Format::Sarif, Format::Github] {
-            let [ansi, plain] =
-                [Colour::Ansi, Colour::Plain].map(|colour| render(&samples::report(), format, colour));
+            let [ansi, plain] = [Colour::Ansi, Colour::Plain]
+                .map(|colour| render(&samples::report(), format, Action::Deny, colour));
             assert_eq!(ansi, plain);
         }
     }

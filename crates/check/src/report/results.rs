@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crm_core::catalog::RuleId;
+use crm_core::catalog::{Action, RuleId};
 use serde::Serialize;
 
 use super::diagnostic::{Diagnostic, InputError};
@@ -20,6 +20,15 @@ pub struct Results<'r> {
     pub unlisted: Vec<Unlisted>,
     /// The report in one sentence.
     pub summary: String,
+    /// The least action that makes the command fail; `None` if none does.
+    pub fails_on: Option<Action>,
+}
+
+impl Results<'_> {
+    /// Whether a finding with this action makes the command fail.
+    pub(super) fn fails(&self, action: Action) -> bool {
+        self.fails_on.is_some_and(|least| action >= least)
+    }
 }
 
 /// Findings of one rule that are not listed.
@@ -29,8 +38,8 @@ pub struct Unlisted {
     pub rule: RuleId,
     /// Their number.
     pub count: u64,
-    /// Whether some of them deny.
-    pub denies: bool,
+    /// The strictest action among them.
+    pub action: Action,
 }
 
 /// Makes names unique within a class.

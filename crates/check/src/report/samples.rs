@@ -2,7 +2,7 @@
 
 use crm_core::catalog::{Action, RuleId};
 
-use super::diagnostic::{Diagnostic, InputError, Place};
+use super::diagnostic::{Access, Diagnostic, InputError, Place};
 use super::results::{Results, Unlisted};
 use super::summary::{Report, Summary};
 
@@ -59,10 +59,16 @@ pub(super) fn report() -> Report {
         errors: vec![
             InputError {
                 file: "crm/broken.yaml".to_owned(),
+                access: Access::Read,
                 position: Some((2, 4)),
                 message: "did not find expected ',' or ']'".to_owned(),
             },
-            InputError { file: "absent.yaml".to_owned(), position: None, message: "no such file".to_owned() },
+            InputError {
+                file: "absent.yaml".to_owned(),
+                access: Access::Read,
+                position: None,
+                message: "no such file".to_owned(),
+            },
         ],
         summary: Summary { files: 3, checked: 12, other: 5, fixed: 4 },
     }
@@ -101,9 +107,10 @@ pub(super) fn stored(findings: &[Diagnostic]) -> Results<'_> {
         findings: findings.iter().collect(),
         errors: &[],
         unlisted: vec![
-            Unlisted { rule: RuleId::Domain, count: 7, denies: true },
-            Unlisted { rule: RuleId::LabelValue, count: 1, denies: false },
+            Unlisted { rule: RuleId::Domain, count: 7, action: Action::Deny },
+            Unlisted { rule: RuleId::LabelValue, count: 1, action: Action::Warn },
         ],
         summary: "12 records audited.".to_owned(),
+        fails_on: Some(Action::Deny),
     }
 }

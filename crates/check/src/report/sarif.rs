@@ -198,7 +198,7 @@ mod tests {
     use super::*;
 
     fn parsed(report: &Report) -> (Sarif, Value) {
-        let text = render(&report.results());
+        let text = render(&report.results(None));
         (serde_json::from_str(&text).unwrap(), serde_json::from_str(&text).unwrap())
     }
 
@@ -319,7 +319,7 @@ mod tests {
     #[test]
     fn text_of_users_is_unchanged() {
         let report = samples::hostile();
-        assert!(!render(&report.results()).contains(['\u{1b}', '\u{0}', '\r']));
+        assert!(!render(&report.results(None)).contains(['\u{1b}', '\u{0}', '\r']));
         let (_, value) = parsed(&report);
         let result = &value["runs"][0]["results"][0];
         let finding = &report.findings[0];

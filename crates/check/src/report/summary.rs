@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use crm_core::catalog::Action;
 
-use super::diagnostic::{Diagnostic, InputError};
+use super::diagnostic::{Access, Diagnostic, InputError};
 use super::results::Results;
 
 /// The report of one check.
@@ -38,19 +38,23 @@ impl Report {
     }
 
     /// The contents for programs.
-    pub(super) fn results(&self) -> Results<'_> {
+    pub(super) fn results(&self, fails_on: Option<Action>) -> Results<'_> {
         Results {
             command: "crm-admission check",
             findings: self.findings.iter().collect(),
             errors: &self.errors,
             unlisted: Vec::new(),
             summary: self.sentence(),
+            fails_on,
         }
     }
 
     /// The report in one sentence.
     pub(super) fn sentence(&self) -> String {
-        let unreadable: HashSet<&str> = self.errors.iter().map(|error| error.file.as_str()).collect();
+        let failed = |access: Access| {
+            let errors = self.errors.iter().filter(|error| error.access == access);
+            errors.map(|error| error.file.as_str()).collect::<HashSet<_>>().len()
+        };
         let aside = [
             (self.summary.fixed, "value fixed", "values fixed"),
             (
@@ -58,7 +62,8 @@ impl Report {
                 "object of another group was not checked",
                 "objects of other groups were not checked",
             ),
-            (unreadable.len(), "file could not be fully read", "files could not be fully read"),
+            (failed(Access::Read), "file could not be fully read", "files could not be fully read"),
+            (failed(Access::Write), "file could not be written", "files could not be written"),
         ];
         let mut sentence = verdict(self);
         for (number, one, many) in aside {
@@ -136,7 +141,12 @@ mod tests {
 
     #[test]
     fn an_unreadable_file_is_told_even_where_nothing_is_checked() {
-        let error = |position| InputError { file: "a.yaml".to_owned(), position, message: "bad".to_owned() };
+        let error = |position| InputError {
+            file: "a.yaml".to_owned(),
+            access: Access::Read,
+            position,
+            message: "bad".to_owned(),
+        };
         let mut report = Report { errors: vec![error(Some((1, 1))), error(None)], ..Report::default() };
         assert_eq!(
             report.sentence(),

@@ -1,6 +1,6 @@
 //! One file before and after its values are fixed.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::{fmt, io};
 
 use crm_core::characters::printable;
@@ -57,9 +57,36 @@ impl Rewritten {
         }
     }
 
-    /// The change as a unified diff.
-    pub fn diff(&self) -> String {
-        unified_diff(&self.name, &self.before, &self.after)
+    /// The change as a unified diff, with a path relative to `base`.
+    fn diff(&self, base: &Path) -> String {
+        let relative = self.real.as_deref().and_then(|real| real.strip_prefix(base).ok());
+        let name = relative.map_or_else(|| self.name.clone(), |path| path.to_string_lossy().into_owned());
+        unified_diff(&name, &self.before, &self.after)
+    }
+}
+
+/// The changes of some files as one unified diff.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Diff {
+    /// The diff.
+    pub text: String,
+    /// The directory in which to apply it.
+    pub base: PathBuf,
+}
+
+impl Diff {
+    /// The diff of these files, for someone in the directory `current`.
+    ///
+    /// git and patch accept neither `..` nor absolute paths. So the paths are relative to the current directory, if all
+    /// files are below it, else to the repository, else to the root.
+    pub fn new(files: &[Rewritten], current: &Path) -> Self {
+        let all_below = |base: &Path| {
+            files.iter().filter_map(|file| file.real.as_deref()).all(|real| real.starts_with(base))
+        };
+        let repository = current.ancestors().find(|directory| directory.join(".git").exists());
+        let base = [Some(current), repository].into_iter().flatten().find(|base| all_below(base));
+        let base = base.unwrap_or(Path::new("/")).to_owned();
+        Self { text: files.iter().map(|file| file.diff(&base)).collect(), base }
     }
 }
 
