@@ -335,12 +335,6 @@ fn json_documents_around_a_broken_one_are_checked() {
     assert_eq!(ended.json()["errors"].as_array().unwrap().len(), 2);
 }
 
-#[test]
-fn a_status_is_held_against_its_schema() {
-    let found = found_in(&format!("{COMPANY}{GOOD}status: {{phase: x}}\n"));
-    assert_eq!(found, ["a.yaml:5:10 Deny status.phase [schema]"]);
-}
-
 #[rstest]
 #[case::number("!!int \"5\"", "must be a string, not a number")]
 #[case::boolean("!!bool \"yes\"", "must be a string, not a boolean")]
@@ -907,4 +901,87 @@ fn wrong_usage_is_named(#[case] args: &[&str], #[case] expected: &str) {
     let ended = Repository::new().check(args);
     assert!(ended.ends_with(2).err.contains(expected), "{}", ended.err);
     assert_eq!(ended.err.lines().count(), 1, "{}", ended.err);
+}
+
+#[test]
+fn a_document_that_sops_has_encrypted_is_counted_and_stays_as_it_is() {
+    let secret = company("  displayName: ENC[AES256_GCM,data:x]\n  domains: [A.com]\n") + "sops: {mac: x}\n";
+    let text = secret.clone() + "---\n" + &company("  displayName: Acme\n  domains: [A.com]\n");
+    let repository = Repository::with(&[("a.yaml", &text)]);
+    let ended = repository.check(&["--fix", "--format", "json"]);
+    let summary = &ended.ends_with(0).json()["summary"];
+    assert_eq!(
+        ["checked", "encrypted", "fixed"].map(|key| &summary[key]),
+        [1, 1, 1].map(Value::from).each_ref()
+    );
+    assert!(repository.read("a.yaml").starts_with(&secret));
+    let text = repository.check(&[]).ends_with(0).out.clone();
+    assert!(text.ends_with("no findings; 1 document encrypted by SOPS was not checked.\n"), "{text}");
+}
+
+#[test]
+fn a_dangling_link_in_a_directory_is_an_error_and_the_rest_is_checked() {
+    let repository = Repository::with(&[("a.yaml", &company("  displayName: ''\n"))]);
+    symlink("nowhere.yaml", repository.path().join("b.yaml")).unwrap();
+    let ended = repository.check(&["--format", "json"]);
+    assert_eq!(ended.ends_with(2).findings(), ["a.yaml:5:16 Deny spec.displayName [display-name]"]);
+    assert!(ended.err.starts_with("error: b.yaml: cannot be read: "), "{}", ended.err);
+}
+
+#[rstest]
+#[case::a_status_is_dropped("status: {conditions: [{}], anything: 1}", &[])]
+#[case::an_annotation_key("metadata: {name: acme, annotations: {'a b': c}}", &["3:45 Deny metadata.annotations[a b]"])]
+#[case::an_annotation_key_in_capitals("metadata: {name: acme, annotations: {Acme.com/A: c}}", &[])]
+#[case::a_finalizer("metadata: {name: acme, finalizers: ['a b']}", &["3:37 Deny metadata.finalizers[0]"])]
+#[case::finalizers_that_exclude_each_other(
+    "metadata: {name: acme, finalizers: [orphan, foregroundDeletion]}",
+    &["3:36 Deny metadata.finalizers"]
+)]
+#[case::an_owner_without_uid(
+    "metadata: {name: acme, ownerReferences: [{apiVersion: v1, kind: A, name: a}]}",
+    &["3:42 Deny metadata.ownerReferences[0].uid"]
+)]
+#[case::an_owner_with_an_empty_name(
+    "metadata: {name: acme, ownerReferences: [{apiVersion: v1, kind: A, name: '', uid: x}]}",
+    &["3:74 Deny metadata.ownerReferences[0].name"]
+)]
+#[case::two_controllers(
+    "metadata: {name: acme, ownerReferences: [&a {apiVersion: v1, kind: A, name: a, uid: x, controller: true}, *a ]}",
+    &["3:41 Deny metadata.ownerReferences"]
+)]
+fn metadata_is_judged_whole_and_a_status_is_not(#[case] line: &str, #[case] expected: &[&str]) {
+    let metadata = if line.starts_with("metadata") { "" } else { "\nmetadata: {name: acme}" };
+    let text = format!(
+        "apiVersion: crm.milo.io/v1alpha1\nkind: Company\n{line}{metadata}\nspec: {{displayName: Acme}}\n"
+    );
+    let expected: Vec<String> = expected.iter().map(|found| format!("a.yaml:{found} [schema]")).collect();
+    assert_eq!(found_in(&text), expected);
+}
+
+#[test]
+fn annotations_have_a_maximum_size() {
+    let annotated = |length: usize| {
+        let annotations = format!("metadata: {{name: acme, annotations: {{a: '{}'}}}}", "x".repeat(length));
+        let text = format!(
+            "apiVersion: crm.milo.io/v1alpha1\nkind: Company\n{annotations}\nspec: {{displayName: Acme}}\n"
+        );
+        found_in(&text)
+    };
+    assert_eq!(annotated(256 * 1024 - 1), Vec::<String>::new());
+    assert_eq!(annotated(256 * 1024), ["a.yaml:3:37 Deny metadata.annotations [schema]"]);
+}
+
+#[test]
+fn a_failed_write_is_not_counted_as_a_failed_read() {
+    let repository =
+        Repository::with(&[("sub/a.yaml", &company("  displayName: Acme\n  domains: [A.com]\n"))]);
+    let file = repository.path().join("sub/a.yaml");
+    let mut permissions = fs::metadata(&file).unwrap().permissions();
+    permissions.set_readonly(true);
+    fs::set_permissions(&file, permissions).unwrap();
+    if fs::OpenOptions::new().write(true).open(&file).is_ok() {
+        return; // Root may write everything.
+    }
+    let out = repository.check(&["--fix"]).ends_with(2).out.clone();
+    assert!(out.ends_with("1 warning; 1 file could not be written.\n"), "{out}");
 }

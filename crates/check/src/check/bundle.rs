@@ -27,6 +27,9 @@ pub(super) struct File {
     /// Those of each document, in order.
     pub(super) objects: Vec<Vec<Object>>,
     not_objects: Vec<NotAnObject>,
+    /// The number of documents that SOPS has encrypted. Their objects exist, but are neither judged nor fixed: a change
+    /// would break their signature.
+    encrypted: usize,
 }
 
 /// One object.
@@ -66,6 +69,11 @@ impl Bundle {
     /// The bundle of these files.
     pub fn new(inputs: Vec<Input>) -> Self {
         Self { files: inputs.into_par_iter().map(File::new).collect(), ..Self::default() }
+    }
+
+    /// The number of encrypted documents.
+    pub(super) fn encrypted(&self) -> usize {
+        self.files.iter().map(|file| file.encrypted).sum()
     }
 
     /// The number of files.
@@ -123,16 +131,21 @@ impl Bundle {
 
 impl File {
     fn new(input: Input) -> Self {
-        let mut file = Self { input, objects: Vec::new(), not_objects: Vec::new() };
+        let mut file = Self { input, objects: Vec::new(), not_objects: Vec::new(), encrypted: 0 };
         file.unfold();
         file
     }
 
     fn unfold(&mut self) {
-        (self.objects, self.not_objects) = (Vec::new(), Vec::new());
+        (self.objects, self.not_objects, self.encrypted) = (Vec::new(), Vec::new(), 0);
         for document in self.input.documents() {
             let (objects, not_objects) = unfold(document);
-            self.objects.push(objects.into_iter().map(Object::from).collect());
+            let mut objects: Vec<Object> = objects.into_iter().map(Object::from).collect();
+            if is_encrypted(document) {
+                self.encrypted += 1;
+                objects.iter_mut().for_each(|object| object.identity = Identity::Encrypted);
+            }
+            self.objects.push(objects);
             self.not_objects.extend(not_objects);
         }
     }
@@ -157,6 +170,13 @@ impl File {
         syntax
             .chain(not_objects.map(move |not| error(self.input.text().line_and_column(not.at), not.message)))
     }
+}
+
+/// Whether SOPS has encrypted a document: it adds a map `sops` to it.
+fn is_encrypted(document: &Document) -> bool {
+    let tree = &document.tree;
+    let sops = tree.find(tree.root, &[Step::Name("sops".to_owned())]).node;
+    sops.is_some_and(|node| tree.value(node).is_object())
 }
 
 impl From<crm_manifest::Object> for Object {

@@ -59,14 +59,16 @@ impl Judge {
             findings.extend(self.order(&objects, known, applier));
         }
         sort(&mut findings, bundle);
-        let other = objects.iter().filter(|placed| placed.object.identity == Identity::Other).count();
+        let count = |identity| objects.iter().filter(|placed| placed.object.identity == identity).count();
+        let (other, encrypted) = (count(Identity::Other), count(Identity::Encrypted));
         Report {
             findings,
             errors: bundle.errors(),
             summary: Summary {
                 files: bundle.len(),
-                checked: objects.len() - other,
+                checked: objects.len() - other - encrypted,
                 other,
+                encrypted: bundle.encrypted(),
                 fixed: bundle.fixed,
             },
         }

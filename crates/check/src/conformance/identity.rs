@@ -6,7 +6,7 @@ use crm_core::quote::quote;
 use crm_core::rules::{FieldPath, Reason, Shown};
 use serde_json::Value;
 
-use super::schema::Violation;
+use super::violation::Violation;
 
 /// The minimum similarity of a suggested kind (Jaro-Winkler, 0 to 1).
 const NEAR_MISS: f64 = 0.8;
@@ -21,6 +21,8 @@ pub enum Identity {
     Misfit(&'static str),
     /// An object of another group.
     Other,
+    /// An object in a document that is encrypted, so its values are unknown.
+    Encrypted,
 }
 
 impl Identity {

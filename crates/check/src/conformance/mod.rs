@@ -1,7 +1,9 @@
 //! Judges one whole object by the engine and by the schema of its kind.
 
 mod identity;
+mod metadata;
 mod schema;
+mod violation;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,7 +19,8 @@ use jiff::Timestamp;
 use k8s_openapi::api::authentication::v1::UserInfo;
 use serde_json::Value;
 
-use schema::{Schemas, Violation};
+use schema::Schemas;
+use violation::Violation;
 
 pub use identity::Identity;
 pub use schema::UnusableSchema;

@@ -11,17 +11,11 @@ use jsonschema::paths::LocationSegment;
 use jsonschema::{Draft, ValidationError, Validator};
 use serde_json::{Map, Value, json};
 
+use super::metadata;
+use super::violation::Violation;
+
 /// The minimum similarity of a suggested field (Jaro-Winkler, 0 to 1).
 const NEAR_MISS: f64 = 0.8;
-
-/// One violation of a schema.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Violation {
-    pub(super) field: FieldPath,
-    pub(super) reason: Reason,
-    pub(super) value: Shown,
-    pub(super) text: String,
-}
 
 /// The compiled schemas of all kinds.
 pub(super) struct Schemas(BTreeMap<CrmKind, Schema>);
@@ -68,6 +62,7 @@ impl Schemas {
         let errors = schema.validator.iter_errors(&object);
         let mut violations: Vec<Violation> =
             errors.flat_map(|error| violations(&error, &schema.document)).collect();
+        violations.extend(metadata::violations(&object["metadata"]));
         if kind == CrmKind::Person {
             violations.extend(primary_contacts(&object));
         }
@@ -85,6 +80,9 @@ fn validator(schema: &Value) -> Result<Validator, ValidationError<'static>> {
         .with_format(NAME_PREFIX, |text: &str| is_subdomain(text.trim_end_matches('-')))
         .with_format(LABEL_VALUE, is_label_value)
         .with_format(LABEL_KEY, is_label_key)
+        // The API server ignores their case.
+        .with_format(ANNOTATION_KEY, |key: &str| is_label_key(&key.to_ascii_lowercase()))
+        .with_format(FINALIZER, is_label_key)
         .build(schema)
 }
 
@@ -92,14 +90,17 @@ const OBJECT_NAME: &str = "object-name";
 const NAME_PREFIX: &str = "name-prefix";
 const LABEL_VALUE: &str = "label-value";
 const LABEL_KEY: &str = "label-key";
+const ANNOTATION_KEY: &str = "annotation-key";
+const FINALIZER: &str = "finalizer";
 
 /// The schema of a whole object: that of the definition without unknown fields, and that of the metadata, which the API
-/// server validates itself. The status is included: the API server rejects its unknown fields before it drops it.
+/// server validates itself. The status is not validated: the API server drops it when a record is created.
 fn object_schema(definition: &Value) -> Value {
     let mut schema = json_schema(definition.clone());
     schema["properties"]["apiVersion"] = json!({"type": "string"});
     schema["properties"]["kind"] = json!({"type": "string"});
     schema["properties"]["metadata"] = metadata_schema();
+    schema["properties"]["status"] = json!(true);
     schema["required"] = json!(["metadata", "spec"]);
     schema
 }
@@ -128,7 +129,6 @@ fn json_schema(mut schema: Value) -> Value {
 /// The schema of the metadata of cluster-scoped objects.
 fn metadata_schema() -> Value {
     let text = json!({"type": "string"});
-    let objects = json!({"type": "array", "items": {"type": "object"}});
     json!({
         "type": "object",
         "additionalProperties": false,
@@ -141,14 +141,33 @@ fn metadata_schema() -> Value {
                 "propertyNames": {"format": LABEL_KEY},
                 "additionalProperties": {"type": "string", "format": LABEL_VALUE},
             },
-            "annotations": {"type": "object", "additionalProperties": text},
-            "finalizers": {"type": "array", "items": text},
-            "ownerReferences": objects,
-            "managedFields": objects,
+            "annotations": {
+                "type": "object",
+                "propertyNames": {"format": ANNOTATION_KEY},
+                "additionalProperties": text,
+            },
+            "finalizers": {"type": "array", "items": {"type": "string", "format": FINALIZER}},
+            "ownerReferences": {"type": "array", "items": owner_reference_schema()},
+            "managedFields": {"type": "array", "items": {"type": "object"}},
             "namespace": text, "uid": text, "resourceVersion": text, "selfLink": text,
             "generation": {"type": "integer"}, "deletionGracePeriodSeconds": {"type": "integer"},
             "creationTimestamp": {"type": "string", "format": "date-time"},
             "deletionTimestamp": {"type": "string", "format": "date-time"},
+        },
+    })
+}
+
+/// The schema of an owner reference.
+fn owner_reference_schema() -> Value {
+    let text = json!({"type": "string", "minLength": 1});
+    let flag = json!({"type": "boolean"});
+    json!({
+        "type": "object",
+        "additionalProperties": false,
+        "required": ["apiVersion", "kind", "name", "uid"],
+        "properties": {
+            "apiVersion": text, "kind": text, "name": text, "uid": text,
+            "controller": flag, "blockOwnerDeletion": flag,
         },
     })
 }
@@ -218,7 +237,9 @@ fn violations(error: &ValidationError<'_>, schema: &Value) -> Vec<Violation> {
         ValidationErrorKind::Format { format } => invalid(form(format)),
         ValidationErrorKind::PropertyNames { error } => {
             let key = error.instance().as_str().unwrap_or_default();
-            one(field.key(key), Reason::Invalid, Shown::of(error.instance()), form(LABEL_KEY))
+            let names = &part(schema, error)["propertyNames"]["format"];
+            let format = names.as_str().unwrap_or_default();
+            one(field.key(key), Reason::Invalid, Shown::of(error.instance()), form(format))
         }
         // No schema of ours uses other keywords yet, so the library words them.
         _ => invalid(error.to_string()),
@@ -276,7 +297,9 @@ fn form(format: &str) -> String {
         LABEL_VALUE => {
             "must be at most 63 letters, digits, \"-\", \"_\" and \".\", starting and ending with a letter or digit"
         }
-        LABEL_KEY => "must be a label's key, such as crm.milo.io/source",
+        LABEL_KEY => "must be a label key, such as crm.milo.io/source",
+        ANNOTATION_KEY => "must be an annotation key, such as crm.milo.io/source",
+        FINALIZER => "must be a name with a domain, such as crm.milo.io/cleanup",
         "date-time" => "must be a time of RFC 3339, such as 2027-01-15T09:00:00Z",
         other => return format!("must be of the format {other}"),
     };
@@ -315,7 +338,7 @@ mod tests {
         let mut object = good();
         object["spec"]["domains"] = json!(null);
         object["spec"]["unknown"] = json!(null);
-        object["status"] = json!({"conditions": []});
+        object["status"] = json!({"conditions": [{}], "anything": 1});
         assert_eq!(told(CrmKind::Company, &object), Vec::<String>::new());
     }
 
@@ -333,7 +356,6 @@ mod tests {
             "spec.creatorRef.uid: Forbidden: unknown field; remove it",
         );
         holds("/extra", json!(1), "extra: Forbidden: unknown field; remove it");
-        holds("/status", json!({"anything": 1}), "status.anything: Forbidden: unknown field; remove it");
         holds("/spec/displayName", json!(42), "spec.displayName: Invalid: must be a string, not a number");
         holds("/spec/domains", json!("a.com"), "spec.domains: Invalid: must be a list, not a string");
         holds(

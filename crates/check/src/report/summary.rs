@@ -27,6 +27,8 @@ pub struct Summary {
     pub checked: usize,
     /// Objects of other groups. They exist for references, but are not checked.
     pub other: usize,
+    /// Documents that SOPS has encrypted. They are neither checked nor fixed.
+    pub encrypted: usize,
     /// Values that `--fix` made canonical, or removed as duplicates.
     pub fixed: usize,
 }
@@ -61,6 +63,11 @@ impl Report {
                 self.summary.other,
                 "object of another group was not checked",
                 "objects of other groups were not checked",
+            ),
+            (
+                self.summary.encrypted,
+                "document encrypted by SOPS was not checked",
+                "documents encrypted by SOPS were not checked",
             ),
             (failed(Access::Read), "file could not be fully read", "files could not be fully read"),
             (failed(Access::Write), "file could not be written", "files could not be written"),
@@ -161,11 +168,11 @@ mod tests {
 
     #[test]
     fn one_is_not_many() {
-        let summary_of_one = Summary { files: 1, checked: 1, other: 1, fixed: 1 };
+        let summary_of_one = Summary { files: 1, checked: 1, other: 1, encrypted: 1, fixed: 1 };
         let mut report = Report { summary: summary_of_one, ..Report::default() };
         assert_eq!(
             report.sentence(),
-            "1 record in 1 file checked: no findings; 1 value fixed; 1 object of another group was not checked."
+            "1 record in 1 file checked: no findings; 1 value fixed; 1 object of another group was not checked; 1 document encrypted by SOPS was not checked."
         );
         report.findings = [samples::report().findings, samples::report().findings].concat();
         report.summary = Summary { files: 2, checked: 2, ..Summary::default() };
