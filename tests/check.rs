@@ -1,5 +1,6 @@
 //! `check` as CI calls it: what it reads, where it points, what it decides, how it ends.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
@@ -899,8 +900,43 @@ fn a_variable_that_is_neither_true_nor_false_is_refused(#[case] name: &str) {
 #[case::applier(&["--applier", "rsync"], "invalid value 'rsync' for '--applier <APPLIER>'")]
 fn wrong_usage_is_named(#[case] args: &[&str], #[case] expected: &str) {
     let ended = Repository::new().check(args);
-    assert!(ended.ends_with(2).err.contains(expected), "{}", ended.err);
-    assert_eq!(ended.err.lines().count(), 1, "{}", ended.err);
+    assert!(ended.ends_with(2).err.lines().next().unwrap().contains(expected), "{}", ended.err);
+    let usage = ended.err.lines().nth(1).unwrap();
+    assert_eq!((usage, ended.err.lines().count()), ("Usage: crm-admission check [OPTIONS] [PATH]...", 2));
+}
+
+#[test]
+fn an_empty_environment_variable_is_not_set() {
+    let help = Command::new(env!("CARGO_BIN_EXE_crm-admission")).args(["check", "--help"]).output().unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    let variables: BTreeSet<&str> = help
+        .split(|c: char| !c.is_ascii_uppercase() && c != '_')
+        .filter(|word| word.starts_with("CRM_"))
+        .collect();
+    assert!(variables.len() > 8, "{variables:?}");
+    let repository = Repository::with(&[("a.yaml", &company("  displayName: Acme\n"))]);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_crm-admission"));
+    command.current_dir(repository.path()).args(["check", "a.yaml"]);
+    let plain = command.output().unwrap();
+    for variable in variables {
+        let output = command.env(variable, "").output().unwrap();
+        assert_eq!(output, plain, "{variable}");
+        assert_eq!(output.status.code(), Some(0), "{variable}");
+    }
+}
+
+#[test]
+fn the_flags_of_kubectl_are_understood() {
+    let bad = company("  displayName: ''\n");
+    let repository = Repository::with(&[("a.yaml", &bad), ("b.yaml", "kind: X\n")]);
+    let named = repository.check(&["-f", "a.yaml", "-o", "json"]);
+    assert_eq!(named.ends_with(1).findings(), ["a.yaml:5:16 Deny spec.displayName [display-name]"]);
+    let quiet = repository.check(&["-q", "."]).ends_with(1).out.clone();
+    assert!(quiet.starts_with("a.yaml:5:16: deny: Company ") && quiet.lines().count() == 1, "{quiet}");
+    assert_eq!(repository.check(&["-q", "b.yaml"]).ends_with(0).out, "");
+    let report = repository.check(&["a.yaml", "--output", "-"]).ends_with(1).out.clone();
+    assert!(report.starts_with("a.yaml:5:16: deny: "), "{report}");
+    assert!(!repository.path().join("-").exists());
 }
 
 #[test]

@@ -108,7 +108,29 @@ fn usage_errors_end_with_2_and_say_what_is_missing() {
         let (code, out, err) = run(args);
         assert_eq!((code, out.as_str()), (2, ""), "{args:?}");
         assert!(err.contains(part), "{args:?}: {err}");
+        let usage = err.lines().nth(1).unwrap_or_default();
+        // The program itself reports flags that exclude each other.
+        assert!(args.contains(&"x") || usage.starts_with("Usage: crm-admission "), "{args:?}: {err}");
     }
+}
+
+#[test]
+fn the_version_and_completions_are_commands() {
+    let version = format!("crm-admission {}\n", env!("CARGO_PKG_VERSION"));
+    assert_eq!(run(&["version"]), (0, version.clone(), String::new()));
+    assert_eq!(run(&["--version"]).1, version);
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        let (code, script, _) = run(&["completion", shell]);
+        assert!(code == 0 && script.contains("crm-admission"), "{shell}: {script}");
+    }
+}
+
+#[test]
+fn a_policy_can_come_from_standard_input() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_crm-admission"));
+    let output = command.args(["policy", "check", "-"]).write_stdin("spec: {rules: 1}").output().unwrap();
+    let out = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.code() == Some(1) && out.starts_with("-: "), "{out}");
 }
 
 #[test]

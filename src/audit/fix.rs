@@ -38,7 +38,7 @@ pub(super) enum Fixed {
         /// The number of fixed values; zero if somebody else was faster.
         values: u64,
     },
-    /// It was deleted or is being deleted.
+    /// It was deleted meanwhile.
     Gone,
     /// It was not changed.
     Not(NotFixed),
@@ -77,12 +77,13 @@ impl<'e> Fixer<'e> {
     pub(super) async fn fix(&self, kind: CrmKind, mut object: Value) -> Result<Fixed, ReadError> {
         let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
         for _ in 0..ATTEMPTS {
-            if !object["metadata"]["deletionTimestamp"].is_null() {
-                return Ok(Fixed::Gone);
-            }
             let changes = self.examiner.changes(&Subject::stored(kind, &object));
             if changes.is_empty() {
                 return Ok(Fixed::Stored { object, values: 0 });
+            }
+            if !object["metadata"]["deletionTimestamp"].is_null() {
+                let reason = "it is being deleted".to_owned();
+                return Ok(Fixed::Not(NotFixed { kind, name, reason }));
             }
             match self.write(kind, &name, &object, &conditional(&object, &changes)).await? {
                 Attempt::Written(object) => {

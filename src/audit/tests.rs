@@ -129,10 +129,18 @@ async fn a_record_that_is_gone_or_going_is_no_failure() {
     let gone = || denial(404, "not found");
     let (fixed, _) = fixed(acme("7", "Acme.com"), [gone(), gone()]).await;
     assert!(matches!(fixed, Fixed::Gone), "{fixed:?}");
+}
+
+#[tokio::test]
+async fn a_record_that_is_being_deleted_counts_as_not_fixed() {
     let mut going = acme("7", "Acme.com");
     going["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
-    let (fixed, asked) = self::fixed(going, []).await;
-    assert!(matches!(fixed, Fixed::Gone) && asked.is_empty(), "{fixed:?}");
+    let (fixed, asked) = self::fixed(going.clone(), []).await;
+    let Fixed::Not(not) = fixed else { panic!("{fixed:?}") };
+    assert_eq!((not.reason.as_str(), asked.len()), ("it is being deleted", 0));
+    going["spec"]["domains"] = json!(["acme.com"]);
+    let (fixed, _) = self::fixed(going, []).await;
+    assert!(matches!(fixed, Fixed::Stored { values: 0, .. }), "{fixed:?}");
 }
 
 #[tokio::test]

@@ -36,6 +36,9 @@ pub(super) struct Audit {
     /// any object of a kind, they are taken to contain all objects of that kind.
     #[arg(value_name = "PATH")]
     paths: Vec<PathBuf>,
+    /// The same as PATH, as kubectl has it.
+    #[arg(short = 'f', long = "filename", num_args = 1, value_name = "PATH")]
+    files: Vec<PathBuf>,
     /// Audit only these kinds.
     #[arg(long = "kind", env = "CRM_ADMISSION_KIND", value_delimiter = ',', value_name = "KIND", value_parser = kind)]
     kinds: Vec<CrmKind>,
@@ -48,21 +51,24 @@ pub(super) struct Audit {
     policy: Option<PathBuf>,
     /// Fix values: write their canonical form back to the cluster, with your permissions. Changes that others make
     /// meanwhile are not overwritten. You can interrupt the command and run it again.
-    #[arg(long, env = "CRM_ADMISSION_FIX", value_parser = FalseyValueParser::new(), conflicts_with = "paths")]
+    #[arg(long, env = "CRM_ADMISSION_FIX", value_parser = FalseyValueParser::new(), conflicts_with_all = ["paths", "files"])]
     fix: bool,
     /// With --fix: print the changes, and write nothing. The report goes to standard error.
     #[arg(long, env = "CRM_ADMISSION_DRY_RUN", value_parser = FalseyValueParser::new(), requires = "fix")]
     dry_run: bool,
     /// Format of the report.
-    #[arg(long, value_enum, default_value_t = FormatArg::Text, env = "CRM_ADMISSION_FORMAT")]
+    #[arg(short = 'o', long, value_enum, default_value_t = FormatArg::Text, env = "CRM_ADMISSION_FORMAT")]
     format: FormatArg,
+    /// Print only findings: no summary and progress.
+    #[arg(short, long, env = "CRM_ADMISSION_QUIET", value_parser = FalseyValueParser::new())]
+    quiet: bool,
     /// Print only the numbers, as one line of JSON.
     #[arg(long, env = "CRM_ADMISSION_SUMMARY", value_parser = FalseyValueParser::new())]
     summary: bool,
     /// Maximum number of findings listed for each rule; 20 by default, 1000 for junit and sarif. json lists all.
     #[arg(long, env = "CRM_ADMISSION_LIMIT", value_name = "NUMBER")]
     limit: Option<usize>,
-    /// Write the report to this file instead of standard output.
+    /// Write the report to this file; by default or with `-` to standard output.
     #[arg(long, env = "CRM_ADMISSION_OUTPUT", value_name = "FILE")]
     output: Option<PathBuf>,
     /// Which findings make the command exit with 1.
@@ -104,7 +110,8 @@ impl Audit {
             .build()
             .context("cannot start the runtime")?;
         let totals = runtime.block_on(async {
-            if self.paths.is_empty() { self.cluster().await } else { self.files().await }
+            let paths: Vec<PathBuf> = self.paths.iter().chain(&self.files).cloned().collect();
+            if paths.is_empty() { self.cluster().await } else { self.files(&paths).await }
         })?;
         Ok(if totals.fails() { Outcome::Findings } else { Outcome::Fine })
     }
@@ -114,14 +121,14 @@ impl Audit {
         let (policy, in_force) = self.policies(Some(&client)).await?;
         let examiner = self.examiner(policy, in_force)?;
         let reader = Reader::new(client);
-        let names = Progress::new("names read");
+        let names = Progress::new("names read", self.quiet);
         let directory = audit::listed(&reader, examiner.policies(), &self.kinds(), &|| names.step()).await?;
         drop(names);
         self.audited(&examiner, &directory, async |run| run.cluster(&reader).await).await
     }
 
-    async fn files(&self) -> anyhow::Result<Totals> {
-        let objects = crm_manifest::read_objects(&self.paths)?;
+    async fn files(&self, paths: &[PathBuf]) -> anyhow::Result<Totals> {
+        let objects = crm_manifest::read_objects(paths)?;
         let (policy, in_force) = self.policies(None).await?;
         let examiner = self.examiner(policy, in_force)?;
         let directory = Files::new(&objects);
@@ -134,7 +141,7 @@ impl Audit {
         directory: &dyn LookUp,
         run: impl AsyncFnOnce(Run<'_>) -> Result<Totals, AuditError>,
     ) -> anyhow::Result<Totals> {
-        let progress = Progress::new("records audited");
+        let progress = Progress::new("records audited", self.quiet);
         let policy = match self.policy_file() {
             Some(path) => path.display().to_string(),
             None => examiner.policy().origin.clone(),
@@ -195,19 +202,22 @@ impl Audit {
     fn report(&self) -> anyhow::Result<Report<Box<dyn Write>>> {
         let format = match self.format {
             _ if self.summary => Format::Summary,
+            FormatArg::Text if self.quiet => Format::Findings,
             FormatArg::Text => Format::Text,
             FormatArg::Json => Format::Json,
             FormatArg::Junit => Format::Junit,
             FormatArg::Sarif => Format::Sarif,
         };
-        let listed = if format == Format::Text { LISTED } else { LISTED_FOR_PROGRAMS };
+        let listed =
+            if matches!(format, Format::Text | Format::Findings) { LISTED } else { LISTED_FOR_PROGRAMS };
         let (out, colour) = self.out()?;
         Ok(Report::new(out, format, colour, self.limit.unwrap_or(listed)))
     }
 
     /// The destination of the report. Files are not coloured; a stream removes the colours if it is not a terminal.
     fn out(&self) -> anyhow::Result<(Box<dyn Write>, Colour)> {
-        if let Some(path) = &self.output {
+        let output = self.output.as_deref().filter(|path| path.as_os_str() != crm_manifest::STANDARD_INPUT);
+        if let Some(path) = output {
             let file =
                 File::create(path).with_context(|| format!("{}: cannot be written", path.display()))?;
             return Ok((Box::new(BufWriter::new(file)), Colour::Plain));

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -37,9 +37,12 @@ const AUTHENTICATED: &str = "system:authenticated";
 
 #[derive(Debug, Args)]
 pub(super) struct Check {
-    /// Files, directories to search for *.yaml, *.yml and *.json, or `-` for standard input.
-    #[arg(default_value = ".", value_name = "PATH")]
+    /// Files, directories to search for *.yaml, *.yml and *.json, or `-` for standard input. [default: .]
+    #[arg(value_name = "PATH")]
     paths: Vec<PathBuf>,
+    /// The same as PATH, as kubectl has it.
+    #[arg(short = 'f', long = "filename", num_args = 1, value_name = "PATH")]
+    files: Vec<PathBuf>,
     /// Manifests of other objects that exist: files or directories. `check` looks up references in them, but neither
     /// checks nor fixes them.
     #[arg(long, num_args = 1, env = "CRM_ADMISSION_RESOURCES", value_delimiter = ',', value_name = "PATH")]
@@ -74,10 +77,13 @@ pub(super) struct Check {
     #[arg(long, env = "CRM_ADMISSION_DIFF", value_parser = BoolishValueParser::new())]
     diff: bool,
     /// Format of the report.
-    #[arg(long, value_enum, default_value_t = FormatArg::Text, env = "CRM_ADMISSION_FORMAT")]
+    #[arg(short = 'o', long, value_enum, default_value_t = FormatArg::Text, env = "CRM_ADMISSION_FORMAT")]
     format: FormatArg,
-    /// Write the report to this file; by default to standard output, or to standard error with --diff or if --fix
-    /// writes to standard output.
+    /// Print only findings: no summary, notes and progress.
+    #[arg(short, long, env = "CRM_ADMISSION_QUIET", value_parser = BoolishValueParser::new())]
+    quiet: bool,
+    /// Write the report to this file; by default or with `-` to standard output, or to standard error with --diff or if
+    /// --fix writes to standard output.
     #[arg(long, env = "CRM_ADMISSION_OUTPUT", value_name = "FILE")]
     output: Option<PathBuf>,
     /// Which findings make the command exit with 1.
@@ -135,8 +141,8 @@ impl Check {
         };
         let judge = Judge::new(policy, self.requester(), Timestamp::now())?;
         let resources = crm_manifest::read_objects(&self.resources)?;
-        let progress = Progress::new("files read");
-        let mut bundle = Bundle::read(&self.paths, &self.resources, &|| progress.step())?;
+        let progress = Progress::new("files read", self.quiet);
+        let mut bundle = Bundle::read(&self.paths(), &self.resources, &|| progress.step())?;
         drop(progress);
 
         let fixes = self.fixes(&mut bundle, &judge);
@@ -148,7 +154,7 @@ impl Check {
         }
         self.tell(&report)?;
         let notes: String = fixes.outside.iter().map(|outside| format!("note: {outside}\n")).collect();
-        io::stderr().write_all(notes.as_bytes())?;
+        self.note(&notes)?;
         self.outcome(&report)
     }
 
@@ -162,6 +168,19 @@ impl Check {
             fixes.rewritten.iter().for_each(|file| bundle.accept(file));
         }
         fixes
+    }
+
+    fn paths(&self) -> Vec<PathBuf> {
+        let given: Vec<PathBuf> = self.paths.iter().chain(&self.files).cloned().collect();
+        if given.is_empty() { vec![PathBuf::from(".")] } else { given }
+    }
+
+    /// Prints notes on standard error, unless the command is to be quiet.
+    fn note(&self, notes: &str) -> anyhow::Result<()> {
+        if !self.quiet {
+            io::stderr().write_all(notes.as_bytes())?;
+        }
+        Ok(())
     }
 
     fn requester(&self) -> Option<UserInfo> {
@@ -188,9 +207,9 @@ impl Check {
         if self.cluster {
             let targets = judge.targets(bundle).into_iter();
             let unknown = targets.filter(|target| !known.exists_already(target)).collect();
-            known.asked = ask_cluster(unknown)?;
+            known.asked = ask_cluster(unknown, self.quiet)?;
         }
-        let progress = Progress::new("records checked");
+        let progress = Progress::new("records checked", self.quiet);
         Ok(judge.report(bundle, &known, self.applier.map(Applier::from), &|| progress.step()))
     }
 
@@ -204,7 +223,7 @@ impl Check {
             if diff.base != current {
                 let base = printable(&diff.base.display().to_string());
                 let note = format!("note: the paths in the diff are relative to {base}; apply it there\n");
-                io::stderr().write_all(note.as_bytes())?;
+                self.note(&note)?;
             }
         } else if self.fix {
             for file in rewritten {
@@ -228,7 +247,7 @@ impl Check {
     }
 
     fn reads_standard_input(&self) -> bool {
-        self.paths.iter().any(|path| path.as_os_str() == "-")
+        self.paths().iter().any(|path| path.as_os_str() == "-")
     }
 
     /// Whether standard output is taken by something else than the report.
@@ -237,23 +256,33 @@ impl Check {
     }
 
     fn tell(&self, report: &Report) -> anyhow::Result<()> {
-        let (format, least) = (self.format.into(), self.fail_on.least());
-        if let Some(path) = &self.output {
-            let text = report::render(report, format, least, Colour::Plain);
+        if let Some(path) = self.output_file() {
+            let text = self.rendered(report, Colour::Plain);
             fs::write(path, text).with_context(|| format!("{}: cannot be written", path.display()))?;
         } else if self.takes_standard_output() {
             let mut stderr = anstream::stderr();
-            stderr.write_all(report::render(report, format, least, Colour::Ansi).as_bytes())?;
+            stderr.write_all(self.rendered(report, Colour::Ansi).as_bytes())?;
             return Ok(());
         } else {
-            print(&report::render(report, format, least, Colour::Ansi))?;
+            print(&self.rendered(report, Colour::Ansi))?;
         }
         // People read the report; programs that read it leave this to people.
-        if format != report::Format::Text || self.output.is_some() {
+        if self.format != FormatArg::Text || self.output_file().is_some() {
             let lines: String = report.errors.iter().map(|error| format!("error: {error}\n")).collect();
             io::stderr().write_all(lines.as_bytes())?;
         }
         Ok(())
+    }
+
+    fn rendered(&self, report: &Report, colour: Colour) -> String {
+        if self.quiet && self.format == FormatArg::Text {
+            return report::text::findings(report, colour);
+        }
+        report::render(report, self.format.into(), self.fail_on.least(), colour)
+    }
+
+    fn output_file(&self) -> Option<&Path> {
+        self.output.as_deref().filter(|path| path.as_os_str() != crm_manifest::STANDARD_INPUT)
     }
 
     fn outcome(&self, report: &Report) -> anyhow::Result<Outcome> {
@@ -268,14 +297,14 @@ impl Check {
 }
 
 /// What the cluster of the current kubeconfig says of the existence of these.
-fn ask_cluster(targets: HashSet<Target>) -> anyhow::Result<HashMap<Target, Fact>> {
+fn ask_cluster(targets: HashSet<Target>, quiet: bool) -> anyhow::Result<HashMap<Target, Fact>> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
     runtime.block_on(async {
         let live = Live::new(Reader::new(connect().await?));
-        let progress = Progress::new("references looked up");
+        let progress = Progress::new("references looked up", quiet);
         let answers = futures::stream::iter(targets).map(|target| {
             let (live, progress) = (&live, &progress);
             async move {

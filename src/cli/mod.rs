@@ -10,14 +10,14 @@ mod progress;
 mod refs;
 mod rules;
 mod serve;
+mod usage;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
-use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::directory::Cluster;
 use crate::server;
@@ -57,6 +57,16 @@ enum Command {
     Policy(policy::PolicyArgs),
     /// Print the CustomResourceDefinitions as YAML.
     Crds,
+    /// Print a script that completes commands and flags in a shell.
+    ///
+    /// For bash: source <(crm-admission completions bash)
+    #[command(visible_alias = "completion")]
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Print the version.
+    Version,
     /// Create certificates for development, or show those of a cluster.
     #[command(arg_required_else_help = true)]
     Certs(certs::Certs),
@@ -88,32 +98,12 @@ impl From<Outcome> for ExitCode {
 
 /// Runs the command that the process's arguments name, and says how the process ends.
 pub fn main() -> ExitCode {
-    match Cli::try_parse() {
+    let command = usage::without_empty_variables(Cli::command());
+    let parsed = command.clone().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
+    match parsed {
         Ok(cli) => run(cli),
-        Err(error) => wrong_usage(&error),
+        Err(error) => usage::report(&error, command),
     }
-}
-
-/// Tells a mistake in the arguments in one line, and help where that was asked for.
-fn wrong_usage(error: &clap::Error) -> ExitCode {
-    // Where even this cannot be written there is nobody left to tell.
-    let _ = match error.kind() {
-        ErrorKind::DisplayHelp
-        | ErrorKind::DisplayVersion
-        | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => error.print(),
-        _ => anstream::stderr().write_all(in_one_line(&error.render().to_string()).as_bytes()),
-    };
-    if error.use_stderr() { ExitCode::from(EXIT_FAILED) } else { ExitCode::SUCCESS }
-}
-
-fn in_one_line(error: &str) -> String {
-    let lines = error.lines().map(str::trim);
-    let mistake = lines.take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"));
-    let parts = mistake.filter(|line| !line.is_empty()).map(|line| match line.strip_prefix("tip: ") {
-        Some(tip) => format!("({tip})"),
-        None => line.to_owned(),
-    });
-    format!("{}; see --help\n", printable(&parts.collect::<Vec<_>>().join(" ")))
 }
 
 fn run(cli: Cli) -> ExitCode {
@@ -125,6 +115,8 @@ fn run(cli: Cli) -> ExitCode {
         Command::Rules(rules) => rules.run(),
         Command::Policy(policy) => policy.run(),
         Command::Crds => crds::render().and_then(|text| print(&text)),
+        Command::Completions { shell } => print_exactly(&completions(shell)),
+        Command::Version => print(&format!("crm-admission {}\n", env!("CARGO_PKG_VERSION"))),
         Command::Certs(certs) => certs.run(),
         Command::Doctor(doctor) => doctor.run(),
     };
@@ -138,6 +130,12 @@ fn run(cli: Cli) -> ExitCode {
             ExitCode::from(EXIT_FAILED)
         }
     }
+}
+
+fn completions(shell: clap_complete::Shell) -> String {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "crm-admission", &mut script);
+    String::from_utf8_lossy(&script).into_owned()
 }
 
 /// The page `docs/cli.md`: the `--help` text of every command.

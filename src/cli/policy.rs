@@ -1,6 +1,6 @@
 //! `policy`: validates a policy without a cluster, and prints the effective policy.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
@@ -20,32 +20,29 @@ pub(super) struct PolicyArgs {
 enum PolicyCommand {
     /// Validate a policy: print every problem with its field, and exit with 1 if there is one.
     Check {
-        /// Policy file, YAML or JSON.
-        file: PathBuf,
+        /// Policy file, YAML or JSON, or `-` for standard input.
+        #[arg(required_unless_present = "filename")]
+        file: Option<PathBuf>,
+        /// The same as FILE, as kubectl has it.
+        #[arg(short = 'f', long, value_name = "FILE", conflicts_with = "file")]
+        filename: Option<PathBuf>,
     },
     /// Print the effective policy as YAML, with every default filled in.
     Show {
-        /// Policy file; by default the built-in policy.
+        /// Policy file, or `-` for standard input; by default the built-in policy.
         file: Option<PathBuf>,
+        /// The same as FILE, as kubectl has it.
+        #[arg(short = 'f', long, value_name = "FILE", conflicts_with = "file")]
+        filename: Option<PathBuf>,
     },
 }
 
 impl PolicyArgs {
     pub(super) fn run(self) -> anyhow::Result<Outcome> {
         match self.command {
-            PolicyCommand::Check { file } => match policy_source::read(&file) {
-                Ok(_) => print(&(printable(&format!("{}: accepted", file.display())) + "\n")),
-                Err(PolicyFileError::Invalid { path, problems }) => {
-                    let line = |problem: &policy::Problem| {
-                        printable(&format!("{}: {problem}", path.display())) + "\n"
-                    };
-                    print(&problems.0.iter().map(line).collect::<String>())?;
-                    Ok(Outcome::Findings)
-                }
-                Err(error) => Err(error.into()),
-            },
-            PolicyCommand::Show { file } => {
-                let policy = match file {
+            PolicyCommand::Check { file, filename } => check(&file.or(filename).unwrap_or_default()),
+            PolicyCommand::Show { file, filename } => {
+                let policy = match file.or(filename) {
                     Some(file) => policy_source::read(&file)?,
                     None => Policy::default(),
                 };
@@ -54,5 +51,18 @@ impl PolicyArgs {
                 print(&yaml)
             }
         }
+    }
+}
+
+fn check(file: &Path) -> anyhow::Result<Outcome> {
+    match policy_source::read(file) {
+        Ok(_) => print(&(printable(&format!("{}: accepted", file.display())) + "\n")),
+        Err(PolicyFileError::Invalid { path, problems }) => {
+            let line =
+                |problem: &policy::Problem| printable(&format!("{}: {problem}", path.display())) + "\n";
+            print(&problems.0.iter().map(line).collect::<String>())?;
+            Ok(Outcome::Findings)
+        }
+        Err(error) => Err(error.into()),
     }
 }

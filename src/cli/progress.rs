@@ -14,9 +14,9 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    /// `what` is done in each step, such as `files read`.
-    pub(super) fn new(what: &'static str) -> Self {
-        Self { what, done: AtomicUsize::new(0), is_shown: io::stderr().is_terminal() }
+    /// `what` is done in each step, such as `files read`. Shows nothing if the command is to be quiet.
+    pub(super) fn new(what: &'static str, quiet: bool) -> Self {
+        Self { what, done: AtomicUsize::new(0), is_shown: !quiet && io::stderr().is_terminal() }
     }
 
     /// One more is done.

@@ -1,8 +1,13 @@
 //! `refs`: shows what refers to a record and what it refers to, or lists dangling references.
 
+use std::io::{self, Write};
+use std::path::PathBuf;
+
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 use crm_core::api::{CrmKind, names};
+use crm_core::policy::Policy;
+use kube::Client;
 
 use super::audit::kind;
 use super::progress::Progress;
@@ -24,8 +29,11 @@ pub(super) struct Refs {
     /// List all references to objects that do not exist.
     #[arg(long, conflicts_with_all = ["kind", "name"])]
     dangling: bool,
+    /// Policy file; by default the policy in force in the cluster, or the built-in policy if you may not read it.
+    #[arg(long, env = "CRM_ADMISSION_POLICY", value_name = "FILE")]
+    policy: Option<PathBuf>,
     /// Output format.
-    #[arg(long, value_enum, default_value_t = FormatArg::Table, env = "CRM_ADMISSION_FORMAT")]
+    #[arg(short = 'o', long, value_enum, default_value_t = FormatArg::Table, env = "CRM_ADMISSION_FORMAT")]
     format: FormatArg,
 }
 
@@ -50,9 +58,25 @@ impl Refs {
         runtime.block_on(self.tell())
     }
 
+    /// The policy says which kinds references can have.
+    async fn policy(&self, client: &Client) -> anyhow::Result<Policy> {
+        if let Some(path) = &self.policy {
+            return Ok(policy_source::read(path)?);
+        }
+        match policy_source::cluster::in_force(client.clone()).await {
+            Err(error) if error.is_forbidden() => {
+                let note =
+                    "note: you may not read the policy of the cluster, so the built-in policy is used\n";
+                io::stderr().write_all(note.as_bytes())?;
+                Ok(Policy::default())
+            }
+            policy => Ok(policy?),
+        }
+    }
+
     async fn tell(self) -> anyhow::Result<Outcome> {
         let client = connect().await?;
-        let policy = policy_source::cluster::in_force(client.clone()).await?;
+        let policy = self.policy(&client).await?;
         let reader = Reader::new(client);
         let format = match self.format {
             FormatArg::Table => Format::Table,
@@ -68,12 +92,12 @@ impl Refs {
                 relations.fact.is_dangling() || relations.to.iter().any(|edge| edge.fact.is_dangling())
             }
             _ => {
-                let names = Progress::new("names read");
+                let names = Progress::new("names read", false);
                 let policy = refs::with_all_references(&policy);
                 let directory = audit::listed(&reader, [&policy], &CrmKind::ALL, &|| names.step()).await?;
                 drop(names);
                 let existence = Existence::new(&directory, Suggestions::None);
-                let progress = Progress::new("records read");
+                let progress = Progress::new("records read", false);
                 let dangling = refs::all_dangling(&reader, &policy, &existence, &|| progress.step()).await?;
                 drop(progress);
                 print(&refs::dangling(&dangling, format))?;

@@ -16,7 +16,7 @@ pub(super) struct Rules {
     /// The rule to explain; by default all rules are listed.
     id: Option<String>,
     /// Output format.
-    #[arg(long, value_enum, default_value_t = Format::Text, env = "CRM_ADMISSION_FORMAT")]
+    #[arg(short = 'o', long, value_enum, default_value_t = Format::Text, env = "CRM_ADMISSION_FORMAT")]
     format: Format,
 }
 

@@ -51,6 +51,13 @@ pub enum InForceError {
     Invalid(Problems),
 }
 
+impl InForceError {
+    /// Whether the user lacks the permission to read it.
+    pub fn is_forbidden(&self) -> bool {
+        matches!(self, Self::Unreadable(kube::Error::Api(status)) if matches!(status.code, 401 | 403))
+    }
+}
+
 /// The policy in force in a cluster, by one GET: `default`, or the built-in one if there is none.
 ///
 /// # Errors

@@ -1,6 +1,6 @@
 //! Reads the policy from a file, and again when its content changes.
 
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,8 +37,18 @@ pub enum PolicyFileError {
 /// # Errors
 /// The file cannot be read, is not YAML, or has an invalid policy; then with all problems.
 pub fn read(path: &Path) -> Result<Policy, PolicyFileError> {
-    let content = std::fs::read(path).map_err(|source| ReadError::Io { path: path.to_owned(), source })?;
+    let content = content(path).map_err(|source| ReadError::Io { path: path.to_owned(), source })?;
     compile(path, &content)
+}
+
+/// The content of a file; `-` is standard input.
+fn content(path: &Path) -> io::Result<Vec<u8>> {
+    if path.as_os_str() != crm_manifest::STANDARD_INPUT {
+        return std::fs::read(path);
+    }
+    let mut content = Vec::new();
+    io::stdin().lock().read_to_end(&mut content)?;
+    Ok(content)
 }
 
 fn compile(path: &Path, content: &[u8]) -> Result<Policy, PolicyFileError> {

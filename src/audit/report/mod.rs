@@ -43,6 +43,8 @@ pub enum Format {
     /// For people, by rule.
     #[default]
     Text,
+    /// The same without the summary.
+    Findings,
     /// One JSON object: `findings`, all of them, `notFixed`, `summary`.
     Json,
     /// JUnit XML, for CI servers.
@@ -61,6 +63,7 @@ pub struct Report<W: Write> {
 
 enum Body {
     Text(Shelf, Colour),
+    Findings(Shelf, Colour),
     Json(json::List),
     Junit(Shelf),
     Sarif(Shelf),
@@ -103,6 +106,7 @@ impl<W: Write> Report<W> {
         let shelf = Shelf { limit, kept: BTreeMap::new() };
         let body = match format {
             Format::Text => Body::Text(shelf, colour),
+            Format::Findings => Body::Findings(shelf, colour),
             Format::Json => Body::Json(json::List::default()),
             Format::Junit => Body::Junit(shelf),
             Format::Sarif => Body::Sarif(shelf),
@@ -117,7 +121,9 @@ impl<W: Write> Report<W> {
     /// Writing failed.
     pub fn add(&mut self, finding: Diagnostic) -> io::Result<()> {
         match &mut self.body {
-            Body::Text(shelf, _) | Body::Junit(shelf) | Body::Sarif(shelf) => shelf.put(finding),
+            Body::Text(shelf, _) | Body::Findings(shelf, _) | Body::Junit(shelf) | Body::Sarif(shelf) => {
+                shelf.put(finding)
+            }
             Body::Json(list) => list.add(&mut self.out, &finding)?,
             Body::Summary => {}
         }
@@ -132,6 +138,9 @@ impl<W: Write> Report<W> {
         match self.body {
             Body::Text(shelf, colour) => {
                 self.out.write_all(text::render(&shelf, totals, colour).as_bytes())?
+            }
+            Body::Findings(shelf, colour) => {
+                self.out.write_all(text::findings(&shelf, totals, colour).as_bytes())?
             }
             Body::Json(list) => list.finish(&mut self.out, totals)?,
             Body::Junit(shelf) => self.out.write_all(junit::render(&shelf.results(totals)).as_bytes())?,

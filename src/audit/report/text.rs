@@ -9,6 +9,11 @@ use crm_core::characters::printable;
 use super::{Shelf, Totals, unlisted};
 
 pub(super) fn render(shelf: &Shelf, totals: &Totals, colour: Colour) -> String {
+    findings(shelf, totals, colour) + &summary(totals)
+}
+
+/// The report without its summary.
+pub(super) fn findings(shelf: &Shelf, totals: &Totals, colour: Colour) -> String {
     let mut text = String::new();
     for (rule, listed, all) in shelf.by_rule(&totals.tally) {
         let heading = colour.paint(Style::new().bold(), rule.as_str());
@@ -24,7 +29,7 @@ pub(super) fn render(shelf: &Shelf, totals: &Totals, colour: Colour) -> String {
         }
         text.push('\n');
     }
-    text + &not_fixed(totals) + &summary(totals)
+    text + &not_fixed(totals)
 }
 
 fn not_fixed(totals: &Totals) -> String {

@@ -29,6 +29,15 @@ impl Colour {
 }
 
 pub(super) fn render(report: &Report, colour: Colour) -> String {
+    let mut text = findings(report, colour);
+    if !text.is_empty() {
+        text.push('\n');
+    }
+    text + &report.sentence() + "\n"
+}
+
+/// The report without its summary; empty if there are no problems.
+pub fn findings(report: &Report, colour: Colour) -> String {
     let mut text = String::new();
     for error in &report.errors {
         let word = colour.paint(RED, "error:");
@@ -37,10 +46,7 @@ pub(super) fn render(report: &Report, colour: Colour) -> String {
     for finding in &report.findings {
         text += &line(&finding.position(), &word(finding.action, colour), &finding.sentence(), colour);
     }
-    if !text.is_empty() {
-        text.push('\n');
-    }
-    text + &report.sentence() + "\n"
+    text
 }
 
 /// The action before a finding, such as `deny:`.
