@@ -69,26 +69,26 @@ fn records_without_a_required_field_are_refused() {
 #[test]
 fn values_of_the_wrong_type_are_refused() {
     let floor = Floor::stand();
-    floor.distrusts("Company", &acceptable_company(), "displayName", json!(7));
-    floor.distrusts("Company", &acceptable_company(), "domains", json!("acme.com"));
-    floor.distrusts(
+    floor.refuses("Company", &acceptable_company(), "displayName", json!(7));
+    floor.refuses("Company", &acceptable_company(), "domains", json!("acme.com"));
+    floor.refuses(
         "Company",
         &acceptable_company(),
         "linkedinProfile",
         json!(["https://linkedin.com/company/acme"]),
     );
-    floor.distrusts("Company", &acceptable_company(), "creatorRef", json!("zoe"));
-    floor.distrusts("Person", &acceptable_person(), "companyRef", json!("acme"));
-    floor.distrusts("Note", &acceptable_note(), "followUp", json!("maybe"));
-    floor.distrusts("Note", &acceptable_note(), "interactionTime", json!("yesterday"));
+    floor.refuses("Company", &acceptable_company(), "creatorRef", json!("zoe"));
+    floor.refuses("Person", &acceptable_person(), "companyRef", json!("acme"));
+    floor.refuses("Note", &acceptable_note(), "followUp", json!("maybe"));
+    floor.refuses("Note", &acceptable_note(), "interactionTime", json!("yesterday"));
 }
 
 #[test]
 fn values_that_are_too_large_are_refused() {
     let floor = Floor::stand();
-    floor.distrusts("Company", &acceptable_company(), "displayName", json!("x".repeat(257)));
-    floor.distrusts("Company", &acceptable_company(), "domains", json!(vec!["acme.com"; 101]));
-    floor.distrusts("Note", &acceptable_note(), "content", json!("x".repeat(1001)));
+    floor.refuses("Company", &acceptable_company(), "displayName", json!("x".repeat(257)));
+    floor.refuses("Company", &acceptable_company(), "domains", json!(vec!["acme.com"; 101]));
+    floor.refuses("Note", &acceptable_note(), "content", json!("x".repeat(1001)));
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn a_person_has_at_most_one_primary_contact() {
     let mut spec = acceptable_person();
     spec["contactRefs"] = json!([contact("work")]);
     floor.create(&person("floor", &spec.to_string())).succeeds();
-    floor.distrusts("Person", &spec, "contactRefs", json!([contact("work"), contact("home")]));
+    floor.refuses("Person", &spec, "contactRefs", json!([contact("work"), contact("home")]));
 }
 
 #[test]
