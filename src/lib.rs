@@ -1,7 +1,7 @@
 //! crm-admission: the admission webhook that guards CRM records in Kubernetes.
 //!
-//! This is the program. What it decides by is in `crm_core`, which is pure; `docs/architecture.md` lists the rooms of
-//! both, in the order in which data meets them.
+//! This is the program. The rules are in `crm_core`, which is pure; `docs/architecture.md` lists the rooms of both, in
+//! the order in which data meets them.
 
 pub mod admission;
 pub mod audit;
