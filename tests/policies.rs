@@ -1,4 +1,4 @@
-//! What a policy changes about an answer: actions, dates, modes, sources of creators, references, exemptions.
+//! Tests how a policy changes answers: actions, dates, modes, creator sources, references, exemptions.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,7 +40,7 @@ fn person_at(company: &str) -> Ask {
 // ---- Actions
 
 #[test]
-fn warn_lets_a_value_through_with_the_words_of_the_refusal_and_still_changes() {
+fn warn_allows_a_value_with_the_message_of_the_denial_and_still_changes_values() {
     let answer = bad_company().ask_under(action(RuleId::Domain, Action::Warn));
     let warnings = answer.warnings();
     assert!(
@@ -53,14 +53,14 @@ fn warn_lets_a_value_through_with_the_words_of_the_refusal_and_still_changes() {
 }
 
 #[test]
-fn audit_says_nothing_to_the_user_and_records_it() {
+fn audit_records_the_finding_without_a_warning() {
     let answer = bad_company().ask_under(action(RuleId::Domain, Action::Audit));
     answer.is_allowed_with(&[r#"spec.domains[1]: "Acme.com" stored as "acme.com" [domain]"#]);
     assert_eq!(answer.annotation("rules"), Some("domain=Audit"));
 }
 
 #[test]
-fn disabled_neither_judges_nor_changes() {
+fn disabled_neither_checks_nor_changes() {
     let answer = bad_company().ask_under(action(RuleId::Domain, Action::Disabled));
     answer.is_allowed_with(&[]);
     assert_eq!(answer.patched()["spec"]["domains"], json!(["co.uk", "Acme.com"]));
@@ -71,7 +71,7 @@ fn disabled_neither_judges_nor_changes() {
 }
 
 #[test]
-fn before_its_date_a_deny_warns_and_names_the_date() {
+fn before_its_start_date_a_denial_is_a_warning_that_names_the_date() {
     let dated = |days: i64| {
         let enforce_after = Some(noon() + (24 * days).hours());
         policy(|policy| policy.set_rule(RuleId::Domain, RuleSetting { action: Action::Deny, enforce_after }))
@@ -87,7 +87,7 @@ fn before_its_date_a_deny_warns_and_names_the_date() {
 // ---- Normalization
 
 #[test]
-fn require_canonical_never_rewrites_and_says_the_canonical_form() {
+fn require_canonical_never_rewrites_and_the_message_has_the_canonical_value() {
     let strict = || {
         policy(|policy| {
             policy.normalization.domains = NormalizationMode::RequireCanonical;
@@ -106,7 +106,7 @@ fn require_canonical_never_rewrites_and_says_the_canonical_form() {
     let mut new = old.clone();
     new["domains"] = json!(["Acme.com", "acme.io"]);
     let answer = update("Company", old, new).ask_under(strict());
-    assert!(answer.is_allowed(), "an old entry is no reason to refuse: {:?}", answer.causes());
+    assert!(answer.is_allowed(), "an old entry is no reason to deny: {:?}", answer.causes());
     assert_eq!(answer.patch(), [] as [Value; 0]);
     assert!(answer.warnings()[0].contains("[domain/not-canonical]"), "{:?}", answer.warnings());
 }
@@ -119,7 +119,7 @@ fn source(from: SourceField, strip_prefix: Option<&str>, pattern: Option<&str>) 
 }
 
 #[test]
-fn the_first_source_that_yields_a_name_wins() {
+fn the_first_source_with_a_name_wins() {
     let sources = vec![
         source(SourceField::Extra("example.com/staff-id".to_owned()), None, None),
         source(SourceField::Username, Some("oidc:"), Some(r"^(?<name>[^@]+)@corp\.example$")),
@@ -137,7 +137,7 @@ fn the_first_source_that_yields_a_name_wins() {
 }
 
 #[test]
-fn creator_is_requester_refuses_another_name_and_users_that_cannot_be_mapped() {
+fn creator_is_requester_denies_another_name_and_users_that_cannot_be_mapped() {
     let strict = || action(RuleId::CreatorIsRequester, Action::Deny);
     let named = |name: &str| create("Company", json!({"displayName": "Acme", "creatorRef": {"name": name}}));
     named("alice").ask_under(strict()).is_allowed_with(&[]);
@@ -184,7 +184,7 @@ fn kinds_of_the_policy_are_looked_up_for_users_and_creators() {
 }
 
 #[test]
-fn an_organization_is_looked_up_where_the_policy_says_so() {
+fn an_organization_is_looked_up_if_the_policy_defines_its_kind() {
     let policy = policy(|policy| {
         policy
             .set_rule(RuleId::OrganizationExists, RuleSetting { action: Action::Deny, enforce_after: None });
@@ -236,7 +236,7 @@ fn notes_may_be_about_kinds_that_the_policy_adds() {
 // ---- Labels
 
 #[test]
-fn the_policy_lists_labels_and_may_demand_them() {
+fn the_policy_lists_labels_and_may_require_them() {
     let tiers = || {
         policy(|policy| {
             policy.labels = vec![LabelRule {
@@ -264,7 +264,7 @@ fn the_policy_lists_labels_and_may_demand_them() {
 // ---- References
 
 #[test]
-fn a_dry_run_learns_what_the_policy_says() {
+fn a_dry_run_follows_the_mode_of_the_policy() {
     let dry = || person_at("nowhere").with("/dryRun", json!(true));
     let mode = |mode| policy(|policy| policy.references.on_dry_run = mode);
     dry().ask().is_refused_for(&[("NotFound spec.companyRef.name", "[company-exists]")]);
@@ -277,13 +277,13 @@ fn a_dry_run_learns_what_the_policy_says() {
         .ask_under(mode(DryRunMode::Skip))
         .is_refused_for(&[("NotFound spec.companyRef.name", "")]);
     let flux = |ask: Ask| ask.with("/options/fieldManager", json!("kustomize-controller"));
-    assert!(flux(dry()).ask().is_allowed(), "Flux dry-runs a bundle before any of it is there");
+    assert!(flux(dry()).ask().is_allowed(), "Flux sends dry runs of a bundle before it applies it");
     assert!(!flux(person_at("nowhere")).ask().is_allowed());
     let malformed = person_at("no/where").with("/dryRun", json!(true)).ask_under(mode(DryRunMode::Skip));
     malformed.is_refused_for(&[("Invalid spec.companyRef.name", "must consist of lower-case letters")]);
 }
 
-/// A directory that cannot find anything out, or is not asked.
+/// A directory whose lookups fail, except those from its local copy.
 struct Broken(Option<Presence>);
 
 impl LookUp for Broken {
@@ -316,7 +316,7 @@ impl CountDependents for Broken {
 }
 
 #[test]
-fn a_failed_look_up_is_never_reported_as_not_found() {
+fn a_failed_lookup_is_never_reported_as_not_found() {
     let broken = |known, policy| pipeline_over(Arc::new(Broken(known)), policy);
     let answer = person_at("acme-corp").put_to(&broken(None, Policy::default()));
     answer.is_refused_for(&[(
@@ -334,7 +334,7 @@ fn a_failed_look_up_is_never_reported_as_not_found() {
 
     let with_more = create("Person", json!({"companyRef": {"name": "acme-corp"}}));
     let answer = with_more.put_to(&broken(None, Policy::default()));
-    assert_eq!(answer.response()["status"]["code"], 422, "what is wrong for certain decides the status");
+    assert_eq!(answer.response()["status"]["code"], 422, "a certain finding sets the status");
     answer.is_refused_for(&[
         ("Required spec.displayName", ""),
         ("Invalid spec.companyRef.name", "could not be checked"),
@@ -342,7 +342,7 @@ fn a_failed_look_up_is_never_reported_as_not_found() {
 }
 
 #[test]
-fn an_unrelated_edit_does_not_depend_on_a_look_up() {
+fn an_unrelated_edit_needs_no_lookup() {
     let old =
         json!({"displayName": "Jane", "companyRef": {"name": "acme-corp"}, "creatorRef": {"name": "alice"}});
     let mut new = old.clone();
@@ -352,7 +352,7 @@ fn an_unrelated_edit_does_not_depend_on_a_look_up() {
 }
 
 #[test]
-fn live_consistency_does_not_believe_the_local_copy() {
+fn live_consistency_does_not_use_the_local_copy() {
     let live = policy(|policy| policy.references.consistency = Consistency::Live);
     let pipeline = |policy| pipeline_over(Arc::new(Broken(Some(Presence::Exists))), policy);
     person_at("acme-corp").put_to(&pipeline(Policy::default())).is_allowed_with(&[]);
@@ -364,7 +364,7 @@ fn live_consistency_does_not_believe_the_local_copy() {
 // ---- Exemptions
 
 #[test]
-fn an_exemption_drops_findings_and_says_so_but_changes_are_made() {
+fn an_exemption_drops_findings_and_is_recorded_and_changes_are_made() {
     let exempt = |expires: i64| {
         policy(|policy| {
             policy.exemptions = vec![Exemption {

@@ -1,4 +1,4 @@
-//! `refs`: shows what refers to a record and what it refers to, or lists dangling references.
+//! `refs`: shows the references of a record and its dependents, or lists dangling references.
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
@@ -47,10 +47,10 @@ impl Refs {
             .enable_all()
             .build()
             .context("cannot start the runtime")?;
-        runtime.block_on(self.tell())
+        runtime.block_on(self.show())
     }
 
-    async fn tell(self) -> anyhow::Result<Outcome> {
+    async fn show(self) -> anyhow::Result<Outcome> {
         let client = connect().await?;
         let policy = policy_source::cluster::in_force(client.clone()).await?;
         let reader = Reader::new(client);

@@ -1,4 +1,4 @@
-//! Whether the service account has the shipped permissions.
+//! Checks whether the service account has the shipped permissions.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,7 +13,7 @@ use super::shipped::{self, GUARD_PATH, Rights, SERVICE_ACCOUNT};
 use super::source::Source;
 use super::target::Settings;
 
-/// How many questions are asked at a time.
+/// The maximum number of access reviews at the same time.
 const CONCURRENT: usize = 8;
 
 const REVIEWS: Resource = Resource {
@@ -26,7 +26,7 @@ const REVIEWS: Resource = Resource {
 /// The group of the webhook configurations.
 const REGISTRATION_GROUP: &str = "admissionregistration.k8s.io";
 
-/// One right, and in which of the shipped ones it is.
+/// One permission, and the shipped roles that grant it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Need {
     given_by: Rights,
@@ -34,7 +34,7 @@ pub(super) struct Need {
     on: Object,
 }
 
-/// What a right is about.
+/// The object of a permission.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 struct Object {
     group: String,
@@ -59,7 +59,7 @@ impl fmt::Display for Object {
     }
 }
 
-/// All rights that the shipped roles give, where the certificate has this source.
+/// All permissions that the shipped roles grant for a certificate from this source.
 pub(super) fn needs(source: &Source, settings: &Settings) -> Vec<Need> {
     let of = |given_by: &Rights| {
         let roles = given_by.roles();
@@ -68,7 +68,7 @@ pub(super) fn needs(source: &Source, settings: &Settings) -> Vec<Need> {
     source.rights().iter().flat_map(of).collect()
 }
 
-/// The rights that need the guard: those to change webhook configurations.
+/// The permissions that the guard limits: those to change webhook configurations.
 pub(super) fn guarded(settings: &Settings) -> Vec<Need> {
     let mut needs = needs(&Source::SelfManaged, settings);
     needs.retain(|need| need.on.group == REGISTRATION_GROUP && need.verb != "get");
@@ -80,12 +80,12 @@ fn rights(given_by: Rights, role: &Value, settings: &Settings) -> Vec<Need> {
         .then(|| shipped::namespace(role["metadata"]["namespace"].as_str(), settings));
     let mut needs = Vec::new();
     for rule in role["rules"].as_array().into_iter().flatten() {
-        let names: Vec<Option<String>> = match texts(&rule["resourceNames"]) {
+        let names: Vec<Option<String>> = match strings(&rule["resourceNames"]) {
             names if names.is_empty() => vec![None],
             names => names.iter().map(|name| Some(shipped::name(name, settings).to_owned())).collect(),
         };
-        for group in texts(&rule["apiGroups"]) {
-            for resource in texts(&rule["resources"]) {
+        for group in strings(&rule["apiGroups"]) {
+            for resource in strings(&rule["resources"]) {
                 for name in &names {
                     let on = Object {
                         group: group.clone(),
@@ -94,7 +94,7 @@ fn rights(given_by: Rights, role: &Value, settings: &Settings) -> Vec<Need> {
                         namespace: namespace.clone(),
                     };
                     let need = |verb| Need { given_by, verb, on: on.clone() };
-                    needs.extend(texts(&rule["verbs"]).into_iter().map(need));
+                    needs.extend(strings(&rule["verbs"]).into_iter().map(need));
                 }
             }
         }
@@ -102,11 +102,11 @@ fn rights(given_by: Rights, role: &Value, settings: &Settings) -> Vec<Need> {
     needs
 }
 
-fn texts(list: &Value) -> Vec<String> {
+fn strings(list: &Value) -> Vec<String> {
     list.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
 }
 
-/// Asks the API server for each right whether the service account has it.
+/// Asks the API server for each permission whether the service account has it.
 pub(super) async fn ask(
     questions: &Questions,
     needs: &[Need],
@@ -143,7 +143,7 @@ fn review(need: &Need, settings: &Settings) -> Value {
     json!({
         "apiVersion": "authorization.k8s.io/v1",
         "kind": REVIEWS.kind,
-        // Reviews have no names, but the type in which they are sent wants one.
+        // Reviews have no metadata, but `DynamicObject` requires the field.
         "metadata": {},
         "spec": {
             "user": shipped::account(namespace),
@@ -182,17 +182,17 @@ pub(super) fn judge(account: &Answer<Value>, granted: &[(Need, Answer<bool>)], s
     Check { examination: Examination::Access, summary, findings }
 }
 
-/// The command that grants these rights.
+/// The command that grants these permissions.
 fn grant(rights: Rights, settings: &Settings) -> String {
     let apply = shipped::apply(rights.path(), settings);
     match rights {
         Rights::Base => apply,
-        // Never the right without what limits it.
+        // Apply the guard first, so that the permission is never unlimited.
         Rights::SelfManaged => format!("{} && {apply}", shipped::apply(GUARD_PATH, settings)),
     }
 }
 
-/// The rights that are not granted, one finding for each object.
+/// The missing permissions, one finding for each object.
 fn missing(subject: &str, granted: &[(Need, Answer<bool>)], settings: &Settings) -> Vec<Diagnosis> {
     let mut missing: BTreeMap<(Rights, &Object), Vec<&str>> = BTreeMap::new();
     for (need, answer) in granted {
@@ -207,7 +207,7 @@ fn missing(subject: &str, granted: &[(Need, Answer<bool>)], settings: &Settings)
     missing.into_iter().map(finding).collect()
 }
 
-/// The first question without an answer: whoever may not ask one of them may ask none.
+/// The first review without an answer. One is enough: a user who cannot create one review can create none.
 fn unknown(subject: &str, granted: &[(Need, Answer<bool>)]) -> Option<Diagnosis> {
     let subject = format!("permissions of {subject}");
     granted.iter().find_map(|(_, answer)| match answer {
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn the_needs_are_the_shipped_rules() {
+    fn the_needs_match_the_shipped_roles() {
         let needs = needs(&Source::Own, &settings());
         for need in [
             named("watch", "crm.milo.io", "companies"),
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn making_its_own_certificates_takes_more_rights_and_names_where_they_are() {
+    fn self_managed_certificates_need_more_permissions_and_the_fix_names_their_file() {
         let settings = Settings { tls_secret: "tls".to_owned(), ..settings() };
         let needs = needs(&Source::SelfManaged, &settings);
         let own: Vec<_> = needs.iter().filter(|need| need.given_by == Rights::SelfManaged).collect();
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn a_role_gives_rights_in_the_namespace_and_on_the_names_that_it_has() {
+    fn a_role_grants_permissions_in_its_namespace_and_for_its_resource_names() {
         let role = json!({"kind": "Role", "metadata": {"namespace": "crm-admission-system"}, "rules": [{
             "apiGroups": [""], "resources": ["secrets"], "verbs": ["get"], "resourceNames": ["a", "b"],
         }]});
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn a_subresource_is_asked_for_as_one() {
+    fn a_subresource_is_a_field_of_its_own_in_the_review() {
         let review = review(&named("patch", "g", "things/status"), &settings());
         let attributes = &review["spec"]["resourceAttributes"];
         let asked = (&attributes["resource"], &attributes["subresource"]);
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn rights_that_are_missing_are_told_for_each_resource() {
+    fn missing_permissions_are_reported_for_each_resource() {
         let answers = [
             (named("get", "crm.milo.io", "people"), Answer::Found(false)),
             (named("list", "crm.milo.io", "people"), Answer::Found(false)),
@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn an_account_that_is_not_there_and_questions_that_may_not_be_asked() {
+    fn a_missing_account_and_forbidden_reviews_are_reported() {
         let answers =
             vec![(named("get", "", "pods"), Answer::Forbidden("cannot create reviews".to_owned())); 3];
         let findings = judge(&Answer::Absent, &answers, &settings()).findings;

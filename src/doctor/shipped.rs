@@ -1,5 +1,5 @@
-//! What is shipped with this version of the program: the registration, the access rights, and the policies that the API
-//! server evaluates by itself.
+//! The manifests of this version of the program: the registration, the RBAC permissions, and the guard and floor, which
+//! the API server evaluates.
 
 use crm_core::api::installation::{NAMESPACE, TLS_SECRET};
 use serde_json::Value;
@@ -10,30 +10,30 @@ use super::target::Settings;
 
 pub(super) use crm_core::api::installation::{NAME, SERVICE_ACCOUNT};
 
-/// Where the registration is in the repository, for fixes.
+/// The path of the registration in the repository, for fixes.
 pub(super) const REGISTRATION_PATH: &str = "manifests/registration/webhooks.yaml";
 const REGISTRATION: &str = include_str!("../../manifests/registration/webhooks.yaml");
-/// Where the floor is in the repository, for fixes.
+/// The path of the floor in the repository, for fixes.
 pub(super) const FLOOR_PATH: &str = "manifests/floor/floor.yaml";
 const FLOOR: &str = include_str!("../../manifests/floor/floor.yaml");
 /// The name of the floor's policy and of its binding.
 pub(super) const FLOOR_NAME: &str = "crm-admission-floor";
-/// Where the guard is in the repository, for fixes.
+/// The path of the guard in the repository, for fixes.
 pub(super) const GUARD_PATH: &str = "manifests/guard/guard.yaml";
 const GUARD: &str = include_str!("../../manifests/guard/guard.yaml");
 /// The name of the guard's policy and of its binding.
 pub(super) const GUARD_NAME: &str = "crm-admission-guard";
-/// By this annotation of the validating configuration it is meant that [`VALIDATE`] is not in it.
+/// The annotation that marks a validating configuration without [`VALIDATE`] as intended.
 pub(super) const MARK: (&str, &str) = ("admission.crm.milo.io/registration", "one-call");
-/// The webhook that is not registered where each write is one call.
+/// The webhook that is not registered if each write is one call.
 pub(super) const VALIDATE: &str = "validate.crm.milo.io";
 
-/// The shipped access rights.
+/// The shipped RBAC permissions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Rights {
-    /// What it always takes.
+    /// The permissions that the program always needs.
     Base,
-    /// What it takes besides to make its own certificates.
+    /// The additional permissions for self-managed certificates.
     SelfManaged,
 }
 
@@ -41,7 +41,7 @@ impl Rights {
     #[cfg(test)]
     const ALL: [Self; 2] = [Self::Base, Self::SelfManaged];
 
-    /// Where they are in the repository, for fixes.
+    /// The path of their file in the repository, for fixes.
     pub(super) const fn path(self) -> &'static str {
         match self {
             Self::Base => "manifests/base/rbac.yaml",
@@ -56,14 +56,14 @@ impl Rights {
         }
     }
 
-    /// The roles among them, both kinds.
+    /// The Roles and ClusterRoles in the file.
     pub(super) fn roles(self) -> Vec<Value> {
         let is_role = |object: &Value| object["kind"] == "ClusterRole" || object["kind"] == "Role";
         objects(self.text()).into_iter().filter(is_role).collect()
     }
 }
 
-/// The namespace that something is in, when it was shipped for this one.
+/// The namespace of the installation in place of the shipped one.
 pub(super) fn namespace(shipped: Option<&str>, settings: &Settings) -> String {
     match shipped {
         None | Some(NAMESPACE) => settings.namespace.clone(),
@@ -71,7 +71,7 @@ pub(super) fn namespace(shipped: Option<&str>, settings: &Settings) -> String {
     }
 }
 
-/// The name that something has, when it was shipped as this one.
+/// The name in the installation in place of the shipped one.
 pub(super) fn name<'s>(shipped: &'s str, settings: &'s Settings) -> &'s str {
     if shipped == TLS_SECRET { &settings.tls_secret } else { shipped }
 }
@@ -130,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_shipped_can_be_read() {
+    fn all_shipped_files_can_be_parsed() {
         assert!(read(REGISTRATION).is_ok());
         for kind in ["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"] {
             let shipped = registration(kind);
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn the_paths_that_fixes_name_are_where_the_files_are() {
+    fn the_paths_in_fixes_exist() {
         for path in
             Rights::ALL.map(Rights::path).into_iter().chain([REGISTRATION_PATH, FLOOR_PATH, GUARD_PATH])
         {

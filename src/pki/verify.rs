@@ -130,7 +130,7 @@ fn verify_by_itself(leaf: &CertificateDer<'_>, server: &ServerName<'_>, now: i64
     }
 }
 
-/// The cryptography of everything here. Named explicitly, so that this works whatever default the process installs.
+/// The crypto provider of this file. It does not depend on the default of the process.
 pub fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }

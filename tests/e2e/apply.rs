@@ -1,4 +1,4 @@
-//! Staff write new records: what is filled in, what is brought to one spelling, what is refused and how.
+//! Tests how users create records: defaults, canonical values, and denials.
 
 use crate::records::{bundle, company, note_about, person, record};
 use crate::stage;
@@ -6,7 +6,7 @@ use crate::support::manifest;
 use serde_json::{Value, json};
 
 #[test]
-fn a_company_that_is_applied_records_who_created_it() {
+fn an_applied_company_gets_its_creator() {
     let stage = stage::shared();
     let alice = stage.plane.kubectl("alice");
     let name = "apply-creator";
@@ -37,7 +37,7 @@ fn a_creator_that_is_given_is_kept() {
 }
 
 #[test]
-fn domains_and_profiles_are_stored_in_one_spelling_and_a_warning_says_so() {
+fn domains_and_profiles_are_stored_canonical_with_a_warning() {
     let stage = stage::shared();
     let alice = stage.plane.kubectl("alice");
     let name = "apply-spelling";
@@ -54,7 +54,7 @@ fn domains_and_profiles_are_stored_in_one_spelling_and_a_warning_says_so() {
 }
 
 #[test]
-fn a_generated_name_is_no_obstacle() {
+fn records_may_have_generated_names() {
     let stage = stage::shared();
     let alice = stage.plane.kubectl("alice");
     let unnamed = |spec| record("Company", "{generateName: apply-generated-}", spec);
@@ -87,7 +87,7 @@ fn a_dry_run_gets_the_same_answer_and_stores_nothing() {
 }
 
 #[test]
-fn a_bundle_is_applied_in_one_go() {
+fn a_bundle_is_applied_at_once() {
     let stage = stage::shared();
     let alice = stage.plane.kubectl("alice");
     let documents = bundle([
@@ -105,7 +105,7 @@ fn a_bundle_is_applied_in_one_go() {
 }
 
 #[test]
-fn what_was_created_a_moment_ago_can_be_referred_to() {
+fn a_record_can_refer_to_one_that_was_just_created() {
     let stage = stage::shared();
     let alice = stage.plane.kubectl("alice");
     let name = |index: usize| format!("apply-moment-{index:02}");
@@ -122,7 +122,7 @@ fn what_was_created_a_moment_ago_can_be_referred_to() {
 }
 
 #[test]
-fn a_refusal_lists_every_problem_and_names_its_rule() {
+fn a_denial_lists_every_problem_with_its_rule() {
     let stage = stage::shared();
     let alice = stage.plane.kubectl("alice");
     let name = "apply-refused";
@@ -140,7 +140,7 @@ fn a_refusal_lists_every_problem_and_names_its_rule() {
 }
 
 #[test]
-fn a_misspelled_company_is_corrected_for_those_who_may_list_companies() {
+fn users_who_may_list_companies_get_suggestions() {
     let stage = stage::shared();
     let alice = stage.plane.kubectl("alice");
     alice.apply(&company("apply-acme-corp", "{displayName: Acme}")).succeeds();
@@ -148,7 +148,7 @@ fn a_misspelled_company_is_corrected_for_those_who_may_list_companies() {
     alice.apply(&misspelled("apply-misspelled")).fails().complains(
         r#"spec.companyRef.name: Not found: "apply-acme-crop": no Company of that name; did you mean "apply-acme-corp"? [company-exists]"#,
     );
-    // dora writes people, but must not learn here which companies there are.
+    // dora may write people, but must not learn which companies exist.
     stage
         .plane
         .kubectl("dora")
@@ -161,7 +161,7 @@ fn a_misspelled_company_is_corrected_for_those_who_may_list_companies() {
 }
 
 #[test]
-fn those_who_may_not_list_companies_can_still_name_one() {
+fn users_who_may_not_list_companies_can_still_refer_to_one() {
     let stage = stage::shared();
     stage.plane.kubectl("alice").apply(&company("apply-known", "{displayName: Acme}")).succeeds();
     let dora = stage.plane.kubectl("dora");

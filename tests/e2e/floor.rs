@@ -1,4 +1,4 @@
-//! What the API server refuses by the schema alone, with no webhook registered.
+//! Tests which requests the schema denies without a webhook.
 
 use crate::records::{company, person, record};
 use crate::stage;
@@ -18,12 +18,12 @@ impl Floor {
         Self(stage)
     }
 
-    /// alice creates a record, but only for show.
+    /// alice creates a record as a dry run.
     fn create(&self, manifest: &str) -> Outcome {
         self.0.plane.kubectl("alice").run_with(manifest, ["create", "--dry-run=server", "-f", "-"])
     }
 
-    /// Like [`Floor::create`], for records that differ in one field from an acceptable one.
+    /// Asserts that records which differ in one field from a valid one are denied.
     #[track_caller]
     fn refuses(&self, kind: &str, spec: &Value, field: &str, value: Value) {
         let mut spec = spec.clone();
@@ -50,7 +50,7 @@ fn acceptable_person() -> Value {
 }
 
 #[test]
-fn records_without_a_required_field_are_refused() {
+fn records_without_a_required_field_are_denied() {
     let floor = Floor::stand();
     for (kind, acceptable) in
         [("Company", acceptable_company()), ("Person", acceptable_person()), ("Note", acceptable_note())]
@@ -67,7 +67,7 @@ fn records_without_a_required_field_are_refused() {
 }
 
 #[test]
-fn values_of_the_wrong_type_are_refused() {
+fn values_of_the_wrong_type_are_denied() {
     let floor = Floor::stand();
     floor.refuses("Company", &acceptable_company(), "displayName", json!(7));
     floor.refuses("Company", &acceptable_company(), "domains", json!("acme.com"));
@@ -84,7 +84,7 @@ fn values_of_the_wrong_type_are_refused() {
 }
 
 #[test]
-fn values_that_are_too_large_are_refused() {
+fn values_that_are_too_large_are_denied() {
     let floor = Floor::stand();
     floor.refuses("Company", &acceptable_company(), "displayName", json!("x".repeat(257)));
     floor.refuses("Company", &acceptable_company(), "domains", json!(vec!["acme.com"; 101]));
@@ -92,7 +92,7 @@ fn values_that_are_too_large_are_refused() {
 }
 
 #[test]
-fn values_that_are_just_small_enough_are_admitted() {
+fn values_of_the_maximum_size_are_allowed() {
     let floor = Floor::stand();
     let mut company = acceptable_company();
     company["displayName"] = "ü".repeat(256).into();
@@ -114,7 +114,7 @@ fn a_person_has_at_most_one_primary_contact() {
 }
 
 #[test]
-fn a_misspelled_field_is_refused() {
+fn an_unknown_field_is_denied() {
     let floor = Floor::stand();
     floor
         .create(&company("floor", "{displayName: Acme, displyName: Acme, creatorRef: {name: zoe}}"))
@@ -130,14 +130,14 @@ fn values_that_are_not_canonical_are_left_to_the_webhook() {
 }
 
 #[test]
-fn every_shipped_example_is_admitted() {
+fn every_shipped_example_is_allowed() {
     let floor = Floor::stand();
     let examples = floor.0.plane.kubectl("alice").read(&manifest("examples"));
     assert!(!examples.is_empty());
     for mut example in examples {
         let spec = &mut example["spec"];
         if spec["creatorRef"].is_null() {
-            // What the webhook would have filled in.
+            // The webhook would set the creator.
             spec["creatorRef"] = json!({"name": "alice"});
         }
         floor.create(&example.to_string()).succeeds();

@@ -1,14 +1,13 @@
-//! What the API server alone makes of policies: which it refuses, how those of several managers become one, and
-//! what it shows of them.
+//! Tests the schema of policies in the API server: validation, server-side apply by several managers, and columns.
 //!
-//! None that is stored is named `default`: this is about the schema, not about the rules of the other tests.
+//! No stored policy is named `default`, so that these tests do not affect other tests.
 
 use crate::stage;
 use crate::support::kubectl::{Kubectl, Outcome};
 use crate::support::webhook::product;
 use serde_json::{Value, json};
 
-/// A policy that decides everything that a policy can decide.
+/// A policy with every field.
 const FULL: &str = r#"{
   rules: [
     {rule: label-value, action: Deny, enforceAfter: "2027-01-15T00:00:00Z"},
@@ -48,7 +47,7 @@ fn policy(name: &str, spec: &str) -> String {
     )
 }
 
-/// The admin creates the policy, but only for show.
+/// The admin creates the policy as a dry run.
 fn create(spec: &str) -> Outcome {
     let stage = stage::shared();
     let text = policy("default", spec);
@@ -61,7 +60,7 @@ fn apply_as(manager: &str, admin: &Kubectl, name: &str, spec: &str) -> Outcome {
 }
 
 #[test]
-fn a_policy_that_decides_everything_is_stored_as_it_is_written() {
+fn a_policy_with_every_field_is_stored_unchanged() {
     let stored = create(FULL).succeeds().without_warnings().json();
     let spec = &stored["spec"];
     assert_eq!(
@@ -76,7 +75,7 @@ fn a_policy_that_decides_everything_is_stored_as_it_is_written() {
 }
 
 #[test]
-fn what_a_policy_leaves_out_stays_out() {
+fn missing_fields_of_a_policy_are_not_defaulted() {
     assert_eq!(create("{}").succeeds().json()["spec"], json!({}));
     let sparse = r#"{
       rules: [{rule: domain}],
@@ -108,20 +107,20 @@ fn what_a_policy_leaves_out_stays_out() {
 }
 
 #[test]
-fn a_null_means_the_same_as_no_field() {
+fn a_null_counts_as_a_missing_field() {
     let admin = stage::shared().plane.kubectl("admin");
     let nulls = "{rules: null, labels: null, exemptions: null, normalization: null, creator: {sources: [{from: UID, key: null}]}, \
                  references: {kinds: {user: null}, subjects: null, onDryRunByFieldManager: null}}";
     create(nulls).succeeds();
     let applied = ["apply", "--server-side", "--dry-run=server", "-f", "-"];
     admin.run_with(&policy("policy-schema-nulls", nulls), applied).succeeds();
-    // For a choice of listed values this holds in a plain create and update only.
+    // For enumerations, this is true only for a plain create or update.
     let choice = create("{rules: [{rule: domain, action: null}]}").succeeds().json();
     assert_eq!(choice["spec"]["rules"], json!([{"rule": "domain"}]));
 }
 
 #[test]
-fn rules_and_choices_that_do_not_exist_are_refused_with_those_that_do() {
+fn unknown_rules_and_values_are_denied_with_the_supported_ones() {
     create("{rules: [{rule: domains}]}").fails().complains(
         r#"spec.rules[0].rule: Unsupported value: "domains": supported values: "schema", "display-name", "#,
     );
@@ -159,7 +158,7 @@ fn rules_and_choices_that_do_not_exist_are_refused_with_those_that_do() {
 }
 
 #[test]
-fn dates_that_are_none_are_refused() {
+fn invalid_dates_are_denied() {
     create("{rules: [{rule: domain, enforceAfter: soon}]}")
         .fails()
         .complains("spec.rules[0].enforceAfter in body must be of type date-time");
@@ -169,7 +168,7 @@ fn dates_that_are_none_are_refused() {
 }
 
 #[test]
-fn a_source_has_a_key_exactly_if_it_is_an_extra_attribute() {
+fn only_extra_sources_have_a_key() {
     for source in ["{from: Extra}", "{from: Extra, key: null}"] {
         create(&format!("{{creator: {{sources: [{{from: UID}}, {source}]}}}}")).fails().complains(
             "spec.creator.sources[1].key: Required value: set it to the key of the attribute, such as example.com/staff-id",
@@ -183,7 +182,7 @@ fn a_source_has_a_key_exactly_if_it_is_an_extra_attribute() {
 }
 
 #[test]
-fn entries_that_stand_twice_are_refused() {
+fn duplicate_entries_are_denied() {
     for (spec, complaint) in [
         (
             "{rules: [{rule: domain}, {rule: domain, action: Warn}]}",
@@ -204,7 +203,7 @@ fn entries_that_stand_twice_are_refused() {
 }
 
 #[test]
-fn what_an_entry_needs_is_demanded() {
+fn required_fields_of_entries_are_required() {
     for (spec, complaint) in [
         ("{rules: [{action: Warn}]}", "spec.rules[0].rule: Required value"),
         ("{labels: [{key: team}]}", "spec.labels[0].allowed: Required value"),
@@ -223,7 +222,7 @@ fn what_an_entry_needs_is_demanded() {
 }
 
 #[test]
-fn misspelled_fields_are_refused() {
+fn unknown_fields_are_denied() {
     create("{rules: [{rule: domain, actoin: Warn}], exemption: []}")
         .fails()
         .complains(r#"unknown field "spec.rules[0].actoin""#)
@@ -231,7 +230,7 @@ fn misspelled_fields_are_refused() {
 }
 
 #[test]
-fn several_managers_bring_entries_to_one_policy() {
+fn several_managers_can_apply_entries_of_one_policy() {
     let admin = stage::shared().plane.kubectl("admin");
     let name = "policy-schema-managers";
     let spec = |label: &str, rule: &str, group: &str| {
@@ -257,7 +256,7 @@ fn several_managers_bring_entries_to_one_policy() {
 }
 
 #[test]
-fn managers_who_contradict_each_other_are_told() {
+fn managers_with_different_values_get_a_conflict() {
     let admin = stage::shared().plane.kubectl("admin");
     let name = "policy-schema-conflict";
     let exemption = |rule| format!("{{exemptions: [{{name: trial, rules: [{rule}], reason: trial}}]}}");
@@ -265,7 +264,7 @@ fn managers_who_contradict_each_other_are_told() {
     apply_as("sales", &admin, name, "{rules: [{rule: domain, action: Warn}]}")
         .fails()
         .complains(r#"conflict with "platform": .spec.rules[rule="domain"].action"#);
-    // Else the users of one would be exempt from the rules of the other.
+    // Otherwise, the users of one would be exempt from the rules of the other.
     apply_as("loader", &admin, name, &exemption("domain")).succeeds();
     apply_as("sales", &admin, name, &exemption("display-name"))
         .fails()
@@ -298,9 +297,9 @@ fn every_field_is_explained() {
 }
 
 #[test]
-fn the_list_of_policies_says_which_is_accepted() {
+fn the_list_of_policies_shows_which_is_accepted() {
     let mut stage = stage::exclusive();
-    // It would write the status itself.
+    // The webhook would write the status.
     stage.webhook.kill();
     stage.webhook.unregister();
     let admin = stage.plane.kubectl("admin");
@@ -330,7 +329,7 @@ fn the_list_of_policies_says_which_is_accepted() {
 }
 
 #[test]
-fn what_policy_show_prints_can_be_applied() {
+fn the_output_of_policy_show_can_be_applied() {
     let stage = stage::exclusive();
     let file = stage.plane.workspace().write(
         "policy",
