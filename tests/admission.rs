@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::common::{create, refusal_of, update};
+use crate::common::{create, error_of, update};
 use arc_swap::ArcSwap;
 use crm_admission::admission::Pipeline;
 use crm_admission::telemetry::Metrics;
@@ -49,7 +49,7 @@ fn an_answer_has_the_version_and_the_uid_of_its_request() {
     "request is missing"
 )]
 fn a_body_that_is_not_a_review_gets_the_reason(#[case] body: &[u8], #[case] part: &str) {
-    let reason = refusal_of(body).to_string();
+    let reason = error_of(body).to_string();
     assert!(reason.contains(part) && !reason.contains('\n'), "{reason}");
 }
 
@@ -77,7 +77,7 @@ fn a_request_that_cannot_be_answered_gets_the_reason(
     #[case] part: &str,
 ) {
     let body = create("Company", json!({"displayName": "Acme"})).with(pointer, value).body();
-    let reason = refusal_of(&body).to_string();
+    let reason = error_of(&body).to_string();
     assert!(reason.contains(part) && !reason.contains('\n'), "{reason}");
 }
 
@@ -85,18 +85,18 @@ fn a_request_that_cannot_be_answered_gets_the_reason(
 fn a_long_version_is_not_repeated() {
     let version = format!("admission.k8s.io/{}", "v".repeat(1000));
     let body = json!({"apiVersion": version, "kind": "AdmissionReview", "request": {"uid": "u-1"}});
-    let reason = refusal_of(body.to_string().as_bytes()).to_string();
+    let reason = error_of(body.to_string().as_bytes()).to_string();
     assert!(reason.contains("apiVersion is longer than 256 bytes"), "{reason}");
 }
 
 #[test]
 fn an_object_that_is_nested_too_deep_is_unreadable() {
     let body = format!("{}{}", "{\"request\":".repeat(100_000), "}".repeat(100_000));
-    assert!(refusal_of(body.as_bytes()).to_string().contains("not JSON"));
+    assert!(error_of(body.as_bytes()).to_string().contains("not JSON"));
     let spec = format!("{}{}", "[".repeat(500), "]".repeat(500));
     let body = String::from_utf8(create("Company", json!("SPEC")).body()).unwrap().replace("\"SPEC\"", &spec);
     assert!(
-        refusal_of(body.as_bytes())
+        error_of(body.as_bytes())
             .to_string()
             .contains("request.object cannot be read: it is nested too deep")
     );
@@ -121,7 +121,7 @@ fn the_levels_above_an_object_do_not_count() {
 #[test]
 fn an_object_of_another_kind_may_be_unreadable() {
     let review = || create("Company", json!({"displayName": "Acme"})).with("/object", json!(["no object"]));
-    let reason = refusal_of(&review().body()).to_string();
+    let reason = error_of(&review().body()).to_string();
     assert!(reason.contains("request.object is missing or has a wrong type"), "{reason}");
     review().with("/kind/kind", json!("Deployment")).ask().is_allowed_with(&[]);
 }
@@ -136,13 +136,13 @@ fn nest(depth: usize) -> Value {
 #[case::user("/userInfo/extra", json!({"example.com/pin-4711": 1}), "request.userInfo")]
 fn a_reason_repeats_no_key_of_a_map(#[case] pointer: &str, #[case] value: Value, #[case] field: &str) {
     let body = create("Company", json!({"displayName": "Acme"})).with(pointer, value).body();
-    let reason = refusal_of(&body).to_string();
+    let reason = error_of(&body).to_string();
     assert!(reason.contains(&format!("{field} is missing or has a wrong type")), "{reason}");
 }
 
 #[test]
 fn the_reason_has_the_place_of_invalid_utf8() {
-    let reason = refusal_of(b"{\n  \"kind\": \"\xff\"}").to_string();
+    let reason = error_of(b"{\n  \"kind\": \"\xff\"}").to_string();
     assert_eq!(reason, "the body is not JSON: error at line 2, column 12");
 }
 
@@ -233,7 +233,7 @@ fn a_skipped_mutation_is_denied_by_validate() {
         "domains": ["Acme.com", "acme.com"],
         "linkedinProfile": "linkedin.com/company/acme",
     });
-    create("Company", spec).validate().ask().is_refused_for(&[
+    create("Company", spec).validate().ask().is_denied_for(&[
         ("Invalid spec.displayName", r#"write "Acme" [display-name/not-canonical]"#),
         ("Invalid spec.domains[0]", r#"Invalid value: "Acme.com": not in its canonical form; write "acme.com" [domain/not-canonical]"#),
         ("Invalid spec.domains[1]", "duplicate of spec.domains[0]; remove it [domain/not-canonical]"),
@@ -245,7 +245,7 @@ fn a_skipped_mutation_is_denied_by_validate() {
 #[test]
 fn a_missing_spec_counts_as_empty_and_is_created_by_the_patch() {
     let answer = create("Company", json!(null)).ask();
-    answer.is_refused_for(&[("Required spec.displayName", "[display-name]")]);
+    answer.is_denied_for(&[("Required spec.displayName", "[display-name]")]);
     let answer = create("Company", json!(null)).ask_under(setting(RuleId::DisplayName, Action::Audit));
     answer.is_allowed_with(&[]);
     assert_eq!(answer.patched()["spec"], json!({"creatorRef": {"name": "alice"}}));
@@ -263,7 +263,7 @@ fn a_denial_is_a_status_with_every_cause() {
         "creatorRef": {"name": "a/b"},
     });
     let answer = create("Company", spec).ask();
-    answer.is_refused_for(&[
+    answer.is_denied_for(&[
         ("Required spec.displayName", "Required value: give the name"),
         ("Invalid spec.domains[1]", r#"Invalid value: "co.uk": is a public suffix"#),
         ("Invalid spec.domains[2]", r#"Invalid value: "": looks like an e-mail address"#),
@@ -345,7 +345,7 @@ fn a_wrong_type_is_one_finding_at_its_field(#[case] kind: &str, #[case] spec: Va
     for ask in
         [create(kind, spec.clone()), create(kind, spec).with("/userInfo/username", json!("system:admin"))]
     {
-        ask.ask().is_refused_for(&[(start, "[schema]")]);
+        ask.ask().is_denied_for(&[(start, "[schema]")]);
     }
 }
 
@@ -364,7 +364,7 @@ fn nulls_count_as_missing() {
 #[case::long(json!({"displayName": "é".repeat(257)}), "Invalid spec.displayName", "at most 256 characters, has 257")]
 #[case::control(json!({"displayName": "a\u{7}b"}), "Invalid spec.displayName", r#""a\u0007b": must not contain control"#)]
 fn invalid_display_names_are_denied(#[case] spec: Value, #[case] start: &str, #[case] part: &str) {
-    create("Person", spec).ask().is_refused_for(&[(start, part)]);
+    create("Person", spec).ask().is_denied_for(&[(start, part)]);
 }
 
 #[test]
@@ -385,14 +385,14 @@ fn domains_are_counted_without_duplicates() {
     let spec = json!({"displayName": "Acme", "domains": domains});
     create("Company", spec)
         .ask()
-        .is_refused_for(&[("Invalid spec.domains", "more than 100 domains [domain/too-many]")]);
+        .is_denied_for(&[("Invalid spec.domains", "more than 100 domains [domain/too-many]")]);
 }
 
 #[test]
 fn a_very_long_list_is_one_finding() {
     let domains = vec!["bad domain"; 1001];
     let answer = create("Company", json!({"displayName": "Acme", "domains": domains})).ask();
-    answer.is_refused_for(&[("Invalid spec.domains", "[domain/too-many]")]);
+    answer.is_denied_for(&[("Invalid spec.domains", "[domain/too-many]")]);
 }
 
 // ---- References
@@ -414,15 +414,15 @@ fn a_very_long_list_is_one_finding() {
 #[case::upper_case("Acme-Corp", "Invalid spec.companyRef.name", "must consist of lower-case letters")]
 fn invalid_company_references_are_denied(#[case] name: &str, #[case] start: &str, #[case] part: &str) {
     let spec = json!({"displayName": "Jane", "companyRef": {"name": name}});
-    create("Person", spec).ask().is_refused_for(&[(start, part)]);
+    create("Person", spec).ask().is_denied_for(&[(start, part)]);
     let spec = json!({"displayName": "Jane", "companyRef": {"name": name}, "creatorRef": {"name": "alice"}});
-    create("Person", spec).validate().ask().is_refused_for(&[(start, part)]);
+    create("Person", spec).validate().ask().is_denied_for(&[(start, part)]);
 }
 
 #[test]
 fn a_company_ref_without_a_name_is_denied() {
     let answer = create("Person", json!({"displayName": "Jane", "companyRef": {}})).ask();
-    answer.is_refused_for(&[("Required spec.companyRef.name", "leave spec.companyRef out [company-exists]")]);
+    answer.is_denied_for(&[("Required spec.companyRef.name", "leave spec.companyRef out [company-exists]")]);
 }
 
 #[test]
@@ -443,7 +443,7 @@ fn a_company_that_exists_is_fine() {
 #[case::namespace(json!({"apiGroup": "crm.milo.io", "kind": "Company", "name": "acme-corp", "namespace": "sales"}), &[("Forbidden spec.subjectRef.namespace", "leave it out [subject-kind]")])]
 #[case::missing(json!({"apiGroup": "crm.milo.io", "kind": "Person", "name": "jane-deo"}), &[("NotFound spec.subjectRef.name", r#"no Person of that name; did you mean "jane-doe"? [subject-exists]"#)])]
 fn invalid_subjects_are_denied(#[case] subject: Value, #[case] expected: &[(&str, &str)]) {
-    create("Note", json!({"subjectRef": subject, "content": "x"})).ask().is_refused_for(expected);
+    create("Note", json!({"subjectRef": subject, "content": "x"})).ask().is_denied_for(expected);
 }
 
 #[rstest]
@@ -453,7 +453,7 @@ fn invalid_subjects_are_denied(#[case] subject: Value, #[case] expected: &[(&str
 fn invalid_contents_are_denied(#[case] content: Value, #[case] start: &str, #[case] part: &str) {
     create("Note", json!({"subjectRef": subject(), "content": content}))
         .ask()
-        .is_refused_for(&[(start, part)]);
+        .is_denied_for(&[(start, part)]);
 }
 
 #[rstest]
@@ -468,7 +468,7 @@ fn a_next_action_may_be_one_minute_in_the_past(#[case] time: &str, #[case] allow
     if allowed {
         answer.is_allowed_with(&[]);
     } else {
-        answer.is_refused_for(&[("Invalid spec.nextActionTime", "is in the past")]);
+        answer.is_denied_for(&[("Invalid spec.nextActionTime", "is in the past")]);
     }
 }
 
@@ -543,9 +543,7 @@ fn in_a_changed_list_old_entries_stay_and_new_ones_are_checked() {
     assert!(answer.is_allowed(), "{:?}", answer.causes());
     let mut new = old.clone();
     new["domains"] = json!(["co.uk", "com.au"]);
-    update("Company", old, new)
-        .ask()
-        .is_refused_for(&[("Invalid spec.domains[1]", "[domain/public-suffix]")]);
+    update("Company", old, new).ask().is_denied_for(&[("Invalid spec.domains[1]", "[domain/public-suffix]")]);
 }
 
 #[test]
@@ -556,7 +554,7 @@ fn a_new_duplicate_of_an_old_entry_is_denied() {
     update("Company", old, new)
         .validate()
         .ask()
-        .is_refused_for(&[("Invalid spec.domains[1]", "duplicate of spec.domains[0]")]);
+        .is_denied_for(&[("Invalid spec.domains[1]", "duplicate of spec.domains[0]")]);
 }
 
 #[test]
@@ -566,7 +564,7 @@ fn an_update_without_a_creator_keeps_it_and_a_changed_one_is_denied() {
     answer.is_allowed_with(&[]);
     assert_eq!(answer.patched()["spec"]["creatorRef"], json!({"name": "bob"}));
     let answer = update("Company", old, json!({"displayName": "Acme", "creatorRef": {"name": "eve"}})).ask();
-    answer.is_refused_for(&[(
+    answer.is_denied_for(&[(
         "Invalid spec.creatorRef.name",
         r#"Invalid value: "eve": field is immutable: keep "bob" [creator-immutable]"#,
     )]);
@@ -578,7 +576,7 @@ fn a_creator_with_an_invisible_character_is_denied_and_an_old_one_stays() {
     let told = r#"Invalid value: "al\u200bice": has the invisible character U+200B; remove it [creator-ref]"#;
     for ask in [create("Company", spec.clone()), create("Company", spec.clone()).validate()] {
         let answer = ask.ask();
-        answer.is_refused_for(&[("Invalid spec.creatorRef.name", told)]);
+        answer.is_denied_for(&[("Invalid spec.creatorRef.name", told)]);
         let message = answer.response()["status"]["message"].as_str().unwrap();
         assert!(message.contains("spec.creatorRef.name: ") && message.is_ascii(), "{message}");
     }
@@ -593,7 +591,7 @@ fn a_creator_with_an_invisible_character_is_denied_and_an_old_one_stays() {
 fn a_user_with_an_invisible_character_cannot_be_the_creator() {
     let ask =
         create("Company", json!({"displayName": "Acme"})).with("/userInfo/username", json!("al\u{202e}ice"));
-    ask.ask().is_refused_for(&[(
+    ask.ask().is_denied_for(&[(
         "Required spec.creatorRef.name",
         r#"the user "al\u202eice" could not be mapped to a creator; set spec.creatorRef.name [creator-ref]"#,
     )]);
@@ -618,7 +616,7 @@ fn the_subject_of_a_note_is_immutable() {
     let mut new = note();
     new["subjectRef"]["kind"] = json!("Person");
     new["subjectRef"]["name"] = json!("jane-doe");
-    update("Note", note(), new).ask().is_refused_for(&[
+    update("Note", note(), new).ask().is_denied_for(&[
         (
             "Invalid spec.subjectRef.kind",
             r#"Invalid value: "Person": field is immutable: keep "Company" [subject-immutable]"#,
@@ -637,7 +635,7 @@ fn unchanged_references_are_no_reason_to_deny_an_update() {
         r#"spec.companyRef.name: Not found: "gone": no Company of that name [company-exists]"#,
     ]);
     new["companyRef"]["name"] = json!("gone-too");
-    update("Person", old, new).ask().is_refused_for(&[("NotFound spec.companyRef.name", "[company-exists]")]);
+    update("Person", old, new).ask().is_denied_for(&[("NotFound spec.companyRef.name", "[company-exists]")]);
     let old =
         json!({"displayName": "Jane", "companyRef": {"name": "leaving"}, "creatorRef": {"name": "alice"}});
     let mut new = old.clone();
@@ -722,7 +720,7 @@ fn times_of_rfc_3339_are_accepted() {
 #[test]
 fn a_subject_of_a_wrong_type_is_one_cause_of_each_rule() {
     let answer = update("Note", note(), and(note(), "subjectRef", json!("acme"))).ask();
-    answer.is_refused_for(&[
+    answer.is_denied_for(&[
         ("Invalid spec.subjectRef", "must be an object, not a string [schema]"),
         ("Invalid spec.subjectRef.name", r#"keep "acme-corp" [subject-immutable]"#),
     ]);

@@ -72,7 +72,7 @@ fn a_record_without_dependents_is_deleted_without_a_warning() {
 fn a_denial_is_a_conflict_with_the_fix() {
     let answer = ask_under(delete("Company"), policy(Action::Deny));
     let message = r#"still referred to by 2 People ("ada", "bob") and 1 Note ("n1"); delete or change them first [delete-referenced]"#;
-    answer.is_refused_for(&[("Forbidden metadata.name", message)]);
+    answer.is_denied_for(&[("Forbidden metadata.name", message)]);
     let status = &answer.response()["status"];
     assert_eq!((&status["code"], &status["reason"]), (&json!(409), &json!("Conflict")));
     assert_eq!(status["message"], format!(r#"Company.crm.milo.io "acme" cannot be deleted: {message}"#));
@@ -109,7 +109,7 @@ fn before_its_start_date_a_denial_is_a_warning_that_names_the_date() {
 fn a_collection_request_is_decided_by_its_old_object() {
     let one_of_many = delete("Company").with("/name", json!(""));
     let answer = ask_under(one_of_many, policy(Action::Deny));
-    answer.is_refused_for(&[("Forbidden metadata.name", r#"2 People ("ada", "bob")"#)]);
+    answer.is_denied_for(&[("Forbidden metadata.name", r#"2 People ("ada", "bob")"#)]);
     assert_eq!(answer.response()["status"]["details"]["name"], "acme");
 }
 
@@ -220,7 +220,7 @@ fn a_user_who_may_not_list_the_dependents_gets_no_warning() {
 fn a_user_who_may_not_list_the_dependents_is_denied_without_kind_count_or_name() {
     let answer = delete("Company").put_to(&pipeline_over(Asked::hidden(), policy(Action::Deny)));
     let message = "still referred to by records that you may not list; ask someone who may list them [delete-referenced]";
-    answer.is_refused_for(&[("Forbidden metadata.name", message)]);
+    answer.is_denied_for(&[("Forbidden metadata.name", message)]);
     let all = answer.response().to_string();
     for secret in ["Note", "Person", "People", "secret", "3"] {
         assert!(!all.contains(secret), "{all}");

@@ -79,9 +79,7 @@ fn before_its_start_date_a_denial_is_a_warning_that_names_the_date() {
     let answer = bad_company().ask_under(dated(3));
     assert!(answer.is_allowed());
     assert!(answer.warnings()[0].contains("denied from 2026-11-26"), "{:?}", answer.warnings());
-    bad_company()
-        .ask_under(dated(0))
-        .is_refused_for(&[("Invalid spec.domains[0]", "[domain/public-suffix]")]);
+    bad_company().ask_under(dated(0)).is_denied_for(&[("Invalid spec.domains[0]", "[domain/public-suffix]")]);
 }
 
 // ---- Normalization
@@ -95,7 +93,7 @@ fn require_canonical_never_rewrites_and_the_message_has_the_canonical_value() {
         })
     };
     let spec = json!({"displayName": "Acme", "domains": ["acme.com", "Acme.com"], "linkedinProfile": "linkedin.com/company/acme"});
-    create("Company", spec).ask_under(strict()).is_refused_for(&[
+    create("Company", spec).ask_under(strict()).is_denied_for(&[
         ("Invalid spec.domains[1]", "duplicate of spec.domains[0]; remove it [domain/not-canonical]"),
         (
             "Invalid spec.linkedinProfile",
@@ -130,7 +128,7 @@ fn the_first_source_with_a_name_wins() {
     assert_eq!(creator(json!({"username": "oidc:jane@corp.example"})), "jane");
     let extra = json!({"username": "oidc:jane@corp.example", "extra": {"example.com/staff-id": ["s42"]}});
     assert_eq!(creator(extra), "s42");
-    ask(json!({"username": "oidc:eve@other.example"})).ask_under(policy.clone()).is_refused_for(&[(
+    ask(json!({"username": "oidc:eve@other.example"})).ask_under(policy.clone()).is_denied_for(&[(
         "Required spec.creatorRef.name",
         r#"the user "oidc:eve@other.example" could not be mapped to a creator; set spec.creatorRef.name [creator-ref]"#,
     )]);
@@ -141,12 +139,12 @@ fn creator_is_requester_denies_another_name_and_users_that_cannot_be_mapped() {
     let strict = || action(RuleId::CreatorIsRequester, Action::Deny);
     let named = |name: &str| create("Company", json!({"displayName": "Acme", "creatorRef": {"name": name}}));
     named("alice").ask_under(strict()).is_allowed_with(&[]);
-    named("bob").ask_under(strict()).is_refused_for(&[(
+    named("bob").ask_under(strict()).is_denied_for(&[(
         "Invalid spec.creatorRef.name",
         r#""bob": must be the requesting user, "alice" [creator-is-requester]"#,
     )]);
     let unmapped = named("bob").with("/userInfo/username", json!("a/b"));
-    unmapped.ask_under(strict()).is_refused_for(&[("Invalid spec.creatorRef.name", "could not be mapped")]);
+    unmapped.ask_under(strict()).is_denied_for(&[("Invalid spec.creatorRef.name", "could not be mapped")]);
     let old = json!({"displayName": "Acme", "creatorRef": {"name": "bob"}});
     let new = json!({"displayName": "Acme Corp", "creatorRef": {"name": "bob"}});
     update("Company", old, new).ask_under(strict()).is_allowed_with(&[]);
@@ -162,25 +160,25 @@ fn kinds_of_the_policy_are_looked_up_for_users_and_creators() {
     };
     let person = |user: &str| create("Person", json!({"displayName": "Jane", "userRef": {"name": user}}));
     person("alice").ask_under(users(RuleId::UserExists)).is_allowed_with(&[]);
-    person("alcie").ask_under(users(RuleId::UserExists)).is_refused_for(&[(
+    person("alcie").ask_under(users(RuleId::UserExists)).is_denied_for(&[(
         "NotFound spec.userRef.name",
         r#"no User of that name; did you mean "alice"? [user-exists]"#,
     )]);
     person("a%2fb")
         .ask_under(users(RuleId::UserExists))
-        .is_refused_for(&[("Invalid spec.userRef.name", "[user-exists]")]);
+        .is_denied_for(&[("Invalid spec.userRef.name", "[user-exists]")]);
     person("alcie").ask().is_allowed_with(&[]);
     let company =
         |user: &str| create("Company", json!({"displayName": "Acme", "creatorRef": {"name": user}}));
     company("alice").ask_under(users(RuleId::CreatorExists)).is_allowed_with(&[]);
     company("nobody")
         .ask_under(users(RuleId::CreatorExists))
-        .is_refused_for(&[("NotFound spec.creatorRef.name", "no User of that name [creator-exists]")]);
+        .is_denied_for(&[("NotFound spec.creatorRef.name", "no User of that name [creator-exists]")]);
     let defaulted =
         create("Company", json!({"displayName": "Acme"})).with("/userInfo/username", json!("mallory"));
     defaulted
         .ask_under(users(RuleId::CreatorExists))
-        .is_refused_for(&[("NotFound spec.creatorRef.name", r#""mallory": no User"#)]);
+        .is_denied_for(&[("NotFound spec.creatorRef.name", r#""mallory": no User"#)]);
 }
 
 #[test]
@@ -193,7 +191,7 @@ fn an_organization_is_looked_up_if_the_policy_defines_its_kind() {
     });
     let ask = create("Company", json!({"displayName": "Acme", "organizationRef": {"name": "acme"}}));
     ask.clone().ask().is_allowed_with(&[]);
-    ask.ask_under(policy).is_refused_for(&[(
+    ask.ask_under(policy).is_denied_for(&[(
         "NotFound spec.organizationRef.name",
         "no Organization of that name [organization-exists]",
     )]);
@@ -218,19 +216,19 @@ fn notes_may_be_about_kinds_that_the_policy_adds() {
     let about = |subject: Value| create("Note", json!({"subjectRef": subject, "content": "x"}));
     let contact =
         json!({"apiGroup": "n.example.com", "kind": "Contact", "name": "jane", "namespace": "sales"});
-    about(contact.clone()).ask().is_refused_for(&[("NotSupported spec.subjectRef.kind", "[subject-kind]")]);
+    about(contact.clone()).ask().is_denied_for(&[("NotSupported spec.subjectRef.kind", "[subject-kind]")]);
     about(contact)
         .ask_under(contacts())
-        .is_refused_for(&[("NotFound spec.subjectRef.name", "no Contact of that name [subject-exists]")]);
+        .is_denied_for(&[("NotFound spec.subjectRef.name", "no Contact of that name [subject-exists]")]);
     let without = json!({"apiGroup": "n.example.com", "kind": "Contact", "name": "jane"});
     about(without)
         .ask_under(contacts())
-        .is_refused_for(&[("Required spec.subjectRef.namespace", "set the namespace [subject-kind]")]);
+        .is_denied_for(&[("Required spec.subjectRef.namespace", "set the namespace [subject-kind]")]);
     let malformed =
         json!({"apiGroup": "n.example.com", "kind": "Contact", "name": "jane", "namespace": "a/b"});
     about(malformed)
         .ask_under(contacts())
-        .is_refused_for(&[("Invalid spec.subjectRef.namespace", "[subject-kind]")]);
+        .is_denied_for(&[("Invalid spec.subjectRef.namespace", "[subject-kind]")]);
 }
 
 // ---- Labels
@@ -248,7 +246,7 @@ fn the_policy_lists_labels_and_may_require_them() {
         })
     };
     let ask = create("Company", json!({"displayName": "Acme"}));
-    ask.clone().ask_under(tiers()).is_refused_for(&[(
+    ask.clone().ask_under(tiers()).is_denied_for(&[(
         "Required metadata.labels[tier]",
         r#"set it to one of "gold", "tin" [label-value]"#,
     )]);
@@ -258,7 +256,7 @@ fn the_policy_lists_labels_and_may_require_them() {
     with("gold").ask_under(tiers()).is_allowed_with(&[]);
     with("Gold")
         .ask_under(tiers())
-        .is_refused_for(&[("NotSupported metadata.labels[tier]", r#"did you mean "gold"?"#)]);
+        .is_denied_for(&[("NotSupported metadata.labels[tier]", r#"did you mean "gold"?"#)]);
 }
 
 // ---- References
@@ -267,7 +265,7 @@ fn the_policy_lists_labels_and_may_require_them() {
 fn a_dry_run_follows_the_mode_of_the_policy() {
     let dry = || person_at("nowhere").with("/dryRun", json!(true));
     let mode = |mode| policy(|policy| policy.references.on_dry_run = mode);
-    dry().ask().is_refused_for(&[("NotFound spec.companyRef.name", "[company-exists]")]);
+    dry().ask().is_denied_for(&[("NotFound spec.companyRef.name", "[company-exists]")]);
     let warned = dry().ask_under(mode(DryRunMode::Warn));
     warned.is_allowed_with(&[
         r#"spec.companyRef.name: Not found: "nowhere": no Company of that name [company-exists]"#,
@@ -275,12 +273,12 @@ fn a_dry_run_follows_the_mode_of_the_policy() {
     dry().ask_under(mode(DryRunMode::Skip)).is_allowed_with(&[]);
     person_at("nowhere")
         .ask_under(mode(DryRunMode::Skip))
-        .is_refused_for(&[("NotFound spec.companyRef.name", "")]);
+        .is_denied_for(&[("NotFound spec.companyRef.name", "")]);
     let flux = |ask: Ask| ask.with("/options/fieldManager", json!("kustomize-controller"));
     assert!(flux(dry()).ask().is_allowed(), "Flux sends dry runs of a bundle before it applies it");
     assert!(!flux(person_at("nowhere")).ask().is_allowed());
     let malformed = person_at("no/where").with("/dryRun", json!(true)).ask_under(mode(DryRunMode::Skip));
-    malformed.is_refused_for(&[("Invalid spec.companyRef.name", "must consist of lower-case letters")]);
+    malformed.is_denied_for(&[("Invalid spec.companyRef.name", "must consist of lower-case letters")]);
 }
 
 /// A directory whose lookups fail, except those from its local copy.
@@ -319,7 +317,7 @@ impl CountDependents for Broken {
 fn a_failed_lookup_is_never_reported_as_not_found() {
     let broken = |known, policy| pipeline_over(Arc::new(Broken(known)), policy);
     let answer = person_at("acme-corp").put_to(&broken(None, Policy::default()));
-    answer.is_refused_for(&[(
+    answer.is_denied_for(&[(
         "Invalid spec.companyRef.name",
         "could not be checked, try again [company-exists]",
     )]);
@@ -335,7 +333,7 @@ fn a_failed_lookup_is_never_reported_as_not_found() {
     let with_more = create("Person", json!({"companyRef": {"name": "acme-corp"}}));
     let answer = with_more.put_to(&broken(None, Policy::default()));
     assert_eq!(answer.response()["status"]["code"], 422, "a certain finding sets the status");
-    answer.is_refused_for(&[
+    answer.is_denied_for(&[
         ("Required spec.displayName", ""),
         ("Invalid spec.companyRef.name", "could not be checked"),
     ]);
@@ -358,7 +356,7 @@ fn live_consistency_does_not_use_the_local_copy() {
     person_at("acme-corp").put_to(&pipeline(Policy::default())).is_allowed_with(&[]);
     person_at("acme-corp")
         .put_to(&pipeline(live))
-        .is_refused_for(&[("Invalid spec.companyRef.name", "could not be checked")]);
+        .is_denied_for(&[("Invalid spec.companyRef.name", "could not be checked")]);
 }
 
 // ---- Exemptions
@@ -381,7 +379,7 @@ fn an_exemption_drops_findings_and_is_recorded_and_changes_are_made() {
     answer.is_allowed_with(&[r#"spec.domains[1]: "Acme.com" stored as "acme.com" [domain]"#]);
     assert_eq!(answer.annotation("exempted-by"), Some("migration"));
     assert_eq!(answer.annotation("rules"), None);
-    bad_company().ask_under(exempt(0)).is_refused_for(&[("Invalid spec.domains[0]", "")]);
+    bad_company().ask_under(exempt(0)).is_denied_for(&[("Invalid spec.domains[0]", "")]);
     let other = bad_company().with("/userInfo/groups", json!(["staff"]));
-    other.ask_under(exempt(1)).is_refused_for(&[("Invalid spec.domains[0]", "")]);
+    other.ask_under(exempt(1)).is_denied_for(&[("Invalid spec.domains[0]", "")]);
 }

@@ -90,9 +90,9 @@ pub struct BundleView {
     /// The CAs of its `caBundle`.
     pub cas: Vec<CertificateView>,
     /// Why the certificate of the Secret would not be accepted; `None` if it is accepted.
-    pub refuses_stored: Option<String>,
+    pub distrusts_stored: Option<String>,
     /// Why the served certificate would not be accepted; `None` if it is accepted or was not read.
-    pub refuses_served: Option<String>,
+    pub distrusts_served: Option<String>,
 }
 
 /// The served certificate.
@@ -185,8 +185,8 @@ impl Chains {
             name: hook.name.clone(),
             server: hook.server.clone(),
             cas: self.views(&hook.bundle),
-            refuses_stored: distrust(&self.stored),
-            refuses_served: self.served.as_deref().and_then(distrust),
+            distrusts_stored: distrust(&self.stored),
+            distrusts_served: self.served.as_deref().and_then(distrust),
         }
     }
 }
@@ -234,8 +234,8 @@ fn problems(
     for configuration in configurations {
         for webhook in &configuration.webhooks {
             let distrust = match served {
-                Some(_) => &webhook.refuses_served,
-                None => &webhook.refuses_stored,
+                Some(_) => &webhook.distrusts_served,
+                None => &webhook.distrusts_stored,
             };
             if let Some(distrust) = distrust {
                 let (name, kind) = (&webhook.name, &configuration.kind);

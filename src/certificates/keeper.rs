@@ -303,7 +303,7 @@ impl<S: Serve> Keeper<S> {
         };
         let chain = certificates(&served.certificate);
         let needed = hooks(live).filter_map(|hook| {
-            let ca = pki::voucher(&chain, &hook.bundle, hook.server.as_deref()?, unix_now()).ok()?;
+            let ca = pki::trusting_ca(&chain, &hook.bundle, hook.server.as_deref()?, unix_now()).ok()?;
             ends(ca)
         });
         if let Some(not_after) = needed.min() {

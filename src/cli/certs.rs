@@ -170,8 +170,8 @@ fn text(inspection: &Inspection) -> String {
         lines.push(format!("{} {}", configuration.kind, CONFIGURATION));
         for webhook in &configuration.webhooks {
             let distrust = match served {
-                Some(_) => &webhook.refuses_served,
-                None => &webhook.refuses_stored,
+                Some(_) => &webhook.distrusts_served,
+                None => &webhook.distrusts_stored,
             };
             let verdict =
                 distrust.as_ref().map_or("accepts it".to_owned(), |why| format!("does not accept it: {why}"));
@@ -225,8 +225,8 @@ mod tests {
             name: hostile.to_owned(),
             server: Some(hostile.to_owned()),
             cas: chain.clone(),
-            refuses_stored: None,
-            refuses_served: Some(hostile.to_owned()),
+            distrusts_stored: None,
+            distrusts_served: Some(hostile.to_owned()),
         };
         let configuration = ConfigurationView { kind: hostile.to_owned(), webhooks: vec![webhook] };
         let text = text(&Inspection {

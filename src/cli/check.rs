@@ -191,7 +191,7 @@ impl Check {
         } else if self.fix {
             for file in rewritten {
                 if let Err(error) = file.write() {
-                    bundle.take_back(file, &error);
+                    bundle.restore(file, &error);
                     delivery = Delivery::Partial;
                 }
             }

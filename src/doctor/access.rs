@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::diagnosis::{Check, Diagnosis, Examination, Id, counted};
 use super::questions::{Answer, Questions, Resource, not_permitted, unanswered};
-use super::shipped::{self, GUARD_PATH, Rights, SERVICE_ACCOUNT};
+use super::shipped::{self, GUARD_PATH, Permissions, SERVICE_ACCOUNT};
 use super::source::Source;
 use super::target::Settings;
 
@@ -29,7 +29,7 @@ const REGISTRATION_GROUP: &str = "admissionregistration.k8s.io";
 /// One permission, and the shipped roles that grant it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Need {
-    given_by: Rights,
+    given_by: Permissions,
     verb: String,
     on: Object,
 }
@@ -61,11 +61,11 @@ impl fmt::Display for Object {
 
 /// All permissions that the shipped roles grant for a certificate from this source.
 pub(super) fn needs(source: &Source, settings: &Settings) -> Vec<Need> {
-    let of = |given_by: &Rights| {
+    let of = |given_by: &Permissions| {
         let roles = given_by.roles();
-        roles.iter().flat_map(|role| rights(*given_by, role, settings)).collect::<Vec<_>>()
+        roles.iter().flat_map(|role| permissions(*given_by, role, settings)).collect::<Vec<_>>()
     };
-    source.rights().iter().flat_map(of).collect()
+    source.permissions().iter().flat_map(of).collect()
 }
 
 /// The permissions that the guard limits: those to change webhook configurations.
@@ -75,7 +75,7 @@ pub(super) fn guarded(settings: &Settings) -> Vec<Need> {
     needs
 }
 
-fn rights(given_by: Rights, role: &Value, settings: &Settings) -> Vec<Need> {
+fn permissions(given_by: Permissions, role: &Value, settings: &Settings) -> Vec<Need> {
     let namespace = (role["kind"] == "Role")
         .then(|| shipped::namespace(role["metadata"]["namespace"].as_str(), settings));
     let mut needs = Vec::new();
@@ -170,7 +170,8 @@ pub(super) fn judge(account: &Answer<Value>, granted: &[(Need, Answer<bool>)], s
     match account.known(&subject) {
         Ok(Some(_)) => {}
         Ok(None) => {
-            let (text, fix) = ("it does not exist, so no pod can run as it", grant(Rights::Base, settings));
+            let (text, fix) =
+                ("it does not exist, so no pod can run as it", grant(Permissions::Base, settings));
             findings.push(Diagnosis::failure(Id::ServiceAccountAbsent, &subject, text, fix));
         }
         Err(finding) => findings.push(finding),
@@ -183,24 +184,24 @@ pub(super) fn judge(account: &Answer<Value>, granted: &[(Need, Answer<bool>)], s
 }
 
 /// The command that grants these permissions.
-fn grant(rights: Rights, settings: &Settings) -> String {
-    let apply = shipped::apply(rights.path(), settings);
-    match rights {
-        Rights::Base => apply,
+fn grant(permissions: Permissions, settings: &Settings) -> String {
+    let apply = shipped::apply(permissions.path(), settings);
+    match permissions {
+        Permissions::Base => apply,
         // Apply the guard first, so that the permission is never unlimited.
-        Rights::SelfManaged => format!("{} && {apply}", shipped::apply(GUARD_PATH, settings)),
+        Permissions::SelfManaged => format!("{} && {apply}", shipped::apply(GUARD_PATH, settings)),
     }
 }
 
 /// The missing permissions, one finding for each object.
 fn missing(subject: &str, granted: &[(Need, Answer<bool>)], settings: &Settings) -> Vec<Diagnosis> {
-    let mut missing: BTreeMap<(Rights, &Object), Vec<&str>> = BTreeMap::new();
+    let mut missing: BTreeMap<(Permissions, &Object), Vec<&str>> = BTreeMap::new();
     for (need, answer) in granted {
         if answer.found() == Some(&false) {
             missing.entry((need.given_by, &need.on)).or_default().push(&need.verb);
         }
     }
-    let finding = |((given_by, object), verbs): ((Rights, &Object), Vec<&str>)| {
+    let finding = |((given_by, object), verbs): ((Permissions, &Object), Vec<&str>)| {
         let text = format!("it lacks permission to {} {object}", verbs.join(", "));
         Diagnosis::failure(Id::RbacMissing, subject, text, grant(given_by, settings))
     };
@@ -226,7 +227,7 @@ mod tests {
 
     fn named(verb: &str, group: &str, resource: &str) -> Need {
         let on = Object { group: group.to_owned(), resource: resource.to_owned(), ..Object::default() };
-        Need { given_by: Rights::Base, verb: verb.to_owned(), on }
+        Need { given_by: Permissions::Base, verb: verb.to_owned(), on }
     }
 
     #[test]
@@ -245,7 +246,7 @@ mod tests {
     fn self_managed_certificates_need_more_permissions_and_the_fix_names_their_file() {
         let settings = Settings { tls_secret: "tls".to_owned(), ..settings() };
         let needs = needs(&Source::SelfManaged, &settings);
-        let own: Vec<_> = needs.iter().filter(|need| need.given_by == Rights::SelfManaged).collect();
+        let own: Vec<_> = needs.iter().filter(|need| need.given_by == Permissions::SelfManaged).collect();
         let told: Vec<_> = own.iter().map(|need| format!("{} {}", need.verb, need.on)).collect();
         assert!(
             told.contains(&"update secrets \"tls\" in namespace crm-admission-system".to_owned()),
@@ -255,9 +256,9 @@ mod tests {
         let findings = judge(&Answer::Found(json!({})), &answers, &settings).findings;
         assert!(!findings.is_empty());
         for finding in findings {
-            let [guard, rights] = ["guard/guard.yaml", "overlays/self-managed/rbac.yaml"]
+            let [guard, permissions] = ["guard/guard.yaml", "overlays/self-managed/rbac.yaml"]
                 .map(|file| finding.fix.find(&format!("manifests/{file}")));
-            assert!(guard.is_some() && guard < rights, "{finding:?}");
+            assert!(guard.is_some() && guard < permissions, "{finding:?}");
         }
     }
 
@@ -267,7 +268,7 @@ mod tests {
             "apiGroups": [""], "resources": ["secrets"], "verbs": ["get"], "resourceNames": ["a", "b"],
         }]});
         let settings = Settings { namespace: "crm".to_owned(), ..settings() };
-        let needs = rights(Rights::Base, &role, &settings);
+        let needs = permissions(Permissions::Base, &role, &settings);
         let told: Vec<String> = needs.iter().map(|need| need.on.to_string()).collect();
         assert_eq!(told, ["secrets \"a\" in namespace crm", "secrets \"b\" in namespace crm"]);
         let review = review(&needs[1], &settings);

@@ -156,7 +156,7 @@ fn distrust_of(
     // An expired certificate is a finding already, so verify it at a time when it was valid.
     let now = settings.now.as_second();
     let time = candidate.facts().map_or(now, |facts| facts.validity.nearest(now));
-    match pki::voucher(&candidate.chain, &hook.bundle, host, time) {
+    match pki::trusting_ca(&candidate.chain, &hook.bundle, host, time) {
         Ok(ca) => {
             let facts = Facts::of(ca).filter(|_| Some(ca) != candidate.chain.first())?;
             let subject = format!("the CA in the caBundle of {subject}");

@@ -71,7 +71,7 @@ pub async fn examine(
     let mut access = access::judge(&snapshot.service_account, &granted, settings);
     // The service account may have the permission even if it does not need it.
     let guarded = access::ask(&questions, &access::guarded(settings), settings).await;
-    guard::judge(&snapshot, guard::right(&guarded, &source), settings).add_to(&mut access);
+    guard::judge(&snapshot, guard::permission(&guarded, &source), settings).add_to(&mut access);
     checks.push(access);
     checks.push(policy::judge(&snapshot.policies));
     progress("creating a Company as a dry run");

@@ -30,14 +30,14 @@ pub(super) const VALIDATE: &str = "validate.crm.milo.io";
 
 /// The shipped RBAC permissions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Rights {
+pub(super) enum Permissions {
     /// The permissions that the program always needs.
     Base,
     /// The additional permissions for self-managed certificates.
     SelfManaged,
 }
 
-impl Rights {
+impl Permissions {
     #[cfg(test)]
     const ALL: [Self; 2] = [Self::Base, Self::SelfManaged];
 
@@ -144,8 +144,8 @@ mod tests {
             assert_eq!(floor(part.kind())["metadata"]["name"], FLOOR_NAME, "{part:?}");
             assert_eq!(guard(part.kind(), &settings)["metadata"]["name"], GUARD_NAME, "{part:?}");
         }
-        for rights in Rights::ALL {
-            assert!(read(rights.text()).is_ok() && !rights.roles().is_empty(), "{rights:?}");
+        for permissions in Permissions::ALL {
+            assert!(read(permissions.text()).is_ok() && !permissions.roles().is_empty(), "{permissions:?}");
         }
     }
 
@@ -175,9 +175,11 @@ mod tests {
 
     #[test]
     fn the_paths_in_fixes_exist() {
-        for path in
-            Rights::ALL.map(Rights::path).into_iter().chain([REGISTRATION_PATH, FLOOR_PATH, GUARD_PATH])
-        {
+        for path in Permissions::ALL.map(Permissions::path).into_iter().chain([
+            REGISTRATION_PATH,
+            FLOOR_PATH,
+            GUARD_PATH,
+        ]) {
             let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
             assert!(file.is_file(), "{path}");
         }

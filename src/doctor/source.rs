@@ -110,10 +110,10 @@ impl Source {
     }
 
     /// The shipped permissions that the program needs.
-    pub(super) fn rights(&self) -> &'static [shipped::Rights] {
+    pub(super) fn permissions(&self) -> &'static [shipped::Permissions] {
         match self {
-            Self::SelfManaged => &[shipped::Rights::Base, shipped::Rights::SelfManaged],
-            Self::CertManager { .. } | Self::Own => &[shipped::Rights::Base],
+            Self::SelfManaged => &[shipped::Permissions::Base, shipped::Permissions::SelfManaged],
+            Self::CertManager { .. } | Self::Own => &[shipped::Permissions::Base],
         }
     }
 }

@@ -66,7 +66,7 @@ impl Current {
             return;
         }
         tracing::error!(policy = origin, %in_force, %problems, "invalid policy");
-        self.metrics.directory().policy_refused();
+        self.metrics.directory().policy_invalid();
         self.set(state);
     }
 

@@ -142,7 +142,7 @@ impl Ask {
 }
 
 /// The error for a body that cannot be answered.
-pub fn refusal_of(body: &[u8]) -> Unreadable {
+pub fn error_of(body: &[u8]) -> Unreadable {
     let pipeline = pipeline_with(Policy::default());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(pipeline.review(Endpoint::Mutate, body, LIMIT)).unwrap_err()
@@ -208,7 +208,7 @@ impl Answer {
     /// Asserts that the request is denied for exactly these causes. Each pair is the start of `reason field` and a part
     /// of the message.
     #[track_caller]
-    pub fn is_refused_for(&self, expected: &[(&str, &str)]) {
+    pub fn is_denied_for(&self, expected: &[(&str, &str)]) {
         let causes = self.causes();
         assert!(!self.is_allowed(), "allowed: {}", self.review);
         assert_eq!(causes.len(), expected.len(), "{causes:#?}");

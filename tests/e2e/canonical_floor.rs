@@ -138,14 +138,16 @@ fn every_profile_of_the_vectors_is_checked_by_the_pattern() {
 fn a_denial_has_the_field_and_the_fix() {
     let alice = plane().kubectl("alice");
     let refused = |fields| for_show(&alice, &company("floor", &spec(fields))).fails();
-    refused(json!({"domains": ["acme.com", "Acme.io"]}))
-        .complains("spec.domains: every entry must be in the form in which it is stored, such as acme.com");
+    refused(json!({"domains": ["acme.com", "Acme.io"]})).prints_error(
+        "spec.domains: every entry must be in the form in which it is stored, such as acme.com",
+    );
     refused(json!({"linkedinProfile": "linkedin.com/company/acme"}))
-        .complains("spec.linkedinProfile: must be in the form in which it is stored")
-        .complains("crm-admission check --fix FILE");
+        .prints_error("spec.linkedinProfile: must be in the form in which it is stored")
+        .prints_error("crm-admission check --fix FILE");
     // All white space is blank, as for the webhook. (The schema denies an empty string.)
     for blank in [" ", "\t\n", "\u{a0}\u{2003}\u{3000}\u{85}"] {
-        refused(json!({"displayName": blank})).complains("spec.displayName: give the name that people know");
+        refused(json!({"displayName": blank}))
+            .prints_error("spec.displayName: give the name that people know");
     }
 }
 
@@ -155,8 +157,8 @@ fn a_profile_must_match_the_kind() {
     let profile = |page| spec(json!({"linkedinProfile": format!("https://linkedin.com/{page}/acme")}));
     for_show(&alice, &company("floor", &profile("company"))).succeeds();
     for_show(&alice, &person("floor", &profile("in"))).succeeds();
-    for_show(&alice, &company("floor", &profile("in"))).fails().complains("spec.linkedinProfile");
-    for_show(&alice, &person("floor", &profile("company"))).fails().complains("spec.linkedinProfile");
+    for_show(&alice, &company("floor", &profile("in"))).fails().prints_error("spec.linkedinProfile");
+    for_show(&alice, &person("floor", &profile("company"))).fails().prints_error("spec.linkedinProfile");
 }
 
 #[test]
@@ -202,7 +204,7 @@ fn an_old_record_cannot_get_more_invalid_values() {
         (json!({"linkedinProfile": "linkedin.com/company/Older"}), "spec.linkedinProfile"),
         (json!({"displayName": "  "}), "spec.displayName"),
     ] {
-        alice.patch("company", "old-worsened", &json!({"spec": change})).fails().complains(field);
+        alice.patch("company", "old-worsened", &json!({"spec": change})).fails().prints_error(field);
     }
 }
 

@@ -44,7 +44,7 @@ impl Stage {
         let plane = PLANE.lock().unwrap_or_else(PoisonError::into_inner);
         let stage = Self { _witness: Witness::new(plane.logs()), plane };
         let admin = stage.admin();
-        stage.plane.install_self_managed_rights();
+        stage.plane.install_self_managed_permissions();
         for kind in KINDS {
             admin.run(["delete", kind, "crm-admission", "--ignore-not-found"]).succeeds();
         }

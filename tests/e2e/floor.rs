@@ -29,7 +29,7 @@ impl Floor {
         let mut spec = spec.clone();
         spec[field] = value;
         let refused = self.create(&record(kind, "{name: floor}", &spec.to_string())).fails();
-        refused.complains(&format!("spec.{field}"));
+        refused.prints_error(&format!("spec.{field}"));
     }
 }
 
@@ -60,10 +60,10 @@ fn records_without_a_required_field_are_denied() {
             let mut spec = acceptable.clone();
             spec.as_object_mut().expect("fields").remove(field);
             let refused = floor.create(&record(kind, "{name: floor}", &spec.to_string())).fails();
-            refused.complains(&format!("spec.{field}: Required value"));
+            refused.prints_error(&format!("spec.{field}: Required value"));
         }
     }
-    floor.create(&company("floor", "{}")).fails().complains("spec.displayName: Required value");
+    floor.create(&company("floor", "{}")).fails().prints_error("spec.displayName: Required value");
 }
 
 #[test]
@@ -119,7 +119,7 @@ fn an_unknown_field_is_denied() {
     floor
         .create(&company("floor", "{displayName: Acme, displyName: Acme, creatorRef: {name: zoe}}"))
         .fails()
-        .complains(r#"unknown field "spec.displyName""#);
+        .prints_error(r#"unknown field "spec.displyName""#);
 }
 
 #[test]

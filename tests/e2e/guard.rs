@@ -25,7 +25,7 @@ fn plane() -> &'static ControlPlane {
     static PLANE: LazyLock<ControlPlane> = LazyLock::new(|| {
         let plane = ControlPlane::start();
         plane.install_roles();
-        plane.install_self_managed_rights();
+        plane.install_self_managed_permissions();
         plane.kubectl("admin").apply_path(&manifest("registration/webhooks.yaml")).succeeds();
         plane
     });
@@ -62,7 +62,7 @@ fn denied(kind: &str, form: Form, change: &Value, because: &str) {
     let (thief, admin) = (plane().kubectl("crm-admission"), plane().kubectl("admin"));
     let message = format!("may change only webhooks[].clientConfig.caBundle, and this changes {because}");
     let outcome = patch(&thief, kind, form, change, &[]);
-    outcome.fails().complains(GUARD).complains(&message);
+    outcome.fails().prints_error(GUARD).prints_error(&message);
     patch(&admin, kind, form, change, &["--dry-run=server"]).succeeds();
 }
 
@@ -280,22 +280,22 @@ fn with_more_permissions_it_still_cannot_create_delete_or_replace_a_configuratio
             "apiVersion": "admissionregistration.k8s.io/v1", "kind": title, "metadata": {"name": "guard-other"},
         });
         let message = "may neither create nor delete webhook configurations";
-        thief.create(&other.to_string()).fails().complains(GUARD).complains(message);
+        thief.create(&other.to_string()).fails().prints_error(GUARD).prints_error(message);
         let apply = ["apply", "--server-side", "-f", "-"];
-        thief.run_with(&other.to_string(), apply).fails().complains(GUARD).complains(message);
-        thief.run(["delete", kind, "crm-admission"]).fails().complains(GUARD).complains(message);
+        thief.run_with(&other.to_string(), apply).fails().prints_error(GUARD).prints_error(message);
+        thief.run(["delete", kind, "crm-admission"]).fails().prints_error(GUARD).prints_error(message);
         let collection = format!("/apis/admissionregistration.k8s.io/v1/{resources}");
-        thief.run(["delete", "--raw", &collection]).fails().complains(GUARD).complains(message);
+        thief.run(["delete", "--raw", &collection]).fails().prints_error(GUARD).prints_error(message);
 
         let mut replaced = admin.get(kind, "crm-admission");
         replaced["metadata"].as_object_mut().expect("metadata").remove("resourceVersion");
         replaced["webhooks"][0]["failurePolicy"] = json!("Ignore");
-        thief.replace(&replaced.to_string()).fails().complains(GUARD);
+        thief.replace(&replaced.to_string()).fails().prints_error(GUARD);
 
         // The same is true for other configurations.
         admin.create(&other.to_string()).succeeds();
         let labels = json!({"metadata": {"labels": {"a": "b"}}});
-        thief.patch(kind, "guard-other", &labels).fails().complains(GUARD);
+        thief.patch(kind, "guard-other", &labels).fails().prints_error(GUARD);
         // Other users may do all of this.
         admin.patch(kind, "guard-other", &labels).succeeds();
         admin.run(["delete", kind, "guard-other"]).succeeds();
@@ -310,7 +310,7 @@ fn other_service_accounts_are_not_affected() {
     let with = |account: &str| {
         admin.run(patch.into_iter().chain([&*format!("--as={account}"), "--as-group=system:masters"]))
     };
-    with(WEBHOOK_USER).fails().complains(GUARD);
+    with(WEBHOOK_USER).fails().prints_error(GUARD);
     for account in [
         "system:serviceaccount:crm-admission-system:default",
         "system:serviceaccount:default:crm-admission",

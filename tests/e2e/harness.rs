@@ -123,7 +123,7 @@ fn users_have_the_permissions_that_the_tests_need() {
     }
     stage.plane.kubectl("crm-admission").run(["auth", "whoami"]).succeeds().prints(WEBHOOK_USER);
     stage.plane.kubectl("alice").run(["get", "companies"]).succeeds();
-    stage.plane.kubectl("bob").run(["get", "notes"]).fails().complains("notes.crm.milo.io is forbidden");
+    stage.plane.kubectl("bob").run(["get", "notes"]).fails().prints_error("notes.crm.milo.io is forbidden");
 }
 
 #[test]

@@ -23,9 +23,9 @@ fn without_the_webhook_only_writes_of_crm_records_fail() {
     stage.webhook.kill();
     let refusal = r#"failed calling webhook "mutate.crm.milo.io""#;
     let new = company("outage-during", "{displayName: Acme}");
-    alice.apply(&new).fails().complains(refusal);
+    alice.apply(&new).fails().prints_error(refusal);
     let edit = json!({"spec": {"description": "Anvils"}});
-    alice.patch("company", "outage-before", &edit).fails().complains(refusal);
+    alice.patch("company", "outage-before", &edit).fails().prints_error(refusal);
     alice.run(["get", "company", "outage-before"]).succeeds();
     admin.run(["create", "namespace", "outage"]).succeeds();
     admin.run(["create", "configmap", "outage", "--namespace=outage", "--from-literal=key=value"]).succeeds();

@@ -209,7 +209,11 @@ fn a_missing_kind_is_reported_and_blocks_nothing_else() {
     let note = record("Note", "{name: about-a-deal}", spec);
     // The webhook has no permission for that kind, and the cluster does not have it, so lookups fail.
     let dry_run = ["apply", "--dry-run=server", "-f", "-"];
-    alice.run_with(&note, dry_run).fails().complains("spec.subjectRef.name").complains("[subject-exists]");
+    alice
+        .run_with(&note, dry_run)
+        .fails()
+        .prints_error("spec.subjectRef.name")
+        .prints_error("[subject-exists]");
     poll::until("the kind on the admin port", PATIENCE, || {
         let (code, ready) = stage.webhook.admin_page("/readyz").expect("the admin port answers");
         let (_, metrics) = stage.webhook.admin_page("/metrics").expect("the admin port answers");

@@ -121,10 +121,10 @@ fn a_null_counts_as_a_missing_field() {
 
 #[test]
 fn unknown_rules_and_values_are_denied_with_the_supported_ones() {
-    create("{rules: [{rule: domains}]}").fails().complains(
+    create("{rules: [{rule: domains}]}").fails().prints_error(
         r#"spec.rules[0].rule: Unsupported value: "domains": supported values: "schema", "display-name", "#,
     );
-    create("{exemptions: [{name: all, rules: [domain, domains], reason: trial}]}").fails().complains(
+    create("{exemptions: [{name: all, rules: [domain, domains], reason: trial}]}").fails().prints_error(
         r#"spec.exemptions[0].rules[1]: Unsupported value: "domains": supported values: "schema", "#,
     );
     for (spec, complaint) in [
@@ -153,7 +153,7 @@ fn unknown_rules_and_values_are_denied_with_the_supported_ones() {
             r#"spec.references.consistency: Unsupported value: "Cache": supported values: "CacheThenLive", "Live""#,
         ),
     ] {
-        create(spec).fails().complains(complaint);
+        create(spec).fails().prints_error(complaint);
     }
 }
 
@@ -161,23 +161,23 @@ fn unknown_rules_and_values_are_denied_with_the_supported_ones() {
 fn invalid_dates_are_denied() {
     create("{rules: [{rule: domain, enforceAfter: soon}]}")
         .fails()
-        .complains("spec.rules[0].enforceAfter in body must be of type date-time");
+        .prints_error("spec.rules[0].enforceAfter in body must be of type date-time");
     create("{exemptions: [{name: all, rules: [domain], reason: trial, expires: '2027-02-01'}]}")
         .fails()
-        .complains("spec.exemptions[0].expires in body must be of type date-time");
+        .prints_error("spec.exemptions[0].expires in body must be of type date-time");
 }
 
 #[test]
 fn only_extra_sources_have_a_key() {
     for source in ["{from: Extra}", "{from: Extra, key: null}"] {
-        create(&format!("{{creator: {{sources: [{{from: UID}}, {source}]}}}}")).fails().complains(
+        create(&format!("{{creator: {{sources: [{{from: UID}}, {source}]}}}}")).fails().prints_error(
             "spec.creator.sources[1].key: Required value: set it to the key of the attribute, such as example.com/staff-id",
         );
     }
     for from in ["Username", "UID"] {
         create(&format!("{{creator: {{sources: [{{from: {from}, key: a}}]}}}}"))
             .fails()
-            .complains("spec.creator.sources[0].key: Forbidden: only allowed if from is Extra");
+            .prints_error("spec.creator.sources[0].key: Forbidden: only allowed if from is Extra");
     }
 }
 
@@ -198,7 +198,7 @@ fn duplicate_entries_are_denied() {
             r#"spec.exemptions[0].users[1]: Duplicate value: "eve""#,
         ),
     ] {
-        create(spec).fails().complains(complaint);
+        create(spec).fails().prints_error(complaint);
     }
 }
 
@@ -217,7 +217,7 @@ fn required_fields_of_entries_are_required() {
             "spec.references.kinds.user.plural: Required value",
         ),
     ] {
-        create(spec).fails().complains(complaint);
+        create(spec).fails().prints_error(complaint);
     }
 }
 
@@ -225,8 +225,8 @@ fn required_fields_of_entries_are_required() {
 fn unknown_fields_are_denied() {
     create("{rules: [{rule: domain, actoin: Warn}], exemption: []}")
         .fails()
-        .complains(r#"unknown field "spec.rules[0].actoin""#)
-        .complains(r#"unknown field "spec.exemption""#);
+        .prints_error(r#"unknown field "spec.rules[0].actoin""#)
+        .prints_error(r#"unknown field "spec.exemption""#);
 }
 
 #[test]
@@ -263,12 +263,12 @@ fn managers_with_different_values_get_a_conflict() {
     apply_as("platform", &admin, name, "{rules: [{rule: domain, action: Deny}]}").succeeds();
     apply_as("sales", &admin, name, "{rules: [{rule: domain, action: Warn}]}")
         .fails()
-        .complains(r#"conflict with "platform": .spec.rules[rule="domain"].action"#);
+        .prints_error(r#"conflict with "platform": .spec.rules[rule="domain"].action"#);
     // Otherwise, the users of one would be exempt from the rules of the other.
     apply_as("loader", &admin, name, &exemption("domain")).succeeds();
     apply_as("sales", &admin, name, &exemption("display-name"))
         .fails()
-        .complains(r#"conflict with "loader": .spec.exemptions[name="trial"].rules"#);
+        .prints_error(r#"conflict with "loader": .spec.exemptions[name="trial"].rules"#);
 }
 
 #[test]

@@ -51,11 +51,11 @@ fn an_update_of_spec_or_labels_is_sent() {
         json!({"spec": {"creatorRef": null}}),
         json!({"metadata": {"labels": {"crm.milo.io/source": "referral"}}}),
     ] {
-        alice.patch("company", name, &change).fails().complains(ASKED);
+        alice.patch("company", name, &change).fails().prints_error(ASKED);
     }
     // A missing spec is not an error of the condition, which would have another message.
     let without = json!([{"op": "remove", "path": "/spec"}]).to_string();
-    alice.run(["patch", "company", name, "--type=json", "-p", &without]).fails().complains(ASKED);
+    alice.run(["patch", "company", name, "--type=json", "-p", &without]).fails().prints_error(ASKED);
     // The API server counts such errors in the metric and labels that the shipped alert uses.
     let metrics = stage.plane.kubectl("admin").run(["get", "--raw", "/metrics"]).succeeds().stdout;
     let counted = |line: &str| {
@@ -80,7 +80,7 @@ fn a_record_of_the_largest_size_is_compared_too() {
     });
     let (_stage, alice) = unanswered(name, &spec.to_string());
     alice.run(["annotate", "company", name, "example.com/seen=yes"]).succeeds();
-    alice.patch("company", name, &json!({"spec": {"description": "Anvils"}})).fails().complains(ASKED);
+    alice.patch("company", name, &json!({"spec": {"description": "Anvils"}})).fails().prints_error(ASKED);
 }
 
 #[test]

@@ -60,7 +60,7 @@ fn every_permission_is_needed_and_none_is_missing() {
     let plane = &ControlPlane::start_with(Auditing::On);
     plane.install_kinds(&manifest("crds"));
     plane.install_roles();
-    plane.install_self_managed_rights();
+    plane.install_self_managed_permissions();
     let webhook = Webhook::start_self_managed(plane);
     webhook.register();
     // Invalid content is created again.
@@ -73,8 +73,8 @@ fn every_permission_is_needed_and_none_is_missing() {
     alice
         .apply(&person("rights-ada", "{displayName: Ada, companyRef: {name: rights-acne}}"))
         .fails()
-        .complains(r#"did you mean "rights-acme"?"#);
-    alice.apply(&note_about("rights-nobody", "rights-note")).fails().complains("[subject-exists]");
+        .prints_error(r#"did you mean "rights-acme"?"#);
+    alice.apply(&note_about("rights-nobody", "rights-note")).fails().prints_error("[subject-exists]");
     // Before a deletion, the dependents are counted.
     alice.run(["delete", "company", "rights-acme"]).succeeds();
     // A policy gets its status.

@@ -47,7 +47,7 @@ impl Stage {
             let plane = ControlPlane::start();
             plane.install_kinds(&manifest("crds"));
             plane.install_roles();
-            plane.install_self_managed_rights();
+            plane.install_self_managed_permissions();
             Mutex::new(plane)
         });
         let plane = PLANE.lock().unwrap_or_else(PoisonError::into_inner);

@@ -90,7 +90,7 @@ fn an_unlisted_label_value_is_stored_with_a_warning() {
         .run(["label", "company", name, "crm.milo.io/source=referal"])
         .succeeds()
         .warns_about("metadata.labels[crm.milo.io/source]: ", "label-value")
-        .complains(r#"did you mean "referral"?"#);
+        .prints_error(r#"did you mean "referral"?"#);
 }
 
 #[test]
@@ -116,8 +116,8 @@ fn the_creator_of_a_record_cannot_be_changed() {
         .kubectl("carol")
         .patch("company", name, &json!({"spec": {"creatorRef": {"name": "carol"}}}))
         .fails()
-        .complains(r#"spec.creatorRef.name: Invalid value: "carol": field is immutable: "#)
-        .complains("[creator-immutable");
+        .prints_error(r#"spec.creatorRef.name: Invalid value: "carol": field is immutable: "#)
+        .prints_error("[creator-immutable");
 }
 
 /// Records that break the rules, stored before the webhook is registered: one for each test that changes one.
@@ -179,7 +179,7 @@ fn an_old_record_cannot_get_more_invalid_values() {
         .patch("company", name, &json!({"spec": {"domains": ["HTTPS://Old.example/", "co.uk", "com.au"]}}))
         .fails()
         // A single problem is on the same line, so the old one does not count.
-        .complains(&format!(r#"The Company "{name}" is invalid: spec.domains[2]: Invalid value: "com.au": "#));
+        .prints_error(&format!(r#"The Company "{name}" is invalid: spec.domains[2]: Invalid value: "com.au": "#));
     assert_eq!(alice.get("company", name), before);
 }
 
@@ -204,6 +204,6 @@ fn a_person_with_a_missing_company_can_be_edited_but_not_get_another_missing_one
     alice
         .patch("person", name, &json!({"spec": {"companyRef": {"name": "old-missing"}}}))
         .fails()
-        .complains(r#"spec.companyRef.name: Not found: "old-missing": "#)
-        .complains("[company-exists]");
+        .prints_error(r#"spec.companyRef.name: Not found: "old-missing": "#)
+        .prints_error("[company-exists]");
 }

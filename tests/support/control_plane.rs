@@ -198,7 +198,7 @@ impl ControlPlane {
 
     /// Grants the webhook the permissions for self-managed certificates, after the guard is in force.
     #[track_caller]
-    pub(crate) fn install_self_managed_rights(&self) {
+    pub(crate) fn install_self_managed_permissions(&self) {
         let admin = self.kubectl("admin");
         admin.apply_path(&manifest("guard/guard.yaml")).succeeds();
         self.await_guard();

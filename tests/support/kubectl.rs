@@ -174,14 +174,14 @@ impl Outcome {
 
     /// Asserts that `text` is on standard error.
     #[track_caller]
-    pub(crate) fn complains(self, text: &str) -> Self {
+    pub(crate) fn prints_error(self, text: &str) -> Self {
         self.check(&format!("standard error does not contain {text:?}"), |it| it.stderr.contains(text))
     }
 
     /// Asserts that `text` is not on standard error.
     #[track_caller]
-    pub(crate) fn never_says(self, text: &str) -> Self {
-        self.check(&format!("it complains {text:?}"), |it| !it.stderr.contains(text))
+    pub(crate) fn prints_no_error(self, text: &str) -> Self {
+        self.check(&format!("it prints_error {text:?}"), |it| !it.stderr.contains(text))
     }
 
     /// Asserts that a line on standard error is exactly this warning.

@@ -70,7 +70,7 @@ impl Webhook {
     }
 
     /// Starts the product with self-managed certificates, and waits until it is ready. It needs the permissions of
-    /// [`ControlPlane::install_self_managed_rights`].
+    /// [`ControlPlane::install_self_managed_permissions`].
     pub(crate) fn start_self_managed(plane: &ControlPlane) -> Self {
         Self::start_self_managed_with(plane, &[])
     }

@@ -41,8 +41,8 @@ fn a_ca_that_has_expired_is_not_trusted() {
     let key = KeyPair::generate().unwrap();
     let (chain, expired) = (leaf(&key, NOW + DAY), ca(&key, NOW - 1));
     assert_eq!(verify(&chain, std::slice::from_ref(&expired), HOST, NOW), Err(Untrusted::NoCa));
-    // It is still from this CA, which `voucher` answers separately.
-    assert_eq!(voucher(&chain, std::slice::from_ref(&expired), HOST, NOW), Ok(&expired));
+    // It is still from this CA, which `trusting_ca` answers separately.
+    assert_eq!(trusting_ca(&chain, std::slice::from_ref(&expired), HOST, NOW), Ok(&expired));
 }
 
 #[test]
@@ -50,7 +50,7 @@ fn of_two_cas_with_the_same_key_the_valid_one_counts() {
     let key = KeyPair::generate().unwrap();
     let cas = [ca(&key, NOW - 1), ca(&key, NOW + 500 * DAY), ca(&key, NOW + 5 * DAY)];
     let chain = leaf(&key, NOW + DAY);
-    assert_eq!(voucher(&chain, &cas, HOST, NOW), Ok(&cas[1]));
+    assert_eq!(trusting_ca(&chain, &cas, HOST, NOW), Ok(&cas[1]));
     assert_eq!(verify(&chain, &cas, HOST, NOW), Ok(()));
 }
 
@@ -73,7 +73,7 @@ fn of_several_reasons_the_most_specific_is_returned() {
     let [key, other] = [(); 2].map(|()| KeyPair::generate().unwrap());
     let (chain, own, stranger) = (leaf(&key, NOW + DAY), ca(&key, NOW + DAY), ca(&other, NOW + DAY));
     for cas in [[own.clone(), stranger.clone()], [stranger.clone(), own.clone()]] {
-        assert!(matches!(voucher(&chain, &cas, "another.svc", NOW), Err(Untrusted::Name(_))));
+        assert!(matches!(trusting_ca(&chain, &cas, "another.svc", NOW), Err(Untrusted::Name(_))));
     }
     assert!(matches!(verify(&[], std::slice::from_ref(&own), HOST, NOW), Err(Untrusted::Absent)));
     assert_eq!(verify(&chain, &[], HOST, NOW), Err(Untrusted::NoCa));
