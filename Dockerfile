@@ -1,14 +1,14 @@
-# The image of crm-admission: the program and nothing else, no shell, not root.
+# The image of crm-admission: only the program, without a shell and without root.
 #
 #   docker build -t crm-admission:0.1.0 .
 
-# The version of rust-toolchain.toml, which is not copied: it asks for components that a build does not need.
+# The version in rust-toolchain.toml. That file is not copied, because it lists components that a build does not need.
 FROM rust:1.95.0-bookworm AS build
 WORKDIR /source
 COPY Cargo.toml Cargo.lock ./
 COPY crates ./crates
 COPY src ./src
-# Cargo looks for every target that Cargo.toml names, built or not.
+# Cargo needs the sources of all targets in Cargo.toml, even of those that it does not build.
 COPY benches ./benches
 COPY examples ./examples
 COPY tests ./tests
@@ -17,14 +17,14 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
     cargo build --release --locked --bin crm-admission \
     && cp target/release/crm-admission /crm-admission
 
-# glibc and libgcc of the same Debian release as above.
+# The same Debian release as above, for glibc and libgcc.
 FROM gcr.io/distroless/cc-debian12:nonroot
 LABEL org.opencontainers.image.title="crm-admission" \
       org.opencontainers.image.description="The admission webhook that guards CRM records in Kubernetes" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="0.1.0"
 COPY --from=build /crm-admission /usr/local/bin/crm-admission
-# By number, so that `runAsNonRoot` can be checked.
+# A number, so that the kubelet can check `runAsNonRoot`.
 USER 65532:65532
 EXPOSE 9443 8080
 ENTRYPOINT ["/usr/local/bin/crm-admission"]

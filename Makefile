@@ -1,10 +1,10 @@
-# Everything that is done with this repository, by name. `make help` lists it.
+# All tasks of this repository. `make help` lists them.
 
-# rustup takes the toolchain from rust-toolchain.toml; nothing else is needed but for `e2e`, `cluster` and `bench` (Go).
+# rustup reads the toolchain from rust-toolchain.toml. Only `e2e`, `cluster` and `bench` need more: Go.
 CARGO ?= cargo
 LISTEN ?= 127.0.0.1:9443
 ADMIN_LISTEN ?= 127.0.0.1:8080
-# Not `?=`: a shell sets a variable of this name by itself.
+# Not `?=`, because some shells set a variable of this name.
 SECONDS = 180
 CARGO_DENY_VERSION := 0.20.2
 TOOLS := target/tools
@@ -18,7 +18,7 @@ help: ## List these targets
 build: ## Build the program for development
 	$(CARGO) build --locked
 
-run: build ## Start the webhook here on the examples, and print two calls to try
+run: build ## Serve on the example records, and print two calls to try
 	@scripts/try "$(CURDIR)" "$(LISTEN)"
 	@target/debug/crm-admission serve --listen $(LISTEN) --admin-listen $(ADMIN_LISTEN) \
 		--tls-dev certs --directory memory --resources manifests/examples --shutdown-delay 0s --log debug
@@ -29,22 +29,22 @@ test: ## Run all tests that need only Rust
 control-plane: ## Build etcd, kube-apiserver, kubectl and helm from source, once (needs Go; minutes)
 	tests/control-plane/build
 
-e2e: control-plane ## Run the tests against a real API server with the real kubectl
+e2e: control-plane ## Run the tests with a real API server and kubectl
 	$(CARGO) test --locked --test e2e -- --skip rollout::
-	@# By themselves: they ask much of the machine.
+	@# Separately, because they need the whole machine.
 	$(CARGO) test --locked --test e2e -- rollout::
 
 siege: ## Attack the program while honest callers call it (SIEGE_SECONDS=8 for each attack)
-	@# The limits only wait, so they run side by side. Attacks need the machine, so they run one at a time.
+	@# Tests of time limits only wait, so they run in parallel. Attacks need the whole machine, so they run one at a time.
 	@mkdir -p target; rm -f target/siege.txt; failed=0; \
 	$(CARGO) test --locked --test siege -- --test-threads=16 limits:: || failed=1; \
 	SIEGE_TABLE=target/siege.txt $(CARGO) test --locked --test siege -- --skip limits:: --test-threads=1 --nocapture || failed=1; \
 	cat target/siege.txt; exit $$failed
 
-smoke: ## Do what the README says `make run` does, and check what it prints
+smoke: ## Run the example of `make run` in the README, and check the output
 	scripts/smoke
 
-cluster: control-plane build ## Start a cluster to play in, until Ctrl-C
+cluster: control-plane build ## Start a control plane to try things in, until Ctrl-C
 	$(CARGO) run --locked --quiet --example playground
 
 lint: deny ## Check format, lints, licences, docs, that crm-core is pure, and generated files
@@ -55,22 +55,22 @@ lint: deny ## Check format, lints, licences, docs, that crm-core is pure, and ge
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --workspace --document-private-items
 	$(CARGO) test --locked --test integration -- generated:: crds::
 
-deny: $(TOOLS)/bin/cargo-deny ## Check dependencies: bans, licences, sources, and advisories where their database can be reached
+deny: $(TOOLS)/bin/cargo-deny ## Check dependencies: bans, licences, sources, and advisories if their database can be reached
 	$(TOOLS)/bin/cargo-deny check bans licenses sources
-	@if timeout 60 $(TOOLS)/bin/cargo-deny fetch db >/dev/null 2>&1; then $(TOOLS)/bin/cargo-deny check --disable-fetch advisories; else echo "advisories are not checked: their database cannot be reached from here"; fi
+	@if timeout 60 $(TOOLS)/bin/cargo-deny fetch db >/dev/null 2>&1; then $(TOOLS)/bin/cargo-deny check --disable-fetch advisories; else echo "advisories were not checked, because their database cannot be reached"; fi
 
 $(TOOLS)/bin/cargo-deny:
 	$(CARGO) install --quiet --locked --root $(TOOLS) --version $(CARGO_DENY_VERSION) cargo-deny
 
-bench: ## Measure it beside others, and write docs/performance.md (BENCH_ONLY=direct,api,scale,engine,check)
+bench: ## Compare the program with others, and write docs/performance.md (BENCH_ONLY=direct,api,scale,engine,check)
 	CARGO="$(CARGO)" scripts/bench
 
-soak: ## Put the program under full load for SECONDS=180 and show what it takes up meanwhile
+soak: ## Run the program under full load for SECONDS=180, and print its resource usage
 	SOAK_SECONDS=$(SECONDS) $(CARGO) bench --locked --bench soak
 
-generate: ## Write the files that are made from the code: CRDs, docs/rules.md, docs/cli.md, the floor, copies in the chart
+generate: ## Write the generated files: CRDs, docs/rules.md, docs/cli.md, a table in docs/doctor.md, the floor, copies in the chart
 	UPDATE_GENERATED=1 $(CARGO) test --locked --quiet --test integration -- generated:: crds::
 
-clean: ## Remove what was built, the control plane and development certificates included
+clean: ## Delete all build output, including the control plane and development certificates
 	$(CARGO) clean
 	rm -f certs/*.crt certs/*.key

@@ -1,9 +1,9 @@
-//! What a decision costs without sockets, and whether a policy can make it dear: `make bench`.
+//! Measures a decision without sockets, and whether a policy can make it slow: `make bench`.
 //!
-//! The cases are read side by side in one run. `hostile_pattern` is `needs_default` under a policy whose expression
-//! would take a backtracking engine for ever; it must not stand out.
+//! Compare the cases of one run. `hostile_pattern` is `needs_default` under a policy with a regular expression that a
+//! backtracking engine would never finish; here it must not be much slower.
 
-#![allow(clippy::unwrap_used, reason = "a benchmark that cannot be set up has nothing to measure")]
+#![allow(clippy::unwrap_used, reason = "a benchmark that cannot run should fail")]
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crm_core::policy::{Policy, compile};
 use divan::{AllocProfiler, Bencher, black_box};
 use serde_json::{Value, json};
 
-/// Allocations are counted too; the counting itself costs little.
+/// Also counts allocations, which costs little.
 #[global_allocator]
 static ALLOCATOR: AllocProfiler = AllocProfiler::system();
 
@@ -45,7 +45,7 @@ fn pipeline(policy: Policy) -> Pipeline {
     Pipeline::new(directory, Arc::new(ArcSwap::from_pointee(policy)), Metrics::new())
 }
 
-/// Every repetition may match every character, in exponentially many ways.
+/// Every repetition can match every character, so there are exponentially many ways to match.
 fn hostile() -> Policy {
     let sources =
         json!([{"from": "Username", "pattern": "^(?<name>(a|a?)+(a|aa)+(a*)*)$"}, {"from": "Username"}]);
@@ -78,7 +78,7 @@ fn clean_company() -> Value {
     })
 }
 
-/// A username that a hostile expression has much to do with, and that matches it nowhere.
+/// A long username that the hostile expression does not match.
 fn long_name() -> String {
     format!("{}!", "a".repeat(200))
 }

@@ -1,13 +1,8 @@
-//! One kind of review many times over, for tools that count instructions and allocations: `docs/development.md` says
-//! how.
+//! Answers one kind of review many times, for tools that count instructions and allocations; see `docs/development.md`.
 //!
-//! A case is answered as the server answers it, limits and metrics included, without sockets.
+//! Reviews are processed as in the server, including limits and metrics, but without sockets.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::print_stderr,
-    reason = "a measurement that cannot be set up has nothing to say but how it is"
-)]
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a measurement that cannot run should fail")]
 
 use std::sync::Arc;
 
@@ -114,7 +109,7 @@ fn clean_company() -> Value {
     })
 }
 
-/// Annotations of so many bytes in all, as JSON that tools keep there.
+/// Annotations with this many bytes, like the JSON that tools store there.
 fn annotations(bytes: usize) -> Value {
     let note = json!({"seen": "2026-05-04T10:00:00Z", "tags": ["fair", "lead"], "score": 17}).to_string();
     json!({"crm.example/history": note.repeat(bytes / note.len())})

@@ -1,12 +1,11 @@
-//! Whether the program stays as it is under load: requests at full rate over a few connections, and what the process
-//! takes up meanwhile, and then what it takes up at most. `make soak SECONDS=180` prints two tables; there is no time in
-//! them that passes or fails.
+//! Runs the program under full load over a few connections, and prints its resource usage and its peak memory:
+//! `make soak SECONDS=180` prints two tables. It has no targets that pass or fail.
 
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::print_stdout,
-    reason = "a measurement that cannot go on has nothing to say, and one that can is for people to read"
+    reason = "a measurement that cannot continue should fail, and people read its output"
 )]
 
 use std::fs;
@@ -20,11 +19,11 @@ use std::time::{Duration, Instant};
 use reqwest::{Certificate, Client};
 use serde_json::{Value, json};
 
-/// As many connections as a busy API server keeps.
+/// The number of connections that a busy API server keeps.
 const CONNECTIONS: usize = 16;
-/// How many rows the table has, each for the same time.
+/// The number of rows of the table, each for an equal time.
 const ROWS: u32 = 20;
-/// What is looked up, and exists.
+/// The number of existing companies.
 const COMPANIES: usize = 1000;
 
 fn main() {
@@ -38,7 +37,7 @@ fn main() {
     runtime.block_on(press(&server));
 }
 
-/// The program as a process, with a development certificate and companies in a file. Dropping it ends it.
+/// The program as a process, with a development certificate and companies in a file. Dropping it stops the process.
 struct Server {
     process: Child,
     url: String,
@@ -71,8 +70,8 @@ impl Server {
             let line: Value = serde_json::from_str(&line.unwrap()).unwrap();
             (line["message"] == "serving").then(|| line["listen"].as_str().unwrap().to_owned())
         });
-        let url = format!("https://{}", serving.expect("the address of a program that serves"));
-        // Nobody reads on, and a full pipe would stop it.
+        let url = format!("https://{}", serving.expect("the address of the program"));
+        // Read the rest, because a full pipe would block the program.
         std::thread::spawn(move || log.for_each(drop));
 
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -86,12 +85,12 @@ impl Server {
         Self { process, url, client }
     }
 
-    /// What it takes up now.
+    /// Its current memory.
     fn memory_kib(&self) -> u64 {
         self.status_kib("VmRSS:")
     }
 
-    /// What it has taken up at most.
+    /// Its peak memory.
     fn peak_kib(&self) -> u64 {
         self.status_kib("VmHWM:")
     }
@@ -129,8 +128,8 @@ fn companies() -> Value {
 /// A path, a body, and whether it is allowed.
 type Case = (&'static str, Vec<u8>, bool);
 
-/// What comes by in turn: a creator to fill in and addresses to rewrite, nothing to do, a refusal of several fields, a
-/// reference that is there, and one that is not.
+/// The reviews, in turn: one with changes, one without, one with several findings, one with a reference to an existing
+/// object, and one with a reference to a missing object.
 fn reviews() -> Vec<Case> {
     let creator = json!({"name": "alice"});
     let case = |path, kind, spec, allowed| (path, review(kind, &spec), allowed);
@@ -174,12 +173,12 @@ fn review(kind: &str, spec: &Value) -> Vec<u8> {
     serde_json::to_vec(&review).unwrap()
 }
 
-/// How many callers press at a time, and how often each does so with each shape.
+/// The number of callers at the same time, and of requests of each caller for each shape.
 const PRESSING: usize = 8;
 const TIMES: usize = 3;
 
-/// Sends what takes the most memory for its size: lists of small values, each as long as it is admitted and then as
-/// long as a body may be.
+/// Sends the bodies that need the most memory for their size: lists of small values, first of the largest accepted
+/// length and then of the maximum size of a body.
 async fn press(server: &Server) {
     println!(
         "{:>12} {:>9} {:>6} {:>6} {:>6} {:>9} {:>9}",
@@ -201,7 +200,7 @@ async fn press(server: &Server) {
     }
 }
 
-/// The statuses of the answers; a connection that was closed while the body was being sent has none.
+/// The statuses of the answers; none for a connection that was closed while the body was sent.
 async fn press_with(server: &Server, body: &str) -> Vec<u16> {
     let callers = (0..PRESSING).map(|_| {
         let (client, url, body) = (server.client.clone(), format!("{}/mutate", server.url), body.to_owned());
@@ -224,7 +223,7 @@ async fn press_with(server: &Server, body: &str) -> Vec<u16> {
     statuses
 }
 
-/// What was measured over one stretch of time.
+/// The measurements of one period.
 struct Row {
     rate: f64,
     p50: Duration,
@@ -234,7 +233,7 @@ struct Row {
     files: usize,
 }
 
-/// Sends reviews for so long, each connection one after the other, and looks at the process now and then.
+/// Sends reviews for this time, one after the other on each connection, and measures the process now and then.
 async fn drive(server: &Server, time: Duration) -> Vec<Row> {
     let load = Arc::new(Load::default());
     let callers: Vec<_> = (0..CONNECTIONS)

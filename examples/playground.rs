@@ -1,12 +1,12 @@
-//! A cluster to play in: a real control plane with the webhook registered, until Ctrl-C.
+//! Starts a real control plane with the webhook registered, to try things in until Ctrl-C.
 //!
-//! `make cluster` builds what it needs and runs it.
+//! `make cluster` builds the programs that it needs and runs it.
 #![allow(
     clippy::print_stdout,
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    reason = "a program for people at a terminal, which cannot go on without its control plane"
+    reason = "a program for people at a terminal, which cannot continue without its control plane"
 )]
 
 #[path = "../tests/support/mod.rs"]
@@ -16,7 +16,7 @@ use std::path::Path;
 use support::installation::Installation;
 use support::kubectl::Kubectl;
 
-/// Domains and an address as people paste them, and nobody named as creator.
+/// A company with domains and an address as people paste them, and without a creator.
 const MESSY: &str = r#"apiVersion: crm.milo.io/v1alpha1
 kind: Company
 metadata:
@@ -27,7 +27,7 @@ spec:
   linkedinProfile: uk.linkedin.com/company/Acme-Corp/about/
 "#;
 
-/// A company that does not exist, but nearly.
+/// A person whose company is misspelled.
 const MISSPELLED: &str = r#"apiVersion: crm.milo.io/v1alpha1
 kind: Person
 metadata:
@@ -47,15 +47,15 @@ fn main() {
     println!("\nStopping …");
     let ended = installation.webhook.stop();
     drop(installation);
-    println!("crm-admission stopped ({ended}); the control plane and its files are gone.");
+    println!("crm-admission stopped ({ended}); the control plane and its files were removed.");
 }
 
-/// Says what there is and what is worth trying.
+/// Prints the users and some commands to try.
 fn introduce(installation: &Installation) {
     let plane = &installation.plane;
     let file = |name, content| plane.workspace().write("try", name, content);
     let [messy, misspelled] = [file("messy.yaml", MESSY), file("misspelled.yaml", MISSPELLED)];
-    println!("\nThe cluster is up. Who you are is a matter of KUBECONFIG:");
+    println!("\nThe cluster is ready. KUBECONFIG selects the user:");
     for (user, may) in [
         ("alice", "writes companies, people and notes"),
         ("bob", "reads companies and people, not notes"),
@@ -63,12 +63,12 @@ fn introduce(installation: &Installation) {
     ] {
         println!("  {user:5} {may}\n        export KUBECONFIG={}", plane.kubeconfig(user).display());
     }
-    println!("\nThree commands worth trying, in this order:");
+    println!("\nThree commands to try, in this order:");
     let alice = plane.kubectl("alice");
     for (why, args) in [
-        ("a messy file is stored in one spelling, with its creator", apply(&messy)),
-        ("what became of it", "get company acme-corp -o yaml".to_owned()),
-        ("a refusal says what is wrong and how to mend it", apply(&misspelled)),
+        ("values that are not canonical are normalized, and the creator is set", apply(&messy)),
+        ("the stored record", "get company acme-corp -o yaml".to_owned()),
+        ("a denial names the problem and the fix", apply(&misspelled)),
     ] {
         println!("  # {why}\n  {}", command_line(&alice, &plane.kubeconfig("alice"), &args));
     }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use crm_admission::cli;
 
 fn main() -> ExitCode {
-    // Before anything can make a TLS configuration. It fails only where a provider is installed already.
+    // Must run before any TLS configuration is created. Fails only if a provider is already installed.
     let _ = rustls::crypto::ring::default_provider().install_default();
     cli::main()
 }

@@ -1,8 +1,8 @@
-//! What the API server gets from the two endpoints: patches, refusals with every cause, warnings, annotations.
+//! Tests the answers of the two endpoints: patches, denials with every cause, warnings, annotations.
 
 use std::sync::Arc;
 
-use crate::common::{create, refusal_of, update};
+use crate::common::{create, error_of, update};
 use arc_swap::ArcSwap;
 use crm_admission::admission::Pipeline;
 use crm_admission::telemetry::Metrics;
@@ -48,8 +48,8 @@ fn an_answer_has_the_version_and_the_uid_of_its_request() {
     br#"{"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview"}"#,
     "request is missing"
 )]
-fn a_body_that_is_no_review_is_told_why(#[case] body: &[u8], #[case] part: &str) {
-    let reason = refusal_of(body).to_string();
+fn a_body_that_is_not_a_review_gets_the_reason(#[case] body: &[u8], #[case] part: &str) {
+    let reason = error_of(body).to_string();
     assert!(reason.contains(part) && !reason.contains('\n'), "{reason}");
 }
 
@@ -71,13 +71,13 @@ fn a_body_that_is_no_review_is_told_why(#[case] body: &[u8], #[case] part: &str)
 #[case::metadata_a_list("/object/metadata", json!([]), "request.object.metadata")]
 #[case::labels_a_list("/object/metadata/labels", json!(["a"]), "request.object.metadata")]
 #[case::a_label_a_number("/object/metadata/labels", json!({"a": 1}), "request.object.metadata")]
-fn a_request_that_cannot_be_answered_is_told_why(
+fn a_request_that_cannot_be_answered_gets_the_reason(
     #[case] pointer: &str,
     #[case] value: Value,
     #[case] part: &str,
 ) {
     let body = create("Company", json!({"displayName": "Acme"})).with(pointer, value).body();
-    let reason = refusal_of(&body).to_string();
+    let reason = error_of(&body).to_string();
     assert!(reason.contains(part) && !reason.contains('\n'), "{reason}");
 }
 
@@ -85,18 +85,18 @@ fn a_request_that_cannot_be_answered_is_told_why(
 fn a_long_version_is_not_repeated() {
     let version = format!("admission.k8s.io/{}", "v".repeat(1000));
     let body = json!({"apiVersion": version, "kind": "AdmissionReview", "request": {"uid": "u-1"}});
-    let reason = refusal_of(body.to_string().as_bytes()).to_string();
+    let reason = error_of(body.to_string().as_bytes()).to_string();
     assert!(reason.contains("apiVersion is longer than 256 bytes"), "{reason}");
 }
 
 #[test]
-fn a_nest_deeper_than_the_reader_goes_is_unreadable_and_nothing_worse() {
+fn an_object_that_is_nested_too_deep_is_unreadable() {
     let body = format!("{}{}", "{\"request\":".repeat(100_000), "}".repeat(100_000));
-    assert!(refusal_of(body.as_bytes()).to_string().contains("not JSON"));
+    assert!(error_of(body.as_bytes()).to_string().contains("not JSON"));
     let spec = format!("{}{}", "[".repeat(500), "]".repeat(500));
     let body = String::from_utf8(create("Company", json!("SPEC")).body()).unwrap().replace("\"SPEC\"", &spec);
     assert!(
-        refusal_of(body.as_bytes())
+        error_of(body.as_bytes())
             .to_string()
             .contains("request.object cannot be read: it is nested too deep")
     );
@@ -106,27 +106,27 @@ fn a_nest_deeper_than_the_reader_goes_is_unreadable_and_nothing_worse() {
 #[case::in_a_list("/object/metadata/managedFields", json!([nest(500)]))]
 #[case::in_a_map("/object/metadata/annotations", json!({"a": nest(500)}))]
 #[case::beside_the_spec("/object/status", nest(500))]
-fn what_no_rule_looks_at_may_be_nested_as_deep_as_it_likes(#[case] pointer: &str, #[case] value: Value) {
+fn fields_that_no_rule_checks_may_have_any_depth(#[case] pointer: &str, #[case] value: Value) {
     let answer = create("Company", json!({"displayName": "Acme"})).with(pointer, value).ask();
     answer.is_allowed_with(&[]);
 }
 
-/// An object has as many levels to itself whether or not it is read within its review.
+/// The limit of an object is the same, whether it is parsed with its review or separately.
 #[test]
-fn the_levels_above_an_object_are_not_counted_against_it() {
+fn the_levels_above_an_object_do_not_count() {
     let spec = json!({"displayName": "Acme", "creatorRef": {"name": "alice"}, "unknown": nest(124)});
     create("Company", spec).ask().is_allowed_with(&[]);
 }
 
 #[test]
-fn an_object_that_is_not_ours_need_not_be_readable() {
+fn an_object_of_another_kind_may_be_unreadable() {
     let review = || create("Company", json!({"displayName": "Acme"})).with("/object", json!(["no object"]));
-    let reason = refusal_of(&review().body()).to_string();
+    let reason = error_of(&review().body()).to_string();
     assert!(reason.contains("request.object is missing or has a wrong type"), "{reason}");
     review().with("/kind/kind", json!("Deployment")).ask().is_allowed_with(&[]);
 }
 
-/// That many lists in one another.
+/// This many nested lists.
 fn nest(depth: usize) -> Value {
     (0..depth).fold(json!([]), |inner, _| json!([inner]))
 }
@@ -136,13 +136,13 @@ fn nest(depth: usize) -> Value {
 #[case::user("/userInfo/extra", json!({"example.com/pin-4711": 1}), "request.userInfo")]
 fn a_reason_repeats_no_key_of_a_map(#[case] pointer: &str, #[case] value: Value, #[case] field: &str) {
     let body = create("Company", json!({"displayName": "Acme"})).with(pointer, value).body();
-    let reason = refusal_of(&body).to_string();
+    let reason = error_of(&body).to_string();
     assert!(reason.contains(&format!("{field} is missing or has a wrong type")), "{reason}");
 }
 
 #[test]
-fn a_body_that_is_not_utf8_is_told_where() {
-    let reason = refusal_of(b"{\n  \"kind\": \"\xff\"}").to_string();
+fn the_reason_has_the_place_of_invalid_utf8() {
+    let reason = error_of(b"{\n  \"kind\": \"\xff\"}").to_string();
     assert_eq!(reason, "the body is not JSON: error at line 2, column 12");
 }
 
@@ -152,7 +152,7 @@ fn a_body_that_is_not_utf8_is_told_where() {
 #[case::other_version("/kind/version", json!("v2"))]
 #[case::status("/subResource", json!("status"))]
 #[case::connect("/operation", json!("CONNECT"))]
-fn what_is_not_ours_to_judge_passes_untouched(#[case] pointer: &str, #[case] value: Value) {
+fn other_kinds_and_subresources_are_allowed_unchanged(#[case] pointer: &str, #[case] value: Value) {
     let answer = create("Company", json!({"displayName": 7})).with(pointer, value).ask();
     answer.is_allowed_with(&[]);
     assert_eq!(answer.patch(), [] as [Value; 0]);
@@ -161,7 +161,7 @@ fn what_is_not_ours_to_judge_passes_untouched(#[case] pointer: &str, #[case] val
 // ---- Changes
 
 #[test]
-fn an_absent_creator_is_set_from_the_user_without_a_warning() {
+fn a_missing_creator_is_set_from_the_user_without_a_warning() {
     let answer = create("Company", json!({"displayName": "Acme"})).ask();
     answer.is_allowed_with(&[]);
     assert_eq!(answer.patched()["spec"]["creatorRef"], json!({"name": "alice"}));
@@ -176,13 +176,13 @@ fn an_absent_creator_is_set_from_the_user_without_a_warning() {
 #[case::empty(json!({}))]
 #[case::empty_name(json!({"name": ""}))]
 #[case::null_name(json!({"name": null}))]
-fn a_creator_without_a_name_counts_as_absent(#[case] creator: Value) {
+fn a_creator_without_a_name_counts_as_missing(#[case] creator: Value) {
     let answer = create("Company", json!({"displayName": "Acme", "creatorRef": creator})).ask();
     assert_eq!(answer.patched()["spec"]["creatorRef"]["name"], "alice");
 }
 
 #[test]
-fn what_else_stands_in_a_creator_stays() {
+fn other_fields_of_a_creator_stay() {
     let answer = create("Company", json!({"displayName": "Acme", "creatorRef": {"note": "kept"}})).ask();
     assert_eq!(answer.patched()["spec"]["creatorRef"], json!({"note": "kept", "name": "alice"}));
 }
@@ -219,7 +219,7 @@ fn addresses_are_normalized_duplicates_removed_and_everything_else_stays() {
         "creatorRef": {"name": "alice"},
     });
     assert_eq!(answer.patched()["spec"], spec);
-    // What was stored is stored again as it is, and passes the other endpoint.
+    // The stored object does not change again, and the other endpoint allows it.
     let again = create("Company", spec.clone()).ask();
     again.is_allowed_with(&[]);
     assert_eq!(again.patch(), [] as [Value; 0]);
@@ -227,13 +227,13 @@ fn addresses_are_normalized_duplicates_removed_and_everything_else_stays() {
 }
 
 #[test]
-fn a_skipped_mutation_is_not_silent() {
+fn a_skipped_mutation_is_denied_by_validate() {
     let spec = json!({
         "displayName": " Acme",
         "domains": ["Acme.com", "acme.com"],
         "linkedinProfile": "linkedin.com/company/acme",
     });
-    create("Company", spec).validate().ask().is_refused_for(&[
+    create("Company", spec).validate().ask().is_denied_for(&[
         ("Invalid spec.displayName", r#"write "Acme" [display-name/not-canonical]"#),
         ("Invalid spec.domains[0]", r#"Invalid value: "Acme.com": not in its canonical form; write "acme.com" [domain/not-canonical]"#),
         ("Invalid spec.domains[1]", "duplicate of spec.domains[0]; remove it [domain/not-canonical]"),
@@ -243,19 +243,19 @@ fn a_skipped_mutation_is_not_silent() {
 }
 
 #[test]
-fn an_absent_spec_is_read_as_an_empty_one_and_made_where_it_is_patched() {
+fn a_missing_spec_counts_as_empty_and_is_created_by_the_patch() {
     let answer = create("Company", json!(null)).ask();
-    answer.is_refused_for(&[("Required spec.displayName", "[display-name]")]);
+    answer.is_denied_for(&[("Required spec.displayName", "[display-name]")]);
     let answer = create("Company", json!(null)).ask_under(setting(RuleId::DisplayName, Action::Audit));
     answer.is_allowed_with(&[]);
     assert_eq!(answer.patched()["spec"], json!({"creatorRef": {"name": "alice"}}));
     assert_eq!(answer.annotation("rules"), Some("display-name=Audit"));
 }
 
-// ---- Refusals
+// ---- Denials
 
 #[test]
-fn a_refusal_is_a_status_with_every_cause() {
+fn a_denial_is_a_status_with_every_cause() {
     let spec = json!({
         "displayName": " ",
         "domains": ["acme.com", "co.uk", "bob@acme.com"],
@@ -263,7 +263,7 @@ fn a_refusal_is_a_status_with_every_cause() {
         "creatorRef": {"name": "a/b"},
     });
     let answer = create("Company", spec).ask();
-    answer.is_refused_for(&[
+    answer.is_denied_for(&[
         ("Required spec.displayName", "Required value: give the name"),
         ("Invalid spec.domains[1]", r#"Invalid value: "co.uk": is a public suffix"#),
         ("Invalid spec.domains[2]", r#"Invalid value: "": looks like an e-mail address"#),
@@ -285,7 +285,7 @@ fn a_refusal_is_a_status_with_every_cause() {
         (&details["group"], &details["kind"], &details["name"]),
         (&json!("crm.milo.io"), &json!("Company"), &json!("acme"))
     );
-    assert_eq!(answer.patch(), [] as [Value; 0], "a refusal has no patch");
+    assert_eq!(answer.patch(), [] as [Value; 0], "a denial has no patch");
     assert_eq!(answer.annotation("decision"), Some("denied"));
     assert_eq!(
         answer.annotation("rules"),
@@ -295,7 +295,7 @@ fn a_refusal_is_a_status_with_every_cause() {
 }
 
 #[test]
-fn a_single_cause_stands_in_the_message_without_brackets() {
+fn a_single_cause_has_no_brackets_in_the_message() {
     let answer = create("Company", json!({"displayName": "Acme", "domains": ["localhost"]})).ask();
     let message = answer.response()["status"]["message"].as_str().unwrap();
     assert_eq!(
@@ -305,7 +305,7 @@ fn a_single_cause_stands_in_the_message_without_brackets() {
 }
 
 #[test]
-fn an_object_whose_name_is_yet_to_be_made_is_called_by_its_prefix() {
+fn an_object_with_a_generated_name_is_named_by_its_prefix() {
     let ask = create("Company", json!({}))
         .with("/name", json!(""))
         .with("/object/metadata", json!({"generateName": "acme-"}));
@@ -345,12 +345,12 @@ fn a_wrong_type_is_one_finding_at_its_field(#[case] kind: &str, #[case] spec: Va
     for ask in
         [create(kind, spec.clone()), create(kind, spec).with("/userInfo/username", json!("system:admin"))]
     {
-        ask.ask().is_refused_for(&[(start, "[schema]")]);
+        ask.ask().is_denied_for(&[(start, "[schema]")]);
     }
 }
 
 #[test]
-fn nulls_are_absent_values() {
+fn nulls_count_as_missing() {
     let spec =
         json!({"displayName": "Acme", "domains": null, "linkedinProfile": null, "organizationRef": null});
     create("Company", spec).ask().is_allowed_with(&[]);
@@ -363,12 +363,12 @@ fn nulls_are_absent_values() {
 #[case::blank(json!({"displayName": "\u{a0} \t"}), "Required spec.displayName", "must not be blank")]
 #[case::long(json!({"displayName": "é".repeat(257)}), "Invalid spec.displayName", "at most 256 characters, has 257")]
 #[case::control(json!({"displayName": "a\u{7}b"}), "Invalid spec.displayName", r#""a\u0007b": must not contain control"#)]
-fn display_names_that_are_refused(#[case] spec: Value, #[case] start: &str, #[case] part: &str) {
-    create("Person", spec).ask().is_refused_for(&[(start, part)]);
+fn invalid_display_names_are_denied(#[case] spec: Value, #[case] start: &str, #[case] part: &str) {
+    create("Person", spec).ask().is_denied_for(&[(start, part)]);
 }
 
 #[test]
-fn a_display_name_is_measured_after_it_is_trimmed() {
+fn a_display_name_is_trimmed_before_its_length_is_checked() {
     let name = format!("  {}\n", "é".repeat(256));
     let answer = create("Person", json!({"displayName": name})).ask();
     assert!(answer.is_allowed(), "{:?}", answer.causes());
@@ -385,14 +385,14 @@ fn domains_are_counted_without_duplicates() {
     let spec = json!({"displayName": "Acme", "domains": domains});
     create("Company", spec)
         .ask()
-        .is_refused_for(&[("Invalid spec.domains", "more than 100 domains [domain/too-many]")]);
+        .is_denied_for(&[("Invalid spec.domains", "more than 100 domains [domain/too-many]")]);
 }
 
 #[test]
-fn a_very_long_list_is_not_judged_entry_by_entry() {
+fn a_very_long_list_is_one_finding() {
     let domains = vec!["bad domain"; 1001];
     let answer = create("Company", json!({"displayName": "Acme", "domains": domains})).ask();
-    answer.is_refused_for(&[("Invalid spec.domains", "[domain/too-many]")]);
+    answer.is_denied_for(&[("Invalid spec.domains", "[domain/too-many]")]);
 }
 
 // ---- References
@@ -412,17 +412,17 @@ fn a_very_long_list_is_not_judged_entry_by_entry() {
 #[case::empty("", "Invalid spec.companyRef.name", r#"Invalid value: "": must consist of lower-case letters"#)]
 #[case::a_path("../secrets", "Invalid spec.companyRef.name", "must consist of lower-case letters")]
 #[case::upper_case("Acme-Corp", "Invalid spec.companyRef.name", "must consist of lower-case letters")]
-fn companies_that_a_person_cannot_work_for(#[case] name: &str, #[case] start: &str, #[case] part: &str) {
+fn invalid_company_references_are_denied(#[case] name: &str, #[case] start: &str, #[case] part: &str) {
     let spec = json!({"displayName": "Jane", "companyRef": {"name": name}});
-    create("Person", spec).ask().is_refused_for(&[(start, part)]);
+    create("Person", spec).ask().is_denied_for(&[(start, part)]);
     let spec = json!({"displayName": "Jane", "companyRef": {"name": name}, "creatorRef": {"name": "alice"}});
-    create("Person", spec).validate().ask().is_refused_for(&[(start, part)]);
+    create("Person", spec).validate().ask().is_denied_for(&[(start, part)]);
 }
 
 #[test]
-fn a_company_ref_without_a_name_is_incomplete() {
+fn a_company_ref_without_a_name_is_denied() {
     let answer = create("Person", json!({"displayName": "Jane", "companyRef": {}})).ask();
-    answer.is_refused_for(&[("Required spec.companyRef.name", "leave spec.companyRef out [company-exists]")]);
+    answer.is_denied_for(&[("Required spec.companyRef.name", "leave spec.companyRef out [company-exists]")]);
 }
 
 #[test]
@@ -442,18 +442,18 @@ fn a_company_that_exists_is_fine() {
 #[case::no_group(json!({"kind": "Company", "name": "acme-corp"}), &[("Required spec.subjectRef.apiGroup", "[subject-kind]")])]
 #[case::namespace(json!({"apiGroup": "crm.milo.io", "kind": "Company", "name": "acme-corp", "namespace": "sales"}), &[("Forbidden spec.subjectRef.namespace", "leave it out [subject-kind]")])]
 #[case::missing(json!({"apiGroup": "crm.milo.io", "kind": "Person", "name": "jane-deo"}), &[("NotFound spec.subjectRef.name", r#"no Person of that name; did you mean "jane-doe"? [subject-exists]"#)])]
-fn subjects_that_a_note_cannot_have(#[case] subject: Value, #[case] expected: &[(&str, &str)]) {
-    create("Note", json!({"subjectRef": subject, "content": "x"})).ask().is_refused_for(expected);
+fn invalid_subjects_are_denied(#[case] subject: Value, #[case] expected: &[(&str, &str)]) {
+    create("Note", json!({"subjectRef": subject, "content": "x"})).ask().is_denied_for(expected);
 }
 
 #[rstest]
 #[case::absent(json!(null), "Required spec.content", "must not be blank")]
 #[case::blank(json!(" \n"), "Required spec.content", "must not be blank")]
 #[case::long(json!("é".repeat(1001)), "Invalid spec.content", "at most 1000 characters, has 1001")]
-fn contents_that_are_refused(#[case] content: Value, #[case] start: &str, #[case] part: &str) {
+fn invalid_contents_are_denied(#[case] content: Value, #[case] start: &str, #[case] part: &str) {
     create("Note", json!({"subjectRef": subject(), "content": content}))
         .ask()
-        .is_refused_for(&[(start, part)]);
+        .is_denied_for(&[(start, part)]);
 }
 
 #[rstest]
@@ -461,19 +461,19 @@ fn contents_that_are_refused(#[case] content: Value, #[case] start: &str, #[case
 #[case::a_minute_ago("2026-11-23T11:59:00Z", true)]
 #[case::longer_ago("2026-11-23T11:58:59Z", false)]
 #[case::with_an_offset("2026-11-23T13:59:30+02:00", true)]
-fn a_next_action_may_lie_one_minute_in_the_past(#[case] time: &str, #[case] allowed: bool) {
+fn a_next_action_may_be_one_minute_in_the_past(#[case] time: &str, #[case] allowed: bool) {
     let mut spec = note();
     spec["nextActionTime"] = json!(time);
     let answer = create("Note", spec).ask();
     if allowed {
         answer.is_allowed_with(&[]);
     } else {
-        answer.is_refused_for(&[("Invalid spec.nextActionTime", "is in the past")]);
+        answer.is_denied_for(&[("Invalid spec.nextActionTime", "is in the past")]);
     }
 }
 
 #[test]
-fn a_label_with_another_value_gets_a_warning_that_says_what_was_meant() {
+fn a_label_with_another_value_gets_a_warning_with_a_suggestion() {
     let ask = create("Company", json!({"displayName": "Acme"}));
     let answer = ask
         .clone()
@@ -505,7 +505,7 @@ fn an_update_that_leaves_spec_and_labels_alone_is_allowed_at_once() {
 }
 
 #[test]
-fn what_an_update_leaves_as_it_was_is_a_warning_and_stays() {
+fn invalid_values_that_an_update_does_not_change_stay_with_a_warning() {
     let old = json!({
         "displayName": " Acme", "domains": ["co.uk", "Acme.com"], "linkedinProfile": "x", "creatorRef": {"name": "a b"},
     });
@@ -530,7 +530,7 @@ fn what_an_update_leaves_as_it_was_is_a_warning_and_stays() {
 }
 
 #[test]
-fn in_a_changed_list_old_entries_stay_and_new_ones_are_judged() {
+fn in_a_changed_list_old_entries_stay_and_new_ones_are_checked() {
     let old =
         json!({"displayName": "Acme", "domains": ["co.uk", "Acme.com"], "creatorRef": {"name": "alice"}});
     let mut new = old.clone();
@@ -543,42 +543,40 @@ fn in_a_changed_list_old_entries_stay_and_new_ones_are_judged() {
     assert!(answer.is_allowed(), "{:?}", answer.causes());
     let mut new = old.clone();
     new["domains"] = json!(["co.uk", "com.au"]);
-    update("Company", old, new)
-        .ask()
-        .is_refused_for(&[("Invalid spec.domains[1]", "[domain/public-suffix]")]);
+    update("Company", old, new).ask().is_denied_for(&[("Invalid spec.domains[1]", "[domain/public-suffix]")]);
 }
 
 #[test]
-fn a_duplicate_that_is_new_is_judged_although_its_text_stood_there() {
+fn a_new_duplicate_of_an_old_entry_is_denied() {
     let old = json!({"displayName": "Acme", "domains": ["acme.com"], "creatorRef": {"name": "alice"}});
     let mut new = old.clone();
     new["domains"] = json!(["acme.com", "acme.com"]);
     update("Company", old, new)
         .validate()
         .ask()
-        .is_refused_for(&[("Invalid spec.domains[1]", "duplicate of spec.domains[0]")]);
+        .is_denied_for(&[("Invalid spec.domains[1]", "duplicate of spec.domains[0]")]);
 }
 
 #[test]
-fn a_creator_that_an_update_leaves_out_is_restored_and_a_changed_one_refused() {
+fn an_update_without_a_creator_keeps_it_and_a_changed_one_is_denied() {
     let old = json!({"displayName": "Acme", "creatorRef": {"name": "bob"}});
     let answer = update("Company", old.clone(), json!({"displayName": "Acme Corp"})).ask();
     answer.is_allowed_with(&[]);
     assert_eq!(answer.patched()["spec"]["creatorRef"], json!({"name": "bob"}));
     let answer = update("Company", old, json!({"displayName": "Acme", "creatorRef": {"name": "eve"}})).ask();
-    answer.is_refused_for(&[(
+    answer.is_denied_for(&[(
         "Invalid spec.creatorRef.name",
         r#"Invalid value: "eve": field is immutable: keep "bob" [creator-immutable]"#,
     )]);
 }
 
 #[test]
-fn a_creator_with_an_invisible_character_is_refused_and_an_old_one_stays() {
+fn a_creator_with_an_invisible_character_is_denied_and_an_old_one_stays() {
     let spec = json!({"displayName": "Acme", "creatorRef": {"name": "al\u{200b}ice"}});
     let told = r#"Invalid value: "al\u200bice": has the invisible character U+200B; remove it [creator-ref]"#;
     for ask in [create("Company", spec.clone()), create("Company", spec.clone()).validate()] {
         let answer = ask.ask();
-        answer.is_refused_for(&[("Invalid spec.creatorRef.name", told)]);
+        answer.is_denied_for(&[("Invalid spec.creatorRef.name", told)]);
         let message = answer.response()["status"]["message"].as_str().unwrap();
         assert!(message.contains("spec.creatorRef.name: ") && message.is_ascii(), "{message}");
     }
@@ -590,17 +588,17 @@ fn a_creator_with_an_invisible_character_is_refused_and_an_old_one_stays() {
 }
 
 #[test]
-fn a_user_whose_name_has_an_invisible_character_is_not_made_a_creator() {
+fn a_user_with_an_invisible_character_cannot_be_the_creator() {
     let ask =
         create("Company", json!({"displayName": "Acme"})).with("/userInfo/username", json!("al\u{202e}ice"));
-    ask.ask().is_refused_for(&[(
+    ask.ask().is_denied_for(&[(
         "Required spec.creatorRef.name",
         r#"the user "al\u202eice" could not be mapped to a creator; set spec.creatorRef.name [creator-ref]"#,
     )]);
 }
 
 #[test]
-fn a_record_that_never_had_a_creator_stays_without_one_and_says_so() {
+fn a_record_that_never_had_a_creator_stays_without_one_with_a_warning() {
     let answer = update("Company", json!({"displayName": "Acme"}), json!({"displayName": "Acme Corp"})).ask();
     assert!(answer.is_allowed());
     assert_eq!(answer.patch(), [] as [Value; 0]);
@@ -614,11 +612,11 @@ fn a_record_that_never_had_a_creator_stays_without_one_and_says_so() {
 }
 
 #[test]
-fn the_subject_of_a_note_stays() {
+fn the_subject_of_a_note_is_immutable() {
     let mut new = note();
     new["subjectRef"]["kind"] = json!("Person");
     new["subjectRef"]["name"] = json!("jane-doe");
-    update("Note", note(), new).ask().is_refused_for(&[
+    update("Note", note(), new).ask().is_denied_for(&[
         (
             "Invalid spec.subjectRef.kind",
             r#"Invalid value: "Person": field is immutable: keep "Company" [subject-immutable]"#,
@@ -628,7 +626,7 @@ fn the_subject_of_a_note_stays() {
 }
 
 #[test]
-fn references_that_an_update_leaves_alone_cannot_refuse_it() {
+fn unchanged_references_are_no_reason_to_deny_an_update() {
     let old = json!({"displayName": "Jane", "companyRef": {"name": "gone"}, "creatorRef": {"name": "alice"}});
     let mut new = old.clone();
     new["jobTitle"] = json!("CEO");
@@ -637,7 +635,7 @@ fn references_that_an_update_leaves_alone_cannot_refuse_it() {
         r#"spec.companyRef.name: Not found: "gone": no Company of that name [company-exists]"#,
     ]);
     new["companyRef"]["name"] = json!("gone-too");
-    update("Person", old, new).ask().is_refused_for(&[("NotFound spec.companyRef.name", "[company-exists]")]);
+    update("Person", old, new).ask().is_denied_for(&[("NotFound spec.companyRef.name", "[company-exists]")]);
     let old =
         json!({"displayName": "Jane", "companyRef": {"name": "leaving"}, "creatorRef": {"name": "alice"}});
     let mut new = old.clone();
@@ -646,7 +644,7 @@ fn references_that_an_update_leaves_alone_cannot_refuse_it() {
 }
 
 #[test]
-fn a_next_action_that_has_passed_does_not_hinder_an_edit() {
+fn a_past_next_action_does_not_block_an_edit() {
     let mut old = note();
     old["nextActionTime"] = json!("2020-01-01T00:00:00Z");
     let mut new = old.clone();
@@ -683,7 +681,7 @@ fn at_most_ten_warnings_and_one_that_counts_the_rest() {
 }
 
 #[test]
-fn a_long_value_is_quoted_so_short_that_its_warning_fits() {
+fn a_long_value_is_cut_so_that_its_warning_fits() {
     let long = format!("https://www.Acme.com/{}", "a".repeat(2000));
     let warnings = create("Company", json!({"displayName": "Acme", "domains": [long]})).ask().warnings();
     assert!(warnings[0].chars().count() <= 120, "{}", warnings[0]);
@@ -697,10 +695,10 @@ fn warnings_together_stay_below_three_kibibytes() {
     let warnings = create("Company", json!({"displayName": "Acme", "domains": domains})).ask().warnings();
     let bytes: usize = warnings.iter().map(String::len).sum();
     assert!(bytes <= 3 * 1024 + 16, "{bytes}");
-    assert!(warnings[0].contains(&host(0)), "canonical forms are given whole: {}", warnings[0]);
+    assert!(warnings[0].contains(&host(0)), "canonical values are not cut: {}", warnings[0]);
 }
 
-// ---- What is easily got wrong
+// ---- Special cases
 
 fn acme() -> Value {
     json!({"displayName": "Acme", "creatorRef": {"name": "alice"}})
@@ -712,7 +710,7 @@ fn and(mut spec: Value, field: &str, value: Value) -> Value {
 }
 
 #[test]
-fn times_that_rfc_3339_has_are_accepted() {
+fn times_of_rfc_3339_are_accepted() {
     for time in ["9999-12-31T23:59:59Z", "2027-01-15T09:30:00.1234567890Z"] {
         let answer = create("Note", and(note(), "nextActionTime", json!(time))).ask();
         assert!(answer.is_allowed(), "{:?}", answer.causes());
@@ -722,21 +720,21 @@ fn times_that_rfc_3339_has_are_accepted() {
 #[test]
 fn a_subject_of_a_wrong_type_is_one_cause_of_each_rule() {
     let answer = update("Note", note(), and(note(), "subjectRef", json!("acme"))).ask();
-    answer.is_refused_for(&[
+    answer.is_denied_for(&[
         ("Invalid spec.subjectRef", "must be an object, not a string [schema]"),
         ("Invalid spec.subjectRef.name", r#"keep "acme-corp" [subject-immutable]"#),
     ]);
 }
 
 #[test]
-fn a_reference_that_an_update_adds_is_judged_though_its_leaf_was_absent_before() {
+fn a_reference_that_an_update_adds_is_checked() {
     let jane = json!({"displayName": "Jane", "creatorRef": {"name": "alice"}});
     let answer = update("Person", jane.clone(), and(jane, "companyRef", json!({}))).ask();
     assert!(!answer.is_allowed(), "{:?}", answer.warnings());
 }
 
 #[test]
-fn a_subject_name_left_as_it_was_cannot_refuse_when_a_sibling_only_changes_spelling() {
+fn an_unchanged_subject_name_is_not_denied_when_another_field_changes_its_spelling() {
     let gone = json!({"apiGroup": "crm.milo.io", "kind": "Company", "name": "gone"});
     let old = and(note(), "subjectRef", gone.clone());
     for namespace in [json!(""), json!(null)] {
@@ -755,14 +753,14 @@ fn old_entries_of_a_wrong_type_in_a_changed_list_are_kept() {
 }
 
 #[test]
-fn a_spec_left_as_it_was_is_no_reason_to_refuse_new_labels() {
+fn an_unchanged_invalid_spec_is_no_reason_to_deny_new_labels() {
     let answer =
         update("Company", json!("x"), json!("x")).with("/object/metadata/labels", json!({"a": "b"})).ask();
     assert!(answer.is_allowed(), "{:?}", answer.causes());
 }
 
 #[test]
-fn an_invalid_value_is_not_also_not_canonical() {
+fn an_invalid_value_is_not_reported_as_not_canonical_too() {
     let answer = create("Company", and(acme(), "displayName", json!(" a\u{7}b "))).validate().ask();
     assert_eq!(answer.causes().len(), 1, "{:#?}", answer.causes());
 }
@@ -788,14 +786,14 @@ fn the_name_is_quoted_escaped() {
 }
 
 #[test]
-fn all_problems_of_a_subject_come_in_one_go() {
+fn all_problems_of_a_subject_are_reported_at_once() {
     let answer =
         create("Note", json!({"content": "x", "subjectRef": {"apiGroup": "crm.milo.io", "kind": 7}})).ask();
     assert_eq!(answer.causes().len(), 2, "{:#?}", answer.causes());
 }
 
 #[test]
-fn labels_are_judged_though_spec_is_of_a_wrong_type() {
+fn labels_are_checked_even_if_the_spec_has_a_wrong_type() {
     let answer = create("Company", json!("x"))
         .with("/object/metadata/labels", json!({"crm.milo.io/source": "zzz"}))
         .ask();
@@ -803,7 +801,7 @@ fn labels_are_judged_though_spec_is_of_a_wrong_type() {
 }
 
 #[test]
-fn removing_or_spoiling_what_is_immutable_changes_it() {
+fn removing_an_immutable_field_or_changing_its_type_is_denied() {
     let mut policy = Policy::default();
     for rule in [RuleId::Schema, RuleId::SubjectKind, RuleId::SubjectExists] {
         policy.set_rule(rule, RuleSetting { action: Action::Warn, enforce_after: None });
@@ -819,13 +817,13 @@ fn removing_or_spoiling_what_is_immutable_changes_it() {
 }
 
 #[test]
-fn null_extra_values_are_none() {
+fn null_extra_values_count_as_empty() {
     let ask = create("Company", acme()).with("/userInfo/extra", json!({"k": null}));
     assert!(ask.ask().is_allowed());
 }
 
 #[test]
-fn the_same_instant_in_other_words_is_no_change() {
+fn an_equal_time_in_another_format_is_not_a_change() {
     let old = and(note(), "nextActionTime", json!("2020-01-01T00:00:00Z"));
     let new = and(note(), "nextActionTime", json!("2020-01-01T01:00:00+01:00"));
     update("Note", old, new).ask().is_allowed_with(&[]);
@@ -839,21 +837,21 @@ fn rejected_domains_do_not_count_as_too_many() {
 }
 
 #[test]
-fn a_subject_that_is_removed_is_one_change() {
+fn a_removed_subject_is_one_finding() {
     let causes = update("Note", note(), and(note(), "subjectRef", json!(null))).ask().causes();
     let immutable = causes.iter().filter(|cause| cause.contains("[subject-immutable]")).count();
     assert_eq!((immutable, causes.len()), (1, 3), "{causes:#?}");
 }
 
 #[test]
-fn a_skipped_restoration_says_whom_to_keep() {
+fn a_creator_that_was_not_restored_is_named_in_the_denial() {
     let answer = update("Company", acme(), json!({"displayName": "Acme Corp"})).validate().ask();
     let causes = answer.causes();
     assert!(causes.iter().any(|cause| cause.contains(r#"keep "alice" [creator-ref]"#)), "{causes:#?}");
 }
 
 #[test]
-fn changes_of_a_refused_request_are_not_counted() {
+fn changes_of_a_denied_request_are_not_counted() {
     let metrics = Metrics::new();
     let policy = Arc::new(ArcSwap::from_pointee(Policy::default()));
     let pipeline = Pipeline::new(Arc::new(crate::common::directory()), policy, metrics.clone());

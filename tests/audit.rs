@@ -1,4 +1,4 @@
-//! `crm-admission audit` on files: what it prints, and how it ends. `tests/e2e/audit.rs` has it on a cluster.
+//! Tests the output and the exit codes of `crm-admission audit` on files. `tests/e2e/audit.rs` tests it on a cluster.
 
 use std::fs;
 
@@ -22,7 +22,7 @@ items:
 const STRICTER: &str = "apiVersion: admission.crm.milo.io/v1alpha1\nkind: AdmissionPolicy\nmetadata: {name: default}\n\
     spec: {rules: [{rule: label-value, action: Deny}]}\n";
 
-/// Runs it on [`STORED`]: the exit code, standard output and standard error.
+/// Audits [`STORED`]. Returns the exit code, standard output and standard error.
 fn audit(args: &[&str]) -> (Option<i32>, String, String) {
     let directory = tempfile::tempdir().unwrap();
     fs::write(directory.path().join("stored.yaml"), STORED).unwrap();
@@ -49,7 +49,7 @@ fn findings_are_listed_by_rule_and_summed_up() {
 }
 
 #[test]
-fn the_exit_code_goes_by_what_was_asked_for() {
+fn the_exit_code_depends_on_the_flags() {
     let code = |args: &[&str]| audit(args).0;
     assert_eq!(code(&["--kind", "company"]), Some(0));
     assert_eq!(code(&["--kind", "company", "--fail-on", "warn"]), Some(1));
@@ -80,13 +80,13 @@ fn the_summary_is_one_line_and_json_is_one_object_even_without_findings() {
 }
 
 #[test]
-fn files_are_not_fixed_here() {
+fn audit_does_not_fix_files() {
     let (code, _, stderr) = audit(&["--fix"]);
     assert!(code == Some(2) && stderr.contains("--fix"), "{stderr}");
 }
 
 #[test]
-fn an_item_without_a_kind_is_what_its_list_says() {
+fn an_item_without_a_kind_has_the_kind_of_its_list() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("companies.yaml");
     let text = "apiVersion: crm.milo.io/v1alpha1\nkind: CompanyList\nitems:\n- metadata: {name: acme}\n  \

@@ -1,4 +1,4 @@
-//! The catalogue keeps its word: each rule's bad example breaks that rule and no other, its good one breaks none.
+//! Tests the examples of the catalogue: the bad example of a rule breaks only that rule, and the good one breaks none.
 
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ fn policy(rule: RuleId) -> Policy {
     policy
 }
 
-/// What the examples take for granted.
+/// The objects that the examples refer to.
 fn directory() -> Objects {
     let object = |group: &str, kind: &str, name: &str| json!({"apiVersion": format!("{group}/v1"), "kind": kind, "metadata": {"name": name}});
     Objects::new(&[
@@ -53,22 +53,22 @@ fn ask(rule: &Rule, text: &str) -> Answer {
 }
 
 #[test]
-fn examples_break_and_mend_their_rule() {
+fn bad_examples_break_only_their_rule_and_good_ones_break_none() {
     for rule in rules().iter().filter(|rule| rule.id != RuleId::DeleteReferenced) {
         let id = rule.id.as_str();
         let causes = ask(rule, rule.example.bad).causes();
         assert!(!causes.is_empty(), "the bad example of {id} is allowed");
         let broken =
             |cause: &String| cause.ends_with(&format!("[{id}]")) || cause.contains(&format!("[{id}/"));
-        assert!(causes.iter().all(broken), "the bad example of {id} breaks others too: {causes:#?}");
+        assert!(causes.iter().all(broken), "the bad example of {id} breaks other rules too: {causes:#?}");
         let good = ask(rule, rule.example.good);
-        assert!(good.is_allowed(), "the good example of {id} is refused: {:#?}", good.causes());
+        assert!(good.is_allowed(), "the good example of {id} is denied: {:#?}", good.causes());
         assert_eq!(good.warnings(), [] as [&str; 0], "the good example of {id}");
     }
 }
 
 #[test]
-fn examples_are_of_a_kind_that_their_rule_looks_at() {
+fn examples_have_a_kind_that_their_rule_checks() {
     for rule in rules().iter().filter(|rule| rule.id != RuleId::DeleteReferenced) {
         for text in [rule.example.bad, rule.example.good] {
             let object = manifest(text);
@@ -79,7 +79,7 @@ fn examples_are_of_a_kind_that_their_rule_looks_at() {
 }
 
 #[test]
-fn a_rule_that_is_disabled_lets_its_bad_example_pass() {
+fn a_disabled_rule_allows_its_bad_example() {
     for rule in rules().iter().filter(|rule| rule.id != RuleId::DeleteReferenced) {
         let object = manifest(rule.example.bad);
         let mut ask = create(object["kind"].as_str().unwrap(), Value::Null).with("/object", object);

@@ -1,4 +1,4 @@
-//! `check` as CI calls it: what it reads, where it points, what it decides, how it ends.
+//! Tests `check` as CI calls it: files, positions, findings, reports and exit codes.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -17,7 +17,7 @@ const GOOD: &str = "spec: {displayName: Acme}\n";
 /// A directory in which files are checked.
 struct Repository(TempDir);
 
-/// How a check ended.
+/// The result of a check.
 struct Ended {
     code: i32,
     out: String,
@@ -57,7 +57,7 @@ impl Repository {
 
     fn check_input(&self, input: &str, args: &[&str]) -> Ended {
         let mut command = Command::new(env!("CARGO_BIN_EXE_crm-admission"));
-        // A developer's environment must not change what is tested.
+        // The developer's environment must not affect the test.
         let ours = std::env::vars().map(|(name, _)| name).filter(|name| name.starts_with("CRM_ADMISSION_"));
         for name in ours {
             command.env_remove(name);
@@ -104,7 +104,7 @@ impl Ended {
     }
 }
 
-/// What is found in one file with this text.
+/// The findings in one file with this text.
 #[track_caller]
 fn found_in(text: &str) -> Vec<String> {
     Repository::with(&[("a.yaml", text)]).findings(&["a.yaml"])
@@ -158,10 +158,10 @@ fn company(spec: &str) -> String {
 #[case::flow_collection("  displayName: [Acme]\n", "4:16 Deny spec.displayName")]
 #[case::flow_collection_with_spaces("  displayName: [ Acme ]\n", "4:16 Deny spec.displayName")]
 #[case::block_collection("  displayName:\n  - Acme\n", "4:3 Deny spec.displayName")]
-fn a_finding_points_at_what_a_person_would_point_at(#[case] spec: &str, #[case] expected: &str) {
+fn a_finding_has_the_position_of_its_value(#[case] spec: &str, #[case] expected: &str) {
     let (place, expected) = expected.split_once(' ').unwrap();
     let (line, column) = place.split_once(':').unwrap();
-    // One further than the constant starts: `spec:` stands before.
+    // One line after the start of the constant, because `spec:` comes first.
     let line: usize = line.parse::<usize>().unwrap() + 1;
     let found = found_in(&company(spec));
     assert_eq!(found.len(), 1, "{found:?}");
@@ -175,7 +175,7 @@ fn a_finding_points_at_what_a_person_would_point_at(#[case] spec: &str, #[case] 
 }
 
 #[test]
-fn what_is_missing_at_the_top_points_at_the_object() {
+fn a_missing_top_level_field_has_the_position_of_the_object() {
     let found =
         found_in(&format!("{COMPANY}---\napiVersion: crm.milo.io/v1alpha1\nkind: Note\nspec: {{}}\n"));
     assert_eq!(found[0], "a.yaml:1:1 Deny spec.displayName [display-name]");
@@ -183,7 +183,7 @@ fn what_is_missing_at_the_top_points_at_the_object() {
 }
 
 #[test]
-fn json_has_places_too() {
+fn findings_in_json_have_positions_too() {
     let text = "{\"apiVersion\": \"crm.milo.io/v1alpha1\", \"kind\": \"Company\", \"metadata\": {\"name\": \"a\"},\n \"spec\": {\"displayName\": \"é\", \"domains\": [\"Acme.com\"]}}";
     let repository = Repository::with(&[("a.json", text)]);
     assert_eq!(repository.findings(&["a.json"]), ["a.json:2:43 Warn spec.domains[0] [domain/not-canonical]"]);
@@ -206,7 +206,7 @@ fn json_has_places_too() {
     "spec.domains[3] [schema]",
     "spec.domains[4] [domain/empty]",
 ])]
-fn each_fault_of_a_list_is_told_once_at_its_own_entry(#[case] domains: &str, #[case] expected: &[&str]) {
+fn each_problem_of_a_list_is_reported_once_at_its_entry(#[case] domains: &str, #[case] expected: &[&str]) {
     let long = format!("\"{}.com\"", "l".repeat(260));
     let domains = domains.replace("LONG", &long);
     let found = found_in(&company(&format!("  displayName: A\n  domains: {domains}\n")));
@@ -215,7 +215,7 @@ fn each_fault_of_a_list_is_told_once_at_its_own_entry(#[case] domains: &str, #[c
 }
 
 #[test]
-fn what_is_missing_in_an_alias_is_missing_under_its_key() {
+fn a_missing_field_in_an_alias_has_the_position_of_its_key() {
     let text = format!("{COMPANY}x: &s {{description: x}}\nspec: *s\n").replace("x: &s", "x-s: &s");
     let found = found_in(&text);
     assert!(found.contains(&"a.yaml:5:1 Deny spec.displayName [display-name]".to_owned()), "{found:?}");
@@ -258,13 +258,13 @@ fn a_document_that_does_not_parse_is_reported_and_the_rest_is_checked() {
     assert_eq!((&error["file"], &error["line"]), (&"a.yaml".into(), &2.into()), "{error}");
     assert!(error["column"].is_u64(), "{error}");
     assert!(ended.err.starts_with("error: a.yaml:2:") && ended.err.lines().count() == 1, "{}", ended.err);
-    // People who read the report are not told twice.
+    // The text report has the error, so it is not repeated on standard error.
     let ended = repository.check(&[]);
     assert!(ended.ends_with(2).out.contains("a.yaml:2:") && ended.err.is_empty(), "{}", ended.err);
 }
 
 #[test]
-fn items_are_what_their_list_is_unless_they_say_otherwise() {
+fn items_have_the_kind_of_their_list_unless_they_have_their_own() {
     let text = "apiVersion: crm.milo.io/v1alpha1\nkind: CompanyList\nitems:\n- metadata: {name: acme}\n  spec: {displayName: 1}\n- kind: Company\n- apiVersion: v1\n  kind: ConfigMap\n";
     let person = format!("{PERSON}spec: {{displayName: Jane, companyRef: {{name: acme}}}}\n");
     let repository = Repository::with(&[("a.yaml", text), ("b.yaml", &person)]);
@@ -280,14 +280,17 @@ fn items_are_what_their_list_is_unless_they_say_otherwise() {
 #[case::list_of_objects("[ {apiVersion: crm.milo.io/v1alpha1, kind: Company} ]", "a.yaml:1:1: no object")]
 #[case::text("just a string", "a.yaml:1:1: no object")]
 #[case::entries("# x\n- a", "a.yaml:2:1: no object")]
-#[case::items_that_are_no_list("kind: List\nitems: foo", "a.yaml:2:8: the items of a list must be a list")]
-#[case::item_that_is_no_object("kind: List\nitems:\n- foo", "a.yaml:3:3: no object")]
-#[case::item_that_is_nothing("kind: List\nitems:\n- ~", "a.yaml:3:3: no object")]
+#[case::items_that_are_not_a_list("kind: List\nitems: foo", "a.yaml:2:8: the items of a list must be a list")]
+#[case::item_that_is_not_an_object("kind: List\nitems:\n- foo", "a.yaml:3:3: no object")]
+#[case::item_that_is_null("kind: List\nitems:\n- ~", "a.yaml:3:3: no object")]
 #[case::item_without_a_kind(
     "apiVersion: v1\nkind: List\nitems:\n- metadata: {name: a}",
     "a.yaml:4:3: no kind"
 )]
-fn what_is_no_object_is_an_error_and_the_rest_is_checked(#[case] text: &str, #[case] expected: &str) {
+fn a_document_that_is_not_an_object_is_an_error_and_the_others_are_checked(
+    #[case] text: &str,
+    #[case] expected: &str,
+) {
     let text = format!("{text}\n---\n{}", company("  displayName: 1\n"));
     let repository = Repository::with(&[("a.yaml", &text)]);
     let ended = repository.check(&["--format", "json"]);
@@ -299,7 +302,7 @@ fn what_is_no_object_is_an_error_and_the_rest_is_checked(#[case] text: &str, #[c
 }
 
 #[test]
-fn documents_with_nothing_in_them_are_fine() {
+fn empty_documents_are_fine() {
     let repository =
         Repository::with(&[("a.yaml", "---\n# x\n---\n~\n---\n"), ("a.json", "null\n"), ("b.json", "")]);
     let ended = repository.check(&["--format", "json"]);
@@ -349,7 +352,7 @@ fn a_tag_decides_how_a_scalar_is_read(#[case] name: &str, #[case] expected: &str
 }
 
 #[test]
-fn what_cannot_be_what_its_tag_says_is_an_error() {
+fn a_value_that_does_not_match_its_tag_is_an_error() {
     for (name, code) in [("!foo yes", 0), ("!!binary aGk=", 0), ("!!binary aGk", 2), ("!!int x", 2)] {
         let repository = Repository::with(&[("a.yaml", &company(&format!("  displayName: {name}\n")))]);
         let ended = repository.check(&["--fail-on", "warn"]);
@@ -357,12 +360,12 @@ fn what_cannot_be_what_its_tag_says_is_an_error() {
     }
 }
 
-#[cfg(target_os = "linux")] // For the length of its paths.
+#[cfg(target_os = "linux")] // The maximum length of a path depends on the system.
 #[test]
-fn what_cannot_be_read_does_not_hide_the_rest() {
+fn an_unreadable_file_does_not_hide_the_others() {
     let repository = Repository::with(&[("a.yaml", &company("  displayName: 1\n"))]);
     fs::write(repository.path().join("b.yaml"), b"# \xc3\xa9\n- \xff\n").unwrap();
-    too_long_a_path(&repository.path().join("deep"));
+    path_that_is_too_long(&repository.path().join("deep"));
     let ended = repository.check(&[".", "nowhere.yaml", "--format", "json", "--output", "report.json"]);
     let errors: Vec<&str> = ended.ends_with(2).err.lines().collect();
     assert_eq!(errors.len(), 3, "{errors:?}");
@@ -373,9 +376,9 @@ fn what_cannot_be_read_does_not_hide_the_rest() {
     assert_eq!(report["findings"].as_array().unwrap().len(), 1, "{report}");
 }
 
-/// Makes a directory with one in it that nobody can read: its path has more bytes than the system takes.
+/// Creates a directory with an unreadable directory in it, whose path is too long for the system.
 #[cfg(target_os = "linux")]
-fn too_long_a_path(directory: &Path) {
+fn path_that_is_too_long(directory: &Path) {
     let part = "d".repeat(200);
     let mut inner = directory.with_file_name("inner");
     inner.extend([&part; 12]);
@@ -387,14 +390,14 @@ fn too_long_a_path(directory: &Path) {
 }
 
 #[test]
-fn helm_sources_are_kept() {
+fn the_report_has_the_helm_source() {
     let text = format!("---\n# Source: crm/templates/a.yaml\n{}", company("  displayName: 1\n"));
     let ended = Repository::new().check_input(&text, &["-", "--format", "json"]);
     assert_eq!(ended.json()["findings"][0]["source"], "crm/templates/a.yaml");
 }
 
 #[test]
-fn what_is_not_ours_is_counted_and_what_claims_to_be_is_not_let_pass() {
+fn objects_of_other_groups_are_counted_and_unknown_kinds_of_our_group_are_denied() {
     let text = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n---\njust: a file\n---\napiVersion: crm.milo.io/v2\nkind: Company\n---\napiVersion: crm.milo.io/v1alpha1\nkind: company\n---\nkind: Note\n";
     let repository = Repository::with(&[("a.yaml", text)]);
     let ended = repository.check(&["--format", "json"]);
@@ -412,7 +415,7 @@ fn what_is_not_ours_is_counted_and_what_claims_to_be_is_not_let_pass() {
 }
 
 #[test]
-fn nothing_to_check_is_fine_and_said() {
+fn an_empty_check_succeeds_and_says_so() {
     let ended = Repository::new().check(&[]);
     assert!(ended.ends_with(0).out.contains("nothing to check"), "{}", ended.out);
 }
@@ -420,7 +423,7 @@ fn nothing_to_check_is_fine_and_said() {
 // Deciding.
 
 #[test]
-fn the_schema_demands_what_no_rule_does() {
+fn the_schema_finds_problems_that_no_rule_checks() {
     let text =
         "  displayName: Acme\n  description: 1\n  creatorRef: {name: a, uid: b}\n  organizationRef: {}\n";
     assert_eq!(
@@ -434,7 +437,7 @@ fn the_schema_demands_what_no_rule_does() {
 }
 
 #[test]
-fn a_problem_is_told_once_by_whoever_says_more() {
+fn a_problem_that_engine_and_schema_find_is_reported_once() {
     let long = "x".repeat(300);
     let found = found_in(&company(&format!("  displayName: {long}\n  domains: acme.com\n")));
     assert_eq!(
@@ -444,7 +447,7 @@ fn a_problem_is_told_once_by_whoever_says_more() {
 }
 
 #[test]
-fn a_file_is_not_a_write() {
+fn findings_about_the_write_itself_are_warnings() {
     let note = "apiVersion: crm.milo.io/v1alpha1\nkind: Note\nmetadata: {name: a}\nspec:\n  subjectRef: {apiGroup: crm.milo.io, kind: Company, name: acme}\n  content: x\n  nextActionTime: 2001-01-01T00:00:00Z\n";
     let text =
         format!("{COMPANY}spec:\n  displayName: ' Acme'\n  domains: [acme.com, ACME.com]\n---\n{note}");
@@ -462,7 +465,7 @@ fn a_file_is_not_a_write() {
 }
 
 #[test]
-fn without_a_user_the_creator_is_left_to_the_cluster() {
+fn without_a_user_the_creator_is_not_checked() {
     let repository = Repository::with(&[("a.yaml", &format!("{COMPANY}{GOOD}"))]);
     repository.check(&["--fail-on", "warn"]).ends_with(0);
     let policy = "apiVersion: admission.crm.milo.io/v1alpha1\nkind: AdmissionPolicy\nmetadata: {name: default}\nspec:\n  rules: [{rule: creator-is-requester, action: Deny}]\n  exemptions: [{name: staff, groups: [staff], rules: [creator-is-requester]}]\n";
@@ -479,7 +482,7 @@ fn without_a_user_the_creator_is_left_to_the_cluster() {
 }
 
 #[test]
-fn the_policy_decides_and_a_bad_one_is_told_whole() {
+fn the_policy_decides_and_all_problems_of_an_invalid_one_are_reported() {
     let text = company("  displayName: Acme\n  domains: [Acme.com]\n");
     let policy = "apiVersion: admission.crm.milo.io/v1alpha1\nkind: AdmissionPolicy\nmetadata: {name: default}\nspec:\n  normalization: {domains: RequireCanonical}\n";
     let repository = Repository::with(&[("a.yaml", &text), ("p/policy.yaml", policy)]);
@@ -498,19 +501,19 @@ fn the_policy_decides_and_a_bad_one_is_told_whole() {
 // References.
 
 #[test]
-fn references_are_resolved_in_the_bundle_in_any_order_and_across_files() {
+fn references_resolve_within_the_bundle_in_any_order() {
     let person = format!("{PERSON}spec: {{displayName: Jane, companyRef: {{name: acme}}}}\n");
     let broken_company = company("  displayName: 1\n");
     let repository = Repository::with(&[("a.yaml", &person), ("z.json", "{}"), ("z.yaml", &broken_company)]);
     assert_eq!(repository.findings(&[]), ["z.yaml:5:16 Deny spec.displayName [schema]"]);
-    // By itself it refers to what nobody knows.
+    // Without the other files, the target is unknown.
     let found = repository.findings(&["a.yaml"]);
     assert_eq!(found, ["a.yaml:4:46 Warn spec.companyRef.name [company-exists/unresolved]"]);
     repository.check(&["a.yaml"]).ends_with(0);
 }
 
 #[test]
-fn resources_stand_for_what_exists_and_make_the_rest_missing() {
+fn resources_exist_and_all_other_objects_are_missing() {
     let person = format!("{PERSON}spec: {{displayName: Jane, companyRef: {{name: acme}}}}\n");
     let repository = Repository::with(&[
         ("a.yaml", &person),
@@ -522,7 +525,7 @@ fn resources_stand_for_what_exists_and_make_the_rest_missing() {
                 .replace("acme}", "acme, deletionTimestamp: \"2026-01-01T00:00:00Z\"}"),
         ),
     ]);
-    // They are not checked themselves.
+    // The resources themselves are not checked.
     assert_eq!(repository.findings(&["a.yaml", "--resources", "there"]), [] as [&str; 0]);
     let missing = ["a.yaml:4:46 Deny spec.companyRef.name [company-exists]"];
     assert_eq!(repository.findings(&["a.yaml", "--resources", "else"]), missing);
@@ -542,7 +545,7 @@ fn resources_stand_for_what_exists_and_make_the_rest_missing() {
 }
 
 #[test]
-fn resources_among_what_is_checked_are_left_out() {
+fn resources_inside_the_checked_directory_are_not_checked() {
     let text = company("  displayName: Acme\n  domains: [Acme.com]\n");
     let person = format!("{PERSON}spec: {{displayName: Jane, companyRef: {{name: acme}}}}\n");
     let repository = Repository::with(&[("a.yaml", &person), ("there/acme.yaml", &text), ("b.yaml", &text)]);
@@ -550,7 +553,7 @@ fn resources_among_what_is_checked_are_left_out() {
     assert_eq!(ended.ends_with(0).findings(), [] as [&str; 0]);
     assert_eq!(ended.json()["summary"]["checked"], 1);
     assert_eq!((repository.read("there/acme.yaml"), repository.read("b.yaml")), (text.clone(), text));
-    // A file that is named itself is meant, unless it is named twice.
+    // A file that is given itself is checked, unless it is given as a resource, too.
     let checked = |resources| {
         let ended = repository.check(&["b.yaml", "--resources", resources, "--format", "json"]);
         ended.json()["summary"]["checked"].as_u64()
@@ -559,14 +562,14 @@ fn resources_among_what_is_checked_are_left_out() {
 }
 
 #[test]
-fn resources_that_do_not_parse_are_named_with_their_place() {
+fn resources_that_do_not_parse_are_reported_with_their_position() {
     let repository = Repository::with(&[("a.yaml", ""), ("r.yaml", "a: 1\na: 2\n")]);
     let ended = repository.check(&["a.yaml", "--resources", "r.yaml"]);
-    assert_eq!(ended.ends_with(2).err, "error: r.yaml:2:1: the key \"a\" is there twice\n");
+    assert_eq!(ended.ends_with(2).err, "error: r.yaml:2:1: duplicate key \"a\"\n");
 }
 
 #[test]
-fn a_cluster_that_cannot_be_reached_is_no_verdict() {
+fn an_unreachable_cluster_is_an_error() {
     let person = format!("{PERSON}spec: {{displayName: Jane, companyRef: {{name: acme}}}}\n");
     let repository = Repository::with(&[("a.yaml", &person)]);
     let ended = repository.check(&["a.yaml", "--cluster"]);
@@ -575,7 +578,7 @@ fn a_cluster_that_cannot_be_reached_is_no_verdict() {
 
 // Order.
 
-/// A note about a person at a company, in that order of files.
+/// A note, the company and the person, in this order of files. The note is about the person, who is at the company.
 fn ordered() -> Repository {
     let note = "apiVersion: crm.milo.io/v1alpha1\nkind: Note\nmetadata: {name: a}\nspec:\n  subjectRef: {apiGroup: crm.milo.io, kind: Person, name: jane}\n  content: x\n";
     let person = format!("{PERSON}spec: {{displayName: Jane, companyRef: {{name: acme}}}}\n");
@@ -584,10 +587,10 @@ fn ordered() -> Repository {
 
 #[rstest]
 #[case::kubectl("kubectl", &["1.yaml:5:59 Warn spec.subjectRef.name [subject-exists/order]"], "in the order of the files")]
-#[case::helm("helm", &["1.yaml:5:59 Warn spec.subjectRef.name [subject-exists/order]"], "a release that is installed before")]
+#[case::helm("helm", &["1.yaml:5:59 Warn spec.subjectRef.name [subject-exists/order]"], "a release that is installed earlier")]
 #[case::argocd("argocd", &["1.yaml:5:59 Warn spec.subjectRef.name [subject-exists/order]"], "argocd.argoproj.io/sync-wave")]
 #[case::flux("flux", &["1.yaml:5:59 Warn spec.subjectRef.name [subject-exists/order]"], "dependsOn")]
-fn an_applier_that_sends_a_reference_first_is_named_with_what_helps(
+fn a_reference_that_is_applied_too_early_is_reported_with_the_fix(
     #[case] applier: &str,
     #[case] expected: &[&str],
     #[case] help: &str,
@@ -596,17 +599,17 @@ fn an_applier_that_sends_a_reference_first_is_named_with_what_helps(
     assert_eq!(repository.findings(&["--applier", applier]), expected);
     let ended = repository.check(&["--applier", applier]);
     assert!(ended.ends_with(0).out.contains(help), "{}", ended.out);
-    assert_eq!(repository.findings(&[]), [] as [&str; 0], "nobody asked");
+    assert_eq!(repository.findings(&[]), [] as [&str; 0], "only on request");
 }
 
 #[test]
-fn a_wave_an_earlier_file_and_what_is_there_already_put_it_right() {
+fn an_earlier_wave_an_earlier_file_or_an_existing_target_fixes_the_order() {
     let repository = ordered();
     let person = repository.read("3.yaml");
     let early = "metadata: {name: jane, annotations: {argocd.argoproj.io/sync-wave: \"-1\"}}";
     repository.write("3.yaml", &person.replace("metadata: {name: jane}", early));
     let found = repository.findings(&["--applier", "argocd"]);
-    // Now it is the person who comes before the company.
+    // Now the person comes before the company.
     assert_eq!(found, ["3.yaml:4:46 Warn spec.companyRef.name [company-exists/order]"]);
     repository.write("3.yaml", &person);
     repository.write("there/jane.yaml", &person);
@@ -617,7 +620,7 @@ fn a_wave_an_earlier_file_and_what_is_there_already_put_it_right() {
     assert_eq!(found, [] as [&str; 0]);
 }
 
-/// What `applier` would send too early of a person at a company, whose metadata are these.
+/// The references that `applier` would send too early, for a person and a company with these metadata.
 #[track_caller]
 fn too_early(applier: &str, person: &str, company: &str) -> Vec<String> {
     let person = format!(
@@ -634,7 +637,7 @@ const PERSON_FIRST: [&str; 1] = ["1.yaml:4:46 Warn spec.companyRef.name [company
 fn argo_cd_sorts_the_custom_resources_of_a_wave_by_name_whatever_their_kind() {
     assert_eq!(too_early("argocd", "{name: abe}", "{name: acme}"), PERSON_FIRST);
     assert_eq!(too_early("argocd", "{name: jane}", "{name: acme}"), [] as [&str; 0]);
-    // Nothing decides between the two.
+    // The order of the two is undefined.
     assert_eq!(too_early("argocd", "{name: acme}", "{name: acme}"), PERSON_FIRST);
 }
 
@@ -654,7 +657,7 @@ fn argo_cd_syncs_an_earlier_phase_or_wave_first(#[case] annotation: &str) {
 #[rstest]
 #[case::post_sync("argocd.argoproj.io/hook: PostSync")]
 #[case::skipped("argocd.argoproj.io/hook: Skip")]
-fn argo_cd_syncs_a_later_phase_later_and_what_it_skips_never(#[case] annotation: &str) {
+fn argo_cd_syncs_later_phases_later_and_skipped_objects_never(#[case] annotation: &str) {
     let company = format!("{{name: acme, annotations: {{{annotation}}}}}");
     assert_eq!(too_early("argocd", "{name: jane}", &company), PERSON_FIRST);
 }
@@ -678,7 +681,7 @@ fn helm_installs_by_hook_and_weight_then_by_kind(
     assert_eq!(too_early("helm", person, company), expected);
 }
 
-/// What `applier` would send too early of a note about an object of a kind that the policy adds.
+/// The references that `applier` would send too early, for a note about an object of a kind that the policy adds.
 #[track_caller]
 fn note_too_early(applier: &str, group: &str, kind: &str, on_dry_run: &str) -> Vec<String> {
     let policy = format!(
@@ -705,7 +708,7 @@ const NOTE_FIRST: [&str; 1] = ["1.yaml:5:22 Warn spec.subjectRef.name [subject-e
 #[case::helm_by_a_later_kind("helm", "a.example.com", "Ticket", &NOTE_FIRST)]
 #[case::helm_listed("helm", "rbac.authorization.k8s.io", "RoleBinding", &[])]
 #[case::argo_cd_by_name("argocd", "a.example.com", "Ticket", &[])]
-fn kinds_of_other_groups_have_their_place(
+fn kinds_of_other_groups_are_in_the_order_too(
     #[case] applier: &str,
     #[case] group: &str,
     #[case] kind: &str,
@@ -721,7 +724,7 @@ fn flux_applies_classes_before_it_tries_the_rest() {
 }
 
 #[test]
-fn flux_under_a_policy_that_enforces_in_dry_runs_needs_every_target_beforehand() {
+fn flux_needs_every_target_first_if_the_policy_denies_in_dry_runs() {
     let repository = ordered();
     let policy = "apiVersion: admission.crm.milo.io/v1alpha1\nkind: AdmissionPolicy\nmetadata: {name: default}\nspec:\n  references: {onDryRunByFieldManager: []}\n";
     repository.write("policy/p.yaml", policy);
@@ -739,10 +742,10 @@ fn flux_under_a_policy_that_enforces_in_dry_runs_needs_every_target_beforehand()
 
 const MESSY: &str =
     "spec:\r\n  displayName: Acme\r\n  domains: # where\r\n  - 'HTTPS://Acme.com/'\r\n  - www.acme.com";
-const MENDED: &str = "spec:\r\n  displayName: Acme\r\n  domains: # where\r\n  - 'acme.com'";
+const FIXED: &str = "spec:\r\n  displayName: Acme\r\n  domains: # where\r\n  - 'acme.com'";
 
 #[test]
-fn fixing_changes_the_values_and_nothing_else_and_is_done_once() {
+fn fixing_changes_only_the_values_and_only_once() {
     let before = format!("{COMPANY}{MESSY}");
     let good = format!("{COMPANY}{GOOD}");
     let repository = Repository::with(&[("a.yaml", &before), ("good.yaml", &good)]);
@@ -755,18 +758,18 @@ fn fixing_changes_the_values_and_nothing_else_and_is_done_once() {
     let untouched = fs::metadata(path("good.yaml")).unwrap().ino();
     let ended = repository.check(&["link.yaml", "good.yaml", "--fix", "--fail-on", "warn"]);
     assert!(ended.ends_with(0).out.contains("2 values fixed"), "{}", ended.out);
-    assert_eq!(repository.read("a.yaml"), format!("{COMPANY}{MENDED}"));
+    assert_eq!(repository.read("a.yaml"), format!("{COMPANY}{FIXED}"));
     assert_eq!(fs::metadata(path("a.yaml")).unwrap().mode() & 0o7777, 0o640);
     assert_eq!(fs::read_link(path("link.yaml")).unwrap(), Path::new("a.yaml"));
-    assert_eq!(fs::metadata(path("good.yaml")).unwrap().ino(), untouched, "a good file is written, too");
+    assert_eq!(fs::metadata(path("good.yaml")).unwrap().ino(), untouched, "an unchanged file was written");
 
     let fixed = fs::metadata(path("a.yaml")).unwrap().ino();
     assert!(!repository.check(&["a.yaml", "--fix"]).ends_with(0).out.contains("fixed"));
-    assert_eq!(fs::metadata(path("a.yaml")).unwrap().ino(), fixed, "there was nothing left to write");
+    assert_eq!(fs::metadata(path("a.yaml")).unwrap().ino(), fixed, "the second run wrote the file again");
 }
 
 #[test]
-fn a_diff_shows_what_would_be_written_and_writes_nothing() {
+fn a_diff_shows_the_changes_and_writes_nothing() {
     let before = format!("{COMPANY}{MESSY}");
     let repository = Repository::with(&[("records/a.yaml", &before)]);
     for args in [&["--diff"][..], &["--fix", "--diff"]] {
@@ -776,7 +779,7 @@ fn a_diff_shows_what_would_be_written_and_writes_nothing() {
         assert!(ended.err.contains("[domain/not-canonical]"), "{}", ended.err);
         assert_eq!(repository.read("records/a.yaml"), before);
     }
-    // A diff has nothing to show of what is good.
+    // There is no diff of a file that needs no fix.
     let repository = Repository::with(&[("a.yaml", &format!("{COMPANY}{GOOD}"))]);
     assert_eq!(repository.check(&["--diff"]).ends_with(0).out, "");
 }
@@ -786,15 +789,15 @@ fn a_stream_is_fixed_from_standard_input_to_standard_output() {
     let broken = "a: [1\n---\n";
     let before = format!("{broken}{COMPANY}{MESSY}");
     let ended = Repository::new().check_input(&before, &["-", "--fix"]);
-    assert_eq!(ended.ends_with(2).out, format!("{broken}{COMPANY}{MENDED}"));
+    assert_eq!(ended.ends_with(2).out, format!("{broken}{COMPANY}{FIXED}"));
     assert!(ended.err.contains("-:2:1: error: "), "{}", ended.err);
-    // What only looks like a colour is somebody's text.
+    // Escape sequences in the input are content, not colours.
     let odd = format!("# \u{1b}[31m\n{COMPANY}{GOOD}");
     assert_eq!(Repository::new().check_input(&odd, &["-", "--fix"]).ends_with(0).out, odd);
 }
 
 #[test]
-fn a_stream_that_cannot_be_read_is_not_lost_silently() {
+fn an_unreadable_stream_is_reported() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_crm-admission"));
     let output = command.args(["check", "--fix", "-"]).write_stdin(&b"a: \xff\n"[..]).output().unwrap();
     let err = String::from_utf8(output.stderr).unwrap();
@@ -803,12 +806,12 @@ fn a_stream_that_cannot_be_read_is_not_lost_silently() {
     assert!(err.contains("-: error: nothing is written to standard output"), "{err}");
 }
 
-#[cfg(target_os = "linux")] // For the length of its paths.
+#[cfg(target_os = "linux")] // The maximum length of a path depends on the system.
 #[test]
-fn a_file_that_cannot_be_written_does_not_stop_the_others_and_is_judged_as_it_is() {
+fn a_file_that_cannot_be_written_does_not_stop_the_others() {
     let text = company("  displayName: Acme\n  domains: [Acme.com]\n");
     let repository = Repository::with(&[("b.yaml", &text)]);
-    // Its path is so long that nothing with a longer name can be put beside it.
+    // Its path is so long that no temporary file with a longer name can be created beside it.
     let mut directory = repository.path().canonicalize().unwrap();
     while directory.as_os_str().len() < 4087 {
         directory.push("d".repeat((4086 - directory.as_os_str().len()).clamp(1, 200)));
@@ -824,7 +827,7 @@ fn a_file_that_cannot_be_written_does_not_stop_the_others_and_is_judged_as_it_is
 }
 
 #[test]
-fn what_a_policy_refuses_for_its_spelling_is_fixed_and_what_stands_for_the_cluster_is_not() {
+fn values_that_the_policy_denies_as_not_canonical_are_fixed_and_resources_are_not() {
     let text = company("  displayName: Acme\n  domains: [Acme.com]\n");
     let policy = "apiVersion: admission.crm.milo.io/v1alpha1\nkind: AdmissionPolicy\nmetadata: {name: default}\nspec:\n  normalization: {domains: RequireCanonical}\n";
     let repository =
@@ -837,7 +840,7 @@ fn what_a_policy_refuses_for_its_spelling_is_fixed_and_what_stands_for_the_clust
 }
 
 #[test]
-fn what_cannot_be_fixed_remains_and_decides_the_exit_code() {
+fn findings_without_a_fix_remain_and_set_the_exit_code() {
     let text = company("  displayName: Acme\n  domains: [Acme.com, co.uk]\n");
     let repository = Repository::with(&[("a.yaml", &text)]);
     let ended = repository.check(&["--fix", "--format", "json"]);
@@ -849,7 +852,7 @@ fn what_cannot_be_fixed_remains_and_decides_the_exit_code() {
 // Reports.
 
 #[test]
-fn a_report_goes_where_it_is_told_in_the_format_that_is_told() {
+fn the_report_is_written_to_the_output_in_the_format() {
     let repository = Repository::with(&[("a.yaml", &company("  displayName: 1\n"))]);
     let ended = repository.check(&["--format", "sarif", "--output", "report.sarif"]);
     assert_eq!(ended.ends_with(1).out, "");
@@ -862,7 +865,7 @@ fn a_report_goes_where_it_is_told_in_the_format_that_is_told() {
     assert!(out.starts_with("::error file=a.yaml,line=5,col=16,"), "{out}");
     let out = repository.check(&["a.yaml"]).out;
     assert!(out.starts_with("a.yaml:5:16: deny: Company \"acme\": spec.displayName: "), "{out}");
-    assert!(!out.contains('\u{1b}'), "colours where no terminal is: {out}");
+    assert!(!out.contains('\u{1b}'), "colours without a terminal: {out}");
 }
 
 #[rstest]
@@ -870,7 +873,10 @@ fn a_report_goes_where_it_is_told_in_the_format_that_is_told() {
 #[case::no_such_resource(&["--resources", "nowhere"], "nowhere: cannot be read: No such file or directory")]
 #[case::no_such_policy(&["--policy", "nowhere.yaml"], "nowhere.yaml: cannot be read: No such file or directory")]
 #[case::output(&["--output", "nowhere/report"], "nowhere/report: cannot be written: No such file or directory")]
-fn what_cannot_be_read_or_written_ends_with_one_clear_line(#[case] args: &[&str], #[case] expected: &str) {
+fn an_unreadable_or_unwritable_file_is_one_line_on_standard_error(
+    #[case] args: &[&str],
+    #[case] expected: &str,
+) {
     let ended = Repository::new().check(args);
     assert!(ended.ends_with(2).err.starts_with(&format!("error: {expected}")), "{}", ended.err);
     assert_eq!(ended.err.lines().count(), 1, "{}", ended.err);
@@ -880,7 +886,7 @@ fn what_cannot_be_read_or_written_ends_with_one_clear_line(#[case] args: &[&str]
 #[case::fix("CRM_ADMISSION_FIX")]
 #[case::diff("CRM_ADMISSION_DIFF")]
 #[case::cluster("CRM_ADMISSION_CLUSTER")]
-fn a_variable_that_is_neither_true_nor_false_is_refused(#[case] name: &str) {
+fn a_variable_that_is_neither_true_nor_false_is_an_error(#[case] name: &str) {
     let run = |value: &str| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_crm-admission"));
         let repository = Repository::new();
@@ -898,7 +904,7 @@ fn a_variable_that_is_neither_true_nor_false_is_refused(#[case] name: &str) {
 #[case::format(&["--format", "yaml"], "invalid value 'yaml' for '--format <FORMAT>'")]
 #[case::flag(&["--fixx"], "unexpected argument '--fixx'")]
 #[case::applier(&["--applier", "rsync"], "invalid value 'rsync' for '--applier <APPLIER>'")]
-fn wrong_usage_is_named(#[case] args: &[&str], #[case] expected: &str) {
+fn usage_errors_are_reported(#[case] args: &[&str], #[case] expected: &str) {
     let ended = Repository::new().check(args);
     assert!(ended.ends_with(2).err.lines().next().unwrap().contains(expected), "{}", ended.err);
     let usage = ended.err.lines().nth(1).unwrap();

@@ -1,4 +1,4 @@
-//! `check --fix`: what has another spelling changes, and nothing else does.
+//! Tests that `check --fix` changes values that are not canonical, and nothing else.
 
 use std::collections::HashSet;
 use std::fs;
@@ -23,21 +23,21 @@ static JUDGE: LazyLock<Judge> =
 
 const DOMAINS: [&str; 4] = ["acme.com", "acme.io", "xn--bcher-kva.example", "planetexpress.com"];
 
-/// What stands before a company's own annotations; none of it is to be fixed.
+/// The start of a company, up to its annotations. Nothing in it needs a fix.
 const HEAD: &str = "apiVersion: crm.milo.io/v1alpha1 # ours\nkind: Company\nmetadata:\n  annotations:\n    x: ' Not  Ours.com '\n";
 
 /// How an entry of a list of domains is written.
 #[derive(Clone, Debug)]
 struct Entry {
     domain: &'static str,
-    /// What stands in the file instead of the domain.
+    /// The string in the file that becomes the domain.
     spelling: String,
     style: Style,
-    /// In front of it.
+    /// The text before it.
     properties: &'static str,
-    /// On a line of its own above it, where there can be one.
+    /// A comment on a line above it, if the layout allows one.
     above: &'static str,
-    /// Behind it, where there can be one.
+    /// A comment after it, if the layout allows one.
     behind: &'static str,
 }
 
@@ -48,7 +48,7 @@ enum Style {
     Double,
     Literal,
     Folded,
-    /// By the name of an annotation's anchor.
+    /// By the anchor of an annotation.
     Alias,
 }
 
@@ -61,7 +61,7 @@ enum Layout {
 
 #[derive(Clone, Debug)]
 struct Company {
-    /// In front of it and behind it, its quotes included.
+    /// The display name before and after fixing, with its quotes.
     name: (&'static str, &'static str),
     entries: Vec<Entry>,
     layout: Layout,
@@ -76,7 +76,7 @@ struct File {
     ends_with_line_end: bool,
 }
 
-/// Which state of a file is written.
+/// The state of a file: before or after fixing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Before,
@@ -92,7 +92,7 @@ impl Entry {
         if state == State::Before { &self.spelling } else { self.domain }
     }
 
-    /// The scalar; block scalars take a second line.
+    /// The scalar; block scalars need a second line.
     fn scalar(&self, state: State, alias: &str) -> String {
         let text = self.text(state);
         let scalar = match self.style {
@@ -116,7 +116,7 @@ impl Entry {
 }
 
 impl Company {
-    /// The entries with their aliases' names; after fixing without those that became duplicates.
+    /// The entries with the names of their aliases; after fixing, without duplicates.
     fn entries(&self, state: State) -> Vec<(&Entry, String, bool)> {
         let mut known = HashSet::new();
         let named = self.entries.iter().enumerate().map(|(index, entry)| {
@@ -246,7 +246,7 @@ fn file() -> impl Strategy<Value = File> {
     )
 }
 
-/// What `--fix` would write; `None` where it would not.
+/// The text that `--fix` would write; `None` if it would not write.
 fn fixed(text: &str) -> Option<String> {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("a.yaml");
@@ -261,7 +261,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn only_spellings_change_and_only_once(file in file()) {
+    fn only_values_that_are_not_canonical_change_and_only_once(file in file()) {
         let (before, after) = (file.write(State::Before), file.write(State::After));
         let expected = (before != after).then(|| after.clone());
         prop_assert_eq!(fixed(&before), expected, "{}", before);
@@ -273,7 +273,7 @@ proptest! {
     }
 }
 
-/// One line of a vector file: an input, and either the canonical form or the reason code it is to give.
+/// One line of a vector file: an input, and either its canonical value or its reason code.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Vector {
@@ -288,7 +288,7 @@ fn company_kind() -> String {
     "Company".to_owned()
 }
 
-/// Puts every vector into a record of its own, and fixes and checks them all at once.
+/// Creates a record for each vector, and fixes and checks all of them at once.
 #[track_caller]
 fn check_vectors(
     vectors: &str,
@@ -303,7 +303,7 @@ fn check_vectors(
         .map(|line| serde_json::from_str(line).unwrap())
         .collect();
     let document = |(index, vector): (usize, &Vector)| {
-        let Value::Object(fields) = in_spec(&vector.input) else { panic!("a spec is an object") };
+        let Value::Object(fields) = in_spec(&vector.input) else { panic!("the spec is not an object") };
         let fields: String = fields.iter().map(|(name, value)| format!("  {name}: {value}\n")).collect();
         format!(
             "apiVersion: crm.milo.io/v1alpha1\nkind: {}\nmetadata: {{name: v{index}}}\nspec:\n  displayName: V\n{fields}",
@@ -332,7 +332,7 @@ fn check_vectors(
 
 fn check() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_crm-admission"));
-    // A developer's environment must not change what is tested.
+    // The developer's environment must not affect the test.
     let ours = std::env::vars().map(|(name, _)| name).filter(|name| name.starts_with("CRM_ADMISSION_"));
     for name in ours {
         command.env_remove(name);
@@ -341,7 +341,7 @@ fn check() -> Command {
     command
 }
 
-/// The fixed stream, and the report on what remains.
+/// The fixed stream, and the report about it.
 fn fix_standard_input(input: &str) -> (String, Value) {
     let output = check().args(["--fix", "--format", "json", "-"]).write_stdin(input).output().unwrap();
     let report = String::from_utf8(output.stderr).unwrap();
@@ -375,14 +375,14 @@ fn tidy() -> String {
     MESSY.replace("www.", "")
 }
 
-/// A directory `records`, which is checked, beside others, which are not.
+/// A directory `records`, which is checked, beside other directories, which are not.
 struct Tree(tempfile::TempDir);
 
-/// How a check ended: its code, standard output, and standard error.
+/// The result of a check: exit code, standard output and standard error.
 type Ended = (Option<i32>, String, String);
 
 impl Tree {
-    /// With these files that are to be fixed, and these links with what they hold.
+    /// A tree with these files, which need a fix, and these links with their targets.
     fn new(files: &[&str], links: &[(&str, &str)]) -> Self {
         let tree = Self(tempfile::tempdir().unwrap());
         fs::create_dir(tree.path("records")).unwrap();
@@ -410,14 +410,14 @@ impl Tree {
         fs::read_to_string(self.path(name)).unwrap()
     }
 
-    /// Holds that these files are as they were, with nothing beside them.
+    /// Asserts that the file is unchanged and alone in its directory.
     #[track_caller]
     fn is_untouched(&self, file: &str) {
         assert_eq!(self.read(file), MESSY);
         assert_eq!(fs::read_dir(self.path(file).parent().unwrap()).unwrap().count(), 1);
     }
 
-    /// What is said of a link that leads out.
+    /// The note about a link to a file outside of the directory.
     fn note(&self, link: &str, target: &str) -> String {
         let target = self.path(target);
         let target = target.display();
@@ -435,7 +435,7 @@ impl Tree {
 #[case::by_a_link_outside(&[("records/a.yaml", "../b.yaml"), ("b.yaml", "elsewhere/a.yaml")])]
 #[case::by_a_link_to_a_directory(&[("records/d", "../elsewhere"), ("records/a.yaml", "d/a.yaml")])]
 #[case::back_in_by_a_link_to_a_directory(&[("records/d", "../elsewhere"), ("records/a.yaml", "../records/d/a.yaml")])]
-fn what_a_link_leads_to_outside_of_the_directory_is_not_written(#[case] links: &[(&str, &str)]) {
+fn a_file_behind_a_link_outside_of_the_directory_is_not_written(#[case] links: &[(&str, &str)]) {
     let tree = Tree::new(&["elsewhere/a.yaml"], links);
     let (code, out, err) = tree.check(&["--fix", "records"]);
     assert_eq!((code, err), (Some(0), tree.note("records/a.yaml", "elsewhere/a.yaml")));
@@ -444,19 +444,19 @@ fn what_a_link_leads_to_outside_of_the_directory_is_not_written(#[case] links: &
     for (link, _) in links {
         assert!(fs::symlink_metadata(tree.path(link)).unwrap().is_symlink());
     }
-    // It remains, so it decides the exit code.
+    // The finding remains, so it sets the exit code.
     assert_eq!(tree.check(&["--fix", "--fail-on", "warn", "records"]).0, Some(1));
 }
 
 #[test]
-fn a_directory_whose_name_begins_alike_is_outside() {
+fn a_directory_with_the_same_prefix_is_outside() {
     let tree = Tree::new(&["records-old/a.yaml"], &[("records/a.yaml", "../records-old/a.yaml")]);
     assert_eq!(tree.check(&["--fix", "records"]).2, tree.note("records/a.yaml", "records-old/a.yaml"));
     tree.is_untouched("records-old/a.yaml");
 }
 
 #[test]
-fn the_rest_is_fixed_and_every_link_that_leads_out_is_named() {
+fn other_files_are_fixed_and_every_link_to_outside_is_reported() {
     let links = [("records/b.yaml", "../elsewhere/b.yaml"), ("records/c\n.yaml", "../other/c.yaml")];
     let tree = Tree::new(&["records/a.yaml", "elsewhere/b.yaml", "other/c.yaml"], &links);
     let (code, out, err) = tree.check(&["--fix", "--format", "json", "records"]);
@@ -471,11 +471,11 @@ fn the_rest_is_fixed_and_every_link_that_leads_out_is_named() {
 }
 
 #[test]
-fn nothing_is_said_of_a_link_to_what_needs_no_fix() {
+fn a_link_to_a_file_that_needs_no_fix_is_not_reported() {
     let tree = Tree::new(&["elsewhere/a.yaml"], &[("records/a.yaml", "../elsewhere/a.yaml")]);
     fs::write(tree.path("elsewhere/a.yaml"), tidy()).unwrap();
     assert_eq!(tree.check(&["--fix", "records"]).2, "");
-    // Nor where nothing is to be fixed.
+    // The same if nothing is fixed.
     fs::write(tree.path("elsewhere/a.yaml"), MESSY).unwrap();
     assert_eq!(tree.check(&["records"]).2, "");
 }
@@ -486,7 +486,7 @@ fn nothing_is_said_of_a_link_to_what_needs_no_fix() {
 #[case::absolute(&[("records/a.yaml", "ROOT/records/sub/b.yaml")])]
 #[case::by_another_link(&[("records/a.yaml", "../out.yaml"), ("out.yaml", "records/sub/b.yaml")])]
 #[case::by_a_link_to_a_directory(&[("records/a.yaml", "d/b.yaml"), ("records/d", "sub")])]
-fn what_a_link_leads_to_within_the_directory_is_written(#[case] links: &[(&str, &str)]) {
+fn a_file_behind_a_link_within_the_directory_is_written(#[case] links: &[(&str, &str)]) {
     let tree = Tree::new(&["records/sub/b.yaml"], links);
     let (code, out, err) = tree.check(&["--fix", "--fail-on", "warn", "records"]);
     assert_eq!((code, err.as_str()), (Some(0), ""));
@@ -503,7 +503,7 @@ fn what_a_link_leads_to_within_the_directory_is_written(#[case] links: &[(&str, 
 #[case::the_link_and_its_directory(&["records", "records/a.yaml"])]
 #[case::the_target(&["records", "elsewhere/a.yaml"])]
 #[case::the_directory_of_the_target(&["records", "elsewhere"])]
-fn a_link_is_followed_where_what_it_leads_to_is_named_too(#[case] paths: &[&str]) {
+fn a_link_is_followed_if_its_target_is_given_too(#[case] paths: &[&str]) {
     let tree = Tree::new(&["elsewhere/a.yaml"], &[("records/a.yaml", "../elsewhere/a.yaml")]);
     let (code, out, err) = tree.check(&[&["--fix", "--fail-on", "warn"], paths].concat());
     assert_eq!((code, err.as_str()), (Some(0), ""), "{out}");
@@ -512,7 +512,7 @@ fn a_link_is_followed_where_what_it_leads_to_is_named_too(#[case] paths: &[&str]
 }
 
 #[test]
-fn a_directory_that_is_named_by_a_link_is_fixed_as_if_it_was_named_itself() {
+fn a_directory_given_by_a_link_is_fixed_as_usual() {
     let links =
         [("link", "records"), ("records/b.yaml", "../elsewhere/b.yaml"), ("records/c.yaml", "a.yaml")];
     let tree = Tree::new(&["records/a.yaml", "elsewhere/b.yaml"], &links);
@@ -522,7 +522,7 @@ fn a_directory_that_is_named_by_a_link_is_fixed_as_if_it_was_named_itself() {
 }
 
 #[test]
-fn a_diff_shows_nothing_of_what_would_not_be_written_and_says_so() {
+fn a_diff_omits_and_reports_files_that_would_not_be_written() {
     let tree =
         Tree::new(&["records/a.yaml", "elsewhere/b.yaml"], &[("records/b.yaml", "../elsewhere/b.yaml")]);
     let (_, out, err) = tree.check(&["--diff", "records"]);

@@ -1,5 +1,5 @@
-//! The hooks, the action and the examples for CI: that they are well-formed, call flags that there are, and are shown
-//! in docs/ci.md as they are.
+//! Tests the hooks, the action and the examples for CI: they are well-formed, use existing flags, and are the same in
+//! docs/ci.md.
 
 use std::collections::HashSet;
 use std::fs;
@@ -47,7 +47,7 @@ fn copy_of_examples() -> TempDir {
     copy
 }
 
-/// A command whose outcome a developer's environment does not change.
+/// A command that is independent of the developer's environment.
 fn command(program: impl AsRef<std::ffi::OsStr>) -> Command {
     let mut command = Command::new(program);
     let ours = |name: &str| name.starts_with("CRM_ADMISSION_") || name.starts_with("INPUT_");
@@ -62,7 +62,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
-/// What `check` says of how it is called; it reads nothing, since the help comes first.
+/// Whether `check` accepts these arguments. It reads no files, because `--help` is among them.
 #[track_caller]
 fn is_accepted(arguments: &[&str]) {
     let output = command(PROGRAM).args(arguments).arg("--help").output().unwrap();
@@ -90,7 +90,7 @@ fn hooks_run_this_program_on_all_files_whenever_a_manifest_changes() {
 }
 
 #[test]
-fn the_example_of_a_configuration_names_a_hook_that_there_is_and_flags_that_there_are() {
+fn the_example_of_a_configuration_uses_an_existing_hook_and_existing_flags() {
     let configuration = yaml("examples/ci/pre-commit-config.yaml");
     let hooks = yaml(".pre-commit-hooks.yaml");
     for hook in configuration["repos"][0]["hooks"].as_array().unwrap() {
@@ -102,7 +102,7 @@ fn the_example_of_a_configuration_names_a_hook_that_there_is_and_flags_that_ther
 
 // The action.
 
-/// What the action's script does in this directory with these inputs, besides the defaults of action.yml.
+/// Runs the script of the action in this directory with these inputs, and the defaults of action.yml for the others.
 fn act(directory: &Path, inputs: &[(&str, &str)]) -> Output {
     let mut command = command(at_root("scripts/action"));
     let action = yaml("action.yml");
@@ -119,7 +119,7 @@ fn variable(input: &str) -> String {
     format!("INPUT_{}", input.to_uppercase().replace('-', "_"))
 }
 
-/// Writes a company of that name to a file with a blank in its path.
+/// Writes a company of this name to a file with a space in its path.
 fn company(directory: &Path, name: &str, domain: &str) {
     let path = directory.join(format!("my records/{name}.yaml"));
     fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -130,7 +130,7 @@ fn company(directory: &Path, name: &str, domain: &str) {
 }
 
 #[test]
-fn every_input_reaches_the_script_as_a_variable_and_never_as_its_text() {
+fn every_input_is_a_variable_of_the_script_and_never_part_of_its_code() {
     let action = yaml("action.yml");
     let steps = action["runs"]["steps"].as_array().unwrap();
     let script = read("scripts/action");
@@ -151,7 +151,7 @@ fn every_input_reaches_the_script_as_a_variable_and_never_as_its_text() {
 }
 
 #[test]
-fn the_action_passes_what_is_fine() {
+fn the_action_succeeds_for_valid_records() {
     let directory = tempfile::tempdir().unwrap();
     company(directory.path(), "fine", "a.com");
     let output = act(directory.path(), &[("paths", "my records\n")]);
@@ -160,7 +160,7 @@ fn the_action_passes_what_is_fine() {
 }
 
 #[test]
-fn the_action_annotates_what_is_refused_and_writes_a_report_for_code_scanning() {
+fn the_action_annotates_denied_records_and_writes_a_report_for_code_scanning() {
     let directory = tempfile::tempdir().unwrap();
     company(directory.path(), "bad", "a_b.com");
     let output = act(directory.path(), &[("paths", "my records"), ("sarif", "my report.sarif")]);
@@ -178,7 +178,7 @@ fn the_action_annotates_what_is_refused_and_writes_a_report_for_code_scanning() 
 }
 
 #[test]
-fn the_action_tells_what_cannot_be_read_from_what_is_refused() {
+fn the_action_distinguishes_unreadable_files_from_denied_records() {
     let directory = tempfile::tempdir().unwrap();
     company(directory.path(), "bad", "[");
     let output = act(directory.path(), &[("sarif", "report.sarif")]);
@@ -213,8 +213,8 @@ fn the_action_fails_if_the_report_cannot_be_written() {
 #[case::arguments(&[("args", "--fail-on=warn\n--as=alice"), ("fail-on", "")], 1, "::warning")]
 #[case::a_flag_that_there_is_not(&[("args", "--no-such-flag")], 2, "")]
 #[case::a_path_is_no_flag(&[("paths", "--help")], 2, "")]
-#[case::a_value_is_no_command(&[("policy", "$(touch owned)`touch owned`; touch owned")], 2, "")]
-fn inputs_do_what_the_flags_of_that_name_do(
+#[case::a_value_is_not_a_command(&[("policy", "$(touch owned)`touch owned`; touch owned")], 2, "")]
+fn inputs_have_the_effect_of_the_flags_with_the_same_name(
     #[case] inputs: &[(&str, &str)],
     #[case] code: i32,
     #[case] starts: &str,
@@ -238,7 +238,7 @@ fn inputs_do_what_the_flags_of_that_name_do(
 }
 
 #[test]
-fn several_paths_and_resources_are_lines() {
+fn several_paths_and_resources_are_separate_lines() {
     let directory = tempfile::tempdir().unwrap();
     company(directory.path(), "a", "a.com");
     company(directory.path(), "b", "b.com");
@@ -254,12 +254,12 @@ fn several_paths_and_resources_are_lines() {
 }
 
 #[test]
-fn a_program_that_is_there_already_is_not_built_again() {
+fn an_installed_program_is_not_built_again() {
     let root = tempfile::tempdir().unwrap();
     let bin = root.path().join("bin");
     fs::create_dir(&bin).unwrap();
     fs::copy(PROGRAM, bin.join("crm-admission")).unwrap();
-    // Without cargo on the path a build would fail.
+    // Without cargo in PATH, a build would fail.
     let output = command(at_root("scripts/action"))
         .args(["install", root.path().to_str().unwrap()])
         .env("PATH", "/usr/bin:/bin")
@@ -272,7 +272,7 @@ fn a_program_that_is_there_already_is_not_built_again() {
 // Examples.
 
 #[test]
-fn the_example_of_a_workflow_gives_inputs_that_the_action_has() {
+fn the_example_of_a_workflow_uses_existing_inputs() {
     let inputs = yaml("action.yml")["inputs"].clone();
     let workflow = yaml("examples/ci/github-workflow.yml");
     let steps = workflow["jobs"]["check"]["steps"].as_array().unwrap();
@@ -285,7 +285,7 @@ fn the_example_of_a_workflow_gives_inputs_that_the_action_has() {
 }
 
 #[test]
-fn the_example_for_gitlab_leaves_a_report_and_fails_for_what_is_refused() {
+fn the_example_for_gitlab_writes_a_report_and_fails_for_denied_records() {
     let job = yaml("examples/ci/gitlab-ci.yml")["crm-records"].clone();
     let directory = copy_of_examples();
     fs::copy(at_root("manifests/policy/default.yaml"), directory.path().join("policy.yaml")).unwrap();
@@ -303,7 +303,7 @@ fn the_example_for_gitlab_leaves_a_report_and_fails_for_what_is_refused() {
 
 // docs/ci.md.
 
-/// The blocks of docs/ci.md in that language.
+/// The code blocks of docs/ci.md in this language.
 fn blocks(language: &str) -> Vec<String> {
     let document = read("docs/ci.md");
     let opening = format!("\n```{language}\n");
@@ -312,14 +312,14 @@ fn blocks(language: &str) -> Vec<String> {
 }
 
 #[test]
-fn the_examples_are_shown_as_they_are() {
+fn docs_show_the_examples_unchanged() {
     let shown: HashSet<String> = blocks("yaml").into_iter().collect();
-    let there: HashSet<String> = files("examples/ci").iter().map(|file| read(file)).collect();
-    assert_eq!(shown, there);
+    let example_texts: HashSet<String> = files("examples/ci").iter().map(|file| read(file)).collect();
+    assert_eq!(shown, example_texts);
 }
 
 #[test]
-fn what_is_said_of_the_examples_is_what_the_program_says() {
+fn docs_show_the_real_output_for_the_examples() {
     let program = Path::new(PROGRAM).parent().unwrap().to_str().unwrap();
     let path = format!("{program}:{}", std::env::var("PATH").unwrap());
     let blocks = blocks("console");
@@ -327,15 +327,15 @@ fn what_is_said_of_the_examples_is_what_the_program_says() {
     for block in blocks {
         let directory = copy_of_examples();
         let commands = block.lines().filter_map(|line| line.strip_prefix("$ "));
-        let mut told = String::new();
+        let mut output_text = String::new();
         for line in commands {
             let mut shell = command("sh");
             shell
                 .args(["-c", &format!("exec 2>&1\n{line}")])
                 .env("PATH", &path)
                 .current_dir(directory.path());
-            told += &format!("$ {line}\n{}", text(&shell.output().unwrap().stdout));
+            output_text += &format!("$ {line}\n{}", text(&shell.output().unwrap().stdout));
         }
-        assert_eq!(told, block);
+        assert_eq!(output_text, block);
     }
 }

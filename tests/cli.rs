@@ -1,4 +1,4 @@
-//! The commands as users call them: what goes to which stream, and how they end.
+//! Tests the commands as users call them: output streams and exit codes.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
@@ -7,7 +7,7 @@ use assert_cmd::Command;
 
 fn crm_admission() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_crm-admission"));
-    // A developer's environment must not change what is tested.
+    // The developer's environment must not affect the test.
     let ours = std::env::vars().map(|(name, _)| name).filter(|name| name.starts_with("CRM_ADMISSION_"));
     for name in ours {
         command.env_remove(name);
@@ -16,7 +16,7 @@ fn crm_admission() -> Command {
     command
 }
 
-/// Runs it and gives exit code, standard output and standard error.
+/// Runs the program. Returns the exit code, standard output and standard error.
 fn run(args: &[&str]) -> (i32, String, String) {
     let output = crm_admission().args(args).output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
@@ -64,7 +64,7 @@ fn rules_can_be_read_by_machines() {
 }
 
 #[test]
-fn an_unknown_rule_is_named_with_what_was_probably_meant() {
+fn an_unknown_rule_gets_a_suggestion() {
     let (code, out, err) = run(&["rules", "compny-exists"]);
     assert_eq!((code, out.as_str()), (2, ""));
     assert!(err.contains("\"compny-exists\"") && err.contains("did you mean \"company-exists\"?"), "{err}");
@@ -80,7 +80,7 @@ fn crds_prints_yaml_that_names_all_kinds() {
 }
 
 #[test]
-fn certs_dev_makes_files_and_keeps_them_the_next_time() {
+fn certs_dev_creates_files_once() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("certs");
     let (code, out, _) = run(&["certs", "dev", path.to_str().unwrap()]);
@@ -93,7 +93,7 @@ fn certs_dev_makes_files_and_keeps_them_the_next_time() {
 }
 
 #[test]
-fn usage_errors_end_with_2_and_say_what_is_missing() {
+fn usage_errors_exit_with_2_and_have_a_message() {
     for (args, part) in [
         (&["serve"][..], "--tls-dev"),
         (&["serve", "--tls-cert", "x"], "--tls-key"),
@@ -152,7 +152,7 @@ fn serve_says_which_file_it_cannot_use() {
 }
 
 #[test]
-fn flags_can_be_given_as_environment_variables() {
+fn flags_can_be_set_by_environment_variables() {
     let output = crm_admission()
         .arg("serve")
         .env("CRM_ADMISSION_TLS_CERT", "from/env.crt")
@@ -164,7 +164,7 @@ fn flags_can_be_given_as_environment_variables() {
 }
 
 #[test]
-fn a_reader_that_has_seen_enough_is_no_error() {
+fn a_closed_pipe_is_not_an_error() {
     let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_crm-admission"))
         .arg("crds")
         .stdout(std::process::Stdio::piped())
@@ -181,7 +181,7 @@ fn policy_check_accepts_a_valid_policy() {
 }
 
 #[test]
-fn policy_check_lists_every_problem_and_ends_with_1() {
+fn policy_check_lists_every_problem_and_exits_with_1() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("policy.yaml");
     fs::write(&file, "apiVersion: admission.crm.milo.io/v1alpha1\nkind: AdmissionPolicy\nspec: {rules: [{rule: x, action: Off}, {rule: user-exists, action: Deny}]}\n").unwrap();
@@ -203,7 +203,7 @@ fn policy_check_lists_every_problem_and_ends_with_1() {
 }
 
 #[test]
-fn an_error_that_quotes_a_file_is_one_line_that_no_terminal_obeys() {
+fn an_error_that_quotes_a_file_is_one_line_without_control_characters() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("a\nerror: b\u{1b}[2J\u{9b}2J\u{202e}.yaml");
     let shown = r"a\nerror: b\u001b[2J\u009b2J\u202e.yaml";
@@ -228,14 +228,14 @@ fn an_error_that_quotes_a_file_is_one_line_that_no_terminal_obeys() {
 }
 
 #[test]
-fn policy_check_ends_with_2_where_there_is_nothing_to_check() {
+fn policy_check_exits_with_2_if_the_file_cannot_be_read() {
     let (code, out, err) = run(&["policy", "check", "no/such.yaml"]);
     assert_eq!((code, out.as_str()), (2, ""));
     assert!(err.contains("no/such.yaml"), "{err}");
 }
 
 #[test]
-fn policy_show_prints_the_policy_that_is_in_force_without_one() {
+fn policy_show_prints_the_built_in_policy_by_default() {
     let (code, out, err) = run(&["policy", "show"]);
     assert_eq!((code, err.as_str()), (0, ""));
     let (_, shown) = crm_manifest::documents(&out).unwrap().remove(0);
@@ -245,7 +245,7 @@ fn policy_show_prints_the_policy_that_is_in_force_without_one() {
 }
 
 #[test]
-fn serve_does_not_start_with_a_policy_that_is_refused() {
+fn serve_does_not_start_with_an_invalid_policy() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("policy.yaml");
     fs::write(
@@ -261,7 +261,7 @@ fn serve_does_not_start_with_a_policy_that_is_refused() {
 }
 
 #[test]
-fn an_address_that_is_taken_is_said_once_and_an_empty_log_variable_is_none() {
+fn an_address_in_use_is_reported_once_and_an_empty_log_variable_is_ignored() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let dir = tempfile::tempdir().unwrap();
@@ -280,7 +280,7 @@ fn an_address_that_is_taken_is_said_once_and_an_empty_log_variable_is_none() {
     assert_eq!(output.status.code(), Some(2));
     assert_eq!(err.matches("in use").count(), 1, "{err}");
     assert!(err.contains(&address) && err.contains("--listen"), "{err}");
-    assert!(err.contains("INFO"), "the default filter shows what is informative: {err}");
+    assert!(err.contains("INFO"), "the default filter shows the level INFO: {err}");
 }
 
 /// Runs `doctor` with this kubeconfig.
@@ -291,7 +291,7 @@ fn doctor(kubeconfig: &std::path::Path, args: &[&str]) -> (i32, String, String) 
 }
 
 #[test]
-fn doctor_without_a_kubeconfig_could_not_do_its_work() {
+fn doctor_without_a_kubeconfig_exits_with_2() {
     let directory = tempfile::tempdir().unwrap();
     let (code, out, err) = doctor(&directory.path().join("absent"), &[]);
     assert_eq!((code, out.as_str()), (2, ""), "{err}");
@@ -299,7 +299,7 @@ fn doctor_without_a_kubeconfig_could_not_do_its_work() {
 }
 
 #[test]
-fn doctor_without_an_api_server_could_not_do_its_work() {
+fn doctor_without_an_api_server_exits_with_2() {
     let directory = tempfile::tempdir().unwrap();
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let kubeconfig = directory.path().join("kubeconfig");
@@ -319,7 +319,7 @@ fn doctor_without_an_api_server_could_not_do_its_work() {
 }
 
 #[test]
-fn doctor_takes_only_names_and_addresses() {
+fn doctor_accepts_only_valid_names_and_addresses() {
     for (flag, value, text) in [
         ("--namespace", "../default", "not a name such as crm-admission"),
         ("--service", "a/b", "not a name such as crm-admission"),
@@ -333,7 +333,7 @@ fn doctor_takes_only_names_and_addresses() {
 }
 
 #[test]
-fn serve_goes_on_where_its_log_cannot_be_written() {
+fn serve_continues_if_its_log_cannot_be_written() {
     let dir = tempfile::tempdir().unwrap();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -354,15 +354,15 @@ fn serve_goes_on_where_its_log_cannot_be_written() {
         .spawn()
         .unwrap();
     while std::net::TcpStream::connect(address).is_err() {
-        assert!(serve.try_wait().unwrap().is_none(), "it has ended");
+        assert!(serve.try_wait().unwrap().is_none(), "the program has exited");
         std::thread::yield_now();
     }
-    let told = std::process::Command::new("kill").arg(serve.id().to_string()).status().unwrap();
-    assert!(told.success());
+    let killed = std::process::Command::new("kill").arg(serve.id().to_string()).status().unwrap();
+    assert!(killed.success());
     assert_eq!(serve.wait().unwrap().code(), Some(0));
 }
 
-/// `serve` as a process of its own, which ends with the test.
+/// A `serve` process, which is killed at the end of the test.
 struct Serving {
     process: std::process::Child,
     log: BufReader<std::process::ChildStderr>,
@@ -393,8 +393,8 @@ impl Serving {
         let mut log = BufReader::new(process.stderr.take().unwrap());
         let address = loop {
             let mut line = String::new();
-            assert!(log.read_line(&mut line).unwrap() > 0, "it has ended");
-            // `listen=127.0.0.1:1` or `"listen":"127.0.0.1:1"`, which the admin port's comes after.
+            assert!(log.read_line(&mut line).unwrap() > 0, "the program has exited");
+            // `listen=127.0.0.1:1` or `"listen":"127.0.0.1:1"`, before the address of the admin port.
             if let Some((_, rest)) = line.split_once("127.0.0.1:") {
                 let port: String = rest.chars().take_while(char::is_ascii_digit).collect();
                 break format!("localhost:{port}");
@@ -403,9 +403,9 @@ impl Serving {
         Self { process, log, address, certificates }
     }
 
-    /// The status of each answer's response, in the order of the requests.
+    /// Sends the requests. Returns the status in each answer, in the order of the requests.
     fn review(&self, requests: &[serde_json::Value]) -> Vec<serde_json::Value> {
-        // Another test of this program may have been first.
+        // Another test in this process may have installed it already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let ca = fs::read(self.certificates.path().join("ca.crt")).unwrap();
         let ca = reqwest::Certificate::from_pem(&ca).unwrap();
@@ -423,10 +423,10 @@ impl Serving {
         tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(each)
     }
 
-    /// What was logged since it serves.
+    /// Stops the program. Returns what it has logged since it started to serve.
     fn stop(mut self) -> Vec<String> {
-        let told = std::process::Command::new("kill").arg(self.process.id().to_string()).status().unwrap();
-        assert!(told.success());
+        let killed = std::process::Command::new("kill").arg(self.process.id().to_string()).status().unwrap();
+        assert!(killed.success());
         let mut log = String::new();
         self.log.read_to_string(&mut log).unwrap();
         // Not `lines`, which would hide a carriage return.
@@ -436,13 +436,13 @@ impl Serving {
 
 impl Drop for Serving {
     fn drop(&mut self) {
-        // It may have ended.
+        // The process may have exited already.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
 }
 
-/// Creates of companies without a display name, under names that no API server would let through.
+/// Requests to create companies without a display name, with names that no API server would accept.
 fn hostile_requests() -> Vec<serde_json::Value> {
     let request = |uid: &str, metadata: serde_json::Value, user: &str| {
         serde_json::json!({
@@ -464,7 +464,7 @@ fn hostile_requests() -> Vec<serde_json::Value> {
     ]
 }
 
-/// Puts the hostile requests to `serve` and gives the lines that say how they were decided.
+/// Sends the hostile requests to `serve`. Returns the log lines about their decisions.
 fn lines_of_hostile_requests(log_format: &str) -> Vec<String> {
     let serving = Serving::start(log_format);
     let answers = serving.review(&hostile_requests());
@@ -478,7 +478,7 @@ fn lines_of_hostile_requests(log_format: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_name_neither_forges_a_line_of_the_log_nor_steers_a_terminal() {
+fn a_name_cannot_forge_a_log_line_or_control_a_terminal() {
     let lines = lines_of_hostile_requests("text");
     assert_eq!(lines.len(), 3, "{lines:#?}");
     let shown =
@@ -490,7 +490,7 @@ fn a_name_neither_forges_a_line_of_the_log_nor_steers_a_terminal() {
 }
 
 #[test]
-fn a_name_neither_forges_an_object_of_the_log_nor_steers_who_shows_it() {
+fn a_name_cannot_forge_a_json_log_line_or_control_a_terminal() {
     let lines = lines_of_hostile_requests("json");
     let read = |line: &String| serde_json::from_str(line).unwrap();
     let objects: Vec<serde_json::Value> = lines.iter().map(read).collect();

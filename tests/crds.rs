@@ -1,4 +1,4 @@
-//! The CRDs as files: `manifests/crds/` is what the types generate, and the YAML says what the types say.
+//! Tests that the files in `manifests/crds/` are those that the types generate.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use crm_core::catalog::RuleId;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use serde_json::{Value, json};
 
-/// Set to `1`, it makes the test write the files instead of comparing them; `make generate` does so.
+/// If this variable is `1`, the test writes the files instead of comparing them, for `make generate`.
 const UPDATE: &str = "UPDATE_GENERATED";
 
 #[test]
@@ -23,7 +23,7 @@ fn the_manifests_are_up_to_date() {
         let stored = std::fs::read_to_string(&path).unwrap_or_default();
         assert!(
             stored == manifest.text,
-            "manifests/crds/{} is not what crates/core/src/api generates: run `make generate`, that is\n    \
+            "manifests/crds/{} is outdated: run `make generate`, that is\n    \
              {UPDATE}=1 cargo test --test crds",
             manifest.file_name
         );
@@ -31,7 +31,7 @@ fn the_manifests_are_up_to_date() {
 }
 
 #[test]
-fn every_manifest_reads_back_as_the_crd_that_it_was_made_of() {
+fn every_manifest_parses_to_its_crd() {
     let manifests = cli::crds::manifests().unwrap();
     assert_eq!(manifests.len(), cli::crds::definitions().len());
     for (manifest, crd) in manifests.iter().zip(cli::crds::definitions()) {
@@ -48,7 +48,7 @@ fn the_command_prints_the_same_crds_as_one_stream() {
 }
 
 #[test]
-fn every_manifest_is_named_after_its_crd_and_says_that_it_is_generated() {
+fn every_manifest_is_named_after_its_crd_and_marked_as_generated() {
     let manifests = cli::crds::manifests().unwrap();
     let names: Vec<&str> = manifests.iter().map(|manifest| manifest.file_name.as_str()).collect();
     assert_eq!(
@@ -69,7 +69,7 @@ fn every_manifest_is_named_after_its_crd_and_says_that_it_is_generated() {
 }
 
 #[test]
-fn a_policy_may_name_exactly_the_rules_of_the_catalogue() {
+fn the_schema_of_the_policy_lists_the_rules_of_the_catalogue() {
     let manifests = cli::crds::manifests().unwrap();
     let policy: Value = serde_saphyr::from_str(&manifests[0].text).unwrap();
     let spec = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties";
@@ -82,7 +82,7 @@ fn a_policy_may_name_exactly_the_rules_of_the_catalogue() {
 
 /// The API server fills in the status; a `status: null` or empty lists would show as drift in GitOps tools.
 #[test]
-fn no_manifest_holds_a_null_or_a_status_of_the_crd() {
+fn no_manifest_has_a_null_or_a_status_of_the_crd() {
     for manifest in cli::crds::manifests().unwrap() {
         let read: Value = serde_saphyr::from_str(&manifest.text).unwrap();
         assert_eq!(read.get("status"), None, "{}", manifest.file_name);

@@ -1,4 +1,4 @@
-//! Deletions in, answers out: who still refers to a record, and what the policy makes of it.
+//! Tests deletions: the dependents of a record, and the action of the policy.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -49,7 +49,7 @@ fn ask_under(ask: Ask, policy: Policy) -> Answer {
 }
 
 #[test]
-fn a_warning_counts_and_names_those_who_refer_to_the_record() {
+fn a_warning_counts_and_names_the_dependents() {
     let answer = ask_under(delete("Company"), Policy::default());
     answer.is_allowed_with(&[
         r#"metadata.name: "acme": still referred to by 2 People ("ada", "bob") and 1 Note ("n1") [delete-referenced]"#,
@@ -62,40 +62,40 @@ fn a_warning_counts_and_names_those_who_refer_to_the_record() {
 }
 
 #[test]
-fn a_record_that_nobody_refers_to_goes_without_a_word() {
+fn a_record_without_dependents_is_deleted_without_a_warning() {
     let answer = delete("Company").put_to(&pipeline_over(Arc::new(Objects::default()), policy(Action::Deny)));
     answer.is_allowed_with(&[]);
     assert_eq!(answer.annotation("rules"), None);
 }
 
 #[test]
-fn a_refusal_is_a_conflict_that_tells_the_fix() {
+fn a_denial_is_a_conflict_with_the_fix() {
     let answer = ask_under(delete("Company"), policy(Action::Deny));
-    let said = r#"still referred to by 2 People ("ada", "bob") and 1 Note ("n1"); delete or change them first [delete-referenced]"#;
-    answer.is_refused_for(&[("Forbidden metadata.name", said)]);
+    let message = r#"still referred to by 2 People ("ada", "bob") and 1 Note ("n1"); delete or change them first [delete-referenced]"#;
+    answer.is_denied_for(&[("Forbidden metadata.name", message)]);
     let status = &answer.response()["status"];
     assert_eq!((&status["code"], &status["reason"]), (&json!(409), &json!("Conflict")));
-    assert_eq!(status["message"], format!(r#"Company.crm.milo.io "acme" cannot be deleted: {said}"#));
+    assert_eq!(status["message"], format!(r#"Company.crm.milo.io "acme" cannot be deleted: {message}"#));
     assert_eq!(status["details"]["name"], "acme");
     assert_eq!(answer.warnings(), [] as [&str; 0]);
 }
 
 #[test]
-fn a_dry_run_is_answered_alike() {
+fn a_dry_run_gets_the_same_answer() {
     let dry = || delete("Company").with("/dryRun", json!(true));
     assert_eq!(ask_under(dry(), Policy::default()).warnings().len(), 1);
     assert!(!ask_under(dry(), policy(Action::Deny)).is_allowed());
 }
 
 #[test]
-fn audit_records_and_says_nothing() {
+fn audit_records_the_finding_without_a_warning() {
     let answer = ask_under(delete("Company"), policy(Action::Audit));
     answer.is_allowed_with(&[]);
     assert_eq!(answer.annotation("rules"), Some("delete-referenced=Audit"));
 }
 
 #[test]
-fn before_its_date_a_refusal_is_a_warning_that_names_it() {
+fn before_its_start_date_a_denial_is_a_warning_that_names_the_date() {
     let mut policy = Policy::default();
     let enforce_after = Some(noon() + 24.hours());
     policy.set_rule(RULE, RuleSetting { action: Action::Deny, enforce_after });
@@ -106,22 +106,22 @@ fn before_its_date_a_refusal_is_a_warning_that_names_it() {
 }
 
 #[test]
-fn the_request_of_a_collection_is_judged_by_the_object_that_it_shows() {
+fn a_collection_request_is_decided_by_its_old_object() {
     let one_of_many = delete("Company").with("/name", json!(""));
     let answer = ask_under(one_of_many, policy(Action::Deny));
-    answer.is_refused_for(&[("Forbidden metadata.name", r#"2 People ("ada", "bob")"#)]);
+    answer.is_denied_for(&[("Forbidden metadata.name", r#"2 People ("ada", "bob")"#)]);
     assert_eq!(answer.response()["status"]["details"]["name"], "acme");
 }
 
 #[test]
-fn an_old_object_that_nobody_needs_is_not_read() {
+fn an_old_object_that_is_not_needed_may_be_unreadable() {
     let odd = delete("Company").with("/oldObject", json!({"metadata": 7}));
     assert!(ask_under(odd, Policy::default()).is_allowed());
     let none = delete("Company").with("/oldObject", Value::Null);
     assert_eq!(ask_under(none, Policy::default()).warnings().len(), 1);
 }
 
-/// A directory that counts how often it is asked, and has one answer.
+/// A directory that counts the lookups and always has the same answer.
 struct Asked {
     times: AtomicUsize,
     answer: Result<Tally, Duration>,
@@ -174,7 +174,7 @@ impl CountDependents for Asked {
 #[rstest]
 #[case::garbage_collector("system:serviceaccount:kube-system:generic-garbage-collector")]
 #[case::namespace_controller("system:serviceaccount:kube-system:namespace-controller")]
-fn the_cluster_cleans_up_unlooked(#[case] user: &str) {
+fn requests_of_the_cluster_itself_are_not_checked(#[case] user: &str) {
     let directory = Asked::hidden();
     let by_cleaner = delete("Company").with("/userInfo/username", json!(user));
     by_cleaner.put_to(&pipeline_over(directory.clone(), policy(Action::Deny))).is_allowed_with(&[]);
@@ -182,7 +182,7 @@ fn the_cluster_cleans_up_unlooked(#[case] user: &str) {
 }
 
 #[test]
-fn a_disabled_rule_looks_nothing_up() {
+fn a_disabled_rule_does_no_lookups() {
     let directory = Asked::hidden();
     delete("Company")
         .put_to(&pipeline_over(directory.clone(), policy(Action::Disabled)))
@@ -191,7 +191,7 @@ fn a_disabled_rule_looks_nothing_up() {
 }
 
 #[test]
-fn the_exempt_pass_unlooked_and_are_written_down() {
+fn exempt_users_are_not_checked_and_are_recorded() {
     let directory = Asked::hidden();
     let mut policy = policy(Action::Deny);
     policy.exemptions.push(Exemption {
@@ -209,18 +209,18 @@ fn the_exempt_pass_unlooked_and_are_written_down() {
 }
 
 #[test]
-fn who_may_not_list_those_who_refer_learns_nothing_from_a_warning() {
+fn a_user_who_may_not_list_the_dependents_gets_no_warning() {
     let answer = delete("Company").put_to(&pipeline_over(Asked::hidden(), Policy::default()));
     answer.is_allowed_with(&[]);
-    // Those who read the audit log may know.
+    // The audit log may contain it.
     assert_eq!(answer.annotation("rules"), Some("delete-referenced=Audit"));
 }
 
 #[test]
-fn who_may_not_list_those_who_refer_is_refused_without_kind_count_or_name() {
+fn a_user_who_may_not_list_the_dependents_is_denied_without_kind_count_or_name() {
     let answer = delete("Company").put_to(&pipeline_over(Asked::hidden(), policy(Action::Deny)));
-    let said = "still referred to by records that you may not list; ask someone who may list them [delete-referenced]";
-    answer.is_refused_for(&[("Forbidden metadata.name", said)]);
+    let message = "still referred to by records that you may not list; ask someone who may list them [delete-referenced]";
+    answer.is_denied_for(&[("Forbidden metadata.name", message)]);
     let all = answer.response().to_string();
     for secret in ["Note", "Person", "People", "secret", "3"] {
         assert!(!all.contains(secret), "{all}");
@@ -228,7 +228,7 @@ fn who_may_not_list_those_who_refer_is_refused_without_kind_count_or_name() {
 }
 
 #[test]
-fn a_look_up_that_fails_warns_and_never_blocks() {
+fn a_failed_count_is_a_warning_and_never_blocks() {
     for action in [Action::Warn, Action::Deny] {
         let late = Asked::new(Err(Duration::from_secs(1)));
         delete("Company").put_to(&pipeline_over(late, policy(action))).is_allowed_with(&[

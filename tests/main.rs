@@ -1,6 +1,6 @@
-//! Tests of the program and of its rooms together, in one binary, since linking takes longer than running.
+//! Tests the program and its rooms together, in one binary, because linking takes longer than the tests.
 //!
-//! `cargo test --test integration check::` runs those of one file.
+//! `cargo test --test integration check::` runs the tests of one file.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,5 +1,5 @@
-//! What can be said of manifests and docs without a cluster: manifests are YAML, of this version, and use metrics that
-//! exist, and links of the docs lead somewhere.
+//! Tests manifests and docs without a cluster: manifests are YAML, have this version and use existing metrics, and the
+//! links in the docs have a target.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -28,7 +28,7 @@ fn yaml(file: &str) -> Vec<Value> {
     serde_saphyr::from_multiple(&read(file)).unwrap_or_else(|error| panic!("{file}: {error}"))
 }
 
-/// The YAML files below a directory; templates of the chart are none before Helm fills them in.
+/// The YAML files below a directory, except the templates of the chart, which are not YAML before Helm renders them.
 fn manifests(directory: &Path, found: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
@@ -56,7 +56,7 @@ fn every_manifest_is_yaml_and_has_a_kind() {
 }
 
 #[test]
-fn the_registration_leaves_out_the_cleaners_whom_no_deletion_makes_wait() {
+fn the_registration_excludes_the_controllers_whose_deletions_are_not_checked() {
     let registration = read("manifests/registration/webhooks.yaml");
     assert_eq!(registration.matches("'system:serviceaccount:").count(), SKIPPED_USERS.len());
     for cleaner in SKIPPED_USERS {
@@ -65,7 +65,7 @@ fn the_registration_leaves_out_the_cleaners_whom_no_deletion_makes_wait() {
 }
 
 #[test]
-fn manifests_and_image_are_of_this_version() {
+fn manifests_and_image_have_this_version() {
     for part in ["base", "components/audit"] {
         let kustomization = &yaml(&format!("manifests/{part}/kustomization.yaml"))[0];
         assert_eq!(kustomization["images"][0]["newTag"], VERSION, "{part}");
@@ -91,7 +91,7 @@ fn the_image_is_built_from_every_package_of_the_workspace() {
 }
 
 #[test]
-fn every_value_of_the_chart_is_in_its_schema_and_the_reverse() {
+fn the_values_of_the_chart_and_its_schema_match() {
     let values = &yaml("manifests/chart/crm-admission/values.yaml")[0];
     let schema: Value =
         serde_json::from_str(&read("manifests/chart/crm-admission/values.schema.json")).unwrap();
@@ -113,7 +113,7 @@ fn every_value_of_the_chart_is_in_its_schema_and_the_reverse() {
     }
 }
 
-/// The files of a kind of file that are below a directory, as paths in the repository.
+/// The files below a directory with this extension, as paths in the repository.
 fn below(directory: &str, end: &str) -> Vec<String> {
     let mut found = Vec::new();
     manifests(&path(directory), &mut found);
@@ -122,7 +122,7 @@ fn below(directory: &str, end: &str) -> Vec<String> {
     found.iter().map(relative).filter(|file| file.ends_with(end)).collect()
 }
 
-/// Whether the objects grant a change of webhook configurations.
+/// Whether the objects grant permission to change webhook configurations.
 fn grants_configurations(objects: &[Value]) -> bool {
     let has = |rule: &Value, field: &str, wanted: &[&str]| {
         rule[field].as_array().into_iter().flatten().any(|it| wanted.contains(&it.as_str().unwrap()))
@@ -135,7 +135,7 @@ fn grants_configurations(objects: &[Value]) -> bool {
     })
 }
 
-/// The objects of a kustomization, as they are before its patches, and those of all on which it builds.
+/// The objects of a kustomization and of all its bases, before patches.
 fn objects_of(directory: &Path) -> Vec<Value> {
     let read = |file: &Path| {
         let text = std::fs::read_to_string(file).unwrap();
@@ -148,7 +148,7 @@ fn objects_of(directory: &Path) -> Vec<Value> {
 }
 
 #[test]
-fn the_right_to_patch_webhook_configurations_comes_with_the_guard() {
+fn the_permission_to_patch_webhook_configurations_comes_with_the_guard() {
     let mut granting = Vec::new();
     for kustomization in below("manifests", "kustomization.yaml") {
         let directory = Path::new(&kustomization).parent().unwrap().to_owned();
@@ -167,7 +167,7 @@ fn the_right_to_patch_webhook_configurations_comes_with_the_guard() {
 }
 
 #[test]
-fn the_chart_has_the_guard_wherever_it_has_the_right() {
+fn the_chart_has_the_guard_wherever_it_grants_the_permission() {
     let template = |name: &str| read(&format!("manifests/chart/crm-admission/templates/{name}.yaml"));
     let condition = |name: &str| template(name).lines().next().unwrap().to_owned();
     assert_eq!(condition("guard"), condition("rbac-certificates"));
@@ -180,7 +180,7 @@ fn the_chart_has_the_guard_wherever_it_has_the_right() {
 }
 
 #[test]
-fn the_program_knows_the_flags_that_it_is_started_with() {
+fn the_program_accepts_the_flags_of_the_deployment() {
     let container = &yaml("manifests/base/deployment.yaml")[0]["spec"]["template"]["spec"]["containers"][0];
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     let base: Vec<String> = container["args"].as_array().unwrap().iter().map(text).collect();
@@ -196,7 +196,7 @@ fn the_program_knows_the_flags_that_it_is_started_with() {
         let added = patch.iter().filter(|operation| operation["path"].as_str().unwrap().ends_with("/args/-"));
         let added: Vec<String> = added.map(|operation| text(&operation["value"])).collect();
         assert!(!added.is_empty(), "{part}");
-        // `--help` comes last: a flag that is not known is an error before it.
+        // `--help` comes last, because an unknown flag before it is an error.
         let output = Command::new(env!("CARGO_BIN_EXE_crm-admission"))
             .args(base.iter().chain(&added))
             .arg("--help")
@@ -207,7 +207,7 @@ fn the_program_knows_the_flags_that_it_is_started_with() {
 }
 
 #[test]
-fn the_audit_knows_the_flags_that_it_is_started_with() {
+fn the_audit_accepts_the_flags_of_the_cron_job() {
     let job = &yaml("manifests/components/audit/cronjob.yaml")[0]["spec"]["jobTemplate"];
     let args = job["spec"]["template"]["spec"]["containers"][0]["args"].as_array().unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_crm-admission"))
@@ -218,7 +218,7 @@ fn the_audit_knows_the_flags_that_it_is_started_with() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// Metrics of which each kind of event was counted once, as they are scraped.
+/// The scraped metrics after each kind of event was counted once.
 fn scraped() -> String {
     let metrics = Metrics::new();
     metrics.decisions().decided("mutate", "Company", "CREATE", "denied", Duration::from_millis(1));
@@ -255,7 +255,7 @@ impl Exported {
         Self(samples.map(split).collect())
     }
 
-    /// The labels of a metric that is there, as they are written in its samples.
+    /// The labels of an exported metric, as written in its samples.
     fn labels(&self, metric: &str) -> Option<String> {
         let samples: Vec<&str> =
             self.0.iter().filter(|(name, _)| name == metric).map(|(_, rest)| rest.as_str()).collect();
@@ -331,7 +331,7 @@ fn the_monitoring_page_lists_the_metrics_of_the_table() {
 }
 
 #[test]
-fn alerts_and_dashboard_speak_of_metrics_and_labels_that_exist() {
+fn alerts_and_dashboard_use_existing_metrics_and_labels() {
     let exported = Exported::by_the_program();
     let selector = Regex::new(r"(crm_admission_[a-z_]+)(?:\{([^}]*)\})?").unwrap();
     let matcher = Regex::new(r#"([a-z_]+)(=~|!~|!=|=)"([^"]*)""#).unwrap();
@@ -354,7 +354,7 @@ fn alerts_and_dashboard_speak_of_metrics_and_labels_that_exist() {
             }
         }
     }
-    // All that can be shown is shown, but for these and the parts of a histogram.
+    // Every metric is used, except these and the parts of a histogram.
     let left_out = [
         "crm_admission_certificate_reloads_total",
         "crm_admission_certificate_writes_total",
@@ -366,11 +366,11 @@ fn alerts_and_dashboard_speak_of_metrics_and_labels_that_exist() {
     };
     let hidden: BTreeSet<&String> =
         exported.0.iter().map(|(name, _)| name).filter(|name| !shown(name)).collect();
-    assert!(hidden.is_empty(), "neither in an alert nor in the dashboard: {hidden:?}");
+    assert!(hidden.is_empty(), "not used in an alert or in the dashboard: {hidden:?}");
 }
 
 #[test]
-fn every_alert_says_what_it_means_and_what_to_do() {
+fn every_alert_has_a_description_and_a_runbook() {
     let rule = &yaml("manifests/components/monitoring/prometheusrule.yaml")[0];
     let groups = rule["spec"]["groups"].as_array().unwrap();
     let mut names = BTreeSet::new();
@@ -395,7 +395,7 @@ fn pages() -> Vec<String> {
     [root, docs].concat()
 }
 
-/// A page without its code blocks, in which nothing is a heading or a link.
+/// A page without its code blocks, which contain no headings or links.
 fn prose(page: &str) -> String {
     let mut is_code = false;
     let text = read(page);
@@ -407,7 +407,7 @@ fn prose(page: &str) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// The anchors of a page's headings, as GitHub and GitLab make them.
+/// The anchors of the headings of a page, as GitHub and GitLab create them.
 fn anchors(page: &str) -> BTreeSet<String> {
     let mut anchors = BTreeSet::new();
     for heading in prose(page).lines().filter(|line| line.starts_with('#')) {
@@ -423,7 +423,7 @@ fn anchors(page: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn every_link_of_the_docs_leads_somewhere() {
+fn every_link_in_the_docs_has_a_target() {
     let link = Regex::new(r"\]\(([^)\s]+)\)").unwrap();
     let mut broken = Vec::new();
     for page in pages() {

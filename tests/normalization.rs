@@ -1,4 +1,4 @@
-//! Normalization against its published vectors, and the properties that hold for every input.
+//! Tests normalization with its published vectors, and its properties with random input.
 
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -20,7 +20,7 @@ static CANONICAL_DOMAIN: LazyLock<Regex> = LazyLock::new(|| Regex::new(CANONICAL
 static CANONICAL_LINKEDIN: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(CANONICAL_LINKEDIN_PATTERN).unwrap());
 
-/// One line of a vector file: an input, and either the canonical form or the reason code it is to give.
+/// One line of a vector file: an input, and either its canonical value or its reason code.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Vector {
@@ -69,25 +69,25 @@ fn check_vectors(file: &str, normalize: fn(&Vector) -> Normalized<'_>) {
         }
         count += 1;
     }
-    assert!(count > 0, "the file holds no vectors");
+    assert!(count > 0, "the file has no vectors");
     assert!(failures.is_empty(), "of {count} vectors, these fail:\n{failures}");
 }
 
 #[test]
-fn domains_normalize_as_the_vectors_say() {
+fn domains_normalize_as_in_the_vectors() {
     check_vectors(include_str!("vectors/domains.jsonl"), |vector| domain(&vector.input));
 }
 
 #[test]
-fn linkedin_profiles_normalize_as_the_vectors_say() {
+fn linkedin_profiles_normalize_as_in_the_vectors() {
     check_vectors(include_str!("vectors/linkedin.jsonl"), |vector| {
-        let kind = vector.kind.expect("a LinkedIn vector names its kind");
+        let kind = vector.kind.expect("a LinkedIn vector has a kind");
         linkedin_profile(&vector.input, kind.into())
     });
 }
 
 #[test]
-fn every_vector_keeps_the_properties_of_its_result() {
+fn every_vector_has_the_properties() {
     let files = [include_str!("vectors/domains.jsonl"), include_str!("vectors/linkedin.jsonl")];
     for line in files.iter().flat_map(|file| file.lines()) {
         let vector: Vector = serde_json::from_str(line).unwrap();
@@ -95,7 +95,7 @@ fn every_vector_keeps_the_properties_of_its_result() {
     }
 }
 
-/// Everything that has to hold of the results for `input`, whatever it is.
+/// Checks the properties that the results must have for any input.
 fn check_input(input: &str) -> TestCaseResult {
     check_determinism(input)?;
     if let Ok(name) = domain(input) {
@@ -109,7 +109,7 @@ fn check_input(input: &str) -> TestCaseResult {
     Ok(())
 }
 
-/// The result depends on nothing but the input: not on what was normalized before, and not on the thread.
+/// The result depends only on the input, not on earlier calls or on the thread.
 fn check_determinism(input: &str) -> TestCaseResult {
     let run = || (domain(input), KINDS.map(|kind| linkedin_profile(input, kind)));
     let first = run();
@@ -131,11 +131,11 @@ fn check_canonical_domain(name: &str) -> TestCaseResult {
     check_gives(name, domain(name), name)?;
     prop_assert!(matches!(domain(name), Ok(Cow::Borrowed(_))), "{name} is allocated again");
 
-    // URL parsers see the same name, and no IP address.
+    // URL parsers read the same name, and no IP address.
     let url = Url::parse(&format!("https://{name}/"));
     prop_assert_eq!(url.as_ref().ok().and_then(Url::domain), Some(name));
 
-    // What is only decoration makes no difference.
+    // Equivalent spellings have the same result.
     for decorated in [
         format!("https://{name}"),
         format!(" HTTP://{name}:8080/?x=/y#z\n"),
@@ -160,16 +160,16 @@ fn check_canonical_linkedin(address: &str, kind: ProfileKind) -> TestCaseResult 
         "{address} is allocated again"
     );
 
-    // No profile is both a person's and an organization's.
+    // No profile belongs to both a person and an organization.
     for other in KINDS.into_iter().filter(|other| *other != kind) {
         prop_assert_eq!(linkedin_profile(address, other), Err(Code::WrongKind));
     }
 
-    // URL parsers find nothing in it to repair.
+    // URL parsers read it unchanged.
     let url = Url::parse(address);
     prop_assert_eq!(url.as_ref().ok().map(Url::as_str), Some(address));
 
-    // What is only decoration makes no difference.
+    // Equivalent spellings have the same result.
     let bare = address.trim_start_matches("https://");
     for decorated in [
         format!(" {bare}/ "),
@@ -182,7 +182,7 @@ fn check_canonical_linkedin(address: &str, kind: ProfileKind) -> TestCaseResult 
     Ok(())
 }
 
-/// Pieces that have a meaning to some step, or to a parser of another mind.
+/// Fragments that some step or another parser treats specially.
 const FRAGMENTS: &[&str] = &[
     "http://",
     "https://",
@@ -342,7 +342,7 @@ fn hostile(most: usize) -> impl Strategy<Value = String> {
     prop::collection::vec(fragment(), 0..most).prop_map(|fragments| fragments.concat())
 }
 
-/// Mostly a label that the rules accept, of ASCII or other scripts.
+/// A label that is usually valid, in ASCII or other scripts.
 fn label() -> impl Strategy<Value = String> {
     prop_oneof![
         6 => "[a-zA-Z0-9]([a-zA-Z0-9-]{0,12}[a-zA-Z0-9])?",
@@ -382,37 +382,37 @@ fn near_profile() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    // The seeds of failures are not kept in files: a failing input becomes a test by name.
+    // Seeds of failures are not stored in files: write a named test for an input that fails.
     #![proptest_config(ProptestConfig { cases: 1500, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_string_keeps_the_properties(input in any::<String>()) {
+    fn any_string_has_the_properties(input in any::<String>()) {
         check_input(&input)?;
     }
 
     #[test]
-    fn any_long_string_keeps_the_properties(input in hostile(600)) {
+    fn any_long_string_has_the_properties(input in hostile(600)) {
         check_input(&input)?;
     }
 
     #[test]
-    fn hostile_strings_keep_the_properties(input in hostile(9)) {
+    fn hostile_strings_have_the_properties(input in hostile(9)) {
         check_input(&input)?;
     }
 
     #[test]
-    fn what_is_nearly_a_domain_keeps_the_properties(input in near_domain()) {
+    fn near_domains_have_the_properties(input in near_domain()) {
         check_input(&input)?;
     }
 
     #[test]
-    fn what_is_nearly_a_profile_keeps_the_properties(input in near_profile()) {
+    fn near_profiles_have_the_properties(input in near_profile()) {
         check_input(&input)?;
     }
 }
 
 #[test]
-fn the_properties_are_tried_on_enough_results() {
+fn the_properties_are_checked_on_enough_results() {
     use proptest::strategy::ValueTree;
     use proptest::test_runner::TestRunner;
 

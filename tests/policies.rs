@@ -1,4 +1,4 @@
-//! What a policy changes about an answer: actions, dates, modes, sources of creators, references, exemptions.
+//! Tests how a policy changes answers: actions, dates, modes, creator sources, references, exemptions.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,7 +40,7 @@ fn person_at(company: &str) -> Ask {
 // ---- Actions
 
 #[test]
-fn warn_lets_a_value_through_with_the_words_of_the_refusal_and_still_changes() {
+fn warn_allows_a_value_with_the_message_of_the_denial_and_still_changes_values() {
     let answer = bad_company().ask_under(action(RuleId::Domain, Action::Warn));
     let warnings = answer.warnings();
     assert!(
@@ -53,14 +53,14 @@ fn warn_lets_a_value_through_with_the_words_of_the_refusal_and_still_changes() {
 }
 
 #[test]
-fn audit_says_nothing_to_the_user_and_records_it() {
+fn audit_records_the_finding_without_a_warning() {
     let answer = bad_company().ask_under(action(RuleId::Domain, Action::Audit));
     answer.is_allowed_with(&[r#"spec.domains[1]: "Acme.com" stored as "acme.com" [domain]"#]);
     assert_eq!(answer.annotation("rules"), Some("domain=Audit"));
 }
 
 #[test]
-fn disabled_neither_judges_nor_changes() {
+fn disabled_neither_checks_nor_changes() {
     let answer = bad_company().ask_under(action(RuleId::Domain, Action::Disabled));
     answer.is_allowed_with(&[]);
     assert_eq!(answer.patched()["spec"]["domains"], json!(["co.uk", "Acme.com"]));
@@ -71,7 +71,7 @@ fn disabled_neither_judges_nor_changes() {
 }
 
 #[test]
-fn before_its_date_a_deny_warns_and_names_the_date() {
+fn before_its_start_date_a_denial_is_a_warning_that_names_the_date() {
     let dated = |days: i64| {
         let enforce_after = Some(noon() + (24 * days).hours());
         policy(|policy| policy.set_rule(RuleId::Domain, RuleSetting { action: Action::Deny, enforce_after }))
@@ -79,15 +79,13 @@ fn before_its_date_a_deny_warns_and_names_the_date() {
     let answer = bad_company().ask_under(dated(3));
     assert!(answer.is_allowed());
     assert!(answer.warnings()[0].contains("denied from 2026-11-26"), "{:?}", answer.warnings());
-    bad_company()
-        .ask_under(dated(0))
-        .is_refused_for(&[("Invalid spec.domains[0]", "[domain/public-suffix]")]);
+    bad_company().ask_under(dated(0)).is_denied_for(&[("Invalid spec.domains[0]", "[domain/public-suffix]")]);
 }
 
 // ---- Normalization
 
 #[test]
-fn require_canonical_never_rewrites_and_says_the_canonical_form() {
+fn require_canonical_never_rewrites_and_the_message_has_the_canonical_value() {
     let strict = || {
         policy(|policy| {
             policy.normalization.domains = NormalizationMode::RequireCanonical;
@@ -95,7 +93,7 @@ fn require_canonical_never_rewrites_and_says_the_canonical_form() {
         })
     };
     let spec = json!({"displayName": "Acme", "domains": ["acme.com", "Acme.com"], "linkedinProfile": "linkedin.com/company/acme"});
-    create("Company", spec).ask_under(strict()).is_refused_for(&[
+    create("Company", spec).ask_under(strict()).is_denied_for(&[
         ("Invalid spec.domains[1]", "duplicate of spec.domains[0]; remove it [domain/not-canonical]"),
         (
             "Invalid spec.linkedinProfile",
@@ -106,7 +104,7 @@ fn require_canonical_never_rewrites_and_says_the_canonical_form() {
     let mut new = old.clone();
     new["domains"] = json!(["Acme.com", "acme.io"]);
     let answer = update("Company", old, new).ask_under(strict());
-    assert!(answer.is_allowed(), "an old entry is no reason to refuse: {:?}", answer.causes());
+    assert!(answer.is_allowed(), "an old entry is no reason to deny: {:?}", answer.causes());
     assert_eq!(answer.patch(), [] as [Value; 0]);
     assert!(answer.warnings()[0].contains("[domain/not-canonical]"), "{:?}", answer.warnings());
 }
@@ -119,7 +117,7 @@ fn source(from: SourceField, strip_prefix: Option<&str>, pattern: Option<&str>) 
 }
 
 #[test]
-fn the_first_source_that_yields_a_name_wins() {
+fn the_first_source_with_a_name_wins() {
     let sources = vec![
         source(SourceField::Extra("example.com/staff-id".to_owned()), None, None),
         source(SourceField::Username, Some("oidc:"), Some(r"^(?<name>[^@]+)@corp\.example$")),
@@ -130,23 +128,23 @@ fn the_first_source_that_yields_a_name_wins() {
     assert_eq!(creator(json!({"username": "oidc:jane@corp.example"})), "jane");
     let extra = json!({"username": "oidc:jane@corp.example", "extra": {"example.com/staff-id": ["s42"]}});
     assert_eq!(creator(extra), "s42");
-    ask(json!({"username": "oidc:eve@other.example"})).ask_under(policy.clone()).is_refused_for(&[(
+    ask(json!({"username": "oidc:eve@other.example"})).ask_under(policy.clone()).is_denied_for(&[(
         "Required spec.creatorRef.name",
         r#"the user "oidc:eve@other.example" could not be mapped to a creator; set spec.creatorRef.name [creator-ref]"#,
     )]);
 }
 
 #[test]
-fn creator_is_requester_refuses_another_name_and_users_that_cannot_be_mapped() {
+fn creator_is_requester_denies_another_name_and_users_that_cannot_be_mapped() {
     let strict = || action(RuleId::CreatorIsRequester, Action::Deny);
     let named = |name: &str| create("Company", json!({"displayName": "Acme", "creatorRef": {"name": name}}));
     named("alice").ask_under(strict()).is_allowed_with(&[]);
-    named("bob").ask_under(strict()).is_refused_for(&[(
+    named("bob").ask_under(strict()).is_denied_for(&[(
         "Invalid spec.creatorRef.name",
         r#""bob": must be the requesting user, "alice" [creator-is-requester]"#,
     )]);
     let unmapped = named("bob").with("/userInfo/username", json!("a/b"));
-    unmapped.ask_under(strict()).is_refused_for(&[("Invalid spec.creatorRef.name", "could not be mapped")]);
+    unmapped.ask_under(strict()).is_denied_for(&[("Invalid spec.creatorRef.name", "could not be mapped")]);
     let old = json!({"displayName": "Acme", "creatorRef": {"name": "bob"}});
     let new = json!({"displayName": "Acme Corp", "creatorRef": {"name": "bob"}});
     update("Company", old, new).ask_under(strict()).is_allowed_with(&[]);
@@ -162,29 +160,29 @@ fn kinds_of_the_policy_are_looked_up_for_users_and_creators() {
     };
     let person = |user: &str| create("Person", json!({"displayName": "Jane", "userRef": {"name": user}}));
     person("alice").ask_under(users(RuleId::UserExists)).is_allowed_with(&[]);
-    person("alcie").ask_under(users(RuleId::UserExists)).is_refused_for(&[(
+    person("alcie").ask_under(users(RuleId::UserExists)).is_denied_for(&[(
         "NotFound spec.userRef.name",
         r#"no User of that name; did you mean "alice"? [user-exists]"#,
     )]);
     person("a%2fb")
         .ask_under(users(RuleId::UserExists))
-        .is_refused_for(&[("Invalid spec.userRef.name", "[user-exists]")]);
+        .is_denied_for(&[("Invalid spec.userRef.name", "[user-exists]")]);
     person("alcie").ask().is_allowed_with(&[]);
     let company =
         |user: &str| create("Company", json!({"displayName": "Acme", "creatorRef": {"name": user}}));
     company("alice").ask_under(users(RuleId::CreatorExists)).is_allowed_with(&[]);
     company("nobody")
         .ask_under(users(RuleId::CreatorExists))
-        .is_refused_for(&[("NotFound spec.creatorRef.name", "no User of that name [creator-exists]")]);
+        .is_denied_for(&[("NotFound spec.creatorRef.name", "no User of that name [creator-exists]")]);
     let defaulted =
         create("Company", json!({"displayName": "Acme"})).with("/userInfo/username", json!("mallory"));
     defaulted
         .ask_under(users(RuleId::CreatorExists))
-        .is_refused_for(&[("NotFound spec.creatorRef.name", r#""mallory": no User"#)]);
+        .is_denied_for(&[("NotFound spec.creatorRef.name", r#""mallory": no User"#)]);
 }
 
 #[test]
-fn an_organization_is_looked_up_where_the_policy_says_so() {
+fn an_organization_is_looked_up_if_the_policy_defines_its_kind() {
     let policy = policy(|policy| {
         policy
             .set_rule(RuleId::OrganizationExists, RuleSetting { action: Action::Deny, enforce_after: None });
@@ -193,7 +191,7 @@ fn an_organization_is_looked_up_where_the_policy_says_so() {
     });
     let ask = create("Company", json!({"displayName": "Acme", "organizationRef": {"name": "acme"}}));
     ask.clone().ask().is_allowed_with(&[]);
-    ask.ask_under(policy).is_refused_for(&[(
+    ask.ask_under(policy).is_denied_for(&[(
         "NotFound spec.organizationRef.name",
         "no Organization of that name [organization-exists]",
     )]);
@@ -218,25 +216,25 @@ fn notes_may_be_about_kinds_that_the_policy_adds() {
     let about = |subject: Value| create("Note", json!({"subjectRef": subject, "content": "x"}));
     let contact =
         json!({"apiGroup": "n.example.com", "kind": "Contact", "name": "jane", "namespace": "sales"});
-    about(contact.clone()).ask().is_refused_for(&[("NotSupported spec.subjectRef.kind", "[subject-kind]")]);
+    about(contact.clone()).ask().is_denied_for(&[("NotSupported spec.subjectRef.kind", "[subject-kind]")]);
     about(contact)
         .ask_under(contacts())
-        .is_refused_for(&[("NotFound spec.subjectRef.name", "no Contact of that name [subject-exists]")]);
+        .is_denied_for(&[("NotFound spec.subjectRef.name", "no Contact of that name [subject-exists]")]);
     let without = json!({"apiGroup": "n.example.com", "kind": "Contact", "name": "jane"});
     about(without)
         .ask_under(contacts())
-        .is_refused_for(&[("Required spec.subjectRef.namespace", "set the namespace [subject-kind]")]);
+        .is_denied_for(&[("Required spec.subjectRef.namespace", "set the namespace [subject-kind]")]);
     let malformed =
         json!({"apiGroup": "n.example.com", "kind": "Contact", "name": "jane", "namespace": "a/b"});
     about(malformed)
         .ask_under(contacts())
-        .is_refused_for(&[("Invalid spec.subjectRef.namespace", "[subject-kind]")]);
+        .is_denied_for(&[("Invalid spec.subjectRef.namespace", "[subject-kind]")]);
 }
 
 // ---- Labels
 
 #[test]
-fn the_policy_lists_labels_and_may_demand_them() {
+fn the_policy_lists_labels_and_may_require_them() {
     let tiers = || {
         policy(|policy| {
             policy.labels = vec![LabelRule {
@@ -248,7 +246,7 @@ fn the_policy_lists_labels_and_may_demand_them() {
         })
     };
     let ask = create("Company", json!({"displayName": "Acme"}));
-    ask.clone().ask_under(tiers()).is_refused_for(&[(
+    ask.clone().ask_under(tiers()).is_denied_for(&[(
         "Required metadata.labels[tier]",
         r#"set it to one of "gold", "tin" [label-value]"#,
     )]);
@@ -258,16 +256,16 @@ fn the_policy_lists_labels_and_may_demand_them() {
     with("gold").ask_under(tiers()).is_allowed_with(&[]);
     with("Gold")
         .ask_under(tiers())
-        .is_refused_for(&[("NotSupported metadata.labels[tier]", r#"did you mean "gold"?"#)]);
+        .is_denied_for(&[("NotSupported metadata.labels[tier]", r#"did you mean "gold"?"#)]);
 }
 
 // ---- References
 
 #[test]
-fn a_dry_run_learns_what_the_policy_says() {
+fn a_dry_run_follows_the_mode_of_the_policy() {
     let dry = || person_at("nowhere").with("/dryRun", json!(true));
     let mode = |mode| policy(|policy| policy.references.on_dry_run = mode);
-    dry().ask().is_refused_for(&[("NotFound spec.companyRef.name", "[company-exists]")]);
+    dry().ask().is_denied_for(&[("NotFound spec.companyRef.name", "[company-exists]")]);
     let warned = dry().ask_under(mode(DryRunMode::Warn));
     warned.is_allowed_with(&[
         r#"spec.companyRef.name: Not found: "nowhere": no Company of that name [company-exists]"#,
@@ -275,15 +273,15 @@ fn a_dry_run_learns_what_the_policy_says() {
     dry().ask_under(mode(DryRunMode::Skip)).is_allowed_with(&[]);
     person_at("nowhere")
         .ask_under(mode(DryRunMode::Skip))
-        .is_refused_for(&[("NotFound spec.companyRef.name", "")]);
+        .is_denied_for(&[("NotFound spec.companyRef.name", "")]);
     let flux = |ask: Ask| ask.with("/options/fieldManager", json!("kustomize-controller"));
-    assert!(flux(dry()).ask().is_allowed(), "Flux dry-runs a bundle before any of it is there");
+    assert!(flux(dry()).ask().is_allowed(), "Flux sends dry runs of a bundle before it applies it");
     assert!(!flux(person_at("nowhere")).ask().is_allowed());
     let malformed = person_at("no/where").with("/dryRun", json!(true)).ask_under(mode(DryRunMode::Skip));
-    malformed.is_refused_for(&[("Invalid spec.companyRef.name", "must consist of lower-case letters")]);
+    malformed.is_denied_for(&[("Invalid spec.companyRef.name", "must consist of lower-case letters")]);
 }
 
-/// A directory that cannot find anything out, or is not asked.
+/// A directory whose lookups fail, except those from its local copy.
 struct Broken(Option<Presence>);
 
 impl LookUp for Broken {
@@ -316,10 +314,10 @@ impl CountDependents for Broken {
 }
 
 #[test]
-fn a_failed_look_up_is_never_reported_as_not_found() {
+fn a_failed_lookup_is_never_reported_as_not_found() {
     let broken = |known, policy| pipeline_over(Arc::new(Broken(known)), policy);
     let answer = person_at("acme-corp").put_to(&broken(None, Policy::default()));
-    answer.is_refused_for(&[(
+    answer.is_denied_for(&[(
         "Invalid spec.companyRef.name",
         "could not be checked, try again [company-exists]",
     )]);
@@ -334,15 +332,15 @@ fn a_failed_look_up_is_never_reported_as_not_found() {
 
     let with_more = create("Person", json!({"companyRef": {"name": "acme-corp"}}));
     let answer = with_more.put_to(&broken(None, Policy::default()));
-    assert_eq!(answer.response()["status"]["code"], 422, "what is wrong for certain decides the status");
-    answer.is_refused_for(&[
+    assert_eq!(answer.response()["status"]["code"], 422, "a certain finding sets the status");
+    answer.is_denied_for(&[
         ("Required spec.displayName", ""),
         ("Invalid spec.companyRef.name", "could not be checked"),
     ]);
 }
 
 #[test]
-fn an_unrelated_edit_does_not_depend_on_a_look_up() {
+fn an_unrelated_edit_needs_no_lookup() {
     let old =
         json!({"displayName": "Jane", "companyRef": {"name": "acme-corp"}, "creatorRef": {"name": "alice"}});
     let mut new = old.clone();
@@ -352,19 +350,19 @@ fn an_unrelated_edit_does_not_depend_on_a_look_up() {
 }
 
 #[test]
-fn live_consistency_does_not_believe_the_local_copy() {
+fn live_consistency_does_not_use_the_local_copy() {
     let live = policy(|policy| policy.references.consistency = Consistency::Live);
     let pipeline = |policy| pipeline_over(Arc::new(Broken(Some(Presence::Exists))), policy);
     person_at("acme-corp").put_to(&pipeline(Policy::default())).is_allowed_with(&[]);
     person_at("acme-corp")
         .put_to(&pipeline(live))
-        .is_refused_for(&[("Invalid spec.companyRef.name", "could not be checked")]);
+        .is_denied_for(&[("Invalid spec.companyRef.name", "could not be checked")]);
 }
 
 // ---- Exemptions
 
 #[test]
-fn an_exemption_drops_findings_and_says_so_but_changes_are_made() {
+fn an_exemption_drops_findings_and_is_recorded_and_changes_are_made() {
     let exempt = |expires: i64| {
         policy(|policy| {
             policy.exemptions = vec![Exemption {
@@ -381,7 +379,7 @@ fn an_exemption_drops_findings_and_says_so_but_changes_are_made() {
     answer.is_allowed_with(&[r#"spec.domains[1]: "Acme.com" stored as "acme.com" [domain]"#]);
     assert_eq!(answer.annotation("exempted-by"), Some("migration"));
     assert_eq!(answer.annotation("rules"), None);
-    bad_company().ask_under(exempt(0)).is_refused_for(&[("Invalid spec.domains[0]", "")]);
+    bad_company().ask_under(exempt(0)).is_denied_for(&[("Invalid spec.domains[0]", "")]);
     let other = bad_company().with("/userInfo/groups", json!(["staff"]));
-    other.ask_under(exempt(1)).is_refused_for(&[("Invalid spec.domains[0]", "")]);
+    other.ask_under(exempt(1)).is_denied_for(&[("Invalid spec.domains[0]", "")]);
 }

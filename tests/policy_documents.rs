@@ -1,4 +1,4 @@
-//! Policy documents: what they compile to, and every problem at once when they do not.
+//! Tests how policy documents are compiled, and that all problems of invalid ones are reported.
 
 use crm_core::catalog::{Action, RuleId};
 use crm_core::policy::{self, Policy, Problems, compile};
@@ -19,12 +19,12 @@ fn problems(document: &Value) -> Vec<String> {
 }
 
 #[test]
-fn the_shipped_default_is_what_is_in_force_without_a_policy() {
+fn the_shipped_default_equals_the_built_in_policy() {
     let shipped = yaml(include_str!("../manifests/policy/default.yaml"));
     let compiled = compile(&shipped, "built-in").unwrap();
     let built_in = Policy::default();
     assert_eq!(policy::document(&compiled), policy::document(&built_in));
-    assert_eq!(policy::document(&built_in), shipped, "every field is spelled out");
+    assert_eq!(policy::document(&built_in), shipped, "the shipped policy has every field");
 }
 
 #[test]
@@ -34,7 +34,7 @@ fn an_empty_spec_is_the_built_in_policy() {
     assert_eq!(compiled.origin, "test");
 }
 
-/// A document that says something everywhere.
+/// A document with every field.
 fn full() -> Value {
     yaml(
         r#"
@@ -72,7 +72,7 @@ spec:
 }
 
 #[test]
-fn what_a_document_says_is_shown_again_with_the_defaults_filled_in() {
+fn a_policy_is_shown_with_the_defaults_filled_in() {
     let compiled = compile(&full(), "test").unwrap();
     let shown = policy::document(&compiled);
     for (pointer, expected) in [
@@ -102,13 +102,13 @@ fn what_a_document_says_is_shown_again_with_the_defaults_filled_in() {
 }
 
 #[test]
-fn a_rule_that_is_listed_without_an_action_keeps_its_own() {
+fn a_rule_that_is_listed_without_an_action_keeps_its_default() {
     let compiled = compile(&with_spec(json!({"rules": [{"rule": "label-value"}]})), "test").unwrap();
     assert_eq!(compiled.rule(RuleId::LabelValue).action, Action::Warn);
 }
 
 #[test]
-fn every_problem_is_named_at_once_with_its_field() {
+fn all_problems_are_reported_at_once_with_their_fields() {
     let document = with_spec(json!({
         "rules": [
             {"rule": "domains", "action": "Deny"},
@@ -157,7 +157,7 @@ fn every_problem_is_named_at_once_with_its_field() {
 #[case::a_label_key(with_spec(json!({"labels": [{"key": "a b", "allowed": ["x"]}]})), "spec.labels[0].key: Invalid value")]
 #[case::a_label_without_values(with_spec(json!({"labels": [{"key": "a", "allowed": []}]})), "spec.labels[0].allowed: Required value")]
 #[case::a_label_twice(with_spec(json!({"labels": [{"key": "a", "allowed": ["x"]}, {"key": "a", "allowed": ["y"]}]})), "spec.labels[1].key: Invalid value: \"a\": the label is listed twice")]
-#[case::required_as_a_text(with_spec(json!({"labels": [{"key": "a", "allowed": ["x"], "required": "yes"}]})), "spec.labels[0].required: Invalid value")]
+#[case::required_as_a_string(with_spec(json!({"labels": [{"key": "a", "allowed": ["x"], "required": "yes"}]})), "spec.labels[0].required: Invalid value")]
 #[case::a_dry_run_mode(with_spec(json!({"references": {"onDryRun": "Ignore"}})), "spec.references.onDryRun: Unsupported value")]
 #[case::a_manager_without_a_mode(with_spec(json!({"references": {"onDryRunByFieldManager": [{"manager": "m"}]}})), "spec.references.onDryRunByFieldManager[0].mode: Required value")]
 #[case::a_lookup_mode(with_spec(json!({"references": {"onLookupError": "Warn"}})), "spec.references.onLookupError: Unsupported value")]
@@ -172,10 +172,10 @@ fn every_problem_is_named_at_once_with_its_field() {
 #[case::a_subject_twice(with_spec(json!({"references": {"subjects": [{"group": "crm.milo.io", "version": "v1alpha1", "kind": "Company", "plural": "companies"}]}})), "spec.references.subjects[0]: Invalid value")]
 #[case::an_exemption_from_an_unknown_rule(with_spec(json!({"exemptions": [{"name": "x", "users": ["u"], "rules": ["domians"]}]})), "spec.exemptions[0].rules[0]: Unsupported value: \"domians\": did you mean \"domain\"?")]
 #[case::an_exemption_without_a_name(with_spec(json!({"exemptions": [{"users": ["u"], "rules": ["domain"]}]})), "spec.exemptions[0].name: Required value")]
-#[case::an_exemption_that_ends_at_no_time(with_spec(json!({"exemptions": [{"name": "x", "users": ["u"], "rules": ["domain"], "expires": "2027-02-30T00:00:00Z"}]})), "spec.exemptions[0].expires: Invalid value")]
+#[case::an_exemption_with_an_invalid_date(with_spec(json!({"exemptions": [{"name": "x", "users": ["u"], "rules": ["domain"], "expires": "2027-02-30T00:00:00Z"}]})), "spec.exemptions[0].expires: Invalid value")]
 #[case::an_unknown_field(with_spec(json!({"rules": [{"rule": "domain", "action": "Warn", "acton": "Deny"}]})), "spec.rules[0].acton: Forbidden: unknown field; did you mean \"action\"?")]
-fn documents_that_are_refused(#[case] document: Value, #[case] part: &str) {
+fn invalid_documents_have_problems(#[case] document: Value, #[case] part: &str) {
     let problems = problems(&document);
     assert!(problems.iter().any(|problem| problem.contains(part)), "{problems:#?}");
-    assert!(problems.len() <= 2, "one mistake, one problem or two: {problems:#?}");
+    assert!(problems.len() <= 2, "one mistake must be one or two problems: {problems:#?}");
 }

@@ -1,11 +1,11 @@
-//! What holds for every object that anyone could send: an answer, and a mutation that is the last one needed.
+//! Tests properties with random objects: every object gets an answer, and a second mutation changes nothing.
 
 use crate::common::{create, pipeline_with, update};
 use crm_core::policy::Policy;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
-/// Texts that mean something to some rule, and some that mean nothing.
+/// Strings, some of which a rule treats specially.
 fn text() -> impl Strategy<Value = String> {
     let known = prop::sample::select(vec![
         "",
@@ -40,7 +40,7 @@ fn text() -> impl Strategy<Value = String> {
     prop_oneof![4 => known.prop_map(str::to_owned), 1 => any::<String>()]
 }
 
-/// Any JSON value, texts more often than others.
+/// Any JSON value, most often a string.
 fn value() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         6 => text().prop_map(Value::from),
@@ -61,7 +61,7 @@ fn value() -> impl Strategy<Value = Value> {
     })
 }
 
-/// A spec with any of the fields that rules look at, each of any shape.
+/// A spec with any of the fields that rules check, each with any value.
 fn spec() -> impl Strategy<Value = Value> {
     let field = prop::sample::select(vec![
         "displayName",
@@ -82,7 +82,7 @@ fn spec() -> impl Strategy<Value = Value> {
     })
 }
 
-/// A spec that has a good chance to be admitted.
+/// A spec that is often valid.
 fn plausible() -> impl Strategy<Value = Value> {
     (spec(), prop::collection::vec(text(), 0..5)).prop_map(|(mut spec, domains)| {
         spec["displayName"] = json!(" Acme ");
@@ -107,12 +107,12 @@ proptest! {
         let ask = create(kind, spec);
         let first = ask.clone().put_to(&pipeline);
         prop_assert_eq!(&first.review, &ask.clone().put_to(&pipeline).review);
-        prop_assert_eq!(first.is_allowed(), first.causes().is_empty(), "a refusal says why");
+        prop_assert_eq!(first.is_allowed(), first.causes().is_empty(), "a denial has causes");
         ask.validate().put_to(&pipeline);
     }
 
     #[test]
-    fn what_was_mutated_needs_no_other_mutation_and_is_valid(kind in kind(), spec in prop_oneof![spec(), plausible()]) {
+    fn a_mutated_object_needs_no_other_mutation_and_is_valid(kind in kind(), spec in prop_oneof![spec(), plausible()]) {
         let pipeline = pipeline_with(Policy::default());
         let first = create(kind, spec).put_to(&pipeline);
         if first.is_allowed() {
@@ -125,14 +125,14 @@ proptest! {
     }
 
     #[test]
-    fn an_update_that_only_adds_what_no_rule_looks_at_is_never_refused(kind in kind(), spec in spec()) {
+    fn an_update_that_only_changes_unchecked_fields_is_never_denied(kind in kind(), spec in spec()) {
         let pipeline = pipeline_with(Policy::default());
         let mut edited = spec.clone();
         edited["description"] = json!("edited");
         let ask = update(kind, spec, edited);
         for ask in [ask.clone(), ask.validate()] {
             let answer = ask.put_to(&pipeline);
-            // What is absent on both sides is restored or reported, and never a reason to refuse.
+            // A field that is missing in both objects is restored or reported, and never a reason to deny.
             prop_assert!(answer.is_allowed(), "{:#?}", answer.causes());
         }
     }

@@ -1,6 +1,6 @@
-//! The server on real sockets: TLS, keep-alive, certificate rotation, and a stop that loses no call.
+//! Tests the server on real sockets: TLS, keep-alive, certificate rotation, and a shutdown that loses no call.
 
-// Clippy exempts functions that are tests, and not those that help them.
+// Clippy exempts test functions, but not their helpers.
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -28,12 +28,12 @@ use tempfile::TempDir;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 
-/// Far more than any of these tests takes, so that one that hangs fails.
+/// Much longer than any of these tests takes, so that a hanging test fails.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Longer than a test runs.
+/// Longer than any test.
 const FOREVER: Duration = Duration::from_secs(3600);
 
-/// Answers at once, except where the body is `wait`: then when it is let through.
+/// Answers at once, except if the body is `wait`: then it waits until it is released.
 struct StubReviewer {
     calls: AtomicUsize,
     gate: Semaphore,
@@ -49,12 +49,12 @@ impl Reviewer for StubReviewer {
     }
 }
 
-/// What is usual for connections.
+/// The usual limits of connections.
 fn connections() -> ConnectionLimits {
     ServerConfig::default().connections
 }
 
-/// A server of its own for each test, with a development certificate of its own.
+/// The server of one test, with its own development certificate.
 struct Running {
     dev: DevCertificate,
     addresses: Addresses,
@@ -66,16 +66,16 @@ struct Running {
     _dir: TempDir,
 }
 
-/// What a test wants to be different.
+/// The settings that a test changes.
 #[derive(Default)]
 struct Wishes {
     config: Option<ServerConfig>,
-    /// Instead of the development certificate's.
+    /// In place of the files of the development certificate.
     files: Option<TlsFiles>,
     tasks: Tasks,
 }
 
-/// On ports that are free, and without a delay at the end.
+/// A server on free ports, without a shutdown delay.
 fn config() -> ServerConfig {
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
     ServerConfig { listen: any, admin_listen: any, shutdown_delay: Duration::ZERO, ..ServerConfig::default() }
@@ -135,12 +135,12 @@ impl Running {
         self.signals.send(()).await.unwrap();
     }
 
-    /// Starts a review that waits, and returns when it is being worked on.
+    /// Starts a review that waits, and returns when it is in progress.
     async fn start_waiting_review(&self) -> JoinHandle<reqwest::Result<reqwest::Response>> {
         let calls = self.reviewer.calls.load(Ordering::SeqCst);
         let request = self.post(&self.client().build().unwrap(), "wait");
         let waiting = tokio::spawn(request.send());
-        until("the review has begun", async || self.reviewer.calls.load(Ordering::SeqCst) > calls).await;
+        until("the review is in progress", async || self.reviewer.calls.load(Ordering::SeqCst) > calls).await;
         waiting
     }
 
@@ -159,7 +159,7 @@ fn trusting(ca: &Path) -> reqwest::ClientBuilder {
     Client::builder().tls_certs_only([ca]).timeout(PATIENCE)
 }
 
-/// Waits for something that has no event to wait for.
+/// Polls until a condition is true.
 async fn until(what: &str, condition: impl AsyncFn() -> bool) {
     let wait = async {
         while !condition().await {
@@ -173,7 +173,7 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
     tokio::task::spawn_blocking(work).await.unwrap()
 }
 
-/// One connection, byte by byte, for what an HTTP client would hide.
+/// One connection, byte by byte, for details that an HTTP client hides.
 struct RawTls(BufReader<StreamOwned<ClientConnection, TcpStream>>);
 
 impl RawTls {
@@ -219,7 +219,7 @@ impl RawTls {
         self.read_answer()
     }
 
-    /// Whether the server has closed the connection. Waits for it to do or say something.
+    /// Whether the server has closed the connection. Waits until it closes the connection or sends something.
     fn is_closed(&mut self) -> bool {
         match self.0.read(&mut [0]) {
             Ok(read) => read == 0,
@@ -229,7 +229,7 @@ impl RawTls {
 }
 
 #[tokio::test]
-async fn reviews_are_answered_over_tls_to_a_client_that_trusts_the_development_ca() {
+async fn a_client_that_trusts_the_development_ca_gets_answers() {
     let server = Running::start().await;
     let client = server.client().build().unwrap();
     for host in ["localhost", "127.0.0.1"] {
@@ -245,14 +245,14 @@ async fn reviews_are_answered_over_tls_to_a_client_that_trusts_the_development_c
 }
 
 #[tokio::test]
-async fn http_1_1_is_spoken_to_a_client_that_offers_http_2() {
+async fn a_client_that_offers_http_2_gets_http_1_1() {
     let response = Running::start().await.review().await;
     assert_eq!((response.status(), response.version()), (StatusCode::OK, Version::HTTP_11));
     assert_eq!(response.headers().get(CONNECTION), None);
 }
 
 #[tokio::test]
-async fn tls_1_2_is_enough() {
+async fn tls_1_2_is_accepted() {
     let server = Running::start().await;
     let client = server.client().tls_version_max(reqwest::tls::Version::TLS_1_2).build().unwrap();
     assert_eq!(server.post(&client, "{}").send().await.unwrap().status(), StatusCode::OK);
@@ -275,7 +275,7 @@ async fn a_connection_is_kept_for_the_next_review() {
 }
 
 #[tokio::test]
-async fn a_client_that_does_not_trust_us_is_counted() {
+async fn a_client_that_does_not_trust_the_server_is_counted() {
     let server = Running::start().await;
     let another = TempDir::new().unwrap();
     let client = trusting(&dev_certificate::ensure(another.path()).unwrap().ca).build().unwrap();
@@ -288,7 +288,7 @@ async fn a_client_that_does_not_trust_us_is_counted() {
 }
 
 #[tokio::test]
-async fn plain_http_on_the_tls_port_harms_nobody_else() {
+async fn plain_http_on_the_tls_port_does_not_affect_others() {
     let server = Running::start().await;
     let address = server.addresses.webhook;
     let answer = blocking(move || {
@@ -296,7 +296,7 @@ async fn plain_http_on_the_tls_port_harms_nobody_else() {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.write_all(b"GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
         let mut answer = Vec::new();
-        // The server may reset the connection; either way it comes to an end.
+        // The server may reset the connection instead of closing it.
         let _ = stream.read_to_end(&mut answer);
         answer
     })
@@ -306,7 +306,7 @@ async fn plain_http_on_the_tls_port_harms_nobody_else() {
 }
 
 #[tokio::test]
-async fn clients_that_say_nothing_hold_up_nobody_and_are_dropped_in_the_end() {
+async fn silent_clients_do_not_block_others_and_are_dropped() {
     let config = ServerConfig { handshake_timeout: Duration::from_millis(300), ..config() };
     let server = Running::start_with(Wishes { config: Some(config), ..Wishes::default() }).await;
     let address = server.addresses.webhook;
@@ -324,7 +324,7 @@ async fn clients_that_say_nothing_hold_up_nobody_and_are_dropped_in_the_end() {
         }
     })
     .await;
-    // The limit that was set, and not the 10 seconds that are the default.
+    // By the limit of this test, not by the default of 10 seconds.
     assert!(start.elapsed() < Duration::from_secs(9), "{:?}", start.elapsed());
 }
 
@@ -352,7 +352,7 @@ async fn a_connection_without_requests_and_one_without_the_end_of_its_headers_ar
 }
 
 #[tokio::test]
-async fn a_body_that_announces_too_much_is_refused_while_the_caller_still_holds_it() {
+async fn a_body_with_a_content_length_over_the_limit_is_rejected_before_it_is_sent() {
     let server = Running::start().await;
     let mut connection = server.raw().await;
     let (head, body) = blocking(move || {
@@ -367,7 +367,7 @@ async fn a_body_that_announces_too_much_is_refused_while_the_caller_still_holds_
 }
 
 #[tokio::test]
-async fn a_body_that_does_not_come_is_given_up_with_its_connection_and_its_place() {
+async fn a_body_that_does_not_arrive_frees_its_connection_and_its_place() {
     let server = Running::start().await;
     let mut connection = server.raw().await;
     let (head, body) = blocking(move || {
@@ -375,7 +375,7 @@ async fn a_body_that_does_not_come_is_given_up_with_its_connection_and_its_place
             .send("POST /mutate?timeout=100ms HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{")
             .unwrap();
         let answer = connection.read_answer().unwrap();
-        // What comes later must not be taken for the next request.
+        // Bytes that arrive later must not be read as the next request.
         assert!(connection.is_closed());
         answer
     })
@@ -386,7 +386,7 @@ async fn a_body_that_does_not_come_is_given_up_with_its_connection_and_its_place
 }
 
 #[tokio::test]
-async fn beyond_the_limit_the_longest_idle_connection_of_a_caller_goes_for_its_next_one() {
+async fn at_the_limit_a_new_connection_replaces_the_longest_idle_one_of_the_caller() {
     let config =
         ServerConfig { connections: ConnectionLimits { connections: 2, ..connections() }, ..config() };
     let server = Running::start_with(Wishes { config: Some(config), ..Wishes::default() }).await;
@@ -410,7 +410,7 @@ async fn beyond_the_limit_the_longest_idle_connection_of_a_caller_goes_for_its_n
 }
 
 #[tokio::test]
-async fn beyond_the_limit_a_caller_whose_connections_are_all_busy_gets_no_further_one() {
+async fn at_the_limit_a_caller_with_only_busy_connections_gets_no_new_one() {
     let config =
         ServerConfig { connections: ConnectionLimits { connections: 1, ..connections() }, ..config() };
     let server = Running::start_with(Wishes { config: Some(config), ..Wishes::default() }).await;
@@ -425,14 +425,14 @@ async fn beyond_the_limit_a_caller_whose_connections_are_all_busy_gets_no_furthe
 }
 
 #[tokio::test]
-async fn a_handshake_that_does_not_go_on_takes_no_place_from_others_and_is_given_up() {
+async fn a_stalled_handshake_does_not_block_others_and_is_closed() {
     let limits = ConnectionLimits { connections: 1, ..connections() };
     let handshake_timeout = Duration::from_millis(200);
     let config = ServerConfig { connections: limits, handshake_timeout, ..config() };
     let server = Running::start_with(Wishes { config: Some(config), ..Wishes::default() }).await;
     let _silent = TcpStream::connect(server.addresses.webhook).unwrap();
     assert_eq!(server.review().await.status(), StatusCode::OK);
-    until("its end is counted", async || {
+    until("the failure is counted", async || {
         let sample = r#"crm_admission_connection_failures_total{stage="handshake"} 1"#;
         server.admin("/metrics").await.1.contains(sample)
     })
@@ -440,10 +440,10 @@ async fn a_handshake_that_does_not_go_on_takes_no_place_from_others_and_is_given
 }
 
 #[tokio::test]
-async fn headers_beyond_all_measure_are_refused() {
+async fn headers_that_are_too_large_are_rejected() {
     let server = Running::start().await;
     let client = server.client().build().unwrap();
-    // The server may hang up while they are still being sent, and then the client sees no status.
+    // The server may close the connection while the client still sends headers, and then the client sees no status.
     if let Ok(response) = server.post(&client, "{}").header("x-large", "x".repeat(1_000_000)).send().await {
         assert_eq!(response.status(), StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
     }
@@ -452,7 +452,7 @@ async fn headers_beyond_all_measure_are_refused() {
 }
 
 #[tokio::test]
-async fn only_callers_with_a_certificate_of_the_client_ca_are_let_in() {
+async fn only_callers_with_a_certificate_of_the_client_ca_are_accepted() {
     let dir = TempDir::new().unwrap();
     let identity = callers_ca(&dir.path().join("clients.crt"));
     let dev = dev_certificate::ensure(dir.path()).unwrap();
@@ -469,7 +469,7 @@ async fn only_callers_with_a_certificate_of_the_client_ca_are_let_in() {
 }
 
 #[tokio::test]
-async fn of_the_callers_with_a_certificate_only_those_with_an_accepted_name_are_let_in() {
+async fn only_callers_with_an_accepted_name_are_accepted() {
     let dir = TempDir::new().unwrap();
     let mut params = rcgen::CertificateParams::default();
     params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
@@ -501,14 +501,14 @@ async fn of_the_callers_with_a_certificate_only_those_with_an_accepted_name_are_
         server.post(&stranger, "{}").send().await.unwrap_err();
     }
     assert_eq!(server.reviewer.calls.load(Ordering::SeqCst), 3);
-    until("the refusals are counted", async || {
+    until("the rejected callers are counted", async || {
         let counted = "crm_admission_connection_failures_total{stage=\"client-certificate\"} 3\n";
         server.admin("/metrics").await.1.contains(counted)
     })
     .await;
 }
 
-/// A CA that is written to `path`, and a caller with a certificate of it.
+/// Writes a new CA to `path`. Returns a client with a certificate from it.
 fn callers_ca(path: &Path) -> Identity {
     let mut params = rcgen::CertificateParams::default();
     params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
@@ -522,7 +522,7 @@ fn callers_ca(path: &Path) -> Identity {
 }
 
 #[tokio::test]
-async fn connections_that_an_old_client_ca_let_in_are_closed_after_their_request() {
+async fn connections_accepted_by_an_old_client_ca_are_closed_after_their_request() {
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("clients.crt");
     let identity = callers_ca(&path);
@@ -538,20 +538,16 @@ async fn connections_that_an_old_client_ca_let_in_are_closed_after_their_request
     until("it is busy", async || server.reviewer.calls.load(Ordering::SeqCst) == 2).await;
 
     let new = caller(callers_ca(&path));
-    until("the new CA counts", async || server.post(&new, "{}").send().await.is_ok()).await;
+    until("the new CA is in use", async || server.post(&new, "{}").send().await.is_ok()).await;
     let closing = server.post(&old, "{}").send().await;
     assert!(closing.is_err(), "a new connection is denied: {closing:?}");
     server.reviewer.gate.add_permits(1);
-    assert_eq!(
-        busy.await.unwrap().unwrap().status(),
-        StatusCode::OK,
-        "a request that was let in is answered"
-    );
+    assert_eq!(busy.await.unwrap().unwrap().status(), StatusCode::OK, "a request in progress is answered");
     let after = server.post(&old, "{}").send().await;
     assert!(after.is_err(), "the connection of the last request is closed: {after:?}");
 }
 
-/// A directory like a mounted Secret: the files are symlinks through `..data`, which is swapped as one.
+/// A directory like a mounted Secret: the files are symlinks through `..data`, which is replaced as a whole.
 struct Mount {
     dir: TempDir,
     versions: usize,
@@ -570,7 +566,7 @@ impl Mount {
         self.dir.path().join(name)
     }
 
-    /// The directory of the next version, which is not in use yet.
+    /// Creates the directory of the next version, which is not in use yet.
     fn prepare(&mut self) -> PathBuf {
         self.versions += 1;
         let version = self.path(&format!("..version-{}", self.versions));
@@ -583,7 +579,7 @@ impl Mount {
         fs::rename(self.path("..data_tmp"), self.path("..data")).unwrap();
     }
 
-    /// Swaps in a certificate of a CA of its own.
+    /// Replaces the certificate by one from a new CA.
     fn renew(&mut self) {
         let version = self.prepare();
         dev_certificate::ensure(&version).unwrap();
@@ -599,7 +595,7 @@ impl Mount {
     }
 }
 
-/// The certificate that a new connection is shown.
+/// The certificate that a new connection gets.
 async fn shown(server: &Running) -> Vec<u8> {
     let client = Client::builder().tls_danger_accept_invalid_certs(true).tls_info(true).build().unwrap();
     let response = server.post(&client, "{}").send().await.unwrap();
@@ -608,7 +604,7 @@ async fn shown(server: &Running) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn new_connections_see_a_renewed_certificate_and_old_ones_go_on() {
+async fn new_connections_get_a_renewed_certificate_and_old_ones_continue() {
     let mut mount = Mount::new();
     mount.renew();
     let server = Running::start_with(Wishes { files: Some(mount.files()), ..Wishes::default() }).await;
@@ -620,13 +616,13 @@ async fn new_connections_see_a_renewed_certificate_and_old_ones_go_on() {
     mount.renew();
     let second = mount.certificate();
     assert_ne!(first, second);
-    until("the renewed certificate is shown", async || shown(&server).await == second).await;
+    until("the renewed certificate is served", async || shown(&server).await == second).await;
     let (head, _) = blocking(move || old.post("/mutate", "{}").unwrap()).await;
     assert!(head.starts_with("http/1.1 200"), "{head}");
 }
 
 #[tokio::test]
-async fn a_bad_certificate_leaves_the_last_good_one_in_service_and_is_counted() {
+async fn an_invalid_certificate_is_counted_and_the_last_valid_one_stays() {
     let mut mount = Mount::new();
     mount.renew();
     let server = Running::start_with(Wishes { files: Some(mount.files()), ..Wishes::default() }).await;
@@ -635,7 +631,7 @@ async fn a_bad_certificate_leaves_the_last_good_one_in_service_and_is_counted() 
     fs::write(bad.join("tls.crt"), "not a certificate").unwrap();
     fs::write(bad.join("tls.key"), "not a key").unwrap();
     mount.swap(&bad);
-    until("the bad certificate is counted", async || {
+    until("the invalid certificate is counted", async || {
         server.admin("/metrics").await.1.contains("crm_admission_certificate_reload_failures_total 1\n")
     })
     .await;
@@ -656,7 +652,7 @@ async fn the_server_is_ready_when_all_its_parts_are() {
 }
 
 #[tokio::test]
-async fn metrics_have_the_promised_names() {
+async fn metrics_have_the_documented_names() {
     let server = Running::start().await;
     let metrics = &server.metrics;
     metrics.decisions().decided("mutate", "Company", "CREATE", "allowed", Duration::from_millis(1));
@@ -705,7 +701,7 @@ async fn during_the_shutdown_delay_it_is_not_ready_and_serves_with_connection_cl
     let response = server.review().await;
     assert_eq!(response.status(), StatusCode::OK);
     assert_eq!(response.headers()[CONNECTION], "close");
-    // The connections of before are told, too, and closed once they are.
+    // Existing connections get the header too, and are closed after that answer.
     blocking(move || {
         let (head, _) = kept.post("/mutate", "{}").unwrap();
         assert!(head.contains("connection: close\r\n"), "{head}");
@@ -719,12 +715,12 @@ async fn during_the_shutdown_delay_it_is_not_ready_and_serves_with_connection_cl
 }
 
 #[tokio::test]
-async fn no_call_is_lost_when_callers_are_asked_to_go_elsewhere() {
+async fn no_call_is_lost_during_a_shutdown() {
     let config = ServerConfig { shutdown_delay: FOREVER, ..config() };
     let server = Running::start_with(Wishes { config: Some(config), ..Wishes::default() }).await;
     let callers: Vec<_> = (0..4)
         .map(|_| {
-            // Keeps its connection as long as it may.
+            // Keeps its connection as long as possible.
             let request = server.post(&server.client().build().unwrap(), "{}");
             tokio::spawn(async move {
                 let mut closing = 0;
@@ -736,7 +732,7 @@ async fn no_call_is_lost_when_callers_are_asked_to_go_elsewhere() {
             })
         })
         .collect();
-    until("calls are coming in", async || server.reviewer.calls.load(Ordering::SeqCst) > 20).await;
+    until("calls arrive", async || server.reviewer.calls.load(Ordering::SeqCst) > 20).await;
     server.signal().await;
     for caller in callers {
         caller.await.unwrap();
@@ -744,14 +740,14 @@ async fn no_call_is_lost_when_callers_are_asked_to_go_elsewhere() {
 }
 
 #[tokio::test]
-async fn a_review_that_is_being_worked_on_is_answered_before_the_end() {
+async fn a_review_in_progress_is_answered_before_the_server_stops() {
     let server = Running::start().await;
     let waiting = server.start_waiting_review().await;
     let mut idle = server.raw().await;
     server.signal().await;
     let address = server.addresses.webhook;
-    until("new connections are refused", async || TcpStream::connect(address).is_err()).await;
-    assert!(blocking(move || idle.is_closed()).await, "an idle connection does not hold up the end");
+    until("new connections fail", async || TcpStream::connect(address).is_err()).await;
+    assert!(blocking(move || idle.is_closed()).await, "an idle connection does not delay the shutdown");
     assert!(!server.task.is_finished());
 
     server.reviewer.gate.add_permits(1);
@@ -768,7 +764,7 @@ async fn the_admin_port_answers_until_the_last_review_is_answered() {
     let waiting = server.start_waiting_review().await;
     server.signal().await;
     let address = server.addresses.webhook;
-    until("new connections are refused", async || TcpStream::connect(address).is_err()).await;
+    until("new connections fail", async || TcpStream::connect(address).is_err()).await;
     assert_eq!(server.admin("/livez").await.0, StatusCode::OK);
     assert_eq!(server.admin("/readyz").await.0, StatusCode::SERVICE_UNAVAILABLE);
     assert!(server.admin("/metrics").await.1.contains("crm_admission_inflight_requests 1\n"));
@@ -781,7 +777,7 @@ async fn the_admin_port_answers_until_the_last_review_is_answered() {
 }
 
 #[tokio::test]
-async fn a_review_that_does_not_end_is_cut_off_at_the_drain_limit() {
+async fn a_review_that_does_not_finish_is_aborted_at_the_drain_limit() {
     let config = ServerConfig { drain_limit: Duration::from_millis(50), ..config() };
     let server = Running::start_with(Wishes { config: Some(config), ..Wishes::default() }).await;
     let waiting = server.start_waiting_review().await;
@@ -791,7 +787,7 @@ async fn a_review_that_does_not_end_is_cut_off_at_the_drain_limit() {
 }
 
 #[tokio::test]
-async fn a_second_signal_ends_it_at_once() {
+async fn a_second_signal_stops_the_server_at_once() {
     let server = Running::start().await;
     let waiting = server.start_waiting_review().await;
     server.signal().await;
@@ -802,7 +798,7 @@ async fn a_second_signal_ends_it_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_shutdown_delay_is_waited_for_in_full() {
+async fn the_server_waits_for_the_whole_shutdown_delay() {
     let config = ServerConfig { shutdown_delay: Duration::from_secs(10), ..config() };
     let server = Running::start_with(Wishes { config: Some(config), ..Wishes::default() }).await;
     let start = tokio::time::Instant::now();
@@ -812,7 +808,7 @@ async fn the_shutdown_delay_is_waited_for_in_full() {
 }
 
 #[tokio::test]
-async fn the_death_of_a_background_task_ends_the_server_with_its_name() {
+async fn a_stopped_background_task_stops_the_server_with_its_name() {
     for (how, expected) in [
         (Death::Panic, r#"the background task "company watch" panicked"#),
         (Death::Return, r#"the background task "company watch" stopped"#),
@@ -820,7 +816,7 @@ async fn the_death_of_a_background_task_ends_the_server_with_its_name() {
         let mut tasks = Tasks::default();
         tasks.spawn("company watch", async move {
             if matches!(how, Death::Panic) {
-                panic!("for the test");
+                panic!("intended by the test");
             }
         });
         let server = Running::start_with(Wishes { tasks, ..Wishes::default() }).await;
@@ -834,7 +830,7 @@ enum Death {
 }
 
 #[tokio::test]
-async fn a_port_that_is_taken_is_named_with_its_flag() {
+async fn a_port_in_use_is_reported_with_its_flag() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
     let error = Server::bind(ServerConfig { listen: address, ..config() }).await.unwrap_err().to_string();

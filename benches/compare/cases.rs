@@ -1,4 +1,4 @@
-//! What is asked: reviews as the API server sends them.
+//! The cases: reviews as the API server sends them.
 
 use std::time::Duration;
 
@@ -6,12 +6,12 @@ use serde_json::{Value, json};
 
 use crate::http::{Numbers, SLOT, Template};
 
-/// What a webhook has to say to a case.
+/// The expected answer to a case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Allowed,
     Patched,
-    /// With so many causes.
+    /// With this many causes.
     Refused(usize),
 }
 
@@ -23,7 +23,7 @@ pub(crate) struct Case {
     pub(crate) spec: Value,
     pub(crate) verdict: Verdict,
     pub(crate) numbers: fn(u64) -> Numbers,
-    /// How long the API server takes for a GET.
+    /// The delay of the API server for a GET.
     pub(crate) delay: Duration,
 }
 
@@ -43,7 +43,7 @@ impl Id {
     pub(crate) const ALL: [Self; 7] =
         [Self::Messy, Self::Clean, Self::Hit, Self::Miss, Self::SlowMiss, Self::Refusal, Self::Note];
 
-    /// As `BENCH_CASES` spells it.
+    /// The name in `BENCH_CASES`.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Messy => "messy",
@@ -64,13 +64,13 @@ impl Id {
 pub(crate) const SLOW: Duration = Duration::from_millis(2);
 
 impl Case {
-    /// The request, for a directory of so many Companies.
+    /// The request, for a directory with this many Companies.
     pub(crate) fn request(&self, path: &str, companies: u64) -> Template {
         let body = review(self.kind, &self.spec).to_string();
         Template::post(path, "", &body, (self.numbers)(companies), 200)
     }
 
-    /// Complains about an answer that is not what the case is about.
+    /// Returns an error if the answer is not the expected one.
     pub(crate) fn check(&self, who: &str, body: &str) {
         let answer: Value = serde_json::from_str(body)
             .unwrap_or_else(|error| panic!("{who} answers {:?} with no JSON: {error}: {body}", self.title));
@@ -122,7 +122,7 @@ pub(crate) fn all() -> Vec<Case> {
     ]
 }
 
-/// A Person with a name that is nearly right: it is looked up live, and the nearest name is searched for.
+/// A Person with a misspelled company: it is looked up live, and then the nearest name is searched.
 pub(crate) fn misspelled() -> Case {
     Case {
         id: Id::Refusal,
@@ -188,7 +188,7 @@ fn note() -> Value {
     })
 }
 
-/// Whatever an API server says about a create.
+/// A review of a create, with all fields that an API server sends.
 fn review(kind: &str, spec: &Value) -> Value {
     let plural = match kind {
         "Company" => "companies",

@@ -1,4 +1,4 @@
-//! Who is compared: crm-admission, a bare echo on the same stack, and a webhook on controller-runtime.
+//! The compared programs: crm-admission, a minimal echo on the same stack, and a webhook on controller-runtime.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -24,16 +24,16 @@ use crate::support::pki::Authority;
 use crate::support::workspace::Workspace;
 use crate::support::{net, repository};
 
-/// With this argument the benchmark is the echo.
+/// The argument that makes the benchmark serve the echo.
 pub(crate) const ECHO: &str = "serve-echo";
 
-/// Where the echo answers the same to everybody.
+/// The path with a constant answer.
 pub(crate) const CONSTANT: &str = "/constant";
 
-/// Where it reads the review besides, as far as anybody must who decides about it.
+/// The path that also parses the fields that every webhook needs.
 pub(crate) const READING: &str = "/reading";
 
-/// One of those who are compared.
+/// One of the compared programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Contender {
     Echo,
@@ -50,31 +50,31 @@ impl Contender {
         }
     }
 
-    /// Those that there are on this machine.
+    /// The programs that exist on this machine.
     pub(crate) fn present() -> Vec<Self> {
         let mut present = vec![Self::Echo, Self::Ours];
         if go_webhook().is_file() {
             present.push(Self::Go);
         } else {
-            crate::say("The webhook on controller-runtime was not built (is Go installed?): it is left out.");
+            crate::say("The webhook on controller-runtime was not built (is Go installed?): skipping it.");
         }
         present
     }
 }
 
-/// Where `make bench` puts it.
+/// The path to which `make bench` builds it.
 fn go_webhook() -> PathBuf {
     repository().join("target/bench/go-webhook")
 }
 
-/// A contender that runs.
+/// A running contender.
 pub(crate) struct Running {
     pub(crate) contender: Contender,
     pub(crate) server: Server,
     pub(crate) place: Place,
 }
 
-/// What contenders are started with.
+/// The settings with which contenders are started.
 pub(crate) struct Stable {
     pub(crate) workspace: Workspace,
     pub(crate) authority: Authority,
@@ -84,7 +84,7 @@ pub(crate) struct Stable {
 }
 
 impl Stable {
-    /// `cores` is where they run; `None` lets them run anywhere.
+    /// `cores` are the cores on which they run; `None` for all.
     pub(crate) fn new(cores: Option<Cores>) -> Self {
         let workspace = Workspace::create();
         let authority = Authority::create("webhooks of a benchmark");
@@ -145,7 +145,7 @@ fn product() -> PathBuf {
     PathBuf::from(env!("CARGO_BIN_EXE_crm-admission"))
 }
 
-/// Serves the echo, on the stack that crm-admission is served on: axum, axum-server and rustls.
+/// Serves the echo on the same stack as crm-admission: axum, axum-server and rustls.
 pub(crate) fn serve_echo(args: &[String]) {
     let [port, certificate, key] = args else { panic!("the echo needs a port, a certificate and a key") };
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port.parse().unwrap()));
@@ -160,25 +160,25 @@ pub(crate) fn serve_echo(args: &[String]) {
     });
 }
 
-/// Offers no HTTP/2, as crm-admission does not: `RustlsConfig` by itself would.
+/// Without HTTP/2, like crm-admission; the default of `RustlsConfig` has it.
 fn tls(certificate: &str, key: &str) -> Arc<ServerConfig> {
     let chain = CertificateDer::pem_file_iter(certificate).unwrap().map(Result::unwrap).collect();
     let key = PrivateKeyDer::from_pem_file(key).unwrap();
     Arc::new(ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key).unwrap())
 }
 
-/// Reads the body and answers a constant.
+/// Reads the body and returns a constant answer.
 async fn constant(body: Bytes) -> impl IntoResponse {
     drop(body);
     let answer = r#"{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","response":{"uid":"8f6f4a5e-5b0d-4d53-a9b1-0c9c6a1f7e21","allowed":true}}"#;
     ([(header::CONTENT_TYPE, "application/json")], answer)
 }
 
-/// Reads the uid and the spec, passes over the rest, and answers a constant.
+/// Parses the uid and the spec, skips the rest, and returns a constant answer.
 async fn reading(body: Bytes) -> impl IntoResponse {
     let review: Review = serde_json::from_slice(&body).unwrap();
     let is_review = review.request.uid.len() == 36 && review.request.object.spec.is_object();
-    assert!(is_review, "what is read must not be left out as unused");
+    assert!(is_review, "the parsed review must be used");
     constant(body).await
 }
 
@@ -198,7 +198,7 @@ struct Object {
     spec: Value,
 }
 
-/// Reads the body for the uid, which the API server wants to see again, and allows.
+/// Allows the request. Reads only the uid, which the answer must repeat.
 async fn echo(body: Bytes) -> impl IntoResponse {
     const FIELD: &[u8] = br#""uid":""#;
     const LENGTH: usize = 36;

@@ -1,4 +1,4 @@
-//! Asks the webhooks without an API server in between.
+//! Measures the webhooks directly, without an API server.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,14 +15,14 @@ use crate::settings::{Part, Settings};
 
 const COMPANIES: u64 = 1000;
 const PATH: &str = "/mutate";
-/// How many ask the same at once, to see how often the API server is asked.
+/// The number of equal requests at the same time, to count the calls to the API server.
 const CROWD: usize = 64;
 
-/// How a webhook is loaded.
+/// The type of load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mode {
     Closed(usize),
-    /// At half of what the slowest contender can do, on as many connections.
+    /// At half of the rate of the slowest contender, on this many connections.
     Open(usize),
 }
 
@@ -40,7 +40,7 @@ impl Mode {
 struct Results {
     case: Case,
     samples: Vec<Vec<Vec<Sample>>>,
-    /// The open loop's rate.
+    /// The rate of the open loop.
     rate: f64,
 }
 
@@ -51,15 +51,15 @@ impl Results {
     }
 }
 
-/// What is measured besides the webhooks.
+/// Additional measurements.
 #[derive(Default)]
 struct Extras {
-    /// A GET that is sent to the API server directly, at once and delayed.
+    /// A GET that is sent directly to the API server, without and with a delay.
     get: Vec<Sample>,
     slow_get: Vec<Sample>,
-    /// The clean Company, by the echo that reads it, on 1 connection and on 16.
+    /// The clean Company with the echo that parses it, on 1 connection and on 16.
     reading: [Vec<Sample>; 2],
-    /// How many GETs equal concurrent misses make: of a Company that exists, and of one that does not.
+    /// The number of GETs for equal concurrent misses: of a Company that exists, and of one that does not.
     gets_found: Vec<f64>,
     gets_missing: Vec<f64>,
 }
@@ -115,7 +115,7 @@ impl Lab<'_> {
         Arc::new(case.request(path, COMPANIES))
     }
 
-    /// A comparison of answers that are wrong would be worth nothing.
+    /// Checks the answers, because a comparison of wrong answers is useless.
     fn check(&self) {
         for case in cases::all() {
             for running in self.running.iter().filter(|running| running.contender != Contender::Echo) {
@@ -129,7 +129,7 @@ impl Lab<'_> {
     fn measure(&self, round: usize, result: &mut Results) {
         self.api.set_delay(result.case.delay);
         for (index, mode) in MODES.into_iter().enumerate() {
-            // Nobody is always the first or always after the same one.
+            // The order changes, so that no contender is always first or after the same one.
             let count = self.running.len();
             for contender in (0..count).map(|step| (step + round) % count) {
                 let pace = match mode {
@@ -151,7 +151,7 @@ impl Lab<'_> {
         }
     }
 
-    /// It is set in the first round and stays.
+    /// The first round sets the rate.
     fn rate(&self, result: &mut Results) -> f64 {
         if result.rate == 0.0 {
             let slowest = (0..self.running.len())
@@ -188,14 +188,14 @@ impl Lab<'_> {
                 process: Some(echo.server.pid),
             }));
         }
-        // Long enough that all of them ask before the first is answered.
+        // Long enough for all of them to be sent before the first answer.
         self.api.set_delay(Duration::from_millis(100));
         extras.gets_found.push(self.crowd("late-crowd"));
         extras.gets_missing.push(self.crowd("nowhere-at-all"));
         self.api.set_delay(Duration::ZERO);
     }
 
-    /// How many GETs it makes when many ask for the same Company at once.
+    /// The number of GETs for many equal requests at the same time.
     fn crowd(&self, company: &str) -> f64 {
         let ours = self.contender(Contender::Ours);
         let mut case = Id::Miss.case();
@@ -289,7 +289,7 @@ impl Lab<'_> {
     }
 }
 
-/// How ours stands to the others in a case, round by round, with what is aimed at.
+/// The ratios of crm-admission to the others in a case, by round, with their targets.
 fn ratios(result: &Results, ours: usize, echo: usize, go: Option<usize>) -> Vec<String> {
     let id = result.case.id;
     let [one, many, _, open] = MODES;
@@ -315,7 +315,7 @@ fn ratios(result: &Results, ours: usize, echo: usize, go: Option<usize>) -> Vec<
     ]
 }
 
-/// What a live GET adds, and how many there are.
+/// The additional time of a live GET, and the number of GETs.
 fn judge_live(report: &mut Report, results: &[Results], extras: &Extras, ours: usize) {
     let of = |id| {
         let result = results.iter().find(|result| result.case.id == id)?;

@@ -1,4 +1,4 @@
-//! An API server that holds as many Companies as one likes: it pages lists, streams watches and answers after a delay.
+//! A fake API server with any number of Companies, which has paged lists, watches and delays.
 
 use std::convert::Infallible;
 use std::fmt::Write;
@@ -26,22 +26,22 @@ use crate::load::Client;
 use crate::support::workspace::Workspace;
 
 const GROUP: &str = "/apis/crm.milo.io/v1alpha1";
-/// How often a watch tells of a change, while it tells of any.
+/// The time between two events of a watch, while there are changes.
 const CHANGE: Duration = Duration::from_millis(10);
-/// How long a watch lasts if its caller does not say.
+/// The duration of a watch without a timeout, in seconds.
 const WATCH: u64 = 300;
 
 /// The fake API server, which runs on the client's thread.
 pub(crate) struct FakeApi {
     pub(crate) port: u16,
-    /// For programs that are to use it.
+    /// A kubeconfig for programs.
     pub(crate) kubeconfig: PathBuf,
     cluster: Arc<Cluster>,
 }
 
 struct Cluster {
-    /// How many Companies there are: `company-00000000` and so on. Those called `late-…` exist too, but only when
-    /// they are asked for by name, as if they had just been created.
+    /// The number of Companies in lists: `company-00000000` and so on. A GET also finds every name `late-…`, as if it
+    /// had just been created.
     companies: u64,
     delay: AtomicU64,
     gets: AtomicU64,
@@ -70,7 +70,7 @@ impl FakeApi {
         let port = client.run(async move {
             let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await.unwrap();
             let port = listener.local_addr().unwrap().port();
-            // Answers must not wait for the acknowledgement of the ones before.
+            // Answers must not wait for the acknowledgement of earlier ones.
             let server =
                 axum_server::Server::<SocketAddr>::from_listener(listener).acceptor(NoDelayAcceptor::new());
             tokio::spawn(server.serve(router.into_make_service()));
@@ -96,22 +96,22 @@ impl FakeApi {
         self.cluster.companies
     }
 
-    /// How long it takes to answer a GET of a single object.
+    /// Sets the delay of a GET of a single object.
     pub(crate) fn set_delay(&self, delay: Duration) {
         self.cluster.delay.store(u64::try_from(delay.as_micros()).unwrap(), Relaxed);
     }
 
-    /// Whether watches tell of changes.
+    /// Sets whether watches report changes.
     pub(crate) fn set_changes(&self, changes: bool) {
         self.cluster.changes.store(changes, Relaxed);
     }
 
-    /// How many single objects were asked for since the last call.
+    /// The number of GETs of single objects since the last call of this function.
     pub(crate) fn take_gets(&self) -> u64 {
         self.cluster.gets.swap(0, Relaxed)
     }
 
-    /// How long the last list of Companies took, from the call for its first page to the answer with the last one.
+    /// The duration of the last list of Companies, from the request for the first page to the answer with the last one.
     pub(crate) fn take_listing(&self) -> Duration {
         let listing = self.cluster.listing.lock().unwrap().take();
         listing.map_or(Duration::ZERO, |(start, end)| end - start)
@@ -150,7 +150,7 @@ async fn people_list(State(cluster): State<Arc<Cluster>>, Query(options): Query<
 
 fn list_or_watch(cluster: &Arc<Cluster>, options: &Options, kind: &'static str, count: u64) -> Response {
     if options.send_initial_events.is_some() {
-        // As an API server without this feature says it. Clients then list.
+        // Like an API server without this feature. Clients then list.
         return status(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", "sendInitialEvents is forbidden");
     }
     match options.watch.as_deref() {
@@ -241,7 +241,7 @@ async fn allow() -> Response {
     json_text(review.to_string())
 }
 
-/// The metadata of an object as an API server tells it, of a size that is common.
+/// The metadata of an object as an API server returns it, with a common size.
 fn write_object(text: &mut String, kind: &str, name: &str, version: u64) {
     let is_written = write!(
         text,

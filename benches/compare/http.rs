@@ -1,18 +1,18 @@
-//! The requests of the load. How they are sent is in `tests/support/http.rs`.
+//! The requests of the load. `tests/support/http.rs` sends them.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 pub(crate) use crate::support::http::{Connection, Place, trust};
 
-/// What stands in a request for a number of as many digits.
+/// The placeholder for a number with the same number of digits.
 pub(crate) const SLOT: &str = "@@@@@@@@";
 
-/// Which numbers come into the slot of a request.
+/// The numbers for the slot of a request.
 #[derive(Debug)]
 pub(crate) enum Numbers {
-    /// Never the same again.
+    /// Increasing, so that none repeats.
     Rising,
-    /// All below the limit, in no order that a cache of the processor could follow.
+    /// Below the limit, in an order that the processor's cache cannot predict.
     Scattered(u64),
 }
 
@@ -23,7 +23,7 @@ pub(crate) struct Template {
     slot: Option<usize>,
     numbers: Numbers,
     next: AtomicU64,
-    /// With which status it is answered.
+    /// The expected status of the answer.
     pub(crate) status: u16,
 }
 

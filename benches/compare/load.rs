@@ -1,4 +1,4 @@
-//! Puts load on a server: closed loop, or at a rate with latencies that count from when a request was due.
+//! Loads a server: in a closed loop, or at a rate with latencies that count from the time at which a request is due.
 
 use std::sync::Arc;
 use std::sync::mpsc;
@@ -15,19 +15,19 @@ use crate::http::{Connection, Place, Template};
 use crate::server::Usage;
 use crate::settings::Cores;
 
-/// Which part of the measured time is spent before it, to warm up.
+/// The length of the warm-up, as a part of the measured time.
 const WARM_UP: f64 = 0.15;
-/// The timer of the runtime is no finer than this; what is left is waited for actively.
+/// The precision of the runtime's timer. The rest of a wait is a busy loop.
 const TIMER: Duration = Duration::from_millis(2);
 
 /// When requests are sent.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Pace {
-    /// The next one when the last one is answered, on every connection.
+    /// On every connection, the next request follows the last answer.
     Closed,
-    /// So many a second, answered or not. A request that must wait for a connection has been waiting since it was
-    /// due, which is what its latency tells: a server that stalls does not get away with the requests that a closed
-    /// loop would not have sent meanwhile.
+    /// This many requests a second, whether they are answered or not. The latency of a request counts from the time at
+    /// which it is due, even if it must wait for a connection. So the requests during a stall of the server count,
+    /// which a closed loop would not send.
     Open(f64),
 }
 
@@ -37,11 +37,11 @@ pub(crate) struct Load {
     pub(crate) connections: usize,
     pub(crate) pace: Pace,
     pub(crate) time: Duration,
-    /// The process whose use of the processor is counted.
+    /// The process whose processor time is measured.
     pub(crate) process: Option<u32>,
 }
 
-/// What came out of one measurement.
+/// The result of one measurement.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Sample {
     /// Requests a second.
@@ -55,7 +55,7 @@ pub(crate) struct Sample {
     pub(crate) resident: f64,
 }
 
-/// The thread on which all load is made, and on which the fake API server runs. One thread is one core.
+/// The thread of the load and of the fake API server. One thread uses one core.
 #[derive(Clone)]
 pub(crate) struct Client {
     handle: Handle,
@@ -63,7 +63,7 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// Lives as long as the program. `cores` says whether it has one to itself.
+    /// Starts the thread, which runs as long as the program. `cores` has its core, if it has its own.
     pub(crate) fn start(cores: Option<Cores>) -> Self {
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
         let handle = runtime.handle().clone();
@@ -71,18 +71,18 @@ impl Client {
         Self { handle, has_a_core: cores.is_some() }
     }
 
-    /// Runs `work` there and waits for what it comes to.
+    /// Runs `work` on the thread and waits for the result.
     pub(crate) fn run<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> T {
         let (sender, receiver) = mpsc::channel();
         self.handle.spawn(async move { sender.send(work.await) });
-        receiver.recv().expect("a result of the client thread; it panicked")
+        receiver.recv().expect("the client thread panicked")
     }
 
     pub(crate) fn measure(&self, load: Load) -> Sample {
         self.run(measure(load, self.has_a_core))
     }
 
-    /// One call on a connection of its own: its status and its body.
+    /// Sends one request on a new connection. Returns the status and the body.
     pub(crate) fn call(&self, place: &Place, request: &Arc<Template>) -> (u16, String) {
         let (place, request) = (place.clone(), Arc::clone(request));
         self.run(async move {
@@ -95,13 +95,13 @@ impl Client {
     }
 }
 
-/// What a phase of load shares among its connections.
+/// The state that the connections of a phase share.
 struct Phase {
     request: Arc<Template>,
     pace: Pace,
     start: Instant,
     end: Instant,
-    /// How many requests were due; who holds it waits until the next one is.
+    /// The number of requests that were due. The holder of the lock waits for the next one.
     due: Mutex<u64>,
 }
 
@@ -138,7 +138,7 @@ async fn measure(load: Load, has_a_core: bool) -> Sample {
     }
 }
 
-/// Loads all connections for a while, and gives them back with the latencies in nanoseconds.
+/// Loads all connections for a while. Returns them, with the latencies in nanoseconds.
 async fn phase(load: &Load, connections: Vec<Connection>, time: Duration) -> (Vec<Connection>, Vec<u64>) {
     let start = Instant::now();
     let phase = Arc::new(Phase {
@@ -161,10 +161,10 @@ async fn phase(load: &Load, connections: Vec<Connection>, time: Duration) -> (Ve
     (connections, latencies)
 }
 
-/// Keeps the thread of the client from going to sleep.
+/// Keeps the client's thread awake.
 ///
-/// To wake a thread on another core takes the server 2 or 3 µs. One that is fast enough to keep the client busy would be
-/// spared what a slower one pays with each answer, and none would be compared by its own work.
+/// To wake a thread on another core costs the server 2 or 3 µs. A fast server, which keeps the client busy, would not
+/// have this cost, but a slower one would have it for each answer. That would distort the comparison.
 async fn stay_awake() {
     loop {
         yield_now().await;
@@ -186,7 +186,7 @@ impl Phase {
         (connection, latencies)
     }
 
-    /// Since when the next request is due, once it is.
+    /// Waits until the next request is due, and returns that time.
     async fn next(&self) -> Option<Instant> {
         let Pace::Open(rate) = self.pace else {
             let now = Instant::now();

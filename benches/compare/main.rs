@@ -1,18 +1,18 @@
-//! Puts crm-admission beside others, in turns, in one run: `make bench`.
+//! Compares crm-admission with other programs, in turns, in one run: `make bench`.
 //!
-//! - `direct`: the webhook alone, beside a bare echo on the same stack and a webhook on controller-runtime;
+//! - `direct`: only the webhook, compared with a minimal echo on the same stack and a webhook on controller-runtime;
 //! - `api`: creates through a real API server, also with native policies and without any webhook;
 //! - `scale`: start, memory and cost with up to a million objects in the directory;
-//! - `engine` and `check`: the benchmarks of those names, which stand beside this one.
+//! - `engine` and `check`: the benchmarks with these names.
 //!
-//! What a full run finds is written into `docs/performance.md`, which also says how to read it. `BENCH_ONLY` names the
-//! parts to run; `BENCH_ROUNDS` and `BENCH_SECONDS` make a run shorter, which then only prints.
+//! A full run writes its results to `docs/performance.md`, which explains how to read them. `BENCH_ONLY` selects parts;
+//! `BENCH_ROUNDS` and `BENCH_SECONDS` make a run shorter, which then only prints.
 
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    reason = "a benchmark that cannot run has nothing to say"
+    reason = "a benchmark that cannot run should fail"
 )]
 
 #[path = "../../tests/support/mod.rs"]
@@ -49,7 +49,7 @@ fn main() {
     }
 }
 
-/// Tells how far it is.
+/// Prints the progress.
 #[allow(clippy::print_stderr, reason = "progress is for people at a terminal")]
 fn say(text: &str) {
     eprintln!("{text}");

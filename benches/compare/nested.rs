@@ -1,4 +1,4 @@
-//! The benchmarks that stand by themselves, run so that what they print gets onto the page too.
+//! Runs the separate benchmarks, and adds their output to the page.
 
 use std::process::{Command, Stdio};
 
@@ -16,8 +16,8 @@ pub(crate) fn run(part: Part, settings: &Settings) {
         .current_dir(repository())
         .stderr(Stdio::inherit())
         .output()
-        .expect("cargo can be started");
-    assert!(output.status.success(), "the benchmark {bench} ended with {}", output.status);
+        .expect("a program that starts");
+    assert!(output.status.success(), "the benchmark {bench} exited with {}", output.status);
     let printed = String::from_utf8_lossy(&output.stdout);
     let mut report = Report::default();
     if part == Part::Engine {
@@ -46,7 +46,7 @@ fn calls(tree: &str) -> Vec<Vec<String>> {
             row.truncate(2);
             row.extend(figures);
         } else if median.starts_with(|first: char| first.is_ascii_digit()) && line.contains(['├', '╰']) {
-            // The name stands before the fastest time, which is a number and a unit.
+            // The name comes before the fastest time, which is a number and a unit.
             let words: Vec<&str> = first.split_whitespace().collect();
             let name = words[..words.len() - 2].join(" ");
             let name = if is_nested { format!("{group} {name}") } else { name };

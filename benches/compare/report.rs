@@ -1,4 +1,4 @@
-//! Medians with their spread, tables in Markdown, and the page that holds them.
+//! Medians with their spread, tables in Markdown, and the page with the results.
 
 use std::fmt;
 use std::fmt::Write;
@@ -9,7 +9,7 @@ use crate::load::Sample;
 use crate::settings::{Part, Settings};
 use crate::support::repository;
 
-/// The median of some values, and between which they lie.
+/// The median of some values, with their minimum and maximum.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Spread {
     pub(crate) median: f64,
@@ -29,17 +29,17 @@ impl Spread {
         Self { median, least: values[0], most: values[values.len() - 1] }
     }
 
-    /// Of one figure of samples.
+    /// The spread of one value of samples.
     pub(crate) fn over(samples: &[Sample], figure: fn(&Sample) -> f64) -> Self {
         Self::of(samples.iter().map(figure))
     }
 
-    /// The median alone, as tables show it.
+    /// Only the median, for tables.
     pub(crate) fn shown(&self) -> String {
         short(self.median)
     }
 
-    /// Of what comes out for each round.
+    /// The spread of a value that is computed for each round.
     pub(crate) fn paired(a: &[Sample], b: &[Sample], figure: impl Fn(&Sample, &Sample) -> f64) -> Self {
         Self::of(a.iter().zip(b).map(|(a, b)| figure(a, b)))
     }
@@ -52,7 +52,7 @@ impl fmt::Display for Spread {
     }
 }
 
-/// With as many digits as mean something.
+/// A number with its significant digits.
 fn short(value: f64) -> String {
     match value.abs() {
         size if size >= 10_000.0 => format!("{:.1}k", value / 1000.0),
@@ -62,7 +62,7 @@ fn short(value: f64) -> String {
     }
 }
 
-/// What a figure should be.
+/// A target for a value.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Bound {
     AtMost(f64),
@@ -70,7 +70,7 @@ pub(crate) enum Bound {
 }
 
 impl Bound {
-    /// Whether the median meets it.
+    /// A sign for whether the median reaches the target.
     pub(crate) fn sign(self, seen: Spread) -> &'static str {
         let is_met = match self {
             Self::AtMost(most) => seen.median <= most,
@@ -89,7 +89,7 @@ impl fmt::Display for Bound {
     }
 }
 
-/// The text of one part of the page, as it grows.
+/// The text of one part of the page.
 #[derive(Default)]
 pub(crate) struct Report {
     text: String,
@@ -117,7 +117,7 @@ impl Report {
         self.targets.push([what.to_owned(), format!("{bound}{unit}"), format!("{seen}{unit}"), sign]);
     }
 
-    /// A target for how `a` stands to `b`, round by round.
+    /// A target for the ratio of `a` to `b`, by round.
     pub(crate) fn ratio(
         &mut self,
         what: &str,
@@ -128,7 +128,7 @@ impl Report {
         self.target(what, bound, " ×", Spread::paired(a, b, |a, b| figure(a) / figure(b)));
     }
 
-    /// Writes the table of targets, and forgets them.
+    /// Writes the table of targets, and clears the targets.
     fn write_targets(&mut self) {
         let rows: Vec<_> = std::mem::take(&mut self.targets).into_iter().map(Vec::from).collect();
         if !rows.is_empty() {
@@ -137,7 +137,7 @@ impl Report {
         }
     }
 
-    /// Prints what was found, and puts it on the page if it is worth keeping.
+    /// Prints the results, and writes them to the page after a full run.
     pub(crate) fn publish(mut self, part: Part, settings: &Settings) {
         self.write_targets();
         let heading = heading(part, settings);
@@ -146,12 +146,12 @@ impl Report {
         if settings.is_full() {
             write_page(part, &text);
         } else {
-            crate::say("This was a short run: docs/performance.md is left as it is.");
+            crate::say("This was a short run: docs/performance.md was not changed.");
         }
     }
 }
 
-#[allow(clippy::print_stdout, reason = "what a benchmark is for")]
+#[allow(clippy::print_stdout, reason = "the results of the benchmark")]
 fn print(text: &str) {
     println!("{text}");
 }
@@ -169,7 +169,7 @@ fn write_page(part: Part, text: &str) {
     fs::write(&path, format!("{}\n{text}\n{}", &page[..start], &page[stop..])).unwrap();
 }
 
-/// How, where, when and with what it was measured.
+/// The heading: command, machine, date and versions.
 fn heading(part: Part, settings: &Settings) -> String {
     let mut text = format!("`BENCH_ONLY={} make bench`", part.name());
     if matches!(part, Part::Direct | Part::Api | Part::Scale) {
@@ -203,7 +203,7 @@ fn machine() -> String {
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let memory = field("/proc/meminfo", "MemTotal").unwrap_or_default();
     let memory: f64 = memory.trim_end_matches(" kB").parse().unwrap_or(0.0);
-    // Not `available_parallelism`: this program may be pinned.
+    // Not `available_parallelism`, because this program may be pinned.
     let cores = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let cores = cores.lines().filter(|line| line.starts_with("processor")).count();
     format!("{processor}, {cores} cores, {:.0} GiB, Linux {}", memory / 1024.0 / 1024.0, kernel.trim())
@@ -215,7 +215,7 @@ fn first_line(program: &str, args: &[&str]) -> Option<String> {
     text.lines().next().map(str::to_owned)
 }
 
-/// The version that a Go module requires of another.
+/// The version of a module that a Go module requires.
 fn required(file: &str, module: &str) -> Option<String> {
     let text = fs::read_to_string(repository().join(file)).ok()?;
     let mut lines = text.lines().map(|line| line.trim_start_matches("require").trim());

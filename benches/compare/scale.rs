@@ -1,4 +1,4 @@
-//! How start, memory and cost grow with the number of objects in the directory.
+//! Measures how start, memory and cost grow with the number of objects in the directory.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,22 +13,22 @@ use crate::say;
 use crate::server::Pinned;
 use crate::settings::{Part, Settings};
 
-/// The smallest directory holds the one Company that the requests are about.
+/// The smallest directory has only the Company of the requests.
 const SIZES: [u64; 4] = [1, 10_000, 100_000, 1_000_000];
-/// The largest directory of the webhook on controller-runtime, which keeps far more of each object.
+/// The largest directory of the webhook on controller-runtime, which stores much more of each object.
 const LARGEST_OF_GO: u64 = 100_000;
-/// As crm-admission pages.
+/// The page size of crm-admission.
 const PAGE: u64 = 500;
-/// How often all sizes are loaded in turn, after each start.
+/// How often all sizes take their turn, after each start.
 const TURNS: usize = 2;
-/// What a start leaves to do in the background is done by then.
+/// The time for background work after a start.
 const SETTLING: Duration = Duration::from_secs(1);
 
-/// What is known of one contender with a directory of one size.
+/// The results of one contender with a directory of one size.
 #[derive(Default)]
 struct Growth {
     ready: Vec<f64>,
-    /// The list as the webhook read it.
+    /// The duration of the webhook's list.
     list: Vec<f64>,
     idle: Vec<f64>,
     single: Vec<Sample>,
@@ -80,7 +80,7 @@ pub(crate) fn run(settings: &Settings) {
     report.publish(Part::Scale, settings);
 }
 
-/// How long it takes only to read the list, page by page, in seconds.
+/// The time only to read the list, page by page, in seconds.
 fn read_list(client: &Client, api: &FakeApi) -> f64 {
     let place = api.place();
     let pages: Vec<String> =
@@ -122,7 +122,7 @@ fn load(settings: &Settings, client: &Client, api: &FakeApi, running: &Running, 
             process: Some(running.server.pid),
         })
     };
-    // A cluster in which nothing changes would be a special one.
+    // In real clusters, objects change all the time.
     api.set_changes(true);
     growth.single.push(measure(&hit, 1));
     growth.many.push(measure(&hit, 16));
@@ -181,7 +181,7 @@ fn megabytes(bytes: &[f64]) -> String {
     Spread::of(bytes.iter().map(|bytes| bytes / 1e6)).shown()
 }
 
-/// How much more memory a process has for each object than one with an empty directory.
+/// The additional memory for each object, compared with an empty directory.
 fn per_object(subjects: &[Subject], subject: &Subject) -> Option<Spread> {
     let empty = smallest(subjects, subject.contender);
     let objects = SIZES[subject.api] - SIZES[empty.api];

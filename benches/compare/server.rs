@@ -1,4 +1,4 @@
-//! Processes that are measured: started on one core, watched through `/proc`, and gone with this program.
+//! Measured processes: started on one core, watched through `/proc`, and stopped with this program.
 
 use std::fs;
 use std::path::Path;
@@ -11,12 +11,12 @@ use crate::support::net;
 use crate::support::process::{Log, Process};
 use crate::support::workspace::Workspace;
 
-/// Linux counts the time of processes in hundredths of a second, whatever its own clock.
+/// Linux reports the time of processes in hundredths of a second.
 const TICK: Duration = Duration::from_millis(10);
 const PATIENCE: Duration = Duration::from_secs(300);
 const PAUSE: Duration = Duration::from_millis(2);
 
-/// What a process has used by now.
+/// The resources that a process has used so far.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Usage {
     /// Processor time, in user and kernel mode, of all threads.
@@ -27,21 +27,21 @@ pub(crate) struct Usage {
 
 impl Usage {
     pub(crate) fn of(pid: u32) -> Self {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("a process that runs");
-        // The second field is the name, which may hold anything, in brackets.
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("a running process");
+        // The second field is the name in parentheses, which may contain anything.
         let fields: Vec<&str> = stat[stat.rfind(')').unwrap() + 2..].split(' ').collect();
         let ticks: u32 = fields[11].parse::<u32>().unwrap() + fields[12].parse::<u32>().unwrap();
-        let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("a process that runs");
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("a running process");
         let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
         let kib: u64 = resident.trim().trim_end_matches(" kB").parse().unwrap();
         Self { cpu: TICK * ticks, resident: kib * 1024 }
     }
 }
 
-/// How it is seen that a process can be asked.
+/// The sign that a process is ready.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Ready {
-    /// `/readyz` on this port says so.
+    /// `/readyz` on this port is 200.
     Page(u16),
     /// It listens on this port.
     Listens(u16),
@@ -62,15 +62,15 @@ impl Ready {
     }
 }
 
-/// A process that is measured.
+/// A measured process.
 pub(crate) struct Server {
     pub(crate) pid: u32,
-    /// From the start of the process until it was ready.
+    /// The time from the start of the process until it was ready.
     pub(crate) start: Duration,
     _process: Process,
 }
 
-/// What is started.
+/// A program to start.
 pub(crate) struct Program<'a> {
     pub(crate) name: &'static str,
     pub(crate) path: &'a Path,
@@ -85,7 +85,7 @@ impl Server {
     pub(crate) fn start(workspace: &Workspace, program: &Program<'_>) -> Result<Self, String> {
         let pid_file = workspace.file("pids", program.name);
         let _ = fs::remove_file(&pid_file);
-        // The shell writes down its own id and then becomes the program.
+        // The shell writes its own id and then replaces itself with the program.
         let mut command = Process::command("sh");
         command.args(["-c", r#"echo $$ >"$0.new"; mv "$0.new" "$0"; exec "$@""#]).arg(&pid_file);
         if let Some(core) = program.core {
@@ -118,7 +118,7 @@ fn await_ready(process: &mut Process, ready: Ready, log: &Log) -> Result<(), Str
         };
         let printed = || fs::read_to_string(log.path()).unwrap_or_default();
         if let Some(status) = process.ended() {
-            return Err(format!("it ended with {status}\n{}", printed()));
+            return Err(format!("it exited with {status}\n{}", printed()));
         }
         if Instant::now() > deadline {
             return Err(format!("it is not ready: {last}\n{}", printed()));
@@ -127,7 +127,7 @@ fn await_ready(process: &mut Process, ready: Ready, log: &Log) -> Result<(), Str
     }
 }
 
-/// Keeps this program on the client's core until it is dropped.
+/// Pins this program to the client's core until it is dropped.
 pub(crate) struct Pinned {
     all: usize,
 }

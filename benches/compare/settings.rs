@@ -1,5 +1,4 @@
-//! What is run and for how long, from the environment: `BENCH_ONLY`, `BENCH_CASES`, `BENCH_ROUNDS`,
-//! `BENCH_SECONDS`, `BENCH_CORES`.
+//! The settings from the environment: `BENCH_ONLY`, `BENCH_CASES`, `BENCH_ROUNDS`, `BENCH_SECONDS`, `BENCH_CORES`.
 
 use std::process::Command;
 use std::str::FromStr;
@@ -9,13 +8,13 @@ use crate::cases::Id;
 
 const ROUNDS: usize = 5;
 const SECONDS: f64 = 1.0;
-/// How often the processes of the scale part are started: a million objects take a while to list.
+/// The number of starts in the scale part, where listing a million objects is slow.
 const STARTS: usize = 3;
-/// Into how many a measurement through an API server is cut. With etcd beside it and all cores shared, it has moods that
-/// last for seconds; where turns are short, everybody has a part in each.
+/// The number of turns of a measurement through an API server. With etcd and shared cores, its speed varies for
+/// seconds. With short turns, all contenders are affected alike.
 const TURNS: u32 = 4;
 
-/// A part of the comparison, which can be run by itself.
+/// A part of the comparison, which can be run separately.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Part {
     Direct,
@@ -42,7 +41,7 @@ impl Part {
 /// The cores of a measurement with pinned processes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cores {
-    /// For the process that is measured.
+    /// For the measured process.
     pub(crate) server: usize,
     /// For the load and the fake API server.
     pub(crate) client: usize,
@@ -55,7 +54,7 @@ pub(crate) struct Settings {
     pub(crate) rounds: usize,
     /// How long one measurement takes.
     pub(crate) time: Duration,
-    /// `None` where there is only one core, or no `taskset`.
+    /// `None` if there is only one core or no `taskset`.
     pub(crate) cores: Option<Cores>,
 }
 
@@ -70,30 +69,30 @@ impl Settings {
         }
     }
 
-    /// How often a process is started anew to see what its start costs.
+    /// How often a process is started to measure the start.
     pub(crate) fn starts(&self) -> usize {
         self.rounds.min(STARTS)
     }
 
-    /// How often everybody is measured through an API server.
+    /// How often each contender is measured through an API server.
     pub(crate) fn turns(&self) -> usize {
         self.rounds * TURNS as usize
     }
 
-    /// How long one of these measurements takes.
+    /// The duration of one of these measurements.
     pub(crate) fn turn(&self) -> Duration {
         self.time / TURNS
     }
 
-    /// Whether the numbers are worth keeping.
+    /// Whether this is a full run, whose results are written to the page.
     pub(crate) fn is_full(&self) -> bool {
         self.cases.is_none() && self.rounds >= ROUNDS && self.time >= Duration::from_secs_f64(SECONDS)
     }
 
-    /// For the heading of a table: how it came about.
+    /// The settings in the heading of a table.
     pub(crate) fn shown(&self, part: Part) -> String {
         let pinned = match self.cores {
-            // There, an API server and its etcd would have to share a core with what is measured.
+            // An API server and its etcd would share a core with the measured process.
             _ if part == Part::Api => "not pinned to cores".to_owned(),
             Some(Cores { server, client }) => format!("server on core {server}, client on core {client}"),
             None => "not pinned to cores".to_owned(),
@@ -114,7 +113,9 @@ fn parts() -> Vec<Part> {
     };
     let part = |name: &str| {
         Part::ALL.into_iter().find(|part| part.name() == name).unwrap_or_else(|| {
-            panic!("BENCH_ONLY={wanted}: there is no part {name:?}, but direct, api, scale, engine and check")
+            panic!(
+                "BENCH_ONLY={wanted}: no part {name:?}; the parts are direct, api, scale, engine and check"
+            )
         })
     };
     wanted.split(',').map(part).collect()
@@ -125,7 +126,7 @@ fn cases() -> Option<Vec<Id>> {
     let case = |name: &str| {
         Id::ALL.into_iter().find(|id| id.name() == name).unwrap_or_else(|| {
             let names = Id::ALL.map(Id::name).join(", ");
-            panic!("BENCH_CASES={wanted}: there is no case {name:?}, but {names}")
+            panic!("BENCH_CASES={wanted}: no case {name:?}; the cases are {names}")
         })
     };
     Some(wanted.split(',').map(case).collect())

@@ -1,4 +1,4 @@
-//! Creates records through a real API server: without a webhook, with each of them, and with native policies.
+//! Measures creates through a real API server: without a webhook, with each webhook, and with native policies.
 
 use std::fs;
 use std::path::Path;
@@ -21,23 +21,23 @@ use crate::support::kubectl::Kubectl;
 use crate::support::poll::{self, Seen};
 use crate::support::{manifest, repository, webhook};
 
-/// The label by which a record chooses who is asked about it: so all are registered at once, and can take turns.
+/// The label that selects the webhook for a record. So all webhooks are registered and can take turns.
 const LABEL: &str = "bench";
 const CONNECTIONS: [usize; 2] = [1, 16];
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Who is asked about a create.
+/// What decides about a create.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Asked {
     Nobody,
     Webhook(Contender),
-    /// crm-admission once, and the floor as the last guard.
+    /// One call of crm-admission, and the floor as the last check.
     OneCall,
     Policies,
 }
 
 impl Asked {
-    /// Whose process answers.
+    /// The contender whose process answers.
     fn contender(self) -> Option<Contender> {
         match self {
             Self::Webhook(contender) => Some(contender),
@@ -46,7 +46,7 @@ impl Asked {
         }
     }
 
-    /// The webhooks that the API server has to call.
+    /// The webhooks that the API server must call.
     fn endpoints(self) -> &'static [&'static str] {
         match self {
             Self::Webhook(_) => &["mutate", "validate"],
@@ -74,7 +74,7 @@ impl Asked {
         }
     }
 
-    /// Whether a record that is not complete becomes so.
+    /// Whether it completes an incomplete record.
     fn completes(self) -> bool {
         !matches!(self, Self::Nobody | Self::Webhook(Contender::Echo))
     }
@@ -97,7 +97,7 @@ fn cases() -> [Case; 3] {
     ]
 }
 
-/// The API server as the load generator sees it.
+/// The address and credentials of the API server for the load.
 struct Gate {
     place: Place,
     token: String,
@@ -106,7 +106,7 @@ struct Gate {
 pub(crate) fn run(settings: &Settings) {
     if !programs_exist() {
         say(
-            "etcd, kube-apiserver and kubectl are not there (is Go installed?): the part with an API server is left out.",
+            "etcd, kube-apiserver and kubectl do not exist (is Go installed?): skipping the part with an API server.",
         );
         return;
     }
@@ -202,8 +202,8 @@ fn object(kind: &str, name: &str, label: &str, spec: &Value) -> Value {
     json!({"apiVersion": "crm.milo.io/v1alpha1", "kind": kind, "metadata": metadata, "spec": spec})
 }
 
-/// Registers a webhook for the records that bear this label, otherwise as crm-admission is shipped, and waits until the
-/// API server calls all of its endpoints.
+/// Registers a webhook like the shipped registration, for the records with this label, and waits until the API server
+/// calls all of its endpoints.
 fn register(admin: &Kubectl, stable: &Stable, running: &Running, asked: Asked) {
     let name = asked.label();
     let bundle = STANDARD.encode(&stable.authority.pem);
@@ -241,7 +241,7 @@ fn register(admin: &Kubectl, stable: &Stable, running: &Running, asked: Asked) {
     });
 }
 
-/// Applies the floor to the records that are to be one call, and waits until it is in force.
+/// Applies the floor to the records with one call, and waits until it is in force.
 fn apply_floor(admin: &Kubectl) {
     let label = Asked::OneCall.label();
     for mut object in admin.read(&manifest("floor/floor.yaml")) {
@@ -284,7 +284,7 @@ fn apply_policies(admin: &Kubectl) {
     });
 }
 
-/// By number of connections, then by who is asked, then by round.
+/// By number of connections, then by decider, then by round.
 type Results = Vec<Vec<Vec<Sample>>>;
 
 fn measure(
@@ -317,7 +317,7 @@ fn measure(
     results
 }
 
-/// The rows of a case: who is asked, with the medians of both loads.
+/// The rows of a case, with the medians of both loads.
 fn rows(case: &Case, asked: &[Asked], results: &Results) -> Vec<Vec<String>> {
     let [one, many] = [&results[0], &results[1]];
     let row = |(index, asked): (usize, &Asked)| {

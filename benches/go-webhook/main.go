@@ -1,8 +1,8 @@
-// The same job as crm-admission's, as one would write it on controller-runtime: to be measured beside it.
+// A webhook on controller-runtime with the main rules of crm-admission, for comparison.
 //
-// It is the plain version of that job: a creator, canonical domains and LinkedIn pages, references by a cache of
-// metadata with a live look at a miss, and all problems in one refusal. It has no policy, no exemptions, no metrics
-// of its own, no suggestions and no rules for updates.
+// It is a simple version: it sets the creator, normalizes domains and LinkedIn pages, looks up references in a cache of
+// metadata and, after a miss, in the API server, and reports all problems in one denial. It has no policy, exemptions,
+// metrics of its own, suggestions or rules for updates.
 package main
 
 import (
@@ -54,7 +54,7 @@ func target(kind string) *metav1.PartialObjectMetadata {
 	return object
 }
 
-// decide is both endpoints: what it changes is the patch of /mutate, and nothing of /validate.
+// decide implements both endpoints. /mutate answers with its changes as a patch, and /validate ignores them.
 func (d *directory) decide(ctx context.Context, request admission.Request) admission.Response {
 	spec := field.NewPath("spec")
 	username := request.UserInfo.Username
@@ -133,7 +133,7 @@ func withoutPatch(handler admission.HandlerFunc) admission.HandlerFunc {
 	}
 }
 
-// mapper knows the two kinds that are looked up, so that the API server need not be asked what it serves.
+// mapper knows the two kinds to look up, so that no discovery is needed.
 func mapper(*rest.Config, *http.Client) (meta.RESTMapper, error) {
 	mapper := meta.NewDefaultRESTMapper([]schema.GroupVersion{version})
 	for kind, plural := range map[string]string{"Company": "companies", "Person": "people"} {
@@ -164,14 +164,14 @@ func run(port int, certificates, health string) error {
 		Metrics:                metricsserver.Options{BindAddress: "0"},
 		HealthProbeBindAddress: health,
 		WebhookServer:          webhook.NewServer(webhook.Options{Host: "127.0.0.1", Port: port, CertDir: certificates}),
-		// Names are all that is asked for; the rest of the metadata need not fill the memory.
+		// Only names are needed, so the rest of the metadata is dropped.
 		Cache: cache.Options{DefaultTransform: cache.TransformStripManagedFields()},
 	})
 	if err != nil {
 		return err
 	}
 	context := ctrl.SetupSignalHandler()
-	// Asking for the server is what makes the manager start it.
+	// The manager starts the server only if GetWebhookServer was called.
 	server := manager.GetWebhookServer()
 	if err := readyWhenSynced(context, manager, server); err != nil {
 		return err

@@ -16,7 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
-// findings collects every problem of a record, so that a refusal names all of them.
+// findings collects all problems of a record for one denial.
 type findings struct {
 	list     field.ErrorList
 	warnings []string
@@ -34,7 +34,7 @@ func (f *findings) displayName(path *field.Path, value *string) {
 	}
 }
 
-// creator sets an absent creator from the user and checks a given one.
+// creator sets a missing creator from the user and checks a given one.
 func (f *findings) creator(path *field.Path, creator **reference, username string) {
 	if *creator == nil || (*creator).Name == "" {
 		*creator = &reference{Name: username}
@@ -46,7 +46,7 @@ func (f *findings) creator(path *field.Path, creator **reference, username strin
 	}
 }
 
-// domains brings every domain to its canonical form and drops duplicates.
+// domains normalizes every domain and removes duplicates.
 func (f *findings) domains(path *field.Path, domains []string) []string {
 	canonical := domains[:0:0]
 	for index, given := range domains {
@@ -86,7 +86,7 @@ func canonicalDomain(given string) (string, error) {
 	return ascii, nil
 }
 
-// linkedin brings the address of a page to its canonical form.
+// linkedin normalizes the address of a page.
 func (f *findings) linkedin(path *field.Path, value *string, kinds ...string) {
 	if *value == "" {
 		return
@@ -127,14 +127,14 @@ var sources = []string{
 	"partner-introduction", "organic-search", "marketing-campaign", "event",
 }
 
-// labels warns about a source that is not on the list.
+// labels warns about a source that is not in the list.
 func (f *findings) labels(labels map[string]string) {
 	if source, given := labels["crm.milo.io/source"]; given && !slices.Contains(sources, source) {
 		f.warnings = append(f.warnings, fmt.Sprintf("metadata.labels[crm.milo.io/source]: %q is not a known source", source))
 	}
 }
 
-// exists looks a target up, and returns an error only if that fails.
+// exists looks up a target, and returns an error only if the lookup fails.
 func (f *findings) exists(ctx context.Context, d *directory, path *field.Path, kind, name string) error {
 	if problems := validation.IsDNS1123Subdomain(name); len(problems) > 0 {
 		f.list = append(f.list, field.Invalid(path, name, problems[0]))

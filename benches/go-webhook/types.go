@@ -2,8 +2,8 @@ package main
 
 import "encoding/json"
 
-// record is what all three kinds have in common. Only `spec` is typed: the rest is passed on as it came, so that no
-// field of the metadata is lost or rewritten.
+// record has the common fields of all three kinds. Only `spec` is parsed; the rest stays raw JSON, so that no field of
+// the metadata is lost or rewritten.
 type record[S any] struct {
 	APIVersion string          `json:"apiVersion"`
 	Kind       string          `json:"kind"`

@@ -20,11 +20,11 @@ use crate::cluster::Reader;
 use crate::directory::LookUp;
 use crate::telemetry::Metrics;
 
-/// How many records are judged at the same time: few, so that no review has to wait.
+/// The number of records in a page: few, so that no review has to wait.
 const PAGE: u32 = 100;
 /// The minimum pause between pages, and the pause while reviews are in progress.
 const PAUSE: Duration = Duration::from_millis(250);
-/// The pause after a page is this many times as long as the page took, so the audit rests for nine tenths of the time.
+/// The pause after a page is this many times as long as the page took, so the audit pauses for nine tenths of the time.
 const REST: u32 = 9;
 /// How often a page is delayed while reviews are in progress. So a busy webhook is audited too, slowly.
 const DEFERRALS: u32 = 20;

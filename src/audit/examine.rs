@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::lookup::{Existence, NoAnswer};
 
-/// Decides about stored records.
+/// Checks stored records.
 pub struct Examiner {
     conformance: Conformance,
     in_force: Option<Conformance>,

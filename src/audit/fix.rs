@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::examine::Examiner;
 use super::stored::{Labels, Stored, path, stored};
-use crate::cluster::{ReadError, Reader, may_pass, retried};
+use crate::cluster::{ReadError, Reader, may_be_temporary, retried};
 
 /// The name of the writer in `managedFields`.
 const FIELD_MANAGER: &str = "crm-admission-audit";
@@ -110,7 +110,9 @@ impl<'e> Fixer<'e> {
             Err(error) => error,
         };
         let reason = match &error {
-            ReadError::Failed(kube::Error::Api(status)) if !may_pass(&error) => status.message.clone(),
+            ReadError::Failed(kube::Error::Api(status)) if !may_be_temporary(&error) => {
+                status.message.clone()
+            }
             _ => return Err(error),
         };
         // A failed condition and a denied value both return 422, so compare with the current record.

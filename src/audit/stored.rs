@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_looked_at_is_kept() {
+    fn only_checked_fields_are_kept() {
         let object = json!({
             "apiVersion": "crm.milo.io/v1alpha1", "kind": "Company",
             "metadata": {
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_absent_stays_absent() {
+    fn missing_fields_stay_missing() {
         let object = json!({"metadata": {"name": "acme", "deletionTimestamp": "2026-01-01T00:00:00Z"}});
         assert_eq!(kept(&object, &[]), object);
     }

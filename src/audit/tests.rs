@@ -1,4 +1,4 @@
-//! Tests of audits against an API server that answers by a script.
+//! Tests audits against a simulated API server with prepared answers.
 
 use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::convert::Infallible;
@@ -25,7 +25,7 @@ use crate::directory::{Listed, LookUp};
 /// The requests: `PATCH /apis/…`, and the body.
 type Asked = Arc<Mutex<Vec<(String, Value)>>>;
 
-/// A reader of an API server that gives these answers, in this order.
+/// A reader of an API server that returns these answers, in this order.
 fn scripted(answers: impl IntoIterator<Item = (u16, Value)>) -> (Reader, Asked) {
     let asked = Asked::default();
     let answers = Arc::new(Mutex::new(answers.into_iter().collect::<VecDeque<_>>()));
@@ -37,7 +37,7 @@ fn scripted(answers: impl IntoIterator<Item = (u16, Value)>) -> (Reader, Asked) 
             let body = request.into_body().collect().await.unwrap().to_bytes();
             seen.lock().unwrap().push((line.clone(), serde_json::from_slice(&body).unwrap_or_default()));
             let answer = answers.lock().unwrap().pop_front();
-            let (status, body) = answer.unwrap_or_else(|| panic!("nobody expected {line}"));
+            let (status, body) = answer.unwrap_or_else(|| panic!("unexpected request: {line}"));
             let response = Response::builder().status(status).body(Body::from(body.to_string().into_bytes()));
             Ok::<_, Infallible>(response.unwrap())
         }
@@ -75,7 +75,7 @@ async fn fixed(
 }
 
 #[tokio::test]
-async fn a_record_is_patched_on_the_condition_that_it_is_the_one_that_was_judged() {
+async fn a_record_is_patched_only_if_it_is_unchanged() {
     let (fixed, asked) = self::fixed(acme("7", "Acme.com"), [(200, acme("8", "acme.com"))]).await;
     assert!(matches!(fixed, Fixed::Stored { values: 1, .. }), "{fixed:?}");
     let [(call, patch)] = asked.as_slice() else { panic!("{asked:?}") };
@@ -95,7 +95,7 @@ async fn a_record_is_patched_on_the_condition_that_it_is_the_one_that_was_judged
 #[case(409)]
 #[case(422)]
 #[tokio::test]
-async fn a_record_that_was_changed_meanwhile_is_read_and_judged_anew(#[case] code: u16) {
+async fn a_record_that_was_changed_meanwhile_is_read_and_checked_again(#[case] code: u16) {
     let fresh = acme("8", "ACME.org");
     let answers = [denial(code, "conflict"), (200, fresh), (200, acme("9", "acme.org"))];
     let (fixed, asked) = fixed(acme("7", "Acme.com"), answers).await;
@@ -106,7 +106,7 @@ async fn a_record_that_was_changed_meanwhile_is_read_and_judged_anew(#[case] cod
 }
 
 #[tokio::test]
-async fn what_somebody_else_has_fixed_meanwhile_is_left_as_it_is() {
+async fn a_value_that_somebody_else_fixed_meanwhile_is_not_changed() {
     let theirs = acme("8", "theirs.example");
     let (fixed, asked) = fixed(acme("7", "Acme.com"), [denial(409, "conflict"), (200, theirs.clone())]).await;
     let Fixed::Stored { object, values: 0 } = fixed else { panic!("{fixed:?}") };
@@ -115,7 +115,7 @@ async fn what_somebody_else_has_fixed_meanwhile_is_left_as_it_is() {
 }
 
 #[tokio::test]
-async fn a_record_that_the_api_server_denies_is_named_with_the_reason() {
+async fn a_denied_record_is_reported_with_the_reason() {
     let same = acme("7", "Acme.com");
     let (fixed, _) = fixed(same.clone(), [denial(422, "creatorRef: Required"), (200, same)]).await;
     let Fixed::Not(not) = fixed else { panic!("{fixed:?}") };
@@ -125,9 +125,9 @@ async fn a_record_that_the_api_server_denies_is_named_with_the_reason() {
 }
 
 #[tokio::test]
-async fn a_record_that_is_gone_or_going_is_no_failure() {
-    let gone = || denial(404, "not found");
-    let (fixed, _) = fixed(acme("7", "Acme.com"), [gone(), gone()]).await;
+async fn a_deleted_record_is_not_a_failure() {
+    let not_found = || denial(404, "not found");
+    let (fixed, _) = fixed(acme("7", "Acme.com"), [not_found(), not_found()]).await;
     assert!(matches!(fixed, Fixed::Gone), "{fixed:?}");
 }
 
@@ -144,7 +144,7 @@ async fn a_record_that_is_being_deleted_counts_as_not_fixed() {
 }
 
 #[tokio::test]
-async fn a_record_that_never_rests_is_given_up() {
+async fn a_record_that_keeps_changing_is_reported_as_not_fixed() {
     let answers = (0..5).flat_map(|turn| {
         let fresh = acme(&format!("{}", 8 + turn), "Acme.com");
         [denial(409, "conflict"), (200, fresh)]
@@ -156,7 +156,7 @@ async fn a_record_that_never_rests_is_given_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_busy_api_server_is_asked_again() {
+async fn a_busy_api_server_gets_a_retry() {
     let answers = [denial(429, "slow down"), denial(503, "busy"), (200, acme("8", "acme.com"))];
     let (fixed, asked) = fixed(acme("7", "Acme.com"), answers).await;
     assert!(matches!(fixed, Fixed::Stored { values: 1, .. }), "{fixed:?}");
@@ -164,7 +164,7 @@ async fn a_busy_api_server_is_asked_again() {
 }
 
 #[test]
-fn nobody_is_made_the_creator_and_only_rules_that_are_asked_for_change_values() {
+fn a_fix_sets_no_creator_and_only_changes_values_of_the_selected_rules() {
     let object = json!({"spec": {"displayName": " Acme ", "domains": ["Acme.com"]}});
     let rules = |scope| {
         let changes =
@@ -181,7 +181,7 @@ fn list(names: &[&str], token: &str) -> (u16, Value) {
 }
 
 #[tokio::test]
-async fn a_list_that_has_expired_goes_on_where_the_api_server_says() {
+async fn an_expired_list_continues_with_the_token_of_the_api_server() {
     let mut expired = denial(410, "too old");
     expired.1["metadata"] = json!({"continue": "fresh"});
     let (reader, asked) = scripted([list(&["a"], "old"), expired, list(&["b"], "")]);
@@ -196,14 +196,14 @@ async fn a_list_that_has_expired_goes_on_where_the_api_server_says() {
 }
 
 #[tokio::test]
-async fn a_list_that_is_denied_says_which_permission_is_missing() {
+async fn a_denied_list_names_the_missing_permission() {
     let (reader, _) = scripted([denial(403, "forbidden")]);
     let error = Pages::new(reader, CrmKind::Note, 1, BTreeSet::new()).next().await.unwrap_err();
     assert!(error.to_string().starts_with("notes cannot be listed (an audit needs permission"), "{error}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_may_not_be_looked_up_is_unresolved_and_what_fails_is_an_error() {
+async fn a_denied_lookup_is_unresolved_and_a_failed_lookup_is_an_error() {
     let target = Target { kind: Arc::new(CrmKind::Company.resource()), namespace: None, name: "acme".into() };
     let fact = async |answers: Vec<(u16, Value)>| {
         let (reader, _) = scripted(answers);
@@ -230,27 +230,27 @@ async fn examined(examiner: &Examiner, kind: CrmKind, spec: Value) -> Examined {
     examiner.examine(kind, &[object], &existence).await.unwrap().remove(0)
 }
 
-fn told(examined: &Examined) -> Vec<(RuleId, Option<&'static str>, Action)> {
+fn messages(examined: &Examined) -> Vec<(RuleId, Option<&'static str>, Action)> {
     examined.findings.iter().map(|finding| (finding.rule, finding.code, finding.action)).collect()
 }
 
 #[tokio::test]
-async fn a_stored_record_without_a_creator_is_told_so_by_one_finding() {
+async fn a_missing_creator_is_one_finding() {
     let examiner = examiner(Policy::default(), None, Scope::All);
     let examined = examined(&examiner, CrmKind::Company, json!({"displayName": "Acme"})).await;
-    assert_eq!(told(&examined), [(RuleId::CreatorRef, None, Action::Deny)]);
+    assert_eq!(messages(&examined), [(RuleId::CreatorRef, None, Action::Deny)]);
     assert_eq!(examined.standing, Standing::Denied);
 }
 
 #[tokio::test]
-async fn a_next_action_that_has_passed_is_no_fault_of_a_stored_record() {
+async fn a_past_next_action_of_a_stored_record_is_not_a_finding() {
     let examiner = examiner(Policy::default(), None, Scope::Only(BTreeSet::from([RuleId::NextActionTime])));
     let spec = json!({"nextActionTime": "2020-01-01T00:00:00Z"});
-    assert_eq!(told(&examined(&examiner, CrmKind::Note, spec).await), []);
+    assert_eq!(messages(&examined(&examiner, CrmKind::Note, spec).await), []);
 }
 
 #[tokio::test]
-async fn what_a_stricter_policy_denies_is_new_only_where_the_one_in_force_does_not() {
+async fn only_denials_that_the_policy_in_force_does_not_have_are_new() {
     let mut stricter = Policy::default();
     stricter.set_rule(RuleId::LabelValue, RuleSetting::default());
     stricter.labels[0].required = true;
@@ -262,7 +262,7 @@ async fn what_a_stricter_policy_denies_is_new_only_where_the_one_in_force_does_n
 }
 
 #[tokio::test]
-async fn files_are_complete_for_the_kinds_that_they_hold() {
+async fn files_are_complete_for_the_kinds_that_they_contain() {
     let objects = [acme("1", "acme.com")];
     let directory = files::Files::new(&objects);
     let existence = Existence::new(&directory, Suggestions::None);
@@ -283,7 +283,7 @@ async fn files_are_complete_for_the_kinds_that_they_hold() {
 }
 
 #[tokio::test]
-async fn what_refers_to_another_group_or_is_being_deleted_does_not_refer_to_a_record() {
+async fn notes_about_another_group_and_records_being_deleted_are_not_dependents() {
     let person =
         |name: &str, deleted: Value| json!({"metadata": {"name": name, "deletionTimestamp": deleted}});
     let note = |name: &str, group: &str, deleted: Value| {

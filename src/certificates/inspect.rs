@@ -90,9 +90,9 @@ pub struct BundleView {
     /// The CAs of its `caBundle`.
     pub cas: Vec<CertificateView>,
     /// Why the certificate of the Secret would not be accepted; `None` if it is accepted.
-    pub refuses_stored: Option<String>,
+    pub distrusts_stored: Option<String>,
     /// Why the served certificate would not be accepted; `None` if it is accepted or was not read.
-    pub refuses_served: Option<String>,
+    pub distrusts_served: Option<String>,
 }
 
 /// The served certificate.
@@ -178,15 +178,15 @@ impl Chains {
     }
 
     fn webhook(&self, hook: &Hook) -> BundleView {
-        let refusal = |chain: &[CertificateDer<'static>]| {
-            hook.distrusts(chain, self.now).map(|refusal| refusal.to_string())
+        let distrust = |chain: &[CertificateDer<'static>]| {
+            hook.distrusts(chain, self.now).map(|distrust| distrust.to_string())
         };
         BundleView {
             name: hook.name.clone(),
             server: hook.server.clone(),
             cas: self.views(&hook.bundle),
-            refuses_stored: refusal(&self.stored),
-            refuses_served: self.served.as_deref().and_then(refusal),
+            distrusts_stored: distrust(&self.stored),
+            distrusts_served: self.served.as_deref().and_then(distrust),
         }
     }
 }
@@ -233,13 +233,13 @@ fn problems(
     }
     for configuration in configurations {
         for webhook in &configuration.webhooks {
-            let refusal = match served {
-                Some(_) => &webhook.refuses_served,
-                None => &webhook.refuses_stored,
+            let distrust = match served {
+                Some(_) => &webhook.distrusts_served,
+                None => &webhook.distrusts_stored,
             };
-            if let Some(refusal) = refusal {
+            if let Some(distrust) = distrust {
                 let (name, kind) = (&webhook.name, &configuration.kind);
-                problems.push(format!("{name} of {kind} would not accept {what}: {refusal}"));
+                problems.push(format!("{name} of {kind} would not accept {what}: {distrust}"));
             }
         }
     }

@@ -82,7 +82,7 @@ enum KeeperError {
     #[error("{why}, although it was created a moment ago; do the clocks of the replicas agree?")]
     TooSoon { why: String },
     #[error("the Secret or the configurations keep changing; does another product manage them too?")]
-    Restless,
+    KeepsChanging,
     #[error("the API server takes longer than {} seconds", TURN.as_secs())]
     Slow,
 }
@@ -190,7 +190,7 @@ impl<S: Serve> Keeper<S> {
             self.tell(&contents, &live);
             return Ok(());
         }
-        Err(KeeperError::Restless)
+        Err(KeeperError::KeepsChanging)
     }
 
     /// Serves the stored certificate after a failure. It may be valid for months, and a replica that has just started
@@ -303,7 +303,7 @@ impl<S: Serve> Keeper<S> {
         };
         let chain = certificates(&served.certificate);
         let needed = hooks(live).filter_map(|hook| {
-            let ca = pki::voucher(&chain, &hook.bundle, hook.server.as_deref()?, unix_now()).ok()?;
+            let ca = pki::trusting_ca(&chain, &hook.bundle, hook.server.as_deref()?, unix_now()).ok()?;
             ends(ca)
         });
         if let Some(not_after) = needed.min() {

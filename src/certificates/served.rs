@@ -72,7 +72,7 @@ pub struct LookError {
     pub source: io::Error,
 }
 
-/// The certificates that a server shows for the name `server`. Blocks, for `limit` at most after the address is
+/// The certificates that a server presents for the name `server`. Blocks, for `limit` at most after the address is
 /// resolved.
 pub fn look_at_served(
     address: &Address,
@@ -86,11 +86,11 @@ pub fn look_at_served(
         }
         _ => error,
     };
-    shown(address, server, limit)
+    presented(address, server, limit)
         .map_err(|source| LookError { address: address.clone(), source: late(source) })
 }
 
-fn shown(address: &Address, server: &str, limit: Duration) -> io::Result<Vec<CertificateDer<'static>>> {
+fn presented(address: &Address, server: &str, limit: Duration) -> io::Result<Vec<CertificateDer<'static>>> {
     let mut connection = client(server)?;
     let targets: Vec<SocketAddr> = (address.host.as_str(), address.port).to_socket_addrs()?.collect();
     let deadline = Instant::now() + limit;
@@ -99,10 +99,10 @@ fn shown(address: &Address, server: &str, limit: Duration) -> io::Result<Vec<Cer
     while outcome.is_ok() && connection.is_handshaking() {
         outcome = step(&mut connection, &mut socket, deadline);
     }
-    // A server that requires client certificates closes the handshake, but has shown its certificate before.
+    // A server that requires client certificates aborts the handshake, but has presented its certificate before.
     match connection.peer_certificates() {
         Some(chain) => Ok(chain.iter().map(|der| der.clone().into_owned()).collect()),
-        None => Err(outcome.err().unwrap_or_else(|| io::Error::other("it shows no certificate"))),
+        None => Err(outcome.err().unwrap_or_else(|| io::Error::other("it presents no certificate"))),
     }
 }
 
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_says_nothing_is_not_waited_for() {
+    fn a_silent_server_is_not_waited_for() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address: Address = listener.local_addr().unwrap().to_string().parse().unwrap();
         let error = look_at_served(&address, "localhost", Duration::from_millis(50)).unwrap_err();

@@ -1,4 +1,4 @@
-//! What the certificates of an installation are for, and where they are.
+//! The names that the certificates of an installation need, and their Secret.
 
 use crm_core::api::installation::service_host;
 

@@ -23,7 +23,7 @@ const CA_KEY: &str = "ca.key";
 pub enum StoreError {
     /// The permission is missing.
     #[error(
-        "may not {verb} Secret {namespace}/{name}: {message}; the Role and the RoleBinding \
+        "no permission to {verb} Secret {namespace}/{name}: {message}; the Role and the RoleBinding \
          crm-admission-certificates grant it to the webhook"
     )]
     Forbidden {

@@ -21,7 +21,7 @@ use crate::pki::{self, Untrusted};
 pub enum TrustError {
     /// The permission is missing.
     #[error(
-        "may not {verb} {kind} {CONFIGURATION}: {message}; the ClusterRole and the ClusterRoleBinding \
+        "no permission to {verb} {kind} {CONFIGURATION}: {message}; the ClusterRole and the ClusterRoleBinding \
          crm-admission-certificates grant it to the webhook"
     )]
     Forbidden {

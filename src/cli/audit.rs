@@ -25,15 +25,15 @@ use crate::cluster::Reader;
 use crate::directory::LookUp;
 use crate::policy_source::{self, cluster::InForceError};
 
-/// The default number of listed findings of a rule, in a report for people, and in one for programs that is kept in
+/// The default number of listed findings of a rule: in a report for people, and in one for programs that is kept in
 /// memory.
 const LISTED: usize = 20;
 const LISTED_FOR_PROGRAMS: usize = 1000;
 
 #[derive(Debug, Args)]
 pub(super) struct Audit {
-    /// Files or directories to audit instead of the cluster, such as the output of `kubectl get -o yaml`. If they contain
-    /// any object of a kind, they are taken to contain all objects of that kind.
+    /// Files or directories to audit instead of the cluster, such as the output of `kubectl get -o yaml`. If they
+    /// contain any object of a kind, they are assumed to contain all objects of that kind.
     #[arg(value_name = "PATH")]
     paths: Vec<PathBuf>,
     /// The same as PATH, as kubectl has it.
@@ -166,7 +166,7 @@ impl Audit {
         self.policy.as_deref().filter(|path| !path.as_os_str().is_empty())
     }
 
-    /// The policy to judge by, and the one in force if the first is from a file.
+    /// The policy for the audit, and the one in force if the first is from a file.
     async fn policies(&self, client: Option<&Client>) -> anyhow::Result<(Policy, Option<Policy>)> {
         let file = self.policy_file();
         let given = file.map(policy_source::read).transpose()?;

@@ -54,7 +54,7 @@ enum Format {
     Json,
 }
 
-/// What the objects of an installation are called.
+/// The names of the objects of an installation.
 #[derive(Clone, Debug, Args)]
 pub(super) struct Names {
     /// The namespace of the Secret and the Service; by default the namespace that `serve` runs in, or
@@ -69,7 +69,7 @@ pub(super) struct Names {
     service: String,
 }
 
-/// An empty variable is one that is not set.
+/// An empty variable counts as not set.
 fn label(text: &str) -> Result<String, &'static str> {
     if text.is_empty() || names::is_label(text) {
         Ok(text.to_owned())
@@ -169,12 +169,12 @@ fn text(inspection: &Inspection) -> String {
     for configuration in configurations {
         lines.push(format!("{} {}", configuration.kind, CONFIGURATION));
         for webhook in &configuration.webhooks {
-            let refusal = match served {
-                Some(_) => &webhook.refuses_served,
-                None => &webhook.refuses_stored,
+            let distrust = match served {
+                Some(_) => &webhook.distrusts_served,
+                None => &webhook.distrusts_stored,
             };
             let verdict =
-                refusal.as_ref().map_or("accepts it".to_owned(), |why| format!("does not accept it: {why}"));
+                distrust.as_ref().map_or("accepts it".to_owned(), |why| format!("does not accept it: {why}"));
             let server = webhook.server.as_deref().unwrap_or("a server without a name");
             lines.push(format!("  {}, which calls {server}, {verdict}", webhook.name));
             lines.extend(webhook.cas.iter().map(|ca| format!("  {}", line("trusts", ca))));
@@ -184,7 +184,7 @@ fn text(inspection: &Inspection) -> String {
         lines.push(format!("There is no webhook configuration {} yet", CONFIGURATION));
     }
     lines.extend(problems.iter().map(|problem| format!("problem: {problem}")));
-    // Certificates say of themselves whose they are, and whoever answers at the address has made one of those.
+    // The names in certificates can be anything, and whoever answers at the address chose those of the served one.
     lines.iter().map(|line| printable(line) + "\n").collect()
 }
 
@@ -201,7 +201,7 @@ mod tests {
     use crate::pki::Age;
 
     #[test]
-    fn what_a_certificate_says_of_itself_stays_in_its_line() {
+    fn the_names_in_a_certificate_cannot_break_a_line() {
         let hostile = "a\nproblem: none\u{1b}[2J\u{202e}";
         let certificate = CertificateView {
             subject: hostile.to_owned(),
@@ -225,8 +225,8 @@ mod tests {
             name: hostile.to_owned(),
             server: Some(hostile.to_owned()),
             cas: chain.clone(),
-            refuses_stored: None,
-            refuses_served: Some(hostile.to_owned()),
+            distrusts_stored: None,
+            distrusts_served: Some(hostile.to_owned()),
         };
         let configuration = ConfigurationView { kind: hostile.to_owned(), webhooks: vec![webhook] };
         let text = text(&Inspection {

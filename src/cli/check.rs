@@ -28,11 +28,11 @@ use crate::cluster::Reader;
 use crate::directory::Live;
 use crate::policy_source;
 
-/// How many questions are put to the cluster at a time.
+/// The maximum number of lookups in the cluster at the same time.
 const CONCURRENT_LOOKUPS: usize = 16;
-/// How long the cluster may take to answer one.
+/// The time limit of one lookup.
 const LOOKUP_LIMIT: Duration = Duration::from_secs(10);
-/// The group that the API server puts everybody into who is logged in.
+/// The API server adds every authenticated user to this group.
 const AUTHENTICATED: &str = "system:authenticated";
 
 #[derive(Debug, Args)]
@@ -69,8 +69,8 @@ pub(super) struct Check {
     /// The tool that applies the files: warn about references that it would apply before their targets.
     #[arg(long, value_enum, env = "CRM_ADMISSION_APPLIER")]
     applier: Option<ApplierArg>,
-    /// Fix values: write their canonical form to the files. Nothing else in the files changes. Files outside PATH that a
-    /// symbolic link points to are not written.
+    /// Fix values: write their canonical form to the files. Nothing else in the files changes. Files outside PATH that
+    /// a symbolic link points to are not written.
     #[arg(long, env = "CRM_ADMISSION_FIX", value_parser = BoolishValueParser::new())]
     fix: bool,
     /// Print the changes that --fix would make as a unified diff, and write nothing.
@@ -126,11 +126,11 @@ impl FailOn {
     }
 }
 
-/// How much of what --fix changed has arrived.
+/// Whether all changes of --fix were written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum HandedOut {
-    Whole,
-    InPart,
+enum Delivery {
+    Complete,
+    Partial,
 }
 
 impl Check {
@@ -148,11 +148,11 @@ impl Check {
         let fixes = self.fixes(&mut bundle, &judge);
         let mut report = self.report(&bundle, &judge, &resources)?;
         // Before the report: if the report cannot be written, the changes are not lost.
-        if self.hand_out(&mut bundle, &fixes.rewritten)? == HandedOut::InPart {
+        if self.deliver(&mut bundle, &fixes.rewritten)? == Delivery::Partial {
             // Files that could not be written are judged as they are.
             report = self.report(&bundle, &judge, &resources)?;
         }
-        self.tell(&report)?;
+        self.write_report(&report)?;
         let notes: String = fixes.outside.iter().map(|outside| format!("note: {outside}\n")).collect();
         self.note(&notes)?;
         self.outcome(&report)
@@ -213,9 +213,9 @@ impl Check {
         Ok(judge.report(bundle, &known, self.applier.map(Applier::from), &|| progress.step()))
     }
 
-    /// Writes files, or prints what would be written. What cannot be written does not stop the others.
-    fn hand_out(&self, bundle: &mut Bundle, rewritten: &[Rewritten]) -> anyhow::Result<HandedOut> {
-        let mut handed_out = HandedOut::Whole;
+    /// Writes the fixed files, or prints the changes. A file that cannot be written does not stop the others.
+    fn deliver(&self, bundle: &mut Bundle, rewritten: &[Rewritten]) -> anyhow::Result<Delivery> {
+        let mut delivery = Delivery::Complete;
         if self.diff {
             let current = std::env::current_dir().and_then(fs::canonicalize).unwrap_or_default();
             let diff = Diff::new(rewritten, &current);
@@ -228,8 +228,8 @@ impl Check {
         } else if self.fix {
             for file in rewritten {
                 if let Err(error) = file.write() {
-                    bundle.take_back(file, &error);
-                    handed_out = HandedOut::InPart;
+                    bundle.restore(file, &error);
+                    delivery = Delivery::Partial;
                 }
             }
             if let Some(text) = bundle.standard_input() {
@@ -240,22 +240,22 @@ impl Check {
                     Access::Write,
                     "nothing is written to standard output, because the input cannot be read",
                 );
-                handed_out = HandedOut::InPart;
+                delivery = Delivery::Partial;
             }
         }
-        Ok(handed_out)
+        Ok(delivery)
     }
 
     fn reads_standard_input(&self) -> bool {
         self.paths().iter().any(|path| path.as_os_str() == "-")
     }
 
-    /// Whether standard output is taken by something else than the report.
+    /// Whether standard output is used for something other than the report.
     fn takes_standard_output(&self) -> bool {
         self.diff || (self.fix && self.reads_standard_input())
     }
 
-    fn tell(&self, report: &Report) -> anyhow::Result<()> {
+    fn write_report(&self, report: &Report) -> anyhow::Result<()> {
         if let Some(path) = self.output_file() {
             let text = self.rendered(report, Colour::Plain);
             fs::write(path, text).with_context(|| format!("{}: cannot be written", path.display()))?;
@@ -266,7 +266,7 @@ impl Check {
         } else {
             print(&self.rendered(report, Colour::Ansi))?;
         }
-        // People read the report; programs that read it leave this to people.
+        // People see errors in the text report. Programs read the other reports, so people get the errors here.
         if self.format != FormatArg::Text || self.output_file().is_some() {
             let lines: String = report.errors.iter().map(|error| format!("error: {error}\n")).collect();
             io::stderr().write_all(lines.as_bytes())?;
@@ -296,7 +296,7 @@ impl Check {
     }
 }
 
-/// What the cluster of the current kubeconfig says of the existence of these.
+/// Looks up these objects in the cluster of the current kubeconfig.
 fn ask_cluster(targets: HashSet<Target>, quiet: bool) -> anyhow::Result<HashMap<Target, Fact>> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -312,12 +312,12 @@ fn ask_cluster(targets: HashSet<Target>, quiet: bool) -> anyhow::Result<HashMap<
                 progress.step();
                 match answer {
                     Ok(Ok(presence)) => Ok((target, presence.into())),
-                    Ok(Err(error)) => Err(anyhow::Error::new(error).context(unanswered(&target))),
-                    Err(_) => bail!("{}: no answer within {LOOKUP_LIMIT:?}", unanswered(&target)),
+                    Ok(Err(error)) => Err(anyhow::Error::new(error).context(lookup_failed(&target))),
+                    Err(_) => bail!("{}: no answer within {LOOKUP_LIMIT:?}", lookup_failed(&target)),
                 }
             }
         });
-        // The first failure ends it: a verdict without the cluster is not the one that was asked for.
+        // Stop at the first failure: the user asked for a result that includes the cluster.
         let mut answers = answers.buffer_unordered(CONCURRENT_LOOKUPS);
         let mut facts = HashMap::new();
         while let Some(answer) = answers.next().await {
@@ -327,7 +327,7 @@ fn ask_cluster(targets: HashSet<Target>, quiet: bool) -> anyhow::Result<HashMap<
     })
 }
 
-fn unanswered(target: &Target) -> String {
+fn lookup_failed(target: &Target) -> String {
     format!("cannot look up {} {:?} in the cluster", target.kind, target.name)
 }
 

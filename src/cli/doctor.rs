@@ -62,7 +62,7 @@ impl Doctor {
             service: installation.service,
             tls_secret: installation.secret,
             connect: self.connect,
-            // The kubelet sets it in every pod.
+            // The kubelet sets this variable in every pod.
             place: match std::env::var_os("KUBERNETES_SERVICE_HOST") {
                 Some(_) => Place::Inside,
                 None => Place::Outside,
@@ -77,12 +77,12 @@ impl Doctor {
     }
 }
 
-/// Shows on a terminal what is being done, in place of what was before.
+/// Shows the current step on a terminal, in place of the previous one.
 fn show(step: &'static str) {
     let mut stderr = io::stderr();
     if stderr.is_terminal() {
         let dots = if step.is_empty() { "" } else { " …" };
-        // A line that cannot be written is no reason to stop the work.
+        // Failing to write this line must not stop the work.
         let _ = write!(stderr, "\r\u{1b}[K{step}{dots}");
         let _ = stderr.flush();
     }

@@ -23,7 +23,7 @@ use crate::directory::Cluster;
 use crate::server;
 use crm_core::characters::printable;
 
-/// Something was found: findings, or an unhealthy state.
+/// There are findings, or the installation is not healthy.
 const EXIT_FINDINGS: u8 = 1;
 /// The command could not do its work: bad arguments, unreadable input, no cluster.
 const EXIT_FAILED: u8 = 2;
@@ -44,10 +44,10 @@ enum Command {
     Check(check::Check),
     /// Audit stored records as the webhook would, and fix values with --fix.
     Audit(audit::Audit),
-    /// Show what refers to a record and what it refers to, or list dangling references.
+    /// Show the references of a record and its dependents, or list dangling references.
     ///
-    /// Exit codes: 0 everything exists; 1 the record, or something that is referred to, does not exist; 2 the cluster
-    /// could not be read.
+    /// Exit codes: 0 everything exists; 1 the record, or an object that a record refers to, does not exist; 2 the
+    /// cluster could not be read.
     #[command(arg_required_else_help = true)]
     Refs(refs::Refs),
     /// List the rules, or explain one with an example and its fix.
@@ -76,13 +76,13 @@ enum Command {
     Doctor(doctor::Doctor),
 }
 
-/// How a command ended that could do its work.
+/// The result of a command that could do its work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
     Fine,
-    /// Something was found, and said on standard output.
+    /// There are findings, and they were printed.
     Findings,
-    /// Part of the work could not be done, and was named.
+    /// Part of the work could not be done, and an error was printed.
     Incomplete,
 }
 
@@ -96,7 +96,7 @@ impl From<Outcome> for ExitCode {
     }
 }
 
-/// Runs the command that the process's arguments name, and says how the process ends.
+/// Parses the arguments, runs the command, and returns the exit code.
 pub fn main() -> ExitCode {
     let command = usage::without_empty_variables(Cli::command());
     let parsed = command.clone().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
@@ -123,9 +123,9 @@ fn run(cli: Cli) -> ExitCode {
     match outcome {
         Ok(outcome) => outcome.into(),
         Err(error) => {
-            // It may quote a file, or what somebody answered.
+            // The error may quote a file or an answer from outside.
             let text = format!("error: {}\n", printable(&with_causes(&error)));
-            // Where even this cannot be written there is nobody left to tell.
+            // If this cannot be written either, there is nowhere else to report it.
             let _ = anstream::stderr().write_all(text.as_bytes());
             ExitCode::from(EXIT_FAILED)
         }
@@ -145,15 +145,15 @@ pub fn reference() -> String {
          The output of `--help`. Results go to standard output, logs and progress to standard error. Exit codes: 0\n\
          success, 1 findings or not healthy, 2 the command could not do its work.\n",
     );
-    let mut root = without_values(Cli::command().term_width(100));
+    let mut root = hide_env_values(Cli::command().term_width(100));
     root.build();
     describe(&mut text, &mut root, "crm-admission");
     text
 }
 
-/// The page must not depend on the environment of whoever makes it.
-fn without_values(command: clap::Command) -> clap::Command {
-    command.mut_args(|arg| arg.hide_env_values(true)).mut_subcommands(without_values)
+/// Hides the values of environment variables, because the page must not depend on the environment.
+fn hide_env_values(command: clap::Command) -> clap::Command {
+    command.mut_args(|arg| arg.hide_env_values(true)).mut_subcommands(hide_env_values)
 }
 
 fn describe(text: &mut String, command: &mut clap::Command, name: &str) {
@@ -166,7 +166,7 @@ fn describe(text: &mut String, command: &mut clap::Command, name: &str) {
     }
 }
 
-/// An error with its causes, without those that it repeats in its own words.
+/// An error with its causes, except those that its message already contains.
 fn with_causes(error: &anyhow::Error) -> String {
     let mut text = error.to_string();
     for cause in error.chain().skip(1).map(ToString::to_string) {
@@ -178,7 +178,7 @@ fn with_causes(error: &anyhow::Error) -> String {
     text
 }
 
-/// The way to the cluster of the service account or the current kubeconfig.
+/// A client of the cluster, with the service account or the current kubeconfig.
 async fn connect() -> anyhow::Result<kube::Client> {
     let config = kube::Config::infer()
         .await
@@ -190,17 +190,17 @@ fn duration(text: &str) -> Result<Duration, &'static str> {
     server::parse_duration(text).ok_or("not a duration such as 10s, 1m30s or 500ms")
 }
 
-/// Writes a result to standard output, with colours only where they can be seen.
+/// Writes a result to standard output, with colours only on a terminal.
 fn print(text: &str) -> anyhow::Result<Outcome> {
     written(anstream::stdout().lock(), text)
 }
 
-/// Writes a result to standard output byte for byte: what looks like a colour in it is somebody's text.
+/// Writes a result to standard output byte for byte. Escape sequences in it belong to the content and are kept.
 fn print_exactly(text: &str) -> anyhow::Result<Outcome> {
     written(io::stdout().lock(), text)
 }
 
-/// A reader that has seen enough and closed its end is no error.
+/// A closed pipe is not an error: its reader needs no more.
 fn written(mut out: impl Write, text: &str) -> anyhow::Result<Outcome> {
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {

@@ -1,4 +1,4 @@
-//! Shows on standard error how far long work has come, when a person is looking.
+//! Shows the progress of long work on standard error, if that is a terminal.
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// The line is written again after this many steps.
 const STRIDE: usize = 256;
 
-/// One piece of work under way. The line goes away with it.
+/// The progress of one task. Dropping this removes the line.
 pub(super) struct Progress {
     what: &'static str,
     done: AtomicUsize,
@@ -19,11 +19,11 @@ impl Progress {
         Self { what, done: AtomicUsize::new(0), is_shown: !quiet && io::stderr().is_terminal() }
     }
 
-    /// One more is done.
+    /// Counts one more.
     pub(super) fn step(&self) {
         let done = self.done.fetch_add(1, Ordering::Relaxed) + 1;
         if self.is_shown && done.is_multiple_of(STRIDE) {
-            // A line that cannot be written is no reason to stop the work.
+            // Failing to write this line must not stop the work.
             let _ = write!(io::stderr(), "\r{done} {}", self.what);
         }
     }

@@ -1,4 +1,4 @@
-//! `refs`: shows what refers to a record and what it refers to, or lists dangling references.
+//! `refs`: shows the references of a record and its dependents, or lists dangling references.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -55,7 +55,7 @@ impl Refs {
             .enable_all()
             .build()
             .context("cannot start the runtime")?;
-        runtime.block_on(self.tell())
+        runtime.block_on(self.show())
     }
 
     /// The policy says which kinds references can have.
@@ -74,7 +74,7 @@ impl Refs {
         }
     }
 
-    async fn tell(self) -> anyhow::Result<Outcome> {
+    async fn show(self) -> anyhow::Result<Outcome> {
         let client = connect().await?;
         let policy = self.policy(&client).await?;
         let reader = Reader::new(client);

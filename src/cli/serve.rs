@@ -73,8 +73,8 @@ pub(super) struct Serve {
     /// How long to keep serving requests after SIGTERM, until the cluster stops sending them.
     #[arg(long, default_value = "10s", env = "CRM_ADMISSION_SHUTDOWN_DELAY", value_name = "DURATION", value_parser = duration)]
     shutdown_delay: Duration,
-    /// Pause between background audits of the stored records, for the metrics; off by default. Needs --directory cluster
-    /// and permission to list notes.
+    /// Pause between background audits of the stored records, for the metrics; off by default. Needs --directory
+    /// cluster and permission to list notes.
     #[arg(long, env = "CRM_ADMISSION_AUDIT_INTERVAL", value_name = "DURATION", value_parser = interval)]
     audit_interval: Option<Duration>,
     /// Format of log lines.
@@ -99,7 +99,7 @@ struct TlsSource {
     tls_dev: Option<PathBuf>,
     /// Create a CA and a certificate in a Secret of the cluster, renew them, and write the CA to the caBundle of the
     /// webhook configurations.
-    // The conflict with the others is found below: to clap, a variable that says "false" is a flag that is given.
+    // The conflict with the other flags is checked below, because clap treats a variable with the value "false" as set.
     #[arg(long, env = "CRM_ADMISSION_TLS_SELF_MANAGED")]
     tls_self_managed: bool,
 }
@@ -118,7 +118,7 @@ enum LogFormatArg {
 
 fn interval(text: &str) -> Result<Duration, &'static str> {
     let interval = duration(text)?;
-    if interval.is_zero() { Err("not longer than 0; leave it out to turn audits off") } else { Ok(interval) }
+    if interval.is_zero() { Err("must be longer than 0; omit it to turn audits off") } else { Ok(interval) }
 }
 
 impl Serve {
@@ -127,7 +127,7 @@ impl Serve {
             LogFormatArg::Text => LogFormat::Text,
             LogFormatArg::Json => LogFormat::Json,
         };
-        // An empty variable is one that is not set.
+        // An empty variable counts as not set.
         telemetry::logs::init(format, self.log.as_deref().filter(|filter| !filter.is_empty()))?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
@@ -179,7 +179,7 @@ impl Serve {
         Ok(served?)
     }
 
-    /// Serves the certificate, from wherever it comes, and keeps it current.
+    /// Serves the certificate from files or a Secret, and keeps it up to date.
     async fn certificate(
         &self,
         client: Option<&kube::Client>,
@@ -214,7 +214,7 @@ impl Serve {
             Some(path) if !path.as_os_str().is_empty() => {
                 Ok(Some(ClientCaFile { path: path.clone(), names }))
             }
-            // To let everybody in where only some were to be is not what was meant.
+            // Without a CA, all callers would be accepted, although the user wants to restrict them.
             _ if !names.is_empty() => {
                 bail!("--client-name needs --client-ca: names without a CA prove nothing")
             }
@@ -222,7 +222,7 @@ impl Serve {
         }
     }
 
-    /// Keeps the policy current, from wherever it comes, and shows how that goes in `/readyz`.
+    /// Keeps the policy from a file or the cluster up to date, and shows its state in `/readyz`.
     fn follow_policy(
         &self,
         current: &Arc<Current>,
@@ -235,7 +235,7 @@ impl Serve {
         let current = Arc::clone(current);
         match (&self.policy, client) {
             (Some(path), _) => {
-                // The first one must be valid: there is no last valid one to keep.
+                // The first policy must be valid, because there is no earlier one to keep.
                 current.accept(policy_source::read(path)?);
                 let follow = policy_source::follow(path.clone(), current, policy_source::RELOAD_INTERVAL);
                 parts.tasks.spawn("policy", follow);
@@ -248,7 +248,7 @@ impl Serve {
         Ok(())
     }
 
-    /// Audits what is stored now and then, if that is wanted.
+    /// Starts background audits if they are enabled.
     fn audit(
         &self,
         reader: Option<Reader>,
@@ -258,7 +258,7 @@ impl Serve {
     ) -> anyhow::Result<()> {
         let Some(interval) = self.audit_interval else { return Ok(()) };
         let Some(reader) = reader else {
-            bail!("--audit-interval needs --directory cluster: it audits what is stored in the cluster");
+            bail!("--audit-interval needs --directory cluster: it audits the records stored in the cluster");
         };
         let background = audit::Background {
             reader,
@@ -271,7 +271,7 @@ impl Serve {
         Ok(())
     }
 
-    /// The way to the cluster, where that is what is asked for existence.
+    /// A client of the cluster, if objects are looked up there.
     async fn client(&self) -> anyhow::Result<Option<kube::Client>> {
         match self.directory.unwrap_or_else(default_directory) {
             DirectoryKind::Memory => Ok(None),
@@ -315,7 +315,7 @@ fn policy_state(state: policy_source::State) -> PartState {
     }
 }
 
-/// The cluster in a pod, which the kubelet tells by this variable; else what --resources gives.
+/// The cluster in a pod, where the kubelet sets this variable; elsewhere the objects of --resources.
 fn default_directory() -> DirectoryKind {
     match std::env::var_os("KUBERNETES_SERVICE_HOST") {
         Some(_) => DirectoryKind::Cluster,
@@ -324,7 +324,7 @@ fn default_directory() -> DirectoryKind {
 }
 
 impl TlsSource {
-    /// `None` where no files are read.
+    /// `None` if the certificate does not come from files.
     fn files(&self, client_ca: Option<ClientCaFile>) -> anyhow::Result<Option<TlsFiles>> {
         match (&self.tls_cert, &self.tls_key, &self.tls_dev) {
             (None, None, None) if self.tls_self_managed => Ok(None),
@@ -342,7 +342,7 @@ impl TlsSource {
     }
 }
 
-/// Serves what the Secret holds, to the callers that the file of the client CA lets in.
+/// Serves the certificate of the Secret, to the callers that the file of the client CA accepts.
 struct FromSecret {
     tls: Arc<Tls>,
     client_ca: Option<ClientCaFile>,
@@ -386,7 +386,8 @@ fn report(part: directory::PartStatus) -> PartReport {
 /// Counts lookups in the metrics.
 struct CountLookups {
     metrics: Metrics,
-    /// How the metrics call the kinds that were looked up. They are few: our own, and those of the policy.
+    /// The kinds that were looked up, with their names in the metrics. There are few: our own kinds and those of the
+    /// policy.
     labels: ArcSwap<Vec<(ResourceKind, Arc<str>)>>,
 }
 

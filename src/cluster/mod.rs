@@ -16,4 +16,4 @@ mod tests;
 
 pub use pages::{Content, Listing, Page, Pager};
 pub use reading::{Answer, Claim, ReadBudget, ReadError, Reader};
-pub use retry::{may_pass, may_pass_of_kube, next_page, pauses, retried};
+pub use retry::{may_be_temporary, may_pass_of_kube, next_page, pauses, retried};

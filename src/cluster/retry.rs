@@ -29,7 +29,7 @@ pub async fn retried<T, F>(request: impl Fn() -> F) -> Result<T, ReadError>
 where
     F: Future<Output = Result<T, ReadError>>,
 {
-    (|| within_limit(request())).retry(pauses(ATTEMPTS)).when(may_pass).notify(note).await
+    (|| within_limit(request())).retry(pauses(ATTEMPTS)).when(may_be_temporary).notify(note).await
 }
 
 /// The next page of a list, see [`Pager::next`], which is retried like any other request.
@@ -44,7 +44,8 @@ pub async fn next_page<'p, T: DeserializeOwned>(
         let answer = within_limit(pages.next(most)).await;
         (pages, answer)
     };
-    let (_, answer) = attempt.retry(pauses(ATTEMPTS)).context(pages).when(may_pass).notify(note).await;
+    let (_, answer) =
+        attempt.retry(pauses(ATTEMPTS)).context(pages).when(may_be_temporary).notify(note).await;
     answer
 }
 
@@ -57,7 +58,7 @@ fn note(error: &ReadError, _: Duration) {
 }
 
 /// Whether a failure may be temporary.
-pub fn may_pass(error: &ReadError) -> bool {
+pub fn may_be_temporary(error: &ReadError) -> bool {
     match error {
         ReadError::Late(_) => true,
         ReadError::Failed(error) => may_pass_of_kube(error),

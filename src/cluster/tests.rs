@@ -1,4 +1,4 @@
-//! Tests of reading and paging against a simulated API server.
+//! Tests reading and paging against a simulated API server.
 //!
 //! The clock is paused and advances when all tasks wait, so the tests take no time.
 
@@ -130,7 +130,7 @@ async fn an_answer_counts_until_it_is_dropped() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_is_too_large_is_not_read_any_further() {
+async fn an_answer_that_is_too_large_is_not_read_to_the_end() {
     let (reader, budget, mut server) = reader();
     let reading = read(&reader);
     let sent = Arc::new(AtomicUsize::new(0));
@@ -157,7 +157,7 @@ async fn an_answer_of_the_largest_size_is_read() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn large_answers_are_read_two_at_a_time_and_take_no_more_until_they_are_parsed() {
+async fn two_large_answers_are_read_at_a_time() {
     let (reader, budget, mut server) = reader();
     let mut reading: Vec<_> = (0..5).map(|_| read(&reader)).collect();
     for _ in 0..5 {
@@ -165,7 +165,7 @@ async fn large_answers_are_read_two_at_a_time_and_take_no_more_until_they_are_pa
     }
     settle().await;
     assert_eq!(reading.iter().filter(|reading| reading.is_finished()).count(), 2);
-    assert_eq!(budget.held(), 2 * (MIB + 2), "who waits holds nothing");
+    assert_eq!(budget.held(), 2 * (MIB + 2), "a waiting answer takes no memory");
     reading.sort_by_key(|reading| !reading.is_finished());
     drop(reading.remove(0).await.unwrap().unwrap());
     settle().await;
@@ -196,7 +196,7 @@ async fn small_answers_do_not_wait_for_large_ones() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_gives_up_waiting_keeps_nobody_waiting() {
+async fn a_claim_that_stops_waiting_does_not_block_others() {
     let (reader, budget, mut server) = reader();
     let mut large = Vec::new();
     for _ in 0..2 {
@@ -217,7 +217,7 @@ async fn who_gives_up_waiting_keeps_nobody_waiting() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_question_counts_together_with_its_answer() {
+async fn a_request_counts_together_with_its_answer() {
     let (reader, budget, mut server) = reader();
     let mut claim = reader.claim();
     claim.grow(6 * MIB).await.unwrap();
@@ -231,7 +231,7 @@ async fn a_question_counts_together_with_its_answer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_breaks_off_is_a_failure() {
+async fn an_incomplete_answer_is_a_failure() {
     let (reader, budget, mut server) = reader();
     let reading = read(&reader);
     let chunks = [Ok(Bytes::from("[1,")), Err(io::ErrorKind::ConnectionReset.into())];
@@ -291,7 +291,7 @@ fn counts(listed: Listed) -> Vec<usize> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn pages_double_while_they_are_small_up_to_what_is_wanted() {
+async fn small_pages_double_up_to_the_maximum() {
     let (reader, _budget, mut server) = reader();
     let listing = list(reader, 250);
     for (limit, token, next) in
@@ -306,7 +306,7 @@ async fn pages_double_while_they_are_small_up_to_what_is_wanted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_page_that_is_too_large_is_asked_for_again_with_half_of_it_at_the_same_place() {
+async fn a_page_that_is_too_large_is_requested_again_with_half_as_many_objects() {
     let (reader, budget, mut server) = reader();
     let listing = list(reader, 500);
     server.next().await.page(50, 1000, "a");
@@ -326,16 +326,16 @@ async fn a_page_that_is_too_large_is_asked_for_again_with_half_of_it_at_the_same
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_next_page_is_as_large_as_half_of_the_bound() {
+async fn the_next_page_aims_at_half_of_the_maximum() {
     let (reader, _budget, mut server) = reader();
     let listing = list(reader, 500);
     server.next().await.page(50, 7 * MIB, "a");
     let call = server.next().await;
-    // 50 * 4 / 7, minus what surrounds the objects.
+    // 50 * 4 / 7, minus the bytes around the objects.
     assert_eq!(call.limit(), 28);
     call.page(3, 6 * MIB, "b");
     let call = server.next().await;
-    assert_eq!(call.limit(), 1, "of the two that would just fit one is left");
+    assert_eq!(call.limit(), 1, "two would just fit, so one is requested");
     call.page(1, 6 * MIB, "c");
     let call = server.next().await;
     assert_eq!(call.limit(), 1, "at least one");
@@ -344,7 +344,7 @@ async fn the_next_page_is_as_large_as_half_of_the_bound() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_object_that_is_too_large_by_itself_is_an_error_that_names_the_kind_alone() {
+async fn a_single_object_that_is_too_large_is_an_error_that_names_only_the_kind() {
     let (reader, budget, mut server) = reader();
     let listing = list(reader, 500);
     for limit in [50, 25, 12, 6, 3, 1, 1, 1] {
@@ -360,21 +360,21 @@ async fn an_object_that_is_too_large_by_itself_is_an_error_that_names_the_kind_a
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_a_failure_the_same_page_can_be_asked_for_again() {
+async fn after_a_failure_the_same_page_can_be_requested_again() {
     let (reader, _budget, mut server) = reader();
     let listing = list(reader, 500);
     server.next().await.page(50, 1000, "a");
     server.next().await.too_large();
     server.next().await.fail(503);
     let call = server.next().await;
-    assert_eq!((call.limit(), call.token()), (50, Some("a")), "what was too large stays known");
+    assert_eq!((call.limit(), call.token()), (50, Some("a")), "the size that was too large stays known");
     call.page(1, 1000, "");
     let listed = listing.await.unwrap();
     assert!(matches!(listed[..], [Ok(50), Err(ReadError::Failed(_)), Ok(1)]), "{listed:?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_page_that_does_not_come_is_given_up() {
+async fn a_page_that_does_not_arrive_is_a_failure() {
     let (reader, _budget, mut server) = reader();
     let begin = Instant::now();
     let listing = list(reader, 500);
@@ -386,7 +386,7 @@ async fn a_page_that_does_not_come_is_given_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_list_goes_on_where_it_is_told_and_selects_whole_objects_by_fields() {
+async fn a_list_continues_at_a_token_and_selects_whole_objects_by_fields() {
     let (reader, _budget, mut server) = reader();
     let listing = Listing::all(&things(), Content::Whole).selected("spec.a=b".to_owned());
     let mut pages = Pager::new(reader, listing);
@@ -401,7 +401,7 @@ async fn a_list_goes_on_where_it_is_told_and_selects_whole_objects_by_fields() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_empty_list_may_be_null_and_what_has_no_items_is_no_list() {
+async fn an_empty_list_may_be_null_and_an_answer_without_items_is_an_error() {
     let (reader, _budget, mut server) = reader();
     let listing = list(reader, 500);
     server.next().await.answer(200, r#"{"kind": "Status", "metadata": {}}"#);

@@ -1,4 +1,4 @@
-//! Answers two questions: does this object exist, and who refers to it?
+//! Answers two questions: does this object exist, and which records refer to it?
 //!
 //! *Architecture invariant:* a directory knows kinds and names, but no rules and no HTTP serving. Names are validated
 //! before they reach it.

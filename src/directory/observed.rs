@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_question_who_refers_to_a_record_is_reported_for_the_kind_that_would() {
+    async fn a_question_about_dependents_is_reported_with_their_kind() {
         let memory = Objects::new(&[serde_json::json!({
             "apiVersion": "crm.milo.io/v1alpha1", "kind": "Person", "metadata": {"name": "ada"},
             "spec": {"companyRef": {"name": "acme"}},
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_live_answer_is_reported_even_where_the_local_copy_knows() {
+    async fn a_live_answer_is_reported_even_if_the_local_copy_has_the_object() {
         let mut memory = Objects::default();
         memory.add("crm.milo.io", "Company", None, "acme", Presence::Exists);
         let log = Arc::new(Log::default());

@@ -1,4 +1,4 @@
-//! How the records that refer to a record are listed, and which of the listed ones count.
+//! How to list the dependents of a record, and which of the listed records count.
 
 use crm_core::api::GROUP;
 use crm_core::links::Dependents;
@@ -7,11 +7,11 @@ use serde::de::IgnoredAny;
 
 use crate::cluster::{Content, Listing};
 
-/// What is read of a listed record; the rest is passed over.
+/// The fields that are read of a listed record; the others are skipped.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Referrer {
     metadata: Metadata,
-    /// Only Notes come with it.
+    /// Present only in Notes, which are listed as whole objects.
     spec: Option<Spec>,
 }
 
@@ -35,7 +35,7 @@ struct Subject {
 }
 
 impl Referrer {
-    /// The list of all records that may refer to the one in question. Some of them may not: [`Self::name_if_counted`].
+    /// The list of all possible dependents, which [`Self::name_if_counted`] filters.
     pub(crate) fn listing(question: &Dependents) -> Listing {
         let content = if question.selects_group() { Content::Metadata } else { Content::Whole };
         Listing::all(&question.kind.resource().api_resource(), content).selected(question.selector())

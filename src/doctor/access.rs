@@ -1,4 +1,4 @@
-//! Whether the service account has the shipped permissions.
+//! Checks whether the service account has the shipped permissions.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,11 +9,11 @@ use serde_json::{Value, json};
 
 use super::diagnosis::{Check, Diagnosis, Examination, Id, counted};
 use super::questions::{Answer, Questions, Resource, not_permitted, unanswered};
-use super::shipped::{self, GUARD_PATH, Rights, SERVICE_ACCOUNT};
+use super::shipped::{self, GUARD_PATH, Permissions, SERVICE_ACCOUNT};
 use super::source::Source;
 use super::target::Settings;
 
-/// How many questions are asked at a time.
+/// The maximum number of access reviews at the same time.
 const CONCURRENT: usize = 8;
 
 const REVIEWS: Resource = Resource {
@@ -26,15 +26,15 @@ const REVIEWS: Resource = Resource {
 /// The group of the webhook configurations.
 const REGISTRATION_GROUP: &str = "admissionregistration.k8s.io";
 
-/// One right, and in which of the shipped ones it is.
+/// One permission, and the shipped roles that grant it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Need {
-    given_by: Rights,
+    given_by: Permissions,
     verb: String,
     on: Object,
 }
 
-/// What a right is about.
+/// The object of a permission.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 struct Object {
     group: String,
@@ -59,33 +59,33 @@ impl fmt::Display for Object {
     }
 }
 
-/// All rights that the shipped roles give, where the certificate has this source.
+/// All permissions that the shipped roles grant for a certificate from this source.
 pub(super) fn needs(source: &Source, settings: &Settings) -> Vec<Need> {
-    let of = |given_by: &Rights| {
+    let of = |given_by: &Permissions| {
         let roles = given_by.roles();
-        roles.iter().flat_map(|role| rights(*given_by, role, settings)).collect::<Vec<_>>()
+        roles.iter().flat_map(|role| permissions(*given_by, role, settings)).collect::<Vec<_>>()
     };
-    source.rights().iter().flat_map(of).collect()
+    source.permissions().iter().flat_map(of).collect()
 }
 
-/// The rights that need the guard: those to change webhook configurations.
+/// The permissions that the guard limits: those to change webhook configurations.
 pub(super) fn guarded(settings: &Settings) -> Vec<Need> {
     let mut needs = needs(&Source::SelfManaged, settings);
     needs.retain(|need| need.on.group == REGISTRATION_GROUP && need.verb != "get");
     needs
 }
 
-fn rights(given_by: Rights, role: &Value, settings: &Settings) -> Vec<Need> {
+fn permissions(given_by: Permissions, role: &Value, settings: &Settings) -> Vec<Need> {
     let namespace = (role["kind"] == "Role")
         .then(|| shipped::namespace(role["metadata"]["namespace"].as_str(), settings));
     let mut needs = Vec::new();
     for rule in role["rules"].as_array().into_iter().flatten() {
-        let names: Vec<Option<String>> = match texts(&rule["resourceNames"]) {
+        let names: Vec<Option<String>> = match strings(&rule["resourceNames"]) {
             names if names.is_empty() => vec![None],
             names => names.iter().map(|name| Some(shipped::name(name, settings).to_owned())).collect(),
         };
-        for group in texts(&rule["apiGroups"]) {
-            for resource in texts(&rule["resources"]) {
+        for group in strings(&rule["apiGroups"]) {
+            for resource in strings(&rule["resources"]) {
                 for name in &names {
                     let on = Object {
                         group: group.clone(),
@@ -94,7 +94,7 @@ fn rights(given_by: Rights, role: &Value, settings: &Settings) -> Vec<Need> {
                         namespace: namespace.clone(),
                     };
                     let need = |verb| Need { given_by, verb, on: on.clone() };
-                    needs.extend(texts(&rule["verbs"]).into_iter().map(need));
+                    needs.extend(strings(&rule["verbs"]).into_iter().map(need));
                 }
             }
         }
@@ -102,11 +102,11 @@ fn rights(given_by: Rights, role: &Value, settings: &Settings) -> Vec<Need> {
     needs
 }
 
-fn texts(list: &Value) -> Vec<String> {
+fn strings(list: &Value) -> Vec<String> {
     list.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
 }
 
-/// Asks the API server for each right whether the service account has it.
+/// Asks the API server for each permission whether the service account has it.
 pub(super) async fn ask(
     questions: &Questions,
     needs: &[Need],
@@ -143,7 +143,7 @@ fn review(need: &Need, settings: &Settings) -> Value {
     json!({
         "apiVersion": "authorization.k8s.io/v1",
         "kind": REVIEWS.kind,
-        // Reviews have no names, but the type in which they are sent wants one.
+        // Reviews have no metadata, but `DynamicObject` requires the field.
         "metadata": {},
         "spec": {
             "user": shipped::account(namespace),
@@ -170,7 +170,8 @@ pub(super) fn judge(account: &Answer<Value>, granted: &[(Need, Answer<bool>)], s
     match account.known(&subject) {
         Ok(Some(_)) => {}
         Ok(None) => {
-            let (text, fix) = ("it does not exist, so no pod can run as it", grant(Rights::Base, settings));
+            let (text, fix) =
+                ("it does not exist, so no pod can run as it", grant(Permissions::Base, settings));
             findings.push(Diagnosis::failure(Id::ServiceAccountAbsent, &subject, text, fix));
         }
         Err(finding) => findings.push(finding),
@@ -182,32 +183,32 @@ pub(super) fn judge(account: &Answer<Value>, granted: &[(Need, Answer<bool>)], s
     Check { examination: Examination::Access, summary, findings }
 }
 
-/// The command that grants these rights.
-fn grant(rights: Rights, settings: &Settings) -> String {
-    let apply = shipped::apply(rights.path(), settings);
-    match rights {
-        Rights::Base => apply,
-        // Never the right without what limits it.
-        Rights::SelfManaged => format!("{} && {apply}", shipped::apply(GUARD_PATH, settings)),
+/// The command that grants these permissions.
+fn grant(permissions: Permissions, settings: &Settings) -> String {
+    let apply = shipped::apply(permissions.path(), settings);
+    match permissions {
+        Permissions::Base => apply,
+        // Apply the guard first, so that the permission is never unlimited.
+        Permissions::SelfManaged => format!("{} && {apply}", shipped::apply(GUARD_PATH, settings)),
     }
 }
 
-/// The rights that are not granted, one finding for each object.
+/// The missing permissions, one finding for each object.
 fn missing(subject: &str, granted: &[(Need, Answer<bool>)], settings: &Settings) -> Vec<Diagnosis> {
-    let mut missing: BTreeMap<(Rights, &Object), Vec<&str>> = BTreeMap::new();
+    let mut missing: BTreeMap<(Permissions, &Object), Vec<&str>> = BTreeMap::new();
     for (need, answer) in granted {
         if answer.found() == Some(&false) {
             missing.entry((need.given_by, &need.on)).or_default().push(&need.verb);
         }
     }
-    let finding = |((given_by, object), verbs): ((Rights, &Object), Vec<&str>)| {
+    let finding = |((given_by, object), verbs): ((Permissions, &Object), Vec<&str>)| {
         let text = format!("it lacks permission to {} {object}", verbs.join(", "));
         Diagnosis::failure(Id::RbacMissing, subject, text, grant(given_by, settings))
     };
     missing.into_iter().map(finding).collect()
 }
 
-/// The first question without an answer: whoever may not ask one of them may ask none.
+/// The first review without an answer. One is enough: a user who cannot create one review can create none.
 fn unknown(subject: &str, granted: &[(Need, Answer<bool>)]) -> Option<Diagnosis> {
     let subject = format!("permissions of {subject}");
     granted.iter().find_map(|(_, answer)| match answer {
@@ -226,11 +227,11 @@ mod tests {
 
     fn named(verb: &str, group: &str, resource: &str) -> Need {
         let on = Object { group: group.to_owned(), resource: resource.to_owned(), ..Object::default() };
-        Need { given_by: Rights::Base, verb: verb.to_owned(), on }
+        Need { given_by: Permissions::Base, verb: verb.to_owned(), on }
     }
 
     #[test]
-    fn the_needs_are_the_shipped_rules() {
+    fn the_needs_match_the_shipped_roles() {
         let needs = needs(&Source::Own, &settings());
         for need in [
             named("watch", "crm.milo.io", "companies"),
@@ -242,10 +243,10 @@ mod tests {
     }
 
     #[test]
-    fn making_its_own_certificates_takes_more_rights_and_names_where_they_are() {
+    fn self_managed_certificates_need_more_permissions_and_the_fix_names_their_file() {
         let settings = Settings { tls_secret: "tls".to_owned(), ..settings() };
         let needs = needs(&Source::SelfManaged, &settings);
-        let own: Vec<_> = needs.iter().filter(|need| need.given_by == Rights::SelfManaged).collect();
+        let own: Vec<_> = needs.iter().filter(|need| need.given_by == Permissions::SelfManaged).collect();
         let told: Vec<_> = own.iter().map(|need| format!("{} {}", need.verb, need.on)).collect();
         assert!(
             told.contains(&"update secrets \"tls\" in namespace crm-admission-system".to_owned()),
@@ -255,19 +256,19 @@ mod tests {
         let findings = judge(&Answer::Found(json!({})), &answers, &settings).findings;
         assert!(!findings.is_empty());
         for finding in findings {
-            let [guard, rights] = ["guard/guard.yaml", "overlays/self-managed/rbac.yaml"]
+            let [guard, permissions] = ["guard/guard.yaml", "overlays/self-managed/rbac.yaml"]
                 .map(|file| finding.fix.find(&format!("manifests/{file}")));
-            assert!(guard.is_some() && guard < rights, "{finding:?}");
+            assert!(guard.is_some() && guard < permissions, "{finding:?}");
         }
     }
 
     #[test]
-    fn a_role_gives_rights_in_the_namespace_and_on_the_names_that_it_has() {
+    fn a_role_grants_permissions_in_its_namespace_and_for_its_resource_names() {
         let role = json!({"kind": "Role", "metadata": {"namespace": "crm-admission-system"}, "rules": [{
             "apiGroups": [""], "resources": ["secrets"], "verbs": ["get"], "resourceNames": ["a", "b"],
         }]});
         let settings = Settings { namespace: "crm".to_owned(), ..settings() };
-        let needs = rights(Rights::Base, &role, &settings);
+        let needs = permissions(Permissions::Base, &role, &settings);
         let told: Vec<String> = needs.iter().map(|need| need.on.to_string()).collect();
         assert_eq!(told, ["secrets \"a\" in namespace crm", "secrets \"b\" in namespace crm"]);
         let review = review(&needs[1], &settings);
@@ -277,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn a_subresource_is_asked_for_as_one() {
+    fn a_subresource_is_a_field_of_its_own_in_the_review() {
         let review = review(&named("patch", "g", "things/status"), &settings());
         let attributes = &review["spec"]["resourceAttributes"];
         let asked = (&attributes["resource"], &attributes["subresource"]);
@@ -285,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn rights_that_are_missing_are_told_for_each_resource() {
+    fn missing_permissions_are_reported_for_each_resource() {
         let answers = [
             (named("get", "crm.milo.io", "people"), Answer::Found(false)),
             (named("list", "crm.milo.io", "people"), Answer::Found(false)),
@@ -298,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn an_account_that_is_not_there_and_questions_that_may_not_be_asked() {
+    fn a_missing_account_and_forbidden_reviews_are_reported() {
         let answers =
             vec![(named("get", "", "pods"), Answer::Forbidden("cannot create reviews".to_owned())); 3];
         let findings = judge(&Answer::Absent, &answers, &settings()).findings;

@@ -1,4 +1,4 @@
-//! Tries two creates of a Company through the API server, as dry runs: a valid one, and one that has to be denied.
+//! Creates two Companies as dry runs: a valid one, and one that must be denied.
 
 use crm_core::api::{GROUP, VERSION};
 use crm_core::catalog::{Action, RuleId};
@@ -24,7 +24,7 @@ const SUBJECT: &str = "dry run of a Company";
 
 const SHOW_POLICY: &str = "kubectl get admissionpolicy default -o yaml";
 
-/// What the webhook should do to the canaries, under the policy in force.
+/// What the webhook should do to the two Companies under the policy in force.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Plan {
     creator: Mutation,
@@ -33,33 +33,33 @@ struct Plan {
     basis: Basis,
 }
 
-/// How the plan was made.
+/// The policy that the plan is based on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Basis {
-    /// By the policy that is in force.
+    /// The policy in force.
     Known,
-    /// By the built-in one, as it could not be seen which one is in force.
+    /// The built-in policy, because the one in force is unknown.
     Assumed,
 }
 
-/// Whether the policy lets a field be completed.
+/// Whether the policy makes the webhook fill in or rewrite a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mutation {
     Expected,
     Disabled,
 }
 
-/// Whether the policy lets a bad Company be refused.
+/// Whether the policy makes the webhook deny an invalid Company.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Denial {
     Expected,
-    /// It exempts somebody, refuses only from some date on, or is not known.
+    /// Unknown: the policy has exemptions or denies only from a later date, or it could not be read.
     Perhaps,
     Disabled,
 }
 
 impl Plan {
-    /// The plan for what these policies, and their status, put into force.
+    /// The plan for the policy that is in force according to these policies and their status.
     fn of(policies: &Answer<Vec<Value>>) -> Self {
         let policies = match policies {
             Answer::Found(policies) => policies.as_slice(),
@@ -73,7 +73,7 @@ impl Plan {
         }
     }
 
-    /// The plan where it cannot be seen which policy is in force.
+    /// The plan if the policy in force is unknown.
     fn assumed() -> Self {
         Self { basis: Basis::Assumed, blank_name: Denial::Perhaps, ..Self::under(&Policy::default()) }
     }
@@ -106,12 +106,12 @@ impl Plan {
         company(spec)
     }
 
-    /// One that only the rules refuse: the schema takes a blank name.
+    /// A Company that the rules deny and the schema accepts: its name is blank.
     fn bad() -> Value {
         company(json!({"displayName": " ", "creatorRef": {"name": "crm-admission-doctor"}}))
     }
 
-    /// The fields of the stored Company that are not as they should be.
+    /// The fields of the stored Company that the webhook should have changed and did not.
     fn untouched(self, stored: &Value) -> Vec<&'static str> {
         let spec = &stored["spec"];
         let mut untouched = Vec::new();
@@ -166,7 +166,7 @@ async fn create(questions: &Questions, object: Value) -> Tried {
     }
 }
 
-/// Whether the webhook was asked, and what was found besides.
+/// Whether the API server called the webhook, with a finding if there is one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Reached {
     Yes(Option<Diagnosis>),
@@ -187,7 +187,7 @@ fn judge_good(tried: &Tried, plan: Plan, snapshot: &Snapshot, settings: &Setting
             let text = format!("the webhook denies it under the policy in force: {}", status.message);
             Reached::Yes(Some(Diagnosis::warning(Id::CanaryDenied, SUBJECT, text, SHOW_POLICY)))
         }
-        Answer::Found(Err(status)) if lacks_right(status) => {
+        Answer::Found(Err(status)) if lacks_permission(status) => {
             Reached::No(not_permitted(SUBJECT, &status.message))
         }
         Answer::Found(Err(status)) if lacks_creator(&status.message) => {
@@ -233,26 +233,26 @@ fn judge_bad(tried: &Tried, plan: Plan, snapshot: &Snapshot, settings: &Settings
     }
 }
 
-/// Our messages end with the rule.
+/// Whether a rule denied it: our messages end with the rule id.
 fn by_rule(message: &str) -> bool {
     let ids = RuleId::ALL.into_iter().map(RuleId::as_str);
     ids.into_iter().any(|id| message.contains(&format!("[{id}]")) || message.contains(&format!("[{id}/")))
 }
 
-/// Said by the authorizer, and not by somebody who admits.
-fn lacks_right(status: &Status) -> bool {
+/// Whether the authorizer denied the request, not admission.
+fn lacks_permission(status: &Status) -> bool {
     status.code == 403 && status.message.contains("cannot create resource")
 }
 
-/// Said by the schema.
+/// Whether the schema denied the request, because the creator is missing.
 fn lacks_creator(message: &str) -> bool {
     message.contains("spec.creatorRef: Required value")
 }
 
-/// A command of the program, and not of kubectl.
+/// The fix is this command of the program, not one of kubectl.
 const CERTS_SHOW: &str = "certs show";
 
-/// What a message of the API server says, what it probably means, and where to look.
+/// Parts of the API server's messages, with the probable cause and a command that shows more.
 const MEANINGS: [(&str, &str, &str); 7] = [
     ("x509:", "the API server does not trust the certificate", CERTS_SHOW),
     (
@@ -305,7 +305,7 @@ mod tests {
         basis: Basis::Known,
     };
 
-    fn refusal(code: u16, message: &str) -> Tried {
+    fn denial(code: u16, message: &str) -> Tried {
         Answer::Found(Err(Box::new(Status {
             code,
             message: message.to_owned(),
@@ -327,17 +327,17 @@ mod tests {
     }
 
     #[test]
-    fn a_company_that_was_completed_is_fine() {
+    fn a_completed_company_is_fine() {
         let tried = stored(json!({"creatorRef": {"name": "admin"}, "domains": ["example.com"]}));
         assert_eq!(judge_good(&tried, DEFAULT, &samples::snapshot(), &settings()), Reached::Yes(None));
     }
 
     #[test]
-    fn a_company_that_nobody_completed() {
+    fn a_company_that_was_not_completed_is_a_failure() {
         let tried = stored(json!({"creatorRef": {"name": "x"}, "domains": [WRITTEN_DOMAIN]}));
         not_reached(&tried, Id::CanaryNotMutated, Level::Failure, "the webhook did not change spec.domains");
         let message = "Company.crm.milo.io \"x\" is invalid: spec.creatorRef: Required value";
-        not_reached(&refusal(422, message), Id::CanaryNotMutated, Level::Failure, message);
+        not_reached(&denial(422, message), Id::CanaryNotMutated, Level::Failure, message);
     }
 
     #[test]
@@ -354,29 +354,29 @@ mod tests {
         ] {
             let message =
                 format!("Internal error occurred: failed calling webhook \"mutate.crm.milo.io\": {why}");
-            not_reached(&refusal(500, &message), Id::CanaryRefused, Level::Failure, &message);
-            not_reached(&refusal(500, &message), Id::CanaryRefused, Level::Failure, meaning);
+            not_reached(&denial(500, &message), Id::CanaryRefused, Level::Failure, &message);
+            not_reached(&denial(500, &message), Id::CanaryRefused, Level::Failure, meaning);
         }
     }
 
     #[test]
-    fn others_who_refuse_are_quoted() {
+    fn denials_by_others_are_quoted() {
         let message = "admission webhook \"other.example\" denied the request: no";
-        not_reached(&refusal(403, message), Id::CanaryRefused, Level::Failure, message);
+        not_reached(&denial(403, message), Id::CanaryRefused, Level::Failure, message);
     }
 
     #[test]
-    fn a_caller_who_may_not_create_is_told_so() {
+    fn a_user_who_cannot_create_companies_gets_a_skipped_finding() {
         let message = "companies.crm.milo.io is forbidden: User \"bob\" cannot create resource \"companies\"";
-        not_reached(&refusal(403, message), Id::NotPermitted, Level::Skipped, message);
+        not_reached(&denial(403, message), Id::NotPermitted, Level::Skipped, message);
     }
 
     #[test]
-    fn a_refusal_by_a_rule_is_a_webhook_that_works() {
+    fn a_denial_by_a_rule_shows_that_the_webhook_works() {
         let message =
             "Company.crm.milo.io \"x\" is invalid: spec.creatorRef.name: Required value: … [creator-ref]";
         let Reached::Yes(Some(finding)) =
-            judge_good(&refusal(422, message), DEFAULT, &samples::snapshot(), &settings())
+            judge_good(&denial(422, message), DEFAULT, &samples::snapshot(), &settings())
         else {
             panic!("not reached")
         };
@@ -384,10 +384,10 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_company_has_to_be_refused_for_its_name() {
+    fn an_invalid_company_must_be_denied_because_of_its_name() {
         assert_eq!(
             judge_bad(
-                &refusal(422, "spec.displayName: … [display-name]"),
+                &denial(422, "spec.displayName: … [display-name]"),
                 DEFAULT,
                 &samples::snapshot(),
                 &settings()
@@ -403,7 +403,7 @@ mod tests {
         );
     }
 
-    /// The policy that counts, accepted by the webhook.
+    /// The policy in force, accepted by the webhook.
     fn in_force(spec: Value) -> Value {
         json!({
             "apiVersion": "admission.crm.milo.io/v1alpha1",
@@ -415,7 +415,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_expected_follows_the_policy() {
+    fn the_plan_follows_the_policy() {
         let plan = |spec: Value| Plan::of(&Answer::Found(vec![in_force(spec)]));
         assert_eq!(Plan::under(&Policy::default()), DEFAULT);
         assert_eq!(plan(json!({})), DEFAULT);
@@ -442,7 +442,7 @@ mod tests {
     }
 
     #[test]
-    fn a_policy_that_cannot_be_seen_is_no_reason_to_call_the_webhook_broken() {
+    fn an_unreadable_policy_makes_the_findings_warnings() {
         let refused = json!({
             "metadata": {"name": "default", "generation": 1},
             "status": {"conditions": [{"type": "Accepted", "status": "False", "observedGeneration": 1}]},
@@ -450,7 +450,7 @@ mod tests {
         for policies in [Answer::Forbidden("no".to_owned()), Answer::Found(vec![refused])] {
             let plan = Plan::of(&policies);
             assert_eq!((plan.basis, plan.blank_name), (Basis::Assumed, Denial::Perhaps));
-            let tried = refusal(422, "spec.creatorRef: Required value");
+            let tried = denial(422, "spec.creatorRef: Required value");
             let Reached::No(finding) = judge_good(&tried, plan, &samples::snapshot(), &settings()) else {
                 panic!("reached")
             };

@@ -1,4 +1,4 @@
-//! Whether the API server trusts the certificate, now and for the next days.
+//! Checks whether the API server trusts the certificate, now and in the next days.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -14,7 +14,7 @@ use super::source::Source;
 use super::target::{Settings, Target, kubectl};
 use crate::pki::{self, Age, Facts, Untrusted, date};
 
-/// A certificate, and how messages call it.
+/// A certificate and its name in messages.
 struct Candidate {
     subject: String,
     chain: Vec<CertificateDer<'static>>,
@@ -26,7 +26,7 @@ impl Candidate {
     }
 }
 
-/// `served` is what was shown on the port, where it could be tried.
+/// `served` is the served certificate, if the port could be reached.
 pub(super) fn judge(
     snapshot: &Snapshot,
     target: &Target,
@@ -70,7 +70,7 @@ fn summary(candidates: &[Candidate], bundles: &[Bundle], settings: &Settings) ->
     format!("{} is trusted by {webhooks} and valid for {days} more days", candidate.subject)
 }
 
-/// The certificate of the Secret. None is needed where a URL is called.
+/// The certificate of the Secret. It may be missing if the webhook is called by a URL.
 fn stored(
     secret: &Answer<Value>,
     target: &Target,
@@ -126,7 +126,7 @@ fn expiry(subject: &str, facts: &Facts, fix: &str, settings: &Settings) -> Optio
     }
 }
 
-/// What each webhook has against the certificate.
+/// The reasons why webhooks do not trust the certificate.
 fn distrust(
     candidate: &Candidate,
     bundles: &[Bundle],
@@ -137,7 +137,7 @@ fn distrust(
     let mut findings: Vec<Diagnosis> = Vec::new();
     for bundle in bundles {
         let finding = distrust_of(bundle, candidate, snapshot, target, settings);
-        // That the name is wrong is the same for every webhook.
+        // A wrong name is the same finding for every webhook.
         findings.extend(finding.filter(|finding| !findings.contains(finding)));
     }
     findings
@@ -153,10 +153,10 @@ fn distrust_of(
     let (source, host) = (Source::of(snapshot), hook.server.as_ref()?);
     let subject = format!("{}, webhook {}", registration::subject(*registration), hook.name);
     let set_bundle = || registration::set_bundle(*registration, snapshot, settings);
-    // That the certificate itself does not hold now has been told.
+    // An expired certificate is a finding already, so verify it at a time when it was valid.
     let now = settings.now.as_second();
     let time = candidate.facts().map_or(now, |facts| facts.validity.nearest(now));
-    match pki::voucher(&candidate.chain, &hook.bundle, host, time) {
+    match pki::trusting_ca(&candidate.chain, &hook.bundle, host, time) {
         Ok(ca) => {
             let facts = Facts::of(ca).filter(|_| Some(ca) != candidate.chain.first())?;
             let subject = format!("the CA in the caBundle of {subject}");
@@ -186,7 +186,7 @@ mod tests {
     const SERVICE: Target = Target::Service { port: 443 };
     const HOST: &str = "crm-admission.crm-admission-system.svc";
 
-    /// What is found with this Secret, where the webhooks trust `authority`.
+    /// The findings for this Secret if the webhooks trust `authority`.
     fn found(
         secret: Answer<Value>,
         authority: &Authority,
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_is_needed_where_a_service_is_called() {
+    fn a_secret_is_required_if_a_service_is_called() {
         let authority = Authority::new(3650);
         assert_eq!(ids(&found(Answer::Absent, &authority, None)), [(Id::SecretAbsent, Level::Failure)]);
         let url = Target::Url("127.0.0.1:9443".parse().unwrap());
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_that_lacks_a_part_or_whose_parts_do_not_belong_together() {
+    fn a_secret_with_missing_or_mismatched_parts_is_unusable() {
         let authority = Authority::new(3650);
         let (secret, _) = authority.secret(HOST, 100);
         let (other, _) = authority.secret(HOST, 100);
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bundle_that_does_not_vouch_for_the_certificate() {
+    fn a_bundle_that_does_not_trust_the_certificate_is_a_failure() {
         let (secret, _) = Authority::new(3650).secret(HOST, 100);
         let findings = found(Answer::Found(secret), &Authority::new(3650), None);
         assert_eq!(ids(&findings), [(Id::CaBundleMismatch, Level::Failure); 3]);
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn a_certificate_for_another_name_is_told_once() {
+    fn a_certificate_for_another_name_is_reported_once() {
         let authority = Authority::new(3650);
         let (secret, _) = authority.secret("crm-admission.elsewhere.svc", 100);
         let findings = found(Answer::Found(secret), &authority, None);
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn a_certificate_that_has_expired_or_is_about_to() {
+    fn an_expired_or_expiring_certificate_is_reported() {
         let authority = Authority::new(3650);
         for (days, id, level) in
             [(-1, Id::CertificateExpired, Level::Failure), (13, Id::CertificateExpiresSoon, Level::Warning)]
@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn an_authority_that_has_expired_is_found_too() {
+    fn an_expired_ca_is_reported_too() {
         let authority = Authority::new(-1);
         let (secret, _) = authority.secret(HOST, 100);
         let findings = found(Answer::Found(secret), &authority, None);
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ca_that_was_renewed_with_its_key_beside_the_one_that_expired_is_fine() {
+    fn a_renewed_ca_with_the_same_key_beside_the_expired_one_is_fine() {
         let authority = Authority::new(3650);
         let mut snapshot = samples::snapshot_trusting(&authority.until(-1).and(&authority));
         snapshot.secret = Answer::Found(authority.secret(HOST, 100).0);
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn each_webhook_is_judged_by_the_name_that_it_calls() {
+    fn each_webhook_is_checked_with_the_name_that_it_calls() {
         let authority = Authority::new(3650);
         let mut snapshot = samples::snapshot_trusting(&authority);
         snapshot.secret = Answer::Found(authority.secret(HOST, 100).0);
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_served_is_judged_too_where_it_is_not_the_secrets() {
+    fn a_served_certificate_that_is_not_in_the_secret_is_checked_too() {
         let authority = Authority::new(3650);
         let (secret, _) = authority.secret(HOST, 100);
         let (_, served) = authority.secret(HOST, 100);

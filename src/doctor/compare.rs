@@ -1,33 +1,33 @@
-//! Compares an object with the one that it should be, and names what differs by its field path.
+//! Compares an object with the expected one, and returns the paths of the fields that differ.
 
 use serde_json::{Map, Value};
 
-/// What tells entries of a list apart, besides their place: the keys that Kubernetes uses for it.
+/// The keys by which Kubernetes identifies the entries of a list.
 const KEYS: [&str; 3] = ["name", "jsonPath", "rule"];
 
-/// At most so many fields are named.
+/// The maximum number of fields in a message.
 const MAX_NAMED: usize = 5;
 
-/// Whether fields that only the actual object has count as differences.
+/// Whether additional fields of the actual object are differences.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Extra {
     Allowed,
     Differs,
 }
 
-/// The paths below `path` where `actual` is not as `wanted`, in order.
+/// The paths below `path` at which `actual` differs from `wanted`, in order.
 pub(super) fn differences(path: &str, wanted: &Value, actual: &Value, extra: Extra) -> Vec<String> {
     let mut found = Vec::new();
     compare(path, wanted, actual, extra, &mut found);
     found
 }
 
-/// The fields of `spec` that are not as they are shipped, some of many; `None` where there are none.
+/// The fields of `spec` that differ from the shipped object, shortened if there are many; `None` if there are none.
 pub(super) fn changed_spec(shipped: &Value, live: &Value) -> Option<String> {
     name_some(&differences("spec", &shipped["spec"], &live["spec"], Extra::Differs))
 }
 
-/// The paths, or some of many; `None` where there are none.
+/// The paths, shortened if there are many; `None` if there are none.
 pub(super) fn name_some(paths: &[String]) -> Option<String> {
     let named = paths.iter().take(MAX_NAMED).cloned().collect::<Vec<_>>().join(", ");
     match paths.len() {
@@ -49,7 +49,7 @@ fn compare(path: &str, wanted: &Value, actual: &Value, extra: Extra, found: &mut
             }
             None => found.push(path.to_owned()),
         },
-        // 1.0 and 1 are one number, however it is written.
+        // 1.0 and 1 are the same number.
         (Value::Number(wanted), Value::Number(actual)) if wanted.as_f64() == actual.as_f64() => {}
         (wanted, actual) if wanted == actual => {}
         _ => found.push(path.to_owned()),
@@ -74,7 +74,7 @@ fn objects(
     }
 }
 
-/// Compares the entries of two lists that have the same key.
+/// Compares the entries with the same key in two lists.
 fn keyed(
     path: &str,
     key: &str,
@@ -95,7 +95,7 @@ fn keyed(
     }
 }
 
-/// The key by which all entries can be told apart.
+/// The key that identifies each entry.
 fn key(entries: &[Value]) -> Option<&'static str> {
     let has = |key: &&str| !entries.is_empty() && entries.iter().all(|entry| entry[*key].is_string());
     KEYS.into_iter().find(has)
@@ -112,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_differs_is_named_by_its_path() {
+    fn differences_are_named_by_their_paths() {
         let wanted = json!({"a": {"b": [1, 2]}, "c": "x", "d": 1.0, "e": [{"name": "one", "v": 1}]});
         let actual = json!({"a": {"b": [1, 3]}, "d": 1, "e": [{"name": "two"}, {"name": "one", "v": 2}]});
         assert_eq!(differences("", &wanted, &actual, Extra::Allowed), ["a.b[1]", "c", "e[one].v"]);
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_added_differs_only_where_it_should() {
+    fn additional_fields_are_differences_only_on_request() {
         let (wanted, actual) = (json!({"a": 1}), json!({"a": 1, "b": {}}));
         assert_eq!(differences("", &wanted, &actual, Extra::Allowed), [""; 0]);
         assert_eq!(differences("", &wanted, &actual, Extra::Differs), ["b"]);

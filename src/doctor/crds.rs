@@ -1,4 +1,4 @@
-//! Whether the kinds are defined as this version of the program has them, and served.
+//! Checks whether the CRDs are those of this version of the program, and whether their kinds are served.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ use super::questions::Answer;
 
 const APPLY: &str = "crm-admission crds | kubectl apply --server-side --force-conflicts -f -";
 
-/// `wanted` are in the order of `found`.
+/// `wanted` has the order of `found`.
 pub(super) fn judge(found: &[Answer<Value>], wanted: &[CustomResourceDefinition]) -> Check {
     let findings = found.iter().zip(wanted).flat_map(|(found, wanted)| definition(found, wanted)).collect();
     let summary = counted(wanted.len(), "definition is up to date", "definitions are up to date");
@@ -45,7 +45,7 @@ fn outdated(subject: &str, found: &Value, wanted: &CustomResourceDefinition) -> 
     })
 }
 
-/// What only `kubectl explain` and `kubectl get` show.
+/// Whether only `kubectl explain` and `kubectl get` show this field.
 fn is_for_people(path: &str) -> bool {
     path.ends_with(".description") || path.contains(".additionalPrinterColumns")
 }
@@ -99,7 +99,7 @@ mod tests {
 
     fn live() -> Value {
         let mut live = serde_json::to_value(Company::crd()).unwrap();
-        // What the API server adds.
+        // Defaults that the API server adds.
         live["spec"]["conversion"] = json!({"strategy": "None"});
         live["status"] = json!({
             "conditions": [{"type": "Established", "status": "True"}],
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_definition_as_it_is_shipped_is_fine_and_so_is_a_newer_one() {
+    fn a_shipped_definition_is_fine_and_so_is_a_newer_one() {
         assert_eq!(found(live()), []);
         let mut newer = live();
         let spec = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties";
@@ -130,14 +130,14 @@ mod tests {
     }
 
     #[test]
-    fn a_definition_that_is_not_there() {
+    fn a_missing_definition_is_a_failure() {
         let findings = judge(&[Answer::Absent], &[Company::crd()]).findings;
         assert_eq!(findings[0].id, Id::CrdAbsent);
         assert_eq!(findings[0].subject, "crd companies.crm.milo.io");
     }
 
     #[test]
-    fn an_older_definition_is_named_with_the_fields_that_it_lacks() {
+    fn an_older_definition_is_reported_with_its_missing_fields() {
         let mut older = live();
         let spec = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties";
         older.pointer_mut(spec).unwrap().as_object_mut().unwrap().remove("domains");
@@ -163,21 +163,21 @@ mod tests {
     }
 
     #[test]
-    fn a_definition_that_is_being_deleted() {
+    fn a_definition_that_is_being_deleted_is_a_failure() {
         let mut live = live();
         live["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
         one(live, Id::CrdNotEstablished, Level::Failure, "being deleted");
     }
 
     #[test]
-    fn records_in_a_version_that_is_gone() {
+    fn records_in_a_removed_version_are_a_warning() {
         let mut live = live();
         live["status"]["storedVersions"] = json!(["v1alpha0", "v1alpha1"]);
         one(live, Id::CrdStoredVersion, Level::Warning, "stored as v1alpha0");
     }
 
     #[test]
-    fn what_may_not_be_read_is_skipped_and_what_fails_is_not() {
+    fn a_forbidden_read_is_skipped_and_a_failed_read_is_a_failure() {
         let wanted = [Company::crd()];
         let forbidden = judge(&[Answer::Forbidden("cannot get crds".to_owned())], &wanted);
         assert_eq!((forbidden.level(), forbidden.findings[0].id), (Level::Skipped, Id::NotPermitted));

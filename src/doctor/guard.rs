@@ -1,4 +1,4 @@
-//! Whether the guard limits the permission to patch webhook configurations as shipped.
+//! Checks whether the guard limits the permission to patch webhook configurations as shipped.
 
 use serde_json::Value;
 
@@ -13,44 +13,50 @@ use super::target::Settings;
 
 /// Whether the service account may patch webhook configurations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Right {
-    /// It may, or nothing is known of it and it is shipped where the certificates are of this source.
+pub(super) enum Permission {
+    /// It may; or this is unknown, and the shipped roles grant it for certificates from this source.
     Granted,
     /// It may not.
     Absent,
 }
 
-/// What the answers say of the right.
-pub(super) fn right(answers: &[(Need, Answer<bool>)], source: &Source) -> Right {
+/// Whether the service account has the permission, according to the answers.
+pub(super) fn permission(answers: &[(Need, Answer<bool>)], source: &Source) -> Permission {
     let known = || answers.iter().map(|(_, answer)| answer.found());
     let granted = known().any(|answer| answer == Some(&true));
     let unknown = known().any(|answer| answer.is_none());
-    if granted || (unknown && *source == Source::SelfManaged) { Right::Granted } else { Right::Absent }
+    if granted || (unknown && *source == Source::SelfManaged) {
+        Permission::Granted
+    } else {
+        Permission::Absent
+    }
 }
 
-/// What was found out about the guard.
+/// The findings about the guard.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Judgement {
-    right: Right,
+    permission: Permission,
     findings: Vec<Diagnosis>,
 }
 
 impl Judgement {
-    /// The guard belongs to the rights of the service account.
+    /// Adds it to the check of the service account's permissions.
     pub(super) fn add_to(self, access: &mut Check) {
-        if self.right == Right::Granted && self.findings.is_empty() {
+        if self.permission == Permission::Granted && self.findings.is_empty() {
             access.summary += ", and the guard";
         }
         access.findings.extend(self.findings);
     }
 }
 
-pub(super) fn judge(snapshot: &Snapshot, right: Right, settings: &Settings) -> Judgement {
-    let findings = match right {
-        Right::Granted => snapshot.guard().filter_map(|(part, live)| flaw(part, live, settings)).collect(),
-        Right::Absent => Vec::new(),
+pub(super) fn judge(snapshot: &Snapshot, permission: Permission, settings: &Settings) -> Judgement {
+    let findings = match permission {
+        Permission::Granted => {
+            snapshot.guard().filter_map(|(part, live)| flaw(part, live, settings)).collect()
+        }
+        Permission::Absent => Vec::new(),
     };
-    Judgement { right, findings }
+    Judgement { permission, findings }
 }
 
 fn flaw(part: PolicyPart, answer: &Answer<Value>, settings: &Settings) -> Option<Diagnosis> {
@@ -97,7 +103,7 @@ mod tests {
     fn one(edit: impl FnOnce(&mut Snapshot), id: Id, level: Level, subject: &str, text: &str) {
         let mut snapshot = guarded();
         edit(&mut snapshot);
-        let findings = judge(&snapshot, Right::Granted, &settings()).findings;
+        let findings = judge(&snapshot, Permission::Granted, &settings()).findings;
         assert_eq!(findings.len(), 1, "{findings:?}");
         let finding = &findings[0];
         assert_eq!((finding.id, finding.level, finding.subject.as_str()), (id, level, subject));
@@ -108,26 +114,26 @@ mod tests {
     }
 
     #[test]
-    fn both_configurations_are_asked_for() {
+    fn the_permission_is_checked_for_both_configurations() {
         assert_eq!(answers(&Answer::Found(true)).len(), 2);
     }
 
     #[test]
-    fn the_right_with_the_guard_as_shipped_is_fine_and_is_told() {
+    fn the_permission_with_the_shipped_guard_is_fine_and_in_the_summary() {
         let mut check =
             Check { examination: Examination::Access, summary: "fine".to_owned(), findings: Vec::new() };
-        judge(&guarded(), Right::Granted, &settings()).add_to(&mut check);
+        judge(&guarded(), Permission::Granted, &settings()).add_to(&mut check);
         assert_eq!((check.findings.as_slice(), check.summary.as_str()), (&[][..], "fine, and the guard"));
     }
 
     #[test]
-    fn without_the_right_nobody_misses_the_guard() {
-        let judgement = judge(&samples::snapshot(), Right::Absent, &settings());
+    fn without_the_permission_a_missing_guard_is_fine() {
+        let judgement = judge(&samples::snapshot(), Permission::Absent, &settings());
         assert_eq!(judgement.findings, []);
     }
 
     #[test]
-    fn the_right_without_a_part_of_the_guard_is_a_failure() {
+    fn the_permission_without_a_part_of_the_guard_is_a_failure() {
         let absent = |part: usize, subject| {
             let edit = |snapshot: &mut Snapshot| snapshot.guard[part] = Answer::Absent;
             one(edit, Id::GuardAbsent, Level::Failure, subject, "does not exist");
@@ -137,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn the_right_with_another_guard_is_a_failure_that_names_each_field() {
+    fn the_permission_with_a_changed_guard_is_a_failure_that_names_each_field() {
         let changed = |part: usize, subject, pointer: &'static str, value: Value, text: &str| {
             let edit = |snapshot: &mut Snapshot| {
                 *samples::found(&mut snapshot.guard[part]).pointer_mut(pointer).unwrap() = value;
@@ -161,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn a_binding_that_leaves_out_objects_is_a_failure() {
+    fn a_binding_that_excludes_objects_is_a_failure() {
         let narrow = json!({"objectSelector": {"matchLabels": {"guard": "yes"}}});
         let edit = |snapshot: &mut Snapshot| {
             samples::found(&mut snapshot.guard[1])["spec"]["matchResources"] = narrow;
@@ -172,13 +178,13 @@ mod tests {
     #[test]
     fn the_guard_of_another_namespace_is_a_failure() {
         let settings = Settings { namespace: "crm".to_owned(), ..settings() };
-        let findings = judge(&guarded(), Right::Granted, &settings).findings;
+        let findings = judge(&guarded(), Permission::Granted, &settings).findings;
         assert_eq!((findings.len(), findings[0].id), (1, Id::GuardChanged));
         assert!(findings[0].text.contains("spec.matchConditions[by-the-service-account]"), "{findings:?}");
     }
 
     #[test]
-    fn a_guard_that_may_not_be_read_is_skipped() {
+    fn a_guard_that_cannot_be_read_is_skipped() {
         let edit = |snapshot: &mut Snapshot| {
             snapshot.guard[0] = Answer::Forbidden("cannot get validatingadmissionpolicies".to_owned());
         };
@@ -187,18 +193,18 @@ mod tests {
     }
 
     #[test]
-    fn where_the_right_is_not_known_the_source_of_the_certificate_tells() {
+    fn if_the_permission_is_unknown_the_source_of_the_certificate_decides() {
         let forbidden = answers(&Answer::Forbidden("no".to_owned()));
-        assert_eq!(right(&forbidden, &Source::SelfManaged), Right::Granted);
-        assert_eq!(right(&forbidden, &Source::Own), Right::Absent);
-        assert_eq!(right(&answers(&Answer::Found(false)), &Source::SelfManaged), Right::Absent);
-        assert_eq!(right(&answers(&Answer::Found(true)), &Source::Own), Right::Granted);
+        assert_eq!(permission(&forbidden, &Source::SelfManaged), Permission::Granted);
+        assert_eq!(permission(&forbidden, &Source::Own), Permission::Absent);
+        assert_eq!(permission(&answers(&Answer::Found(false)), &Source::SelfManaged), Permission::Absent);
+        assert_eq!(permission(&answers(&Answer::Found(true)), &Source::Own), Permission::Granted);
     }
 
     #[test]
-    fn the_right_to_one_of_the_configurations_is_enough() {
+    fn the_permission_for_one_configuration_is_enough() {
         let mut one = answers(&Answer::Found(false));
         one[1].1 = Answer::Found(true);
-        assert_eq!(right(&one, &Source::Own), Right::Granted);
+        assert_eq!(permission(&one, &Source::Own), Permission::Granted);
     }
 }

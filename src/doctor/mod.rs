@@ -1,10 +1,10 @@
 //! Finds out why an installation does not work, with a fix for each problem.
 //!
-//! Reading is apart from judging: `snapshot` asks the API server, and every examination is a plain function from what
-//! was read to what is wrong with it. The port and the canary are tried at the end.
+//! Reading and judging are separate: `snapshot` reads everything from the API server, and every examination is a plain
+//! function of what was read. The port and the dry runs come last.
 //!
-//! *Architecture invariant:* it reads the cluster and changes nothing; its only creates are reviews of access and dry
-//! runs. Of rules it knows no more than the policy's document and their ids.
+//! *Architecture invariant:* this room reads the cluster and changes nothing; it creates only access reviews and dry
+//! runs. It knows the ids of rules and the policy document, but not how a rule is decided.
 
 mod access;
 mod canary;
@@ -39,10 +39,10 @@ use self::questions::Questions;
 use self::snapshot::Snapshot;
 use self::source::Source;
 
-/// Examines the installation. `progress` hears what is being done.
+/// Examines the installation. `progress` is called with each step.
 ///
 /// # Errors
-/// There is no cluster that answers, or it does not know the caller.
+/// The API server does not answer, or does not accept the credentials.
 pub async fn examine(
     client: Client,
     settings: &Settings,
@@ -69,9 +69,9 @@ pub async fn examine(
     let source = Source::of(&snapshot);
     let granted = access::ask(&questions, &access::needs(&source, settings), settings).await;
     let mut access = access::judge(&snapshot.service_account, &granted, settings);
-    // The right may be there though it is not needed.
+    // The service account may have the permission even if it does not need it.
     let guarded = access::ask(&questions, &access::guarded(settings), settings).await;
-    guard::judge(&snapshot, guard::right(&guarded, &source), settings).add_to(&mut access);
+    guard::judge(&snapshot, guard::permission(&guarded, &source), settings).add_to(&mut access);
     checks.push(access);
     checks.push(policy::judge(&snapshot.policies));
     progress("creating a Company as a dry run");

@@ -1,4 +1,4 @@
-//! Whether the policies are valid and in force, by their status.
+//! Checks by their status whether the policies are valid and in force.
 
 use serde_json::Value;
 
@@ -18,12 +18,12 @@ pub(super) fn judge(policies: &Answer<Vec<Value>>) -> Check {
     Check { examination: Examination::Policy, summary, findings }
 }
 
-/// The policy that counts.
+/// The policy that is used: the one named `default`.
 pub(super) fn counting(policies: &[Value]) -> Option<&Value> {
     policies.iter().find(|policy| policy["metadata"]["name"] == IN_FORCE)
 }
 
-/// Whether its status says that it is in force as it is now.
+/// Whether its status says that its current version is in force.
 pub(super) fn is_in_force(policy: &Value) -> bool {
     finding(policy).is_none()
 }
@@ -50,8 +50,8 @@ fn finding(policy: &Value) -> Option<Diagnosis> {
     let generation = policy["metadata"]["generation"].as_i64();
     match accepted {
         Some(accepted) if accepted["observedGeneration"].as_i64() == generation => {
-            let refused = accepted["status"] != "True";
-            refused.then(|| {
+            let is_invalid = accepted["status"] != "True";
+            is_invalid.then(|| {
                 let problems = accepted["message"].as_str().unwrap_or("its status does not say why");
                 let text = format!("it is invalid, and the last valid policy stays in force: {problems}");
                 Diagnosis::failure(
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn a_policy_that_is_refused_says_why() {
+    fn an_invalid_policy_is_reported_with_its_problems() {
         let findings = found(vec![policy("default", 2, "False", 2)]);
         assert_eq!((findings[0].id, findings[0].level), (Id::PolicyNotAccepted, Level::Failure));
         assert!(findings[0].text.ends_with("spec.rules[0].rule: no such rule"));
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_policy_whose_status_is_about_an_older_state_or_missing_is_not_taken_yet() {
+    fn a_policy_with_an_outdated_or_missing_status_is_not_loaded_yet() {
         for policy in [
             policy("default", 3, "True", 2),
             policy("default", 3, "False", 2),

@@ -1,4 +1,4 @@
-//! Whether anybody answers where the webhook should be, and with which certificate.
+//! Checks whether the webhook answers at its address, and reads its certificate.
 
 use rustls::pki_types::CertificateDer;
 
@@ -7,7 +7,7 @@ use super::shipped::NAME;
 use super::target::{Settings, Target, command, kubectl};
 use crate::certificates::{Address, look_at_served};
 
-/// Connects to the webhook, where there is a way to it, and tells what it shows.
+/// Connects to the webhook if it can be reached from here, and returns its certificate.
 pub(super) async fn probe(
     target: &Target,
     settings: &Settings,
@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_port_that_is_not_tried_is_skipped_and_says_how_to_try_it() {
+    async fn a_port_that_was_not_tried_is_skipped_with_a_command_to_try_it() {
         let (check, served) = probe(&Target::Service { port: 443 }, &settings()).await;
         assert_eq!((check.level(), check.findings[0].id), (Level::Skipped, Id::PortNotProbed));
         assert!(check.findings[0].fix.contains("--connect 127.0.0.1:9443"));

@@ -1,4 +1,4 @@
-//! Questions to the API server: each with a deadline, each with an answer that tells apart what may be wrong.
+//! Sends requests to the API server, each with a deadline, and distinguishes the ways in which they fail.
 
 use std::time::Duration;
 
@@ -11,33 +11,33 @@ use tokio::time::timeout;
 
 use super::diagnosis::{Diagnosis, Id};
 
-/// Why nothing could be examined.
+/// Why the cluster could not be examined.
 #[derive(Debug, thiserror::Error)]
 pub enum NoCluster {
     /// The API server did not answer in time.
     #[error("the API server does not answer within {0:?}")]
     Late(Duration),
-    /// It does not know who asks.
+    /// It does not accept the credentials.
     #[error("the API server does not accept the credentials of the kubeconfig: {0}")]
     Unauthorized(String),
-    /// It cannot be reached, or it answers with something else.
+    /// It cannot be reached, or returns another error.
     #[error("the request to the API server failed")]
     Unreachable(#[source] Error),
-    /// The caller may read nothing of what is examined.
+    /// The user lacks permission to read any part of the installation.
     #[error("the current user lacks permission to read any part of the installation")]
     NothingReadable,
 }
 
-/// What the API server said.
+/// The answer of the API server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Answer<T> {
-    /// This.
+    /// The object, list or result.
     Found(T),
-    /// That there is no such thing.
+    /// It does not exist.
     Absent,
-    /// That the caller may not know; its message.
+    /// The user lacks permission, with the message of the API server.
     Forbidden(String),
-    /// Nothing that could be used; why.
+    /// There is no usable answer, with the reason.
     Failed(String),
 }
 
@@ -49,7 +49,7 @@ impl<T> Answer<T> {
         }
     }
 
-    /// What there is, `None` where there is nothing, or what to say where that is not known.
+    /// The object; `None` if it does not exist; or a finding if this is unknown.
     pub(super) fn known(&self, subject: &str) -> Result<Option<&T>, Diagnosis> {
         match self {
             Self::Found(found) => Ok(Some(found)),
@@ -60,7 +60,7 @@ impl<T> Answer<T> {
     }
 }
 
-/// What to say of a 403.
+/// The finding for a missing permission of the user.
 pub(super) fn not_permitted(subject: &str, message: &str) -> Diagnosis {
     let text = format!("not examined, because the current user lacks permission: {message}");
     Diagnosis::skipped(
@@ -71,7 +71,7 @@ pub(super) fn not_permitted(subject: &str, message: &str) -> Diagnosis {
     )
 }
 
-/// What to say when there was no usable answer.
+/// The finding for a request without a usable answer.
 pub(super) fn unanswered(subject: &str, why: &str) -> Diagnosis {
     Diagnosis::failure(Id::Unanswered, subject, why, "kubectl get --raw '/readyz?verbose'")
 }
@@ -92,14 +92,14 @@ impl Resource {
     }
 }
 
-/// Where objects are looked for.
+/// Where to look up objects.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Scope<'a> {
     Cluster,
     Namespace(&'a str),
 }
 
-/// The way to the API server.
+/// A client of the API server with a deadline for each request.
 pub(super) struct Questions {
     client: Client,
     limit: Duration,
@@ -110,7 +110,7 @@ impl Questions {
         Self { client, limit }
     }
 
-    /// The version of the API server. It is the first question, and tells whether there are answers at all.
+    /// The version of the API server. This is the first request, and shows whether the API server answers.
     pub(super) async fn version(&self) -> Result<Answer<Info>, NoCluster> {
         match timeout(self.limit, self.client.apiserver_version()).await {
             Err(_) => Err(NoCluster::Late(self.limit)),
@@ -136,7 +136,7 @@ impl Questions {
         self.ask(async { objects.list(selector).await?.items.into_iter().map(value).collect() }).await
     }
 
-    /// Creates for show, or what only asks a question. `Err` is the API server's refusal.
+    /// Creates a review or, as a dry run, an object. `Err` is the denial of the API server.
     pub(super) async fn create(
         &self,
         resource: Resource,

@@ -1,4 +1,4 @@
-//! Whether the webhook configurations are as shipped, and where the API server calls the webhook.
+//! Checks whether the webhook configurations are as shipped, and finds out where the API server calls the webhook.
 
 use serde_json::{Value, json};
 
@@ -11,17 +11,17 @@ use super::source::Source;
 use super::target::{Settings, Target};
 use crate::certificates::{Address, Hook};
 
-/// The port of a Service that a configuration means when it names none.
+/// The default port of a Service in a webhook configuration.
 const DEFAULT_PORT: u16 = 443;
 
-/// One webhook's `caBundle`, as it is in the cluster.
+/// The `caBundle` of one webhook in the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Bundle {
     pub(super) registration: Registration,
     pub(super) hook: Hook,
 }
 
-/// Where the configurations lead; to the Service where they do not say.
+/// Where the configurations make the API server call the webhook; the Service if they do not name a target.
 pub(super) fn target(snapshot: &Snapshot, settings: &Settings) -> Target {
     let configs = || live_webhooks(snapshot).map(|(_, webhook)| &webhook["clientConfig"]);
     let url = configs().find_map(|config| Address::of_url(config["url"].as_str()?));
@@ -39,7 +39,7 @@ pub(super) fn target(snapshot: &Snapshot, settings: &Settings) -> Target {
     }
 }
 
-/// The bundles that can be read at all.
+/// The bundles that can be parsed.
 pub(super) fn bundles(snapshot: &Snapshot) -> Vec<Bundle> {
     let bundle = |(registration, webhook): (Registration, &Value)| {
         let hook = Hook::of(webhook);
@@ -85,7 +85,7 @@ pub(super) fn judge(snapshot: &Snapshot, settings: &Settings) -> Check {
     Check { examination: Examination::Registration, summary, findings }
 }
 
-/// Whether it is meant that a write is one call, and is so.
+/// Whether each write is one call, and this is intended.
 fn is_one_call(snapshot: &Snapshot) -> bool {
     snapshot.registration(Registration::Validating).found().is_some_and(leaves_out_validation)
 }
@@ -97,8 +97,7 @@ fn leaves_out_validation(live: &Value) -> bool {
         && webhooks.into_iter().all(|webhook| webhook["name"] != VALIDATE)
 }
 
-/// What should be in the cluster in place of this configuration: the shipped one, without the webhook that is left out
-/// on purpose.
+/// The expected configuration: the shipped one, without the webhook that is left out on purpose.
 fn wanted(registration: Registration, live: &Value) -> Value {
     let mut shipped = shipped::registration(registration.kind());
     if leaves_out_validation(live)
@@ -109,7 +108,7 @@ fn wanted(registration: Registration, live: &Value) -> Value {
     shipped
 }
 
-/// What is wrong with the floor, where it is the last check.
+/// The findings about the floor, for registrations that rely on it as the last check.
 fn floor(snapshot: &Snapshot, settings: &Settings) -> Vec<Diagnosis> {
     let fix = shipped::apply(FLOOR_PATH, settings);
     let judge = |(part, answer): (PolicyPart, &Answer<Value>)| {
@@ -158,7 +157,7 @@ fn changed(
     Some(Diagnosis { level, ..Diagnosis::failure(Id::RegistrationChanged, subject, text, fix) })
 }
 
-/// The webhooks without what depends on the cluster.
+/// The webhooks without the fields that depend on the cluster.
 fn without_target(webhooks: &Value) -> Value {
     let without = |webhook: &Value| {
         let mut webhook = webhook.clone();
@@ -170,7 +169,7 @@ fn without_target(webhooks: &Value) -> Value {
     webhooks.as_array().into_iter().flatten().map(without).collect()
 }
 
-/// The fields of `clientConfig` that lead elsewhere than to the webhook's Service, or to another of its paths.
+/// The fields of `clientConfig` that name another Service than the webhook's, or another path.
 fn misdirected(shipped: &Value, live: &Value, settings: &Settings) -> Vec<String> {
     let all = |value: &Value| value["webhooks"].as_array().cloned().unwrap_or_default();
     let mut found = Vec::new();
@@ -180,8 +179,9 @@ fn misdirected(shipped: &Value, live: &Value, settings: &Settings) -> Vec<String
             let at = |field: &str| format!("webhooks[{}].clientConfig.{field}", name(actual));
             let path = wanted["clientConfig"]["service"]["path"].as_str().unwrap_or_default();
             if let Some(url) = config["url"].as_str() {
-                let leads = url.split_once("://").and_then(|(_, rest)| rest.find('/').map(|at| &rest[at..]));
-                if leads != Some(path) {
+                let url_path =
+                    url.split_once("://").and_then(|(_, rest)| rest.find('/').map(|at| &rest[at..]));
+                if url_path != Some(path) {
                     found.push(at("url"));
                 }
                 continue;
@@ -218,17 +218,17 @@ fn untrusted(subject: &str, live: &Value, fix: &str) -> Vec<Diagnosis> {
     live["webhooks"].as_array().into_iter().flatten().filter_map(judge).collect()
 }
 
-/// The command that makes a configuration the shipped one again.
+/// The command that restores the shipped configuration.
 ///
-/// To apply it takes the CA out again where it was applied together with one, and without a CA the API server refuses
-/// every record.
+/// It also writes the CA again: applying the shipped file removes a CA that was applied before, and without a CA the
+/// API server denies every record.
 pub(super) fn restore(registration: Registration, snapshot: &Snapshot, settings: &Settings) -> String {
     let shipped = shipped::registration(registration.kind());
     let bundle = set_bundle_of(&shipped, registration, snapshot, settings);
     format!("{} && {bundle}", shipped::apply(REGISTRATION_PATH, settings))
 }
 
-/// The command that puts the CA into all webhooks of a configuration.
+/// The command that writes the CA to all webhooks of a configuration.
 pub(super) fn set_bundle(registration: Registration, snapshot: &Snapshot, settings: &Settings) -> String {
     match snapshot.registration(registration).found() {
         Some(live) => set_bundle_of(live, registration, snapshot, settings),
@@ -249,7 +249,7 @@ fn set_bundle_of(
     };
     let patch = (0..number).map(operation).collect::<Vec<_>>().join(",");
     let (namespace, secret) = (&settings.namespace, &settings.tls_secret);
-    // Who makes a certificate may keep the CA elsewhere than in the Secret.
+    // An admin who creates the certificate may keep the CA outside of the Secret.
     let ca = match snapshot.secret.found() {
         Some(found) if !found["data"]["ca.crt"].is_string() => "base64 <ca.crt | tr -d '\\n'".to_owned(),
         _ => format!("kubectl -n {namespace} get secret {secret} -o 'jsonpath={{.data.ca\\.crt}}'"),
@@ -286,12 +286,12 @@ mod tests {
     }
 
     #[test]
-    fn as_shipped_it_is_fine() {
+    fn the_shipped_registration_is_fine() {
         assert_eq!(findings(|_| {}), []);
     }
 
     #[test]
-    fn a_configuration_that_is_not_there() {
+    fn a_missing_configuration_is_a_failure() {
         let findings =
             findings(|snapshot| snapshot.registrations[0] = super::super::questions::Answer::Absent);
         assert_eq!((findings.len(), findings[0].id), (1, Id::RegistrationAbsent));
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn every_field_that_was_changed_is_named() {
+    fn every_changed_field_is_named() {
         let changed = |edit: fn(&mut Value), text| one(edit, Id::RegistrationChanged, Level::Failure, text);
         changed(
             |live| live["webhooks"][0]["failurePolicy"] = json!("Ignore"),
@@ -325,8 +325,8 @@ mod tests {
         );
     }
 
-    /// As the component for one call leaves it.
-    fn leave_out_validation(snapshot: &mut Snapshot) {
+    /// Like the component for one call.
+    fn remove_validation(snapshot: &mut Snapshot) {
         let live = samples::found(&mut snapshot.registrations[1]);
         live["metadata"]["annotations"] = json!({"admission.crm.milo.io/registration": "one-call"});
         live["webhooks"].as_array_mut().unwrap().retain(|webhook| webhook["name"] != "validate.crm.milo.io");
@@ -334,19 +334,19 @@ mod tests {
     }
 
     #[test]
-    fn one_call_with_the_floor_is_fine_and_is_told() {
+    fn one_call_with_the_floor_is_fine_and_in_the_summary() {
         let mut snapshot = samples::snapshot();
-        leave_out_validation(&mut snapshot);
+        remove_validation(&mut snapshot);
         let check = judge(&snapshot, &settings());
         assert_eq!(check.findings, []);
         assert!(check.summary.ends_with("2 webhooks: one call for each write, and the floor"), "{check:?}");
     }
 
     #[test]
-    fn one_call_without_the_floor_or_with_another_is_a_failure() {
+    fn one_call_without_the_floor_or_with_a_changed_one_is_a_failure() {
         let one = |edit: fn(&mut Snapshot), id, subject: &str, text: &str| {
             let findings = findings(|snapshot| {
-                leave_out_validation(snapshot);
+                remove_validation(snapshot);
                 edit(snapshot);
             });
             assert_eq!(findings.len(), 1, "{findings:?}");
@@ -370,9 +370,9 @@ mod tests {
     }
 
     #[test]
-    fn validation_that_nobody_meant_to_leave_out_is_missed_even_with_the_floor() {
+    fn missing_validation_is_a_failure_unless_it_is_intended() {
         let findings = findings(|snapshot| {
-            leave_out_validation(snapshot);
+            remove_validation(snapshot);
             samples::found(&mut snapshot.registrations[1])["metadata"]["annotations"] = Value::Null;
         });
         assert_eq!((findings.len(), findings[0].id), (1, Id::RegistrationChanged));
@@ -380,17 +380,17 @@ mod tests {
     }
 
     #[test]
-    fn one_call_leaves_out_nothing_else() {
+    fn one_call_excuses_no_other_missing_webhook() {
         let findings = findings(|snapshot| {
-            leave_out_validation(snapshot);
+            remove_validation(snapshot);
             samples::found(&mut snapshot.registrations[1])["webhooks"] = json!([]);
             samples::found(&mut snapshot.registrations[0])["webhooks"][0]["reinvocationPolicy"] =
                 json!("Never");
         });
-        let told: Vec<_> = findings.iter().map(|finding| finding.text.as_str()).collect();
-        assert!(told[0].contains("webhooks[mutate.crm.milo.io].reinvocationPolicy"), "{told:?}");
+        let texts: Vec<_> = findings.iter().map(|finding| finding.text.as_str()).collect();
+        assert!(texts[0].contains("webhooks[mutate.crm.milo.io].reinvocationPolicy"), "{texts:?}");
         assert_eq!(
-            (told.len(), told[1]),
+            (texts.len(), texts[1]),
             (2, "it differs from the shipped one: webhooks[delete.crm.milo.io]")
         );
     }
@@ -402,7 +402,7 @@ mod tests {
     }
 
     #[test]
-    fn a_url_is_as_good_as_a_service_if_its_path_is_right() {
+    fn a_url_with_the_right_path_is_fine() {
         let url = |url: &str| {
             let url = url.to_owned();
             move |live: &mut Value| {
@@ -419,7 +419,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bundle_that_is_empty_or_no_certificate() {
+    fn an_empty_or_invalid_bundle_is_reported() {
         one(
             |live| live["webhooks"][0]["clientConfig"]["caBundle"] = json!(""),
             Id::CaBundleEmpty,
@@ -435,7 +435,7 @@ mod tests {
     }
 
     #[test]
-    fn the_ca_comes_from_where_it_is_and_is_put_in_whenever_the_registration_is_applied() {
+    fn every_fix_that_applies_the_registration_also_writes_the_ca() {
         let mut snapshot = samples::snapshot();
         let fix = restore(Registration::Mutating, &snapshot, &settings());
         assert!(
@@ -455,7 +455,7 @@ mod tests {
     }
 
     #[test]
-    fn the_target_is_what_the_configurations_say() {
+    fn the_target_comes_from_the_configurations() {
         let mut snapshot = samples::snapshot();
         assert_eq!(target(&snapshot, &settings()), Target::Service { port: 443 });
         for registration in &mut snapshot.registrations {

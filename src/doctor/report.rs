@@ -1,4 +1,4 @@
-//! What was found, for people and for programs.
+//! The report of all findings, for people and for programs.
 
 use anstyle::{AnsiColor, Style};
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ use crm_core::characters::printable;
 
 use super::diagnosis::{Check, Diagnosis, Examination, Id, Level, counted};
 
-/// How a report is written.
+/// The format of a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// For people, with colours.
@@ -16,7 +16,7 @@ pub enum Format {
     Json,
 }
 
-/// What all examinations found, in their order.
+/// The results of all examinations, in their order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
     /// One for each examination.
@@ -24,13 +24,14 @@ pub struct Report {
 }
 
 impl Report {
-    /// Whether nothing is broken. Warnings, and what could not be examined, do not count.
+    /// Whether there is no failure. Warnings and parts that were not examined do not count.
     #[must_use]
     pub fn is_healthy(&self) -> bool {
         self.count(Level::Failure) == 0
     }
 
-    /// Whether the installation was looked at in any way. The API server's version is for everybody to read.
+    /// Whether any part of the installation was examined, besides the version of the API server, which everybody can
+    /// read.
     #[must_use]
     pub fn says_something(&self) -> bool {
         let was_examined = |check: &Check| match check.examination {
@@ -116,19 +117,19 @@ fn check_text(check: &Check) -> String {
 
 fn finding_text(finding: &Diagnosis) -> String {
     let Diagnosis { id, level, subject, text, fix } = finding;
-    let told = format!("{}: {} [{id}]", printable(subject), printable(text));
+    let text = format!("{}: {} [{id}]", printable(subject), printable(text));
     let dimmed = Style::new().dimmed();
-    format!("{}        {dimmed}fix: {}{dimmed:#}\n", line(*level, &told), printable(fix))
+    format!("{}        {dimmed}fix: {}{dimmed:#}\n", line(*level, &text), printable(fix))
 }
 
-fn line(level: Level, told: &str) -> String {
+fn line(level: Level, text: &str) -> String {
     let (word, style) = match level {
         Level::Ok => ("ok", AnsiColor::Green.on_default()),
         Level::Skipped => ("skipped", Style::new().dimmed()),
         Level::Warning => ("warning", AnsiColor::Yellow.on_default()),
         Level::Failure => ("failure", AnsiColor::Red.on_default()),
     };
-    format!("{style}{word:7}{style:#} {told}\n")
+    format!("{style}{word:7}{style:#} {text}\n")
 }
 
 /// The table of all findings for `docs/doctor.md`.
@@ -171,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn people_read_a_line_for_each_thing_with_its_fix_below() {
+    fn the_text_has_a_line_for_each_finding_with_its_fix_below() {
         let text = anstream::adapter::strip_str(&report(findings()).render(Format::Text)).to_string();
         let expected = "\
 ok      api-server: v1.37.2
@@ -188,7 +189,7 @@ not healthy: 1 failure, 1 warning, 1 part not examined
     }
 
     #[test]
-    fn programs_read_json() {
+    fn the_json_has_all_findings_and_checks() {
         let read: Value = serde_json::from_str(&report(findings()).render(Format::Json)).unwrap();
         assert_eq!(read["healthy"], false);
         assert_eq!(
@@ -203,14 +204,14 @@ not healthy: 1 failure, 1 warning, 1 part not examined
     }
 
     #[test]
-    fn warnings_and_what_was_skipped_are_healthy() {
+    fn warnings_and_skipped_parts_are_healthy() {
         let healthy = report(findings().split_off(1));
         assert!(healthy.is_healthy() && healthy.says_something());
         assert!(healthy.render(Format::Text).ends_with("\nhealthy, 1 warning, 1 part not examined\n"));
     }
 
     #[test]
-    fn a_report_of_nothing_but_skipped_parts_says_nothing() {
+    fn a_report_of_only_skipped_parts_says_nothing() {
         assert!(!report(findings().split_off(2)).says_something());
     }
 }

@@ -15,7 +15,7 @@ use super::snapshot::{Registration, Snapshot};
 use super::target::{Place, Settings};
 use crate::pki::certificates;
 
-/// When all samples are looked at.
+/// The current time in all samples.
 const NOW: i64 = 1_800_000_000;
 const DAY: i64 = 24 * 60 * 60;
 
@@ -36,7 +36,7 @@ pub(super) fn snapshot() -> Snapshot {
     snapshot_trusting(&Authority::new(3650))
 }
 
-/// A snapshot whose webhooks trust this authority. The Secret is another's.
+/// A snapshot whose webhooks trust this CA. The Secret is from another CA.
 pub(super) fn snapshot_trusting(authority: &Authority) -> Snapshot {
     let registration = |registration: Registration| {
         let mut configuration = shipped::registration(registration.kind());
@@ -66,7 +66,7 @@ pub(super) fn found(answer: &mut Answer<Value>) -> &mut Value {
     }
 }
 
-/// An authority that holds until some days from the samples' now.
+/// A CA that is valid until some days after [`NOW`].
 pub(super) struct Authority {
     pem: String,
     issuer: Issuer<'static, KeyPair>,
@@ -85,13 +85,13 @@ impl Authority {
         Self { pem, issuer: Issuer::new(params, key) }
     }
 
-    /// The same one, as it was made at another time.
+    /// The same CA with another expiry date.
     pub(super) fn until(&self, days: i64) -> Self {
         let key = KeyPair::from_pem(&self.issuer.key().serialize_pem()).unwrap();
         Self::with_key(key, days)
     }
 
-    /// Both, for those who trust.
+    /// The PEM of both CAs, for a `caBundle`.
     pub(super) fn and(self, other: &Self) -> Self {
         Self { pem: self.pem + &other.pem, ..self }
     }
@@ -114,7 +114,7 @@ fn until(names: Vec<String>, days: i64) -> CertificateParams {
     let mut params = CertificateParams::new(names).unwrap();
     let at = |seconds| OffsetDateTime::from_unix_timestamp(seconds).unwrap();
     params.not_before = at(NOW - 365 * DAY);
-    // Some hours, so that whole days are left.
+    // Some hours more, so that this many whole days are left.
     params.not_after = at(NOW + days * DAY + DAY / 4);
     params
 }

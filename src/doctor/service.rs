@@ -1,4 +1,4 @@
-//! Whether the Service leads to pods that are ready.
+//! Checks whether ready pods are behind the Service.
 
 use serde_json::Value;
 
@@ -59,7 +59,7 @@ fn port_absent(subject: &str, service: &Value, port: u16, settings: &Settings) -
     Some(Diagnosis::failure(Id::ServicePortAbsent, subject, text, fix))
 }
 
-/// An endpoint that does not say is ready: so the API documents it.
+/// An endpoint without the condition is ready, as the API documents.
 fn count_ready(slices: &[Value]) -> usize {
     endpoints(slices).filter(|endpoint| endpoint["conditions"]["ready"] != false).count()
 }
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn a_service_that_is_not_there_matters_unless_a_url_is_called() {
+    fn a_missing_service_is_a_failure_unless_a_url_is_called() {
         let check = examined(&SERVICE, |snapshot| snapshot.service = Answer::Absent);
         assert_eq!(check.findings[0].id, Id::ServiceAbsent);
         let url = Target::Url("127.0.0.1:9443".parse().unwrap());
@@ -111,14 +111,14 @@ mod tests {
     }
 
     #[test]
-    fn a_service_without_the_port_that_is_called() {
+    fn a_service_without_the_called_port_is_a_failure() {
         let check = examined(&Target::Service { port: 8443 }, |_| {});
         assert_eq!(check.findings[0].id, Id::ServicePortAbsent);
         assert!(check.findings[0].text.contains("port 8443, but it has only 443"));
     }
 
     #[test]
-    fn a_service_without_ready_endpoints() {
+    fn a_service_without_ready_endpoints_is_a_failure() {
         for (endpoints, text) in [
             (json!([]), "it has no endpoints"),
             (json!([{"conditions": {"ready": false}}]), "none of its 1 endpoint is ready"),

@@ -1,5 +1,5 @@
-//! What is shipped with this version of the program: the registration, the access rights, and the policies that the API
-//! server evaluates by itself.
+//! The manifests of this version of the program: the registration, the RBAC permissions, and the guard and floor, which
+//! the API server evaluates.
 
 use crm_core::api::installation::{NAMESPACE, TLS_SECRET};
 use serde_json::Value;
@@ -10,38 +10,38 @@ use super::target::Settings;
 
 pub(super) use crm_core::api::installation::{NAME, SERVICE_ACCOUNT};
 
-/// Where the registration is in the repository, for fixes.
+/// The path of the registration in the repository, for fixes.
 pub(super) const REGISTRATION_PATH: &str = "manifests/registration/webhooks.yaml";
 const REGISTRATION: &str = include_str!("../../manifests/registration/webhooks.yaml");
-/// Where the floor is in the repository, for fixes.
+/// The path of the floor in the repository, for fixes.
 pub(super) const FLOOR_PATH: &str = "manifests/floor/floor.yaml";
 const FLOOR: &str = include_str!("../../manifests/floor/floor.yaml");
 /// The name of the floor's policy and of its binding.
 pub(super) const FLOOR_NAME: &str = "crm-admission-floor";
-/// Where the guard is in the repository, for fixes.
+/// The path of the guard in the repository, for fixes.
 pub(super) const GUARD_PATH: &str = "manifests/guard/guard.yaml";
 const GUARD: &str = include_str!("../../manifests/guard/guard.yaml");
 /// The name of the guard's policy and of its binding.
 pub(super) const GUARD_NAME: &str = "crm-admission-guard";
-/// By this annotation of the validating configuration it is meant that [`VALIDATE`] is not in it.
+/// The annotation that marks a validating configuration without [`VALIDATE`] as intended.
 pub(super) const MARK: (&str, &str) = ("admission.crm.milo.io/registration", "one-call");
-/// The webhook that is not registered where each write is one call.
+/// The webhook that is not registered if each write is one call.
 pub(super) const VALIDATE: &str = "validate.crm.milo.io";
 
-/// The shipped access rights.
+/// The shipped RBAC permissions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Rights {
-    /// What it always takes.
+pub(super) enum Permissions {
+    /// The permissions that the program always needs.
     Base,
-    /// What it takes besides to make its own certificates.
+    /// The additional permissions for self-managed certificates.
     SelfManaged,
 }
 
-impl Rights {
+impl Permissions {
     #[cfg(test)]
     const ALL: [Self; 2] = [Self::Base, Self::SelfManaged];
 
-    /// Where they are in the repository, for fixes.
+    /// The path of their file in the repository, for fixes.
     pub(super) const fn path(self) -> &'static str {
         match self {
             Self::Base => "manifests/base/rbac.yaml",
@@ -56,14 +56,14 @@ impl Rights {
         }
     }
 
-    /// The roles among them, both kinds.
+    /// The Roles and ClusterRoles in the file.
     pub(super) fn roles(self) -> Vec<Value> {
         let is_role = |object: &Value| object["kind"] == "ClusterRole" || object["kind"] == "Role";
         objects(self.text()).into_iter().filter(is_role).collect()
     }
 }
 
-/// The namespace that something is in, when it was shipped for this one.
+/// The namespace of the installation in place of the shipped one.
 pub(super) fn namespace(shipped: Option<&str>, settings: &Settings) -> String {
     match shipped {
         None | Some(NAMESPACE) => settings.namespace.clone(),
@@ -71,7 +71,7 @@ pub(super) fn namespace(shipped: Option<&str>, settings: &Settings) -> String {
     }
 }
 
-/// The name that something has, when it was shipped as this one.
+/// The name in the installation in place of the shipped one.
 pub(super) fn name<'s>(shipped: &'s str, settings: &'s Settings) -> &'s str {
     if shipped == TLS_SECRET { &settings.tls_secret } else { shipped }
 }
@@ -130,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_shipped_can_be_read() {
+    fn all_shipped_files_can_be_parsed() {
         assert!(read(REGISTRATION).is_ok());
         for kind in ["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"] {
             let shipped = registration(kind);
@@ -144,8 +144,8 @@ mod tests {
             assert_eq!(floor(part.kind())["metadata"]["name"], FLOOR_NAME, "{part:?}");
             assert_eq!(guard(part.kind(), &settings)["metadata"]["name"], GUARD_NAME, "{part:?}");
         }
-        for rights in Rights::ALL {
-            assert!(read(rights.text()).is_ok() && !rights.roles().is_empty(), "{rights:?}");
+        for permissions in Permissions::ALL {
+            assert!(read(permissions.text()).is_ok() && !permissions.roles().is_empty(), "{permissions:?}");
         }
     }
 
@@ -174,10 +174,12 @@ mod tests {
     }
 
     #[test]
-    fn the_paths_that_fixes_name_are_where_the_files_are() {
-        for path in
-            Rights::ALL.map(Rights::path).into_iter().chain([REGISTRATION_PATH, FLOOR_PATH, GUARD_PATH])
-        {
+    fn the_paths_in_fixes_exist() {
+        for path in Permissions::ALL.map(Permissions::path).into_iter().chain([
+            REGISTRATION_PATH,
+            FLOOR_PATH,
+            GUARD_PATH,
+        ]) {
             let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
             assert!(file.is_file(), "{path}");
         }

@@ -1,4 +1,4 @@
-//! What is read of the cluster, all at once, so that judging it needs no further question.
+//! Reads everything from the cluster at once, so that the examinations need no further requests.
 
 use crm_core::api::policy;
 use futures::future::join_all;
@@ -52,7 +52,7 @@ impl Registration {
         self.resource().kind
     }
 
-    /// What kubectl and people call one.
+    /// The name that kubectl accepts.
     pub(super) const fn singular(self) -> &'static str {
         match self {
             Self::Mutating => "mutatingwebhookconfiguration",
@@ -61,7 +61,7 @@ impl Registration {
     }
 }
 
-/// One of the two objects that make a ValidatingAdmissionPolicy take effect.
+/// One of the two objects of a ValidatingAdmissionPolicy that is in force.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PolicyPart {
     Policy,
@@ -84,20 +84,20 @@ impl PolicyPart {
     }
 }
 
-/// What was read. There is a private key in it, so it is never printed.
+/// The objects that were read. The Secret contains a private key, so this is never printed.
 #[derive(Clone)]
 pub(super) struct Snapshot {
-    /// In the order of the settings' definitions.
+    /// In the order of [`Settings::definitions`].
     pub(super) definitions: Vec<Answer<Value>>,
     pub(super) registrations: [Answer<Value>; 2],
-    /// Only counts where each write is one call.
+    /// Used only if each write is one call.
     pub(super) floor: [Answer<Value>; 2],
-    /// Only counts where the service account may patch webhook configurations.
+    /// Used only if the service account may patch webhook configurations.
     pub(super) guard: [Answer<Value>; 2],
     pub(super) service: Answer<Value>,
     pub(super) endpoint_slices: Answer<Vec<Value>>,
     pub(super) secret: Answer<Value>,
-    /// Only asked how the program is started.
+    /// Used only to find out how the program is started.
     pub(super) deployment: Answer<Value>,
     pub(super) service_account: Answer<Value>,
     pub(super) policies: Answer<Vec<Value>>,

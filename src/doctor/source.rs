@@ -1,4 +1,4 @@
-//! Where the certificate comes from, and so how to fix it.
+//! Finds out who creates the certificate, because the fix depends on it.
 
 use serde_json::Value;
 
@@ -9,15 +9,15 @@ use super::target::{Settings, Target, kubectl};
 const MANAGED: &str = "--tls-self-managed";
 const MANAGED_VARIABLE: &str = "CRM_ADMISSION_TLS_SELF_MANAGED";
 const FILES: [&str; 2] = ["--tls-cert", "--tls-dev"];
-/// cert-manager's, on a Secret: the name of the Certificate that it is for.
+/// cert-manager's annotation of a Secret: the name of its Certificate.
 const CERTIFICATE_NAME: &str = "cert-manager.io/certificate-name";
-/// cert-manager's, on a configuration: whose CA to write into it.
+/// cert-manager's annotation of a webhook configuration: the Certificate whose CA to write into it.
 const INJECT_CA_FROM: &str = "cert-manager.io/inject-ca-from";
 
-/// Who makes the certificate.
+/// Who creates the certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Source {
-    /// The program itself, by `--tls-self-managed`.
+    /// The program, with `--tls-self-managed`.
     SelfManaged,
     /// cert-manager, for this Certificate.
     CertManager { certificate: String },
@@ -42,7 +42,7 @@ impl Source {
         }
     }
 
-    /// The command by which the Secret, which is not there, is made.
+    /// The command that creates the missing Secret, or shows why it is missing.
     pub(super) fn make(&self, settings: &Settings) -> String {
         let (kubectl, secret) = (kubectl(settings), &settings.tls_secret);
         match self {
@@ -54,13 +54,13 @@ impl Source {
         }
     }
 
-    /// The command by which the certificate is made anew. All replicas take it over while they run.
+    /// The command that renews the certificate. All replicas load the new one while they run.
     pub(super) fn renew(&self, settings: &Settings) -> String {
         let (kubectl, secret) = (kubectl(settings), &settings.tls_secret);
         match self {
-            // Whoever made the Secret makes it anew when it is gone.
+            // The Secret is created again after it was deleted.
             Self::SelfManaged | Self::CertManager { .. } => format!("{kubectl} delete secret {secret}"),
-            // Nobody would, so it stays until there is another.
+            // Nobody would create it again, so replace it.
             Self::Own => format!(
                 "{kubectl} create secret generic {secret} --type=kubernetes.io/tls {OWN_FILES} \
                  --dry-run=client -o yaml | {kubectl} apply -f -"
@@ -68,7 +68,7 @@ impl Source {
         }
     }
 
-    /// The command by which the certificate comes to be for the name that is called.
+    /// The command that makes the certificate valid for the name that the API server calls.
     pub(super) fn rename(&self, host: &str, target: &Target, settings: &Settings) -> String {
         let kubectl = kubectl(settings);
         match (self, target) {
@@ -84,11 +84,11 @@ impl Source {
         }
     }
 
-    /// The command by which a CA that has expired, or is about to, is replaced.
+    /// The command that replaces an expired or expiring CA.
     pub(super) fn renew_ca(&self, set_bundle: &str, settings: &Settings) -> String {
         match self {
             Self::SelfManaged => self.renew(settings),
-            // A CA of cert-manager renews itself, and whoever injects it into the configuration may not have.
+            // cert-manager renews the CA, but may have failed to write it to the configuration.
             Self::CertManager { .. } => {
                 format!("{} describe certificates,issuers; {set_bundle}", kubectl(settings))
             }
@@ -96,8 +96,8 @@ impl Source {
         }
     }
 
-    /// The command by which a configuration comes to trust the CA: `patch`, and where somebody else keeps it up to date,
-    /// that too.
+    /// The command that makes a configuration trust the CA: `patch`, after the annotation by which cert-manager keeps
+    /// the CA up to date.
     pub(super) fn trust(&self, registration: Registration, patch: String, settings: &Settings) -> String {
         match self {
             Self::SelfManaged | Self::Own => patch,
@@ -109,23 +109,23 @@ impl Source {
         }
     }
 
-    /// Where the access rights are that the program needs.
-    pub(super) fn rights(&self) -> &'static [shipped::Rights] {
+    /// The shipped permissions that the program needs.
+    pub(super) fn permissions(&self) -> &'static [shipped::Permissions] {
         match self {
-            Self::SelfManaged => &[shipped::Rights::Base, shipped::Rights::SelfManaged],
-            Self::CertManager { .. } | Self::Own => &[shipped::Rights::Base],
+            Self::SelfManaged => &[shipped::Permissions::Base, shipped::Permissions::SelfManaged],
+            Self::CertManager { .. } | Self::Own => &[shipped::Permissions::Base],
         }
     }
 }
 
-/// What an admin has made, in the directory in which the commands are run.
+/// The files that an admin has created, in the current directory.
 const OWN_FILES: &str = "--from-file=tls.crt --from-file=tls.key --from-file=ca.crt";
 
 fn annotation<'o>(object: &'o Value, name: &str) -> Option<&'o str> {
     object["metadata"]["annotations"][name].as_str()
 }
 
-/// How the Deployment starts the program; `None` if it does not say.
+/// Whether the Deployment starts the program with a self-managed certificate; `None` if unknown.
 fn is_self_managed(deployment: &Value) -> Option<bool> {
     let containers = deployment["spec"]["template"]["spec"]["containers"].as_array()?;
     let of_each = |field: &'static str| {
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_makes_its_certificate_is_known_by_how_it_is_started_or_by_its_secret() {
+    fn a_self_managed_certificate_is_recognized_by_the_deployment_or_the_secret() {
         let with_ca_key = |snapshot: &mut Snapshot| {
             snapshot.secret = Answer::Found(json!({"data": {"ca.key": "a2V5"}}));
         };
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn cert_manager_is_known_by_its_annotations() {
+    fn cert_manager_is_recognized_by_its_annotations() {
         let expected = Source::CertManager { certificate: "crm".to_owned() };
         let of_secret = source(|snapshot| {
             let annotations = json!({"cert-manager.io/certificate-name": "crm"});
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_that_nobody_would_make_again_is_never_deleted() {
+    fn a_secret_that_nobody_would_create_again_is_never_deleted() {
         let renew = Source::Own.renew(&settings());
         assert!(!renew.contains("delete") && renew.contains("--from-file=tls.crt"), "{renew}");
         let service = Target::Service { port: 443 };
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn the_name_of_a_certificate_is_fixed_where_it_comes_from() {
+    fn a_wrong_name_is_fixed_at_the_source_of_the_certificate() {
         let url = Target::Url("crm.example:443".parse().unwrap());
         let fix = Source::SelfManaged.rename("crm.example", &url, &settings());
         assert!(fix.ends_with("CRM_ADMISSION_TLS_SAN=crm.example"), "{fix}");

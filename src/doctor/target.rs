@@ -1,4 +1,4 @@
-//! Which installation is examined, and where its webhook is called.
+//! The installation to examine, and the address at which its webhook is called.
 
 use std::time::Duration;
 
@@ -8,24 +8,24 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 
 use crate::certificates::Address;
 
-/// What is examined, and how.
+/// The settings of an examination.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// The namespace of the installation.
     pub namespace: String,
-    /// The Service that leads to the webhook.
+    /// The Service of the webhook.
     pub service: String,
     /// The Secret with the webhook's certificate.
     pub tls_secret: String,
-    /// Where the webhook is reached from here, when that is another address than the API server's.
+    /// The address of the webhook as seen from here, if it differs from the one that the API server uses.
     pub connect: Option<Address>,
-    /// Whether this runs in a pod, where names of Services lead somewhere.
+    /// Whether this runs in a pod, where the names of Services resolve.
     pub place: Place,
-    /// How long each question may take.
+    /// The time limit of each request.
     pub timeout: Duration,
     /// The definitions that should be in the cluster.
     pub definitions: Vec<CustomResourceDefinition>,
-    /// When this is.
+    /// The current time.
     pub now: Timestamp,
 }
 
@@ -45,7 +45,7 @@ impl Settings {
     }
 }
 
-/// The program and arguments that act on the installation's namespace.
+/// The start of a kubectl command for the namespace of the installation.
 pub(super) fn kubectl(settings: &Settings) -> String {
     format!("kubectl -n {}", settings.namespace)
 }
@@ -76,7 +76,7 @@ impl Target {
         matches!(self, Self::Service { .. })
     }
 
-    /// The port that is called.
+    /// The port that the API server calls.
     pub(super) fn port(&self) -> u16 {
         match self {
             Self::Service { port } => *port,
@@ -84,7 +84,7 @@ impl Target {
         }
     }
 
-    /// The name that the certificate has to be for.
+    /// The name for which the certificate must be valid.
     pub(super) fn host(&self, settings: &Settings) -> String {
         match self {
             Self::Service { .. } => settings.service_host(),

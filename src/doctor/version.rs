@@ -1,11 +1,11 @@
-//! Whether the API server can do what the installation relies on.
+//! Checks whether the API server has the features that the installation needs.
 
 use k8s_openapi::apimachinery::pkg::version::Info;
 
 use super::diagnosis::{Check, Diagnosis, Examination, Id};
 use super::questions::Answer;
 
-/// The oldest minor version of Kubernetes 1 that will do: `selectableFields` of definitions are on by default from 1.31
+/// The oldest supported minor version of Kubernetes 1: `selectableFields` of definitions are on by default from 1.31
 /// on (KEP-4358), and stable `matchConditions` (KEP-3716) and ValidatingAdmissionPolicies (KEP-3488) came with 1.30.
 const OLDEST_MINOR: u32 = 31;
 
@@ -20,7 +20,7 @@ pub(super) fn judge(version: &Answer<Info>) -> Check {
 }
 
 fn too_old(info: &Info) -> Option<Diagnosis> {
-    // Some providers write `31+`. What is no number at all is not judged.
+    // Some providers write `31+`. A version without a number is not checked.
     let number = |text: &str| text.trim_end_matches(|c: char| !c.is_ascii_digit()).parse::<u32>().ok();
     let (major, minor) = (number(&info.major)?, number(&info.minor)?);
     let old = (major, minor) < (1, OLDEST_MINOR);
@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn an_api_server_from_1_31_on_will_do() {
+    fn an_api_server_from_1_31_on_is_supported() {
         for (major, minor) in [("1", "31"), ("1", "37"), ("1", "31+"), ("2", "0"), ("", "")] {
             assert_eq!(judge(&info(major, minor)).findings, [], "{major}.{minor}");
         }

@@ -63,7 +63,7 @@ impl Authority {
         Ok(Self { certificate, key })
     }
 
-    /// A CA that was stored, with its key as PEM.
+    /// Restores a stored CA from its certificate and its key as PEM.
     pub fn stored(certificate: CertificateDer<'static>, key: &[u8]) -> Result<Self, KeyError> {
         let key = std::str::from_utf8(key).ok().and_then(|text| KeyPair::from_pem(text).ok());
         let key = key.ok_or(KeyError::Damaged)?;
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn the_ca_may_sign_certificates_and_no_other_cas() {
+    fn the_ca_may_sign_certificates_but_no_other_cas() {
         let authority = authority();
         let (_, ca) = parse_x509_certificate(authority.certificate()).unwrap();
         let constraints = ca.basic_constraints().unwrap().unwrap();
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn the_certificate_has_what_openssl_and_go_ask_for() {
+    fn the_certificate_has_the_fields_that_openssl_and_go_require() {
         let names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
         let pem = authority().issue("localhost", &names, VALIDITY).unwrap().certificate;
         let der = super::super::certificates(&pem).remove(0);

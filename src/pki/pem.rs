@@ -1,6 +1,6 @@
 //! Reads certificates and keys from PEM, and writes certificates as PEM.
 //!
-//! rustls-pki-types reads: it knows the kinds of keys, and passes over damaged blocks and those of other kinds. The
+//! rustls-pki-types reads: it knows the kinds of keys, and skips damaged blocks and those of other kinds. The
 //! crate `pem` writes, as in rcgen, so that all our PEM has one form.
 
 use ::pem::{EncodeConfig, LineEnding, Pem, encode_config};
@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_block_that_is_no_certificate_spoils_a_bundle() {
+    fn one_invalid_certificate_makes_a_bundle_invalid() {
         let good =
             write(&[Authority::create("some CA", Validity::from_now(0, DAY)).unwrap().certificate().clone()]);
         let bad = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";

@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn a_certificate_ends_soon_when_few_days_and_little_of_its_life_are_left() {
+    fn a_certificate_ends_soon_when_few_days_and_little_of_its_lifetime_are_left() {
         let (short, long) = (lasting(10), lasting(90));
         assert_eq!(long.age(NOW - 1), Age::NotYet);
         assert_eq!(long.age(NOW + 76 * DAY), Age::Good);

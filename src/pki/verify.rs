@@ -60,12 +60,12 @@ pub fn verify(
     // The verifier does not check the dates of a trusted CA. Go, and so the API server, does.
     let holds = |ca: &&CertificateDer<'_>| Facts::of(ca).is_some_and(|facts| facts.validity.covers(now));
     let cas: Vec<_> = cas.iter().filter(holds).cloned().collect();
-    voucher(chain, &cas, name, now).map(drop)
+    trusting_ca(chain, &cas, name, now).map(drop)
 }
 
 /// The CA by which a caller accepts `chain` from a server with this name, whether or not the CA itself is valid now; of
 /// several, a valid one, and the one that lasts longest.
-pub fn voucher<'c>(
+pub fn trusting_ca<'c>(
     chain: &[CertificateDer<'static>],
     cas: &'c [CertificateDer<'static>],
     name: &str,
@@ -130,7 +130,7 @@ fn verify_by_itself(leaf: &CertificateDer<'_>, server: &ServerName<'_>, now: i64
     }
 }
 
-/// The cryptography of everything here. Named explicitly, so that this works whatever default the process installs.
+/// The crypto provider of this file. It does not depend on the default of the process.
 pub fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }

@@ -58,7 +58,7 @@ impl InForceError {
     }
 }
 
-/// The policy in force in a cluster, by one GET: `default`, or the built-in one if there is none.
+/// Reads the policy in force in a cluster with one GET: `default`, or the built-in one if there is none.
 ///
 /// # Errors
 /// The policy cannot be read or is invalid.
@@ -89,7 +89,7 @@ fn resource() -> ApiResource {
 ///
 /// A cluster without the kind has no policy, so the built-in one is in force; the kind is looked up again and again.
 pub async fn follow(client: Client, current: Arc<Current>) {
-    let source = Source { objects: Api::all_with(client, &resource()), current, told: Mutex::default() };
+    let source = Source { objects: Api::all_with(client, &resource()), current, written: Mutex::default() };
     let mut pause = DefaultBackoff::default();
     loop {
         source.list_and_watch(&mut pause).await;
@@ -97,14 +97,14 @@ pub async fn follow(client: Client, current: Arc<Current>) {
     }
 }
 
-/// What was written for which version of a policy: its uid, its generation, and the judgement.
-type Telling = (Option<String>, Option<i64>, Judgement);
+/// A written result: the uid and the generation of the policy, and the judgement.
+type Written = (Option<String>, Option<i64>, Judgement);
 
 struct Source {
     objects: Api<DynamicObject>,
     current: Arc<Current>,
-    /// What was written last for each policy, by name.
-    told: Mutex<HashMap<String, Telling>>,
+    /// The last written result for each policy, by name.
+    written: Mutex<HashMap<String, Written>>,
 }
 
 impl Source {
@@ -115,15 +115,15 @@ impl Source {
         let settings = watcher::Config { timeout: Some(WATCH_SECONDS), ..watcher::Config::default() };
         let mut events = pin!(watcher(self.objects.clone(), settings));
         let mut there_is_one = false;
-        let mut untold: Option<DynamicObject> = None;
+        let mut unwritten: Option<DynamicObject> = None;
         loop {
-            let event = match untold {
+            let event = match unwritten {
                 None => events.next().await,
                 Some(_) => match timeout(STATUS_PAUSE, events.next()).await {
                     Ok(event) => event,
                     Err(_) => {
-                        if let Some(object) = untold.take() {
-                            untold = self.take(object).await;
+                        if let Some(object) = unwritten.take() {
+                            unwritten = self.take(object).await;
                         }
                         continue;
                     }
@@ -133,7 +133,7 @@ impl Source {
                 Some(Ok(Event::Init)) => there_is_one = false,
                 Some(Ok(Event::InitApply(object) | Event::Apply(object))) => {
                     there_is_one |= object.name_any() == IN_FORCE;
-                    untold = self.take(object).await;
+                    unwritten = self.take(object).await;
                 }
                 Some(Ok(Event::InitDone)) => {
                     pause.reset();
@@ -142,18 +142,18 @@ impl Source {
                     }
                 }
                 Some(Ok(Event::Delete(object))) => {
-                    untold.take_if(|untold| untold.name_any() == object.name_any());
+                    unwritten.take_if(|unwritten| unwritten.name_any() == object.name_any());
                     if object.name_any() == IN_FORCE {
                         self.current.accept(Policy::default());
                     }
                 }
-                Some(Err(error)) => return self.fails(&error),
+                Some(Err(error)) => return self.record_failure(&error),
                 None => return,
             }
         }
     }
 
-    fn fails(&self, error: &watcher::Error) {
+    fn record_failure(&self, error: &watcher::Error) {
         let status = match error {
             watcher::Error::InitialListFailed(kube::Error::Api(status))
             | watcher::Error::WatchStartFailed(kube::Error::Api(status))
@@ -177,16 +177,17 @@ impl Source {
         let judgement = self.judge(&object);
         let patch = status_patch(&object, &judgement, Timestamp::now())?;
         let name = object.name_any();
-        let telling = (object.metadata.uid.clone(), object.metadata.generation, judgement);
-        // Write once: in a rollout, another version may use other words, and both would overwrite each other forever.
-        if self.told().get(&name) == Some(&telling) {
+        let result = (object.metadata.uid.clone(), object.metadata.generation, judgement);
+        // Write once: during a rollout, replicas of two versions can word the status differently, and would otherwise
+        // overwrite each other forever.
+        if self.written().get(&name) == Some(&result) {
             return None;
         }
         let (params, patch) = (PatchParams::default(), Patch::Merge(patch));
         let written = self.objects.patch_status(&name, &params, &patch);
         match timeout(STATUS_PATIENCE, written).await {
             Ok(Ok(_)) => {
-                self.told().insert(name, telling);
+                self.written().insert(name, result);
                 None
             }
             // Another replica was faster, and the current version arrives as the next event.
@@ -202,8 +203,8 @@ impl Source {
         }
     }
 
-    fn told(&self) -> MutexGuard<'_, HashMap<String, Telling>> {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    fn written(&self) -> MutexGuard<'_, HashMap<String, Written>> {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Puts the policy into force if it is `default` and valid.
@@ -240,12 +241,12 @@ fn status_patch(object: &DynamicObject, judgement: &Judgement, now: Timestamp) -
     let mut conditions = stored.cloned().unwrap_or_default();
     let before = conditions.iter().find(|condition| condition["type"] == ACCEPTED).cloned();
     let says = |key: &str, value: &Value| before.as_ref().is_some_and(|before| &before[key] == value);
-    let told = says("status", &json!(judgement.status))
+    let is_current = says("status", &json!(judgement.status))
         && says("reason", &json!(judgement.reason))
         && says("message", &json!(judgement.message))
         && says("observedGeneration", &json!(generation))
         && object.data.pointer("/status/observedGeneration") == Some(&json!(generation));
-    if told {
+    if is_current {
         return None;
     }
     let since = match &before {

@@ -66,7 +66,7 @@ impl Current {
             return;
         }
         tracing::error!(policy = origin, %in_force, %problems, "invalid policy");
-        self.metrics.directory().policy_refused();
+        self.metrics.directory().policy_invalid();
         self.set(state);
     }
 
@@ -93,12 +93,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_policy_is_shown_only_when_it_is_in_force() {
+    fn the_metric_shows_a_policy_only_when_it_is_in_force() {
         let metrics = Metrics::new();
         let seen = metrics.clone();
         let shown = |metrics: &Metrics| metrics.text().unwrap().contains("policy=\"default@2\"");
         let current =
-            Current::new(metrics.clone(), move |_| assert!(!shown(&seen), "it does not decide anything yet"));
+            Current::new(metrics.clone(), move |_| assert!(!shown(&seen), "it is not in force yet"));
         let mut policy = Policy::default();
         policy.origin = "default@2".to_owned();
         current.accept(policy);

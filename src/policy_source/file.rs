@@ -126,7 +126,7 @@ mod tests {
         current.policy().load().rule(RuleId::LabelValue).action
     }
 
-    fn rejected(text: &str) -> Problems {
+    fn problem_of(text: &str) -> Problems {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("policy.yaml");
         fs::write(&path, text).unwrap();
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_policy_is_called_by_the_digest_of_its_file() {
+    fn a_policy_is_named_by_the_digest_of_its_file() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("policy.yaml");
         fs::write(&path, STRICT).unwrap();
@@ -148,10 +148,10 @@ mod tests {
     }
 
     #[test]
-    fn empty_files_and_several_documents_are_rejected() {
-        assert!(rejected("").to_string().contains("empty"));
-        assert!(rejected("# nothing\n---\n").to_string().contains("empty"));
-        assert!(rejected(&format!("{STRICT}---\n{STRICT}")).to_string().contains("the file has 2"));
+    fn empty_files_and_several_documents_are_invalid() {
+        assert!(problem_of("").to_string().contains("empty"));
+        assert!(problem_of("# nothing\n---\n").to_string().contains("empty"));
+        assert!(problem_of(&format!("{STRICT}---\n{STRICT}")).to_string().contains("the file has 2"));
     }
 
     #[test]
@@ -166,14 +166,14 @@ mod tests {
 
     #[cfg(unix)]
     #[tokio::test]
-    async fn a_new_content_comes_into_force_and_a_bad_one_does_not() {
+    async fn new_content_comes_into_force_unless_it_is_invalid() {
         let heard = Arc::new(Mutex::new(Vec::new()));
         let hears = Arc::clone(&heard);
         let current =
             Current::new(Metrics::new(), move |policy| hears.lock().unwrap().push(policy.origin.clone()));
         let dir = tempfile::tempdir().unwrap();
         let link = dir.path().join("policy.yaml");
-        // As a mounted ConfigMap changes: the file is a link, and the link is swapped.
+        // A mounted ConfigMap changes like this: the file is a link, and the link is replaced.
         let swap = |name: &str, text: &str| {
             fs::write(dir.path().join(name), text).unwrap();
             let new = dir.path().join("new");
@@ -185,7 +185,7 @@ mod tests {
         look(&link, &current, &mut seen).await;
         assert_eq!((action(&current), current.state()), (Action::Deny, State::Fine));
         look(&link, &current, &mut seen).await;
-        assert_eq!(heard.lock().unwrap().len(), 1, "the same content is no change");
+        assert_eq!(heard.lock().unwrap().len(), 1, "equal content is not a change");
 
         swap("2", BROKEN);
         look(&link, &current, &mut seen).await;

@@ -1,6 +1,6 @@
-//! Where the policy comes from, a file or the cluster, and which policy is in force.
+//! Reads the policy from a file or the cluster, and holds the policy in force.
 //!
-//! *Architecture invariant:* a source knows documents and where they are; [`crm_core::policy`] knows what they mean. The
+//! *Architecture invariant:* a source reads documents, and only [`crm_core::policy`] knows what they mean. The
 //! policy is replaced as a whole, and the last valid one stays in force if a new one is invalid.
 
 pub mod cluster;

@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn it_is_ready_when_every_part_is() {
+    async fn the_program_is_ready_when_every_part_is() {
         let readiness = Readiness::default();
         readiness.part("certificate").ready();
         readiness.part("policy").ready();
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_part_that_has_said_nothing_yet_is_starting() {
+    async fn a_part_without_a_report_is_starting() {
         let readiness = Readiness::default();
         let _policy = readiness.part("policy");
         let (status, _, body) = get(&readiness, "/readyz").await;
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_part_can_be_ready_and_then_no_more() {
+    async fn a_part_can_stop_being_ready() {
         let readiness = Readiness::default();
         let part = readiness.part("shutdown");
         part.ready();
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn parts_that_are_asked_are_listed_with_their_state_of_the_moment() {
+    async fn parts_with_a_callback_are_listed_with_their_current_state() {
         let readiness = Readiness::default();
         let listing = PartReport {
             name: "directory Company.crm.milo.io".into(),
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_part_that_is_not_waited_for_is_listed_and_holds_nothing_up() {
+    async fn an_optional_part_is_listed_and_does_not_block_readiness() {
         let readiness = Readiness::default();
         let forbidden = PartReport {
             name: "directory User.iam.miloapis.com".into(),
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn other_paths_are_told_the_ones_there_are() {
+    async fn unknown_paths_get_the_list_of_paths() {
         let (status, _, body) = get(&Readiness::default(), "/healthz").await;
         assert_eq!(status, StatusCode::NOT_FOUND);
         assert_eq!(body, "no such path; use /livez, /readyz or /metrics\n");

@@ -84,7 +84,7 @@ impl Connections {
         loop {
             ticks.tick().await;
             self.sweep_once();
-            failures.log_what_is_due();
+            failures.log_due();
         }
     }
 

@@ -162,7 +162,7 @@ mod tests {
     #[case::beyond_64_bits("99999999999999999999s")]
     #[case::beyond_go("9223372037s")]
     #[case::sum_beyond_go("9223372036s9223372036s")]
-    fn what_go_rejects_is_rejected(#[case] text: &str) {
+    fn durations_that_go_rejects_are_invalid(#[case] text: &str) {
         assert_eq!(parse_duration(text), None);
     }
 
@@ -177,7 +177,7 @@ mod tests {
     #[case::zero(Some("timeout=0s"), 10)]
     #[case::negative(Some("timeout=-1s"), 10)]
     #[case::over_the_cap(Some("timeout=1h"), 30)]
-    fn the_timeout_is_the_callers_within_limits(#[case] query: Option<&str>, #[case] seconds: u64) {
+    fn the_timeout_of_the_caller_is_used_within_limits(#[case] query: Option<&str>, #[case] seconds: u64) {
         assert_eq!(timeout(query, &Limits::default()), Duration::from_secs(seconds));
     }
 
@@ -185,13 +185,13 @@ mod tests {
     #[case::a_tenth("timeout=1s", 900)]
     #[case::half_a_second_at_most("timeout=30s", 29_500)]
     #[tokio::test(start_paused = true)]
-    async fn the_way_back_is_kept_free(#[case] query: &str, #[case] milliseconds: u64) {
+    async fn time_for_sending_the_answer_is_reserved(#[case] query: &str, #[case] milliseconds: u64) {
         let deadline = Deadline::start(Some(query), &Limits::default());
         assert_eq!(deadline.left(), Some(Duration::from_millis(milliseconds)));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_has_passed_is_no_longer_left() {
+    async fn elapsed_time_is_subtracted() {
         let deadline = Deadline::start(Some("timeout=1s"), &Limits::default());
         tokio::time::advance(Duration::from_millis(400)).await;
         assert_eq!(deadline.left(), Some(Duration::from_millis(500)));
@@ -207,7 +207,7 @@ mod tests {
         }
 
         #[test]
-        fn any_run_of_numbers_and_units_is_read_without_overflow(text in "([0-9.]{0,30}(ns|us|ms|s|m|h)){1,4}") {
+        fn any_sequence_of_numbers_and_units_is_read_without_overflow(text in "([0-9.]{0,30}(ns|us|ms|s|m|h)){1,4}") {
             parse_duration(&text);
         }
     }

@@ -98,7 +98,7 @@ impl Failures {
     }
 
     /// Logs what was counted since the last log line, if that is long enough ago. Call this regularly.
-    pub(super) fn log_what_is_due(&self) {
+    pub(super) fn log_due(&self) {
         let mut kinds = self.kinds();
         for (kind, tally) in KINDS.into_iter().zip(kinds.iter_mut()) {
             self.log(kind, tally);
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_has_the_place_that_its_number_says() {
+    fn every_kind_is_at_its_index() {
         for (index, kind) in KINDS.into_iter().enumerate() {
             assert_eq!(kind as usize, index);
         }
@@ -184,10 +184,10 @@ mod tests {
         for _ in 0..1000 {
             failures.report(Some(&peer), &distrust());
         }
-        failures.log_what_is_due();
+        failures.log_due();
         assert_eq!(waiting(&failures, Kind::Distrust), 1000, "counted");
         tokio::time::advance(PAUSE).await;
-        failures.log_what_is_due();
+        failures.log_due();
         assert_eq!(waiting(&failures, Kind::Distrust), 0, "logged");
         let text = failures.metrics.text().unwrap();
         assert!(text.contains(r#"connection_failures_total{stage="handshake"} 1001"#), "{text}");
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_that_was_closed_for_another_is_no_failed_handshake() {
+    fn a_connection_closed_for_another_is_not_a_failed_handshake() {
         let failures = Failures::new("webhook", Metrics::new());
         failures.report(Some(&SocketAddr::from(([192, 0, 2, 1], 1))), &io::Error::other(Full));
         let text = failures.metrics.text().unwrap();

@@ -1,4 +1,4 @@
-//! How much callers may take: of calls, and of connections.
+//! The limits of calls and of connections.
 
 use std::time::Duration;
 

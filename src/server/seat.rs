@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn every_phase_comes_back_with_its_time() {
+    fn every_phase_is_unpacked_with_its_time() {
         for phase in PHASES {
             let since = Duration::from_millis(123_456_789);
             assert_eq!(unpacked(packed(phase, since)), (phase, since));
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_begin_a_request_only_where_none_is_worked_on() {
+    fn bytes_start_a_request_only_if_none_is_in_progress() {
         let seat = seat();
         let later = Duration::from_secs(1);
         for (phase, after) in
@@ -204,11 +204,11 @@ mod tests {
         }
         seat.enter(Phase::Headers, Duration::ZERO);
         seat.bytes_arrived(|| later);
-        assert_eq!(seat.phase(), (Phase::Headers, Duration::ZERO), "a trickle does not start the time anew");
+        assert_eq!(seat.phase(), (Phase::Headers, Duration::ZERO), "more bytes do not restart the time");
     }
 
     #[test]
-    fn a_request_that_is_worked_on_is_answered_before_the_connection_leaves() {
+    fn a_request_in_progress_is_answered_before_the_connection_closes() {
         let seat = seat();
         seat.enter(Phase::Working, Duration::ZERO);
         seat.ask_to_leave_when_idle(Duration::ZERO);
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn an_idle_connection_leaves_at_once() {
+    fn an_idle_connection_closes_at_once() {
         let seat = seat();
         seat.enter(Phase::Idle, Duration::ZERO);
         seat.ask_to_leave_when_idle(Duration::ZERO);
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn who_takes_nothing_is_stuck_after_a_while_and_who_takes_something_is_not() {
+    fn a_peer_is_stuck_if_it_reads_nothing_for_the_limit() {
         let (seat, limit) = (seat(), Duration::from_secs(3));
         seat.is_blocked(Duration::from_secs(1));
         seat.is_blocked(Duration::from_secs(2));
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn who_was_asked_to_leave_is_stuck_after_a_while_whatever_it_takes() {
+    fn a_leaving_connection_is_stuck_after_the_limit_in_any_case() {
         let (seat, limit) = (seat(), Duration::from_secs(3));
         seat.ask_to_leave(Duration::from_secs(1));
         seat.is_free();
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_cannot_be_taken_back() {
+    fn closing_cannot_be_undone() {
         let seat = seat();
         seat.close();
         seat.ask_to_leave(Duration::ZERO);

@@ -117,7 +117,7 @@ pub enum ServeError {
         /// Why not.
         source: io::Error,
     },
-    /// A listener stopped by itself.
+    /// A listener stopped unexpectedly.
     #[error("the {name} stopped listening{}", reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default())]
     ListenerEnded {
         /// Its name.

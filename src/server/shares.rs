@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_peer_may_have_everything_while_nobody_else_asks() {
+    async fn one_peer_may_use_everything_while_others_need_nothing() {
         let shares = Shares::new(2, 10);
         let all = holding(&shares, 1, 10).await;
         all.take(Short::Places, 2).await.unwrap();
@@ -251,16 +251,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_has_most_is_denied_more_at_once() {
+    async fn the_peer_that_has_most_is_denied_more_at_once() {
         let shares = Shares::new(1, 10);
         let (first, second) = (holding(&shares, 1, 6).await, shares.enter(peer(1)));
         assert_eq!(second.take(Short::Bytes, 5).await, Err(Short::Bytes));
-        assert!(!must_go(&first), "nobody else is in need");
+        assert!(!must_go(&first), "no other peer needs anything");
         second.take(Short::Bytes, 4).await.unwrap();
     }
 
     #[tokio::test]
-    async fn who_has_most_gives_way_to_another_peer_who_then_goes_on() {
+    async fn the_peer_that_has_most_gives_way_to_another_peer() {
         let shares = Shares::new(1, 10);
         let (small, large) = (holding(&shares, 1, 4).await, holding(&shares, 1, 6).await);
         let newcomer = shares.enter(peer(2));
@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nobody_gives_way_to_a_peer_that_would_then_have_most() {
+    async fn no_request_gives_way_to_a_peer_that_would_then_have_most() {
         let shares = Shares::new(1, 10);
         let first = holding(&shares, 1, 5).await;
         let second = holding(&shares, 2, 4).await;
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn several_give_way_where_one_is_not_enough_and_nobody_is_told_twice() {
+    async fn several_requests_give_way_if_one_is_not_enough() {
         let shares = Shares::new(1, 12);
         let held = [holding(&shares, 1, 4).await, holding(&shares, 1, 4).await, holding(&shares, 1, 4).await];
         let newcomers = [shares.enter(peer(2)), shares.enter(peer(3))];
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn it_is_not_waited_for_ever_for_one_who_does_not_go() {
+    async fn waiting_for_a_request_to_give_way_has_a_limit() {
         let shares = Shares::new(1, 10);
         let _stays = holding(&shares, 1, 10).await;
         let newcomer = shares.enter(peer(2));
@@ -319,7 +319,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn everything_is_given_back_at_the_end() {
+    async fn everything_is_released_at_the_end() {
         let shares = Shares::new(3, 10);
         for _ in 0..3 {
             let share = holding(&shares, 1, 10).await;

@@ -12,7 +12,7 @@ const KEY: usize = 64;
 /// An upper bound for the memory of a JSON body in bytes: the body itself and the values parsed from it. A list of
 /// small objects takes a hundred times as much memory as its JSON.
 ///
-/// The estimate is high: it also counts signs inside strings and values that the parser skips.
+/// The estimate is high: it also counts characters inside strings and values that the parser skips.
 pub(super) fn weight(body: &[u8]) -> usize {
     let signs = [(b'[', LIST), (b'{', OBJECT), (b',', ENTRY), (b':', KEY)];
     let values = signs.map(|(sign, bytes)| bytecount::count(body, sign) * bytes);
@@ -24,17 +24,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_text_weighs_what_it_is_long() {
+    fn a_string_weighs_its_length() {
         assert_eq!(weight(br#""abcdef""#), 8);
     }
 
     #[test]
-    fn values_weigh_more_than_their_text() {
+    fn values_weigh_more_than_their_json() {
         assert_eq!(weight(br#"{"a":[0,1]}"#), 11 + OBJECT + KEY + LIST + ENTRY);
     }
 
     #[test]
-    fn every_value_of_a_long_body_weighs() {
+    fn every_value_of_a_long_body_counts() {
         let body = "[".repeat(1000);
         assert_eq!(weight(body.as_bytes()), 1000 + 1000 * LIST);
     }

@@ -103,7 +103,7 @@ where
         .with_env_filter(filter)
         .with_ansi(colours == Colours::Yes)
         .with_writer(writer)
-        // An internal error would be written to standard error, which is what cannot be written, and would stop the
+        // Otherwise, a failure to write to standard error would itself be written to standard error, and would stop the
         // process.
         .log_internal_errors(false);
     match format {
@@ -114,8 +114,8 @@ where
 
 /// Logs a panic as one event. The default hook would write lines of its own between the JSON.
 ///
-/// A message that was built at run time may quote user input, so only a literal one is shown; the place tells the rest.
-/// `RUST_BACKTRACE=1` adds the stack.
+/// A message that was built at run time may quote user input, so only a literal one is shown, with its place in the
+/// code. `RUST_BACKTRACE=1` adds the stack.
 fn log_panic(info: &PanicHookInfo<'_>) {
     let message = panic_message(info.payload());
     let place = info.location().map(ToString::to_string).unwrap_or_default();

@@ -1,7 +1,7 @@
-//! Logs and metrics, through which operators see the program.
+//! Logs and metrics for operators.
 //!
 //! *Architecture invariant:* telemetry knows the names of events and labels, but not what causes events. No label
-//! contains text of a request, and the log shows such text escaped and shortened.
+//! contains text of a request, and logs escape and shorten such text.
 
 pub mod logs;
 pub mod metrics;

@@ -1,4 +1,4 @@
-//! Fixtures for tests that put reviews to the pipeline and read its answers.
+//! Fixtures for tests that send reviews to the pipeline and read its answers.
 
 #![allow(
     dead_code,
@@ -19,10 +19,10 @@ use crm_core::existence::Objects;
 use crm_core::policy::Policy;
 use serde_json::{Value, json};
 
-/// How long look-ups may take in tests that do not care.
+/// The time limit of lookups in tests that do not depend on it.
 pub const LIMIT: Duration = Duration::from_secs(5);
 
-/// The time at which tests take place, unless they say another.
+/// The current time in tests that do not set another.
 pub fn noon() -> jiff::Timestamp {
     "2026-11-23T12:00:00Z".parse().unwrap()
 }
@@ -51,14 +51,14 @@ pub fn pipeline_over(directory: Arc<dyn Directory>, policy: Policy) -> Pipeline 
     Pipeline::new(directory, policy, Metrics::new()).with_clock(noon)
 }
 
-/// One question to the webhook, as the API server puts it.
+/// One request to the webhook, as the API server sends it.
 #[derive(Clone)]
 pub struct Ask {
     pub endpoint: Endpoint,
     pub request: Value,
 }
 
-/// A create by alice, put to `/mutate`.
+/// A create by alice, sent to `/mutate`.
 pub fn create(kind: &str, spec: Value) -> Ask {
     let object = object(kind, spec);
     let plural = match kind {
@@ -81,7 +81,7 @@ pub fn create(kind: &str, spec: Value) -> Ask {
     Ask { endpoint: Endpoint::Mutate, request }
 }
 
-/// An update by alice from one spec to another, put to `/mutate`.
+/// An update by alice from one spec to another, sent to `/mutate`.
 pub fn update(kind: &str, old: Value, new: Value) -> Ask {
     let mut ask = create(kind, new);
     ask.request["operation"] = json!("UPDATE");
@@ -89,7 +89,7 @@ pub fn update(kind: &str, old: Value, new: Value) -> Ask {
     ask
 }
 
-/// A deletion by alice of the record named `acme`, put to `/validate`.
+/// A deletion by alice of the record named `acme`, sent to `/validate`.
 pub fn delete(kind: &str) -> Ask {
     let mut ask = create(kind, json!({}));
     ask.request["operation"] = json!("DELETE");
@@ -103,13 +103,13 @@ fn object(kind: &str, spec: Value) -> Value {
 }
 
 impl Ask {
-    /// The same question to `/validate`.
+    /// The same request to `/validate`.
     pub fn validate(mut self) -> Self {
         self.endpoint = Endpoint::Validate;
         self
     }
 
-    /// The same question with a value changed, at a JSON pointer into the request.
+    /// The same request with another value at a JSON pointer in the request.
     pub fn with(mut self, pointer: &str, value: Value) -> Self {
         let (parent, key) = pointer.rsplit_once('/').unwrap();
         self.request.pointer_mut(parent).unwrap()[key] = value;
@@ -141,14 +141,14 @@ impl Ask {
     }
 }
 
-/// What a body that cannot be answered is told.
-pub fn refusal_of(body: &[u8]) -> Unreadable {
+/// The error for a body that cannot be answered.
+pub fn error_of(body: &[u8]) -> Unreadable {
     let pipeline = pipeline_with(Policy::default());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(pipeline.review(Endpoint::Mutate, body, LIMIT)).unwrap_err()
 }
 
-/// One answer, and the object it was about.
+/// One answer, and the object of the request.
 #[derive(Debug)]
 pub struct Answer {
     pub object: Value,
@@ -188,7 +188,7 @@ impl Answer {
         self.response()["auditAnnotations"][key].as_str()
     }
 
-    /// The patch, decoded; no operations where there is none.
+    /// The decoded operations of the patch; empty if there is no patch.
     pub fn patch(&self) -> Vec<Value> {
         let response = self.response();
         assert_eq!(response["patch"].is_string(), response["patchType"] == "JSONPatch", "{response}");
@@ -205,10 +205,10 @@ impl Answer {
         object
     }
 
-    /// Holds that the request is refused for exactly these causes: each needle pair is the start of
-    /// `reason field` and a part of the message.
+    /// Asserts that the request is denied for exactly these causes. Each pair is the start of `reason field` and a part
+    /// of the message.
     #[track_caller]
-    pub fn is_refused_for(&self, expected: &[(&str, &str)]) {
+    pub fn is_denied_for(&self, expected: &[(&str, &str)]) {
         let causes = self.causes();
         assert!(!self.is_allowed(), "allowed: {}", self.review);
         assert_eq!(causes.len(), expected.len(), "{causes:#?}");
@@ -220,10 +220,10 @@ impl Answer {
         }
     }
 
-    /// Holds that the request is allowed with exactly these warnings.
+    /// Asserts that the request is allowed with exactly these warnings.
     #[track_caller]
     pub fn is_allowed_with(&self, warnings: &[&str]) {
-        assert!(self.is_allowed(), "refused: {:#?}", self.causes());
+        assert!(self.is_allowed(), "denied: {:#?}", self.causes());
         assert_eq!(self.warnings(), warnings);
     }
 }

@@ -1,4 +1,4 @@
-//! Staff write new records: what is filled in, what is brought to one spelling, what is refused and how.
+//! Tests how users create records: defaults, canonical values, and denials.
 
 use crate::records::{bundle, company, note_about, person, record};
 use crate::stage;
@@ -6,7 +6,7 @@ use crate::support::manifest;
 use serde_json::{Value, json};
 
 #[test]
-fn a_company_that_is_applied_records_who_created_it() {
+fn an_applied_company_gets_its_creator() {
     let stage = stage::shared();
     let alice = stage.plane.kubectl("alice");
     let name = "apply-creator";
@@ -37,7 +37,7 @@ fn a_creator_that_is_given_is_kept() {
 }
 
 #[test]
-fn domains_and_profiles_are_stored_in_one_spelling_and_a_warning_says_so() {
+fn domains_and_profiles_are_stored_canonical_with_a_warning() {
     let stage = stage::shared();
     let alice = stage.plane.kubectl("alice");
     let name = "apply-spelling";
@@ -47,14 +47,14 @@ fn domains_and_profiles_are_stored_in_one_spelling_and_a_warning_says_so() {
         .succeeds()
         .warns(r#"spec.domains[0]: "HTTPS://Acme.com/" stored as "acme.com" [domain]"#)
         .warns(r#"spec.linkedinProfile: "linkedin.com/company/Acme/" stored as "https://linkedin.com/company/acme" [linkedin-profile]"#)
-        .never_says("spec.domains[1]");
+        .prints_no_error("spec.domains[1]");
     let stored = &alice.get("company", name)["spec"];
     assert_eq!(stored["domains"], json!(["acme.com", "acme.io"]));
     assert_eq!(stored["linkedinProfile"], "https://linkedin.com/company/acme");
 }
 
 #[test]
-fn a_generated_name_is_no_obstacle() {
+fn records_may_have_generated_names() {
     let stage = stage::shared();
     let alice = stage.plane.kubectl("alice");
     let unnamed = |spec| record("Company", "{generateName: apply-generated-}", spec);
@@ -62,10 +62,9 @@ fn a_generated_name_is_no_obstacle() {
     let created = created.succeeds().json();
     assert!(created["metadata"]["name"].as_str().is_some_and(|name| name.len() > "apply-generated-".len()));
     assert_eq!(created["spec"]["creatorRef"], json!({"name": "alice"}));
-    alice
-        .create(&unnamed("{displayName: Acme, domains: [co.uk]}"))
-        .fails()
-        .complains(r#"The Company "apply-generated-" is invalid: spec.domains[0]: Invalid value: "co.uk": "#);
+    alice.create(&unnamed("{displayName: Acme, domains: [co.uk]}")).fails().prints_error(
+        r#"The Company "apply-generated-" is invalid: spec.domains[0]: Invalid value: "co.uk": "#,
+    );
 }
 
 #[test]
@@ -82,12 +81,12 @@ fn a_dry_run_gets_the_same_answer_and_stores_nothing() {
         .json();
     assert_eq!(answered["spec"]["domains"], json!(["acme.com"]));
     assert_eq!(answered["spec"]["creatorRef"], json!({"name": "alice"}));
-    dry_run("{displayName: Acme, domains: [co.uk]}").fails().complains("[domain/public-suffix]");
+    dry_run("{displayName: Acme, domains: [co.uk]}").fails().prints_error("[domain/public-suffix]");
     assert!(!alice.has("company", name));
 }
 
 #[test]
-fn a_bundle_is_applied_in_one_go() {
+fn a_bundle_is_applied_at_once() {
     let stage = stage::shared();
     let alice = stage.plane.kubectl("alice");
     let documents = bundle([
@@ -105,7 +104,7 @@ fn a_bundle_is_applied_in_one_go() {
 }
 
 #[test]
-fn what_was_created_a_moment_ago_can_be_referred_to() {
+fn a_record_can_refer_to_one_that_was_just_created() {
     let stage = stage::shared();
     let alice = stage.plane.kubectl("alice");
     let name = |index: usize| format!("apply-moment-{index:02}");
@@ -122,7 +121,7 @@ fn what_was_created_a_moment_ago_can_be_referred_to() {
 }
 
 #[test]
-fn a_refusal_lists_every_problem_and_names_its_rule() {
+fn a_denial_lists_every_problem_with_its_rule() {
     let stage = stage::shared();
     let alice = stage.plane.kubectl("alice");
     let name = "apply-refused";
@@ -131,37 +130,37 @@ fn a_refusal_lists_every_problem_and_names_its_rule() {
     alice
         .apply(&company(name, spec))
         .fails()
-        .complains(&format!(r#"The Company "{name}" is invalid: "#))
-        .complains("* spec.displayName: Required value: ")
-        .complains("[display-name")
-        .complains(r#"* spec.domains[1]: Invalid value: "co.uk": is a public suffix under which others register names; give the company's own name under it [domain/public-suffix]"#)
-        .complains(r#"* spec.linkedinProfile: Invalid value: "https://example.com/acme": is not an address on linkedin.com [linkedin-profile/not-linkedin]"#);
+        .prints_error(&format!(r#"The Company "{name}" is invalid: "#))
+        .prints_error("* spec.displayName: Required value: ")
+        .prints_error("[display-name")
+        .prints_error(r#"* spec.domains[1]: Invalid value: "co.uk": is a public suffix under which others register names; give the company's own name under it [domain/public-suffix]"#)
+        .prints_error(r#"* spec.linkedinProfile: Invalid value: "https://example.com/acme": is not an address on linkedin.com [linkedin-profile/not-linkedin]"#);
     assert!(!alice.has("company", name));
 }
 
 #[test]
-fn a_misspelled_company_is_corrected_for_those_who_may_list_companies() {
+fn users_who_may_list_companies_get_suggestions() {
     let stage = stage::shared();
     let alice = stage.plane.kubectl("alice");
     alice.apply(&company("apply-acme-corp", "{displayName: Acme}")).succeeds();
     let misspelled = |name| person(name, "{displayName: Ada, companyRef: {name: apply-acme-crop}}");
-    alice.apply(&misspelled("apply-misspelled")).fails().complains(
+    alice.apply(&misspelled("apply-misspelled")).fails().prints_error(
         r#"spec.companyRef.name: Not found: "apply-acme-crop": no Company of that name; did you mean "apply-acme-corp"? [company-exists]"#,
     );
-    // dora writes people, but must not learn here which companies there are.
+    // dora may write people, but must not learn which companies exist.
     stage
         .plane
         .kubectl("dora")
         .apply(&misspelled("apply-misspelled-by-dora"))
         .fails()
-        .complains(r#"spec.companyRef.name: Not found: "apply-acme-crop": no Company of that name"#)
-        .complains("[company-exists]")
-        .never_says("did you mean")
-        .never_says("apply-acme-corp");
+        .prints_error(r#"spec.companyRef.name: Not found: "apply-acme-crop": no Company of that name"#)
+        .prints_error("[company-exists]")
+        .prints_no_error("did you mean")
+        .prints_no_error("apply-acme-corp");
 }
 
 #[test]
-fn those_who_may_not_list_companies_can_still_name_one() {
+fn users_who_may_not_list_companies_can_still_refer_to_one() {
     let stage = stage::shared();
     stage.plane.kubectl("alice").apply(&company("apply-known", "{displayName: Acme}")).succeeds();
     let dora = stage.plane.kubectl("dora");

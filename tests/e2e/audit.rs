@@ -1,4 +1,4 @@
-//! `crm-admission audit` and `refs` over what was stored before the rules were strict, in a real control plane.
+//! Tests `crm-admission audit` and `refs` in a real control plane, with records that are older than the rules.
 
 use crate::program::{run, start};
 use crate::records::{bundle, company, note_about, person, record};
@@ -16,32 +16,32 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(120);
-/// How many records there are, and of which kinds.
+/// The number of records of each kind.
 const COMPANIES: usize = 5_000;
 const PEOPLE: usize = 10_000;
 const NOTES: usize = 5_000;
 const RECORDS: usize = COMPANIES + PEOPLE + NOTES;
-/// How many requests are under way at a time.
+/// The number of requests in progress at a time.
 const CONCURRENT: usize = 48;
-/// What an audit may take of memory, in KiB.
+/// The maximum memory of an audit, in KiB.
 const MEMORY: u64 = 64 * 1024;
 
-/// Kind, name, field, and the rule with its code: what a finding says of its place.
+/// Kind, name, field, and the rule with its code.
 type Finding = (String, String, String, String);
 
-/// A finding that is planted. `what` is the rule, with its code after a slash.
+/// An expected finding. `what` is the rule, with its code after a slash.
 fn planted(kind: &str, name: &str, field: &str, what: &str) -> Finding {
     (kind.to_owned(), name.to_owned(), field.to_owned(), what.to_owned())
 }
 
-/// What one planted record looks like, and what is to be found in it.
+/// A record with its expected findings.
 struct Planted {
     kind: &'static str,
     name: String,
     labels: Value,
     spec: Value,
     findings: Vec<Finding>,
-    /// Whether `--fix` can mend it, at least in part.
+    /// Whether `--fix` can fix any of its values.
     fixable: bool,
 }
 
@@ -75,7 +75,7 @@ impl Planted {
     }
 }
 
-/// Every hundredth or so has something wrong with it.
+/// About one in a hundred has an invalid value.
 fn a_company(index: usize) -> Planted {
     let spec = json!({
         "displayName": format!("Company {index}"), "domains": [format!("c{index}.example")],
@@ -97,7 +97,7 @@ fn a_company(index: usize) -> Planted {
             "domain/not-canonical",
         ),
         4 => company.flaw("domains", json!(["no domain"]), "spec.domains[0]", "domain/bad-char"),
-        // One value can be mended beside one that cannot.
+        // One value can be fixed, and the other cannot.
         5 => {
             company.flaw("displayName", json!("  "), "spec.displayName", "display-name");
             company.flaw(
@@ -149,7 +149,7 @@ fn a_note(index: usize) -> Planted {
     let subject = json!({"apiGroup": "crm.milo.io", "kind": "Person", "name": format!("person-{index}")});
     let spec = json!({
         "subjectRef": subject, "content": format!("Note {index}"), "creatorRef": {"name": "zoe"},
-        // It was ahead when it was written.
+        // It was in the future when it was written.
         "nextActionTime": "2020-01-01T00:00:00Z",
     });
     let mut note = Planted::good("Note", format!("note-{index}"), spec);
@@ -172,7 +172,7 @@ fn everything() -> Vec<Planted> {
     companies.chain((0..PEOPLE).map(a_person)).chain((0..NOTES).map(a_note)).collect()
 }
 
-/// The definitions as they may have been once: they take anything.
+/// Older definitions of the kinds, which accept any value.
 fn loosened(plane: &ControlPlane) -> std::path::PathBuf {
     let admin = plane.kubectl("admin");
     for (index, mut definition) in admin.read(&manifest("crds")).into_iter().enumerate() {
@@ -188,7 +188,7 @@ fn loosened(plane: &ControlPlane) -> std::path::PathBuf {
     plane.workspace().path().join("loosened")
 }
 
-/// Stores these records, many at a time.
+/// Stores these records, many at the same time.
 fn plant(plane: &ControlPlane, records: &[Planted]) {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let ca = std::fs::read(plane.workspace().file("identities", "ca.crt")).expect("a CA");
@@ -238,12 +238,12 @@ fn versions(admin: &Kubectl) -> BTreeMap<String, String> {
     listed.lines().filter_map(|line| line.split_once(' ')).map(|(a, b)| (a.into(), b.into())).collect()
 }
 
-/// A policy that refuses what the built-in one warns of.
+/// A policy that denies values for which the built-in one warns.
 const STRICTER: &str = "apiVersion: admission.crm.milo.io/v1alpha1\nkind: AdmissionPolicy\nmetadata: {name: default}\n\
     spec: {rules: [{rule: label-value, action: Deny}]}\n";
 
 #[test]
-fn twenty_thousand_old_records_are_audited_exactly_and_mended_where_they_can_be() {
+fn twenty_thousand_old_records_are_audited_and_fixed() {
     let plane = &ControlPlane::start();
     let _witness = Witness::new(plane.logs());
     plane.install_roles();
@@ -258,8 +258,8 @@ fn twenty_thousand_old_records_are_audited_exactly_and_mended_where_they_can_be(
         records.iter().flat_map(|record| record.findings.iter().cloned()).collect();
     finds_exactly(plane, &expected);
     compares_policies(plane);
-    shows_what_it_would_fix(plane, &records);
-    mends_exactly_the_fixable(plane, &records, &expected);
+    dry_run_shows_the_changes(plane, &records);
+    fix_writes_exactly_the_changes(plane, &records, &expected);
 }
 
 fn finds_exactly(plane: &ControlPlane, expected: &BTreeSet<Finding>) {
@@ -271,12 +271,12 @@ fn finds_exactly(plane: &ControlPlane, expected: &BTreeSet<Finding>) {
     assert_eq!(summary["danglingReferences"], PEOPLE / 500 + NOTES / 500, "{summary}");
     assert!((1..MEMORY).contains(&ran.peak), "{} KiB", ran.peak);
 
-    // What it prints for people does not grow with the cluster.
+    // The report for people does not grow with the cluster.
     let ran = run(plane, "admin", &["audit", "--limit", "3"]).ends_with(1);
     assert!(ran.stdout.lines().count() < 60, "{}", ran.told());
     assert!(ran.stdout.contains("and 17 more; --format json lists all"), "{}", ran.told());
     assert!(ran.stdout.contains("20,000 records audited, policy built-in"), "{}", ran.told());
-    // One line for a log.
+    // The summary is one line, for a log.
     let ran = run(plane, "admin", &["audit", "--summary", "--fail-on", "never"]).ends_with(0);
     assert_eq!(ran.stdout.lines().count(), 1, "{}", ran.told());
     assert_eq!(ran.json()["records"], RECORDS);
@@ -289,12 +289,12 @@ fn compares_policies(plane: &ControlPlane) {
     let ran = run(plane, "admin", &args).ends_with(1);
     assert!(ran.stdout.contains("it would newly deny 4 of 5,000"), "{}", ran.told());
     assert!(ran.stdout.contains("Company/company-7: deny: metadata.labels"), "{}", ran.told());
-    // Who may not read the policy in force is told so, and not given the verdict of another.
+    // Without permission to read the policy in force, the command fails and uses no other policy.
     let ran = run(plane, "alice", &["audit", "--kind", "company"]).ends_with(2);
     assert!(ran.stderr.contains("give a policy with --policy"), "{}", ran.told());
 }
 
-fn shows_what_it_would_fix(plane: &ControlPlane, records: &[Planted]) {
+fn dry_run_shows_the_changes(plane: &ControlPlane, records: &[Planted]) {
     let admin = plane.kubectl("admin");
     let before = versions(&admin);
     let ran = run(plane, "admin", &["audit", "--fix", "--dry-run"]).ends_with(1);
@@ -311,16 +311,16 @@ fn shows_what_it_would_fix(plane: &ControlPlane, records: &[Planted]) {
     assert_eq!(versions(&admin), before, "something was written");
 }
 
-fn mends_exactly_the_fixable(plane: &ControlPlane, records: &[Planted], expected: &BTreeSet<Finding>) {
+fn fix_writes_exactly_the_changes(plane: &ControlPlane, records: &[Planted], expected: &BTreeSet<Finding>) {
     let (admin, alice) = (plane.kubectl("admin"), plane.kubectl("alice"));
-    // Somebody mends one in another way before the audit comes to it.
+    // Somebody fixes one differently before the audit reaches it.
     let by_hand = json!({"spec": {"domains": ["by-hand.example"]}});
     alice.patch("company", "company-501", &by_hand).succeeds();
     let before = versions(&admin);
 
-    // It is interrupted as soon as it has begun to write.
+    // Interrupt it as soon as it has written something.
     let mut first = start(plane, "admin", &["audit", "--fix", "--format", "json"]);
-    poll::until("a record that is mended", PATIENCE, || {
+    poll::until("a fixed record", PATIENCE, || {
         let stored = admin.get("company", "company-1");
         if stored["spec"]["domains"] == json!(["c1.example"]) {
             Seen::Ready(())
@@ -353,19 +353,19 @@ fn mends_exactly_the_fixable(plane: &ControlPlane, records: &[Planted], expected
     assert_eq!(changed, fixable.iter().collect());
     assert_eq!(admin.get("company", "company-501")["spec"]["domains"], json!(["by-hand.example"]));
 
-    // Every record can be edited, whatever is wrong with it still; the schema judges what is mended.
+    // Every record can be edited, whatever else is invalid in it; the schema validates the fixed values.
     let edit = json!({"spec": {"description": "Edited"}});
     for name in ["company-1", "company-2", "company-3", "company-4", "company-5", "company-7"] {
         alice.patch("company", name, &edit).succeeds();
     }
     alice.patch("person", "person-1", &json!({"spec": {"jobTitle": "Engineer"}})).succeeds();
     alice.patch("note", "note-3", &json!({"spec": {"followUp": true}})).succeeds();
-    // Once more there is nothing to do.
+    // The second run has nothing to fix.
     let ran = run(plane, "admin", &["audit", "--fix", "--summary"]).ends_with(1);
     assert_eq!([&ran.json()["fixed"], &ran.json()["notCanonical"]], [&json!(0); 2], "{}", ran.told());
 }
 
-/// A small installation, with records that are stored before the webhook is registered.
+/// A small installation with records that were stored before the webhook was registered.
 fn small() -> &'static Installation {
     static SMALL: LazyLock<Installation> = LazyLock::new(|| {
         let installation = Installation::start();
@@ -387,7 +387,7 @@ fn small() -> &'static Installation {
 }
 
 #[test]
-fn references_are_told_both_ways() {
+fn refs_lists_references_and_dependents() {
     let plane = &small().plane;
     let ran = run(plane, "admin", &["refs", "company", "acme", "--format", "json"]).ends_with(0);
     let told = ran.json();
@@ -405,7 +405,7 @@ fn references_are_told_both_ways() {
         "{}",
         ran.told()
     );
-    // One that is not there may be referred to all the same.
+    // A missing record can have dependents, too.
     let ran = run(plane, "admin", &["refs", "person", "nobody", "--format", "dot"]).ends_with(1);
     assert!(
         ran.stdout.contains(r#""Note/about-nobody" -> "Person/nobody" [label="subjectRef"];"#),
@@ -419,7 +419,7 @@ fn references_are_told_both_ways() {
 }
 
 #[test]
-fn other_formats_name_the_same_records() {
+fn other_formats_list_the_same_records() {
     let plane = &small().plane;
     let sarif = run(plane, "admin", &["audit", "--format", "sarif"]).ends_with(1).json();
     let names: BTreeSet<&str> = sarif["runs"][0]["results"]
@@ -451,14 +451,14 @@ fn other_formats_name_the_same_records() {
 }
 
 #[test]
-fn the_rights_of_the_shipped_job_are_enough_for_it() {
+fn the_permissions_of_the_shipped_job_are_sufficient() {
     let plane = &small().plane;
     plane.kubectl("admin").apply_path(&manifest("components/audit/rbac.yaml")).succeeds();
     let job =
         &plane.kubectl("admin").read(&manifest("components/audit/cronjob.yaml"))[0]["spec"]["jobTemplate"];
     let args = job["spec"]["template"]["spec"]["containers"][0]["args"].as_array().expect("arguments");
     let args: Vec<&str> = args.iter().map(|arg| arg.as_str().expect("text")).collect();
-    // As its service account, which kubeconfigs spell as an impersonation.
+    // As its service account, by impersonation in the kubeconfig.
     let config = std::fs::read_to_string(plane.kubeconfig("admin")).expect("a kubeconfig");
     let mut config: Value = serde_json::from_str(&config).expect("JSON");
     let account = "system:serviceaccount:crm-admission-system:crm-admission-audit";
@@ -472,7 +472,7 @@ fn the_rights_of_the_shipped_job_are_enough_for_it() {
 }
 
 #[test]
-fn a_webhook_that_is_told_to_audits_for_its_metrics() {
+fn a_webhook_with_background_audits_exports_their_metrics() {
     let plane = ControlPlane::start();
     let mut installation = Installation::start_on(plane);
     let _witness = installation.witness();

@@ -1,4 +1,4 @@
-//! The optional floor: the API server demands canonical values by itself, with no webhook registered.
+//! Tests the optional floor: the API server itself requires canonical values, without a webhook.
 
 use crate::records::{bundle, company, person, record};
 use crate::support::control_plane::ControlPlane;
@@ -36,7 +36,7 @@ fn plane() -> &'static ControlPlane {
     &PLANE
 }
 
-/// Records that the floor would refuse, one for each test that changes one.
+/// Records that the floor would deny, one for each test that changes one.
 fn older_than_the_floor() -> String {
     let messy = json!({
         "displayName": " ",
@@ -46,7 +46,7 @@ fn older_than_the_floor() -> String {
     bundle(["old-edited", "old-extended", "old-worsened"].map(|name| company(name, &spec(messy.clone()))))
 }
 
-/// A spec with these fields, and what is required besides.
+/// A spec with these fields and the other required fields.
 fn spec(fields: Value) -> String {
     let mut spec = json!({"displayName": "Acme", "creatorRef": {"name": "zoe"}});
     let Value::Object(fields) = fields else { panic!("not fields: {fields}") };
@@ -58,7 +58,7 @@ fn for_show(user: &Kubectl, manifests: &str) -> Outcome {
     user.run_with(manifests, ["create", "--dry-run=server", "-o", "name", "-f", "-"])
 }
 
-/// One public example: what is typed, and what it is stored as, unless it is refused.
+/// One example: an input, and its stored value if it is valid.
 #[derive(Deserialize)]
 struct Vector {
     kind: Option<String>,
@@ -72,7 +72,7 @@ fn vectors(file: &str) -> Vec<Vector> {
     lines.map(|line| serde_json::from_str(line).expect("a vector")).collect()
 }
 
-/// Which of the values the API server admits, when each stands in a record of its kind.
+/// The values that the API server admits, each in a record of its kind.
 fn admitted(field: &str, values: &BTreeSet<(String, String)>) -> BTreeSet<(String, String)> {
     let value = |text: &str| if field == "domains" { json!([text]) } else { json!(text) };
     let named: BTreeMap<String, &(String, String)> =
@@ -80,11 +80,11 @@ fn admitted(field: &str, values: &BTreeSet<(String, String)>) -> BTreeSet<(Strin
     let records = named.iter().map(|(name, (kind, text))| {
         record(kind, &format!("{{name: {name}}}"), &spec(json!({field: value(text)})))
     });
-    // All in one call, which goes on after a refusal.
+    // All in one call of kubectl, which continues after a denial.
     let outcome = for_show(&plane().kubectl("alice"), &bundle(records));
     let passed: BTreeSet<&str> = outcome.stdout.lines().filter_map(|line| line.rsplit('/').next()).collect();
     for name in named.keys().filter(|name| !passed.contains(name.as_str())) {
-        // Refused by the floor and by nothing else, but for what is too long for the schema.
+        // Denied only by the floor, except values that are too long for the schema.
         let quoted = format!("\"{name}\" is ");
         let told = outcome.stderr.lines().find(|line| line.contains(&quoted)).unwrap_or_default();
         assert!(
@@ -99,7 +99,7 @@ fn admitted(field: &str, values: &BTreeSet<(String, String)>) -> BTreeSet<(Strin
         .collect()
 }
 
-/// Every canonical value of the vectors is admitted, and of everything else only `blind`, which looks canonical.
+/// Asserts that every canonical value of the vectors is admitted, and of all others only `blind`, which look canonical.
 fn tries_every_vector(field: &str, file: &str, pattern: &str, blind: &[&str]) {
     let vectors = vectors(file);
     let of = |vector: &Vector, text: &str| {
@@ -114,13 +114,13 @@ fn tries_every_vector(field: &str, file: &str, pattern: &str, blind: &[&str]) {
     assert!(refused.is_empty(), "canonical and refused: {refused:?}");
     let others: BTreeSet<&str> = admitted.difference(&canonical).map(|(_, text)| text.as_str()).collect();
     assert_eq!(others, blind.iter().copied().collect(), "not canonical and admitted");
-    // They are what the pattern of the code cannot tell apart either.
+    // The pattern in the code cannot distinguish them either.
     let pattern = Regex::new(pattern).expect("a pattern");
     assert!(others.iter().all(|text| pattern.is_match(text)));
 }
 
 #[test]
-fn every_domain_of_the_vectors_is_judged_by_its_form() {
+fn every_domain_of_the_vectors_is_checked_by_the_pattern() {
     let addresses = ["0x7f.1", "127.0x1", "192.168.0.1", "acme.123", "acme.com.1"];
     let suffixes = ["co.uk", "com.au", "test.ck"];
     let hosts = ["www.acme.com", "www.bbc.co.uk", "www.www.acme.com", "www.www.com"];
@@ -130,37 +130,39 @@ fn every_domain_of_the_vectors_is_judged_by_its_form() {
 }
 
 #[test]
-fn every_address_of_the_vectors_is_judged_by_its_form() {
+fn every_profile_of_the_vectors_is_checked_by_the_pattern() {
     tries_every_vector("linkedinProfile", "linkedin.jsonl", CANONICAL_LINKEDIN_PATTERN, &[]);
 }
 
 #[test]
-fn a_refusal_says_the_field_and_the_fix() {
+fn a_denial_has_the_field_and_the_fix() {
     let alice = plane().kubectl("alice");
     let refused = |fields| for_show(&alice, &company("floor", &spec(fields))).fails();
-    refused(json!({"domains": ["acme.com", "Acme.io"]}))
-        .complains("spec.domains: every entry must be in the form in which it is stored, such as acme.com");
+    refused(json!({"domains": ["acme.com", "Acme.io"]})).prints_error(
+        "spec.domains: every entry must be in the form in which it is stored, such as acme.com",
+    );
     refused(json!({"linkedinProfile": "linkedin.com/company/acme"}))
-        .complains("spec.linkedinProfile: must be in the form in which it is stored")
-        .complains("crm-admission check --fix FILE");
-    // White space of all sorts is blank, as it is for the webhook. (The schema refuses the empty text.)
+        .prints_error("spec.linkedinProfile: must be in the form in which it is stored")
+        .prints_error("crm-admission check --fix FILE");
+    // All white space is blank, as for the webhook. (The schema denies an empty string.)
     for blank in [" ", "\t\n", "\u{a0}\u{2003}\u{3000}\u{85}"] {
-        refused(json!({"displayName": blank})).complains("spec.displayName: give the name that people know");
+        refused(json!({"displayName": blank}))
+            .prints_error("spec.displayName: give the name that people know");
     }
 }
 
 #[test]
-fn a_profile_is_one_of_the_kind() {
+fn a_profile_must_match_the_kind() {
     let alice = plane().kubectl("alice");
     let profile = |page| spec(json!({"linkedinProfile": format!("https://linkedin.com/{page}/acme")}));
     for_show(&alice, &company("floor", &profile("company"))).succeeds();
     for_show(&alice, &person("floor", &profile("in"))).succeeds();
-    for_show(&alice, &company("floor", &profile("in"))).fails().complains("spec.linkedinProfile");
-    for_show(&alice, &person("floor", &profile("company"))).fails().complains("spec.linkedinProfile");
+    for_show(&alice, &company("floor", &profile("in"))).fails().prints_error("spec.linkedinProfile");
+    for_show(&alice, &person("floor", &profile("company"))).fails().prints_error("spec.linkedinProfile");
 }
 
 #[test]
-fn what_is_not_there_is_no_error() {
+fn missing_fields_are_allowed() {
     let alice = plane().kubectl("alice");
     for fields in [json!({}), json!({"domains": null, "linkedinProfile": null}), json!({"domains": []})] {
         for_show(&alice, &company("floor", &spec(fields))).succeeds();
@@ -169,7 +171,7 @@ fn what_is_not_there_is_no_error() {
 }
 
 #[test]
-fn as_many_domains_as_there_may_be_are_within_what_an_expression_may_cost() {
+fn the_maximum_number_of_domains_is_within_the_cost_limit_of_expressions() {
     let name = "floor-many";
     let alice = plane().kubectl("alice");
     let label = "x".repeat(60);
@@ -177,12 +179,12 @@ fn as_many_domains_as_there_may_be_are_within_what_an_expression_may_cost() {
         (0..100).map(|index| format!("d{index}.{label}.{label}.{label}.{end}")).collect()
     };
     alice.create(&company(name, &spec(json!({"domains": domains("example")})))).succeeds();
-    // Every entry is looked for among as many old ones.
+    // Every entry is searched among the same number of old ones.
     alice.patch("company", name, &json!({"spec": {"domains": domains("test")}})).succeeds();
 }
 
 #[test]
-fn an_old_record_can_be_edited_elsewhere() {
+fn other_fields_of_an_old_record_can_be_edited() {
     let alice = plane().kubectl("alice");
     alice.patch("company", "old-edited", &json!({"spec": {"description": "Anvils"}})).succeeds();
     alice.run(["annotate", "company", "old-edited", "example.com/seen=yes"]).succeeds();
@@ -195,14 +197,14 @@ fn a_list_with_old_entries_can_grow() {
 }
 
 #[test]
-fn an_old_record_cannot_get_worse() {
+fn an_old_record_cannot_get_more_invalid_values() {
     let alice = plane().kubectl("alice");
     for (change, field) in [
         (json!({"domains": ["HTTPS://Old.example/", "Acme.com"]}), "spec.domains"),
         (json!({"linkedinProfile": "linkedin.com/company/Older"}), "spec.linkedinProfile"),
         (json!({"displayName": "  "}), "spec.displayName"),
     ] {
-        alice.patch("company", "old-worsened", &json!({"spec": change})).fails().complains(field);
+        alice.patch("company", "old-worsened", &json!({"spec": change})).fails().prints_error(field);
     }
 }
 

@@ -1,4 +1,5 @@
-//! Certificates that the webhook makes itself: made once, trusted by the API server, renewed and mended under way.
+//! Tests self-managed certificates: they are created once, trusted by the API server, and renewed and repaired during
+//! writes.
 
 use crate::records::company;
 use crate::support::control_plane::ControlPlane;
@@ -21,12 +22,12 @@ use std::time::Duration;
 use time::OffsetDateTime;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-/// How long a renewal may take, all waiting for API servers included.
+/// How long a renewal may take, including the time to wait for API servers.
 const PATIENCE: Duration = Duration::from_secs(90);
 const NAMESPACE: &str = "crm-admission-system";
 const KINDS: [&str; 2] = ["mutatingwebhookconfiguration", "validatingwebhookconfiguration"];
 
-/// A control plane with the kinds and the rights, without Secret and registration. The tests take their turn on it.
+/// A control plane with the kinds and the permissions, without Secret and registration. One test uses it at a time.
 struct Stage {
     _witness: Witness,
     plane: MutexGuard<'static, ControlPlane>,
@@ -43,7 +44,7 @@ impl Stage {
         let plane = PLANE.lock().unwrap_or_else(PoisonError::into_inner);
         let stage = Self { _witness: Witness::new(plane.logs()), plane };
         let admin = stage.admin();
-        stage.plane.install_self_managed_rights();
+        stage.plane.install_self_managed_permissions();
         for kind in KINDS {
             admin.run(["delete", kind, "crm-admission", "--ignore-not-found"]).succeeds();
         }
@@ -60,14 +61,14 @@ impl Stage {
         self.admin().run(gone).succeeds();
     }
 
-    /// The Secret's texts, once there is one.
+    /// The strings of the Secret; `None` before it exists.
     fn secret(&self) -> Option<Secret> {
         let get = ["get", "secret", "crm-admission-tls", "--namespace", NAMESPACE, "-o", "json"];
         let found = self.admin().run(get);
         found.ok().then(|| Secret(found.json()))
     }
 
-    /// What a webhook configuration trusts: one bundle for each webhook.
+    /// The bundles of a webhook configuration, one for each webhook.
     fn bundles(&self, kind: &str) -> Vec<Vec<CertificateDer<'static>>> {
         let object = self.admin().get(kind, "crm-admission");
         let webhooks = object["webhooks"].as_array().unwrap();
@@ -76,15 +77,15 @@ impl Stage {
         webhooks.iter().map(|webhook| pki::certificates(&STANDARD.decode(text(webhook)).unwrap())).collect()
     }
 
-    /// All of them.
+    /// The bundles of both configurations.
     fn all_bundles(&self) -> Vec<Vec<CertificateDer<'static>>> {
         KINDS.iter().flat_map(|kind| self.bundles(kind)).collect()
     }
 
-    /// Waits until the Secret is good and all that it says is trusted by all webhooks, and nothing else is.
+    /// Waits until the Secret is valid, and all webhooks trust exactly its CAs.
     #[track_caller]
     fn await_trust(&self) -> Secret {
-        poll::until("trust in the CAs of the Secret", PATIENCE, || match self.secret() {
+        poll::until("bundles with the CAs of the Secret", PATIENCE, || match self.secret() {
             None => Seen::NotYet("there is no Secret".to_owned()),
             Some(secret) => {
                 let cas = secret.certificates("ca.crt");
@@ -99,7 +100,7 @@ impl Stage {
     }
 }
 
-/// The Secret as it is stored.
+/// The stored Secret.
 struct Secret(Value);
 
 impl Secret {
@@ -116,7 +117,7 @@ fn now() -> i64 {
     OffsetDateTime::now_utc().unix_timestamp()
 }
 
-/// What a replica shows to those who call it.
+/// The certificate that a replica serves.
 fn served(replica: &Webhook) -> Vec<CertificateDer<'static>> {
     look_at_served(&replica.address().parse().unwrap(), "127.0.0.1", Duration::from_secs(5)).unwrap()
 }
@@ -133,8 +134,7 @@ fn await_served(stage: &Stage, replicas: &[&Webhook]) {
     });
 }
 
-/// Does something while records are written and callers that know nothing of older calls look at every replica. None
-/// of it may fail.
+/// Does something while records are written and new callers connect to every replica. No call may fail.
 #[track_caller]
 fn while_writes_go_on(stage: &Stage, replicas: &[&Webhook], act: impl FnOnce()) {
     let done = AtomicBool::new(false);
@@ -151,7 +151,7 @@ fn while_writes_go_on(stage: &Stage, replicas: &[&Webhook], act: impl FnOnce()) 
         });
         let caller = scope.spawn(|| {
             while !done.load(Ordering::Relaxed) {
-                // In this order: an API server may not know the newest bundle yet.
+                // In this order, because an API server may not know the newest bundle yet.
                 let bundles = stage.all_bundles();
                 for replica in replicas {
                     let chain = served(replica);
@@ -161,17 +161,17 @@ fn while_writes_go_on(stage: &Stage, replicas: &[&Webhook], act: impl FnOnce()) 
                 }
             }
         });
-        // Threads that are never told to end would hide what went wrong.
+        // Stop the threads in any case, because running ones would hide the failure.
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(act));
         done.store(true, Ordering::Relaxed);
         let writes = writer.join().expect("no write failed");
         caller.join().expect("every caller accepted every replica");
         outcome.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        assert!(writes > 3, "only {writes} writes went on meanwhile");
+        assert!(writes > 3, "only {writes} writes meanwhile");
     });
 }
 
-/// Registers so that one replica mutates and the other validates: every write needs both.
+/// Registers one replica to mutate and the other to validate, so that every write needs both.
 #[track_caller]
 fn register(stage: &Stage, [mutating, validating]: [&Webhook; 2]) {
     let admin = stage.admin();
@@ -187,7 +187,7 @@ fn register(stage: &Stage, [mutating, validating]: [&Webhook; 2]) {
     }
 }
 
-/// A configuration without what changes by itself, and without its bundles.
+/// A configuration without its bundles and without the metadata that the API server changes.
 fn without_bundles(mut configuration: Value) -> Value {
     for field in ["resourceVersion", "generation", "managedFields"] {
         configuration["metadata"].as_object_mut().unwrap().remove(field);
@@ -199,13 +199,13 @@ fn without_bundles(mut configuration: Value) -> Value {
 }
 
 #[test]
-fn a_first_start_makes_the_secret_and_fills_in_the_bundles_and_nothing_else() {
+fn a_first_start_creates_the_secret_and_writes_only_the_bundles() {
     let stage = Stage::set();
     let webhook = Webhook::start_self_managed(&stage.plane);
     webhook.install();
     stage.await_trust();
     let before = KINDS.map(|kind| stage.admin().get(kind, "crm-admission"));
-    // Registered without a bundle, as it is shipped, while the webhook runs: nothing but the bundles is written.
+    // Register the shipped configurations, which have no bundle, while the webhook runs. Only the bundles are written.
     for kind in KINDS {
         stage.admin().run(["delete", kind, "crm-admission"]).succeeds();
     }
@@ -241,7 +241,7 @@ fn a_first_start_makes_the_secret_and_fills_in_the_bundles_and_nothing_else() {
     }
 }
 
-/// The fields of a configuration that the API server says the webhook wrote.
+/// The fields of a configuration that the webhook owns according to `managedFields`.
 fn owned_by_the_webhook(stage: &Stage, kind: &str) -> Vec<Value> {
     let get = ["get", kind, "crm-admission", "-o", "json", "--show-managed-fields"];
     let object = stage.admin().run(get).succeeds().json();
@@ -263,7 +263,7 @@ fn only_bundles(fields: &Value) -> bool {
 }
 
 #[test]
-fn two_replicas_that_start_at_a_time_make_one_secret() {
+fn two_replicas_that_start_at_the_same_time_create_one_secret() {
     let stage = Stage::set();
     let start = || Webhook::start_self_managed(&stage.plane);
     let [one, other] = std::thread::scope(|scope| {
@@ -273,11 +273,11 @@ fn two_replicas_that_start_at_a_time_make_one_secret() {
     register(&stage, [&one, &other]);
     await_served(&stage, &[&one, &other]);
     let secret = stage.await_trust();
-    assert_eq!(secret.certificates("ca.crt").len(), 1, "a CA was made, and then another");
+    assert_eq!(secret.certificates("ca.crt").len(), 1, "a second CA was created");
 }
 
 #[test]
-fn a_deleted_secret_is_made_again_while_writes_go_on() {
+fn a_deleted_secret_is_created_again_during_writes() {
     let stage = Stage::set();
     let replicas = [(); 2].map(|()| Webhook::start_self_managed(&stage.plane));
     let [one, other] = [&replicas[0], &replicas[1]];
@@ -287,13 +287,13 @@ fn a_deleted_secret_is_made_again_while_writes_go_on() {
         stage.delete_secret();
         let after = stage.await_trust().certificates("ca.crt");
         assert_ne!(after[0], before[0], "a new CA");
-        assert_eq!(after[1..], before[..], "the one that is lost is trusted on");
+        assert_eq!(after[1..], before[..], "the lost CA stays trusted");
         await_served(&stage, &[one, other]);
     });
 }
 
 #[test]
-fn a_corrupted_secret_is_mended_while_writes_go_on() {
+fn a_corrupted_secret_is_replaced_during_writes() {
     let stage = Stage::set();
     let replicas = [(); 2].map(|()| Webhook::start_self_managed(&stage.plane));
     let [one, other] = [&replicas[0], &replicas[1]];
@@ -304,7 +304,7 @@ fn a_corrupted_secret_is_mended_while_writes_go_on() {
             let patch = json!({"data": {key: STANDARD.encode("hello")}}).to_string();
             let run = ["patch", "secret", "crm-admission-tls", "--namespace", NAMESPACE, "-p", &patch];
             stage.admin().run(run).succeeds();
-            poll::until("another text in the Secret", PATIENCE, || match stage.secret() {
+            poll::until("other content of the Secret", PATIENCE, || match stage.secret() {
                 Some(secret) if ![b"hello".to_vec(), before.text(key)].contains(&secret.text(key)) => {
                     Seen::Ready(())
                 }
@@ -316,12 +316,12 @@ fn a_corrupted_secret_is_mended_while_writes_go_on() {
     });
 }
 
-/// A Secret as it is when it has been there for years: half of the CA's life is over.
+/// A Secret that is years old: half of the CA's lifetime has passed.
 fn aged(stage: &Stage) -> Vec<u8> {
     let now = OffsetDateTime::now_utc();
     let mut params = CertificateParams::default();
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-    params.distinguished_name.push(DnType::CommonName, "a CA of long ago");
+    params.distinguished_name.push(DnType::CommonName, "an old CA");
     params.not_before = now - 3 * 365 * DAY;
     params.not_after = now + 2 * 365 * DAY;
     let ca = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
@@ -355,7 +355,7 @@ fn aged(stage: &Stage) -> Vec<u8> {
 }
 
 #[test]
-fn a_ca_past_half_of_its_life_is_replaced_while_writes_go_on() {
+fn a_ca_past_half_of_its_lifetime_is_replaced_during_writes() {
     let stage = Stage::set();
     let old = CertificateDer::from(aged(&stage));
     let replicas = [(); 2].map(|()| Webhook::start_self_managed(&stage.plane));
@@ -363,7 +363,7 @@ fn a_ca_past_half_of_its_life_is_replaced_while_writes_go_on() {
     let by = |chain: &[CertificateDer<'static>], ca: &CertificateDer<'static>| {
         pki::verify(chain, std::slice::from_ref(ca), "127.0.0.1", now()).is_ok()
     };
-    // Nobody calls yet, so nobody has to be waited for; the Secret of long ago comes back under way.
+    // Without callers, there is nothing to wait for. The old Secret is restored during the writes.
     register(&stage, [one, other]);
     await_served(&stage, &[one, other]);
     let first = stage.await_trust();
@@ -374,11 +374,11 @@ fn a_ca_past_half_of_its_life_is_replaced_while_writes_go_on() {
         let new = poll::until("a certificate by a new CA", PATIENCE, || match stage.secret() {
             Some(secret) if secret.certificates("ca.crt").len() > 1 => {
                 let cas = secret.certificates("ca.crt");
-                assert!(cas.contains(&old), "trust was taken from the old CA");
+                assert!(cas.contains(&old), "the old CA is not trusted any more");
                 if by(&secret.certificates("tls.crt"), &cas[0]) {
                     Seen::Ready(cas[0].clone())
                 } else {
-                    // What is served meanwhile is by another CA.
+                    // Meanwhile, the served certificate is from another CA.
                     Seen::NotYet("the new CA is trusted first".to_owned())
                 }
             }
@@ -390,7 +390,7 @@ fn a_ca_past_half_of_its_life_is_replaced_while_writes_go_on() {
 }
 
 #[test]
-fn a_replica_without_its_rights_says_which_and_goes_on() {
+fn a_replica_without_its_permissions_names_them_and_continues() {
     let stage = Stage::set();
     let webhook = Webhook::start_self_managed(&stage.plane);
     webhook.install();
@@ -398,7 +398,7 @@ fn a_replica_without_its_rights_says_which_and_goes_on() {
     webhook.await_reach(Reach::Called);
     let admin = stage.admin();
     admin.run(["delete", "clusterrolebinding", "crm-admission-certificates"]).succeeds();
-    let page = poll::until("a part that is impaired", PATIENCE, || match webhook.admin_page("/readyz") {
+    let page = poll::until("an impaired part", PATIENCE, || match webhook.admin_page("/readyz") {
         Ok((200, page)) if page.contains("[!]certificate upkeep") => Seen::Ready(page),
         other => Seen::NotYet(format!("{other:?}")),
     });
@@ -408,14 +408,14 @@ fn a_replica_without_its_rights_says_which_and_goes_on() {
     );
     webhook.await_reach(Reach::Called);
     admin.apply_path(&manifest("overlays/self-managed/rbac.yaml")).succeeds();
-    poll::until("an upkeep that works again", PATIENCE, || match webhook.admin_page("/readyz") {
+    poll::until("working certificate upkeep", PATIENCE, || match webhook.admin_page("/readyz") {
         Ok((200, page)) if page.contains("[+]certificate upkeep ok") => Seen::Ready(()),
         other => Seen::NotYet(format!("{other:?}")),
     });
 }
 
 #[test]
-fn the_rights_are_those_to_its_own_objects_and_no_more() {
+fn the_permissions_are_limited_to_its_own_objects() {
     let stage = Stage::set();
     let webhook = stage.plane.kubectl("crm-admission");
     for (args, allowed) in [
@@ -437,7 +437,7 @@ fn the_rights_are_those_to_its_own_objects_and_no_more() {
 }
 
 #[test]
-fn certs_show_tells_what_is_trusted_and_what_would_be_refused() {
+fn certs_show_lists_trusted_and_untrusted_certificates() {
     let stage = Stage::set();
     let webhook = Webhook::start_self_managed(&stage.plane);
     webhook.install();
@@ -463,7 +463,7 @@ fn certs_show_tells_what_is_trusted_and_what_would_be_refused() {
     ] {
         assert!(out.contains(part), "{part:?} is not in\n{out}");
     }
-    // Nobody mends it any more.
+    // After this, the damaged configuration is not repaired.
     drop(webhook);
     stage.delete_secret();
     aged(&stage);

@@ -1,4 +1,4 @@
-//! Deletions: who still refers to a record is told to those who may know, and nothing is ever in the way of cleaning up.
+//! Tests deletions: users learn about the dependents that they may list, and the cluster can always clean up.
 
 use crate::records::{bundle, company, note_about, note_on, person, record};
 use crate::stage;
@@ -32,7 +32,7 @@ fn delete(user: &Kubectl, name: &str) -> crate::support::kubectl::Outcome {
 }
 
 #[test]
-fn a_deletion_warns_who_still_refers_to_the_record_and_a_dry_run_is_the_preview() {
+fn a_deletion_warns_about_dependents_and_so_does_a_dry_run() {
     let stage = stage::shared();
     let alice = stage.plane.kubectl("alice");
     alice.apply(&staffed("gone")).succeeds();
@@ -51,7 +51,7 @@ fn a_deletion_warns_who_still_refers_to_the_record_and_a_dry_run_is_the_preview(
 }
 
 #[test]
-fn a_dependant_that_is_being_deleted_does_not_count() {
+fn a_dependent_that_is_being_deleted_does_not_count() {
     let stage = stage::shared();
     let alice = stage.plane.kubectl("alice");
     alice.apply(&company("leaving", "{displayName: Acme}")).succeeds();
@@ -64,13 +64,13 @@ fn a_dependant_that_is_being_deleted_does_not_count() {
 }
 
 #[test]
-fn who_may_not_list_notes_learns_nothing_of_them() {
+fn a_user_who_may_not_list_notes_learns_nothing_about_them() {
     let stage = stage::shared();
     let (alice, erin) = (stage.plane.kubectl("alice"), stage.plane.kubectl("erin"));
     alice.apply(&staffed("discreet")).succeeds();
     let said = "metadata.name: \"discreet\": still referred to by 2 People (\"discreet-ada\", \"discreet-bob\") \
                 [delete-referenced]";
-    delete(&erin, "discreet").succeeds().warns(said).never_says("ote");
+    delete(&erin, "discreet").succeeds().warns(said).prints_no_error("ote");
     let noted = [company("noted", "{displayName: Acme}"), note_on("noted", "noted-note")];
     alice.apply(&bundle(noted)).succeeds();
     delete(&erin, "noted").succeeds().without_warnings();
@@ -82,7 +82,7 @@ fn a_note_about_a_kind_of_another_group_does_not_count() {
     let admin = stand(&stage);
     let alice = stage.plane.kubectl("alice");
     alice.apply(&company("namesake", "{displayName: Acme}")).succeeds();
-    // With the rule that would look for it, it could not be stored.
+    // It can only be stored without the rule that looks up its subject.
     policy(
         &admin,
         "{rule: subject-kind, action: Disabled}, {rule: subject-exists, action: Disabled}",
@@ -98,7 +98,7 @@ fn a_note_about_a_kind_of_another_group_does_not_count() {
 }
 
 #[test]
-fn a_collection_is_judged_object_by_object() {
+fn each_object_of_a_collection_is_checked() {
     let stage = stage::shared();
     let (alice, erin) = (stage.plane.kubectl("alice"), stage.plane.kubectl("erin"));
     let labelled = |name: &str| {
@@ -118,7 +118,7 @@ fn a_collection_is_judged_object_by_object() {
     };
     let both = [said("swept-a", "swept-ada"), said("swept-b", "swept-bob")];
     alice.apply(&bundle(&records)).succeeds();
-    // kubectl asks for one object after the other; the API server takes all in one request as well.
+    // kubectl deletes one object after the other; the API server also accepts one request for all.
     alice.run(["delete", "companies", "-l", "e2e=swept"]).succeeds().warns(&both[0]).warns(&both[1]);
     alice.apply(&bundle(&records)).succeeds();
     let at_once = "/apis/crm.milo.io/v1alpha1/companies?labelSelector=e2e%3Dswept";
@@ -126,7 +126,7 @@ fn a_collection_is_judged_object_by_object() {
     assert!(!alice.has("company", "swept-a") && !alice.has("company", "swept-b"));
 }
 
-/// The webhook called, and no policy.
+/// The installation with a registered webhook and without a policy.
 fn stand(stage: &Installation) -> Kubectl {
     stage.webhook.register();
     let admin = stage.plane.kubectl("admin");
@@ -134,7 +134,7 @@ fn stand(stage: &Installation) -> Kubectl {
     admin
 }
 
-/// Puts a policy with these rules into force, which it is when `seen`.
+/// Puts a policy with these rules into force, and waits for `seen`.
 fn policy(admin: &Kubectl, rules: &str, mut seen: impl FnMut() -> bool) {
     let exempt = "{name: sweepers, users: [carol], rules: [delete-referenced]}";
     let spec = format!("{{rules: [{rules}], exemptions: [{exempt}]}}");
@@ -146,7 +146,7 @@ fn policy(admin: &Kubectl, rules: &str, mut seen: impl FnMut() -> bool) {
 }
 
 #[test]
-fn a_policy_that_denies_answers_with_a_conflict_and_stops_neither_the_cluster_nor_the_exempt() {
+fn a_denied_deletion_is_a_conflict_except_for_the_cluster_and_exempt_users() {
     let mut stage = stage::exclusive();
     stage.webhook.ensure_running();
     let admin = stand(&stage);
@@ -158,21 +158,21 @@ fn a_policy_that_denies_answers_with_a_conflict_and_stops_neither_the_cluster_no
     let refusal = "Error from server (Conflict): admission webhook \"delete.crm.milo.io\" denied the request: \
                    Company.crm.milo.io \"kept\" cannot be deleted: still referred to by 2 People (\"kept-ada\", \
                    \"kept-bob\") and 1 Note (\"kept-note\"); delete or change them first [delete-referenced]";
-    alice.run(dry_run).fails().complains(refusal);
-    delete(&alice, "kept").fails().complains(refusal);
+    alice.run(dry_run).fails().prints_error(refusal);
+    delete(&alice, "kept").fails().prints_error(refusal);
     admin.run(["delete", "company", "kept-collected", COLLECTOR]).succeeds().without_warnings();
     delete(&carol, "kept-exempt").succeeds().without_warnings();
-    // Once nobody refers to it who may be listed, what is left is said to be there, and no more.
+    // If the user may list none of the remaining dependents, the message says only that there are some.
     alice.run(["delete", "people", "kept-ada", "kept-bob"]).succeeds();
     let hidden = "cannot be deleted: still referred to by records that you may not list; ask someone who may list them";
-    delete(&erin, "kept").fails().complains(hidden).never_says("ote");
+    delete(&erin, "kept").fails().prints_error(hidden).prints_no_error("ote");
     alice.run(["delete", "note", "kept-note"]).succeeds();
     delete(&erin, "kept").succeeds().without_warnings();
     admin.run(["delete", "admissionpolicy", "default"]).succeeds();
 }
 
 #[test]
-fn a_look_up_that_fails_never_blocks() {
+fn a_failed_count_never_blocks_a_deletion() {
     let mut stage = stage::exclusive();
     stage.webhook.ensure_running();
     let admin = stand(&stage);
@@ -186,7 +186,7 @@ fn a_look_up_that_fails_never_blocks() {
     let others: Vec<&Value> = rules.filter(|rule| rule["resources"] != json!(["notes"])).collect();
     admin.patch("clusterrole", "crm-admission", &json!({"rules": others})).succeeds();
     let webhook = stage.plane.kubectl("crm-admission");
-    poll::until("the loss of the right", PATIENCE, || {
+    poll::until("the loss of the permission", PATIENCE, || {
         match webhook.run(["auth", "can-i", "list", "notes.crm.milo.io"]).ok() {
             false => Seen::Ready(()),
             true => Seen::NotYet("still there".to_owned()),
@@ -200,9 +200,9 @@ fn a_look_up_that_fails_never_blocks() {
     admin.run(["delete", "admissionpolicy", "default"]).succeeds();
 }
 
-/// Stores so many records, as fast as the API server takes them.
+/// Stores this many records, as fast as the API server accepts them.
 fn plant(plane: &ControlPlane, kind: &str, plural: &str, records: impl Iterator<Item = Value>) {
-    // Whoever came first has installed the same one.
+    // Another test may have installed it already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let kubeconfig = Kubeconfig::read_from(plane.kubeconfig("admin")).expect("a kubeconfig");
     let kind = GroupVersionKind::gvk("crm.milo.io", "v1alpha1", kind);
@@ -221,11 +221,11 @@ fn plant(plane: &ControlPlane, kind: &str, plural: &str, records: impl Iterator<
         });
         each.buffer_unordered(32).try_for_each(|_| async { Ok(()) }).await
     });
-    planted.expect("records that are stored");
+    planted.expect("stored records");
 }
 
 #[test]
-fn five_thousand_dependants_are_told_within_the_deadline() {
+fn five_thousand_dependents_are_counted_within_the_deadline() {
     let mut stage = stage::exclusive();
     stage.webhook.ensure_running();
     stage.webhook.unregister();
@@ -249,7 +249,7 @@ fn five_thousand_dependants_are_told_within_the_deadline() {
     plant(&stage.plane, "Note", "notes", notes);
     let admin = stand(&stage);
     let alice = stage.plane.kubectl("alice");
-    // A look-up that came too late would say so instead, and one that hung would not be waited for in silence.
+    // After the deadline, the warning would say that the count failed.
     delete(&alice, "crowd").succeeds().warns(
         "metadata.name: \"crowd\": still referred to by more than 1000 People (\"crowd-0000\", \"crowd-0001\", \
          \"crowd-0002\", …) and 600 Notes [delete-referenced]",

@@ -1,5 +1,5 @@
-//! What is shipped to install the product: kustomizations and the chart say the same, the real API server takes them, and
-//! no way to install or uninstall ever leaves a registration without a server.
+//! Tests the shipped kustomizations, chart and scripts: they create the same objects, the API server accepts them, and
+//! no installation or uninstallation leaves a registration without a server.
 
 use crate::support::control_plane::{Auditing, ControlPlane};
 use crate::support::helm::Helm;
@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Both webhook configurations, as arguments of kubectl.
 const CONFIGURATIONS: &str = "mutatingwebhookconfigurations,validatingwebhookconfigurations";
 
-/// A control plane on which the product is installed and uninstalled, one test at a time. The webhook runs beside it.
+/// A control plane on which one test at a time installs and uninstalls the product. The webhook runs as a process.
 fn site() -> MutexGuard<'static, Installation> {
     static SITE: LazyLock<Mutex<Installation>> = LazyLock::new(|| {
         let site = Installation::start_on(ControlPlane::start_with(Auditing::On));
@@ -30,7 +30,7 @@ fn site() -> MutexGuard<'static, Installation> {
     SITE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The kinds of cert-manager and of the Prometheus operator. Their schemas are not checked here: these take anything.
+/// The kinds of cert-manager and of the Prometheus operator, without their schemas.
 fn foreign_kinds() -> String {
     let kinds = [
         ("cert-manager.io", "Certificate", "certificates"),
@@ -44,7 +44,7 @@ fn foreign_kinds() -> String {
             "kind": "CustomResourceDefinition",
             "metadata": {
                 "name": format!("{plural}.{group}"),
-                "annotations": {"api-approved.kubernetes.io": "unapproved, a stand-in of a test"},
+                "annotations": {"api-approved.kubernetes.io": "unapproved, a replacement for a test"},
             },
             "spec": {
                 "group": group,
@@ -62,7 +62,7 @@ fn foreign_kinds() -> String {
     json!({"apiVersion": "v1", "kind": "List", "items": definitions}).to_string()
 }
 
-/// The shipped kustomizations in a directory of this test, in which more can be built on them.
+/// A copy of the shipped kustomizations, to which a test can add others.
 struct Kustomizations(tempfile::TempDir);
 
 impl Kustomizations {
@@ -74,7 +74,7 @@ impl Kustomizations {
         Self(directory)
     }
 
-    /// One of the overlays, or one that was made by [`Kustomizations::add`].
+    /// One of the overlays, or one from [`Kustomizations::add`].
     fn overlay(&self, name: &str) -> PathBuf {
         self.0.path().join("overlays").join(name)
     }
@@ -97,7 +97,7 @@ impl Kustomizations {
         )
     }
 
-    /// Everything that can be had besides the server.
+    /// Everything that can be installed besides the server.
     fn add_everything(&self) -> PathBuf {
         let components = ["audit", "audit-metrics", "autoscaling", "monitoring"]
             .map(|part| format!("../../components/{part}"));
@@ -154,7 +154,7 @@ fn objects(yaml: &str) -> BTreeMap<String, Value> {
     let mut objects = BTreeMap::new();
     for mut object in documents.into_iter().filter(|document| !document.is_null()) {
         if let Some(labels) = object["metadata"]["labels"].as_object_mut() {
-            // Helm asks charts for these two, which say how an object came to be, and not what it is.
+            // The labels that Helm recommends for charts, which describe the release and not the object.
             labels.remove("app.kubernetes.io/managed-by");
             labels.remove("helm.sh/chart");
         }
@@ -168,7 +168,7 @@ fn objects(yaml: &str) -> BTreeMap<String, Value> {
 #[track_caller]
 fn same_objects(overlay: &str, kustomization: &str, chart: &str) {
     let [mut kustomization, chart] = [kustomization, chart].map(objects);
-    // Helm makes the namespace itself, when it is told to (--create-namespace).
+    // Helm itself creates the namespace, with --create-namespace.
     kustomization.remove(&format!("Namespace  {NAMESPACE}")).expect("a namespace");
     let [ours, theirs]: [Vec<&String>; 2] = [&kustomization, &chart].map(|objects| objects.keys().collect());
     assert_eq!(ours, theirs, "{overlay}");
@@ -180,7 +180,7 @@ fn same_objects(overlay: &str, kustomization: &str, chart: &str) {
     }
 }
 
-/// How each kustomization is asked of the chart: a file of values, and single ones.
+/// The values of the chart for each kustomization: a file, and single values.
 const VALUES: [(&str, Option<&str>, &[&str]); 7] = [
     ("self-managed", None, &[]),
     ("cert-manager", Some("cert-manager.yaml"), &[]),
@@ -199,7 +199,7 @@ const VALUES: [(&str, Option<&str>, &[&str]); 7] = [
     ),
 ];
 
-/// What each kustomization renders to, and what the chart renders to with the values that are to give the same.
+/// The objects of each kustomization, and those of the chart with the equivalent values.
 fn rendered(site: &Installation) -> Vec<(&'static str, [String; 2])> {
     let kustomizations = Kustomizations::copied();
     kustomizations.add_everything();
@@ -209,7 +209,7 @@ fn rendered(site: &Installation) -> Vec<(&'static str, [String; 2])> {
         let file = file.map(|file| format!("--values={}", chart(&format!("values/{file}"))));
         let values: Vec<&str> = file.as_deref().into_iter().chain(values.iter().copied()).collect();
         let kustomized = kustomized(&kubectl, &kustomizations.overlay(overlay));
-        // A CA of one's own is a value of the chart. The kustomization has none until the script puts it in.
+        // The chart takes an own CA as a value. The kustomization has no CA until the script adds it.
         let templated = templated(&helm, &values).replace("    caBundle: Q0E=\n", "");
         (overlay, [kustomized, templated])
     });
@@ -223,7 +223,7 @@ fn the_chart_has_the_objects_of_every_kustomization() {
     }
 }
 
-/// The user names of the service accounts to which the objects grant a change of webhook configurations.
+/// The service accounts to which the objects grant permission to change webhook configurations.
 fn may_change_configurations(objects: &BTreeMap<String, Value>) -> Vec<String> {
     let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
     let has = |rule: &Value, field: &str, wanted: fn(&str) -> bool| {
@@ -245,7 +245,7 @@ fn may_change_configurations(objects: &BTreeMap<String, Value>) -> Vec<String> {
     bindings.flat_map(|binding| list(&binding["subjects"])).map(|subject| account(&subject)).collect()
 }
 
-/// The user name of the service account whose changes the guard denies, where the guard is among the objects.
+/// The service account that the guard limits, if the guard is among the objects.
 fn guarded(objects: &BTreeMap<String, Value>) -> Option<String> {
     let policy = objects.get("ValidatingAdmissionPolicy  crm-admission-guard")?;
     let binding = objects.get("ValidatingAdmissionPolicyBinding  crm-admission-guard")?;
@@ -255,7 +255,7 @@ fn guarded(objects: &BTreeMap<String, Value>) -> Option<String> {
 }
 
 #[test]
-fn the_right_to_patch_webhook_configurations_never_comes_without_the_guard() {
+fn the_permission_to_patch_webhook_configurations_always_comes_with_the_guard() {
     let site = site();
     let mut granted = 0;
     for (overlay, both) in rendered(&site) {
@@ -267,7 +267,7 @@ fn the_right_to_patch_webhook_configurations_never_comes_without_the_guard() {
     }
     // self-managed, development, one-call and everything, by kustomization and by chart.
     assert_eq!(granted, 8);
-    // In another namespace it is another service account.
+    // Another namespace has another service account.
     let chart = chart("crm-admission");
     let elsewhere = helm(&site).succeeds(["template", "crm-admission", &chart, "--namespace", "crm"]);
     let elsewhere = objects(&elsewhere);
@@ -277,19 +277,19 @@ fn the_right_to_patch_webhook_configurations_never_comes_without_the_guard() {
 }
 
 #[test]
-fn the_api_server_takes_everything_that_is_shipped() {
+fn the_api_server_accepts_everything_that_is_shipped() {
     let site = site();
     let admin = site.plane.kubectl("admin");
     admin.apply_path(&manifest("base/namespace.yaml")).succeeds();
     for (overlay, both) in rendered(&site) {
         for objects in both {
             let outcome = admin.run_with(&objects, ["apply", "--dry-run=server", "-f", "-"]);
-            // The namespace warns of pods that are not as restricted as can be.
+            // The namespace warns about pods that violate the restricted profile.
             let told = outcome.succeeds().without_warnings().stdout;
             assert!(told.contains("deployment.apps/crm-admission"), "{overlay}: {told}");
         }
     }
-    // By hand, the guard and the registration are applied by their labels.
+    // The documented commands apply the guard and the registration by their labels.
     let overlay = manifest("overlays/self-managed");
     let dry_run = ["apply", "--dry-run=server", "-o", "name", "-k", text(&overlay), "-l"];
     let chosen = |label| admin.run(dry_run.into_iter().chain([label])).succeeds().stdout;
@@ -318,7 +318,7 @@ fn the_api_server_takes_everything_that_is_shipped() {
 }
 
 #[test]
-fn what_can_be_set_in_the_chart_gets_where_it_belongs() {
+fn the_values_of_the_chart_have_their_effect() {
     let site = site();
     let values = [
         "--set=image.repository=registry.example.com/crm,image.tag=v2,image.pullSecrets[0].name=registry",
@@ -352,7 +352,7 @@ fn what_can_be_set_in_the_chart_gets_where_it_belongs() {
 }
 
 #[test]
-fn a_value_that_makes_no_sense_is_refused() {
+fn invalid_values_are_rejected() {
     let site = site();
     let chart = chart("crm-admission");
     helm(&site).succeeds(["lint", "--strict", &chart]);
@@ -369,7 +369,7 @@ fn a_value_that_makes_no_sense_is_refused() {
     }
 }
 
-/// What was deleted since the event of this number, as `resource name`, in order.
+/// The deletions since the event with this number, as `resource name`, in order.
 fn deleted(plane: &ControlPlane, since: usize) -> Vec<String> {
     let events = plane.audited().into_iter().skip(since).filter(|event| event["verb"] == "delete");
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
@@ -378,7 +378,7 @@ fn deleted(plane: &ControlPlane, since: usize) -> Vec<String> {
         .collect()
 }
 
-/// The registration went first of all, and all of what was installed went.
+/// Asserts that the registration was deleted first, and then everything else.
 #[track_caller]
 fn went_in_order(deleted: &[String]) {
     let first = |resource: &str| {
@@ -392,7 +392,7 @@ fn went_in_order(deleted: &[String]) {
     assert!(registration < rest.into_iter().min(), "{deleted:?}");
 }
 
-/// The guard went, and only when nobody had the right any more that it limits.
+/// Asserts that the guard was deleted after the permission that it limits.
 #[track_caller]
 fn guard_went_after_the_right(deleted: &[String]) {
     let place = |object: &str| {
@@ -404,8 +404,8 @@ fn guard_went_after_the_right(deleted: &[String]) {
     }
 }
 
-/// What takes the place of the controllers, of which none run here: a Deployment becomes available, and a namespace that
-/// is being deleted goes.
+/// Does the work of controllers, which do not run here: makes Deployments available, and removes namespaces that are
+/// being deleted.
 fn stand_in_for_controllers(admin: &Kubectl, running: &mut Child) {
     poll::until("the end of a script", 3 * PATIENCE, || {
         if let Some(status) = running.try_wait().expect("the state of a child process") {
@@ -420,11 +420,11 @@ fn stand_in_for_controllers(admin: &Kubectl, running: &mut Child) {
             }});
             let args = ["-n", NAMESPACE, "patch", "deployment", "crm-admission", "--subresource=status"];
             let patch = ["--type=merge".to_owned(), "-p".to_owned(), status.to_string()];
-            // It may just be gone.
+            // It may have been deleted just now.
             let _ = admin.run(args.map(str::to_owned).into_iter().chain(patch));
         }
         finalize_namespace(admin);
-        Seen::NotYet("it is running".to_owned())
+        Seen::NotYet("it is still running".to_owned())
     });
 }
 
@@ -438,7 +438,7 @@ fn finalize_namespace(admin: &Kubectl) {
     }
 }
 
-/// One of the shipped scripts, about to be run as an admin.
+/// A command that runs one of the shipped scripts as an admin.
 fn command(site: &Installation, name: &str) -> Command {
     let admin = site.plane.kubectl("admin");
     let programs = admin.program().parent().expect("a directory");
@@ -453,7 +453,7 @@ fn command(site: &Installation, name: &str) -> Command {
     command
 }
 
-/// Runs one of the shipped scripts as an admin; what it prints goes to a file, whose content is returned.
+/// Runs one of the shipped scripts as an admin, and returns its output.
 #[track_caller]
 fn script(site: &Installation, name: &str, args: &[&str]) -> String {
     let admin = site.plane.kubectl("admin");
@@ -464,7 +464,7 @@ fn script(site: &Installation, name: &str, args: &[&str]) -> String {
         .stdout(output.try_clone().expect("a second handle"))
         .stderr(output)
         .spawn()
-        .expect("the script can be started");
+        .expect("a script that starts");
     let printed = || fs::read_to_string(&log).unwrap_or_default();
     let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         stand_in_for_controllers(&admin, &mut running);
@@ -473,15 +473,15 @@ fn script(site: &Installation, name: &str, args: &[&str]) -> String {
     printed()
 }
 
-/// How many calls a write is.
+/// The number of calls for each write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Calls {
     One,
     Two,
 }
 
-/// An overlay whose Service leads to the webhook that runs beside the control plane, so that the API server really calls
-/// it by the name of that Service.
+/// An overlay whose Service has the address of the webhook process, so that the API server calls it by the name of the
+/// Service.
 fn reachable(site: &Installation, kustomizations: &Kustomizations, calls: Calls) -> PathBuf {
     let port = site.webhook.port();
     let client = |webhook| {
@@ -509,7 +509,7 @@ fn reachable(site: &Installation, kustomizations: &Kustomizations, calls: Calls)
 }
 
 #[test]
-fn the_scripts_install_and_uninstall_in_an_order_in_which_no_write_is_refused() {
+fn the_scripts_install_and_uninstall_without_denying_a_write() {
     let mut site = site();
     site.webhook.ensure_running();
     let site = &*site;
@@ -536,7 +536,7 @@ fn the_scripts_install_and_uninstall_in_an_order_in_which_no_write_is_refused() 
     let deployment = deployment.succeeds().json();
     assert_eq!(deployment["spec"]["template"]["spec"]["containers"][0]["image"], image);
 
-    // Once more is an upgrade.
+    // Installing again is an upgrade.
     script(site, "install", &install);
 
     let record = "apiVersion: crm.milo.io/v1alpha1\nkind: Company\nmetadata: {name: deployment-kept}\nspec: {displayName: Kept}\n";
@@ -546,13 +546,13 @@ fn the_scripts_install_and_uninstall_in_an_order_in_which_no_write_is_refused() 
     went_in_order(&deleted(&site.plane, since));
     admin.run(["get", CONFIGURATIONS, "-o", "name"]).succeeds().prints_nothing();
     assert!(!admin.has("namespace", NAMESPACE));
-    // The records stay, and can be written without the webhook.
+    // The records stay and can be written without the webhook.
     admin.patch("company", "deployment-kept", &json!({"spec": {"displayName": "Still kept"}})).succeeds();
-    // What is gone already is no error.
+    // Objects that are missing already are not an error.
     script(site, "uninstall", &["--overlay", text(&overlay)]);
 
     script(site, "uninstall", &["--overlay", text(&overlay), "--with-records"]);
-    poll::until("the end of the kinds", PATIENCE, || {
+    poll::until("the deletion of the kinds", PATIENCE, || {
         match admin.run(["get", "crd", "companies.crm.milo.io", "--ignore-not-found", "-o", "name"]).stdout {
             found if found.is_empty() => Seen::Ready(()),
             found => Seen::NotYet(found),
@@ -561,7 +561,7 @@ fn the_scripts_install_and_uninstall_in_an_order_in_which_no_write_is_refused() 
 }
 
 #[test]
-fn an_installation_can_be_taken_to_one_call() {
+fn an_installation_can_be_changed_to_one_call() {
     let mut site = site();
     site.webhook.ensure_running();
     let site = &*site;
@@ -584,7 +584,7 @@ fn an_installation_can_be_taken_to_one_call() {
     assert_eq!(installed(&reachable(site, &kustomizations, Calls::Two)), both);
     assert_eq!(installed(&reachable(site, &kustomizations, Calls::One)), both[1..]);
     assert!(admin.has("validatingadmissionpolicybinding", "crm-admission-floor"));
-    // And back. What is not in the overlay any more, the floor, stays.
+    // And back. The floor, which is not in the overlay any more, stays.
     assert_eq!(installed(&reachable(site, &kustomizations, Calls::Two)), both);
     assert!(admin.has("validatingadmissionpolicybinding", "crm-admission-floor"));
     script(site, "uninstall", &["--overlay", text(&reachable(site, &kustomizations, Calls::One))]);
@@ -604,11 +604,11 @@ fn an_installation_that_does_not_become_ready_registers_nothing() {
     ] {
         install_fails(&site, args, complaint);
     }
-    // Left as the other tests expect it.
+    // Restore the state that other tests expect.
     script(&site, "uninstall", &[]);
 }
 
-/// Runs `scripts/install`, which complains and leaves nothing registered; returns all that it prints.
+/// Runs `scripts/install`, which must fail with this error and register nothing. Returns its output.
 #[track_caller]
 fn install_fails(site: &Installation, args: &[&str], complaint: &str) -> String {
     install_fails_as(site, site.plane.kubeconfig("admin"), args, complaint)
@@ -621,7 +621,7 @@ fn install_fails_as(site: &Installation, kubeconfig: PathBuf, args: &[&str], com
         .env("KUBECONFIG", kubeconfig)
         .args(args)
         .output()
-        .expect("the script can be started");
+        .expect("a script that starts");
     let told = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     assert!(!output.status.success() && told[1].contains(complaint), "{told:?}");
     site.plane.kubectl("admin").run(["get", CONFIGURATIONS, "-o", "name"]).succeeds().prints_nothing();
@@ -631,7 +631,7 @@ fn install_fails_as(site: &Installation, kubeconfig: PathBuf, args: &[&str], com
 /// The role of [`some_admin`], and its binding.
 const SOME_ADMIN: &str = "some-admin";
 
-/// The kubeconfig of somebody who may change every object, and impersonate nobody.
+/// The kubeconfig of a user who may change every object but not impersonate anybody.
 fn some_admin(site: &Installation) -> PathBuf {
     let verbs = "--verb=get,list,watch,create,update,patch,delete";
     let admin = site.plane.kubectl("admin");
@@ -639,21 +639,21 @@ fn some_admin(site: &Installation) -> PathBuf {
     let bind = ["create", "clusterrolebinding", SOME_ADMIN, "--clusterrole", SOME_ADMIN, "--user=alice"];
     admin.run(bind).succeeds();
     // The authorizer follows the bindings with a watch.
-    poll::until("the rights of some admin", PATIENCE, || {
+    poll::until("the permissions of some admin", PATIENCE, || {
         let asked = site.plane.kubectl("alice").run(["auth", "can-i", "patch", "deployments"]);
         if asked.ok() { Seen::Ready(()) } else { Seen::NotYet(asked.to_string()) }
     });
     site.plane.kubeconfig("alice")
 }
 
-/// The binding by which the service account may patch webhook configurations.
-const RIGHT: [&str; 2] = ["clusterrolebinding", "crm-admission-certificates"];
+/// The binding that grants the service account permission to patch webhook configurations.
+const PATCH_BINDING: [&str; 2] = ["clusterrolebinding", "crm-admission-certificates"];
 
 #[test]
-fn the_scripts_grant_the_right_to_patch_configurations_only_while_the_guard_is_in_force() {
+fn the_scripts_grant_permission_to_patch_configurations_only_with_the_guard_in_force() {
     let site = site();
     let admin = site.plane.kubectl("admin");
-    // The harness and other tests grant it by themselves.
+    // The harness and other tests have granted it.
     script(&site, "uninstall", &[]);
     let kustomizations = Kustomizations::copied();
     let idle = json!({"op": "replace", "path": "/spec/validationActions", "value": ["Audit"]});
@@ -668,7 +668,7 @@ fn the_scripts_grant_the_right_to_patch_configurations_only_while_the_guard_is_i
     );
     let complaint = "install: waited 3 s for the guard to deny a request; nothing else was applied";
     install_fails(&site, &["--overlay", text(&idle), "--timeout", "3"], complaint);
-    assert!(!admin.has(RIGHT[0], RIGHT[1]));
+    assert!(!admin.has(PATCH_BINDING[0], PATCH_BINDING[1]));
     script(&site, "uninstall", &["--overlay", text(&idle)]);
 
     let absent =
@@ -684,16 +684,16 @@ fn the_scripts_grant_the_right_to_patch_configurations_only_while_the_guard_is_i
     );
     let complaint = "grants permission to patch webhook configurations without the guard";
     install_fails(&site, &["--overlay", text(&unguarded)], complaint);
-    assert!(!admin.has(RIGHT[0], RIGHT[1]));
+    assert!(!admin.has(PATCH_BINDING[0], PATCH_BINDING[1]));
 
     let complaint = "cannot test the guard, and nothing else was applied; --no-guard-test waits for it";
     let told = install_fails_as(&site, some_admin(&site), &["--timeout", "20"], complaint);
     assert!(told.contains("cannot impersonate"), "{told}");
-    assert!(!admin.has(RIGHT[0], RIGHT[1]));
+    assert!(!admin.has(PATCH_BINDING[0], PATCH_BINDING[1]));
     admin.run(["delete", "clusterrolebinding,clusterrole", SOME_ADMIN]).succeeds();
     script(&site, "uninstall", &[]);
 
-    // No pod becomes ready here, which is all that goes wrong.
+    // The only error is that no pod becomes ready.
     let printed = install_fails(&site, &["--timeout", "8"], "install: the server is not ready");
     let place = |text: &str| printed.find(text).unwrap_or_else(|| panic!("no {text:?} in {printed}"));
     let guard =
@@ -705,25 +705,25 @@ fn the_scripts_grant_the_right_to_patch_configurations_only_while_the_guard_is_i
 }
 
 #[test]
-fn helm_keeps_the_ca_that_the_program_writes_and_uninstalls_the_registration_first() {
+fn helm_keeps_the_ca_of_the_program_and_uninstalls_the_registration_first() {
     let site = site();
     let admin = site.plane.kubectl("admin");
     let helm = helm(&site);
     let chart = chart("crm-admission");
     let release = ["crm-admission", &chart, "--namespace", NAMESPACE];
-    // Helm creates the guard last of all. Who wants it in force before the right applies it before.
+    // Helm creates the guard last. To have it in force before the permission, apply it first.
     let guard =
         ["template", "crm-admission", &chart, "--namespace", NAMESPACE, "--show-only=templates/guard.yaml"];
     admin.apply(&helm.succeeds(guard)).succeeds();
     site.plane.await_guard();
-    // The harness granted the webhook its rights before: the release takes them over, and the guard.
+    // The harness has granted the permissions already. The release takes them over, and the guard.
     let install = ["install", "--create-namespace", "--take-ownership"].into_iter().chain(release);
     let notes = helm.succeeds(install);
     assert!(notes.contains(
         "kubectl delete mutatingwebhookconfiguration,validatingwebhookconfiguration crm-admission"
     ));
 
-    // As the program does it: by its own rights, one field of each webhook.
+    // Like the program: with its own permissions, one field of each webhook.
     let program = site.plane.kubectl("crm-admission");
     let bundle = site.webhook.ca_bundle();
     let add = |webhook| json!({"op": "add", "path": format!("/webhooks/{webhook}/clientConfig/caBundle"), "value": bundle});
@@ -741,7 +741,7 @@ fn helm_keeps_the_ca_that_the_program_writes_and_uninstalls_the_registration_fir
         let stored = admin.get(configuration, "crm-admission");
         for webhook in stored["webhooks"].as_array().expect("webhooks") {
             assert_eq!(webhook["clientConfig"]["caBundle"], bundle, "{webhook}");
-            // `delete` has it too: the upgrade did something.
+            // `delete` has it too, so the upgrade had an effect.
             assert_eq!(webhook["timeoutSeconds"], 7);
         }
     }

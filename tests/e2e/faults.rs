@@ -1,5 +1,5 @@
-//! What is between the webhook and the API server fails: answers follow the policy, in time, nothing is refused for a
-//! wrong reason, and afterwards the process is as it was.
+//! Tests failures between the webhook and the API server: answers follow the policy and are in time, no request is
+//! denied for a wrong reason, and the process recovers completely.
 
 use crate::records::{company, person};
 use crate::support::control_plane::ControlPlane;
@@ -17,15 +17,15 @@ use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-/// How long it may take until the webhook has noticed that all is well again: the longest pause between two tries of a
-/// watch, and the time of a watch that says nothing.
+/// How long the webhook may take to recover: the longest pause between two attempts of a watch, and the time limit of a
+/// silent watch.
 const PATIENCE: Duration = Duration::from_secs(150);
-/// Longer than the registration lets a look-up take (5 s).
+/// Longer than the timeout in the registration (5 s).
 const TOO_SLOW: Duration = Duration::from_secs(20);
-/// How many reviews are sent at a time.
+/// The number of reviews at the same time.
 const BURST: usize = 24;
 
-/// An installation whose webhook gets to the API server through a proxy only.
+/// An installation whose webhook reaches the API server only through a proxy.
 struct Stage {
     proxy: Proxy,
     webhook: Webhook,
@@ -44,7 +44,7 @@ impl Stage {
         Self { proxy, webhook, plane }
     }
 
-    /// Has the policy say so, and waits until it is in force.
+    /// Sets `onLookupError` in the policy, and waits until it is in force.
     fn on_lookup_error(&self, action: &str) {
         let admin = self.plane.kubectl("admin");
         let api =
@@ -61,12 +61,12 @@ impl Stage {
         });
     }
 
-    /// Waits until references are judged as if nothing had ever been wrong. `existing` is a Company.
+    /// Waits until references are checked as usual. `existing` is a Company.
     fn await_recovery(&self, alice: &Kubectl, existing: &str) {
         let dry_run = |company: &str| {
             alice.run_with(&employee("recovered", company), ["create", "--dry-run=server", "-f", "-"])
         };
-        poll::until("the usual verdicts", PATIENCE, || {
+        poll::until("the usual decisions", PATIENCE, || {
             match (dry_run(existing), dry_run("no-such-company")) {
                 (there, missing) if there.ok() && is_not_found(&missing.stderr) => Seen::Ready(()),
                 (there, missing) => Seen::NotYet(format!("{there}\n{missing}")),
@@ -75,7 +75,7 @@ impl Stage {
     }
 }
 
-/// The stage, in order, with a webhook that is called.
+/// The stage of one test, without faults and with a registered webhook.
 struct Turn {
     _witness: Witness,
     stage: MutexGuard<'static, Stage>,
@@ -84,7 +84,7 @@ struct Turn {
 impl Turn {
     fn begin() -> Self {
         static STAGE: LazyLock<Mutex<Stage>> = LazyLock::new(|| Mutex::new(Stage::start()));
-        // A test that failed says nothing about the next one.
+        // A failed test must not affect the next one.
         let mut stage = STAGE.lock().unwrap_or_else(PoisonError::into_inner);
         let logs = stage.plane.logs().chain([stage.webhook.log().clone()]);
         let witness = Witness::new(logs);
@@ -136,8 +136,8 @@ fn sample(page: &str, name: &str) -> i64 {
     value.trim().parse().unwrap()
 }
 
-/// Writes meet the fault under both policies: they are refused or let through, as the policy says, before the API
-/// server gives the webhook up.
+/// Asserts that writes during the fault are denied or allowed, as the policy says, before the API server stops waiting
+/// for the webhook.
 fn the_policy_answers(fault: Fault, scope: Scope) {
     let turn = Turn::begin();
     let alice = turn.plane.kubectl("alice");
@@ -147,20 +147,23 @@ fn the_policy_answers(fault: Fault, scope: Scope) {
         turn.proxy.inject(scope, fault);
         let unseen = fresh("unseen");
         if scope == Scope::Everything {
-            // No watch tells of it any more, so that the local copy does not know it.
+            // The watch does not report it any more, so the local copy does not have it.
             alice.create(&company(&unseen, "{displayName: Acme}")).succeeds();
         }
         let name = fresh("ada");
-        let written = alice.create(&employee(&name, &unseen)).never_says("failed calling webhook");
-        let written = written.never_says("Not found");
+        let written = alice.create(&employee(&name, &unseen)).prints_no_error("failed calling webhook");
+        let written = written.prints_no_error("Not found");
         if action == "Deny" {
-            written.fails().complains("spec.companyRef.name").complains("could not be checked, try again");
+            written
+                .fails()
+                .prints_error("spec.companyRef.name")
+                .prints_error("could not be checked, try again");
         } else {
             let warning = format!("spec.companyRef.name: Invalid value: \"{unseen}\": could not be checked");
             written.succeeds().warns_about(&warning, "company-exists");
         }
         assert_eq!(alice.has("person", &name), action == "Allow");
-        assert!(turn.proxy.met() > met, "nothing met the fault");
+        assert!(turn.proxy.met() > met, "the fault affected no request");
 
         turn.proxy.heal();
         if scope == Scope::Lookups {
@@ -171,37 +174,37 @@ fn the_policy_answers(fault: Fault, scope: Scope) {
 }
 
 #[test]
-fn look_ups_that_take_too_long_are_answered_in_time() {
+fn with_slow_lookups_answers_are_in_time() {
     the_policy_answers(Fault::Latency(TOO_SLOW), Scope::Lookups);
 }
 
 #[test]
-fn look_ups_that_fail_are_not_taken_for_answers() {
+fn failed_lookups_do_not_count_as_missing() {
     the_policy_answers(Fault::Status500, Scope::Lookups);
 }
 
 #[test]
-fn look_ups_whose_connection_breaks_are_not_taken_for_answers() {
+fn lookups_with_a_broken_connection_do_not_count_as_missing() {
     the_policy_answers(Fault::Reset, Scope::Lookups);
 }
 
 #[test]
-fn look_ups_that_hang_are_answered_in_time() {
+fn with_hanging_lookups_answers_are_in_time() {
     the_policy_answers(Fault::Hang, Scope::Lookups);
 }
 
 #[test]
-fn an_api_server_that_breaks_every_connection_is_not_taken_for_an_empty_one() {
+fn with_only_broken_connections_nothing_counts_as_missing() {
     the_policy_answers(Fault::Reset, Scope::Everything);
 }
 
 #[test]
-fn an_api_server_that_hangs_in_everything_is_not_taken_for_an_empty_one() {
+fn with_a_hanging_api_server_nothing_counts_as_missing() {
     the_policy_answers(Fault::Hang, Scope::Everything);
 }
 
 #[test]
-fn look_ups_that_are_slow_but_in_time_have_their_usual_answers() {
+fn slow_lookups_within_the_deadline_have_their_usual_answers() {
     let turn = Turn::begin();
     let alice = turn.plane.kubectl("alice");
     turn.on_lookup_error("Deny");
@@ -209,7 +212,7 @@ fn look_ups_that_are_slow_but_in_time_have_their_usual_answers() {
     turn.proxy.inject(Scope::Lookups, Fault::Latency(Duration::from_millis(700)));
     let written = alice.create(&employee(&fresh("ada"), "no-such-company")).fails();
     assert!(is_not_found(&written.stderr), "{written}");
-    assert!(turn.proxy.met() > met, "nothing met the fault");
+    assert!(turn.proxy.met() > met, "the fault affected no request");
     turn.proxy.heal();
 }
 
@@ -233,7 +236,7 @@ fn review(company: &str) -> Value {
     json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request})
 }
 
-/// What a refusal says. An answer that allows says nothing, and fails the test.
+/// The message of a denial. The test fails if the answer allows the request.
 #[track_caller]
 fn refusal(answer: &Value) -> (i64, &str) {
     let response = &answer["response"];
@@ -255,7 +258,7 @@ fn assert_missing(answer: &Value) {
     assert!(is_not_found(message), "{message}");
 }
 
-/// What the process takes up.
+/// The resources that the process uses.
 #[derive(Clone, Copy, Debug)]
 struct Footprint {
     files: usize,
@@ -282,8 +285,7 @@ impl Footprint {
         }
     }
 
-    /// Whether nothing of many bursts is left. Connections that wait for their next use may be more or fewer than
-    /// before, by less than one burst.
+    /// Whether the resources are about the same. The number of idle connections may differ by less than one burst.
     fn is_as(self, before: Self) -> bool {
         self.files < before.files + BURST
             && self.threads <= before.threads
@@ -293,14 +295,13 @@ impl Footprint {
     }
 }
 
-/// What the allocator may keep for the next burst. Were what one request takes (64 KiB and more, with its connections
-/// and buffers) not given back, the rounds that are compared would leave three times as much.
+/// How much memory the allocator may keep for the next burst. If the memory of requests (at least 64 KiB each, with
+/// connections and buffers) were not released, the compared rounds would use three times as much.
 const MEMORY_MARGIN_KIB: i64 = 8 * 1024;
-/// How many rounds are compared with the state before them.
+/// The number of rounds that are compared with the state before them.
 const ROUNDS: usize = 4;
 
-/// As many reviews at a time as a burst has, each of another Company that does not exist, under every fault and under
-/// none.
+/// Sends a burst of reviews, each with another missing Company, under every fault and under none.
 fn meet_every_fault(turn: &Turn) {
     let faults =
         [Some(Fault::Latency(TOO_SLOW)), Some(Fault::Status500), Some(Fault::Reset), Some(Fault::Hang), None];
@@ -326,10 +327,10 @@ fn meet_every_fault(turn: &Turn) {
 
 #[test]
 #[allow(clippy::print_stdout, reason = "docs/performance.md has these figures; `--nocapture` shows them")]
-fn after_any_number_of_faults_the_process_is_as_it_was() {
+fn after_many_faults_the_process_uses_no_more_resources() {
     let turn = Turn::begin();
     turn.on_lookup_error("Deny");
-    // What is made once and kept: threads, pools, caches.
+    // The first round creates threads, pools and caches, which stay.
     meet_every_fault(&turn);
     let before = Footprint::of(&turn.webhook);
     let met = turn.proxy.met();
@@ -337,7 +338,7 @@ fn after_any_number_of_faults_the_process_is_as_it_was() {
         meet_every_fault(&turn);
     }
     assert!(turn.proxy.met() >= met + ROUNDS * 4 * BURST);
-    let after = poll::until("the footprint of before", PATIENCE, || {
+    let after = poll::until("the earlier resource usage", PATIENCE, || {
         let after = Footprint::of(&turn.webhook);
         if after.is_as(before) {
             Seen::Ready(after)
@@ -348,14 +349,14 @@ fn after_any_number_of_faults_the_process_is_as_it_was() {
     println!("before {before:?}\nafter  {after:?}");
 }
 
-/// How many companies the API server has, by its own count, and the webhook by its.
+/// The number of companies, according to the API server and to the webhook.
 fn companies(turn: &Turn, webhook: &Webhook) -> (i64, i64) {
     let list = turn.plane.kubectl("admin").run(["get", "companies", "-o", "name"]).succeeds();
     let known = sample(&metrics(webhook), r#"directory_objects{kind="Company.crm.milo.io"}"#);
     (i64::try_from(list.stdout.lines().count()).unwrap(), known)
 }
 
-fn await_knowledge(turn: &Turn, webhook: &Webhook) {
+fn await_known_companies(turn: &Turn, webhook: &Webhook) {
     poll::until("a webhook that knows all companies", PATIENCE, || match companies(turn, webhook) {
         (there, known) if there == known => Seen::Ready(()),
         seen => Seen::NotYet(format!("{seen:?}")),
@@ -363,16 +364,16 @@ fn await_knowledge(turn: &Turn, webhook: &Webhook) {
 }
 
 #[test]
-fn an_api_server_that_stops_and_comes_back_is_followed_again_and_nothing_is_refused_wrongly() {
+fn after_an_api_server_restart_watches_continue_and_no_request_is_denied_wrongly() {
     let mut turn = Turn::begin();
     let alice = turn.plane.kubectl("alice");
     turn.on_lookup_error("Deny");
     let (old, new) = (fresh("old"), fresh("new"));
     alice.create(&company(&old, "{displayName: Acme}")).succeeds();
-    // One that has no proxy between it and the API server.
+    // A webhook without a proxy.
     let webhook = Webhook::start(&turn.plane);
     webhook.register();
-    await_knowledge(&turn, &webhook);
+    await_known_companies(&turn, &webhook);
 
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
@@ -385,13 +386,13 @@ fn an_api_server_that_stops_and_comes_back_is_followed_again_and_nothing_is_refu
             }
             answered
         });
-        // Also when what follows fails, or the other thread would go on for ever.
+        // Even if the test fails, because the other thread would never stop otherwise.
         let _finish = Finish(&done);
         turn.plane.stop_apiserver();
         for _ in 0..5 {
             assert_unchecked(&webhook.review("/mutate", &review("no-such-company")));
         }
-        assert_eq!(webhook.admin_page("/readyz").unwrap().0, 200, "it serves from what it knows");
+        assert_eq!(webhook.admin_page("/readyz").unwrap().0, 200, "it serves with its local copy");
         turn.plane.restart_apiserver();
         done.store(true, Ordering::Relaxed);
         assert!(known.join().expect("every answer allows") > 0);
@@ -399,19 +400,19 @@ fn an_api_server_that_stops_and_comes_back_is_followed_again_and_nothing_is_refu
 
     webhook.await_reach(Reach::Called);
     alice.create(&company(&new, "{displayName: Globex}")).succeeds();
-    // At once: what no watch has told of yet is looked up.
+    // At once, because names that no watch has reported yet are looked up.
     alice.create(&employee(&fresh("ada"), &new)).succeeds();
     alice.create(&employee(&fresh("ada"), &old)).succeeds();
     let missing = alice.create(&employee(&fresh("ada"), "no-such-company")).fails();
     assert!(is_not_found(&missing.stderr), "{missing}");
-    await_knowledge(&turn, &webhook);
-    poll::until("a webhook that is ready in all its parts", PATIENCE, || {
+    await_known_companies(&turn, &webhook);
+    poll::until("a webhook whose parts are all ready", PATIENCE, || {
         let (code, ready) = webhook.admin_page("/readyz").expect("the admin port answers");
         if code == 200 && !ready.contains("[!]") { Seen::Ready(()) } else { Seen::NotYet(ready) }
     });
 }
 
-/// Says that all is done when it is dropped.
+/// Sets the flag when it is dropped.
 struct Finish<'a>(&'a AtomicBool);
 
 impl Drop for Finish<'_> {

@@ -1,4 +1,4 @@
-//! What the API server refuses by the schema alone, with no webhook registered.
+//! Tests which requests the schema denies without a webhook.
 
 use crate::records::{company, person, record};
 use crate::stage;
@@ -18,18 +18,18 @@ impl Floor {
         Self(stage)
     }
 
-    /// alice creates a record, but only for show.
+    /// alice creates a record as a dry run.
     fn create(&self, manifest: &str) -> Outcome {
         self.0.plane.kubectl("alice").run_with(manifest, ["create", "--dry-run=server", "-f", "-"])
     }
 
-    /// Like [`Floor::create`], for records that differ in one field from an acceptable one.
+    /// Asserts that records which differ in one field from a valid one are denied.
     #[track_caller]
     fn refuses(&self, kind: &str, spec: &Value, field: &str, value: Value) {
         let mut spec = spec.clone();
         spec[field] = value;
         let refused = self.create(&record(kind, "{name: floor}", &spec.to_string())).fails();
-        refused.complains(&format!("spec.{field}"));
+        refused.prints_error(&format!("spec.{field}"));
     }
 }
 
@@ -50,7 +50,7 @@ fn acceptable_person() -> Value {
 }
 
 #[test]
-fn records_without_a_required_field_are_refused() {
+fn records_without_a_required_field_are_denied() {
     let floor = Floor::stand();
     for (kind, acceptable) in
         [("Company", acceptable_company()), ("Person", acceptable_person()), ("Note", acceptable_note())]
@@ -60,39 +60,39 @@ fn records_without_a_required_field_are_refused() {
             let mut spec = acceptable.clone();
             spec.as_object_mut().expect("fields").remove(field);
             let refused = floor.create(&record(kind, "{name: floor}", &spec.to_string())).fails();
-            refused.complains(&format!("spec.{field}: Required value"));
+            refused.prints_error(&format!("spec.{field}: Required value"));
         }
     }
-    floor.create(&company("floor", "{}")).fails().complains("spec.displayName: Required value");
+    floor.create(&company("floor", "{}")).fails().prints_error("spec.displayName: Required value");
 }
 
 #[test]
-fn values_of_the_wrong_type_are_refused() {
+fn values_of_the_wrong_type_are_denied() {
     let floor = Floor::stand();
-    floor.distrusts("Company", &acceptable_company(), "displayName", json!(7));
-    floor.distrusts("Company", &acceptable_company(), "domains", json!("acme.com"));
-    floor.distrusts(
+    floor.refuses("Company", &acceptable_company(), "displayName", json!(7));
+    floor.refuses("Company", &acceptable_company(), "domains", json!("acme.com"));
+    floor.refuses(
         "Company",
         &acceptable_company(),
         "linkedinProfile",
         json!(["https://linkedin.com/company/acme"]),
     );
-    floor.distrusts("Company", &acceptable_company(), "creatorRef", json!("zoe"));
-    floor.distrusts("Person", &acceptable_person(), "companyRef", json!("acme"));
-    floor.distrusts("Note", &acceptable_note(), "followUp", json!("maybe"));
-    floor.distrusts("Note", &acceptable_note(), "interactionTime", json!("yesterday"));
+    floor.refuses("Company", &acceptable_company(), "creatorRef", json!("zoe"));
+    floor.refuses("Person", &acceptable_person(), "companyRef", json!("acme"));
+    floor.refuses("Note", &acceptable_note(), "followUp", json!("maybe"));
+    floor.refuses("Note", &acceptable_note(), "interactionTime", json!("yesterday"));
 }
 
 #[test]
-fn values_that_are_too_large_are_refused() {
+fn values_that_are_too_large_are_denied() {
     let floor = Floor::stand();
-    floor.distrusts("Company", &acceptable_company(), "displayName", json!("x".repeat(257)));
-    floor.distrusts("Company", &acceptable_company(), "domains", json!(vec!["acme.com"; 101]));
-    floor.distrusts("Note", &acceptable_note(), "content", json!("x".repeat(1001)));
+    floor.refuses("Company", &acceptable_company(), "displayName", json!("x".repeat(257)));
+    floor.refuses("Company", &acceptable_company(), "domains", json!(vec!["acme.com"; 101]));
+    floor.refuses("Note", &acceptable_note(), "content", json!("x".repeat(1001)));
 }
 
 #[test]
-fn values_that_are_just_small_enough_are_admitted() {
+fn values_of_the_maximum_size_are_allowed() {
     let floor = Floor::stand();
     let mut company = acceptable_company();
     company["displayName"] = "ü".repeat(256).into();
@@ -110,16 +110,16 @@ fn a_person_has_at_most_one_primary_contact() {
     let mut spec = acceptable_person();
     spec["contactRefs"] = json!([contact("work")]);
     floor.create(&person("floor", &spec.to_string())).succeeds();
-    floor.distrusts("Person", &spec, "contactRefs", json!([contact("work"), contact("home")]));
+    floor.refuses("Person", &spec, "contactRefs", json!([contact("work"), contact("home")]));
 }
 
 #[test]
-fn a_misspelled_field_is_refused() {
+fn an_unknown_field_is_denied() {
     let floor = Floor::stand();
     floor
         .create(&company("floor", "{displayName: Acme, displyName: Acme, creatorRef: {name: zoe}}"))
         .fails()
-        .complains(r#"unknown field "spec.displyName""#);
+        .prints_error(r#"unknown field "spec.displyName""#);
 }
 
 #[test]
@@ -130,14 +130,14 @@ fn values_that_are_not_canonical_are_left_to_the_webhook() {
 }
 
 #[test]
-fn every_shipped_example_is_admitted() {
+fn every_shipped_example_is_allowed() {
     let floor = Floor::stand();
     let examples = floor.0.plane.kubectl("alice").read(&manifest("examples"));
     assert!(!examples.is_empty());
     for mut example in examples {
         let spec = &mut example["spec"];
         if spec["creatorRef"].is_null() {
-            // What the webhook would have filled in.
+            // The webhook would set the creator.
             spec["creatorRef"] = json!({"name": "alice"});
         }
         floor.create(&example.to_string()).succeeds();

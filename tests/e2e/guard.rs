@@ -1,5 +1,5 @@
-//! The guard: with the rights of self-managed certificates, the service account changes nothing of a webhook
-//! configuration but `caBundle`.
+//! Tests the guard: with the permissions for self-managed certificates, the service account can change only `caBundle`
+//! in a webhook configuration.
 
 use crate::support::control_plane::{ControlPlane, GUARD, WEBHOOK_USER};
 use crate::support::kubectl::{Kubectl, Outcome};
@@ -15,24 +15,24 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_secs(60);
 const MUTATING: &str = "mutatingwebhookconfiguration";
 const VALIDATING: &str = "validatingwebhookconfiguration";
-/// A server of somebody's who has stolen the token. Nobody calls it.
+/// The server of an attacker who has stolen the token. Nothing calls it.
 const STRANGER: &str = "https://127.0.0.1:1/";
 
-/// A control plane with the rights, the guard and the registration, and no webhook: no record is written here.
+/// A control plane with the permissions, the guard and the registration, but without a webhook. No records are written.
 ///
-/// The tests run side by side, so what succeeds is either a dry run, or a `caBundle` of a configuration of its own.
+/// The tests run in parallel, so a request that succeeds is a dry run or changes a `caBundle` of the test's own.
 fn plane() -> &'static ControlPlane {
     static PLANE: LazyLock<ControlPlane> = LazyLock::new(|| {
         let plane = ControlPlane::start();
         plane.install_roles();
-        plane.install_self_managed_rights();
+        plane.install_self_managed_permissions();
         plane.kubectl("admin").apply_path(&manifest("registration/webhooks.yaml")).succeeds();
         plane
     });
     &PLANE
 }
 
-/// How a patch is sent.
+/// The type of a patch.
 #[derive(Clone, Copy, Debug)]
 enum Form {
     Json,
@@ -56,13 +56,13 @@ fn patch(user: &Kubectl, kind: &str, form: Form, patch: &Value, flags: &[&str]) 
     user.run(args.iter().chain(flags))
 }
 
-/// The service account may not do this, because of the guard and nothing else: an admin may.
+/// Asserts that the guard denies this to the service account, and that an admin may do it.
 #[track_caller]
 fn denied(kind: &str, form: Form, change: &Value, because: &str) {
     let (thief, admin) = (plane().kubectl("crm-admission"), plane().kubectl("admin"));
     let message = format!("may change only webhooks[].clientConfig.caBundle, and this changes {because}");
     let outcome = patch(&thief, kind, form, change, &[]);
-    outcome.fails().complains(GUARD).complains(&message);
+    outcome.fails().prints_error(GUARD).prints_error(&message);
     patch(&admin, kind, form, change, &["--dry-run=server"]).succeeds();
 }
 
@@ -83,7 +83,7 @@ fn ca() -> String {
 }
 
 #[test]
-fn where_the_webhook_is_called_cannot_be_changed() {
+fn the_address_of_the_webhook_cannot_be_changed() {
     for kind in [MUTATING, VALIDATING] {
         let url = json!([
             {"op": "remove", "path": "/webhooks/0/clientConfig/service"},
@@ -109,7 +109,7 @@ fn where_the_webhook_is_called_cannot_be_changed() {
 }
 
 #[test]
-fn what_the_webhook_is_called_for_cannot_be_changed() {
+fn the_rules_of_the_webhook_cannot_be_changed() {
     let pods = json!({
         "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"], "operations": ["CREATE"], "scope": "*",
     });
@@ -129,7 +129,7 @@ fn what_the_webhook_is_called_for_cannot_be_changed() {
 }
 
 #[test]
-fn how_the_webhook_is_called_cannot_be_changed() {
+fn the_call_settings_of_the_webhook_cannot_be_changed() {
     for kind in [MUTATING, VALIDATING] {
         field_denied(kind, "failurePolicy", &json!("Ignore"));
         field_denied(kind, "timeoutSeconds", &json!(1));
@@ -140,7 +140,7 @@ fn how_the_webhook_is_called_cannot_be_changed() {
 }
 
 #[test]
-fn webhooks_can_be_neither_added_nor_removed_nor_renamed_nor_reordered() {
+fn webhooks_cannot_be_added_removed_renamed_or_reordered() {
     let which = "which webhooks there are";
     let mut stored = plane().kubectl("admin").get(VALIDATING, "crm-admission")["webhooks"][0].clone();
     stored["name"] = json!("stranger.crm.milo.io");
@@ -153,7 +153,7 @@ fn webhooks_can_be_neither_added_nor_removed_nor_renamed_nor_reordered() {
     }
     let swap = json!([{"op": "move", "from": "/webhooks/0", "path": "/webhooks/1"}]);
     denied(VALIDATING, Form::Json, &swap, which);
-    // A patch of this form adds to the list what it does not find there.
+    // A patch of this type adds missing entries to the list.
     denied(MUTATING, Form::Strategic, &json!({"webhooks": [stored]}), which);
 }
 
@@ -176,7 +176,7 @@ fn the_metadata_cannot_be_changed() {
 }
 
 #[test]
-fn a_ca_bundle_is_no_cover_for_another_change() {
+fn another_change_beside_a_ca_bundle_is_denied() {
     for kind in [MUTATING, VALIDATING] {
         let both = json!([
             {"op": "add", "path": "/webhooks/0/clientConfig/caBundle", "value": ca()},
@@ -208,7 +208,7 @@ fn a_stolen_token_cannot_register_a_server_of_its_own_for_cluster_role_bindings(
 }
 
 #[test]
-fn ca_bundles_can_be_set_and_replaced_and_taken_away() {
+fn ca_bundles_can_be_set_replaced_and_removed() {
     let (program, admin) = (plane().kubectl("crm-admission"), plane().kubectl("admin"));
     let bundles = |kind| {
         let webhooks = admin.get(kind, "crm-admission")["webhooks"].as_array().expect("webhooks").clone();
@@ -225,12 +225,12 @@ fn ca_bundles_can_be_set_and_replaced_and_taken_away() {
             patch(&program, kind, Form::Json, &operations, &[]).succeeds();
             assert_eq!(bundles(kind), vec![json!(bundle); webhooks]);
         }
-        // By this form a webhook is found by its name.
+        // A patch of this type finds webhooks by name.
         let named = |webhook| json!({"name": names[webhook]["name"], "clientConfig": {"caBundle": third}});
         let strategic = json!({"webhooks": (0..webhooks).map(named).collect::<Value>()});
         patch(&program, kind, Form::Strategic, &strategic, &[]).succeeds();
         assert_eq!(bundles(kind), vec![json!(third); webhooks]);
-        // By this form the list is sent whole.
+        // A patch of this type replaces the whole list.
         let mut whole = admin.get(kind, "crm-admission")["webhooks"].clone();
         for webhook in whole.as_array_mut().expect("webhooks") {
             webhook["clientConfig"]["caBundle"] = json!(first);
@@ -243,7 +243,7 @@ fn ca_bundles_can_be_set_and_replaced_and_taken_away() {
     }
 }
 
-/// Gives the service account every right to webhook configurations, so that only the guard is in its way.
+/// Grants the service account all permissions for webhook configurations, so that only the guard limits it.
 fn grant_all(admin: &Kubectl, thief: &Kubectl) {
     let name = "guard-grants-all";
     let grants = json!({"apiVersion": "v1", "kind": "List", "items": [
@@ -269,7 +269,7 @@ fn grant_all(admin: &Kubectl, thief: &Kubectl) {
 }
 
 #[test]
-fn with_more_rights_it_can_still_neither_create_nor_delete_nor_replace_a_configuration() {
+fn with_more_permissions_it_still_cannot_create_delete_or_replace_a_configuration() {
     let (admin, thief) = (plane().kubectl("admin"), plane().kubectl("crm-admission"));
     grant_all(&admin, &thief);
     for (kind, title, resources) in [
@@ -280,37 +280,37 @@ fn with_more_rights_it_can_still_neither_create_nor_delete_nor_replace_a_configu
             "apiVersion": "admissionregistration.k8s.io/v1", "kind": title, "metadata": {"name": "guard-other"},
         });
         let message = "may neither create nor delete webhook configurations";
-        thief.create(&other.to_string()).fails().complains(GUARD).complains(message);
+        thief.create(&other.to_string()).fails().prints_error(GUARD).prints_error(message);
         let apply = ["apply", "--server-side", "-f", "-"];
-        thief.run_with(&other.to_string(), apply).fails().complains(GUARD).complains(message);
-        thief.run(["delete", kind, "crm-admission"]).fails().complains(GUARD).complains(message);
+        thief.run_with(&other.to_string(), apply).fails().prints_error(GUARD).prints_error(message);
+        thief.run(["delete", kind, "crm-admission"]).fails().prints_error(GUARD).prints_error(message);
         let collection = format!("/apis/admissionregistration.k8s.io/v1/{resources}");
-        thief.run(["delete", "--raw", &collection]).fails().complains(GUARD).complains(message);
+        thief.run(["delete", "--raw", &collection]).fails().prints_error(GUARD).prints_error(message);
 
         let mut replaced = admin.get(kind, "crm-admission");
         replaced["metadata"].as_object_mut().expect("metadata").remove("resourceVersion");
         replaced["webhooks"][0]["failurePolicy"] = json!("Ignore");
-        thief.replace(&replaced.to_string()).fails().complains(GUARD);
+        thief.replace(&replaced.to_string()).fails().prints_error(GUARD);
 
-        // Another configuration than ours is no different.
+        // The same is true for other configurations.
         admin.create(&other.to_string()).succeeds();
         let labels = json!({"metadata": {"labels": {"a": "b"}}});
-        thief.patch(kind, "guard-other", &labels).fails().complains(GUARD);
-        // Everybody else may do all of this.
+        thief.patch(kind, "guard-other", &labels).fails().prints_error(GUARD);
+        // Other users may do all of this.
         admin.patch(kind, "guard-other", &labels).succeeds();
         admin.run(["delete", kind, "guard-other"]).succeeds();
     }
 }
 
 #[test]
-fn other_service_accounts_are_not_concerned() {
+fn other_service_accounts_are_not_affected() {
     let admin = plane().kubectl("admin");
     let change = json!({"metadata": {"labels": {"a": "b"}}}).to_string();
     let patch = ["patch", MUTATING, "crm-admission", "--type=merge", "-p", &change, "--dry-run=server"];
     let with = |account: &str| {
         admin.run(patch.into_iter().chain([&*format!("--as={account}"), "--as-group=system:masters"]))
     };
-    with(WEBHOOK_USER).fails().complains(GUARD);
+    with(WEBHOOK_USER).fails().prints_error(GUARD);
     for account in [
         "system:serviceaccount:crm-admission-system:default",
         "system:serviceaccount:default:crm-admission",

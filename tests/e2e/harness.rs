@@ -1,4 +1,4 @@
-//! The harness itself: the control plane, its users, the shipped registration, and that nothing is left behind.
+//! Tests the harness: the control plane, its users, the shipped registration, and the cleanup.
 
 use crate::stage;
 use crate::support::control_plane::{ControlPlane, WEBHOOK_USER};
@@ -14,7 +14,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 #[test]
-fn nothing_of_a_control_plane_outlives_it() {
+fn a_dropped_control_plane_leaves_nothing_behind() {
     let plane = ControlPlane::start();
     plane.kubectl("admin").run(["version"]).succeeds().prints("Server Version");
     let directory = plane.workspace().path().to_owned();
@@ -24,11 +24,11 @@ fn nothing_of_a_control_plane_outlives_it() {
     assert!(!directory.exists(), "{} is still there", directory.display());
 }
 
-/// Names the file in which [`hold_a_program`] writes what it holds.
+/// The variable with the path of the file in which [`hold_a_program`] reports its program and directory.
 const HOLDER: &str = "CRM_ADMISSION_TEST_HOLDER";
 
 #[test]
-fn a_test_program_that_is_killed_takes_its_programs_and_files_with_it() {
+fn a_killed_test_program_leaves_no_programs_or_files_behind() {
     let workspace = Workspace::create();
     let report = workspace.file("report", "held");
     let mut holder = Command::new(std::env::current_exe().expect("the path of this program"))
@@ -38,7 +38,7 @@ fn a_test_program_that_is_killed_takes_its_programs_and_files_with_it() {
         .stderr(Stdio::null())
         .spawn()
         .expect("this program can be started again");
-    let held = poll::until("the report of what is held", Duration::from_secs(30), || {
+    let held = poll::until("the report of the held program", Duration::from_secs(30), || {
         let content = std::fs::read_to_string(&report).unwrap_or_default();
         match content.trim_end().split_once('\n') {
             Some((pid, directory)) => Seen::Ready((pid.to_owned(), directory.to_owned())),
@@ -49,7 +49,7 @@ fn a_test_program_that_is_killed_takes_its_programs_and_files_with_it() {
     assert!(runs(&pid) && Path::new(&directory).exists());
     holder.kill().expect("this program can be killed");
     holder.wait().expect("the end of it");
-    poll::until("the end of what it held", Duration::from_secs(30), || {
+    poll::until("the end of the held program", Duration::from_secs(30), || {
         match (runs(&pid), Path::new(&directory).exists()) {
             (false, false) => Seen::Ready(()),
             (running, left) => Seen::NotYet(format!("running: {running}, files left: {left}")),
@@ -59,7 +59,7 @@ fn a_test_program_that_is_killed_takes_its_programs_and_files_with_it() {
 
 /// Not a test: holds a program and a directory until it is killed by the test above.
 #[test]
-#[ignore = "started by a_test_program_that_is_killed_takes_its_programs_and_files_with_it"]
+#[ignore = "started by a_killed_test_program_leaves_no_programs_or_files_behind"]
 fn hold_a_program() {
     let Some(report) = std::env::var_os(HOLDER) else {
         return;
@@ -82,7 +82,7 @@ fn runs(pid: &str) -> bool {
 }
 
 #[test]
-fn a_signal_reaches_the_program_and_its_status_comes_back() {
+fn a_signal_reaches_the_program_and_its_status_is_returned() {
     let workspace = Workspace::create();
     let log = Log::new(workspace.file("logs", "trap.log"));
     let mut command = Process::command("sh");
@@ -99,7 +99,7 @@ fn a_signal_reaches_the_program_and_its_status_comes_back() {
 }
 
 #[test]
-fn users_have_the_rights_that_the_tests_rely_on() {
+fn users_have_the_permissions_that_the_tests_need() {
     let stage = stage::shared();
     let may = |user, verb, resource| stage.plane.kubectl(user).run(["auth", "can-i", verb, resource]).ok();
     for (user, verb, resource, allowed) in [
@@ -123,7 +123,7 @@ fn users_have_the_rights_that_the_tests_rely_on() {
     }
     stage.plane.kubectl("crm-admission").run(["auth", "whoami"]).succeeds().prints(WEBHOOK_USER);
     stage.plane.kubectl("alice").run(["get", "companies"]).succeeds();
-    stage.plane.kubectl("bob").run(["get", "notes"]).fails().complains("notes.crm.milo.io is forbidden");
+    stage.plane.kubectl("bob").run(["get", "notes"]).fails().prints_error("notes.crm.milo.io is forbidden");
 }
 
 #[test]
@@ -142,7 +142,7 @@ fn the_api_server_adds_nothing_to_the_shipped_webhooks_and_policies() {
     }
 }
 
-/// Under another name, since the configuration itself is registered already.
+/// The configuration with another name, because it is registered already.
 fn renamed(configuration: &Value) -> Value {
     let mut configuration = configuration.clone();
     configuration["metadata"]["name"] = "crm-admission-as-shipped".into();

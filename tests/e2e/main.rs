@@ -1,7 +1,7 @@
-//! The product in a real control plane, used as its users use it: with kubectl.
+//! Tests the product in a real control plane, with kubectl as users use it.
 //!
-//! Tests share one control plane and run in parallel, so each gives its objects names of its own. What needs the
-//! webhook stopped or unregistered takes its turn on a second one.
+//! Tests share one control plane and run in parallel, so each test uses its own object names. Tests that stop or
+//! unregister the webhook run one at a time on a second control plane.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

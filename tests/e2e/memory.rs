@@ -1,6 +1,6 @@
-//! How much memory the product takes when those who write records make their metadata as large as the API server lets
-//! them: no more than is shipped as its limit, whatever is asked.
-#![allow(clippy::print_stderr, reason = "what was measured is for people to read")]
+//! Tests that the product stays below its shipped memory limit, even if the metadata of records is as large as
+//! possible.
+#![allow(clippy::print_stderr, reason = "people read the measurements")]
 
 use crate::program::{forget_peak_memory, peak_memory, run};
 use crate::records::{self, bundle, company};
@@ -14,44 +14,44 @@ use std::fmt::Write;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How many people there are, unless the environment says otherwise.
+/// The default number of people.
 const PEOPLE: usize = 150;
 const PEOPLE_VARIABLE: &str = "MEMORY_PEOPLE";
-/// How many of them there are for the audit in the background, which takes its time.
+/// The number of people for the background audit, which is slow.
 const FEW: usize = 24;
-/// How large the metadata of each is, in bytes. etcd takes requests of 1.5 MiB.
+/// The size of the metadata of each person, in bytes. etcd accepts requests of 1.5 MiB.
 const METADATA: usize = 1_400_000;
-/// How many companies they work at: half of them at the first.
+/// The number of companies. Half of the people work at the first.
 const COMPANIES: usize = 8;
-/// Of so many of them two have many small values in their metadata, which takes an API server seconds to store. The
+/// Of this many people, two have many small values in their metadata, which takes an API server seconds to store. The
 /// others have one large value.
 const MANY_VALUES: usize = 25;
-/// Of so many of them one has a value that can be fixed. All would be more than etcd has room for.
+/// Of this many people, one has a value that can be fixed. For all of them, etcd would have no space.
 const TO_FIX: usize = 5;
-/// How many of them are changed while the webhook watches.
+/// The number of people that are changed while the webhook watches.
 const CHANGED: usize = 20;
-/// How many requests are under way at a time.
+/// The number of requests in progress at a time.
 const CONCURRENT: usize = 4;
 const PATIENCE: Duration = Duration::from_secs(600);
 
-/// What is shipped as the limit is 256 MiB; this leaves room for what a container has beside.
+/// The maximum in MiB. The shipped limit is 256 MiB, which includes other memory of the container.
 const MOST: u64 = 200;
 const MOST_AT_THE_START: u64 = 150;
 
-/// No name is believed, so that every reference is one GET.
+/// A policy without the local copy, so that every reference is one GET.
 const LIVE: &str = "apiVersion: admission.crm.milo.io/v1alpha1
 kind: AdmissionPolicy
 metadata: {name: live}
 spec: {references: {consistency: Live}}
 ";
 
-/// The most memory that was taken, in MiB, and at what.
+/// The peaks of memory in MiB, by what was done.
 #[derive(Default)]
 struct Peaks(Vec<(&'static str, u64, u64)>);
 
 impl Peaks {
     fn add(&mut self, what: &'static str, peak: Option<u64>, bound: u64) {
-        let peak = peak.expect("a system that tells the peak") / 1024;
+        let peak = peak.expect("a system that reports the peak") / 1024;
         eprintln!("memory: {what}: {peak} MiB");
         self.0.push((what, peak, bound));
     }
@@ -65,7 +65,7 @@ impl Peaks {
 }
 
 #[test]
-fn large_metadata_never_takes_more_memory_than_there_is() {
+fn large_metadata_stays_below_the_memory_limit() {
     let people =
         std::env::var(PEOPLE_VARIABLE).map_or(PEOPLE, |number| number.parse().expect("a number of people"));
     let plane = ControlPlane::start();
@@ -106,7 +106,7 @@ fn starts_and_counts(plane: &ControlPlane, people: usize, peaks: &mut Peaks) {
     at_once(CHANGED, |number| {
         alice.patch("person", &format!("p{number:04}"), &change).succeeds().stdout.len()
     });
-    // What the watch says of this one comes after all that.
+    // The event of this person comes after all others.
     let last = records::person("last", "{displayName: Ada, creatorRef: {name: alice}}");
     alice.apply(&last).succeeds();
     await_names(&webhook, people + 1);
@@ -117,7 +117,7 @@ fn starts_and_counts(plane: &ControlPlane, people: usize, peaks: &mut Peaks) {
     forget_peak_memory(webhook.id());
     let said = delete(0);
     peaks.add("one deletion", peak_memory(webhook.id()), MOST);
-    // Not all are counted before the deadline, but some are.
+    // Some are counted before the deadline, but not all.
     assert!(said.contains("\"c0\": still referred to by "), "{said}");
     forget_peak_memory(webhook.id());
     at_once(6, delete);
@@ -158,7 +158,7 @@ fn runs_commands(plane: &ControlPlane, people: usize, peaks: &mut Peaks) {
     }
 }
 
-/// Does this so many times side by side.
+/// Runs this several times in parallel.
 fn at_once<T: Send>(times: usize, work: impl Fn(usize) -> T + Sync) {
     thread::scope(|scope| {
         for number in 0..times {
@@ -168,7 +168,7 @@ fn at_once<T: Send>(times: usize, work: impl Fn(usize) -> T + Sync) {
     });
 }
 
-/// What anybody can send who reaches the port.
+/// A review that any client of the port can send.
 fn review_deletion(webhook: &Webhook, number: usize) -> Value {
     let company = format!("c{}", number % COMPANIES);
     let record = json!({
@@ -186,7 +186,7 @@ fn review_deletion(webhook: &Webhook, number: usize) -> Value {
     webhook.review("/validate?timeout=10s", &review)
 }
 
-/// A note that is allowed, which takes a look at its subject.
+/// A review of a valid note, which needs a lookup of its subject.
 fn review_note(webhook: &Webhook, person: usize) -> Value {
     let subject = json!({"apiGroup": "crm.milo.io", "kind": "Person", "name": format!("p{person:04}")});
     let note = json!({
@@ -224,9 +224,9 @@ fn await_metric(webhook: &Webhook, line: &str) {
     });
 }
 
-/// Stores people as alice, with nothing in the way but the API server.
+/// Stores people as alice, without the webhook.
 fn plant(plane: &ControlPlane, people: std::ops::Range<usize>) {
-    // Whoever came first has installed the same one.
+    // Another test may have installed it already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let started = Instant::now();
     let count = people.len();
@@ -247,8 +247,8 @@ fn plant(plane: &ControlPlane, people: std::ops::Range<usize>) {
     eprintln!("{count} people stored in {:.1} s", started.elapsed().as_secs_f64());
 }
 
-/// A person with much metadata: one long text, or many short ones. The API server notes each label and each finalizer
-/// once more, as a managed field.
+/// A person with large metadata: one long string, or many short ones. The API server stores each label and each
+/// finalizer once more, as a managed field.
 fn person(number: usize) -> Value {
     let text = |start: &str, each: usize| {
         let fits = METADATA / each;

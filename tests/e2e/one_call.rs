@@ -1,4 +1,4 @@
-//! With `mutate` alone and the floor: what is still refused, and what is not seen any more.
+//! Tests the registration of only `mutate`, with the floor: which requests are still denied, and which are not checked.
 
 use crate::records::{bundle, company, note_about, person};
 use crate::stranger::{Stranger, Turn};
@@ -11,10 +11,10 @@ use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(60);
-/// What the API server asks about a write.
+/// The webhooks for a write or a deletion.
 const HOOKS: [&str; 3] = ["mutate.crm.milo.io", "validate.crm.milo.io", "delete.crm.milo.io"];
 
-/// One test at a time, since they count calls, and some register for two.
+/// One test at a time, because they count calls, and some register both webhooks.
 fn site() -> Witnessed<MutexGuard<'static, Installation>> {
     static SITE: LazyLock<Mutex<Installation>> = LazyLock::new(|| Mutex::new(Installation::start()));
     let site = Witnessed::new(SITE.lock().unwrap_or_else(PoisonError::into_inner));
@@ -22,7 +22,7 @@ fn site() -> Witnessed<MutexGuard<'static, Installation>> {
     site
 }
 
-/// How often each of [`HOOKS`] was called for what `write` does.
+/// How often each of [`HOOKS`] was called during `write`.
 #[track_caller]
 fn called(admin: &Kubectl, write: impl FnOnce()) -> [u64; 3] {
     let counted = || HOOKS.map(|hook| calls(admin, hook));
@@ -36,7 +36,7 @@ fn for_show(user: &Kubectl, record: &str) -> Outcome {
     user.run_with(record, ["create", "--dry-run=server", "-o", "json", "-f", "-"])
 }
 
-/// JSON Patch that sets fields of the spec.
+/// A JSON Patch that sets fields of the spec.
 fn set(fields: &[(&str, Value)]) -> Value {
     fields
         .iter()
@@ -45,7 +45,7 @@ fn set(fields: &[(&str, Value)]) -> Value {
 }
 
 #[test]
-fn a_write_is_one_call_and_is_stored_complete() {
+fn a_write_is_one_call_and_is_stored_completely() {
     let site = site();
     let (admin, alice) = (site.plane.kubectl("admin"), site.plane.kubectl("alice"));
     let name = "one-call-good";
@@ -63,17 +63,17 @@ fn a_write_is_one_call_and_is_stored_complete() {
 }
 
 #[test]
-fn a_bad_record_is_refused_by_one_call_with_every_cause() {
+fn an_invalid_record_is_denied_by_one_call_with_every_cause() {
     let site = site();
     let (admin, alice) = (site.plane.kubectl("admin"), site.plane.kubectl("alice"));
     let spec = "{displayName: ' ', linkedinProfile: 'https://example.com/ada', companyRef: {name: one-call-nowhere}}";
     let refused = || {
         let refused = alice.create(&person("one-call-bad", spec)).fails();
-        let refused = refused.complains("spec.displayName").complains("spec.linkedinProfile");
-        refused.complains("[company-exists]").never_says("crm-admission-floor");
+        let refused = refused.prints_error("spec.displayName").prints_error("spec.linkedinProfile");
+        refused.prints_error("[company-exists]").prints_no_error("crm-admission-floor");
     };
     assert_eq!(called(&admin, refused), [1, 0, 0]);
-    alice.create(&note_about("one-call-nobody", "one-call-bad")).fails().complains("[subject-exists]");
+    alice.create(&note_about("one-call-nobody", "one-call-bad")).fails().prints_error("[subject-exists]");
     let kept = "one-call-kept";
     alice.create(&company(kept, "{displayName: Acme}")).succeeds();
     for (change, rule) in [
@@ -81,12 +81,12 @@ fn a_bad_record_is_refused_by_one_call_with_every_cause() {
         (json!({"domains": ["co.uk"]}), "[domain"),
         (json!({"displayName": " "}), "[display-name"),
     ] {
-        alice.patch("company", kept, &json!({"spec": change})).fails().complains(rule);
+        alice.patch("company", kept, &json!({"spec": change})).fails().prints_error(rule);
     }
 }
 
 #[test]
-fn a_deletion_is_still_told_who_refers_to_the_record() {
+fn a_deletion_still_warns_about_dependents() {
     let site = site();
     let (admin, alice) = (site.plane.kubectl("admin"), site.plane.kubectl("alice"));
     let employee = person("one-call-ada", "{displayName: Ada, companyRef: {name: one-call-employer}}");
@@ -102,7 +102,7 @@ fn a_deletion_is_still_told_who_refers_to_the_record() {
 }
 
 #[test]
-fn what_a_mutating_admission_policy_writes_is_seen() {
+fn changes_by_a_mutating_admission_policy_are_checked() {
     let site = site();
     let (admin, alice) = (site.plane.kubectl("admin"), site.plane.kubectl("alice"));
     let name = "one-call-cel";
@@ -139,15 +139,15 @@ fn what_a_mutating_admission_policy_writes_is_seen() {
         let tried = for_show(&alice, &person("one-call-cel-new", "{displayName: Ada}"));
         if tried.ok() { Seen::NotYet(tried.to_string()) } else { Seen::Ready(tried) }
     });
-    refused.complains("[company-exists]").never_says("linkedinProfile");
-    // An update of which we would not be asked becomes one of which we are: policies come first.
+    refused.prints_error("[company-exists]").prints_no_error("linkedinProfile");
+    // Policies run first, so an update that does not match our webhook can become one that does.
     let annotate = ["annotate", "person", "one-call-cel-old", "example.com/seen=yes"];
-    alice.run(annotate).fails().complains("[company-exists]");
+    alice.run(annotate).fails().prints_error("[company-exists]");
     admin.run(["delete", "mutatingadmissionpolicy,mutatingadmissionpolicybinding", name]).succeeds();
 }
 
 #[test]
-fn what_a_webhook_before_us_writes_is_seen_by_one_call() {
+fn changes_by_an_earlier_webhook_are_checked_in_one_call() {
     let site = site();
     let (admin, alice) = (site.plane.kubectl("admin"), site.plane.kubectl("alice"));
     let name = "early";
@@ -163,7 +163,7 @@ fn what_a_webhook_before_us_writes_is_seen_by_one_call() {
 }
 
 #[test]
-fn what_a_later_webhook_writes_comes_back_to_us() {
+fn changes_by_a_later_webhook_are_checked_by_reinvocation() {
     let site = site();
     let (admin, alice) = (site.plane.kubectl("admin"), site.plane.kubectl("alice"));
     let _messy = Stranger::start(&site, "once-messy", Turn::After, |_| {
@@ -174,18 +174,18 @@ fn what_a_later_webhook_writes_comes_back_to_us() {
         assert_eq!(stored["spec"]["domains"], json!(["acme.com"]));
         assert_eq!(stored["spec"]["displayName"], "Acme");
     };
-    // Twice: that is what it costs.
+    // Two calls, because of the reinvocation.
     assert_eq!(called(&admin, written), [2, 0, 0]);
 
     let nowhere = |_: &Value| set(&[("companyRef", json!({"name": "one-call-nowhere"}))]);
     let _wrong = Stranger::start(&site, "once-wrong", Turn::After, nowhere);
-    for_show(&alice, &person("once-wrong", "{displayName: Ada}")).fails().complains("[company-exists]");
+    for_show(&alice, &person("once-wrong", "{displayName: Ada}")).fails().prints_error("[company-exists]");
     let _stubborn = Stranger::start(&site, "always-wrong", Turn::AfterAndAgain, nowhere);
-    for_show(&alice, &person("always-wrong", "{displayName: Ada}")).fails().complains("[company-exists]");
+    for_show(&alice, &person("always-wrong", "{displayName: Ada}")).fails().prints_error("[company-exists]");
 }
 
 #[test]
-fn a_webhook_that_undoes_the_form_again_is_stopped_by_the_floor() {
+fn the_floor_denies_values_that_a_later_webhook_changed_back() {
     let site = site();
     let alice = site.plane.kubectl("alice");
     let _stubborn = Stranger::start(&site, "always-messy", Turn::AfterAndAgain, |_| {
@@ -193,11 +193,11 @@ fn a_webhook_that_undoes_the_form_again_is_stopped_by_the_floor() {
     });
     for_show(&alice, &company("always-messy", "{displayName: Acme}"))
         .fails()
-        .complains("crm-admission-floor")
-        .complains("spec.domains");
+        .prints_error("crm-admission-floor")
+        .prints_error("spec.domains");
 }
 
-/// Writes in two steps: an address that we rewrite, and when it is asked again for that, an employer who is not there.
+/// A webhook that first writes an address, which we rewrite, and at its reinvocation an employer that does not exist.
 fn in_two_steps(person: &Value) -> Value {
     if person["spec"]["linkedinProfile"].is_null() {
         set(&[("linkedinProfile", json!("linkedin.com/in/Ada/"))])
@@ -207,7 +207,7 @@ fn in_two_steps(person: &Value) -> Value {
 }
 
 #[test]
-fn a_reference_that_a_later_webhook_writes_when_it_is_asked_again_is_not_seen() {
+fn a_reference_that_a_later_webhook_writes_at_its_reinvocation_is_not_checked() {
     let site = site();
     let alice = site.plane.kubectl("alice");
     let _steps = Stranger::start(&site, "two-steps", Turn::AfterAndAgain, in_two_steps);
@@ -215,13 +215,13 @@ fn a_reference_that_a_later_webhook_writes_when_it_is_asked_again_is_not_seen() 
     let missed = write().succeeds().json();
     assert_eq!(missed["spec"]["companyRef"]["name"], "one-call-nowhere");
     assert_eq!(missed["spec"]["linkedinProfile"], "https://linkedin.com/in/ada");
-    // Two calls see it.
+    // With two calls, it is checked.
     site.webhook.register();
-    write().fails().complains("[company-exists]");
+    write().fails().prints_error("[company-exists]");
 }
 
 #[test]
-fn a_spec_that_a_later_webhook_changes_in_an_update_of_annotations_is_seen_by_the_floor_alone() {
+fn only_the_floor_checks_a_spec_that_a_later_webhook_changes_with_annotations() {
     let site = site();
     let alice = site.plane.kubectl("alice");
     let name = "by-annotation";
@@ -241,13 +241,16 @@ fn a_spec_that_a_later_webhook_changes_in_an_update_of_annotations_is_seen_by_th
     });
     let annotate =
         |annotation| alice.run(["annotate", "--dry-run=server", "-o", "json", "person", name, annotation]);
-    annotate("example.com/name=none").fails().complains("crm-admission-floor").complains("spec.displayName");
+    annotate("example.com/name=none")
+        .fails()
+        .prints_error("crm-admission-floor")
+        .prints_error("spec.displayName");
     let missed = annotate("example.com/employer=none").succeeds().json();
     assert_eq!(missed["spec"]["companyRef"]["name"], "one-call-nowhere");
     let missed = annotate("example.com/creator=none").succeeds().json();
     assert_eq!(missed["spec"]["creatorRef"]["name"], "zoe");
-    // Two calls see it.
+    // With two calls, it is checked.
     site.webhook.register();
-    annotate("example.com/employer=none").fails().complains("[company-exists]");
-    annotate("example.com/creator=none").fails().complains("[creator-immutable]");
+    annotate("example.com/employer=none").fails().prints_error("[company-exists]");
+    annotate("example.com/creator=none").fails().prints_error("[creator-immutable]");
 }

@@ -1,4 +1,4 @@
-//! The webhook is away: writers of CRM records are told so, nobody else notices, and all is well when it is back.
+//! Tests an outage of the webhook: only writes of CRM records fail, and they work again afterwards.
 
 use crate::records::company;
 use crate::stage;
@@ -6,14 +6,14 @@ use crate::support::installation::Installation;
 use crate::support::webhook::Reach;
 use serde_json::json;
 
-/// The installation as it should be, whatever the test before did to it.
+/// The installation with a running and registered webhook, whatever the previous test did.
 fn stand(stage: &mut Installation) {
     stage.webhook.ensure_running();
     stage.webhook.register();
 }
 
 #[test]
-fn a_webhook_that_is_down_stops_writers_of_crm_records_and_nobody_else() {
+fn without_the_webhook_only_writes_of_crm_records_fail() {
     let mut stage = stage::exclusive();
     stand(&mut stage);
     let alice = stage.plane.kubectl("alice");
@@ -23,13 +23,13 @@ fn a_webhook_that_is_down_stops_writers_of_crm_records_and_nobody_else() {
     stage.webhook.kill();
     let refusal = r#"failed calling webhook "mutate.crm.milo.io""#;
     let new = company("outage-during", "{displayName: Acme}");
-    alice.apply(&new).fails().complains(refusal);
+    alice.apply(&new).fails().prints_error(refusal);
     let edit = json!({"spec": {"description": "Anvils"}});
-    alice.patch("company", "outage-before", &edit).fails().complains(refusal);
+    alice.patch("company", "outage-before", &edit).fails().prints_error(refusal);
     alice.run(["get", "company", "outage-before"]).succeeds();
     admin.run(["create", "namespace", "outage"]).succeeds();
     admin.run(["create", "configmap", "outage", "--namespace=outage", "--from-literal=key=value"]).succeeds();
-    // Cleaning up is never in need of the webhook.
+    // Deletions do not need the webhook.
     alice.run(["delete", "company", "outage-before"]).succeeds();
 
     stage.webhook.restart();
@@ -39,7 +39,7 @@ fn a_webhook_that_is_down_stops_writers_of_crm_records_and_nobody_else() {
 }
 
 #[test]
-fn a_webhook_that_is_told_to_stop_ends_without_an_error() {
+fn a_webhook_exits_with_0_after_a_signal() {
     let mut stage = stage::exclusive();
     stand(&mut stage);
     let ended = stage.webhook.stop();

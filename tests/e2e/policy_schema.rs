@@ -1,14 +1,13 @@
-//! What the API server alone makes of policies: which it refuses, how those of several managers become one, and
-//! what it shows of them.
+//! Tests the schema of policies in the API server: validation, server-side apply by several managers, and columns.
 //!
-//! None that is stored is named `default`: this is about the schema, not about the rules of the other tests.
+//! No stored policy is named `default`, so that these tests do not affect other tests.
 
 use crate::stage;
 use crate::support::kubectl::{Kubectl, Outcome};
 use crate::support::webhook::product;
 use serde_json::{Value, json};
 
-/// A policy that decides everything that a policy can decide.
+/// A policy with every field.
 const FULL: &str = r#"{
   rules: [
     {rule: label-value, action: Deny, enforceAfter: "2027-01-15T00:00:00Z"},
@@ -48,7 +47,7 @@ fn policy(name: &str, spec: &str) -> String {
     )
 }
 
-/// The admin creates the policy, but only for show.
+/// The admin creates the policy as a dry run.
 fn create(spec: &str) -> Outcome {
     let stage = stage::shared();
     let text = policy("default", spec);
@@ -61,7 +60,7 @@ fn apply_as(manager: &str, admin: &Kubectl, name: &str, spec: &str) -> Outcome {
 }
 
 #[test]
-fn a_policy_that_decides_everything_is_stored_as_it_is_written() {
+fn a_policy_with_every_field_is_stored_unchanged() {
     let stored = create(FULL).succeeds().without_warnings().json();
     let spec = &stored["spec"];
     assert_eq!(
@@ -76,7 +75,7 @@ fn a_policy_that_decides_everything_is_stored_as_it_is_written() {
 }
 
 #[test]
-fn what_a_policy_leaves_out_stays_out() {
+fn missing_fields_of_a_policy_are_not_defaulted() {
     assert_eq!(create("{}").succeeds().json()["spec"], json!({}));
     let sparse = r#"{
       rules: [{rule: domain}],
@@ -108,24 +107,24 @@ fn what_a_policy_leaves_out_stays_out() {
 }
 
 #[test]
-fn a_null_means_the_same_as_no_field() {
+fn a_null_counts_as_a_missing_field() {
     let admin = stage::shared().plane.kubectl("admin");
     let nulls = "{rules: null, labels: null, exemptions: null, normalization: null, creator: {sources: [{from: UID, key: null}]}, \
                  references: {kinds: {user: null}, subjects: null, onDryRunByFieldManager: null}}";
     create(nulls).succeeds();
     let applied = ["apply", "--server-side", "--dry-run=server", "-f", "-"];
     admin.run_with(&policy("policy-schema-nulls", nulls), applied).succeeds();
-    // For a choice of listed values this holds in a plain create and update only.
+    // For enumerations, this is true only for a plain create or update.
     let choice = create("{rules: [{rule: domain, action: null}]}").succeeds().json();
     assert_eq!(choice["spec"]["rules"], json!([{"rule": "domain"}]));
 }
 
 #[test]
-fn rules_and_choices_that_do_not_exist_are_refused_with_those_that_do() {
-    create("{rules: [{rule: domains}]}").fails().complains(
+fn unknown_rules_and_values_are_denied_with_the_supported_ones() {
+    create("{rules: [{rule: domains}]}").fails().prints_error(
         r#"spec.rules[0].rule: Unsupported value: "domains": supported values: "schema", "display-name", "#,
     );
-    create("{exemptions: [{name: all, rules: [domain, domains], reason: trial}]}").fails().complains(
+    create("{exemptions: [{name: all, rules: [domain, domains], reason: trial}]}").fails().prints_error(
         r#"spec.exemptions[0].rules[1]: Unsupported value: "domains": supported values: "schema", "#,
     );
     for (spec, complaint) in [
@@ -154,36 +153,36 @@ fn rules_and_choices_that_do_not_exist_are_refused_with_those_that_do() {
             r#"spec.references.consistency: Unsupported value: "Cache": supported values: "CacheThenLive", "Live""#,
         ),
     ] {
-        create(spec).fails().complains(complaint);
+        create(spec).fails().prints_error(complaint);
     }
 }
 
 #[test]
-fn dates_that_are_none_are_refused() {
+fn invalid_dates_are_denied() {
     create("{rules: [{rule: domain, enforceAfter: soon}]}")
         .fails()
-        .complains("spec.rules[0].enforceAfter in body must be of type date-time");
+        .prints_error("spec.rules[0].enforceAfter in body must be of type date-time");
     create("{exemptions: [{name: all, rules: [domain], reason: trial, expires: '2027-02-01'}]}")
         .fails()
-        .complains("spec.exemptions[0].expires in body must be of type date-time");
+        .prints_error("spec.exemptions[0].expires in body must be of type date-time");
 }
 
 #[test]
-fn a_source_has_a_key_exactly_if_it_is_an_extra_attribute() {
+fn only_extra_sources_have_a_key() {
     for source in ["{from: Extra}", "{from: Extra, key: null}"] {
-        create(&format!("{{creator: {{sources: [{{from: UID}}, {source}]}}}}")).fails().complains(
+        create(&format!("{{creator: {{sources: [{{from: UID}}, {source}]}}}}")).fails().prints_error(
             "spec.creator.sources[1].key: Required value: set it to the key of the attribute, such as example.com/staff-id",
         );
     }
     for from in ["Username", "UID"] {
         create(&format!("{{creator: {{sources: [{{from: {from}, key: a}}]}}}}"))
             .fails()
-            .complains("spec.creator.sources[0].key: Forbidden: only allowed if from is Extra");
+            .prints_error("spec.creator.sources[0].key: Forbidden: only allowed if from is Extra");
     }
 }
 
 #[test]
-fn entries_that_stand_twice_are_refused() {
+fn duplicate_entries_are_denied() {
     for (spec, complaint) in [
         (
             "{rules: [{rule: domain}, {rule: domain, action: Warn}]}",
@@ -199,12 +198,12 @@ fn entries_that_stand_twice_are_refused() {
             r#"spec.exemptions[0].users[1]: Duplicate value: "eve""#,
         ),
     ] {
-        create(spec).fails().complains(complaint);
+        create(spec).fails().prints_error(complaint);
     }
 }
 
 #[test]
-fn what_an_entry_needs_is_demanded() {
+fn required_fields_of_entries_are_required() {
     for (spec, complaint) in [
         ("{rules: [{action: Warn}]}", "spec.rules[0].rule: Required value"),
         ("{labels: [{key: team}]}", "spec.labels[0].allowed: Required value"),
@@ -218,20 +217,20 @@ fn what_an_entry_needs_is_demanded() {
             "spec.references.kinds.user.plural: Required value",
         ),
     ] {
-        create(spec).fails().complains(complaint);
+        create(spec).fails().prints_error(complaint);
     }
 }
 
 #[test]
-fn misspelled_fields_are_refused() {
+fn unknown_fields_are_denied() {
     create("{rules: [{rule: domain, actoin: Warn}], exemption: []}")
         .fails()
-        .complains(r#"unknown field "spec.rules[0].actoin""#)
-        .complains(r#"unknown field "spec.exemption""#);
+        .prints_error(r#"unknown field "spec.rules[0].actoin""#)
+        .prints_error(r#"unknown field "spec.exemption""#);
 }
 
 #[test]
-fn several_managers_bring_entries_to_one_policy() {
+fn several_managers_can_apply_entries_of_one_policy() {
     let admin = stage::shared().plane.kubectl("admin");
     let name = "policy-schema-managers";
     let spec = |label: &str, rule: &str, group: &str| {
@@ -257,19 +256,19 @@ fn several_managers_bring_entries_to_one_policy() {
 }
 
 #[test]
-fn managers_who_contradict_each_other_are_told() {
+fn managers_with_different_values_get_a_conflict() {
     let admin = stage::shared().plane.kubectl("admin");
     let name = "policy-schema-conflict";
     let exemption = |rule| format!("{{exemptions: [{{name: trial, rules: [{rule}], reason: trial}}]}}");
     apply_as("platform", &admin, name, "{rules: [{rule: domain, action: Deny}]}").succeeds();
     apply_as("sales", &admin, name, "{rules: [{rule: domain, action: Warn}]}")
         .fails()
-        .complains(r#"conflict with "platform": .spec.rules[rule="domain"].action"#);
-    // Else the users of one would be exempt from the rules of the other.
+        .prints_error(r#"conflict with "platform": .spec.rules[rule="domain"].action"#);
+    // Otherwise, the users of one would be exempt from the rules of the other.
     apply_as("loader", &admin, name, &exemption("domain")).succeeds();
     apply_as("sales", &admin, name, &exemption("display-name"))
         .fails()
-        .complains(r#"conflict with "loader": .spec.exemptions[name="trial"].rules"#);
+        .prints_error(r#"conflict with "loader": .spec.exemptions[name="trial"].rules"#);
 }
 
 #[test]
@@ -298,9 +297,9 @@ fn every_field_is_explained() {
 }
 
 #[test]
-fn the_list_of_policies_says_which_is_accepted() {
+fn the_list_of_policies_shows_which_is_accepted() {
     let mut stage = stage::exclusive();
-    // It would write the status itself.
+    // The webhook would write the status.
     stage.webhook.kill();
     stage.webhook.unregister();
     let admin = stage.plane.kubectl("admin");
@@ -330,7 +329,7 @@ fn the_list_of_policies_says_which_is_accepted() {
 }
 
 #[test]
-fn what_policy_show_prints_can_be_applied() {
+fn the_output_of_policy_show_can_be_applied() {
     let stage = stage::exclusive();
     let file = stage.plane.workspace().write(
         "policy",

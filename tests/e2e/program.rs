@@ -1,4 +1,4 @@
-//! Runs commands of the product to their end, and tells how much memory they took.
+//! Runs commands of the product and measures their memory.
 
 use crate::support::control_plane::ControlPlane;
 use crate::support::poll::{self, Seen};
@@ -12,7 +12,7 @@ use std::time::Duration;
 /// How long a command may take.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// What one run of the program printed, how it ended, and the most memory that it was seen to take, in KiB.
+/// The result of a run of the program: its output, its exit code, and its measured peak of memory in KiB.
 pub(crate) struct Ran {
     pub(crate) stdout: String,
     pub(crate) stderr: String,
@@ -50,10 +50,10 @@ pub(crate) fn start(plane: &ControlPlane, user: &str, args: &[&str]) -> Child {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .expect("the product can be started")
+        .expect("a program that starts")
 }
 
-/// Runs the program to its end.
+/// Runs the program until it exits.
 #[track_caller]
 pub(crate) fn run(plane: &ControlPlane, user: &str, args: &[&str]) -> Ran {
     let mut child = start(plane, user, args);
@@ -78,14 +78,14 @@ pub(crate) fn run(plane: &ControlPlane, user: &str, args: &[&str]) -> Ran {
     Ran { stdout, stderr, code: status.code(), peak }
 }
 
-/// The most that a process has ever held in memory, in KiB; `None` where the system does not tell, or it is gone.
+/// The peak of a process's memory in KiB; `None` if the system does not report it or the process has exited.
 pub(crate) fn peak_memory(pid: u32) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     line.trim().strip_suffix("kB")?.trim().parse().ok()
 }
 
-/// Makes what a process holds now its peak, so that the next one can be told.
+/// Resets the peak of a process's memory to its current memory.
 pub(crate) fn forget_peak_memory(pid: u32) {
     std::fs::write(format!("/proc/{pid}/clear_refs"), "5").expect("a process of ours");
 }

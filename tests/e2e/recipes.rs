@@ -1,7 +1,7 @@
-//! The recipes of `docs/policy.md` do what the page says: every command is run, and prints what stands there.
+//! Runs every command in the recipes of `docs/policy.md` and compares its output with the page.
 //!
-//! A section is run from its top: its YAML blocks are files, named by their first line, and each `console` block is a
-//! series of commands, each followed by what it prints. `UPDATE_GENERATED=1` writes down what they print.
+//! A section runs from its start. Its YAML blocks are files, named by their first line, and each `console` block has
+//! commands, each followed by its output. `UPDATE_GENERATED=1` writes the output into the page.
 
 use crate::stage;
 use crate::support::installation::Installation;
@@ -10,11 +10,11 @@ use jiff::{ToSpan, Zoned};
 use std::path::Path;
 use std::process::Command;
 
-/// The day that the page names where it means one that lies ahead.
+/// The day in the page that stands for a day in the future.
 const DAY: &str = "2027-02-01";
 
 #[test]
-fn every_recipe_prints_what_the_page_says() {
+fn every_recipe_has_the_output_on_the_page() {
     let mut stage = stage::exclusive();
     stage.webhook.ensure_running();
     stage.webhook.register();
@@ -27,14 +27,10 @@ fn every_recipe_prints_what_the_page_says() {
     if std::env::var("UPDATE_GENERATED").is_ok_and(|value| value == "1") {
         std::fs::write(&path, &written).expect("docs/policy.md can be written");
     }
-    assert!(
-        page == written,
-        "docs/policy.md says otherwise than the cluster:\n{}",
-        difference(&page, &written)
-    );
+    assert!(page == written, "docs/policy.md differs from the output:\n{}", difference(&page, &written));
 }
 
-/// The page cut before every heading but its title; YAML comments have a single "#" too.
+/// The page, split before every heading except its title. YAML comments start with a single "#", like the title.
 fn sections(page: &str) -> Vec<&str> {
     let mut starts: Vec<usize> = page.match_indices("\n##").map(|(at, _)| at + 1).collect();
     starts.insert(0, 0);
@@ -42,14 +38,14 @@ fn sections(page: &str) -> Vec<&str> {
     starts.iter().zip(ends).map(|(start, end)| &page[*start..end]).collect()
 }
 
-/// Runs the commands of a section and gives the section with what they print.
+/// Runs the commands of a section. Returns the section with their output.
 fn run(stage: &Installation, section: &str) -> String {
     let workspace = stage.plane.workspace();
     let directory = workspace.file("recipe", "x").parent().expect("a directory").to_owned();
     stage.plane.kubectl("admin").run(["delete", "admissionpolicy", "--all", "--ignore-not-found"]).succeeds();
     let mut written = String::new();
     for (index, part) in section.split("```").enumerate() {
-        // Every second part is the inside of a fence.
+        // Every second part is inside a fence.
         let inside = match part.split_once('\n') {
             Some(("yaml", content)) if index % 2 == 1 => {
                 let name =
@@ -73,7 +69,7 @@ fn console(stage: &Installation, directory: &Path, content: &str) -> String {
     commands.map(|command| format!("$ {command}\n{}", output(stage, directory, command))).collect()
 }
 
-/// What a command prints on a terminal, the day that is meant put back.
+/// The output of a command on a terminal, with the day replaced by the one of the page.
 fn output(stage: &Installation, directory: &Path, command: &str) -> String {
     let kubectl = stage.plane.kubectl("admin");
     let programs = kubectl.program().parent().expect("a directory");

@@ -1,4 +1,4 @@
-//! Manifests of CRM records, as somebody would type them.
+//! Manifests of CRM records, as users write them.
 
 /// A Company with this `spec`, in YAML's flow style.
 pub(crate) fn company(name: &str, spec: &str) -> String {

@@ -1,4 +1,4 @@
-//! What the API server asks the webhook about, and what it does not bother it with.
+//! Tests for which requests the API server calls the webhook.
 
 use crate::records::{company, record};
 use crate::stage;
@@ -8,10 +8,10 @@ use crate::support::webhook::{Reach, calls};
 use serde_json::json;
 use std::sync::MutexGuard;
 
-/// What kubectl complains when the API server wanted to ask and got no answer.
+/// The error of kubectl if the API server called the webhook and got no answer.
 const ASKED: &str = r#"failed calling webhook "mutate.crm.milo.io""#;
 
-/// An installation with a record of this name and spec, whose webhook is registered and away.
+/// An installation with a record of this name and spec, whose webhook is registered but does not run.
 fn unanswered(name: &str, spec: &str) -> (Witnessed<MutexGuard<'static, Installation>>, Kubectl) {
     let mut stage = stage::exclusive();
     stage.webhook.ensure_running();
@@ -25,7 +25,7 @@ fn unanswered(name: &str, spec: &str) -> (Witnessed<MutexGuard<'static, Installa
 }
 
 #[test]
-fn an_update_that_leaves_spec_and_labels_as_they_were_is_not_sent() {
+fn an_update_that_does_not_change_spec_or_labels_is_not_sent() {
     let name = "registration-same";
     let (_stage, alice) = unanswered(name, "{displayName: Acme, creatorRef: {name: zoe}}");
     alice.run(["annotate", "company", name, "example.com/seen=yes"]).succeeds();
@@ -33,7 +33,7 @@ fn an_update_that_leaves_spec_and_labels_as_they_were_is_not_sent() {
         json!({"finalizers": ["crm.milo.io/hold"]}),
         json!({"finalizers": null}),
         json!({"ownerReferences": [{"apiVersion": "v1", "kind": "Namespace", "name": "default", "uid": "1"}]}),
-        // No labels and none are the same.
+        // Missing and empty labels are equal.
         json!({"labels": {}, "annotations": {"example.com/seen": "again"}}),
     ] {
         alice.patch("company", name, &json!({"metadata": metadata})).succeeds();
@@ -51,12 +51,12 @@ fn an_update_of_spec_or_labels_is_sent() {
         json!({"spec": {"creatorRef": null}}),
         json!({"metadata": {"labels": {"crm.milo.io/source": "referral"}}}),
     ] {
-        alice.patch("company", name, &change).fails().complains(ASKED);
+        alice.patch("company", name, &change).fails().prints_error(ASKED);
     }
-    // Not to have a spec is no error of the condition, which would be told otherwise.
+    // A missing spec is not an error of the condition, which would have another message.
     let without = json!([{"op": "remove", "path": "/spec"}]).to_string();
-    alice.run(["patch", "company", name, "--type=json", "-p", &without]).fails().complains(ASKED);
-    // The API server counts that, under the name and the labels of which the shipped alert speaks.
+    alice.run(["patch", "company", name, "--type=json", "-p", &without]).fails().prints_error(ASKED);
+    // The API server counts such errors in the metric and labels that the shipped alert uses.
     let metrics = stage.plane.kubectl("admin").run(["get", "--raw", "/metrics"]).succeeds().stdout;
     let counted = |line: &str| {
         let labels = [r#"error_type="calling_webhook_error""#, r#"name="mutate.crm.milo.io""#];
@@ -80,11 +80,11 @@ fn a_record_of_the_largest_size_is_compared_too() {
     });
     let (_stage, alice) = unanswered(name, &spec.to_string());
     alice.run(["annotate", "company", name, "example.com/seen=yes"]).succeeds();
-    alice.patch("company", name, &json!({"spec": {"description": "Anvils"}})).fails().complains(ASKED);
+    alice.patch("company", name, &json!({"spec": {"description": "Anvils"}})).fails().prints_error(ASKED);
 }
 
 #[test]
-fn a_deletion_is_told_unless_the_cluster_cleans_up_by_itself() {
+fn a_deletion_is_sent_unless_it_is_by_the_cluster() {
     let stage = stage::shared();
     let admin = stage.plane.kubectl("admin");
     let told = || calls(&admin, "delete.crm.milo.io");

@@ -1,4 +1,4 @@
-//! Least privilege, both ways: what the program asks the API server for is what the shipped rules grant, verb by verb.
+//! Tests that the shipped roles grant exactly the permissions that the program uses, verb by verb.
 
 use crate::records::{company, note_about, person};
 use crate::support::control_plane::{Auditing, ControlPlane, WEBHOOK_USER};
@@ -9,17 +9,18 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// A verb, the API group, and the resource with its subresource: `patch admission.crm.milo.io admissionpolicies/status`.
+/// A verb, the API group, and the resource with its subresource: `patch admission.crm.milo.io
+/// admissionpolicies/status`.
 type Rights = BTreeSet<String>;
 
 fn right(verb: &Value, group: &Value, resource: &str) -> String {
     format!("{} {} {resource}", verb.as_str().expect("a verb"), group.as_str().unwrap_or_default())
 }
 
-/// The files whose rules are compared with what is used.
+/// The files with the roles that are compared.
 const SHIPPED: [&str; 2] = ["base/rbac.yaml", "overlays/self-managed/rbac.yaml"];
 
-/// What the rules of the shipped roles allow.
+/// The permissions that the shipped roles grant.
 fn granted(plane: &ControlPlane) -> Rights {
     let admin = plane.kubectl("admin");
     let objects = SHIPPED.iter().flat_map(|file| admin.read(&manifest(file)));
@@ -38,12 +39,12 @@ fn granted(plane: &ControlPlane) -> Rights {
     rights
 }
 
-/// What the webhook's user has asked for.
+/// The permissions that the webhook's user has used.
 fn used(plane: &ControlPlane) -> Rights {
     let events = plane.audited().into_iter().filter(|event| event["user"]["username"] == WEBHOOK_USER);
     let used = events.map(|event| {
         let object = &event["objectRef"];
-        assert!(object.is_object(), "a request for no resource: {event}");
+        assert!(object.is_object(), "a request without a resource: {event}");
         let resource = object["resource"].as_str().expect("a resource");
         let resource = match object["subresource"].as_str() {
             Some(subresource) => format!("{resource}/{subresource}"),
@@ -55,39 +56,39 @@ fn used(plane: &ControlPlane) -> Rights {
 }
 
 #[test]
-fn every_right_is_needed_and_none_is_missing() {
+fn every_permission_is_needed_and_none_is_missing() {
     let plane = &ControlPlane::start_with(Auditing::On);
     plane.install_kinds(&manifest("crds"));
     plane.install_roles();
-    plane.install_self_managed_rights();
+    plane.install_self_managed_permissions();
     let webhook = Webhook::start_self_managed(plane);
     webhook.register();
-    // What cannot be read is made anew.
+    // Invalid content is created again.
     let broken = r#"{"data":{"tls.crt":"bm8="}}"#;
     let patch = ["patch", "secret", "crm-admission-tls", "--namespace=crm-admission-system", "-p", broken];
     plane.kubectl("admin").run(patch).succeeds();
     let alice = plane.kubectl("alice");
     alice.apply(&company("rights-acme", "{displayName: Acme}")).succeeds();
-    // A miss is confirmed by a live look, and the name that was meant is told to those who may list companies.
+    // A miss is confirmed by a GET, and the name is suggested to users who may list companies.
     alice
         .apply(&person("rights-ada", "{displayName: Ada, companyRef: {name: rights-acne}}"))
         .fails()
-        .complains(r#"did you mean "rights-acme"?"#);
-    alice.apply(&note_about("rights-nobody", "rights-note")).fails().complains("[subject-exists]");
-    // Before a deletion, those who refer to the record are listed.
+        .prints_error(r#"did you mean "rights-acme"?"#);
+    alice.apply(&note_about("rights-nobody", "rights-note")).fails().prints_error("[subject-exists]");
+    // Before a deletion, the dependents are counted.
     alice.run(["delete", "company", "rights-acme"]).succeeds();
     // A policy gets its status.
     let policy = "apiVersion: admission.crm.milo.io/v1alpha1\nkind: AdmissionPolicy\nmetadata: {name: default}\nspec: {}\n";
     plane.kubectl("admin").apply(policy).succeeds();
     let granted = granted(plane);
-    poll::until("all rights in use", Duration::from_secs(60), || {
+    poll::until("all permissions in use", Duration::from_secs(60), || {
         let used = used(plane);
         let beyond: Vec<_> = used.difference(&granted).collect();
         let idle: Vec<_> = granted.difference(&used).collect();
         match (beyond.is_empty(), idle.is_empty()) {
             (true, true) => Seen::Ready(()),
-            (false, _) => Seen::Never(format!("it asks for more than it may: {beyond:?}")),
-            (true, false) => Seen::NotYet(format!("granted, and never used: {idle:?}")),
+            (false, _) => Seen::Never(format!("used without permission: {beyond:?}")),
+            (true, false) => Seen::NotYet(format!("granted but not used: {idle:?}")),
         }
     });
 }

@@ -1,5 +1,5 @@
-//! Two replicas behind one address are replaced, renew their certificates and change their policy under a constant load
-//! of writes, and no call fails. One that is killed costs the calls that it had.
+//! Tests that no call fails under a constant load of writes while two replicas behind one address are replaced, renew
+//! their certificates and change their policy. Only a killed replica loses its calls in progress.
 
 use crate::support::balancer::{Backend, Balancer};
 use crate::support::control_plane::ControlPlane;
@@ -21,21 +21,21 @@ use std::time::{Duration, Instant};
 use time::OffsetDateTime;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-/// How long a change may take to be in force, all waiting for API servers included.
+/// How long a change may take, including the time to wait for API servers.
 const PATIENCE: Duration = Duration::from_secs(90);
 const NAMESPACE: &str = "crm-admission-system";
 const KINDS: [&str; 2] = ["mutatingwebhookconfiguration", "validatingwebhookconfiguration"];
-/// How many writes have to go well before the next change.
+/// The number of writes that must succeed before the next change.
 const AFTERWARDS: usize = 200;
 
-/// A control plane with the kinds and the rights, and nothing else of the product. The tests take their turn on it.
+/// A control plane with only the kinds and the permissions. One test uses it at a time.
 struct Stage {
     _witness: Witness,
     plane: MutexGuard<'static, ControlPlane>,
     balancer: Balancer,
 }
 
-/// A replica and its place behind the balancer.
+/// A replica and its backend in the balancer.
 struct Replica {
     webhook: Webhook,
     backend: Arc<Backend>,
@@ -47,7 +47,7 @@ impl Stage {
             let plane = ControlPlane::start();
             plane.install_kinds(&manifest("crds"));
             plane.install_roles();
-            plane.install_self_managed_rights();
+            plane.install_self_managed_permissions();
             Mutex::new(plane)
         });
         let plane = PLANE.lock().unwrap_or_else(PoisonError::into_inner);
@@ -64,9 +64,9 @@ impl Stage {
         self.plane.kubectl("admin")
     }
 
-    /// A new replica, to which calls are sent.
+    /// A new replica that receives calls.
     fn replica(&self) -> Replica {
-        // With so many decisions, the end of the log would be about the last moment only.
+        // With so many decisions, the end of the log would cover only the last moment.
         let quiet = "info,crm_admission::admission=warn";
         let args = ["--shutdown-delay", "3s", "--log", quiet];
         let webhook = Webhook::start_self_managed_with(&self.plane, &args);
@@ -74,7 +74,7 @@ impl Stage {
         Replica { webhook, backend }
     }
 
-    /// Two replicas, registered by the address of the balancer.
+    /// Two replicas, registered with the address of the balancer.
     fn replicas(&self) -> [Replica; 2] {
         let replicas = [(); 2].map(|()| self.replica());
         replicas[0].webhook.register_at(self.balancer.port());
@@ -86,7 +86,7 @@ impl Stage {
         self.admin().run(gone).succeeds();
     }
 
-    /// One of the Secret's texts. It is empty while there is none.
+    /// A value of the Secret; empty if it is missing.
     fn secret(&self, key: &str) -> String {
         let get = ["get", "secret", "crm-admission-tls", "--ignore-not-found", "--namespace", NAMESPACE];
         let found = self.admin().run(get.into_iter().chain(["-o", "json"])).succeeds();
@@ -102,13 +102,13 @@ impl Stage {
         self.admin().run(run).succeeds();
     }
 
-    /// The key of the Secret's CA, with which it signs.
+    /// The CA of the Secret, with its key.
     fn issuer(&self) -> Issuer<'static, KeyPair> {
         let key = KeyPair::from_pem(&self.secret("ca.key")).unwrap();
         Issuer::from_ca_cert_pem(&self.secret("ca.crt"), key).unwrap()
     }
 
-    /// How often the API server could not call a webhook, by its own count; those of which it made nothing included.
+    /// The number of failed webhook calls, according to the API server, including those that it ignored.
     fn failed_calls(&self) -> u64 {
         let metrics = self.admin().run(["get", "--raw", "/metrics"]).succeeds().stdout;
         let failed = |line: &&str| {
@@ -122,19 +122,19 @@ impl Stage {
 }
 
 impl Replica {
-    /// How many calls it has answered.
+    /// The number of calls that it has answered.
     fn answered(&self) -> u64 {
         let (_, metrics) = self.webhook.admin_page("/metrics").unwrap();
         let counters = metrics.lines().filter(|line| line.starts_with("crm_admission_requests_total{"));
         counters.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
     }
 
-    /// What it shows to those who call it now.
+    /// The certificate that it serves now.
     fn served(&self) -> Vec<CertificateDer<'static>> {
         look_at_served(&self.webhook.address().parse().unwrap(), "127.0.0.1", PATIENCE).unwrap()
     }
 
-    /// Ends as a pod that is deleted.
+    /// Stops it like a pod that is deleted.
     #[track_caller]
     fn retire(mut self, balancer: &Balancer) {
         let ended = self.webhook.stop();
@@ -143,24 +143,24 @@ impl Replica {
     }
 }
 
-/// Waits until every replica serves the Secret's certificate and it is another than before.
+/// Waits until every replica serves a new certificate from the Secret.
 #[track_caller]
 fn await_other_certificate(stage: &Stage, replicas: &[Replica; 2], before: &[&str]) {
-    poll::until("another certificate that all serve", PATIENCE, || {
+    poll::until("a new certificate on all replicas", PATIENCE, || {
         let stored = stage.secret("tls.crt");
         let serve = |replica: &Replica| replica.served() == pki::certificates(stored.as_bytes());
         match stored.is_empty() || before.contains(&stored.as_str()) {
             true => Seen::NotYet("the Secret has none".to_owned()),
             false if replicas.iter().all(serve) => Seen::Ready(()),
-            false => Seen::NotYet("a replica serves another than the Secret has".to_owned()),
+            false => Seen::NotYet("a replica serves another certificate than that of the Secret".to_owned()),
         }
     });
 }
 
-/// Waits until what is served is by the newest CA of the Secret, which must be another one than before.
+/// Waits until all replicas serve a certificate from a new CA of the Secret.
 #[track_caller]
 fn await_other_ca(stage: &Stage, replicas: &[Replica; 2], before: &CertificateDer<'static>) {
-    poll::until("a certificate by another CA that all serve", PATIENCE, || {
+    poll::until("a certificate from a new CA on all replicas", PATIENCE, || {
         let cas = pki::certificates(stage.secret("ca.crt").as_bytes());
         let now = OffsetDateTime::now_utc().unix_timestamp();
         match cas.first() {
@@ -178,7 +178,7 @@ fn await_other_ca(stage: &Stage, replicas: &[Replica; 2], before: &CertificateDe
     });
 }
 
-/// Both are replaced: the new one is there before the old one goes.
+/// Replaces both replicas. Each new one is ready before the old one stops.
 fn replace(stage: &Stage, replicas: [Replica; 2]) -> [Replica; 2] {
     replicas.map(|old| {
         let new = stage.replica();
@@ -187,7 +187,7 @@ fn replace(stage: &Stage, replicas: [Replica; 2]) -> [Replica; 2] {
     })
 }
 
-/// More than half of the certificate's life is over.
+/// Makes the certificate so old that it is due for renewal.
 fn rotate_certificate(stage: &Stage, replicas: &[Replica; 2]) {
     let first = stage.secret("tls.crt");
     let now = OffsetDateTime::now_utc();
@@ -202,10 +202,10 @@ fn rotate_certificate(stage: &Stage, replicas: &[Replica; 2]) {
     let ca = stage.secret("ca.key");
     stage.patch_secret(&[("tls.crt", &aged), ("tls.key", &key.serialize_pem())]);
     await_other_certificate(stage, replicas, &[&first, &aged]);
-    assert_eq!(stage.secret("ca.key"), ca, "the CA was good");
+    assert_eq!(stage.secret("ca.key"), ca, "the CA was valid");
 }
 
-/// More than half of the CA's life is over: the same key, certified years ago.
+/// Makes the CA so old that it is due for renewal: the same key in a certificate from years ago.
 fn rotate_ca(stage: &Stage, replicas: &[Replica; 2]) {
     let now = OffsetDateTime::now_utc();
     let key = KeyPair::from_pem(&stage.secret("ca.key")).unwrap();
@@ -225,7 +225,7 @@ fn lose_secret(stage: &Stage, replicas: &[Replica; 2]) {
     await_other_ca(stage, replicas, &before);
 }
 
-/// A label value that is not allowed is refused from now on, or warned about.
+/// Changes the policy to deny label values that are not allowed, or to warn about them.
 fn change_policy(stage: &Stage, replicas: &[Replica; 2], writers: &Writers, labels: Labels) {
     let action = if labels == Labels::Refused { "Deny" } else { "Warn" };
     let policy = json!({
@@ -241,34 +241,34 @@ fn change_policy(stage: &Stage, replicas: &[Replica; 2], writers: &Writers, labe
     for replica in replicas {
         poll::until("the new policy", PATIENCE, || match replica.webhook.admin_page("/metrics").unwrap() {
             (_, metrics) if metrics.contains(&shown) => Seen::Ready(()),
-            _ => Seen::NotYet("another one is in force".to_owned()),
+            _ => Seen::NotYet("another policy is in force".to_owned()),
         });
     }
     writers.expect(labels);
     writers.await_judged(labels);
 }
 
-/// Waits until more writes have gone well, and looks at all of them.
+/// Waits for more writes, and asserts that all writes succeeded.
 #[track_caller]
 fn all_is_well(writers: &Writers, when: &str) {
     writers.go_on_for(AFTERWARDS);
     writers.record().is_flawless(when);
 }
 
-/// Since `before`, each replica has had a good part of the calls.
+/// Asserts that each replica has received a fair share of the calls since `before`.
 #[track_caller]
 fn both_take_part(replicas: &[Replica; 2], before: [u64; 2]) {
     let [one, other] = [0, 1].map(|index| replicas[index].answered() - before[index]);
-    assert!(one.min(other) * 10 >= one + other, "one of them hardly took part: {one} and {other} calls");
+    assert!(one.min(other) * 10 >= one + other, "unfair shares: {one} and {other} calls");
 }
 
 #[test]
-fn what_is_planned_costs_no_call() {
+fn planned_changes_lose_no_call() {
     let stage = Stage::set();
     let replicas = stage.replicas();
     let failed = stage.failed_calls();
     let writers = Writers::start(&stage.plane);
-    all_is_well(&writers, "before anything is changed");
+    all_is_well(&writers, "before any change");
 
     let replicas = replace(&stage, replicas);
     all_is_well(&writers, "both replicas are replaced");
@@ -289,20 +289,20 @@ fn what_is_planned_costs_no_call() {
     all_is_well(&writers, "the Secret is made again");
     both_take_part(&replicas, before);
 
-    // What is new is replaced as well as what was there at the start.
+    // Replace the new replicas, too.
     let _replicas = replace(&stage, replicas);
     all_is_well(&writers, "both replicas are replaced again");
-    assert_eq!(stage.failed_calls(), failed, "calls that failed, as the API server counts them");
+    assert_eq!(stage.failed_calls(), failed, "failed calls according to the API server");
     writers.finish();
 }
 
 #[test]
-fn a_replica_that_is_killed_costs_the_calls_that_it_had() {
+fn a_killed_replica_loses_only_its_calls_in_progress() {
     let stage = Stage::set();
     let replicas = stage.replicas();
     let before = replicas.each_ref().map(Replica::answered);
     let writers = Writers::start(&stage.plane);
-    all_is_well(&writers, "before anything happens");
+    all_is_well(&writers, "before any change");
     both_take_part(&replicas, before);
     let [mut victim, survivor] = replicas;
 
@@ -322,12 +322,12 @@ fn a_replica_that_is_killed_costs_the_calls_that_it_had() {
     let failures = writers.record().failures();
     for (began, why) in &failures {
         assert!(why.contains("failed calling webhook"), "{why}");
-        assert!(*began < noticed, "it was known that nobody is there, and was called: {why}");
+        assert!(*began < noticed, "it was called after the balancer had noticed: {why}");
     }
     let [lost, refused] = [failures.len(), backend.refused()];
     assert!(
         lost <= IN_FLIGHT && lost <= connections + refused,
-        "{lost} calls failed, where {connections} connections were lost and {refused} refused: {failures:?}"
+        "{lost} calls failed, but {connections} connections were lost and {refused} refused: {failures:?}"
     );
     writers.finish();
     drop([survivor, replacement]);

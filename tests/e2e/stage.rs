@@ -1,12 +1,12 @@
 //! The two control planes that the tests share.
 //!
-//! Both live in statics, which are never dropped: their processes end, and their files go, with this program.
+//! Both are statics, which are never dropped. Their processes and files are removed when this program exits.
 
 use crate::support::installation::{Installation, Witnessed};
 use crate::updates;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
-/// The installation on which all tests run side by side: the webhook is registered and stays so.
+/// The installation for tests that run in parallel. The webhook is always registered.
 pub(crate) fn shared() -> Witnessed<&'static Installation> {
     static SHARED: LazyLock<Installation> = LazyLock::new(|| {
         let installation = Installation::start();
@@ -17,9 +17,9 @@ pub(crate) fn shared() -> Witnessed<&'static Installation> {
     Witnessed::new(&SHARED)
 }
 
-/// An installation whose webhook one test at a time may stop or unregister. It is left as it happens to be.
+/// An installation whose webhook one test at a time may stop or unregister. Tests need not restore it.
 pub(crate) fn exclusive() -> Witnessed<MutexGuard<'static, Installation>> {
     static EXCLUSIVE: LazyLock<Mutex<Installation>> = LazyLock::new(|| Mutex::new(Installation::start()));
-    // A test that failed says nothing about the next one, which sets up what it needs.
+    // A failed test does not affect the next one, which sets up everything that it needs.
     Witnessed::new(EXCLUSIVE.lock().unwrap_or_else(PoisonError::into_inner))
 }

@@ -1,4 +1,4 @@
-//! A mutating webhook of somebody else, which writes into our records.
+//! Another mutating webhook, which changes records.
 
 use crate::records::company;
 use crate::support::installation::Installation;
@@ -19,27 +19,27 @@ use tokio::runtime::Runtime;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// When the API server asks it. That goes by the names of the configurations.
+/// When the API server calls it, which depends on the names of the configurations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Turn {
     /// Before us.
     Before,
     /// After us, and not a second time.
     After,
-    /// After us, and a second time when others wrote after it.
+    /// After us, and a second time if others have changed the object after it.
     AfterAndAgain,
 }
 
-/// It runs, and is registered for the records whose names begin with its own.
+/// A running webhook, registered for records whose names start with its own.
 pub(crate) struct Stranger {
     configuration: String,
     admin: Kubectl,
-    /// Runs the server, and ends it when it is dropped.
+    /// Runs the server until it is dropped.
     _runtime: Runtime,
 }
 
 impl Stranger {
-    /// Starts it and waits until it is called. `change` says by JSON Patch what it makes of an object.
+    /// Starts it and waits until it is called. `change` returns the JSON Patch for an object.
     pub(crate) fn start(
         site: &Installation,
         name: &str,
@@ -94,7 +94,7 @@ impl Stranger {
 
 impl Drop for Stranger {
     fn drop(&mut self) {
-        // Where it is still known for a moment, it is asked about records of its own only.
+        // Until API servers notice this, they call it only for records of its own.
         let _ = self.admin.run([
             "delete",
             "mutatingwebhookconfiguration",
@@ -108,7 +108,7 @@ fn serve(
     authority: &Authority,
     change: impl Fn(&Value) -> Value + Clone + Send + Sync + 'static,
 ) -> (u16, Runtime) {
-    // Whoever came first has installed the same one.
+    // Another test may have installed it already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)

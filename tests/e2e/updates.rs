@@ -1,4 +1,4 @@
-//! Staff change records: repeated applies, edits by others, and records that are older than the rules.
+//! Tests how users change records: repeated applies, edits by others, and records that are older than the rules.
 
 use crate::records::{bundle, company, note_about, person, record};
 use crate::stage;
@@ -24,7 +24,7 @@ fn applying_the_same_file_twice_changes_nothing() {
 }
 
 #[test]
-fn a_canonical_file_shows_no_difference_once_applied() {
+fn an_applied_canonical_file_has_no_diff() {
     let stage = stage::shared();
     let alice = stage.plane.kubectl("alice");
     let file = records_named("update-diff");
@@ -45,7 +45,7 @@ fn records_named(name: &str) -> String {
 }
 
 #[test]
-fn applying_a_file_that_is_not_canonical_again_stores_the_same() {
+fn applying_a_file_that_is_not_canonical_again_changes_nothing() {
     stays_the_same("update-raw", Kubectl::apply);
     stays_the_same("update-raw-server-side", Kubectl::apply_server_side);
 }
@@ -81,7 +81,7 @@ fn a_record_can_be_patched_and_labelled() {
 }
 
 #[test]
-fn a_label_value_that_nobody_listed_is_stored_with_a_warning() {
+fn an_unlisted_label_value_is_stored_with_a_warning() {
     let stage = stage::shared();
     let alice = stage.plane.kubectl("alice");
     let name = "update-label";
@@ -90,7 +90,7 @@ fn a_label_value_that_nobody_listed_is_stored_with_a_warning() {
         .run(["label", "company", name, "crm.milo.io/source=referal"])
         .succeeds()
         .warns_about("metadata.labels[crm.milo.io/source]: ", "label-value")
-        .complains(r#"did you mean "referral"?"#);
+        .prints_error(r#"did you mean "referral"?"#);
 }
 
 #[test]
@@ -116,12 +116,11 @@ fn the_creator_of_a_record_cannot_be_changed() {
         .kubectl("carol")
         .patch("company", name, &json!({"spec": {"creatorRef": {"name": "carol"}}}))
         .fails()
-        .complains(r#"spec.creatorRef.name: Invalid value: "carol": field is immutable: "#)
-        .complains("[creator-immutable");
+        .prints_error(r#"spec.creatorRef.name: Invalid value: "carol": field is immutable: "#)
+        .prints_error("[creator-immutable");
 }
 
-/// Records that break today's rules. They are stored before the webhook is registered, one for each test that
-/// changes one.
+/// Records that break the rules, stored before the webhook is registered: one for each test that changes one.
 pub(crate) fn older_than_the_rules() -> String {
     let spec = r#"{displayName: Old, domains: ["HTTPS://Old.example/", co.uk], linkedinProfile: "https://example.com/old", creatorRef: {name: zoe}}"#;
     bundle([
@@ -129,7 +128,7 @@ pub(crate) fn older_than_the_rules() -> String {
         company("old-annotated", spec),
         company("old-edited", spec),
         company("old-worsened", spec),
-        company("old-mended", spec),
+        company("old-fixed", spec),
         person("old-dangling", "{displayName: Old, companyRef: {name: old-gone}, creatorRef: {name: zoe}}"),
     ])
 }
@@ -140,9 +139,9 @@ fn an_old_record_can_lose_its_finalizer() {
     let alice = stage.plane.kubectl("alice");
     let name = "old-finalized";
     alice.run(["delete", "company", name, "--wait=false"]).succeeds();
-    assert!(alice.has("company", name), "the finalizer holds it");
+    assert!(alice.has("company", name), "the finalizer keeps it");
     alice.patch("company", name, &json!({"metadata": {"finalizers": null}})).succeeds().without_warnings();
-    poll::until("the end of a company", Duration::from_secs(30), || {
+    poll::until("the deletion of a company", Duration::from_secs(30), || {
         if alice.has("company", name) { Seen::NotYet("it is there".to_owned()) } else { Seen::Ready(()) }
     });
 }
@@ -167,11 +166,11 @@ fn another_field_of_an_old_record_can_be_edited() {
         .warns_about("spec.linkedinProfile: ", "linkedin-profile");
     let mut expected = before;
     expected["description"] = "Anvils".into();
-    assert_eq!(alice.get("company", name)["spec"], expected, "what was not touched is not rewritten");
+    assert_eq!(alice.get("company", name)["spec"], expected, "unchanged fields are not rewritten");
 }
 
 #[test]
-fn an_old_record_cannot_get_worse() {
+fn an_old_record_cannot_get_more_invalid_values() {
     let stage = stage::shared();
     let alice = stage.plane.kubectl("alice");
     let name = "old-worsened";
@@ -179,22 +178,22 @@ fn an_old_record_cannot_get_worse() {
     alice
         .patch("company", name, &json!({"spec": {"domains": ["HTTPS://Old.example/", "co.uk", "com.au"]}}))
         .fails()
-        // One problem is told on the same line: the old one is not counted.
-        .complains(&format!(r#"The Company "{name}" is invalid: spec.domains[2]: Invalid value: "com.au": "#));
+        // A single problem is on the same line, so the old one does not count.
+        .prints_error(&format!(r#"The Company "{name}" is invalid: spec.domains[2]: Invalid value: "com.au": "#));
     assert_eq!(alice.get("company", name), before);
 }
 
 #[test]
-fn an_old_record_can_be_mended() {
+fn an_old_record_can_be_fixed() {
     let stage = stage::shared();
     let alice = stage.plane.kubectl("alice");
-    let mended = json!({"spec": {"domains": ["old.example"], "linkedinProfile": null}});
-    alice.patch("company", "old-mended", &mended).succeeds().without_warnings();
-    assert_eq!(alice.get("company", "old-mended")["spec"]["domains"], json!(["old.example"]));
+    let fixed = json!({"spec": {"domains": ["old.example"], "linkedinProfile": null}});
+    alice.patch("company", "old-fixed", &fixed).succeeds().without_warnings();
+    assert_eq!(alice.get("company", "old-fixed")["spec"]["domains"], json!(["old.example"]));
 }
 
 #[test]
-fn a_person_whose_company_is_gone_can_be_edited_but_not_sent_to_another_missing_one() {
+fn a_person_with_a_missing_company_can_be_edited_but_not_get_another_missing_one() {
     let stage = stage::shared();
     let alice = stage.plane.kubectl("alice");
     let name = "old-dangling";
@@ -205,6 +204,6 @@ fn a_person_whose_company_is_gone_can_be_edited_but_not_sent_to_another_missing_
     alice
         .patch("person", name, &json!({"spec": {"companyRef": {"name": "old-missing"}}}))
         .fails()
-        .complains(r#"spec.companyRef.name: Not found: "old-missing": "#)
-        .complains("[company-exists]");
+        .prints_error(r#"spec.companyRef.name: Not found: "old-missing": "#)
+        .prints_error("[company-exists]");
 }

@@ -1,4 +1,4 @@
-//! One verdict: what `check` says of a file, the endpoint says of a review, and kubectl of a dry run in a cluster.
+//! Tests that `check`, the endpoints and kubectl in a cluster have the same findings about an object.
 
 use crate::records::{bundle, company};
 use crate::stage;
@@ -17,7 +17,7 @@ use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Every rule denies, and there is what each asks for.
+/// A policy in which every rule denies, with the settings that the rules need.
 const STRICT: &str = "\
 apiVersion: admission.crm.milo.io/v1alpha1
 kind: AdmissionPolicy
@@ -35,7 +35,7 @@ spec:
       organization: {group: orgs.example.com, version: v1, kind: Organization, plural: organizations}
 ";
 
-/// What the strict policy looks up, and the right of the webhook to do so.
+/// The kinds that the strict policy looks up, and the permission to do so.
 const OTHERS: &str = "\
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
@@ -50,20 +50,20 @@ roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: verdicts
 subjects: [{kind: ServiceAccount, name: crm-admission, namespace: crm-admission-system}]
 ";
 
-/// What is wrong with one object: the rules that are broken, each with its field.
+/// The rules that an object breaks, each with its field.
 type Broken = BTreeSet<(String, String)>;
 
-/// What one of the three says of an object.
+/// The result of one of the three for an object.
 #[derive(Debug, PartialEq, Eq)]
 enum Verdict {
-    /// With what it warns of.
+    /// With its warnings.
     Allowed(Broken),
     Refused(Broken),
 }
 
 /// An installation under the strict policy, with the objects that examples of the catalogue refer to.
 ///
-/// It is one of its own: that policy refuses most of what other tests write.
+/// Other tests do not use it, because the policy denies most of their records.
 fn strict() -> Installation {
     let stage = Installation::start();
     stage.webhook.register();
@@ -83,9 +83,9 @@ fn strict() -> Installation {
         company("planet-express", "{displayName: Planet Express}"),
         company("acme-corp", "{displayName: Acme Corp}"),
     ]);
-    // The kinds are established a moment before they are served, and rights are granted a moment before they hold.
+    // Kinds and permissions take effect a moment after they are created.
     let program = stage.plane.kubectl("crm-admission");
-    poll::until("objects of the other kinds that the webhook can see", PATIENCE, || {
+    poll::until("objects of the other kinds in the directory", PATIENCE, || {
         let applied = admin.apply(&objects);
         let listed =
             program.run(["get", "users.iam.example.com/alice", "organizations.orgs.example.com/acme"]);
@@ -119,7 +119,7 @@ fn definition(group: &str, kind: &str, plural: &str) -> Value {
     })
 }
 
-/// Each example of a rule that a creation can break, under a name that is not taken, and whether it is a bad one.
+/// The examples of all rules that a create can break, with unused names, and whether they break their rule.
 fn examples() -> impl Iterator<Item = (&'static Rule, bool, Value)> {
     let rules =
         rules().iter().filter(|rule| rule.example.stored.is_none() && rule.id != RuleId::DeleteReferenced);
@@ -134,7 +134,7 @@ fn examples() -> impl Iterator<Item = (&'static Rule, bool, Value)> {
 }
 
 #[test]
-fn every_rule_comes_to_one_verdict_on_files_on_reviews_and_in_the_cluster() {
+fn every_rule_has_the_same_result_for_files_reviews_and_the_cluster() {
     let stage = strict();
     let policy = stage.plane.workspace().write("verdicts", "policy.yaml", STRICT);
     let mut compared = 0;
@@ -153,7 +153,7 @@ fn every_rule_comes_to_one_verdict_on_files_on_reviews_and_in_the_cluster() {
 }
 
 #[test]
-fn what_people_write_comes_to_one_verdict_everywhere() {
+fn usual_input_has_the_same_result_everywhere() {
     let stage = stage::shared();
     let alice = stage.plane.kubectl("alice");
     alice.apply(&company("one-verdict", "{displayName: Acme}")).succeeds();
@@ -213,7 +213,7 @@ fn what_people_write_comes_to_one_verdict_everywhere() {
 }
 
 #[test]
-fn the_shipped_examples_pass_everywhere() {
+fn the_shipped_examples_are_valid_everywhere() {
     let stage = stage::shared();
     let examples = manifest("examples");
     let checked = check_command(&stage.plane).args(["--fail-on", "warn"]).arg(&examples).output().unwrap();
@@ -222,14 +222,14 @@ fn the_shipped_examples_pass_everywhere() {
     stage.plane.kubectl("alice").run(["delete", "-f", examples.to_str().unwrap()]).succeeds();
 }
 
-/// What all three say of the creation of an object by alice.
+/// The common result of all three if alice creates an object.
 #[track_caller]
 fn one_verdict(stage: &Installation, object: &Value, options: &[&str]) -> Verdict {
     let in_the_cluster = by_kubectl(&stage.plane.kubectl("alice"), object);
     let of_the_review = by_review(stage, object);
-    assert_eq!(of_the_review, in_the_cluster, "a review and kubectl, of {object}");
+    assert_eq!(of_the_review, in_the_cluster, "review and kubectl differ for {object}");
     let of_the_file = by_check(&stage.plane, object, options);
-    assert_eq!(of_the_file, in_the_cluster, "check and kubectl, of {object}");
+    assert_eq!(of_the_file, in_the_cluster, "check and kubectl differ for {object}");
     in_the_cluster
 }
 
@@ -253,12 +253,12 @@ fn by_kubectl(user: &Kubectl, object: &Value) -> Verdict {
 #[track_caller]
 fn broken(cause: &str) -> (String, String) {
     let parts = cause.split_once(": ").zip(cause.rsplit_once('['));
-    let ((field, _), (_, rule)) = parts.unwrap_or_else(|| panic!("no cause of ours: {cause:?}"));
+    let ((field, _), (_, rule)) = parts.unwrap_or_else(|| panic!("unexpected cause: {cause:?}"));
     let rule = rule.trim_end_matches(']');
     (rule.split('/').next().unwrap_or(rule).to_owned(), field.to_owned())
 }
 
-/// The answers of both endpoints, asked as the API server asks.
+/// The answers of both endpoints, called like the API server calls them.
 fn by_review(stage: &Installation, object: &Value) -> Verdict {
     let mut object = object.clone();
     let mut warned = Broken::new();
@@ -280,7 +280,7 @@ fn by_review(stage: &Installation, object: &Value) -> Verdict {
             use base64::Engine;
             let patch = base64::engine::general_purpose::STANDARD.decode(patch).expect("base64");
             let patch: json_patch::Patch = serde_json::from_slice(&patch).expect("a patch");
-            json_patch::patch(&mut object, &patch).expect("a patch that fits");
+            json_patch::patch(&mut object, &patch).expect("a patch that applies");
         }
     }
     Verdict::Allowed(warned)
@@ -315,13 +315,13 @@ fn by_check(plane: &ControlPlane, object: &Value, options: &[&str]) -> Verdict {
     let file = plane.workspace().write("verdicts", "record.json", &object.to_string());
     let mut command = check_command(plane);
     command.args(["--cluster", "--as", "alice", "--as-group", "crm-editors", "--format", "json"]);
-    let output = command.args(options).arg(&file).output().expect("check can be started");
+    let output = command.args(options).arg(&file).output().expect("a program that starts");
     let report: Value = serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)));
     let with = |actions: &[&str]| -> Broken {
         let findings = report["findings"].as_array().expect("findings").iter();
         let chosen = findings.filter(|finding| {
-            // In a file it only warns: by the time the file is applied, the time may be due anyway.
+            // `check` only warns about it, because the time may have passed when the file is applied.
             let softened = finding["rule"] == "next-action-time";
             actions.contains(&if softened { "Deny" } else { finding["action"].as_str().expect("an action") })
         });

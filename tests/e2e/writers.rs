@@ -1,4 +1,4 @@
-//! Writers of CRM records who keep to a steady rate whatever happens, and what became of each of their writes.
+//! Writes CRM records at a constant rate and records the result of each write.
 
 use crate::records::company;
 use crate::support::control_plane::{self, ControlPlane};
@@ -13,22 +13,21 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 
-/// The rate that has to be kept, in writes per second, where `$ROLLOUT_RATE` does not say another.
+/// The default rate in writes per second; `$ROLLOUT_RATE` sets another.
 const RATE: u32 = 200;
-/// Writes come in waves, as from controllers and scripts.
+/// Writes come in bursts, as from controllers and scripts.
 const WAVES_APART: Duration = Duration::from_millis(50);
-/// How many writes may wait for an answer at a time.
+/// The maximum number of writes in progress.
 pub(crate) const IN_FLIGHT: usize = 64;
-/// How late a write may be made. One that is later is given up: on a machine that cannot keep up, the writers would
-/// otherwise fall back further and further.
+/// How late a write may start. Later ones are skipped; otherwise, the delay would grow on a slow machine.
 const LATE: Duration = Duration::from_secs(2);
-/// How long a writer waits for an answer, and how long the writers may take for what is asked of them.
+/// The time limit for an answer and for the writers as a whole.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The company that is there, at which people are.
+/// The company of the people.
 const EMPLOYER: &str = "writers-employer";
 
-/// Somebody's many writes.
+/// Running writers.
 pub(crate) struct Writers {
     shared: Arc<Shared>,
     writing: JoinSet<()>,
@@ -39,46 +38,46 @@ struct Shared {
     client: Client,
     server: String,
     started: Instant,
-    /// Writes per second that must be made.
+    /// The required number of writes per second.
     rate: u32,
-    /// Writes that are due at a time.
+    /// The number of writes in a burst.
     wave: usize,
     next: AtomicUsize,
-    /// How many writes are to be made.
+    /// The number of writes to make.
     end: AtomicUsize,
     labels: Mutex<Labels>,
-    /// Companies that were created and are there.
+    /// The stored companies.
     created: Mutex<Vec<String>>,
     written: Mutex<Vec<Written>>,
 }
 
-/// What the policy says of a label value that is not allowed.
+/// The action of the policy for a label value that is not allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Labels {
     Warned,
     Refused,
-    /// It is being changed: either will do.
+    /// The policy is being changed, so both are right.
     Changing,
 }
 
 /// A kind of write.
 #[derive(Clone, Debug)]
 enum Write {
-    /// A company whose domain is not in its canonical form.
+    /// A company whose domain is not canonical.
     Company,
     /// A company with a label value that is not allowed.
     Labelled,
     /// A person at a company that exists.
     Employee,
-    /// A person at a company that does not.
+    /// A person at a company that does not exist.
     Stray,
     /// A company that is stored.
     Create(String),
-    /// That company's end.
+    /// The deletion of that company.
     Delete(String),
 }
 
-/// What became of a write.
+/// The result of a write.
 #[derive(Debug)]
 struct Written {
     write: Write,
@@ -88,21 +87,21 @@ struct Written {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Outcome {
-    /// What the policy says.
+    /// The expected answer.
     Right,
-    /// What the policy says about labels at that time.
+    /// An answer about a label, to compare with the policy at that time.
     Judged(Labels),
-    /// The webhook could not be asked, or there was no answer at all; why.
+    /// The API server could not call the webhook or did not answer, with the reason.
     Failed(String),
-    /// An answer that is not what the policy says.
+    /// An unexpected answer.
     Wrong(String),
 }
 
-/// What became of the writes.
+/// The results of the writes.
 pub(crate) struct Record<'a>(MutexGuard<'a, Vec<Written>>);
 
 impl Writers {
-    /// Starts them, as alice. There must be a webhook.
+    /// Starts writing as alice. A webhook must be running.
     pub(crate) fn start(plane: &ControlPlane) -> Self {
         plane.kubectl("alice").apply(&company(EMPLOYER, "{displayName: Acme}")).succeeds();
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -122,7 +121,7 @@ impl Writers {
             server: format!("https://127.0.0.1:{}/apis/crm.milo.io/v1alpha1", plane.ports()[1]),
             started: Instant::now(),
             rate,
-            // A tenth more than must be made, so that a moment in which the machine is busy can be made up.
+            // A tenth more than required, to make up for moments in which the machine is busy.
             wave: usize::try_from(rate.saturating_mul(11).div_ceil(200)).unwrap().max(1),
             next: AtomicUsize::new(0),
             end: AtomicUsize::new(usize::MAX),
@@ -139,23 +138,23 @@ impl Writers {
         Self { shared, writing, runtime }
     }
 
-    /// Says what is expected from now on of writes with labels.
+    /// Sets the expected result of writes with labels from now on.
     pub(crate) fn expect(&self, labels: Labels) {
         *lock(&self.shared.labels) = labels;
     }
 
-    /// Waits until so many writes that begin from now on have come to an end.
+    /// Waits until this many writes that start from now on have finished.
     #[track_caller]
     pub(crate) fn go_on_for(&self, writes: usize) {
-        // Those that end first may have begun before.
+        // The first that finish may have started earlier.
         let goal = self.record().len() + IN_FLIGHT + writes;
-        poll::until("writes that go on", PATIENCE, || match self.record().len() {
+        poll::until("further writes", PATIENCE, || match self.record().len() {
             made if made >= goal => Seen::Ready(()),
             made => Seen::NotYet(format!("{made} of {goal} writes are made")),
         });
     }
 
-    /// Waits until several writes with labels have been judged so.
+    /// Waits until several writes with labels have this result.
     #[track_caller]
     pub(crate) fn await_judged(&self, labels: Labels) {
         let judged = || {
@@ -173,7 +172,7 @@ impl Writers {
         Record(lock(&self.shared.written))
     }
 
-    /// Lets them make what is due by now. The rate must have been kept.
+    /// Waits for the writes that are due, and asserts that the required rate was reached.
     #[track_caller]
     pub(crate) fn finish(self) {
         let Self { shared, mut writing, runtime } = self;
@@ -198,12 +197,12 @@ impl Writers {
 }
 
 impl Record<'_> {
-    /// How many writes there are so far.
+    /// The number of finished writes.
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Every write was answered, and as the policy says.
+    /// Asserts that every write got the expected answer.
     #[track_caller]
     pub(crate) fn is_flawless(&self, when: &str) {
         self.has_no_wrong_answer(when);
@@ -217,7 +216,7 @@ impl Record<'_> {
         );
     }
 
-    /// What was answered is what the policy says.
+    /// Asserts that all answers are as expected.
     #[track_caller]
     pub(crate) fn has_no_wrong_answer(&self, when: &str) {
         let wrong: Vec<_> =
@@ -235,13 +234,13 @@ impl Record<'_> {
         self.0.iter().filter(|written| matches!(written.outcome, Outcome::Failed(_)))
     }
 
-    /// When the writes that failed began, and why they failed.
+    /// When failed writes started, and why they failed.
     pub(crate) fn failures(&self) -> Vec<(Instant, String)> {
         self.failed().map(|written| (written.began, format!("{:?}", written.outcome))).collect()
     }
 }
 
-/// The first of them, one a line.
+/// The first of these writes, one in each line.
 struct List<'a>(&'a [&'a Written]);
 
 impl fmt::Display for List<'_> {
@@ -257,7 +256,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// One of the writers: makes the next write that nobody else makes, when it is due.
+/// Runs one writer, which makes the next write when it is due.
 async fn keep_writing(shared: Arc<Shared>) {
     loop {
         let index = shared.next.fetch_add(1, Ordering::SeqCst);
@@ -273,7 +272,7 @@ async fn keep_writing(shared: Arc<Shared>) {
         let expected = *lock(&shared.labels);
         let began = Instant::now();
         let answer = shared.send(&write).await;
-        // A change of the policy while it was on its way leaves both answers open.
+        // If the policy changed during the write, both answers are right.
         let expected = if *lock(&shared.labels) == expected { expected } else { Labels::Changing };
         let outcome = answer.map_or_else(Outcome::Failed, |answer| answer.judge(&write, expected));
         if let (Write::Create(name), Outcome::Right) = (&write, &outcome) {
@@ -284,18 +283,18 @@ async fn keep_writing(shared: Arc<Shared>) {
 }
 
 impl Shared {
-    /// After what time a write is due.
+    /// When a write is due.
     fn due(&self, index: usize) -> Duration {
         WAVES_APART * u32::try_from(index / self.wave).unwrap()
     }
 
-    /// How many writes are due after that time.
+    /// The number of writes that are due at that time.
     fn due_after(&self, time: Duration) -> usize {
         let waves = time.as_nanos() / WAVES_APART.as_nanos() + 1;
         self.wave * usize::try_from(waves).unwrap()
     }
 
-    /// Most are dry runs, for which etcd has nothing to do; a few are stored.
+    /// Chooses a write. Most are dry runs, which cost etcd nothing; a few are stored.
     fn choose(&self, index: usize) -> Write {
         match index % 20 {
             0 => Write::Create(format!("writers-{index}")),
@@ -340,7 +339,7 @@ fn record(kind: &str, name: &str, spec: &Value) -> Value {
     json!({"apiVersion": "crm.milo.io/v1alpha1", "kind": kind, "metadata": {"name": name}, "spec": spec})
 }
 
-/// What the API server answered.
+/// An answer of the API server.
 struct Answer {
     status: StatusCode,
     warnings: String,
@@ -354,7 +353,7 @@ impl Answer {
         Ok(Self { status: response.status(), warnings, body: response.text().await? })
     }
 
-    /// The reason, if the webhook could not be asked.
+    /// `Err` with the reason if the webhook could not be called.
     fn if_asked(self) -> Result<Self, String> {
         if self.body.contains("failed calling webhook") { Err(self.message()) } else { Ok(self) }
     }
@@ -389,7 +388,7 @@ impl Answer {
         }
     }
 
-    /// What a refusal says; all of it, if it is none.
+    /// The message of an error; the whole body if it is not a Status.
     fn message(&self) -> String {
         let status: Value = serde_json::from_str(&self.body).unwrap_or_default();
         status["message"].as_str().unwrap_or(&self.body).to_owned()

@@ -5,7 +5,7 @@ use crate::requests;
 use crate::swarm::{Attack, hold};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn admin_connections_that_are_held_keep_no_probe_out() {
+async fn held_admin_connections_do_not_block_probes() {
     besiege("admin-port", |program| {
         // Nothing, half a request, and a complete one: a hundred attackers each.
         let request = requests::get("/livez");

@@ -34,7 +34,7 @@ fn calls(program: &Program, percent: usize) -> Vec<Group> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_busy_api_server_meets_no_limit() {
+async fn limits_do_not_affect_a_busy_api_server() {
     let program = Program::start();
     Outcome::of("busy-api-server", &program, calls(&program, 100), || None).await.is_harmless();
 }
@@ -42,7 +42,7 @@ async fn a_busy_api_server_meets_no_limit() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_attack_from_the_address_of_the_api_server_leaves_the_program_alive() {
     let program = Program::start();
-    // The program cannot tell the two apart, so nothing is asserted about these calls. The line shows them.
+    // The program cannot distinguish the two, so there are no assertions about these calls. The line shows them.
     let attack = || Some(connections::idle_tls(Origin::One(CALLER), &program));
     Outcome::of("api-server-same-address", &program, calls(&program, 0), attack).await.is_harmless();
 }

@@ -12,14 +12,14 @@ use crate::swarm::{Attack, Swarm, ask, ask_without_reading, hold, trickle};
 
 /// A little less than a tenth of the 64 MiB that all bodies may take. Ten of these leave no room for an honest review.
 const LARGE: usize = (64 << 20) / 10 - 100;
-/// The most objects that a body may hold is within this range. The search for it ends at this precision.
+/// The maximum number of objects in a body is in this range. The search for it stops at this precision.
 const OBJECTS: Range<usize> = 1_000..200_000;
 const EXACTLY: usize = 8;
-/// How many domains are judged one by one at most.
+/// The maximum number of domains that are checked one by one.
 const DOMAINS: usize = 1000;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bodies_that_come_byte_by_byte_keep_nobody_out() {
+async fn bodies_that_arrive_byte_by_byte_block_nobody() {
     besiege("slow-bodies", |program| {
         let words = vec![requests::head(1000).into_bytes().into()];
         Attack { words, ..Attack::silent(program.webhook(), 200, 100) }

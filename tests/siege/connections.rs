@@ -26,22 +26,22 @@ fn silent_sockets(program: &Program) -> Swarm {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn idle_tls_connections_keep_nobody_out() {
+async fn idle_tls_connections_block_nobody() {
     besiege("idle-tls", |program| idle_tls(Origin::ATTACKER, program)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn idle_tls_connections_from_several_addresses_keep_nobody_out() {
+async fn idle_tls_connections_from_several_addresses_block_nobody() {
     besiege("idle-tls-7-addresses", |program| idle_tls(Origin::Several(7), program)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sockets_that_say_nothing_keep_nobody_out() {
+async fn silent_sockets_block_nobody() {
     besiege("silent-sockets", silent_sockets).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sockets_that_say_nothing_keep_no_caller_with_a_certificate_out() {
+async fn silent_sockets_do_not_block_callers_with_a_certificate() {
     let clients = Authority::create("callers");
     let program = Program::start_for(&clients);
     let groups = everybody(&program, Some(&clients.client("kube-apiserver")));
@@ -50,7 +50,7 @@ async fn sockets_that_say_nothing_keep_no_caller_with_a_certificate_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn connections_that_idle_after_a_request_keep_nobody_out() {
+async fn idle_connections_after_a_request_block_nobody() {
     besiege("idle-after-request", |program| {
         let words = requests::honest().to_vec();
         Attack { words, ..Attack::silent(program.webhook(), MANY, HANDSHAKES) }.start(hold)
@@ -59,7 +59,7 @@ async fn connections_that_idle_after_a_request_keep_nobody_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn headers_that_do_not_end_keep_nobody_out() {
+async fn endless_headers_block_nobody() {
     besiege("half-headers", |program| {
         let words = vec![b"POST /mutate HTTP/1.1\r\nHost: 127.0.0.1\r\n"[..].into()];
         Attack { words, ..Attack::silent(program.webhook(), MANY, HANDSHAKES) }

@@ -10,7 +10,7 @@ use crate::swarm::{Attack, hold};
 const BAD_HELLOS: [&[u8]; 3] = [b"\x15\x03\x01\x00\x02\x02\x30", &[0xff; 64], b"GET /livez HTTP/1.1\r\n\r\n"];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bad_hellos_keep_nobody_out_and_do_not_fill_the_log() {
+async fn bad_hellos_block_nobody_and_do_not_fill_the_log() {
     besiege("bad-hellos", |program| {
         let words = BAD_HELLOS.map(Into::into).to_vec();
         Attack { words, ..Attack::silent(program.webhook_socket(), 64, 800) }.start(hold)
@@ -19,7 +19,7 @@ async fn bad_hellos_keep_nobody_out_and_do_not_fill_the_log() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn callers_without_a_certificate_keep_nobody_out_and_do_not_fill_the_log() {
+async fn callers_without_a_certificate_block_nobody_and_do_not_fill_the_log() {
     let clients = Authority::create("callers");
     let program = Program::start_for(&clients);
     let groups = everybody(&program, Some(&clients.client("kube-apiserver")));

@@ -27,8 +27,8 @@ pub(crate) const KUBELET: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 3);
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How long a probe waits. This is the default of Kubernetes; the manifests set longer timeouts.
 const PROBE_PATIENCE: Duration = Duration::from_secs(1);
-/// How many callers use new connections, and how many use kept ones. Each calls once in this period, so each sort makes
-/// 25 calls a second.
+/// How many callers use new connections, and how many use kept ones. Each calls once in this period, so each group
+/// makes 25 calls a second.
 const CALLERS: u32 = 8;
 const CALLER_PERIOD: Duration = Duration::from_millis(320);
 const PROBE_PERIOD: Duration = Duration::from_millis(500);

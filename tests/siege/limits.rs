@@ -18,7 +18,7 @@ const PAUSE: Duration = Duration::from_millis(250);
 /// How long a connection is idle after a request. The API server keeps connections for 90 seconds, which is too long
 /// for a test.
 const IDLE: Duration = Duration::from_secs(15);
-/// At twice the rate that the program demands, this takes three seconds.
+/// At twice the minimum rate, this takes three seconds.
 const LARGE: usize = 6 << 20;
 /// How many bytes are sent at a time.
 const PIECE: usize = 32 << 10;
@@ -52,13 +52,13 @@ fn is_within(seconds: f64, range: RangeInclusive<f64>) {
 }
 
 #[tokio::test]
-async fn a_socket_that_says_nothing_is_closed_after_three_seconds() {
+async fn a_silent_socket_is_closed_after_three_seconds() {
     let program = Program::start();
     is_within(seconds_until_closed(&program.webhook_socket(), "", None).await, 2.5..=5.0);
 }
 
 #[tokio::test]
-async fn with_a_client_ca_a_socket_that_says_nothing_is_closed_after_three_seconds() {
+async fn with_a_client_ca_a_silent_socket_is_closed_after_three_seconds() {
     let program = Program::start_for(&Authority::create("callers"));
     is_within(seconds_until_closed(&program.webhook_socket(), "", None).await, 2.5..=5.0);
 }
@@ -70,7 +70,7 @@ async fn a_connection_without_a_request_is_closed_after_ten_seconds() {
 }
 
 #[tokio::test]
-async fn headers_that_do_not_end_are_given_up_after_three_seconds() {
+async fn endless_headers_are_rejected_after_three_seconds() {
     let program = Program::start();
     let seconds =
         seconds_until_closed(&program.webhook(), "POST /mutate HTTP/1.1\r\n", Some("X-More: to come\r\n"))
@@ -79,7 +79,7 @@ async fn headers_that_do_not_end_are_given_up_after_three_seconds() {
 }
 
 #[tokio::test]
-async fn headers_that_do_not_end_are_given_up_on_a_kept_connection_too() {
+async fn endless_headers_are_rejected_on_a_kept_connection_too() {
     let program = Program::start();
     let place = program.webhook();
     let mut connection = open(&place).await;
@@ -92,20 +92,20 @@ async fn headers_that_do_not_end_are_given_up_on_a_kept_connection_too() {
 }
 
 #[tokio::test]
-async fn an_admin_connection_that_says_nothing_is_closed_after_five_seconds() {
+async fn a_silent_admin_connection_is_closed_after_five_seconds() {
     let program = Program::start();
     is_within(seconds_until_closed(&program.admin(), "", None).await, 4.0..=7.0);
 }
 
 #[tokio::test]
-async fn a_body_that_comes_byte_by_byte_is_given_up_after_two_seconds() {
+async fn a_body_that_arrives_byte_by_byte_is_rejected_after_two_seconds() {
     let program = Program::start();
     let words = requests::head(1000);
     is_within(seconds_until_closed(&program.webhook(), &words, Some(" ")).await, 1.5..=4.0);
 }
 
 #[tokio::test]
-async fn a_body_that_stops_before_its_last_byte_is_given_up_after_two_seconds() {
+async fn a_body_without_its_last_byte_is_rejected_after_two_seconds() {
     let program = Program::start();
     let request = requests::post(&requests::long(PIECE));
     let words = std::str::from_utf8(&request[..request.len() - 1]).expect("a text");
@@ -139,13 +139,13 @@ async fn a_small_body_may_be_slow_for_a_second() {
 }
 
 #[tokio::test]
-async fn a_body_of_half_a_mebibyte_a_second_is_given_up() {
+async fn a_body_of_half_a_mebibyte_a_second_is_rejected() {
     let outcome = upload(LARGE, 1 << 19).await;
     assert!(outcome.as_ref().map_or(true, |status| *status == 408), "{outcome:?}");
 }
 
 #[tokio::test]
-async fn a_connection_that_has_asked_may_idle() {
+async fn a_connection_may_be_idle_after_a_request() {
     let program = Program::start();
     let mut connection = open(&program.webhook()).await;
     let [request, _] = requests::honest();
@@ -169,5 +169,5 @@ async fn a_changed_client_ca_closes_the_connections_of_the_old_one() {
     timeout(REREAD, kept.closed()).await.expect("a connection that is closed");
     assert_eq!(open(&new_place).await.call(&request).await.expect("an answer").status, 200);
     let refused = async { Connection::open_from(CALLER, &old_place).await?.call(&request).await.map(drop) };
-    refused.await.expect_err("a caller of the old CA is not let in");
+    refused.await.expect_err("a caller of the old CA is not accepted");
 }

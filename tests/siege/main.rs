@@ -1,4 +1,4 @@
-//! Attacks on `crm-admission serve`, and what honest callers notice of them: `make siege`.
+//! Attacks `crm-admission serve` and measures the effect on honest callers: `make siege`.
 //!
 //! The program runs as a process with the usual limit on open files. Attackers, honest callers and the kubelet are
 //! clients with different addresses on the loopback interface. `limits.rs` tests the time limits of one connection.

@@ -21,7 +21,7 @@ const FILES: u32 = 1024;
 /// How long a start may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A running program. Dropping it ends it.
+/// A running program. Dropping it stops the program.
 pub(crate) struct Program {
     _witness: Witness,
     process: Process,
@@ -37,7 +37,7 @@ impl Program {
         Self::start_with(Workspace::create(), &[])
     }
 
-    /// Starts a program that lets in only callers with a certificate of `clients`.
+    /// Starts a program that accepts only callers with a certificate of `clients`.
     pub(crate) fn start_for(clients: &Authority) -> Self {
         let workspace = Workspace::create();
         let file = workspace.write("clients", "ca.crt", &clients.pem);
@@ -79,12 +79,12 @@ impl Program {
         fs::rename(new, self.workspace.file("clients", "ca.crt")).expect("another file in its place");
     }
 
-    /// Where reviews are answered.
+    /// The port for reviews.
     pub(crate) fn webhook(&self) -> Place {
         self.webhook_as(None)
     }
 
-    /// Where reviews are answered to a caller with this certificate.
+    /// The port for reviews, for a caller with this certificate.
     pub(crate) fn webhook_as(&self, identity: Option<&Identity>) -> Place {
         let mut tls: ClientConfig = Arc::unwrap_or_clone(trust_as(&self.authority, identity));
         // Like the API server, which does not resume sessions.
@@ -97,7 +97,7 @@ impl Program {
         Place { port: self.ports[0], tls: None }
     }
 
-    /// Where probes are answered.
+    /// The port for probes.
     pub(crate) fn admin(&self) -> Place {
         Place { port: self.ports[1], tls: None }
     }

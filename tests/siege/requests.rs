@@ -56,7 +56,7 @@ pub(crate) fn denied(domains: usize) -> Vec<u8> {
     review.to_string().into_bytes()
 }
 
-/// A review with a list of this many small objects. Parsed, it takes a hundred times as much memory as its text.
+/// A review with a list of this many small objects. Parsed, it takes a hundred times as much memory as its JSON.
 pub(crate) fn heavy(objects: usize) -> Vec<u8> {
     let mut review = review();
     review["request"]["object"]["spec"]["domains"] = json!(["LIST"]);

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::support::http::{Connection, Place};
 
-/// How many files this program needs: 700 attackers and some hundred honest callers, with room to spare.
+/// The number of files that this program needs: 700 attackers and some hundred honest callers, with room to spare.
 const FILES: u64 = 4096;
 
 /// The addresses of an attack.
@@ -89,7 +89,7 @@ impl Attack {
                 loop {
                     turns.next().await;
                     let number = opened.fetch_add(1, Ordering::Relaxed);
-                    // Whatever ended it, the attacker opens another one.
+                    // The attacker opens another connection in any case.
                     let _ = attack.live(index, number, life).await;
                 }
             });
@@ -154,7 +154,7 @@ impl Swarm {
     }
 }
 
-/// Gives turns to those who wait, at a limited rate.
+/// Limits the rate: gives one turn at a time to waiting tasks.
 struct Turns {
     next: Mutex<Instant>,
     interval: Duration,

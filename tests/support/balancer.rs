@@ -1,4 +1,4 @@
-//! A TCP load balancer, as the nodes of a cluster are one: it knows connections and readiness, and nothing of calls.
+//! A TCP load balancer like the nodes of a cluster: it knows connections and readiness, but no calls.
 
 use super::net;
 use super::poll::{self, Seen};
@@ -11,24 +11,24 @@ use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 
-/// How often a backend is asked whether it is ready.
+/// How often the readiness of a backend is checked.
 const PROBE_INTERVAL: Duration = Duration::from_millis(200);
 /// How long it may take until a change of readiness is noticed.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// One address before several backends.
+/// One address for several backends.
 ///
-/// A new connection goes to the backends in turn, of those whose `/readyz` said 200 when it was asked last. It stays
-/// where it is, whatever becomes of the backend's readiness. If the backend does not take it, it is lost: as with
-/// kube-proxy, nobody tries another.
+/// New connections go in turn to the backends whose last `/readyz` was 200. A connection stays with its backend even if
+/// the backend is not ready any more. If the backend does not accept the connection, it is lost: like kube-proxy, the
+/// balancer tries no other.
 pub(crate) struct Balancer {
     port: u16,
     pool: Arc<Pool>,
-    /// Runs the connections, and ends them when it is dropped.
+    /// Runs the connections until it is dropped.
     _runtime: Runtime,
 }
 
-/// Whom new connections go to.
+/// The backends of new connections.
 #[derive(Default)]
 struct Pool {
     backends: Mutex<Vec<Arc<Backend>>>,
@@ -42,14 +42,14 @@ pub(crate) struct Backend {
     ready: AtomicBool,
     /// Connections that are open.
     open: AtomicUsize,
-    /// Connections that it took, ever.
+    /// The number of connections that it has accepted.
     taken: AtomicUsize,
-    /// Connections that it did not take.
+    /// The number of connections that it did not accept.
     refused: AtomicUsize,
 }
 
 impl Balancer {
-    /// Starts one without backends.
+    /// Starts a balancer without backends.
     pub(crate) fn start() -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
@@ -65,12 +65,12 @@ impl Balancer {
         Self { port, pool, _runtime: runtime }
     }
 
-    /// The port of the one address.
+    /// The port of the balancer.
     pub(crate) fn port(&self) -> u16 {
         self.port
     }
 
-    /// Adds what listens on `port` and answers `/readyz` on `admin_port`, and waits until it takes part.
+    /// Adds a backend with its port and admin port, and waits until it receives connections.
     #[track_caller]
     pub(crate) fn add(&self, port: u16, admin_port: u16) -> Arc<Backend> {
         let backend = Arc::new(Backend {
@@ -88,29 +88,29 @@ impl Balancer {
         backend
     }
 
-    /// Forgets a backend. Its connections stay open as long as it keeps them.
+    /// Removes a backend. Its connections stay open as long as it keeps them.
     pub(crate) fn remove(&self, backend: &Arc<Backend>) {
         self.pool.backends().retain(|known| !Arc::ptr_eq(known, backend));
     }
 }
 
 impl Backend {
-    /// How many connections to it are open.
+    /// The number of open connections to it.
     pub(crate) fn open(&self) -> usize {
         self.open.load(Ordering::SeqCst)
     }
 
-    /// How many connections it has taken, those that have ended included.
+    /// The number of connections that it has accepted, including closed ones.
     pub(crate) fn taken(&self) -> usize {
         self.taken.load(Ordering::SeqCst)
     }
 
-    /// How many connections it did not take.
+    /// The number of connections that it did not accept.
     pub(crate) fn refused(&self) -> usize {
         self.refused.load(Ordering::SeqCst)
     }
 
-    /// Waits until it has been noticed that it is not ready any more.
+    /// Waits until the balancer has noticed that it is not ready any more.
     #[track_caller]
     pub(crate) fn await_gone(&self) {
         self.await_part(false);
@@ -131,7 +131,7 @@ impl Pool {
         self.backends.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The next in turn.
+    /// The next backend in turn.
     fn next(&self) -> Option<Arc<Backend>> {
         let backends = self.backends();
         let ready: Vec<_> = backends.iter().filter(|backend| backend.ready.load(Ordering::SeqCst)).collect();
@@ -140,7 +140,7 @@ impl Pool {
     }
 }
 
-/// Asks for readiness as long as anybody is interested.
+/// Checks the readiness as long as the backend is in use.
 fn probe(backend: &Weak<Backend>) {
     while let Some(backend) = backend.upgrade() {
         let ready = matches!(net::get(backend.admin_port, "/readyz"), Ok((200, _)));
@@ -152,7 +152,7 @@ fn probe(backend: &Weak<Backend>) {
 
 async fn balance(listener: TcpListener, pool: Arc<Pool>) {
     loop {
-        // A connection that goes before it is accepted is nobody's loss; one without a backend is closed.
+        // A connection that is closed before it is accepted does not matter. One without a backend is closed.
         if let (Ok((client, _)), Some(backend)) = (listener.accept().await, pool.next()) {
             tokio::spawn(forward(client, backend));
         }
@@ -165,12 +165,12 @@ async fn forward(mut client: TcpStream, backend: Arc<Backend>) {
         return;
     };
     for stream in [&client, &server] {
-        // What delays packets here would not be there without us.
+        // The balancer should add no delay.
         let _ = stream.set_nodelay(true);
     }
     backend.taken.fetch_add(1, Ordering::SeqCst);
     backend.open.fetch_add(1, Ordering::SeqCst);
-    // How it ends is known to both sides, which is all that matters.
+    // Both sides notice how the connection ends, so the error does not matter here.
     let _ = copy_bidirectional(&mut client, &mut server).await;
     backend.open.fetch_sub(1, Ordering::SeqCst);
 }

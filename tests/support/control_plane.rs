@@ -1,4 +1,4 @@
-//! A real etcd and kube-apiserver on free ports, with users whose rights differ.
+//! A real etcd and kube-apiserver on free ports, with users that have different permissions.
 
 use super::kubectl::Kubectl;
 use super::pki::{self, Authority};
@@ -11,21 +11,20 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// How long a program may take to start. It takes seconds; a busy machine gets more.
+/// How long a program may take to start. It takes seconds, and longer on a busy machine.
 const START: Duration = Duration::from_secs(90);
 
-/// The name under which the webhook is known: that of the shipped service account, so that exactly the shipped
-/// rules say what it may do.
+/// The user name of the webhook: the shipped service account, so that it has exactly the shipped permissions.
 pub(crate) const WEBHOOK_USER: &str = "system:serviceaccount:crm-admission-system:crm-admission";
 
 /// How the API server names the guard in a denial.
 pub(crate) const GUARD: &str = "ValidatingAdmissionPolicy 'crm-admission-guard'";
 
-/// Somebody who can log in; `roles.yaml` says what the groups may do.
+/// A user. `roles.yaml` has the permissions of the groups.
 pub(crate) struct User {
-    /// By this name the tests ask for a kubectl.
+    /// The name in the tests.
     pub(crate) name: &'static str,
-    /// By this name the API server knows them.
+    /// The name in the API server.
     pub(crate) username: &'static str,
     groups: &'static [&'static str],
 }
@@ -36,7 +35,7 @@ impl User {
     }
 }
 
-/// Everybody who can log in.
+/// All users.
 pub(crate) const USERS: [User; 7] = [
     User::person("admin", &["system:masters"]),
     User::person("alice", &["crm-editors"]),
@@ -51,11 +50,11 @@ pub(crate) const USERS: [User; 7] = [
     },
 ];
 
-/// Whether the API server writes down who asked for what.
+/// Whether the API server writes an audit log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Auditing {
     Off,
-    /// What the webhook's user asks for, and what anybody deletes.
+    /// The requests of the webhook's user, and all deletions.
     On,
 }
 
@@ -78,7 +77,7 @@ impl ControlPlane {
         Self::start_with(Auditing::Off)
     }
 
-    /// Like [`ControlPlane::start`]; the API server writes down who asked for what, if told so.
+    /// Like [`ControlPlane::start`], optionally with an audit log.
     pub(crate) fn start_with(auditing: Auditing) -> Self {
         let programs = programs();
         let workspace = Workspace::create();
@@ -111,10 +110,10 @@ impl ControlPlane {
         }
     }
 
-    /// Ends kube-apiserver as an upgrade does, and waits until it is gone. etcd goes on.
+    /// Stops kube-apiserver like an upgrade, and waits until it has exited. etcd keeps running.
     #[track_caller]
     pub(crate) fn stop_apiserver(&mut self) {
-        let mut apiserver = self.apiserver.take().expect("a kube-apiserver that runs");
+        let mut apiserver = self.apiserver.take().expect("a running kube-apiserver");
         apiserver.signal("TERM");
         apiserver.wait(START);
     }
@@ -138,11 +137,11 @@ impl ControlPlane {
     /// kubectl as one of [`USERS`].
     #[track_caller]
     pub(crate) fn kubectl(&self, user: &str) -> Kubectl {
-        assert!(USERS.iter().any(|known| known.name == user), "nobody is called {user:?}");
+        assert!(USERS.iter().any(|known| known.name == user), "there is no user {user:?}");
         Kubectl::new(&self.programs, &self.workspace, user)
     }
 
-    /// The certificate, as PEM, of the CA by which clients know the API server.
+    /// The CA of the API server as PEM, which clients trust.
     pub(crate) fn ca(&self) -> Vec<u8> {
         std::fs::read(self.workspace.file("identities", "ca.crt")).expect("the CA of the control plane")
     }
@@ -152,14 +151,14 @@ impl ControlPlane {
         kubeconfig(&self.workspace, user)
     }
 
-    /// A kubeconfig file by which one of [`USERS`] gets to the API server by another way, such as a proxy.
+    /// A kubeconfig file for one of [`USERS`] with another address of the API server, such as a proxy.
     pub(crate) fn kubeconfig_through(&self, server: &str, user: &str) -> PathBuf {
         let authority = self.authority();
         let content = kubeconfig_content(server, &authority, user);
         self.workspace.write("kubeconfigs", &format!("{user}-through-proxy"), &content)
     }
 
-    /// The certificate of the authority that the API server proves itself by.
+    /// The path of the CA of the API server.
     pub(crate) fn authority(&self) -> PathBuf {
         self.workspace.file("identities", "ca.crt")
     }
@@ -168,7 +167,7 @@ impl ControlPlane {
         &self.workspace
     }
 
-    /// The files in which etcd and kube-apiserver log.
+    /// The log files of etcd and kube-apiserver.
     pub(crate) fn logs(&self) -> impl Iterator<Item = Log> {
         [self.etcd.log(), &self.apiserver_log].map(Log::clone).into_iter()
     }
@@ -178,7 +177,7 @@ impl ControlPlane {
         self.ports
     }
 
-    /// What the API server wrote down so far, in order.
+    /// The events in the audit log, in order.
     #[track_caller]
     pub(crate) fn audited(&self) -> Vec<Value> {
         let log = self.audit.as_ref().expect("a control plane that was started with Auditing::On");
@@ -188,18 +187,18 @@ impl ControlPlane {
         whole.lines().map(|line| serde_json::from_str(line).expect("an event in JSON")).collect()
     }
 
-    /// Grants the users of the tests, and the webhook, their rights.
+    /// Grants the permissions of the users and of the webhook.
     pub(crate) fn install_roles(&self) {
         let admin = self.kubectl("admin");
         let roles = repository().join("tests/support/roles.yaml");
-        // In this order: the shipped service account lives in a namespace, which the first file makes.
+        // In this order, because the first file creates the namespace of the shipped service account.
         admin.apply_path(&roles).succeeds();
         admin.apply_path(&manifest("base/rbac.yaml")).succeeds();
     }
 
-    /// Grants the webhook what making its own certificates takes, with the guard in force before.
+    /// Grants the webhook the permissions for self-managed certificates, after the guard is in force.
     #[track_caller]
-    pub(crate) fn install_self_managed_rights(&self) {
+    pub(crate) fn install_self_managed_permissions(&self) {
         let admin = self.kubectl("admin");
         admin.apply_path(&manifest("guard/guard.yaml")).succeeds();
         self.await_guard();
@@ -223,7 +222,7 @@ impl ControlPlane {
         });
     }
 
-    /// Applies the product's custom resource definitions and waits until the kinds can be used.
+    /// Applies the CRDs of the product and waits until the kinds can be used.
     pub(crate) fn install_kinds(&self, path: &Path) {
         let admin = self.kubectl("admin");
         admin.apply_path(path).succeeds();
@@ -235,12 +234,12 @@ impl ControlPlane {
     }
 }
 
-/// Where `tests/control-plane/build` puts what it builds.
+/// The directory with the programs that `tests/control-plane/build` has built.
 pub(crate) fn built_programs() -> PathBuf {
     repository().join("target/kubernetes/bin")
 }
 
-/// The directory with programs that exist already, which `$KUBEBUILDER_ASSETS` names.
+/// The directory with existing programs, from `$KUBEBUILDER_ASSETS`.
 pub(crate) fn given_programs() -> Option<PathBuf> {
     let directory = std::env::var_os("KUBEBUILDER_ASSETS").filter(|directory| !directory.is_empty())?;
     Some(std::path::absolute(directory).expect("a current directory"))
@@ -266,16 +265,16 @@ fn start_etcd(
     let peer = format!("http://127.0.0.1:{peer_port}");
     let mut command = Process::command(programs.join("etcd"));
     command
-        // One per try: the addresses of a cluster are stored when it is first started.
+        // A new directory for each attempt, because the first start stores the addresses of a cluster.
         .arg("--data-dir")
         .arg(workspace.path().join(format!("etcd-{port}")))
         .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
         .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
         .args(["--initial-cluster", &format!("default={peer}")])
-        // The data need not survive a power cut, and the disk need not be waited for.
+        // The data need not survive a power cut, so do not wait for the disk.
         .arg("--unsafe-no-fsync");
     let mut etcd = Process::start("etcd", command, log);
-    // kube-apiserver gives up on an etcd that is not there yet.
+    // kube-apiserver exits if etcd is not ready yet.
     etcd.ready(START, || match net::get(port, "/health") {
         Ok((200, body)) if body.contains(r#""health":"true""#) => Ok(()),
         Ok((code, body)) => Err(format!("{code} {body}")),
@@ -310,12 +309,12 @@ fn start_apiserver(
         .arg("--token-auth-file")
         .arg(file("tokens.csv"))
         .args(["--authorization-mode", "RBAC", "--service-cluster-ip-range", "10.0.0.0/24"])
-        // It would wait for accounts that a controller makes, and no controllers run here.
+        // It would wait for service accounts of a controller, and no controllers run here.
         .args(["--disable-admission-plugins", "ServiceAccount"]);
     if let Some(log) = audit {
         command.arg("--audit-policy-file").arg(workspace.file("audit", "policy.yaml"));
         command.arg("--audit-log-path").arg(log);
-        // Written at once, and not when a batch is full.
+        // Write each event at once, not in batches.
         command.args(["--audit-log-mode", "blocking"]);
     }
     let mut apiserver = Process::start("kube-apiserver", command, log);
@@ -327,7 +326,7 @@ fn start_apiserver(
     Ok((apiserver, port))
 }
 
-/// What is written down of whom: the verb and the resource, once each request has come.
+/// The audit policy: verb and resource of each request, when it arrives.
 fn audit_policy() -> String {
     json!({
         "apiVersion": "audit.k8s.io/v1",
@@ -338,7 +337,7 @@ fn audit_policy() -> String {
     .to_string()
 }
 
-/// Writes what kube-apiserver and its users prove themselves by.
+/// Writes the certificates and tokens of kube-apiserver and its users.
 fn write_identities(workspace: &Workspace) {
     let authority = Authority::create("control plane of a test");
     let server = authority.server();
@@ -357,7 +356,7 @@ fn write_identities(workspace: &Workspace) {
     write("tokens.csv", &tokens);
 }
 
-/// Not a secret: the API server listens on the loopback address, for minutes, and holds made-up records.
+/// Not a secret: the API server listens on the loopback address for some minutes, and has only test records.
 pub(crate) fn token(user: &str) -> String {
     format!("token-of-{user}")
 }

@@ -1,11 +1,11 @@
-//! The real helm, run on the chart as it is shipped.
+//! Runs the real helm on the shipped chart.
 
 use super::control_plane::{built_programs, given_programs};
 use super::process;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-/// helm with the kubeconfig of one user, and directories of its own.
+/// helm with the kubeconfig of one user, and its own directories.
 pub(crate) struct Helm {
     program: PathBuf,
     kubeconfig: PathBuf,
@@ -13,9 +13,9 @@ pub(crate) struct Helm {
 }
 
 impl Helm {
-    /// helm as the user of this kubeconfig; what it keeps goes to `home`.
+    /// helm as the user of this kubeconfig, with its files in `home`.
     pub(crate) fn new(kubeconfig: PathBuf, home: &Path) -> Self {
-        // Those who have a control plane of their own need not have helm: it is built then.
+        // An existing control plane may come without helm, which is built then.
         let mut directories = given_programs().into_iter().chain([built_programs()]);
         let program = directories.find_map(|directory| {
             let program = directory.join("helm");
@@ -33,7 +33,7 @@ impl Helm {
         String::from_utf8(output.stdout).expect("text")
     }
 
-    /// `helm ARGS`, which must fail; returns what it complains.
+    /// `helm ARGS`, which must fail; returns its standard error.
     #[track_caller]
     pub(crate) fn fails<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> String {
         let output = self.run(args);
@@ -45,6 +45,6 @@ impl Helm {
         let mut command = Command::new(&self.program);
         process::clear_environment(&mut command);
         let command = command.env("HOME", &self.home).env("KUBECONFIG", &self.kubeconfig).args(args);
-        command.output().expect("helm can be started")
+        command.output().expect("a program that starts")
     }
 }

@@ -1,4 +1,4 @@
-//! The least of an HTTP/1.1 client: a load that costs more than what it measures would measure itself.
+//! A minimal HTTP/1.1 client, so that the load costs little compared with the server that is measured.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -27,12 +27,12 @@ impl Place {
     }
 }
 
-/// Trusts one authority.
+/// A TLS client that trusts one CA.
 pub(crate) fn trust(authority: &str) -> Arc<ClientConfig> {
     trust_as(authority, None)
 }
 
-/// Trusts one authority, and shows a certificate to a server that asks for one.
+/// A TLS client that trusts one CA and has a client certificate.
 pub(crate) fn trust_as(authority: &str, identity: Option<&Identity>) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(authority.as_bytes()).unwrap()).unwrap();
@@ -65,7 +65,7 @@ pub(crate) struct Connection {
     answer: Vec<u8>,
 }
 
-/// An answer as it came; the body may still be cut into chunks.
+/// An answer as it arrived; the body may be in chunks.
 pub(crate) struct Answer<'a> {
     pub(crate) status: u16,
     pub(crate) body: &'a [u8],
@@ -79,7 +79,7 @@ impl Connection {
     /// Like [`Connection::open`], from another address: all of 127.0.0.0/8 is this machine.
     ///
     /// Segments are as small as on a network. With the large ones of the loopback interface, the kernel buffers more
-    /// than a megabyte for a client that does not read, and the server has less to hold.
+    /// than a megabyte for a client that does not read, and the server needs less memory.
     pub(crate) async fn open_from(source: Ipv4Addr, place: &Place) -> io::Result<Self> {
         let socket = TcpSocket::new_v4()?;
         SockRef::from(&socket).set_tcp_mss(SEGMENT)?;
@@ -139,11 +139,11 @@ impl Connection {
     }
 }
 
-/// What the head of an answer says of the answer.
+/// The properties of an answer, from its head.
 struct Shape {
     status: u16,
     body: usize,
-    /// `None` for a body that comes in chunks.
+    /// `None` for a body in chunks.
     length: Option<usize>,
 }
 

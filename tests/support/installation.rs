@@ -1,4 +1,4 @@
-//! A control plane with the product installed, in the order in which an admin would do it.
+//! A control plane with the product, installed in the order in which an admin would do it.
 
 use super::control_plane::ControlPlane;
 use super::manifest;
@@ -6,7 +6,7 @@ use super::process::Witness;
 use super::webhook::Webhook;
 use std::ops::Deref;
 
-/// A control plane with the kinds, the roles and a webhook that runs.
+/// A control plane with the kinds, the roles and a running webhook.
 pub(crate) struct Installation {
     pub(crate) webhook: Webhook,
     /// Dropped last: the webhook is its client.
@@ -19,20 +19,20 @@ impl Installation {
         Self::start_on(ControlPlane::start())
     }
 
-    /// Like [`Installation::start`], on a control plane that runs already.
+    /// Like [`Installation::start`], on a running control plane.
     pub(crate) fn start_on(plane: ControlPlane) -> Self {
         plane.install_kinds(&manifest("crds"));
         plane.install_roles();
         Self { webhook: Webhook::start(&plane), plane }
     }
 
-    /// Shows what every program logs from now on, if it is dropped by a test that fails.
+    /// Prints the logs of all programs from now on if the test fails.
     pub(crate) fn witness(&self) -> Witness {
         Witness::new(self.plane.logs().chain([self.webhook.log().clone()]))
     }
 }
 
-/// An installation that outlives the tests, as one of them sees it: if that test fails, the logs are shown.
+/// A shared installation in one test. If the test fails, the logs are printed.
 pub(crate) struct Witnessed<T> {
     _witness: Witness,
     installation: T,

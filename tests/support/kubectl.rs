@@ -1,4 +1,4 @@
-//! The real kubectl, run as one user, with assertions that show everything when they fail.
+//! Runs the real kubectl as one user, with assertions that print everything when they fail.
 
 use super::control_plane;
 use super::process;
@@ -9,8 +9,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// kubectl with the kubeconfig of one user, and a home directory in the workspace, so that nothing of the person
-/// who runs the tests is read or written.
+/// kubectl with the kubeconfig of one user, and a home directory in the workspace, so that it does not use the
+/// developer's files.
 #[derive(Clone)]
 pub(crate) struct Kubectl {
     program: PathBuf,
@@ -48,8 +48,8 @@ impl Kubectl {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .expect("kubectl can be started");
-        // What kubectl does not read, because it fails before, is no loss.
+            .expect("a program that starts");
+        // kubectl may fail before it has read all input.
         let _ = child.stdin.take().expect("a pipe").write_all(stdin.as_bytes());
         let output = child.wait_with_output().expect("the end of kubectl");
         Outcome {
@@ -68,7 +68,7 @@ impl Kubectl {
             .env("HOME", &self.home)
             .env("KUBECONFIG", &self.kubeconfig)
             .env("NO_COLOR", "1")
-            // A test that hangs tells nothing.
+            // A hanging test does not show the reason.
             .arg("--request-timeout=60s");
         command
     }
@@ -109,20 +109,20 @@ impl Kubectl {
         self.run(["patch", resource, name, "--type=merge", "-p", &patch.to_string()])
     }
 
-    /// The stored object, which must be there.
+    /// The stored object, which must exist.
     #[track_caller]
     pub(crate) fn get(&self, resource: &str, name: &str) -> Value {
         self.run(["get", resource, name, "-o", "json"]).succeeds().json()
     }
 
-    /// Whether an object of that name is stored.
+    /// Whether an object of this name exists.
     #[track_caller]
     pub(crate) fn has(&self, resource: &str, name: &str) -> bool {
         let found = self.run(["get", resource, name, "--ignore-not-found", "-o", "name"]).succeeds();
         !found.stdout.is_empty()
     }
 
-    /// The objects in a file or directory, in order, as they are written there: nothing is defaulted.
+    /// The objects in a file or directory, in order and without defaults.
     #[track_caller]
     pub(crate) fn read(&self, path: &Path) -> Vec<Value> {
         let path = path.to_str().expect("a path in UTF-8");
@@ -136,7 +136,7 @@ impl Kubectl {
     }
 }
 
-/// What one call of kubectl printed, and how it ended.
+/// The output and the exit code of one call of kubectl.
 pub(crate) struct Outcome {
     command: String,
     stdin: String,
@@ -152,7 +152,7 @@ impl Outcome {
 
     #[track_caller]
     pub(crate) fn succeeds(self) -> Self {
-        self.check("it does not succeed", Self::ok)
+        self.check("it failed", Self::ok)
     }
 
     #[track_caller]
@@ -160,53 +160,55 @@ impl Outcome {
         self.check("it succeeds", |it| !it.ok())
     }
 
-    /// `text` is on standard output.
+    /// Asserts that `text` is on standard output.
     #[track_caller]
     pub(crate) fn prints(self, text: &str) -> Self {
-        self.check(&format!("it does not print {text:?}"), |it| it.stdout.contains(text))
+        self.check(&format!("it did not print {text:?}"), |it| it.stdout.contains(text))
     }
 
-    /// Nothing is on standard output.
+    /// Asserts that standard output is empty.
     #[track_caller]
     pub(crate) fn prints_nothing(self) -> Self {
-        self.check("it prints something", |it| it.stdout.is_empty())
+        self.check("it printed something", |it| it.stdout.is_empty())
     }
 
-    /// `text` is on standard error.
+    /// Asserts that `text` is on standard error.
     #[track_caller]
-    pub(crate) fn complains(self, text: &str) -> Self {
-        self.check(&format!("it does not complain {text:?}"), |it| it.stderr.contains(text))
+    pub(crate) fn prints_error(self, text: &str) -> Self {
+        self.check(&format!("standard error does not contain {text:?}"), |it| it.stderr.contains(text))
     }
 
-    /// `text` is not on standard error.
+    /// Asserts that `text` is not on standard error.
     #[track_caller]
-    pub(crate) fn never_says(self, text: &str) -> Self {
-        self.check(&format!("it complains {text:?}"), |it| !it.stderr.contains(text))
+    pub(crate) fn prints_no_error(self, text: &str) -> Self {
+        self.check(&format!("it prints_error {text:?}"), |it| !it.stderr.contains(text))
     }
 
-    /// A line on standard error is exactly this warning.
+    /// Asserts that a line on standard error is exactly this warning.
     #[track_caller]
     pub(crate) fn warns(self, text: &str) -> Self {
-        self.check(&format!("it does not warn {text:?}"), |it| it.warnings().any(|warning| warning == text))
+        self.check(&format!("there is no warning {text:?}"), |it| {
+            it.warnings().any(|warning| warning == text)
+        })
     }
 
-    /// A warning begins with `start`, and a rule of this id is behind it.
+    /// Asserts that a warning of this rule begins with `start`.
     #[track_caller]
     pub(crate) fn warns_about(self, start: &str, rule: &str) -> Self {
         let [plain, with_code] = [format!("[{rule}]"), format!("[{rule}/")];
         let fits = |warning: &str| {
             warning.starts_with(start) && (warning.contains(&plain) || warning.contains(&with_code))
         };
-        self.check(&format!("it does not warn {start:?} … [{rule}]"), |it| it.warnings().any(fits))
+        self.check(&format!("there is no warning {start:?} … [{rule}]"), |it| it.warnings().any(fits))
     }
 
-    /// There is no warning at all.
+    /// Asserts that there is no warning.
     #[track_caller]
     pub(crate) fn without_warnings(self) -> Self {
         self.check("it warns", |it| it.warnings().next().is_none())
     }
 
-    /// Standard output, read as JSON.
+    /// Standard output, parsed as JSON.
     #[track_caller]
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("not JSON: {error}\n{self}"))

@@ -1,6 +1,6 @@
 //! Runs the product inside a real control plane: etcd, kube-apiserver, kubectl and the webhook as processes.
 //!
-//! The end-to-end tests, the attacks, the benchmarks and the playground use it alike. A control plane needs the programs
+//! The end-to-end tests, the attacks, the benchmarks and `make cluster` use it. A control plane needs the programs
 //! that `tests/control-plane/build` builds (or `$KUBEBUILDER_ASSETS` names), a shell, and nothing else.
 #![allow(dead_code, reason = "compiled into several programs, none of which uses everything")]
 #![allow(
@@ -8,7 +8,7 @@
     clippy::expect_used,
     clippy::panic,
     clippy::print_stderr,
-    reason = "a test cannot go on without its control plane, and must say why"
+    reason = "a test cannot continue without its control plane"
 )]
 
 pub(crate) mod balancer;
@@ -32,7 +32,7 @@ pub(crate) fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// A file or directory under `manifests/`, as it is shipped.
+/// The path of a file or directory in `manifests/`.
 pub(crate) fn manifest(name: &str) -> PathBuf {
     repository().join("manifests").join(name)
 }

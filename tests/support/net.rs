@@ -1,15 +1,15 @@
-//! Free ports, and the plainest of HTTP clients for health endpoints.
+//! Free ports, and a simple HTTP client for health endpoints.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
-/// How often a start is tried again because another program took the port.
+/// How often a start is retried if another program has taken the port.
 const ATTEMPTS: usize = 5;
 
 /// Starts something on `N` ports that were free a moment ago.
 ///
-/// Another program can take a port before ours does. Only that failure is worth another try, with other ports.
+/// Another program can take a port first. Only then, the start is retried with other ports.
 pub(crate) fn on_free_ports<const N: usize, T>(mut start: impl FnMut([u16; N]) -> Result<T, String>) -> T {
     for _ in 1..ATTEMPTS {
         match start(free_ports()) {
@@ -21,7 +21,7 @@ pub(crate) fn on_free_ports<const N: usize, T>(mut start: impl FnMut([u16; N]) -
     start(free_ports()).unwrap_or_else(|why| panic!("{why}"))
 }
 
-/// All listeners are held until every port is known, or the same port could come twice.
+/// All listeners are kept until every port is known, so that all ports differ.
 fn free_ports<const N: usize>() -> [u16; N] {
     let listeners: [TcpListener; N] =
         std::array::from_fn(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port"));
@@ -36,7 +36,7 @@ pub(crate) fn listens(port: u16) -> bool {
 /// The status code and the body of a plain `GET http://127.0.0.1:PORT/PATH`.
 pub(crate) fn get(port: u16, path: &str) -> io::Result<(u16, String)> {
     let mut stream = connect(port)?;
-    // HTTP/1.0: the answer comes in one piece and ends with the connection.
+    // With HTTP/1.0, the answer has no chunks and ends with the connection.
     write!(stream, "GET {path} HTTP/1.0\r\nHost: 127.0.0.1:{port}\r\n\r\n")?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;

@@ -1,4 +1,4 @@
-//! Certificates for servers on the loopback address, and the keys that a control plane needs.
+//! Certificates for servers on the loopback address, and the keys of a control plane.
 
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
@@ -6,7 +6,7 @@ use rcgen::{
 };
 use time::{Duration, OffsetDateTime};
 
-/// A certification authority that exists only for one run.
+/// A CA for one run.
 pub(crate) struct Authority {
     /// Its certificate, which clients trust.
     pub(crate) pem: String,
@@ -21,7 +21,7 @@ pub(crate) struct Identity {
 
 impl Authority {
     pub(crate) fn create(name: &str) -> Self {
-        let mut params = CertificateParams::new(Vec::new()).expect("no names to be wrong");
+        let mut params = CertificateParams::new(Vec::new()).expect("parameters without names");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.distinguished_name.push(DnType::CommonName, name);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
@@ -35,7 +35,7 @@ impl Authority {
         self.server_for(&["127.0.0.1", "localhost", "crm-admission.crm-admission-system.svc"], 365)
     }
 
-    /// A server certificate for these names, which holds for so many days more.
+    /// A server certificate for these names that is valid for this many days.
     pub(crate) fn server_for(&self, names: &[&str], days: i64) -> Identity {
         let names: Vec<String> = names.iter().copied().map(str::to_owned).collect();
         let mut params = CertificateParams::new(names).expect("valid names");
@@ -49,7 +49,7 @@ impl Authority {
 
     /// A client certificate with this common name.
     pub(crate) fn client(&self, name: &str) -> Identity {
-        let mut params = CertificateParams::new(Vec::new()).expect("no names to be wrong");
+        let mut params = CertificateParams::new(Vec::new()).expect("parameters without names");
         params.distinguished_name.push(DnType::CommonName, name);
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
@@ -63,7 +63,7 @@ impl Authority {
     }
 }
 
-/// A private and a public key, as PEM, by which kube-apiserver signs and checks the tokens of service accounts.
+/// A private and a public key as PEM, with which kube-apiserver signs and verifies the tokens of service accounts.
 pub(crate) fn signing_keys() -> (String, String) {
     let key = KeyPair::generate().expect("a key");
     (key.serialize_pem(), key.public_key_pem())

@@ -1,22 +1,22 @@
-//! Waits for conditions instead of sleeping, and says on failure what was awaited and what was last seen.
+//! Waits for conditions instead of sleeping, and reports on failure the condition and the last state.
 
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How often a condition is looked at.
+/// How often a condition is checked.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// What one look at a condition finds.
+/// The result of one check of a condition.
 pub(crate) enum Seen<T> {
-    /// It holds.
+    /// It is true.
     Ready(T),
-    /// It may still come to hold; the text says what there is instead.
+    /// It may become true later; the text describes the current state.
     NotYet(String),
-    /// Waiting any longer is in vain; the text says why.
+    /// It will never be true, with the reason.
     Never(String),
 }
 
-/// Looks until the condition holds; otherwise tells what was awaited and what was seen last.
+/// Waits until the condition is true. The error has the condition and the last state.
 pub(crate) fn try_until<T>(
     what: &str,
     within: Duration,
@@ -35,7 +35,7 @@ pub(crate) fn try_until<T>(
     }
 }
 
-/// Like [`try_until`], for a caller that cannot go on without: panics with the same text.
+/// Like [`try_until`], but panics with the error.
 #[track_caller]
 pub(crate) fn until<T>(what: &str, within: Duration, look: impl FnMut() -> Seen<T>) -> T {
     match try_until(what, within, look) {

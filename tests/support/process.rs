@@ -1,4 +1,4 @@
-//! Processes that never outlive the test program, however it ends, and whose logs are shown when a test fails.
+//! Processes that never outlive the test program, and whose logs are printed when a test fails.
 
 use super::poll::{self, Seen};
 use std::ffi::OsStr;
@@ -10,11 +10,12 @@ use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::Duration;
 
-/// A shell that runs the program and holds the other end of a pipe to us.
+/// A shell that runs the program and reads a pipe from us.
 ///
-/// A line on the pipe is the name of a signal for the program. When the pipe closes, which the kernel sees to even
-/// if we are killed, the program is killed. The shell ends when the program does, with its status. (`prctl` with
-/// `PR_SET_PDEATHSIG` would not do: it follows the *thread* that started the program, and tests run in threads.)
+/// A line on the pipe is the name of a signal for the program. When the pipe closes, the shell kills the program; the
+/// kernel closes the pipe even if we are killed. The shell exits with the status of the program. (`prctl` with
+/// `PR_SET_PDEATHSIG` is no alternative: it depends on the *thread* that started the program, and tests run in
+/// threads.)
 const KEEPER: &str = r#"
 exec 3<&0
 "$@" </dev/null 3<&- &
@@ -31,17 +32,17 @@ kill -s KILL "$keeper" 2>/dev/null
 exit "$status"
 "#;
 
-/// A running program; dropping it kills it and waits until it is gone.
+/// A running program. Dropping it kills the program and waits until it has exited.
 pub(crate) struct Process {
     name: &'static str,
     shell: Child,
-    /// `None` once let go, which kills the program.
+    /// `None` after it was closed, which kills the program.
     reins: Option<ChildStdin>,
     log: Log,
 }
 
 impl Process {
-    /// A command line for [`Process::start`]: `program` with an empty environment, to which arguments are added.
+    /// A command for [`Process::start`]: `program` with an empty environment. Callers add arguments.
     pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new("sh");
         command.args(["-c", KEEPER, "keeper"]).arg(program);
@@ -49,11 +50,11 @@ impl Process {
         command
     }
 
-    /// Starts what [`Process::command`] began; its output is appended to `log`.
+    /// Starts the command of [`Process::command`]. Its output is appended to `log`.
     pub(crate) fn start(name: &'static str, mut command: Command, log: &Log) -> Self {
         let output = log.open();
         let mut shell = command
-            // A process group of its own: Ctrl-C in the terminal is for us alone, who then stop things in order.
+            // Its own process group, so that only we receive Ctrl-C and stop everything in order.
             .process_group(0)
             .stdin(Stdio::piped())
             .stdout(output.try_clone().expect("a second handle of the log"))
@@ -63,7 +64,7 @@ impl Process {
         Self { name, reins: shell.stdin.take(), shell, log: log.clone() }
     }
 
-    /// Where its output goes.
+    /// The file with its output.
     pub(crate) fn log(&self) -> &Log {
         &self.log
     }
@@ -71,34 +72,34 @@ impl Process {
     /// The id of the program itself, which is a child of the shell.
     pub(crate) fn id(&self) -> Option<u32> {
         let shell = fs::read_link(format!("/proc/{}/exe", self.shell.id())).ok()?;
-        // The shell's other child is a shell, too.
+        // The other child of the shell is a shell, too.
         let is_program = |id: &u32| fs::read_link(format!("/proc/{id}/exe")).is_ok_and(|exe| exe != shell);
         children(self.shell.id()).into_iter().find(is_program)
     }
 
-    /// Sends a signal by its name, such as `TERM` or `STOP`. One that comes too late changes nothing.
+    /// Sends a signal by its name, such as `TERM` or `STOP`. Does nothing if the program has exited.
     pub(crate) fn signal(&mut self, signal: &str) {
         if let Some(reins) = &mut self.reins {
             let _ = writeln!(reins, "{signal}");
         }
     }
 
-    /// How the program ended, if it did.
+    /// The exit status; `None` if the program is running.
     pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
         self.shell.try_wait().expect("the state of a child process")
     }
 
-    /// Waits until the program ends by itself.
+    /// Waits until the program exits.
     #[track_caller]
     pub(crate) fn wait(&mut self, within: Duration) -> ExitStatus {
         let name = self.name;
         poll::until(&format!("the end of {name}"), within, || match self.ended() {
             Some(status) => Seen::Ready(status),
-            None => Seen::NotYet("it is running".to_owned()),
+            None => Seen::NotYet("it is still running".to_owned()),
         })
     }
 
-    /// Waits until the program answers as it should, and says at once if it ended instead.
+    /// Waits until the program answers as expected. Fails at once if it exits.
     pub(crate) fn ready(
         &mut self,
         within: Duration,
@@ -106,7 +107,7 @@ impl Process {
     ) -> Result<(), String> {
         let what = format!("{} that is ready", self.name);
         poll::try_until(&what, within, || match (self.ended(), look()) {
-            (Some(status), _) => Seen::Never(format!("it ended with {status}")),
+            (Some(status), _) => Seen::Never(format!("it exited with {status}")),
             (None, Ok(())) => Seen::Ready(()),
             (None, Err(last)) => Seen::NotYet(last),
         })
@@ -130,7 +131,7 @@ fn children(parent: u32) -> Vec<u32> {
 
 fn parent_of(id: u32) -> Option<u32> {
     let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
-    // The name of the program, in parentheses, may hold anything. After it come the state and the parent.
+    // The name of the program, in parentheses, may contain anything. The state and the parent follow it.
     let (_, rest) = stat.rsplit_once(')')?;
     rest.split_whitespace().nth(1)?.parse().ok()
 }
@@ -143,14 +144,14 @@ pub(crate) fn clear_environment(command: &mut Command) {
     }
 }
 
-/// The file that holds what a program prints, over all its restarts.
+/// The file with the output of a program, over all its restarts.
 #[derive(Clone)]
 pub(crate) struct Log {
     path: PathBuf,
 }
 
 impl Log {
-    /// How many lines are shown of a log.
+    /// The number of lines of a log that are printed.
     const LINES: usize = 40;
 
     pub(crate) fn new(path: PathBuf) -> Self {
@@ -161,7 +162,7 @@ impl Log {
         &self.path
     }
 
-    /// How long the log is by now, in bytes.
+    /// The current length of the log in bytes.
     fn length(&self) -> u64 {
         fs::metadata(&self.path).map_or(0, |file| file.len())
     }
@@ -171,7 +172,7 @@ impl Log {
         file.unwrap_or_else(|error| panic!("{} cannot be written: {error}", self.path.display()))
     }
 
-    /// The last lines of what was written after the first `skip` bytes, under a heading.
+    /// The last lines after the first `skip` bytes, with a heading.
     fn tail(&self, skip: u64) -> String {
         let bytes = fs::read(&self.path).unwrap_or_default();
         let start = usize::try_from(skip).unwrap_or(usize::MAX).min(bytes.len());
@@ -183,7 +184,7 @@ impl Log {
     }
 }
 
-/// Shows what the programs logged since it was made, when it is dropped by a test that fails.
+/// Prints the logs since its creation when a failing test drops it.
 pub(crate) struct Witness {
     logs: Vec<(Log, u64)>,
 }

@@ -1,4 +1,4 @@
-//! A way to the API server that can be put out of order, and in order again, while it is in use.
+//! A proxy to the API server that can inject faults while it is in use.
 
 use super::control_plane::ControlPlane;
 use bytes::Bytes;
@@ -18,10 +18,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
-/// What happens to a request.
+/// A fault of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// It takes so much longer.
+    /// It is delayed by this time.
     Latency(Duration),
     /// It is answered with status 500.
     Status500,
@@ -31,31 +31,31 @@ pub(crate) enum Fault {
     Hang,
 }
 
-/// Which requests meet a fault.
+/// The requests that a fault affects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scope {
-    /// Those for one object of a kind: what the webhook asks while a request waits.
+    /// Requests for one object, which the webhook sends while a review waits.
     Lookups,
-    /// All, watches that are under way included.
+    /// All requests, including running watches.
     Everything,
 }
 
 type Trouble = Option<(Scope, Fault)>;
 type Body = BoxBody<Bytes, io::Error>;
 
-/// Listens without TLS on the loopback address, and asks the API server with the token of whoever asks.
+/// Listens without TLS on the loopback address, and forwards requests with their tokens.
 pub(crate) struct Proxy {
     port: u16,
     trouble: watch::Sender<Trouble>,
     met: Arc<AtomicUsize>,
-    /// Ends everything when it is dropped.
+    /// Runs everything until it is dropped.
     _runtime: Runtime,
 }
 
 impl Proxy {
-    /// A proxy in front of a control plane's API server, in order.
+    /// A proxy to the API server of a control plane, without faults.
     pub(crate) fn start(plane: &ControlPlane) -> Self {
-        // Whoever came first has installed the same one.
+        // Another test may have installed it already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
@@ -77,17 +77,17 @@ impl Proxy {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// From now on requests meet this fault.
+    /// Injects this fault into requests from now on.
     pub(crate) fn inject(&self, scope: Scope, fault: Fault) {
         self.trouble.send_replace(Some((scope, fault)));
     }
 
-    /// All is in order again. Requests that hang are never answered all the same: their connections break.
+    /// Removes the fault. The connections of hanging requests break.
     pub(crate) fn heal(&self) {
         self.trouble.send_replace(None);
     }
 
-    /// How many requests have met a fault so far.
+    /// The number of requests that were affected by a fault.
     pub(crate) fn met(&self) -> usize {
         self.met.load(Ordering::SeqCst)
     }
@@ -139,10 +139,10 @@ impl Way {
     }
 
     async fn serve(self, stream: TcpStream) {
-        // What is closed before its time is reset, as a network would.
+        // An aborted connection is reset, like in a network.
         let _ = stream.set_zero_linger();
         let answer = service_fn(|request| self.clone().answer(request));
-        // An error of a request is meant to end its connection.
+        // The error of a request intentionally breaks its connection.
         let _ =
             hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), answer).await;
     }
@@ -203,7 +203,7 @@ fn reset() -> io::Error {
     io::ErrorKind::ConnectionReset.into()
 }
 
-/// The body of an answer, piece by piece as it comes, for as long as the way is in order.
+/// The body of an answer, piece by piece as it arrives, until a fault is injected.
 fn passed_on(
     answer: reqwest::Response,
     trouble: watch::Receiver<Trouble>,

@@ -1,4 +1,4 @@
-//! The product as a process, and its registration with the API server.
+//! Runs the product as a process, and registers it with the API server.
 
 use super::control_plane::ControlPlane;
 use super::kubectl::Kubectl;
@@ -14,25 +14,25 @@ use std::process::ExitStatus;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-/// How long a start, a stop, or the API server's taking notice may take.
+/// How long a start, a stop, or a change in the API server may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What becomes of a write that the webhook is to be asked about.
+/// What happens to a write that should reach the webhook.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reach {
-    /// The API server asks the webhook.
+    /// The API server calls the webhook.
     Called,
-    /// The API server would ask, but gets no answer.
+    /// The API server calls the webhook, but gets no answer.
     Unreachable,
-    /// The API server does not ask.
+    /// The API server does not call it.
     Unregistered,
 }
 
-/// Where its certificate comes from.
+/// The source of its certificate.
 enum Certificate {
-    /// Files with this stem, by an authority that the registration names; its certificate, as PEM.
+    /// Files with this stem, and the CA as PEM, which the registration contains.
     Files { stem: PathBuf, authority: String },
-    /// The webhook itself, which also puts its authority into the registration.
+    /// The webhook itself, which also writes its CA to the registration.
     SelfManaged,
 }
 
@@ -49,19 +49,18 @@ pub(crate) struct Webhook {
 }
 
 impl Webhook {
-    /// Starts the product beside a control plane that has the kinds and roles, and waits until it is ready. It is
-    /// not registered yet.
+    /// Starts the product for a control plane with the kinds and roles, and waits until it is ready. It is not
+    /// registered yet.
     pub(crate) fn start(plane: &ControlPlane) -> Self {
         Self::start_through(plane, plane.kubeconfig("crm-admission"))
     }
 
-    /// Like [`Webhook::start`], with another way to the API server.
+    /// Like [`Webhook::start`], with another kubeconfig.
     pub(crate) fn start_through(plane: &ControlPlane, kubeconfig: PathBuf) -> Self {
         let workspace = plane.workspace();
         let authority = Authority::create("webhook of a test");
         let server = authority.server();
-        // Replicas stand side by side, each with its own certificate: one must not overwrite another's, which that
-        // one would take for a renewal.
+        // Each replica has its own certificate file: a replica would treat the certificate of another as a renewal.
         let name = Self::name();
         workspace.write(&name, "tls.crt", &server.certificate);
         workspace.write(&name, "tls.key", &server.key);
@@ -70,8 +69,8 @@ impl Webhook {
         Self::start_with(plane, &name, certificate, kubeconfig, &[])
     }
 
-    /// Starts the product with certificates that it makes itself, and waits until it is ready. It needs the rights of
-    /// [`ControlPlane::install_self_managed_rights`].
+    /// Starts the product with self-managed certificates, and waits until it is ready. It needs the permissions of
+    /// [`ControlPlane::install_self_managed_permissions`].
     pub(crate) fn start_self_managed(plane: &ControlPlane) -> Self {
         Self::start_self_managed_with(plane, &[])
     }
@@ -118,16 +117,16 @@ impl Webhook {
     /// The id of the process.
     #[track_caller]
     pub(crate) fn id(&self) -> u32 {
-        let process = self.process.as_ref().expect("a webhook that runs");
+        let process = self.process.as_ref().expect("a running webhook");
         process.id().expect("the id of the webhook")
     }
 
-    /// Where it listens for reviews.
+    /// The port for reviews.
     pub(crate) fn port(&self) -> u16 {
         self.ports[0]
     }
 
-    /// The CA of its certificate, PEM.
+    /// The CA of its certificate as PEM.
     pub(crate) fn ca(&self) -> &str {
         match &self.certificate {
             Certificate::Files { authority, .. } => authority,
@@ -135,12 +134,12 @@ impl Webhook {
         }
     }
 
-    /// The CA of its certificate, as `caBundle` has it.
+    /// The CA of its certificate as a `caBundle`.
     pub(crate) fn ca_bundle(&self) -> String {
         STANDARD.encode(self.ca())
     }
 
-    /// Where its `/readyz` and `/metrics` are.
+    /// The port of `/readyz` and `/metrics`.
     pub(crate) fn admin_port(&self) -> u16 {
         self.ports[1]
     }
@@ -150,7 +149,7 @@ impl Webhook {
         format!("127.0.0.1:{}", self.ports[0])
     }
 
-    /// `http://…`, where `/readyz` and `/metrics` are.
+    /// `http://…`, the URL of the admin port.
     pub(crate) fn admin_url(&self) -> String {
         format!("http://127.0.0.1:{}", self.ports[1])
     }
@@ -160,10 +159,10 @@ impl Webhook {
         net::get(self.ports[1], path)
     }
 
-    /// Its answer to a review that is sent to it directly, without the API server.
+    /// Its answer to a review that is sent directly, without the API server.
     #[track_caller]
     pub(crate) fn review(&self, path: &str, review: &Value) -> Value {
-        // Whoever came first has installed the same one.
+        // Another test may have installed it already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let authority = reqwest::Certificate::from_pem(self.ca().as_bytes()).expect("a certificate");
         let url = format!("https://127.0.0.1:{}{path}", self.ports[0]);
@@ -175,15 +174,15 @@ impl Webhook {
         asked.unwrap_or_else(|error: reqwest::Error| panic!("no answer to {review}: {error}"))
     }
 
-    /// Ends it without notice, as a crash would.
+    /// Kills it, like a crash.
     pub(crate) fn kill(&mut self) {
         self.process = None;
     }
 
-    /// Ends it as Kubernetes does, and tells how it ended.
+    /// Stops it like Kubernetes, and returns its exit status.
     #[track_caller]
     pub(crate) fn stop(&mut self) -> ExitStatus {
-        let mut process = self.process.take().expect("a webhook that runs");
+        let mut process = self.process.take().expect("a running webhook");
         process.signal("TERM");
         process.wait(PATIENCE)
     }
@@ -202,7 +201,7 @@ impl Webhook {
         self.restart_with(&[]);
     }
 
-    /// Starts it again with further arguments, such as `--policy FILE`; one that still runs is stopped first.
+    /// Starts it again with further arguments, such as `--policy FILE`. Stops it first if it is running.
     #[track_caller]
     pub(crate) fn restart_with(&mut self, args: &[&str]) {
         if self.process.is_some() {
@@ -218,9 +217,9 @@ impl Webhook {
         command
             .env("KUBECONFIG", &self.kubeconfig)
             .env("RUST_BACKTRACE", "1")
-            // Where nobody balances, nobody takes time to hear of a stop. Arguments win over these variables.
+            // Without a balancer, no shutdown delay is needed. Arguments override these variables.
             .env("CRM_ADMISSION_SHUTDOWN_DELAY", "1s")
-            // Decisions that allow are logged too: a test that fails shows them.
+            // Also log allowed requests, for the output of failing tests.
             .env("CRM_ADMISSION_LOG", "info,crm_admission=debug")
             .arg("serve")
             .args(["--listen", &format!("127.0.0.1:{port}")])
@@ -233,7 +232,7 @@ impl Webhook {
                 command.arg("--tls-key").arg(stem.with_extension("key"));
             }
             Certificate::SelfManaged => {
-                // There is no Service here: the API server calls this process by its address.
+                // Without a Service, the API server calls this process by its address.
                 command.args(["--tls-self-managed", "--tls-san", "127.0.0.1"]);
                 command.args(["--namespace", "crm-admission-system"]);
             }
@@ -248,7 +247,7 @@ impl Webhook {
         Ok(())
     }
 
-    /// Registers the shipped configurations and waits until the API server calls the webhook by all of them.
+    /// Registers the shipped configurations and waits until the API server calls the webhook for both.
     #[track_caller]
     pub(crate) fn register(&self) {
         self.register_at(self.ports[0]);
@@ -262,7 +261,7 @@ impl Webhook {
         self.await_validation();
     }
 
-    /// Applies the shipped configurations, so that they lead here.
+    /// Applies the shipped configurations with the address of this process.
     #[track_caller]
     pub(crate) fn install(&self) {
         self.install_at(self.ports[0]);
@@ -275,7 +274,7 @@ impl Webhook {
         self.admin.apply(&list(&configurations)).succeeds();
     }
 
-    /// Registers `mutate` alone, as it is shipped for one call, and waits until it and the floor are in force.
+    /// Registers the shipped configurations for one call, and waits until they and the floor are in force.
     #[track_caller]
     pub(crate) fn register_for_one_call(&self) {
         let (floor, configurations): (Vec<Value>, Vec<Value>) =
@@ -315,7 +314,7 @@ impl Webhook {
         self.await_reach(Reach::Unregistered);
     }
 
-    /// A configuration that leads to this process instead of to a Service, since there is no network of pods.
+    /// A configuration with the address of this process instead of a Service, because there is no pod network.
     pub(crate) fn local(&self, configuration: Value) -> Value {
         self.local_at(configuration, self.ports[0])
     }
@@ -332,7 +331,7 @@ impl Webhook {
         configuration
     }
 
-    /// Waits until writes meet this fate.
+    /// Waits until writes have this result.
     #[track_caller]
     pub(crate) fn await_reach(&self, wanted: Reach) {
         poll::until(&format!("a webhook that is {wanted:?}"), PATIENCE, || match self.reach() {
@@ -342,7 +341,7 @@ impl Webhook {
         });
     }
 
-    /// Tries a write that only the webhook can complete: creatorRef is required, and is filled in by it.
+    /// Tries a write without the required creatorRef, which only the webhook sets.
     fn reach(&self) -> Result<Reach, String> {
         let probe = json!({
             "apiVersion": "crm.milo.io/v1alpha1",
@@ -362,8 +361,8 @@ impl Webhook {
         }
     }
 
-    /// Waits until the API server calls the validating webhook too. It takes notice of the two configurations
-    /// independently, and validation changes nothing that could be seen; but the API server counts its calls.
+    /// Waits until the API server calls the validating webhook too. API servers load the two configurations
+    /// independently. Validation has no visible effect, but the API server counts its calls.
     #[track_caller]
     fn await_validation(&self) {
         let calls = || calls(&self.admin, "validate.crm.milo.io");
@@ -375,13 +374,13 @@ impl Webhook {
     }
 }
 
-/// The webhook configurations as they are shipped.
+/// The shipped webhook configurations.
 #[track_caller]
 pub(crate) fn shipped(kubectl: &Kubectl) -> Vec<Value> {
     kubectl.read(&manifest("registration/webhooks.yaml"))
 }
 
-/// The webhook configurations and the floor as they are shipped for one call.
+/// The shipped webhook configurations for one call, and the floor.
 #[track_caller]
 pub(crate) fn one_call(kubectl: &Kubectl) -> Vec<Value> {
     let overlay = manifest("overlays/one-call");
@@ -391,7 +390,7 @@ pub(crate) fn one_call(kubectl: &Kubectl) -> Vec<Value> {
     objects.into_iter().filter(|object| of_registration.iter().any(|kind| is_of(object, kind))).collect()
 }
 
-/// Whether its kind begins so.
+/// Whether its kind has this prefix.
 fn is_of(object: &Value, kind: &str) -> bool {
     object["kind"].as_str().is_some_and(|of| of.starts_with(kind))
 }
@@ -400,7 +399,7 @@ fn list(items: &[Value]) -> String {
     json!({"apiVersion": "v1", "kind": "List", "items": items}).to_string()
 }
 
-/// How often the API server called a webhook, by its own count.
+/// The number of calls of a webhook, according to the API server.
 #[track_caller]
 pub(crate) fn calls(admin: &Kubectl, webhook: &str) -> u64 {
     let label = format!(r#"name="{webhook}""#);
@@ -413,10 +412,10 @@ pub(crate) fn calls(admin: &Kubectl, webhook: &str) -> u64 {
         .sum()
 }
 
-/// Names another build of the program to be tested, such as an older one that is to be compared.
+/// The variable with the path of another build to test, such as an older one for comparison.
 const PRODUCT: &str = "CRM_ADMISSION_TEST_PROGRAM";
 
-/// The built program: Cargo tells tests where it is; an example finds it one directory above itself.
+/// The path of the built program: from Cargo in tests, and one directory above itself in an example.
 pub(crate) fn product() -> PathBuf {
     let given = std::env::var_os(PRODUCT).map(PathBuf::from);
     let built = || option_env!("CARGO_BIN_EXE_crm-admission").map_or_else(beside_example, PathBuf::from);

@@ -6,26 +6,26 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-/// Removes the directory once we let go of the pipe. Programs that write into it are being killed at that very
-/// moment, so what they leave behind may take more than one sweep.
+/// Removes the directory when we close the pipe. Programs that write to it are killed at the same time, so more than
+/// one attempt may be needed.
 const JANITOR: &str = r#"
 read -r _
 sweeps=0
 until rm -rf -- "$1" || [ $((sweeps += 1)) -ge 50 ]; do sleep 0.1; done
 "#;
 
-/// The directory in which everything of one control plane lives. Declare it after what writes into it: fields are
-/// dropped in order.
+/// The directory of one control plane. Declare it after the fields that write to it, because fields are dropped in
+/// order.
 pub(crate) struct Workspace {
     path: PathBuf,
     janitor: Child,
 }
 
 impl Workspace {
-    /// A directory that did not exist before, which only the present user can enter.
+    /// A new directory that only the current user can enter.
     pub(crate) fn create() -> Self {
         let directory = tempfile::Builder::new().prefix("crm-admission-").tempdir();
-        // The janitor removes it: unlike a destructor, it also runs for a static and after a kill.
+        // The janitor removes it, because destructors do not run for statics or after a kill.
         let path = directory.expect("a temporary directory").keep();
         let janitor = Command::new("sh")
             .args(["-c", JANITOR, "janitor"])
@@ -42,14 +42,14 @@ impl Workspace {
         &self.path
     }
 
-    /// The path of a file in a directory of the workspace that is made if need be.
+    /// The path of a file in a directory of the workspace, which is created if it does not exist.
     pub(crate) fn file(&self, directory: &str, name: &str) -> PathBuf {
         let directory = self.path.join(directory);
         fs::create_dir_all(&directory).expect("a directory in the workspace");
         directory.join(name)
     }
 
-    /// Writes a file that only the present user can read, since some hold keys and tokens; returns its path.
+    /// Writes a file that only the current user can read, because some contain keys and tokens. Returns its path.
     pub(crate) fn write(&self, directory: &str, name: &str, content: &str) -> PathBuf {
         let path = self.file(directory, name);
         let mut file = private_file(&path);

@@ -18,9 +18,9 @@ pub(crate) struct Fault {
     pub(crate) message: String,
 }
 
-// The parser is stricter than kubectl about white space, and tells what it does not accept only by its messages. The
-// test `the_parser_words_its_messages_as_expected` fails if a new version words them differently. These constants go
-// once the parser accepts such text, or has codes for its errors.
+// The parser is stricter than kubectl about white space, and only its messages show the reason for an error. The test
+// `the_parser_words_its_messages_as_expected` fails if a new version words them differently. Remove these constants
+// when the parser accepts such text or has error codes.
 
 /// The messages for a line between brackets that is indented too little.
 const TOO_FAR_LEFT: [&str; 2] = ["invalid indentation", "invalid indentation in flow construct"];
@@ -194,12 +194,12 @@ impl<'t> Composer<'t> {
                 (anchor, Content::Mapping { entries, layout }, start..end)
             }
             Event::Alias(anchor) => {
-                let no_anchor = "alias to an anchor that is not there";
+                let no_anchor = "alias to an anchor that does not exist";
                 let target = self.anchors.get(&anchor).copied();
                 let target = target.ok_or_else(|| self.fault(span.start, no_anchor))?;
                 (0, Content::Alias(target), self.byte(span.start)..self.byte(span.end))
             }
-            _ => return Err(self.fault(span.start, "the document ends too early")),
+            _ => return Err(self.fault(span.start, "the document is incomplete")),
         };
         self.done = range.end.max(self.done);
         let range = range.start + self.base..range.end + self.base;
@@ -236,10 +236,12 @@ impl<'t> Composer<'t> {
             let (event, value_span) = self.next()?;
             let value = self.node(event, value_span, depth + 1)?;
             if merge && !self.can_be_merged(value) {
-                return Err(self.fault(value_span.start, "a merge key takes a map or a list of maps"));
+                return Err(
+                    self.fault(value_span.start, "the value of a merge key must be a map or a list of maps")
+                );
             }
             if !merge && !known.insert(key.clone()) {
-                return Err(self.fault(span.start, format!("the key {key:?} is there twice")));
+                return Err(self.fault(span.start, format!("duplicate key {key:?}")));
             }
             entries.push(Entry { key, key_range, value, merge });
         }

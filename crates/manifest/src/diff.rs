@@ -77,7 +77,7 @@ mod tests {
     use super::unified_diff;
 
     #[test]
-    fn a_change_is_shown_with_what_is_around_it() {
+    fn a_change_is_shown_with_its_context() {
         let before = "1\n2\n3\n4\n5\n6\n7\n8\n";
         assert_eq!(
             unified_diff("x/a.yaml", before, &before.replace("5\n", "five\n")),
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_does_not_leave_its_line() {
+    fn a_name_cannot_break_its_line() {
         let diff = unified_diff("a\n+++ b/\"x\u{1b}\\é.yaml", "1\n", "2\n");
         let (headers, _) = diff.split_once("@@").unwrap();
         let name = "a\\n+++ b/\\\"x\\033\\\\é.yaml";
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn line_ends_and_an_end_without_one_are_kept() {
+    fn line_ends_and_a_missing_last_one_are_kept() {
         assert_eq!(
             unified_diff("a", "1\r\n2", "1\r\n3"),
             "--- a/a\n+++ b/a\n@@ -1,2 +1,2 @@\n 1\r\n-2\n\\ No newline at end of file\n+3\n\\ No newline at end of file\n"

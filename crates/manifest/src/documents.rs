@@ -138,14 +138,14 @@ mod tests {
     }
 
     #[test]
-    fn documents_come_with_the_line_they_start_on_and_empty_ones_do_not_come() {
+    fn documents_have_their_first_line_and_empty_ones_are_omitted() {
         let read = documents("# only a comment\n---\na: 1\n---\n---\nb: [x, 'y']\n").unwrap();
         assert_eq!(read, [(3, json!({"a": 1})), (6, json!({"b": ["x", "y"]}))]);
         assert_eq!(documents("").unwrap(), []);
     }
 
     #[test]
-    fn quoted_and_tagged_scalars_are_text_and_plain_ones_are_read() {
+    fn quoted_and_tagged_scalars_are_strings_and_plain_ones_have_types() {
         assert_eq!(
             one("a: 'yes'\nb: yes\nc: !!str 42\nd: |\n  42\ne: ! 12\ny: 1\n"),
             json!({"a": "yes", "b": true, "c": "42", "d": "42\n", "e": "12", "true": 1})
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_closing_bracket_may_stand_where_its_key_starts() {
+    fn a_closing_bracket_may_have_the_indentation_of_its_key() {
         let text = "a: {\n  b: [\n    é, # ]\n  ], c: [\n ]\n}\nd: é\n";
         assert_eq!(one(text), json!({"a": {"b": ["é"], "c": []}, "d": "é"}));
         let error = documents(&format!("{text}e: @\n")).unwrap_err();
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn what_kubectl_reads_further_left_or_after_a_tab_is_read() {
+    fn little_indentation_and_tabs_are_accepted_as_by_kubectl() {
         let cases = [
             ("a: [\nb\n]\n", json!({"a": ["b"]})),
             (
@@ -187,25 +187,25 @@ mod tests {
         ];
         for (text, expected) in cases {
             assert_eq!(documents(text), Ok(vec![(1, expected)]), "{text:?}");
-            // After that, places are what they were.
+            // The places after it are those of the original text.
             let error = documents(&format!("{text}e: é @ @: : :\n")).unwrap_err();
             assert_eq!(error.line, text.lines().count() + 1, "{text:?} {error}");
         }
         for text in ["a: 'x\n--- y\nz'\n", "a:\n  b: 1\n c: 2\n", "a:\tb: c\n", "a:\n\tb: c\n", "a:\t- b\n"] {
             assert!(documents(text).is_err(), "{text:?}");
         }
-        // What is missing is not missing at the end of the text only.
+        // A missing bracket is reported at its list, not at the end of the text.
         let error = documents("s:\n  a: [b,\n  c,\n  d\n").unwrap_err();
         assert_eq!((error.line, error.column), (3, 3), "{error}");
     }
 
     #[test]
-    fn errors_say_where() {
+    fn errors_have_their_place() {
         let error = documents("a: 1\nb: [1, 2\nc: 3\n").unwrap_err();
         assert!(error.line >= 2, "{error}");
         let error = documents("a: 1\na: 2\n").unwrap_err();
         assert_eq!((error.line, error.column), (2, 1), "{error}");
-        assert!(error.message.contains("\"a\" is there twice"), "{error}");
+        assert!(error.message.contains("duplicate key \"a\""), "{error}");
         assert!(documents("a: .inf\n").unwrap_err().message.contains("no form in JSON"));
         assert!(documents("a: *nothing\n").is_err());
     }
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_document_does_not_take_the_others_with_it() {
+    fn a_broken_document_does_not_affect_the_others() {
         let text = Text::new("a: 1\n---\nb: [1\nc: é: 2\n--- \n# Source: x/y.yaml\nd: 4\n".to_owned());
         let parsed = parse(&text, Syntax::Yaml);
         let values: Vec<Value> = parsed.documents.iter().map(|d| d.tree.value(d.tree.root)).collect();
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn what_starts_like_json_may_be_yaml() {
+    fn text_that_starts_like_json_may_be_yaml() {
         assert_eq!(one("{a: yes, 'b': [x]}\n"), json!({"a": true, "b": ["x"]}));
         assert_eq!(one("\u{feff}{\"a\": \"\\ud83d\\ude00\"}\n"), json!({"a": "😀"}));
         let error = documents("[1, {]").unwrap_err();
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_called_json_must_be_json() {
+    fn a_json_file_must_be_json() {
         for text in ["{\"a\": }", "yes", "{\"a\": 1,}", "{\"a\": 1 // x\n}", "{\"a\": tru}", "[1, 2", "a: 1"]
         {
             let parsed = parse(&Text::new(text.to_owned()), Syntax::Json);
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_json_document_does_not_take_the_others_with_it() {
+    fn a_broken_json_document_does_not_affect_the_others() {
         let text = "{\"a\": 1}\n{\"b\": tru}\n{\"c\": {\n{\"d\": 4}\n{\"e\": 5, \"e\": 6} {\"f\": 7}\n";
         for syntax in [Syntax::Json, Syntax::Yaml] {
             let parsed = parse(&Text::new(text.to_owned()), syntax);
@@ -274,7 +274,7 @@ mod tests {
             let lines: Vec<usize> = parsed.errors.iter().map(|error| error.line).collect();
             assert_eq!(lines, [2, 4, 5], "{:?}", parsed.errors);
         }
-        // What is in a list is no document of its own.
+        // A value in a list is not a document.
         let text = "{\"items\": [\n{\"a\": 1},\n{\"b\": tru},\n{\"c\": 1}\n]}\n{\"d\": 4}\n";
         let parsed = parse(&Text::new(text.to_owned()), Syntax::Json);
         let values: Vec<Value> = parsed.documents.iter().map(|d| d.tree.value(d.tree.root)).collect();

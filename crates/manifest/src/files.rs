@@ -368,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_named() {
+    fn unreadable_paths_are_reported() {
         let error = read_objects(&["no/such/file.yaml".into()]).unwrap_err();
         assert!(error.to_string().contains("no/such/file.yaml"), "{error}");
         let root = tempfile::tempdir().unwrap();
@@ -379,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn names_in_reports_are_those_of_a_repository() {
+    fn names_in_reports_are_paths_in_the_repository() {
         for (path, expected) in
             [("./a/b.yaml", "a/b.yaml"), ("a.yaml", "a.yaml"), ("/x/./y.json", "/x/y.json")]
         {
@@ -388,7 +388,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_found_and_cannot_be_read_does_not_hide_the_rest() {
+    fn an_unreadable_file_does_not_hide_the_others() {
         let root = tempfile::tempdir().unwrap();
         fs::write(root.path().join("a.yaml"), "# é\n- \u{e9}".as_bytes().split_last().unwrap().1).unwrap();
         fs::write(root.path().join("b.yaml"), "b: 1\n").unwrap();

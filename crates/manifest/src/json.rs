@@ -7,7 +7,8 @@ use serde_json::Value;
 use crate::compose::Fault;
 use crate::tree::{Builder, Content, Entry, Layout, NodeId, Style, Tree};
 
-/// The trees of the JSON values in a text, and the problems of those that are not valid. `base` is added to every place.
+/// The trees of the JSON values in a text, and the problems of those that are not valid. `base` is added to every
+/// place.
 pub(crate) fn trees(text: &str, base: usize) -> (Vec<Tree>, Vec<Fault>) {
     let mut scanner = Scanner { text, base, at: 0, nodes: Builder::default() };
     let (mut trees, mut faults) = (Vec::new(), Vec::new());
@@ -160,7 +161,7 @@ impl Scanner<'_> {
             let key: String =
                 serde_json::from_str(text).map_err(|error| self.fault(range.start, error.to_string()))?;
             if !known.insert(key.clone()) {
-                return Err(self.fault(range.start, format!("the key {key:?} is there twice")));
+                return Err(self.fault(range.start, format!("duplicate key {key:?}")));
             }
             self.skip(':');
             let value = self.value()?;
@@ -178,7 +179,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn values_are_those_of_json_and_know_their_place() {
+    fn values_and_their_places_are_read() {
         let text = "{\"a\": [1, \"\\u00e9\\ud83d\\ude00\\\"\"],\n \"yes\": true}\n{\"b\": -1e3}";
         let (trees, faults) = trees(text, 10);
         assert_eq!(faults, []);
@@ -194,7 +195,7 @@ mod tests {
         let not_json = fault("{\"a\": 1,\n \"b\": x}");
         assert_eq!((not_json.at, not_json.message.as_str()), (15, "not JSON: expected value"));
         let twice = fault("{\"a\": 1, \"a\": 2}");
-        assert_eq!((twice.at, twice.message.as_str()), (9, "the key \"a\" is there twice"));
+        assert_eq!((twice.at, twice.message.as_str()), (9, "duplicate key \"a\""));
         fault(&"[".repeat(100_000));
     }
 }

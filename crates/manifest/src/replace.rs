@@ -26,7 +26,7 @@ pub fn replace(path: &Path, before: &[u8], after: &[u8]) -> io::Result<()> {
     // Without this, a power cut may leave an empty file.
     file.as_file().sync_all()?;
     if fs::read(path)? != before {
-        return Err(io::Error::other("it has been changed since it was read; run the command again"));
+        return Err(io::Error::other("the file has changed since it was read; run the command again"));
     }
     has_no_links(path)?;
     file.persist(path)?;
@@ -37,7 +37,7 @@ fn has_no_links(path: &Path) -> io::Result<()> {
     if fs::canonicalize(path)? == path {
         return Ok(());
     }
-    Err(io::Error::other("a link has taken its place since it was read; run the command again"))
+    Err(io::Error::other("the file was replaced by a link since it was read; run the command again"))
 }
 
 fn take_over(file: &File, of: &Metadata) -> io::Result<()> {
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn the_mode_stays_and_nothing_else_is_left() {
+    fn the_mode_stays_and_no_other_file_is_left() {
         let (directory, path) = directory_with("old");
         for mode in [0o600, 0o664, 0o755] {
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
@@ -88,13 +88,13 @@ mod tests {
     }
 
     #[test]
-    fn a_link_that_takes_the_place_of_the_file_is_not_followed() {
+    fn a_link_that_replaces_the_file_is_not_followed() {
         let (directory, path) = directory_with("old");
         let (elsewhere, target) = directory_with("old");
         fs::remove_file(&path).unwrap();
         symlink(&target, &path).unwrap();
         let error = replace(&path, b"old", b"new").unwrap_err();
-        assert!(error.to_string().contains("a link has taken its place"), "{error}");
+        assert!(error.to_string().contains("replaced by a link"), "{error}");
         assert_eq!(
             (names(directory.path()), names(elsewhere.path())),
             (vec!["a.yaml".to_owned()], vec!["a.yaml".to_owned()])
@@ -103,22 +103,22 @@ mod tests {
     }
 
     #[test]
-    fn a_link_that_takes_the_place_of_the_directory_is_not_followed() {
+    fn a_link_that_replaces_the_directory_is_not_followed() {
         let root = tempfile::tempdir().unwrap();
         let (elsewhere, target) = directory_with("old");
         let inside = root.path().canonicalize().unwrap().join("records");
         symlink(elsewhere.path(), &inside).unwrap();
         let error = replace(&inside.join("a.yaml"), b"old", b"new").unwrap_err();
-        assert!(error.to_string().contains("a link has taken its place"), "{error}");
+        assert!(error.to_string().contains("replaced by a link"), "{error}");
         assert_eq!(names(elsewhere.path()), ["a.yaml"]);
         assert_eq!(fs::read_to_string(&target).unwrap(), "old");
     }
 
     #[test]
-    fn what_somebody_else_wrote_in_between_is_not_lost() {
+    fn a_change_by_somebody_else_is_not_overwritten() {
         let (directory, path) = directory_with("theirs");
         let error = replace(&path, b"old", b"new").unwrap_err();
-        assert!(error.to_string().contains("has been changed since it was read"), "{error}");
+        assert!(error.to_string().contains("has changed since it was read"), "{error}");
         assert_eq!(fs::read_to_string(&path).unwrap(), "theirs");
         assert_eq!(names(directory.path()), ["a.yaml"]);
     }

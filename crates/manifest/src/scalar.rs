@@ -100,7 +100,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn words_and_numbers_mean_what_they_mean_to_kubectl() {
+    fn words_and_numbers_have_the_meaning_of_kubectl() {
         let cases = [
             ("", json!(null)),
             ("~", json!(null)),
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_looks_like_a_number_is_text() {
+    fn strings_that_look_like_numbers_are_strings() {
         for text in
             ["acme.com", "1.2.3.4", "2027-01-15", "12:30:45x", "-", "+", ".", "0xzz", "--5", "1-2", "é"]
         {
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tag_says_what_a_scalar_is() {
+    fn a_tag_sets_the_type_of_a_scalar() {
         let cases = [
             ("int", "5", Some(json!(5))),
             ("int", "x", None),

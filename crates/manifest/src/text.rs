@@ -18,7 +18,7 @@ impl Text {
         let bytes = text.as_bytes();
         let ends_line = |at: &usize| match bytes.get(*at) {
             Some(b'\n') => true,
-            // YAML has it as a line break, too.
+            // A line break in YAML, too.
             Some(b'\r') => bytes.get(*at + 1) != Some(&b'\n'),
             _ => false,
         };

@@ -25,7 +25,7 @@ pub struct Tree {
 /// One value as it is written.
 #[derive(Clone, Debug)]
 pub struct Node {
-    /// What it holds.
+    /// Its content.
     pub content: Content,
     /// Its bytes in the text, without an anchor or tag before it. A block scalar starts at its indicator and ends
     /// with the text of its last line. The range of a missing value is empty.
@@ -60,7 +60,7 @@ pub enum Content {
         /// How it is written.
         layout: Layout,
     },
-    /// Stands for another node.
+    /// An alias of another node.
     Alias(NodeId),
 }
 
@@ -195,7 +195,7 @@ impl Tree {
         }
     }
 
-    /// The field with this key: an own one, or one from a merge key, together with the map that it comes from.
+    /// The field with this key, its own or from a merge key, with the map that it comes from.
     pub(crate) fn entry(&self, mapping: NodeId, key: &str) -> Option<(&Entry, Option<NodeId>)> {
         let Content::Mapping { entries, .. } = &self.node(self.resolve(mapping)).content else {
             return None;
@@ -271,9 +271,9 @@ pub(crate) struct Builder {
 /// A document is too large.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum TooLarge {
-    #[error("holds more than {MAX_VALUES} values, aliases expanded")]
+    #[error("more than {MAX_VALUES} values with aliases expanded")]
     Values,
-    #[error("nested deeper than {MAX_DEPTH} levels, aliases expanded")]
+    #[error("nested deeper than {MAX_DEPTH} levels with aliases expanded")]
     Depth,
 }
 

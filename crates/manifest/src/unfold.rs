@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_map_is_an_error_at_its_place() {
+    fn an_item_that_is_not_a_map_is_an_error_at_its_place() {
         let (objects, errors) = unfolded("kind: List\nitems: [1, {kind: A}]\n");
         assert_eq!(objects, [json!({"kind": "A"})]);
         assert_eq!(errors, [(19, "no object: a manifest is a map with apiVersion and kind")]);

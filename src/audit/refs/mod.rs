@@ -123,7 +123,7 @@ pub async fn all_dangling(
     Ok(dangling)
 }
 
-/// The policy with all rules about references enabled. References are listed even if no rule looks at them.
+/// The policy with all rules about references enabled. References are listed even if no rule checks them.
 pub fn with_all_references(policy: &Policy) -> Policy {
     let mut policy = policy.clone();
     for rule in [

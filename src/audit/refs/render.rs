@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn what_points_at_nothing_is_a_row_with_what_it_names() {
+    fn a_dangling_reference_is_a_row_with_its_target() {
         let text = dangling(&[edge("acme-crop", Fact::Missing { suggestion: None })], Format::Table);
         assert_eq!(
             text,
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_graph_marks_what_is_missing_and_escapes_what_users_wrote() {
+    fn a_graph_marks_missing_objects_and_escapes_names() {
         let text = dangling(&[edge("a\"]; x", Fact::Missing { suggestion: None })], Format::Dot);
         assert_eq!(
             text,

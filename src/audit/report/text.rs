@@ -105,7 +105,7 @@ mod tests {
     use super::number;
 
     #[test]
-    fn thousands_are_set_apart() {
+    fn numbers_have_thousands_separators() {
         let shown = [0, 999, 1000, 12_310, 1_234_567].map(number);
         assert_eq!(shown, ["0", "999", "1,000", "12,310", "1,234,567"]);
     }

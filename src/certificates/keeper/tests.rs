@@ -204,7 +204,7 @@ async fn a_new_ca_is_published_and_settles_before_its_certificate_is_served() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_replica_that_starts_waits_until_a_ca_that_is_new_has_settled() {
+async fn a_new_replica_waits_until_a_new_ca_has_settled() {
     let cluster = Cluster::with_configurations();
     let mut first = cluster.replica();
     first.turn().await.unwrap();
@@ -224,7 +224,7 @@ async fn a_replica_that_starts_waits_until_a_ca_that_is_new_has_settled() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_replica_that_starts_while_an_older_ca_is_trusted_too_does_not_wait() {
+async fn a_new_replica_does_not_wait_while_an_older_ca_is_trusted_too() {
     let cluster = Cluster::with_configurations();
     cluster.replica().turn().await.unwrap();
     let live = cluster.cas();
@@ -240,7 +240,7 @@ async fn a_replica_that_starts_while_an_older_ca_is_trusted_too_does_not_wait() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_bundle_of_which_the_api_server_takes_nothing_is_no_trust() {
+async fn a_bundle_that_the_api_server_cannot_parse_is_not_trusted() {
     let cluster = Cluster::with_configurations();
     cluster.replica().turn().await.unwrap();
     let block = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
@@ -257,12 +257,12 @@ async fn a_bundle_of_which_the_api_server_takes_nothing_is_no_trust() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_replica_that_is_late_does_not_take_the_trust_from_a_new_ca() {
+async fn a_slow_replica_does_not_remove_a_new_ca() {
     let cluster = Cluster::with_configurations();
     let faster = Arc::new(tokio::sync::Mutex::new(cluster.replica()));
     faster.lock().await.turn().await.unwrap();
-    // The slow one sees an empty bundle to fill in; before its patch arrives, another replica creates and publishes a
-    // new CA.
+    // The slow replica sees an empty bundle to fill in; before its patch arrives, another replica creates and publishes
+    // a new CA.
     let mut object = cluster.get(CONFIGURATIONS[0]).unwrap();
     object["webhooks"][0]["clientConfig"].as_object_mut().unwrap().remove("caBundle");
     cluster.put(CONFIGURATIONS[0], object);
@@ -274,7 +274,7 @@ async fn a_replica_that_is_late_does_not_take_the_trust_from_a_new_ca() {
             let known: Option<CertificateDer<'static>> = seen.lock().unwrap().clone();
             match known {
                 Some(new) => {
-                    assert!(world.bundle(CONFIGURATIONS[0]).contains(&new), "trust was taken from it")
+                    assert!(world.bundle(CONFIGURATIONS[0]).contains(&new), "the new CA was removed")
                 }
                 None if method == Method::PATCH => {
                     world.lose_secret();
@@ -298,7 +298,7 @@ async fn a_replica_that_is_late_does_not_take_the_trust_from_a_new_ca() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_two_that_create_at_a_time_the_slower_takes_what_the_faster_made() {
+async fn of_two_replicas_that_create_a_secret_the_slower_one_uses_the_secret_of_the_faster() {
     let cluster = Cluster::default();
     let (world, once) = (cluster.clone(), Arc::new(Mutex::new(Some(()))));
     let mut slower = keeper(&cluster.client(move |method| {
@@ -319,7 +319,7 @@ async fn of_two_that_create_at_a_time_the_slower_takes_what_the_faster_made() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_older_secret_that_comes_back_is_served_without_a_denial() {
+async fn a_restored_older_secret_is_served_and_stays_trusted() {
     let cluster = Cluster::with_configurations();
     let mut replica = cluster.replica();
     replica.turn().await.unwrap();
@@ -347,7 +347,7 @@ async fn an_older_secret_that_comes_back_is_served_without_a_denial() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_no_certificate_in_a_bundle_goes_at_once() {
+async fn invalid_certificates_in_a_bundle_are_removed_at_once() {
     let cluster = Cluster::with_configurations();
     let mut replica = cluster.replica();
     replica.turn().await.unwrap();
@@ -360,7 +360,7 @@ async fn what_is_no_certificate_in_a_bundle_goes_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_turn_without_anything_due_only_reads() {
+async fn a_turn_with_nothing_due_only_reads() {
     let cluster = Cluster::with_configurations();
     cluster.replica().turn().await.unwrap();
     let reads = |method: Method| -> BoxFuture<'static, Option<StatusCode>> {
@@ -373,7 +373,7 @@ async fn a_turn_without_anything_due_only_reads() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_replica_that_may_only_read_serves_what_is_good_and_says_what_it_lacks() {
+async fn a_replica_without_write_permission_serves_a_valid_certificate_and_names_the_permission() {
     let cluster = Cluster::with_configurations();
     cluster.replica().turn().await.unwrap();
     let reads_only = cluster
@@ -381,7 +381,7 @@ async fn a_replica_that_may_only_read_serves_what_is_good_and_says_what_it_lacks
     // The Secret must be renewed for another name; then a bundle gets another CA.
     let mut replica = keeper_for(&reads_only, &["webhook.example.com"]);
     let error = replica.turn().await.unwrap_err().to_string();
-    assert!(error.starts_with("may not update Secret crm/crm-admission-tls"), "{error}");
+    assert!(error.starts_with("no permission to update Secret crm/crm-admission-tls"), "{error}");
     assert_accepted(&cluster, &replica);
     replica.fails(&error);
     assert_eq!(replica.state()(), State::Impaired(error));
@@ -391,9 +391,12 @@ async fn a_replica_that_may_only_read_serves_what_is_good_and_says_what_it_lacks
     cluster.put(CONFIGURATIONS[0], object);
     let mut replica = keeper(&reads_only);
     let error = replica.turn().await.unwrap_err().to_string();
-    assert!(error.starts_with("may not patch MutatingWebhookConfiguration crm-admission"), "{error}");
+    assert!(
+        error.starts_with("no permission to patch MutatingWebhookConfiguration crm-admission"),
+        "{error}"
+    );
     assert_accepted(&cluster, &replica);
-    // What cannot be fixed does not replace what works.
+    // A failure to update does not replace a working certificate.
     let good = shown(&replica);
     let mut secret = cluster.get(SECRET).unwrap();
     secret["data"]["tls.crt"] = STANDARD.encode("hello").into();
@@ -403,7 +406,7 @@ async fn a_replica_that_may_only_read_serves_what_is_good_and_says_what_it_lacks
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_never_worked_is_not_ready_and_one_that_did_goes_on() {
+async fn a_replica_that_never_worked_is_not_ready_and_one_that_did_continues() {
     let cluster = Cluster::with_configurations();
     let down = Arc::new(std::sync::atomic::AtomicBool::new(true));
     let seen = Arc::clone(&down);
@@ -412,7 +415,7 @@ async fn one_that_never_worked_is_not_ready_and_one_that_did_goes_on() {
         Box::pin(async move { down.then_some(StatusCode::FORBIDDEN) })
     }));
     let error = replica.turn().await.unwrap_err().to_string();
-    let expected = "may not get MutatingWebhookConfiguration crm-admission: no; the ClusterRole and the \
+    let expected = "no permission to get MutatingWebhookConfiguration crm-admission: no; the ClusterRole and the \
                     ClusterRoleBinding crm-admission-certificates grant it to the webhook";
     assert_eq!(error, expected);
     replica.fails(&error);
@@ -424,7 +427,7 @@ async fn one_that_never_worked_is_not_ready_and_one_that_did_goes_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_the_api_server_would_not_accept_by_name_is_not_ready() {
+async fn a_replica_whose_certificate_has_the_wrong_name_is_not_ready() {
     let cluster = Cluster::with_configurations();
     let mut object = cluster.get(CONFIGURATIONS[1]).unwrap();
     object["webhooks"][0]["clientConfig"] = json!({"url": "https://webhook.example.com:9443/validate"});
@@ -438,7 +441,7 @@ async fn one_that_the_api_server_would_not_accept_by_name_is_not_ready() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn replicas_whose_clocks_disagree_do_not_replace_each_others_ca_all_the_time() {
+async fn replicas_with_different_clocks_do_not_keep_replacing_each_others_ca() {
     let cluster = Cluster::default();
     let mut replica = cluster.replica();
     replica.turn().await.unwrap();

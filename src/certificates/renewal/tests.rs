@@ -39,7 +39,7 @@ fn accepted(contents: &Contents, bundle: &[CertificateDer<'static>], now: i64) -
 }
 
 #[test]
-fn from_nothing_a_ca_of_five_years_and_a_certificate_of_ninety_days_are_made() {
+fn without_a_secret_a_ca_for_five_years_and_a_certificate_for_ninety_days_are_created() {
     let made = due(None, &situation(&names(), TODAY)).unwrap().unwrap();
     assert_eq!(made.why, Why::Absent);
     let contents = made.contents;
@@ -52,11 +52,11 @@ fn from_nothing_a_ca_of_five_years_and_a_certificate_of_ninety_days_are_made() {
     accepted(&contents, &cas(&contents), TODAY).unwrap();
     // An API server whose clock is slow accepts it too.
     accepted(&contents, &cas(&contents), TODAY - DAY / 2).unwrap();
-    assert!(due_at(&contents, TODAY).is_none(), "what was just made is due again");
+    assert!(due_at(&contents, TODAY).is_none(), "due again right after it was created");
 }
 
 #[test]
-fn at_half_of_its_life_the_certificate_is_renewed_by_the_same_ca() {
+fn after_half_of_its_lifetime_the_certificate_is_renewed_by_the_same_ca() {
     let before = first();
     assert!(due_at(&before, TODAY + 44 * DAY).is_none());
     let after = due_at(&before, TODAY + 45 * DAY).unwrap();
@@ -67,12 +67,12 @@ fn at_half_of_its_life_the_certificate_is_renewed_by_the_same_ca() {
 }
 
 #[test]
-fn at_half_of_its_life_a_new_ca_is_trusted_first_and_serves_later_and_the_old_one_goes_last() {
+fn after_half_of_its_lifetime_a_ca_is_replaced_in_three_steps() {
     let half = TODAY + 5 * 365 * DAY / 2;
     let before = renewed_at(&first(), half - DAY);
     assert!(due_at(&before, half - DAY).is_none());
 
-    // First: trust.
+    // First: the new CA is trusted beside the old one.
     let overlap = due_at(&before, half).unwrap();
     assert_eq!(overlap.why, Why::CaHalf);
     let overlap = overlap.contents;
@@ -108,7 +108,7 @@ fn renewed_at(contents: &Contents, now: i64) -> Contents {
 }
 
 #[test]
-fn a_certificate_that_is_over_its_half_waits_for_the_trust_in_a_new_ca_but_not_beyond_its_end() {
+fn a_due_certificate_waits_until_the_new_ca_is_trusted_but_not_until_it_expires() {
     let half = TODAY + 5 * 365 * DAY / 2;
     let before = renewed_at(&first(), half - 50 * DAY);
     let overlap = due_at(&before, half).unwrap().contents;
@@ -120,17 +120,17 @@ fn a_certificate_that_is_over_its_half_waits_for_the_trust_in_a_new_ca_but_not_b
 }
 
 #[test]
-fn a_replica_that_wakes_up_after_everything_has_expired_makes_everything_new() {
+fn after_everything_has_expired_everything_is_created_again() {
     let late = TODAY + 6 * 365 * DAY;
     let made = due_at(&first(), late).unwrap();
     assert_eq!(made.why, Why::Ca(EXPIRED));
-    assert_eq!(cas(&made.contents).len(), 1, "the old CA is trusted on");
+    assert_eq!(cas(&made.contents).len(), 1, "the old CA stays trusted");
     accepted(&made.contents, &cas(&made.contents), late).unwrap();
     assert!(due_at(&made.contents, late).is_none());
 }
 
 #[test]
-fn a_clock_that_goes_back_makes_a_ca_that_holds_now_and_is_about_time() {
+fn after_the_clock_went_back_a_ca_that_is_valid_now_is_created() {
     let past = TODAY - 30 * DAY;
     let made = due_at(&first(), past).unwrap();
     assert_eq!(made.why, Why::Ca(NOT_YET));
@@ -139,7 +139,7 @@ fn a_clock_that_goes_back_makes_a_ca_that_holds_now_and_is_about_time() {
 }
 
 #[test]
-fn what_the_configurations_trust_is_trusted_on_when_the_secret_is_lost() {
+fn trusted_cas_stay_trusted_when_the_secret_is_lost() {
     let lost = first();
     let live = cas(&lost);
     let names = names();
@@ -155,7 +155,7 @@ fn what_the_configurations_trust_is_trusted_on_when_the_secret_is_lost() {
 }
 
 #[test]
-fn more_cas_than_a_rotation_can_leave_are_not_taken_over() {
+fn the_number_of_old_cas_is_limited() {
     let live: Vec<_> = (0..20).map(|_| cas(&first()).remove(0)).collect();
     let names = names();
     let found = Situation { live: &live, ..situation(&names, TODAY) };
@@ -163,7 +163,7 @@ fn more_cas_than_a_rotation_can_leave_are_not_taken_over() {
 }
 
 #[test]
-fn a_damaged_key_of_the_certificate_costs_a_certificate_and_no_ca() {
+fn a_damaged_certificate_key_renews_the_certificate_and_not_the_ca() {
     let good = first();
     for key in [Vec::new(), b"hello".to_vec(), good.ca_key.clone()] {
         let made = due_at(&Contents { key, ..good.clone() }, TODAY).unwrap();
@@ -174,7 +174,7 @@ fn a_damaged_key_of_the_certificate_costs_a_certificate_and_no_ca() {
 }
 
 #[test]
-fn a_damaged_certificate_or_one_by_another_ca_is_made_again() {
+fn a_damaged_certificate_or_one_from_another_ca_is_created_again() {
     let (good, other) = (first(), first());
     let foreign = Contents { certificate: other.certificate, key: other.key, ..good.clone() };
     let half = good.certificate[..good.certificate.len() / 2].to_vec();
@@ -186,7 +186,7 @@ fn a_damaged_certificate_or_one_by_another_ca_is_made_again() {
 }
 
 #[test]
-fn a_ca_whose_key_is_lost_is_replaced_while_its_certificate_is_served_on() {
+fn a_ca_without_its_key_is_replaced_while_its_certificate_stays_in_use() {
     let (good, other) = (first(), first());
     for (ca_key, why) in [
         (Vec::new(), "has a key that is missing or damaged"),
@@ -201,7 +201,7 @@ fn a_ca_whose_key_is_lost_is_replaced_while_its_certificate_is_served_on() {
 }
 
 #[test]
-fn a_ca_that_is_damaged_is_replaced_with_its_certificate() {
+fn a_damaged_ca_is_replaced_together_with_its_certificate() {
     let good = first();
     let made = due_at(&Contents { cas: b"hello".to_vec(), ..good.clone() }, TODAY).unwrap();
     assert_eq!(made.why, Why::Ca("is missing or damaged"));
@@ -210,7 +210,7 @@ fn a_ca_that_is_damaged_is_replaced_with_its_certificate() {
 }
 
 #[test]
-fn the_secret_of_another_product_is_taken_over_and_its_certificate_served_until_ours_is_trusted() {
+fn the_certificate_of_another_product_is_served_until_ours_is_trusted() {
     let theirs = Contents { ca_key: Vec::new(), ..first() };
     let names = names();
     let not_yet = Situation { current_ca: CurrentCa::NotYet, ..situation(&names, TODAY) };
@@ -221,7 +221,7 @@ fn the_secret_of_another_product_is_taken_over_and_its_certificate_served_until_
 }
 
 #[test]
-fn a_certificate_that_lacks_a_name_is_made_again_and_keeps_the_names_that_other_replicas_want() {
+fn a_certificate_with_a_missing_name_is_created_again_and_keeps_its_other_names() {
     let good = first();
     let renamed = ["webhook.crm-admission-system.svc".to_owned()];
     let made = due(Some(&good), &situation(&renamed, TODAY)).unwrap().unwrap();
@@ -235,7 +235,7 @@ fn a_certificate_that_lacks_a_name_is_made_again_and_keeps_the_names_that_other_
 }
 
 #[test]
-fn a_name_that_is_none_is_told() {
+fn an_invalid_name_is_reported() {
     let error = due(None, &situation(&["crm admission".to_owned()], TODAY)).unwrap_err().to_string();
     assert_eq!(
         error,
@@ -244,7 +244,7 @@ fn a_name_that_is_none_is_told() {
 }
 
 #[test]
-fn a_clock_that_no_certificate_can_have_is_told() {
+fn a_clock_outside_the_range_of_certificates_is_reported() {
     let error = due(None, &situation(&names(), i64::MAX)).unwrap_err().to_string();
     assert_eq!(error, "the clock is outside the range of certificate dates; set it");
 }

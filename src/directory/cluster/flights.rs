@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn equal_questions_share_a_call_and_other_ones_do_not() {
+    async fn only_equal_questions_share_a_call() {
         let (flights, calls) = (Flights::new(), Calls::default());
         let mut asking = pin!(join_all(["a", "a", "b", "a"].map(|key| ask(&flights, &calls, key))));
         assert!(poll!(&mut asking).is_pending());
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_call_that_has_ended_is_not_joined() {
+    async fn a_finished_call_is_not_joined() {
         let (flights, calls) = (Flights::new(), Calls::default());
         for answer in [1, 2] {
             let mut asking = pin!(ask(&flights, &calls, "a"));
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_joins_an_older_call_asks_again_for_a_fresh_answer_together_with_all_others() {
+    async fn callers_that_join_an_older_call_share_a_second_call_for_a_fresh_answer() {
         let (flights, calls) = (Flights::new(), Calls::default());
         let mut asking = pin!(join_all((0..64).map(|_| ask(&flights, &calls, "a"))));
         assert!(poll!(&mut asking).is_pending());
@@ -215,13 +215,13 @@ mod tests {
         assert_eq!(calls.made(), 2);
         calls.answer(1, 7);
         let answers = asking.await;
-        assert_eq!(answers[0], 0, "who made the call takes its answer");
+        assert_eq!(answers[0], 0, "the caller that started the call uses its answer");
         assert!(answers[1..].iter().all(|answer| *answer == 7));
         assert_eq!(calls.made(), 2);
     }
 
     #[tokio::test]
-    async fn a_fresh_answer_is_taken_whatever_it_says() {
+    async fn a_fresh_answer_is_always_used() {
         let (flights, calls) = (Flights::new(), Calls::default());
         let mut asking = pin!(join_all((0..3).map(|_| ask(&flights, &calls, "a"))));
         for call in 0..2 {
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_who_leaves_early_does_not_end_the_call_for_others() {
+    async fn a_caller_that_leaves_early_does_not_stop_the_call() {
         let (flights, calls) = (Flights::new(), Calls::default());
         let mut first = Box::pin(ask(&flights, &calls, "a"));
         let mut second = pin!(ask(&flights, &calls, "a"));
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn all_who_wait_for_a_call_are_shown_what_is_at_its_side() {
+    async fn all_callers_of_a_call_see_its_progress() {
         let (flights, calls) = (Flights::<&str, u32, usize>::new(), Calls::default());
         let shown = RefCell::new(Vec::new());
         let ask = || {
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_call_that_nobody_waits_for_is_dropped_and_not_joined() {
+    async fn a_call_without_callers_is_dropped() {
         let (flights, calls) = (Flights::new(), Calls::default());
         let mut first = Box::pin(ask(&flights, &calls, "a"));
         assert!(poll!(&mut first).is_pending());
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_call_that_hangs_is_not_joined_for_ever() {
+    async fn a_hanging_call_is_not_joined_after_a_second() {
         let (flights, calls) = (Flights::new(), Calls::default());
         let mut first = pin!(timeout(JOINABLE * 3, ask(&flights, &calls, "a")));
         assert!(poll!(&mut first).is_pending());
@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-    async fn every_question_is_answered_whatever_the_order_of_joining_leaving_and_landing() {
+    async fn every_question_is_answered_in_any_order_of_joining_and_leaving() {
         let flights = Arc::new(Flights::<u32, u32>::new());
         let asking = (0..2000_u32).map(|number| {
             let flights = flights.clone();

@@ -22,7 +22,7 @@ pub enum Need {
     /// It can start without, and ask the API server about single objects meanwhile.
     #[default]
     Optional,
-    /// It is not ready before it has listed the names of that kind once, or knows that the kind does not exist.
+    /// It is not ready until it has listed the names of that kind once, or knows that the kind does not exist.
     Required,
 }
 

@@ -1,4 +1,4 @@
-//! Tests of the cluster directory against a simulated API server.
+//! Tests the cluster directory against a simulated API server.
 //!
 //! The clock is paused and advances when all tasks wait, so the tests take no time.
 
@@ -169,7 +169,7 @@ impl Call {
         self.query.get(key).map(String::as_str)
     }
 
-    /// Replies; what is returned must be kept for a reply that never comes.
+    /// Replies. Keep the returned value for a reply that never arrives.
     fn reply(self, reply: Reply) -> Option<SendResponse<Answer>> {
         let answer = |code: u16, text: Bytes| {
             let body = Full::new(text).map_err(|never| match never {}).boxed();
@@ -244,7 +244,7 @@ async fn names_are_read_in_pages_of_metadata_and_then_watched() {
     let call = server.next().await;
     assert_eq!(call.query("limit"), Some("100"));
     assert_eq!(call.query("continue"), Some("more"));
-    assert_eq!(cluster.recall(&company("acme")), None, "half a list is no answer");
+    assert_eq!(cluster.recall(&company("acme")), None, "an incomplete list is not used");
     let part = only(cluster.status());
     assert_eq!((part.not_ready.as_deref(), part.required), (Some("not read yet"), true));
     call.list(&["globex"], "5", None);
@@ -269,7 +269,7 @@ async fn names_are_read_in_pages_of_metadata_and_then_watched() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn events_change_what_is_known() {
+async fn events_update_the_known_names() {
     let (cluster, _server, watch) = cluster_with(&["acme"]).await;
     watch.send("ADDED", object("globex")).await;
     assert_eq!(cluster.recall(&company("globex")), Some(Presence::Exists));
@@ -305,7 +305,7 @@ enum Gone {
 #[case(Gone::AsEvent)]
 #[case(Gone::AsStatus)]
 #[tokio::test(start_paused = true)]
-async fn a_watch_that_fell_behind_lists_anew_and_answers_meanwhile(#[case] gone: Gone) {
+async fn an_expired_watch_lists_again_and_answers_meanwhile(#[case] gone: Gone) {
     let (cluster, mut server, watch) = cluster_with(&["acme", "globex"]).await;
     match gone {
         Gone::AsEvent => watch.send("ERROR", failure(410, "Expired")).await,
@@ -329,7 +329,7 @@ async fn a_watch_that_fell_behind_lists_anew_and_answers_meanwhile(#[case] gone:
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_watch_that_breaks_goes_on_from_where_it_was() {
+async fn a_broken_watch_continues_where_it_was() {
     let (cluster, mut server, watch) = cluster_with(&["acme"]).await;
     watch.send("ADDED", object("globex")).await;
     watch.reset().await;
@@ -343,11 +343,11 @@ async fn a_watch_that_breaks_goes_on_from_where_it_was() {
     sleep(watch::SILENCE).await;
     assert!(only(cluster.status()).not_ready.is_some());
     sleep(Duration::from_secs(10)).await;
-    assert_eq!(only(cluster.status()).not_ready, None, "no news is good news");
+    assert_eq!(only(cluster.status()).not_ready, None, "a silent watch counts as working");
 }
 
 #[tokio::test(start_paused = true)]
-async fn names_are_not_believed_for_ever_without_a_watch() {
+async fn without_a_watch_names_are_used_only_for_some_minutes() {
     let (cluster, mut server, watch) = cluster_with(&["acme-corp"]).await;
     drop(watch);
     let denying: JoinHandle<()> = tokio::spawn(async move {
@@ -372,7 +372,7 @@ async fn names_are_not_believed_for_ever_without_a_watch() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_kind_that_the_cluster_does_not_have_is_tried_again_ever_more_slowly() {
+async fn a_missing_kind_is_retried_with_increasing_pauses() {
     let (cluster, mut server) = cluster();
     cluster.watch(companies(), Need::Required);
     let begin = Instant::now();
@@ -395,7 +395,7 @@ async fn a_kind_that_the_cluster_does_not_have_is_tried_again_ever_more_slowly()
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_names_of_a_kind_that_is_taken_from_the_cluster_are_forgotten() {
+async fn the_names_of_a_removed_kind_are_forgotten() {
     let (cluster, mut server, watch) = cluster_with(&["acme"]).await;
     drop(watch);
     server.next().await.reply(Reply::Text(404, "404 page not found\n"));
@@ -405,7 +405,7 @@ async fn the_names_of_a_kind_that_is_taken_from_the_cluster_are_forgotten() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_required_kind_that_may_not_be_read_is_waited_for() {
+async fn a_required_kind_without_permission_is_not_ready() {
     let (cluster, mut server) = cluster();
     cluster.watch(companies(), Need::Optional);
     server.next().await.fail(403, "Forbidden");
@@ -421,7 +421,7 @@ async fn a_required_kind_that_may_not_be_read_is_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_list_that_is_never_answered_is_given_up() {
+async fn a_list_without_an_answer_is_retried() {
     let (cluster, mut server) = cluster();
     cluster.watch(companies(), Need::Required);
     let begin = Instant::now();
@@ -443,7 +443,7 @@ async fn a_kind_is_watched_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_kind_is_watched_from_the_first_question_on() {
+async fn a_kind_is_watched_after_the_first_question() {
     let (cluster, mut server) = cluster();
     assert_eq!(cluster.recall(&contact("sales", "bob")), None);
     assert_eq!(server.next().await.path, "/apis/example.com/v1/contacts");
@@ -451,7 +451,7 @@ async fn a_kind_is_watched_from_the_first_question_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn kinds_that_no_policy_names_are_given_up_but_our_own_are_not() {
+async fn only_our_own_kinds_and_those_of_the_policy_are_watched() {
     let (cluster, mut server, companies_watch) = cluster_with(&[]).await;
     cluster.watch_only(&[contact("sales", "bob").kind]);
     server.next().await.list(&[], "1", None);
@@ -480,7 +480,7 @@ async fn a_started_cluster_waits_for_companies_and_people() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_tasks_end_with_the_directory() {
+async fn the_tasks_stop_with_the_directory() {
     let (cluster, server, _watch) = cluster_with(&[]).await;
     let tasks = cluster.tasks.clone();
     drop(cluster);
@@ -490,13 +490,13 @@ async fn the_tasks_end_with_the_directory() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_task_that_panics_is_started_again_and_the_part_says_so() {
+async fn a_task_that_panics_is_restarted_and_reported() {
     let part = Part::new(companies(), CancellationToken::new());
     let runs = std::cell::Cell::new(0);
     let work = || async {
         runs.set(runs.get() + 1);
         match runs.get() {
-            1 => panic!("as the test wants it"),
+            1 => panic!("intended by the test"),
             _ => std::future::pending::<()>().await,
         }
     };
@@ -521,7 +521,7 @@ async fn a_list_of_large_metadata_is_read_in_smaller_pages_and_then_watched() {
     assert_eq!((call.query("limit"), call.query("continue")), (Some("50"), Some("more")));
     call.list(&["globex"], "6", None);
     let call = server.next().await;
-    assert_eq!(call.query("resourceVersion"), Some("6"), "that of the last page");
+    assert_eq!(call.query("resourceVersion"), Some("6"), "the version of the last page");
     let watch = call.watch();
     watch.send("ADDED", large(object("hooli"), 3 << 20)).await;
     for name in ["acme", "globex", "hooli"] {
@@ -530,7 +530,7 @@ async fn a_list_of_large_metadata_is_read_in_smaller_pages_and_then_watched() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_object_that_no_page_can_hold_is_said_to_be_too_large() {
+async fn an_object_that_is_too_large_for_a_page_is_reported() {
     let (cluster, mut server) = cluster();
     cluster.watch(companies(), Need::Required);
     for _ in 0..6 {
@@ -542,7 +542,7 @@ async fn an_object_that_no_page_can_hold_is_said_to_be_too_large() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_list_that_does_not_say_where_it_was_made_is_made_again() {
+async fn a_list_without_a_resource_version_is_requested_again() {
     let (cluster, mut server) = cluster();
     cluster.watch(companies(), Need::Required);
     server.next().await.list(&["acme"], "", None);
@@ -552,7 +552,7 @@ async fn a_list_that_does_not_say_where_it_was_made_is_made_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_watch_that_ends_goes_on_at_once_from_the_last_bookmark() {
+async fn a_finished_watch_continues_at_once_from_the_last_bookmark() {
     let (cluster, mut server, watch) = cluster_with(&["acme"]).await;
     watch.send("ADDED", object("globex")).await;
     let mut bookmark = object("");
@@ -568,7 +568,7 @@ async fn a_watch_that_ends_goes_on_at_once_from_the_last_bookmark() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_watch_that_says_nothing_is_replaced() {
+async fn a_silent_watch_is_replaced() {
     let (_cluster, mut server, silent) = cluster_with(&["acme"]).await;
     let begin = Instant::now();
     let call = server.next().await;
@@ -578,11 +578,11 @@ async fn a_watch_that_says_nothing_is_replaced() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_event_that_cannot_be_read_is_asked_for_again() {
+async fn an_invalid_event_is_requested_again() {
     let (cluster, mut server, watch) = cluster_with(&["acme"]).await;
     watch.send("ADDED", json!({"metadata": {"name": 7, "resourceVersion": "9"}})).await;
     let call = server.next().await;
-    assert_eq!(call.query("resourceVersion"), Some("1"), "where the event has not been yet");
+    assert_eq!(call.query("resourceVersion"), Some("1"), "before the event");
     let watch = call.watch();
     watch.send("ADDED", object("globex")).await;
     assert_eq!(cluster.recall(&company("globex")), Some(Presence::Exists));
@@ -645,7 +645,10 @@ async fn a_question_is_one_call(#[case] reply: Reply, #[case] expected: &str) {
 #[rstest]
 #[case::in_a_namespace(contact("sales", "bob"), "/apis/example.com/v1/namespaces/sales/contacts/bob")]
 #[case::with_signs(company("system:a@b.c+d"), "/apis/crm.milo.io/v1alpha1/companies/system:a@b.c+d")]
-#[case::with_signs_that_end_a_path(company("a?b#c d"), "/apis/crm.milo.io/v1alpha1/companies/a%3Fb%23c%20d")]
+#[case::with_characters_that_end_a_path(
+    company("a?b#c d"),
+    "/apis/crm.milo.io/v1alpha1/companies/a%3Fb%23c%20d"
+)]
 #[case::beyond_ascii(company("josé"), "/apis/crm.milo.io/v1alpha1/companies/jos%C3%A9")]
 #[tokio::test(start_paused = true)]
 async fn a_name_is_one_segment_of_the_path(#[case] target: Target, #[case] path: &'static str) {
@@ -657,7 +660,7 @@ async fn a_name_is_one_segment_of_the_path(#[case] target: Target, #[case] path:
 }
 
 #[tokio::test(start_paused = true)]
-async fn only_metadata_is_asked_for_in_its_latest_state() {
+async fn only_the_latest_metadata_is_requested() {
     let (cluster, mut server) = cluster();
     let asking = tokio::spawn(async move { cluster.confirm(&company("acme"), limit()).await });
     let call = server.next().await;
@@ -707,11 +710,11 @@ async fn sixty_four_other_equal_questions_are_one_call(#[case] reply: Reply) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_object_created_during_a_call_is_found_by_who_asks_after_that() {
+async fn an_object_created_during_a_call_is_found_by_later_questions() {
     let (cluster, mut server) = cluster();
     let early = ask_at_once(&cluster, 1).await;
     let call = server.next().await;
-    // The API server has answered; then the object is created; then somebody asks.
+    // The API server has answered. Then the object is created, and then somebody asks.
     let late = ask_at_once(&cluster, 3).await;
     call.fail(404, "NotFound");
     assert!(matches!(early.await.unwrap()[..], [Ok(Presence::Missing)]));
@@ -722,7 +725,7 @@ async fn an_object_created_during_a_call_is_found_by_who_asks_after_that() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deadline_holds_for_its_own_question_only() {
+async fn a_deadline_affects_only_its_own_question() {
     let (cluster, mut server) = cluster();
     let patient = ask_at_once(&cluster, 1).await;
     let begin = Instant::now();
@@ -773,7 +776,7 @@ fn review(status: Value) -> Reply {
 #[case::nothing_near_and_not_allowed("umbrella", Called(REVIEWS, review(json!({"allowed": false}))), None)]
 #[case::the_near_one_is_being_deleted("globes", Called(REVIEWS, review(json!({"allowed": true}))), None)]
 #[tokio::test(start_paused = true)]
-async fn a_name_is_proposed_to_those_who_may_list(
+async fn a_name_is_suggested_to_users_who_may_list(
     #[case] wanted: &str,
     #[case] called: Called,
     #[case] expected: Option<&str>,
@@ -795,7 +798,7 @@ async fn a_name_is_proposed_to_those_who_may_list(
 #[case::something_near(company("acme-crop"))]
 #[case::nothing_near(company("umbrella"))]
 #[tokio::test(start_paused = true)]
-async fn the_right_is_asked_for_first_and_nothing_is_searched_without_it(#[case] wanted: Target) {
+async fn the_permission_is_checked_first_and_nothing_is_searched_without_it(#[case] wanted: Target) {
     let (cluster, mut server, _watch) = cluster_with(&["acme-corp"]).await;
     let suggesting = tokio::spawn({
         let cluster = cluster.clone();
@@ -813,7 +816,7 @@ async fn the_right_is_asked_for_first_and_nothing_is_searched_without_it(#[case]
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_user_of_whom_much_is_said_is_asked_about_in_turn() {
+async fn an_access_review_of_a_large_user_waits_for_its_turn() {
     let (cluster, mut server, _watch) = cluster_with(&["acme-corp"]).await;
     let user = UserInfo { groups: Some(vec!["g".repeat(1 << 20)]), ..UserInfo::default() };
     let asking: Vec<_> = (0..3)
@@ -833,7 +836,7 @@ async fn a_user_of_whom_much_is_said_is_asked_about_in_turn() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_right_to_list_is_asked_for_exactly_this_user_and_place() {
+async fn the_permission_to_list_is_checked_for_this_user_and_namespace() {
     let (cluster, mut server) = cluster();
     let target = contact("sales", "bobb");
     cluster.watch(target.kind.clone(), Need::Optional);
@@ -883,7 +886,7 @@ fn objects(names: std::ops::Range<usize>) -> Vec<Value> {
 
 type Finding = JoinHandle<Result<Tally, LookupError>>;
 
-/// Asks who of this kind refers to the company, and answers whether the user may list them.
+/// Counts the dependents of this kind of the company, and answers whether the user may list them.
 async fn find(kind: CrmKind, may_list: Reply) -> (Finding, Server, Call) {
     let (cluster, mut server) = cluster();
     let question = Dependents::of(CrmKind::Company, "acme").into_iter().find(|found| found.kind == kind);
@@ -904,11 +907,11 @@ fn allowed() -> Reply {
 }
 
 #[tokio::test(start_paused = true)]
-async fn people_are_found_by_their_metadata() {
+async fn people_are_counted_by_their_metadata() {
     let (finding, _server, list) = find(CrmKind::Person, allowed()).await;
     assert_eq!(list.path, PEOPLE);
     assert_eq!(list.query("fieldSelector"), Some("spec.companyRef.name=acme"));
-    assert_eq!(list.query("resourceVersion"), None, "only the latest state is right");
+    assert_eq!(list.query("resourceVersion"), None, "only the latest state is valid");
     assert!(list.accept.contains("PartialObjectMetadataList"), "{}", list.accept);
     let items = vec![object("ada"), object("bob"), terminating("cem"), object("dan"), object("eve")];
     list.reply(page(items, ""));
@@ -937,7 +940,7 @@ async fn notes_about_a_kind_of_another_group_do_not_count() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn counting_ends_at_the_bound_and_knows_whether_there_are_more() {
+async fn counting_stops_at_the_maximum_and_shows_whether_there_are_more() {
     for (last, expected) in [(0, Count::Exactly(1000)), (1, Count::MoreThan(1000))] {
         let (finding, mut server, mut list) = find(CrmKind::Person, allowed()).await;
         let (mut told, mut limits) = (0, Vec::new());
@@ -950,7 +953,7 @@ async fn counting_ends_at_the_bound_and_knows_whether_there_are_more() {
             assert_eq!(list.query("continue"), Some(format!("after-{end}").as_str()));
             told = end;
         }
-        assert_eq!(limits, [50, 100, 200, 250, 250, 151], "it is not asked for more than has to be known");
+        assert_eq!(limits, [50, 100, 200, 250, 250, 151], "no more are requested than needed");
         assert_eq!(list.query("limit"), Some("1"));
         list.reply(page(objects(1000..1000 + last), ""));
         assert_eq!(finding.await.unwrap().unwrap().count, expected);
@@ -962,7 +965,7 @@ async fn counting_ends_at_the_bound_and_knows_whether_there_are_more() {
 #[case::reset(Reply::Reset)]
 #[case::silent(Reply::Never)]
 #[tokio::test(start_paused = true)]
-async fn what_was_counted_before_a_failure_is_told(#[case] reply: Reply) {
+async fn a_partial_count_before_a_failure_is_an_answer(#[case] reply: Reply) {
     let (finding, mut server, list) = find(CrmKind::Person, allowed()).await;
     list.reply(page(objects(0..250), "more"));
     let _kept = server.next().await.reply(reply);
@@ -975,7 +978,7 @@ async fn what_was_counted_before_a_failure_is_told(#[case] reply: Reply) {
 #[case::reset(Reply::Reset, false)]
 #[case::silent(Reply::Never, true)]
 #[tokio::test(start_paused = true)]
-async fn a_list_that_fails_is_no_answer(#[case] reply: Reply, #[case] late: bool) {
+async fn a_failed_list_is_not_an_answer(#[case] reply: Reply, #[case] late: bool) {
     let begin = Instant::now();
     let (finding, _server, list) = find(CrmKind::Person, allowed()).await;
     let _kept = list.reply(reply);
@@ -988,13 +991,13 @@ async fn a_list_that_fails_is_no_answer(#[case] reply: Reply, #[case] late: bool
 #[case::denied(Reply::Json(403, failure(403, "Forbidden")))]
 #[case::reset(Reply::Reset)]
 #[tokio::test(start_paused = true)]
-async fn who_may_list_must_be_known(#[case] reply: Reply) {
+async fn a_failed_access_review_is_not_an_answer(#[case] reply: Reply) {
     let (finding, _server, list) = find(CrmKind::Person, reply).await;
     list.reply(page(vec![object("ada")], ""));
     assert!(matches!(finding.await.unwrap(), Err(LookupError::Failed(_))));
 }
 
-/// Asks who works at a company; the task has asked when this returns.
+/// Counts the people of a company. The task has sent its requests when this returns.
 async fn count(cluster: &Arc<Cluster>, company: &str, limit: Duration) -> Finding {
     let (cluster, question) = (cluster.clone(), Dependents::of(CrmKind::Company, company).remove(0));
     let user = UserInfo::default();
@@ -1015,7 +1018,7 @@ async fn next_list(server: &mut Server) -> Call {
 }
 
 #[tokio::test(start_paused = true)]
-async fn equal_counts_at_a_time_are_one_and_each_who_asks_is_asked_about() {
+async fn equal_counts_are_shared_and_the_permission_of_each_user_is_checked() {
     let (cluster, mut server) = cluster();
     let mut finding = Vec::new();
     for _ in 0..3 {
@@ -1041,11 +1044,11 @@ async fn equal_counts_at_a_time_are_one_and_each_who_asks_is_asked_about() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn that_nobody_refers_is_only_told_to_who_asked_before_the_count() {
+async fn zero_dependents_is_valid_only_for_questions_before_the_count() {
     let (cluster, mut server) = cluster();
     let early = count(&cluster, "acme", limit()).await;
     let list = server.next().await;
-    // The API server has looked by now; a person is created; somebody else deletes the company.
+    // The API server has counted. Then a person is created, and somebody else deletes the company.
     let late = count(&cluster, "acme", limit()).await;
     list.reply(page(vec![], ""));
     let again = next_list(&mut server).await;
@@ -1055,7 +1058,7 @@ async fn that_nobody_refers_is_only_told_to_who_asked_before_the_count() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_third_count_waits_for_its_turn_and_not_for_long() {
+async fn a_third_count_waits_briefly_for_its_turn() {
     let (cluster, mut server) = cluster();
     let mut lists = Vec::new();
     let mut first = Vec::new();
@@ -1065,7 +1068,7 @@ async fn a_third_count_waits_for_its_turn_and_not_for_long() {
     }
     let begin = Instant::now();
     let third = count(&cluster, "c", limit()).await;
-    assert_eq!(server.next().await.path, REVIEWS, "the right of the second");
+    assert_eq!(server.next().await.path, REVIEWS, "the permission of the second user");
     server.next().await.reply(allowed());
     let error = third.await.unwrap().unwrap_err();
     assert!(matches!(error, LookupError::Busy), "{error:?}");
@@ -1081,7 +1084,7 @@ async fn a_third_count_waits_for_its_turn_and_not_for_long() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_count_that_nobody_waits_for_any_more_gives_its_turn_back() {
+async fn an_abandoned_count_frees_its_turn() {
     let (cluster, mut server) = cluster();
     let mut lists = Vec::new();
     for company in ["a", "b"] {
@@ -1112,7 +1115,7 @@ async fn pages_of_large_metadata_are_halved_and_counted_to_the_end() {
 }
 
 #[test]
-fn the_client_leaves_retries_and_deadlines_to_the_directory() {
+fn the_client_has_no_retries_or_deadlines_of_its_own() {
     let config = Cluster::client_config(kube::Config::new("https://localhost".parse().unwrap()));
     assert!(!config.default_retry);
     assert!(config.reset_reader_on_write);

@@ -161,8 +161,8 @@ fn changes(
 /// A watch that consists of many calls.
 ///
 /// It holds one event at a time, as a line in a buffer that doubles, and copies it once to parse it. With metadata of
-/// the maximum size in etcd, 1.5 MiB, that takes up to 4 MiB for each watched kind. Two such kinds are records; other
-/// kinds of a policy are not written by the writers of records.
+/// the maximum size in etcd, 1.5 MiB, that takes up to 4 MiB for each watched kind. Two of these kinds are records;
+/// other kinds of a policy are not written by the writers of records.
 struct Watch {
     objects: Api<ObjectHead>,
     version: String,

@@ -1,4 +1,4 @@
-//! Tests of certificates as API servers see them.
+//! Tests the verification of certificates as API servers do it.
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use time::OffsetDateTime;
@@ -41,23 +41,23 @@ fn a_ca_that_has_expired_is_not_trusted() {
     let key = KeyPair::generate().unwrap();
     let (chain, expired) = (leaf(&key, NOW + DAY), ca(&key, NOW - 1));
     assert_eq!(verify(&chain, std::slice::from_ref(&expired), HOST, NOW), Err(Untrusted::NoCa));
-    // It is still from this CA, which is a separate question.
-    assert_eq!(voucher(&chain, std::slice::from_ref(&expired), HOST, NOW), Ok(&expired));
+    // It is still from this CA, which `trusting_ca` answers separately.
+    assert_eq!(trusting_ca(&chain, std::slice::from_ref(&expired), HOST, NOW), Ok(&expired));
 }
 
 #[test]
-fn of_a_ca_that_was_renewed_with_its_key_the_one_that_holds_vouches() {
+fn of_two_cas_with_the_same_key_the_valid_one_counts() {
     let key = KeyPair::generate().unwrap();
     let cas = [ca(&key, NOW - 1), ca(&key, NOW + 500 * DAY), ca(&key, NOW + 5 * DAY)];
     let chain = leaf(&key, NOW + DAY);
-    assert_eq!(voucher(&chain, &cas, HOST, NOW), Ok(&cas[1]));
+    assert_eq!(trusting_ca(&chain, &cas, HOST, NOW), Ok(&cas[1]));
     assert_eq!(verify(&chain, &cas, HOST, NOW), Ok(()));
 }
 
 #[test]
 fn a_certificate_may_be_trusted_itself() {
     let key = KeyPair::generate().unwrap();
-    // As a CA and not: tools create both.
+    // Both as a CA and not as one, because tools create both.
     for is_ca in [IsCa::Ca(BasicConstraints::Unconstrained), IsCa::NoCa] {
         let mut params = params(&[HOST], NOW - DAY, NOW + DAY);
         params.is_ca = is_ca;
@@ -69,11 +69,11 @@ fn a_certificate_may_be_trusted_itself() {
 }
 
 #[test]
-fn of_several_reasons_the_one_that_tells_most_is_given() {
+fn of_several_reasons_the_most_specific_is_returned() {
     let [key, other] = [(); 2].map(|()| KeyPair::generate().unwrap());
     let (chain, own, stranger) = (leaf(&key, NOW + DAY), ca(&key, NOW + DAY), ca(&other, NOW + DAY));
     for cas in [[own.clone(), stranger.clone()], [stranger.clone(), own.clone()]] {
-        assert!(matches!(voucher(&chain, &cas, "another.svc", NOW), Err(Untrusted::Name(_))));
+        assert!(matches!(trusting_ca(&chain, &cas, "another.svc", NOW), Err(Untrusted::Name(_))));
     }
     assert!(matches!(verify(&[], std::slice::from_ref(&own), HOST, NOW), Err(Untrusted::Absent)));
     assert_eq!(verify(&chain, &[], HOST, NOW), Err(Untrusted::NoCa));

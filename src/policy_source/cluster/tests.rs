@@ -1,4 +1,4 @@
-//! Tests of the policies of a cluster against a simulated API server.
+//! Tests the policies of a cluster against a simulated API server.
 
 use crm_core::catalog::{Action, RuleId};
 use http::{Request, Response};
@@ -23,7 +23,7 @@ fn source() -> (Source, Server) {
         Source {
             objects: Api::all_with(Client::new(service, "default"), &resource),
             current: current(),
-            told: Mutex::default(),
+            written: Mutex::default(),
         },
         server,
     )
@@ -74,7 +74,7 @@ fn list(items: &[DynamicObject]) -> Value {
 }
 
 #[tokio::test]
-async fn a_good_policy_is_in_force_and_a_bad_one_leaves_it_there() {
+async fn an_invalid_policy_leaves_the_last_valid_one_in_force() {
     let (source, _server) = source();
     let judged = source.judge(&policy("default", 1, strict()));
     assert_eq!((judged.status, judged.reason), ("True", "Accepted"));
@@ -92,7 +92,7 @@ async fn a_good_policy_is_in_force_and_a_bad_one_leaves_it_there() {
 }
 
 #[tokio::test]
-async fn one_that_was_made_anew_is_in_force_although_its_generation_is_the_same() {
+async fn a_policy_that_was_created_again_with_the_same_generation_is_in_force() {
     let (source, _server) = source();
     source.judge(&policy("default", 1, strict()));
     source.judge(&policy("default", 1, json!({"rules": [{"rule": "label-value", "action": "Audit"}]})));
@@ -115,17 +115,17 @@ async fn two_replicas_write_the_status_once() {
     let first = status_patch(&object, &judged, at("2026-11-23T12:00:00Z")).unwrap();
     assert_eq!(first["metadata"]["resourceVersion"], "7", "the slower replica fails");
     assert_eq!(first["status"]["observedGeneration"], 3);
-    let told = patched(object, &first);
-    assert_eq!(status_patch(&told, &judged, at("2026-11-23T12:00:05Z")), None);
+    let current = patched(object, &first);
+    assert_eq!(status_patch(&current, &judged, at("2026-11-23T12:00:05Z")), None);
 }
 
 #[tokio::test]
-async fn a_replica_that_words_it_otherwise_is_not_written_over_again_and_again() {
+async fn replicas_that_word_the_status_differently_do_not_keep_overwriting_each_other() {
     let (source, mut server) = source();
     let object = policy("default", 1, strict());
-    let (untold, written) =
+    let (unwritten, written) =
         tokio::join!(source.take(object.clone()), answer(&mut server, 200, json!(object)));
-    assert!(untold.is_none() && written.starts_with("PATCH "), "{written}");
+    assert!(unwritten.is_none() && written.starts_with("PATCH "), "{written}");
     let mut other = object;
     other.data["status"] =
         json!({"conditions": [{"type": ACCEPTED, "status": "True", "reason": "Fine", "message": "x"}]});
@@ -135,7 +135,7 @@ async fn a_replica_that_words_it_otherwise_is_not_written_over_again_and_again()
 }
 
 #[tokio::test]
-async fn the_time_of_a_condition_is_that_of_its_last_change() {
+async fn the_transition_time_of_a_condition_changes_only_with_its_status() {
     let (source, _server) = source();
     let object = policy("default", 1, strict());
     let judged = source.judge(&object);
@@ -147,7 +147,7 @@ async fn the_time_of_a_condition_is_that_of_its_last_change() {
         .push(json!({"type": "Other", "status": "True"}));
     let again = status_patch(&newer, &judged, at("2026-11-23T13:00:00Z")).unwrap();
     let conditions = again["status"]["conditions"].as_array().unwrap();
-    assert_eq!(conditions.len(), 2, "what others say stays");
+    assert_eq!(conditions.len(), 2, "conditions of others stay");
     let ours = conditions.iter().find(|condition| condition["type"] == ACCEPTED).unwrap();
     assert_eq!(ours["lastTransitionTime"], "2026-11-23T12:00:00Z");
     let invalid = source.judge(&policy("default", 3, json!({"rules": 1})));
@@ -167,7 +167,7 @@ async fn a_cluster_without_the_kind_has_the_built_in_policy() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_api_server_that_denies_leaves_what_was_in_force() {
+async fn after_a_denied_list_the_last_policy_stays_in_force() {
     let (source, mut server) = source();
     let current = Arc::clone(&source.current);
     let mut pause = DefaultBackoff::default();
@@ -180,7 +180,7 @@ async fn an_api_server_that_denies_leaves_what_was_in_force() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_list_without_the_policy_restores_the_built_in_one_and_a_conflict_is_no_trouble() {
+async fn a_list_without_the_policy_restores_the_built_in_one_and_a_conflict_is_ignored() {
     let (source, mut server) = source();
     let current = Arc::clone(&source.current);
     let mut pause = DefaultBackoff::default();
@@ -202,7 +202,7 @@ async fn a_list_without_the_policy_restores_the_built_in_one_and_a_conflict_is_n
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_status_that_could_not_be_written_is_tried_again() {
+async fn a_status_that_could_not_be_written_is_retried() {
     let (source, mut server) = source();
     let mut pause = DefaultBackoff::default();
     let play = async {

@@ -1,4 +1,4 @@
-//! Tests which connection is closed for which, without sockets.
+//! Tests which connection is closed for a new one, without sockets.
 
 use std::net::Ipv4Addr;
 
@@ -61,7 +61,7 @@ fn left(places: &[&Place]) -> Vec<bool> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_handshake_goes_for_another_of_whoever_makes_most_of_them() {
+async fn a_new_handshake_replaces_one_of_the_peer_that_has_most() {
     let port = Port::new();
     let honest = port.handshake(1);
     advance(1).await;
@@ -70,12 +70,12 @@ async fn a_handshake_goes_for_another_of_whoever_makes_most_of_them() {
     let second = port.handshake(2);
     let newcomer = port.handshake(3);
     assert_eq!(left(&[&honest, &first, &second, &newcomer]), [false, true, false, false]);
-    assert!(port.connections.open(&first).is_err(), "it has no place any more");
+    assert!(port.connections.open(&first).is_err(), "it has lost its place");
     port.connections.open(&honest).unwrap();
 }
 
 #[tokio::test(start_paused = true)]
-async fn handshakes_take_no_place_from_open_connections() {
+async fn handshakes_do_not_replace_open_connections() {
     let port = Port::new();
     let open = [port.open(1), port.open(1), port.open(1)];
     let _silent = [port.handshake(2), port.handshake(2), port.handshake(2)];
@@ -84,7 +84,7 @@ async fn handshakes_take_no_place_from_open_connections() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_longest_idle_connection_of_the_peer_that_has_most_goes_first() {
+async fn the_longest_idle_connection_of_the_peer_that_has_most_is_closed_first() {
     let port = Port::new();
     let other = port.doing(1, Phase::Idle).await;
     let older = port.doing(2, Phase::Fresh).await;
@@ -92,12 +92,12 @@ async fn the_longest_idle_connection_of_the_peer_that_has_most_goes_first() {
     let newcomer = port.open(1);
     // 1 has as many as 2, counting the newcomer. Of equal peers it is always the same one.
     assert_eq!(left(&[&other, &older, &newer, &newcomer]), [false, true, false, false]);
-    assert!(!older.seat.is_closed(), "it may write what it has");
+    assert!(!older.seat.is_closed(), "it may still write pending bytes");
     assert!(port.shows(r#"crm_admission_connection_failures_total{stage="limit"} 1"#));
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_an_idle_one_the_busiest_of_the_peer_that_has_most_goes() {
+async fn without_an_idle_connection_the_longest_busy_one_of_the_peer_that_has_most_is_closed() {
     let port = Port::new();
     let other = port.doing(1, Phase::Working).await;
     let first = port.doing(2, Phase::Working).await;
@@ -108,7 +108,7 @@ async fn without_an_idle_one_the_busiest_of_the_peer_that_has_most_goes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_has_most_itself_gives_an_idle_connection_for_a_new_one() {
+async fn a_new_connection_of_the_peer_that_has_most_replaces_its_own_idle_one() {
     let port = Port::new();
     let first = port.doing(1, Phase::Working).await;
     let second = port.doing(1, Phase::Idle).await;
@@ -118,7 +118,7 @@ async fn a_peer_that_has_most_itself_gives_an_idle_connection_for_a_new_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_has_most_itself_and_is_busy_is_denied_a_new_one() {
+async fn a_new_connection_of_the_peer_that_has_most_is_denied_if_all_are_busy() {
     let port = Port::new();
     let mut busy = Vec::new();
     for _ in 0..LIMITS.connections {
@@ -131,7 +131,7 @@ async fn a_peer_that_has_most_itself_and_is_busy_is_denied_a_new_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_place_is_free_when_its_connection_is_gone() {
+async fn a_closed_connection_frees_its_place() {
     let port = Port::new();
     for _ in 0..10 {
         drop([port.open(1), port.open(1), port.open(1)]);
@@ -141,7 +141,7 @@ async fn a_place_is_free_when_its_connection_is_gone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_phase_has_its_time() {
+async fn each_phase_has_its_time_limit() {
     let limits = [
         (Phase::Fresh, LIMITS.first_request_timeout),
         (Phase::Headers, LIMITS.header_timeout),
@@ -161,7 +161,7 @@ async fn each_phase_has_its_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_that_is_worked_on_has_its_own_deadline() {
+async fn a_request_in_progress_has_its_own_deadline() {
     let port = Port::new();
     let place = port.doing(1, Phase::Working).await;
     tokio::time::advance(Duration::from_secs(3600)).await;
@@ -170,7 +170,7 @@ async fn a_request_that_is_worked_on_has_its_own_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_was_asked_to_go_and_does_not_is_closed() {
+async fn a_connection_that_does_not_close_when_asked_is_closed() {
     let port = Port::new();
     let _most = [port.doing(1, Phase::Idle).await, port.doing(1, Phase::Idle).await];
     let goes = port.doing(2, Phase::Idle).await;
@@ -181,7 +181,7 @@ async fn who_was_asked_to_go_and_does_not_is_closed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_had_to_go_for_another_and_does_not_is_closed_too() {
+async fn a_replaced_connection_that_does_not_close_is_closed_too() {
     let port = Port::new();
     let goes = port.doing(1, Phase::Idle).await;
     let _others = [port.open(1), port.open(1), port.open(2)];
@@ -192,7 +192,7 @@ async fn who_had_to_go_for_another_and_does_not_is_closed_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_changed_client_ca_ends_idle_connections_now_and_busy_ones_after_their_request() {
+async fn a_changed_client_ca_closes_idle_connections_now_and_busy_ones_after_their_request() {
     let port = Port::new();
     let idle = port.doing(1, Phase::Idle).await;
     let busy = port.doing(1, Phase::Working).await;
@@ -200,7 +200,7 @@ async fn a_changed_client_ca_ends_idle_connections_now_and_busy_ones_after_their
     port.generation.fetch_add(1, Ordering::AcqRel);
     port.connections.sweep_once();
     assert_eq!(left(&[&idle, &busy]), [true, false]);
-    assert!(busy.seat.is_leaving(), "its answer says so");
+    assert!(busy.seat.is_leaving(), "its answer has Connection: close");
     busy.seat.enter(Phase::Idle, port.connections.now());
     assert!(busy.seat.reads_no_more());
     let error = port.connections.open(&handshake).unwrap_err();

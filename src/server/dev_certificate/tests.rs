@@ -1,4 +1,4 @@
-//! Tests of development certificates that are created, kept and left alone.
+//! Tests when development certificates are created, kept and not overwritten.
 
 use std::collections::BTreeMap;
 
@@ -52,7 +52,7 @@ fn assert_left_alone(dir: &Path, foreign: &str) {
 }
 
 #[test]
-fn three_files_are_made_that_only_their_owner_may_read() {
+fn three_files_are_created_that_only_their_owner_can_read() {
     let parent = TempDir::new().unwrap();
     let dir = parent.path().join("new/certs");
     let certificate = ensure(&dir).unwrap();
@@ -65,7 +65,7 @@ fn three_files_are_made_that_only_their_owner_may_read() {
 }
 
 #[test]
-fn a_directory_that_is_there_keeps_its_mode() {
+fn an_existing_directory_keeps_its_mode() {
     let dir = TempDir::new().unwrap();
     fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
     ensure(dir.path()).unwrap();
@@ -82,7 +82,7 @@ fn the_certificate_is_for_this_machine_and_a_year() {
 }
 
 #[test]
-fn good_files_are_kept_as_they_are() {
+fn valid_files_are_kept_unchanged() {
     let dir = made();
     fs::set_permissions(dir.path().join("ca.crt"), Permissions::from_mode(0o644)).unwrap();
     let before = contents(dir.path());
@@ -100,25 +100,25 @@ fn each_directory_gets_a_ca_of_its_own() {
 #[rstest]
 #[case::expired(0)]
 #[case::seven_days_left(RENEWAL)]
-fn what_is_about_to_end_is_made_anew(#[case] left: i64) {
+fn expiring_files_are_created_again(#[case] left: i64) {
     let dir = TempDir::new().unwrap();
     make_ending_in(dir.path(), left - 1);
     let before = contents(dir.path());
     assert_eq!(ensure(dir.path()).unwrap().outcome, Outcome::Made);
     let after = contents(dir.path());
-    assert!(FILES.iter().all(|name| before[*name] != after[*name]), "all three belong together");
+    assert!(FILES.iter().all(|name| before[*name] != after[*name]), "all three are replaced together");
     assert_eq!(ensure(dir.path()).unwrap().outcome, Outcome::Kept);
 }
 
 #[test]
-fn what_holds_a_little_longer_than_the_renewal_is_kept() {
+fn files_that_are_not_due_are_kept() {
     let dir = TempDir::new().unwrap();
     make_ending_in(dir.path(), RENEWAL + 60);
     assert_eq!(ensure(dir.path()).unwrap().outcome, Outcome::Kept);
 }
 
 #[rstest]
-fn a_missing_file_makes_all_three_anew(#[values("ca.crt", "tls.crt", "tls.key")] missing: &str) {
+fn after_a_missing_file_all_three_are_created_again(#[values("ca.crt", "tls.crt", "tls.key")] missing: &str) {
     let dir = made();
     fs::remove_file(dir.path().join(missing)).unwrap();
     assert_eq!(ensure(dir.path()).unwrap().outcome, Outcome::Made);
@@ -126,7 +126,7 @@ fn a_missing_file_makes_all_three_anew(#[values("ca.crt", "tls.crt", "tls.key")]
 }
 
 #[rstest]
-fn a_broken_file_makes_all_three_anew(#[values("ca.crt", "tls.crt", "tls.key")] broken: &str) {
+fn after_a_damaged_file_all_three_are_created_again(#[values("ca.crt", "tls.crt", "tls.key")] broken: &str) {
     let dir = made();
     fs::write(dir.path().join(broken), "-----BEGIN").unwrap();
     assert_eq!(ensure(dir.path()).unwrap().outcome, Outcome::Made);
@@ -134,7 +134,7 @@ fn a_broken_file_makes_all_three_anew(#[values("ca.crt", "tls.crt", "tls.key")] 
 }
 
 #[rstest]
-fn files_of_two_makings_are_not_a_set(#[values("ca.crt", "tls.crt", "tls.key")] other: &str) {
+fn files_that_do_not_match_are_replaced(#[values("ca.crt", "tls.crt", "tls.key")] other: &str) {
     let (dir, another) = (made(), made());
     fs::copy(another.path().join(other), dir.path().join(other)).unwrap();
     assert_eq!(ensure(dir.path()).unwrap().outcome, Outcome::Made);
@@ -157,14 +157,14 @@ fn a_ca_of_somebody_else_is_not_overwritten() {
 }
 
 #[test]
-fn a_key_alone_may_be_anybodys_and_is_not_overwritten() {
+fn a_key_without_a_certificate_is_not_overwritten() {
     let dir = TempDir::new().unwrap();
     fs::write(dir.path().join("tls.key"), foreign().1).unwrap();
     assert_left_alone(dir.path(), "tls.key");
 }
 
 #[test]
-fn of_many_at_a_time_one_makes_and_the_others_keep() {
+fn of_many_processes_one_creates_the_files_and_the_others_keep_them() {
     let dir = TempDir::new().unwrap();
     let outcomes: Vec<Outcome> = std::thread::scope(|scope| {
         let running: Vec<_> = (0..8).map(|_| scope.spawn(|| ensure(dir.path()).unwrap().outcome)).collect();

@@ -1,4 +1,4 @@
-//! Tests of the router without a socket.
+//! Tests the router without a socket.
 
 use std::convert::Infallible;
 use std::sync::Mutex;
@@ -99,7 +99,7 @@ impl Fixture {
         self.reviewer.calls.load(Ordering::SeqCst)
     }
 
-    /// The limit that the last review was given.
+    /// The limit of the last review.
     fn last_limit(&self) -> Duration {
         self.reviewer.last.lock().unwrap().as_ref().unwrap().2
     }
@@ -136,7 +136,7 @@ async fn each_path_is_reviewed_as_its_endpoint(#[case] path: &str, #[case] endpo
 }
 
 #[tokio::test]
-async fn an_unknown_path_is_told_the_known_ones() {
+async fn an_unknown_path_gets_the_list_of_paths() {
     let answer = Fixture::new(Behaviour::Answers).send(post_to("/").body("{}".into()).unwrap()).await;
     let reason = "no such path; POST reviews to /mutate or /validate";
     assert_rejected(&answer, StatusCode::NOT_FOUND, reason);
@@ -160,7 +160,7 @@ async fn only_post_is_answered(#[case] method: Method) {
 #[case::a_longer_name(Some("application/jsonx"))]
 #[case::none(None)]
 #[tokio::test]
-async fn only_json_is_read(#[case] content_type: Option<&str>) {
+async fn only_json_is_accepted(#[case] content_type: Option<&str>) {
     let mut request = Request::post("/mutate").body(Body::from("{}")).unwrap();
     if let Some(content_type) = content_type {
         request.headers_mut().insert(CONTENT_TYPE, content_type.parse().unwrap());
@@ -186,7 +186,7 @@ const LIMIT: usize = 7 * 1024 * 1024;
 const TOO_LARGE: &str = "the body is larger than 7340032 bytes";
 
 #[tokio::test]
-async fn a_body_that_announces_too_much_is_rejected_before_it_is_read() {
+async fn a_body_with_a_content_length_over_the_limit_is_rejected_unread() {
     let unread =
         Body::from_stream(stream::poll_fn(|_| -> std::task::Poll<Option<Result<Bytes, Infallible>>> {
             panic!("the body was read")
@@ -199,7 +199,7 @@ async fn a_body_that_announces_too_much_is_rejected_before_it_is_read() {
 }
 
 #[tokio::test]
-async fn a_body_that_announces_nothing_is_rejected_once_it_is_too_large() {
+async fn a_body_without_a_content_length_is_rejected_at_the_limit() {
     let polled = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&polled);
     let endless = stream::repeat_with(move || {
@@ -221,7 +221,7 @@ async fn a_body_of_exactly_the_limit_is_reviewed() {
 }
 
 #[tokio::test]
-async fn a_body_that_breaks_off_is_not_reviewed() {
+async fn an_incomplete_body_is_not_reviewed() {
     let parts: [Result<&str, _>; 2] = [Ok("{"), Err(std::io::Error::other("reset"))];
     let fixture = Fixture::new(Behaviour::Answers);
     let answer = fixture.send(review_of(Body::from_stream(stream::iter(parts)))).await;
@@ -237,7 +237,7 @@ fn with_room(bytes: usize) -> Limits {
 }
 
 #[tokio::test]
-async fn a_body_beyond_what_all_bodies_may_have_is_rejected_and_frees_its_room() {
+async fn a_body_that_exceeds_the_memory_of_all_bodies_is_rejected_and_frees_its_memory() {
     let fixture = Arc::new(Fixture::with_limits(Behaviour::Waits, &with_room(10)));
     let waiting = tokio::spawn({
         let fixture = Arc::clone(&fixture);
@@ -261,7 +261,7 @@ async fn a_body_beyond_what_all_bodies_may_have_is_rejected_and_frees_its_room()
 }
 
 #[tokio::test]
-async fn a_body_that_would_grow_beyond_all_memory_is_rejected_before_it_is_parsed() {
+async fn a_body_with_too_many_values_is_rejected_before_it_is_parsed() {
     let fixture = Fixture::with_limits(Behaviour::Answers, &with_room(10_000));
     let rejected = fixture.send(review_of("[{},{},{},{},{},{},{},{},{},{},{},{},{},{},{}]")).await;
     let reason = "the body contains too many values";
@@ -271,7 +271,7 @@ async fn a_body_that_would_grow_beyond_all_memory_is_rejected_before_it_is_parse
 }
 
 #[tokio::test]
-async fn what_is_read_out_of_a_body_counts_as_long_as_the_review_does() {
+async fn parsed_values_count_until_the_review_is_done() {
     let fixture = Arc::new(Fixture::with_limits(Behaviour::Waits, &with_room(1_500)));
     let waiting = tokio::spawn({
         let fixture = Arc::clone(&fixture);
@@ -289,7 +289,7 @@ async fn what_is_read_out_of_a_body_counts_as_long_as_the_review_does() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn bodies_that_are_announced_and_do_not_come_take_neither_room_nor_places_from_others() {
+async fn announced_bodies_that_do_not_arrive_take_no_memory_and_no_places() {
     let limits = Limits { concurrent_requests: 1, ..with_room(10) };
     let fixture = Arc::new(Fixture::with_limits(Behaviour::Answers, &limits));
     let announced = (0..5).map(|_| {
@@ -320,7 +320,7 @@ fn trickle(pieces: usize, bytes: usize) -> Body {
 #[case::a_byte_a_second(1)]
 #[case::almost_the_least_rate(1024 * 1024 / 2)]
 #[tokio::test(start_paused = true)]
-async fn a_body_that_comes_too_slowly_is_given_up_though_the_caller_would_wait(#[case] bytes: usize) {
+async fn a_body_that_arrives_too_slowly_is_rejected_before_the_deadline(#[case] bytes: usize) {
     let fixture = Fixture::new(Behaviour::Answers);
     let begin = Instant::now();
     let answer = fixture.send(review_of(trickle(10, bytes))).await;
@@ -331,7 +331,7 @@ async fn a_body_that_comes_too_slowly_is_given_up_though_the_caller_would_wait(#
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_large_body_may_take_its_time_while_it_comes_at_the_least_rate() {
+async fn a_large_body_at_the_minimum_rate_is_accepted() {
     let fixture = Fixture::new(Behaviour::Answers);
     assert_eq!(fixture.send(review_of(trickle(6, 1024 * 1024))).await.status, StatusCode::OK);
 }
@@ -348,7 +348,7 @@ async fn a_body_that_does_not_arrive_in_time_is_not_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_time_that_the_body_takes_is_taken_from_the_review() {
+async fn the_time_of_the_body_is_subtracted_from_the_review() {
     let slow = stream::once(async {
         tokio::time::sleep(Duration::from_millis(1_500)).await;
         Ok::<_, Infallible>("{}")
@@ -366,7 +366,10 @@ async fn the_time_that_the_body_takes_is_taken_from_the_review() {
 #[case::negative("?timeout=-10s", 9_500)]
 #[case::hours("?timeout=1000h", 29_500)]
 #[tokio::test(start_paused = true)]
-async fn the_review_gets_the_callers_time_but_for_a_margin(#[case] query: &str, #[case] milliseconds: u64) {
+async fn the_review_gets_the_time_of_the_caller_minus_a_margin(
+    #[case] query: &str,
+    #[case] milliseconds: u64,
+) {
     let fixture = Fixture::new(Behaviour::Answers);
     let request = post_to(&format!("/mutate{query}")).body("{}".into()).unwrap();
     assert_eq!(fixture.send(request).await.status, StatusCode::OK);
@@ -374,7 +377,7 @@ async fn the_review_gets_the_callers_time_but_for_a_margin(#[case] query: &str, 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_review_that_overruns_is_not_waited_for_and_frees_its_place() {
+async fn a_review_that_takes_too_long_is_dropped_and_frees_its_place() {
     let limits = Limits { concurrent_requests: 1, ..Limits::default() };
     let fixture = Fixture::with_limits(Behaviour::NeverAnswers, &limits);
     for _ in 0..2 {
@@ -386,14 +389,14 @@ async fn a_review_that_overruns_is_not_waited_for_and_frees_its_place() {
 }
 
 #[tokio::test]
-async fn what_the_reviewer_cannot_read_is_a_bad_request_with_its_reason() {
+async fn an_unreadable_review_is_a_bad_request_with_its_reason() {
     let fixture = Fixture::new(Behaviour::FindsItUnreadable("request.uid is missing\nand more"));
     let answer = fixture.send(review_of("{}")).await;
     assert_rejected(&answer, StatusCode::BAD_REQUEST, "request.uid is missing");
 }
 
 #[tokio::test]
-async fn beyond_the_limit_calls_are_rejected_at_once_and_served_again_after() {
+async fn calls_over_the_limit_are_rejected_at_once() {
     let limits = Limits { concurrent_requests: 2, ..Limits::default() };
     let fixture = Arc::new(Fixture::with_limits(Behaviour::Waits, &limits));
     let waiting: Vec<_> = (0..2)
@@ -433,7 +436,7 @@ const WEIGHT: usize = 162;
 #[case::places(Limits { concurrent_requests: 2, ..Limits::default() })]
 #[case::memory(with_room(2 * WEIGHT + 1))]
 #[tokio::test]
-async fn when_it_runs_short_a_request_of_the_caller_that_has_most_gives_way(#[case] limits: Limits) {
+async fn when_memory_runs_short_a_request_of_the_caller_that_has_most_is_dropped(#[case] limits: Limits) {
     let fixture = Arc::new(Fixture::with_limits(Behaviour::Waits, &limits));
     let send = |peer| {
         let fixture = Arc::clone(&fixture);

@@ -1,4 +1,4 @@
-//! Tests of certificates that are served, rejected and replaced.
+//! Tests how certificates are served, rejected and replaced.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -61,14 +61,14 @@ fn error(material: TlsMaterial) -> String {
 }
 
 #[test]
-fn a_good_pair_is_served_with_http_1_1_only() {
+fn a_valid_pair_is_served_with_http_1_1_only() {
     let tls = served(&Pair::new());
     assert_eq!(tls.rustls().get_inner().alpn_protocols, [b"http/1.1"]);
     assert_eq!(tls.report().state, PartState::Ready);
 }
 
 #[test]
-fn without_a_certificate_nothing_is_ready_until_one_is_given() {
+fn without_a_certificate_the_server_is_not_ready() {
     let tls = Tls::waiting(Metrics::new()).unwrap();
     assert_eq!(tls.report().state, PartState::NotReady("not created yet".to_owned()));
     tls.replace(Pair::new().material()).unwrap();
@@ -76,7 +76,7 @@ fn without_a_certificate_nothing_is_ready_until_one_is_given() {
 }
 
 #[test]
-fn text_without_pem_is_no_certificate() {
+fn a_file_without_pem_is_not_a_certificate() {
     let material = TlsMaterial { certificate: Pem::new("tls.crt", "hello"), ..Pair::new().material() };
     let expected = "the certificate tls.crt contains no such PEM block; \
                     it must begin with -----BEGIN CERTIFICATE----- (is it DER, or are the files swapped?)";
@@ -84,7 +84,7 @@ fn text_without_pem_is_no_certificate() {
 }
 
 #[test]
-fn exchanged_files_are_named() {
+fn swapped_files_are_reported() {
     let TlsMaterial { certificate, key, .. } = Pair::new().material();
     let material = TlsMaterial { certificate: key, key: certificate, client_ca: None };
     let message = error(material);
@@ -125,7 +125,7 @@ fn a_truncated_certificate_is_damaged() {
 }
 
 #[test]
-fn a_block_that_is_no_certificate_inside_cannot_be_used() {
+fn a_certificate_block_with_invalid_content_cannot_be_used() {
     let block = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
     let material = TlsMaterial { certificate: Pem::new("tls.crt", block), ..Pair::new().material() };
     let message = error(material);
@@ -133,7 +133,7 @@ fn a_block_that_is_no_certificate_inside_cannot_be_used() {
 }
 
 #[test]
-fn a_block_that_is_no_key_inside_cannot_be_used() {
+fn a_key_block_with_invalid_content_cannot_be_used() {
     let block = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
     let material = TlsMaterial { key: Pem::new("tls.key", block), ..Pair::new().material() };
     let message = error(material);
@@ -149,7 +149,7 @@ fn the_key_of_another_certificate_is_rejected() {
 }
 
 #[test]
-fn a_client_ca_must_hold_certificates() {
+fn a_client_ca_must_contain_certificates() {
     let material = TlsMaterial {
         client_ca: Some(ClientCa { cas: Pem::new("clients.crt", ""), names: Vec::new() }),
         ..Pair::new().material()
@@ -159,7 +159,7 @@ fn a_client_ca_must_hold_certificates() {
 }
 
 #[test]
-fn metrics_show_when_the_certificate_and_the_client_ca_end() {
+fn metrics_show_when_the_certificate_and_the_client_ca_expire() {
     let metrics = Metrics::new();
     let client_ca = Pair::valid_until(OffsetDateTime::from_unix_timestamp(1_900_000_000).unwrap());
     let material = TlsMaterial {
@@ -193,7 +193,7 @@ fn an_expired_certificate_does_not_replace_another() {
 }
 
 #[test]
-fn a_certificate_of_the_future_is_not_ready() {
+fn a_certificate_that_is_not_valid_yet_is_not_ready() {
     let now = unix_now();
     let validity = Validity { not_before: now + 60, not_after: now + 120 };
     assert!(
@@ -204,7 +204,7 @@ fn a_certificate_of_the_future_is_not_ready() {
     assert!(matches!(state_at(validity, now + 121), PartState::NotReady(_)));
 }
 
-/// A directory like a mounted Secret: the files are symlinks through `..data`, which is replaced as one.
+/// A directory like a mounted Secret: the files are symlinks through `..data`, which is replaced as a whole.
 struct Mount {
     dir: TempDir,
     versions: usize,
@@ -262,7 +262,7 @@ fn counted(metrics: &Metrics) -> (bool, bool) {
 }
 
 #[tokio::test]
-async fn a_swapped_mount_is_noticed() {
+async fn a_replaced_mount_is_noticed() {
     let metrics = Metrics::new();
     let mut mount = Mount::new(&Pair::new());
     let mut watch = mount.watch(&metrics).await;
@@ -274,7 +274,7 @@ async fn a_swapped_mount_is_noticed() {
 }
 
 #[tokio::test]
-async fn unchanged_files_are_not_swapped_in_again() {
+async fn unchanged_files_are_not_loaded_again() {
     let metrics = Metrics::new();
     let pair = Pair::new();
     let mut mount = Mount::new(&pair);
@@ -285,7 +285,7 @@ async fn unchanged_files_are_not_swapped_in_again() {
 }
 
 #[tokio::test]
-async fn a_bad_pair_is_counted_once_and_the_last_good_one_goes_on() {
+async fn an_invalid_pair_is_counted_once_and_the_last_valid_one_stays() {
     let metrics = Metrics::new();
     let good = Pair::new();
     let mut mount = Mount::new(&good);
@@ -299,7 +299,7 @@ async fn a_bad_pair_is_counted_once_and_the_last_good_one_goes_on() {
 }
 
 #[tokio::test]
-async fn a_pair_that_is_only_half_written_is_no_failure() {
+async fn a_half_written_pair_is_not_a_failure() {
     let metrics = Metrics::new();
     let good = Pair::new();
     let mut mount = Mount::new(&good);
@@ -315,7 +315,7 @@ async fn a_pair_that_is_only_half_written_is_no_failure() {
 }
 
 #[tokio::test]
-async fn a_good_pair_after_a_bad_one_is_served() {
+async fn a_valid_pair_after_an_invalid_one_is_served() {
     let metrics = Metrics::new();
     let mut mount = Mount::new(&Pair::new());
     let mut watch = mount.watch(&metrics).await;
@@ -330,7 +330,7 @@ async fn a_good_pair_after_a_bad_one_is_served() {
 }
 
 #[tokio::test]
-async fn each_new_bad_pair_is_counted() {
+async fn each_new_invalid_pair_is_counted() {
     let metrics = Metrics::new();
     let mut mount = Mount::new(&Pair::new());
     let mut watch = mount.watch(&metrics).await;
@@ -380,7 +380,7 @@ async fn a_directory_in_place_of_a_file_is_named() {
 }
 
 #[test]
-fn a_file_that_may_not_be_read_is_told_how_to_let_it() {
+fn a_file_without_read_permission_is_reported_with_the_fix() {
     let source = std::io::Error::from(std::io::ErrorKind::PermissionDenied);
     let error = TlsError::Unreadable { role: Role::Key, origin: "tls.key".into(), source };
     let expected = "the private key tls.key cannot be read: permission denied; \

@@ -34,7 +34,7 @@ fn logged(format: LogFormat, filter: &str, colours: Colours, event: impl FnOnce(
 }
 
 #[test]
-fn json_lines_hold_their_fields_at_the_top_level() {
+fn json_lines_have_their_fields_at_the_top_level() {
     let line = logged(LogFormat::Json, "info", Colours::No, || tracing::info!(uid = "u-1", "decided"));
     let line: serde_json::Value = serde_json::from_str(&line).unwrap();
     assert_eq!(line["uid"], "u-1");
@@ -43,21 +43,21 @@ fn json_lines_hold_their_fields_at_the_top_level() {
 }
 
 #[test]
-fn text_has_colours_only_where_they_are_wanted() {
+fn text_has_colours_only_on_request() {
     let event = || tracing::info!("decided");
     assert!(!logged(LogFormat::Text, "info", Colours::No, event).contains('\u{1b}'));
     assert!(logged(LogFormat::Text, "info", Colours::Yes, event).contains('\u{1b}'));
 }
 
 #[test]
-fn the_filter_holds_back_what_is_below_it() {
+fn the_filter_hides_lower_levels() {
     let event = || tracing::debug!("detail");
     assert_eq!(logged(LogFormat::Text, "info", Colours::No, event), "");
     assert!(logged(LogFormat::Text, "debug", Colours::No, event).contains("detail"));
 }
 
 #[test]
-fn the_command_line_comes_before_our_variable_and_that_before_the_common_one() {
+fn the_command_line_overrides_our_variable_which_overrides_the_common_one() {
     let both = |name: &str| Some(if name == "RUST_LOG" { "trace" } else { "warn" }.to_owned());
     let common = |name: &str| (name == "RUST_LOG").then(|| "trace".to_owned());
     let level = |given, variable: &dyn Fn(&str) -> Option<String>| {
@@ -80,7 +80,7 @@ fn the_client_library_is_silent_unless_the_filter_names_it() {
 }
 
 #[test]
-fn a_panic_shows_its_message_only_if_that_cannot_quote_a_record() {
+fn a_panic_shows_only_literal_messages() {
     let literal = std::panic::catch_unwind(|| panic!("index out of range")).unwrap_err();
     assert_eq!(panic_message(&*literal), "index out of range");
     let name = String::from("acme");
@@ -89,13 +89,13 @@ fn a_panic_shows_its_message_only_if_that_cannot_quote_a_record() {
 }
 
 #[test]
-fn a_bad_filter_is_rejected_with_the_name_of_its_variable() {
+fn an_invalid_filter_is_reported_with_the_name_of_its_variable() {
     let bad = |name: &str| (name == "CRM_ADMISSION_LOG").then(|| "crm=loud".to_owned());
     let error = choose_filter(None, bad).unwrap_err().to_string();
     assert!(error.starts_with(r#"CRM_ADMISSION_LOG: "crm=loud" is not a log filter"#), "{error}");
 }
 
-/// A type with a free choice of its debug output.
+/// A type with any debug output.
 struct Called<'c>(&'c str);
 
 impl fmt::Display for Called<'_> {
@@ -147,7 +147,7 @@ fn a_name_cannot_forge_a_field() {
 }
 
 #[test]
-fn a_name_cannot_steer_a_terminal() {
+fn a_name_cannot_control_a_terminal() {
     let name = "\u{1b}[2J\u{9b}2J\u{85}\u{2028}\u{2029}\u{202e}\u{2066}\u{7f}\u{0}\r\t\u{200b}";
     let (text, json) = both(|| tracing::info!(name, shown = %name, debug = ?name, "decided"));
     let shown = r"\u001b[2J\u009b2J\u0085\u2028\u2029\u202e\u2066\u007f\u0000\r\t\u200b";
@@ -156,7 +156,7 @@ fn a_name_cannot_steer_a_terminal() {
 }
 
 #[test]
-fn a_message_cannot_leave_its_line_and_is_not_cut() {
+fn a_message_cannot_break_its_line_and_is_not_cut() {
     let (text, json) = both(|| tracing::info!("{}", Called("a\nb \u{1b}[2J=\"c\"")));
     assert!(text.ends_with(": a\\nb \\u001b[2J=\"c\"\n"), "{text}");
     assert_eq!(json["message"], "a\\nb \\u001b[2J=\"c\"");
@@ -183,7 +183,7 @@ fn a_value_is_cut_at_253_characters() {
 }
 
 #[test]
-fn of_a_large_value_no_more_is_put_together_than_is_shown() {
+fn a_large_value_is_formatted_only_as_far_as_it_is_shown() {
     /// Counts how much of it is formatted.
     struct Endless<'c>(&'c Cell<usize>);
     impl fmt::Display for Endless<'_> {
@@ -201,15 +201,15 @@ fn of_a_large_value_no_more_is_put_together_than_is_shown() {
 }
 
 #[test]
-fn an_error_is_told_with_its_causes_and_longer_than_a_name() {
+fn an_error_has_its_causes_and_may_be_longer_than_a_name() {
     let cause = io::Error::other("no\nsuch file");
     let error =
         anyhow::Error::new(cause).context("a.yaml: cannot be read").context("again: a.yaml: cannot be read");
     let error: &(dyn std::error::Error + 'static) = error.as_ref();
     let (text, json) = both(|| tracing::info!(error, "decided"));
-    let told = r"again: a.yaml: cannot be read: no\nsuch file";
-    assert_eq!(fields(&text), format!("error=\"{told}\""), "what it repeats is told once");
-    assert_eq!(json["error"], told);
+    let expected = r"again: a.yaml: cannot be read: no\nsuch file";
+    assert_eq!(fields(&text), format!("error=\"{expected}\""), "repeated causes appear once");
+    assert_eq!(json["error"], expected);
 
     let large = io::Error::other("é".repeat(2000));
     let (text, json) = both(|| tracing::info!(error = &large as &dyn std::error::Error, "decided"));
@@ -218,14 +218,14 @@ fn an_error_is_told_with_its_causes_and_longer_than_a_name() {
 }
 
 #[test]
-fn all_problems_of_a_usual_policy_are_told() {
+fn all_problems_of_a_usual_policy_are_logged() {
     let problems = "spec.rules[0].rule: Unsupported value; ".repeat(50);
     let (text, json) = both(|| tracing::info!(%problems, "decided"));
     assert!(text.contains(&problems) && json["problems"] == json!(problems), "{text}");
 }
 
 #[test]
-fn numbers_and_words_look_as_ever() {
+fn numbers_and_words_have_no_quotes() {
     let (text, json) = both(|| {
         tracing::info!(user = "alice", kind = %Called("Company"), listen = %Called("[::]:9443"), objects = 3, left = -1, share = 0.5, good = true, delay = ?Duration::from_secs(10), absent = None::<&str>, "decided");
     });
@@ -244,7 +244,7 @@ fn numbers_and_words_look_as_ever() {
 }
 
 #[test]
-fn what_the_spans_of_a_library_hold_is_escaped_and_cut_too() {
+fn the_fields_of_spans_are_escaped_and_cut_too() {
     let name = format!("a\n\"{}", "x".repeat(300));
     let (text, json) = both(|| {
         let outer = tracing::info_span!("outer", called = name, count = 1, late = tracing::field::Empty);

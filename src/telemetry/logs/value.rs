@@ -30,7 +30,7 @@ fn limit(field: &Field) -> usize {
     }
 }
 
-/// A value before it is escaped: no more of it than can be shown, and whether it may go without quotes.
+/// A value before it is escaped: only the part that can be shown, and whether it may be written without quotes.
 pub(super) struct Value<'v> {
     /// At most one character more than the limit, which shows that there is more.
     text: Text<'v>,
@@ -60,9 +60,9 @@ impl<'v> Value<'v> {
         let mut text = head(format_args!("{error}"), limit);
         let mut next = error.source();
         while let Some(cause) = next {
-            let told = head(format_args!("{cause}"), limit);
-            if !text.contains(&told) {
-                text = head(format_args!("{text}: {told}"), limit);
+            let message = head(format_args!("{cause}"), limit);
+            if !text.contains(&message) {
+                text = head(format_args!("{text}: {message}"), limit);
             }
             next = cause.source();
         }

@@ -62,7 +62,7 @@ impl Directory {
     }
 
     /// Counts an invalid policy; the last valid one stays in force.
-    pub fn policy_refused(&self) {
+    pub fn policy_invalid(&self) {
         self.policy_refusals.inc();
     }
 }

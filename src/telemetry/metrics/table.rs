@@ -170,7 +170,7 @@ table! {
     AUDIT_LAST_RUN = Definition::gauge(
         "audit_last_run_timestamp",
         &[],
-        "When the last audit ended, in Unix time; 0 before the first",
+        "When the last audit finished, in Unix time; 0 before the first",
     )
     .in_seconds();
     AUDIT_FAILURES = Definition::counter("audit_failures", &[], "Failed audits");

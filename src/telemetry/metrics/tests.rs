@@ -1,4 +1,4 @@
-//! Tests of the metrics as they are scraped.
+//! Tests the metrics as they are scraped.
 
 use std::time::Duration;
 
@@ -42,7 +42,7 @@ fn findings_changes_and_lookups_are_counted_by_their_labels() {
 }
 
 #[test]
-fn a_kind_that_left_the_directory_is_no_longer_shown() {
+fn a_kind_that_was_removed_from_the_directory_is_no_longer_shown() {
     let metrics = Metrics::new();
     let kind =
         |kind: &str, objects, ready| DirectoryKind { kind: kind.to_owned(), objects, ready, restarts: 2 };
@@ -68,7 +68,7 @@ fn only_the_policy_in_force_is_shown() {
 }
 
 #[test]
-fn certificates_show_when_they_end_and_how_reloads_went() {
+fn certificates_show_their_expiry_dates_and_reloads() {
     let metrics = Metrics::new();
     metrics.certificates().expires("serving", 1_800_000_000);
     metrics.certificates().reload_failed();
@@ -79,7 +79,7 @@ fn certificates_show_when_they_end_and_how_reloads_went() {
 }
 
 #[test]
-fn a_request_is_in_flight_until_its_guard_is_dropped() {
+fn a_request_is_in_progress_until_its_guard_is_dropped() {
     let metrics = Metrics::new();
     let guard = metrics.serving().request_started();
     assert_sample(&metrics, "crm_admission_inflight_requests 1");
@@ -127,7 +127,7 @@ fn rejections_start_at_zero() {
 }
 
 #[test]
-fn the_text_names_the_build_and_ends_as_openmetrics_wants() {
+fn the_text_has_the_version_and_ends_as_openmetrics_requires() {
     let text = Metrics::new().text().unwrap();
     let build = format!(r#"crm_admission_build_info{{version="{}"}} 1"#, env!("CARGO_PKG_VERSION"));
     assert!(text.contains(&build), "{text}");

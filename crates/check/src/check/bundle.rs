@@ -115,7 +115,7 @@ impl Bundle {
     }
 
     /// Restores the text of a file that could not be written.
-    pub fn take_back(&mut self, rewritten: &Rewritten, why: &io::Error) {
+    pub fn restore(&mut self, rewritten: &Rewritten, why: &io::Error) {
         self.set_text(rewritten, &rewritten.before);
         self.fixed = self.fixed.saturating_sub(rewritten.count);
         self.add_error(&rewritten.name, Access::Write, &format!("cannot be written: {why}"));

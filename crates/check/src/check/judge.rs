@@ -1,4 +1,4 @@
-//! Judges the objects of a bundle as if each were created.
+//! Checks the objects of a bundle as if each were created.
 
 use std::collections::{HashMap, HashSet};
 
@@ -18,15 +18,15 @@ use super::order::{Applier, Sequence};
 use crate::conformance::{Conformance, Identity, Subject, UnusableSchema};
 use crate::report::{Diagnostic, Place, Report, Summary};
 
-/// Judges the objects of files.
+/// Checks the objects of files.
 pub struct Judge {
     conformance: Conformance,
     requester: Option<UserInfo>,
 }
 
 impl Judge {
-    /// Judges under `policy`. Without a `requester` the user is unknown, and the rules that depend on the user are left
-    /// to the cluster.
+    /// A check under `policy`. Without a `requester` the user is unknown, and the rules that depend on the user are
+    /// left to the cluster.
     ///
     /// # Errors
     /// The schemas of this program are invalid.
@@ -74,7 +74,7 @@ impl Judge {
         }
     }
 
-    /// The references that an applier would send before their targets.
+    /// Warnings about references that an applier would send before their targets.
     fn order(&self, objects: &[Placed<'_>], known: &Known, applier: Applier) -> Vec<Diagnostic> {
         let sequence = Sequence::new(objects.iter().map(|placed| &placed.object.value).collect(), applier);
         let mut diagnostics = Vec::new();

@@ -1,4 +1,4 @@
-//! Which objects exist, as far as files and answers of a cluster tell.
+//! Knows which objects exist, from files and answers of a cluster.
 
 use std::collections::HashMap;
 
@@ -19,7 +19,7 @@ pub struct Known {
 }
 
 impl Known {
-    /// What is known of a target.
+    /// Whether a target exists, as far as known.
     pub(super) fn fact(&self, target: &Target) -> Fact {
         if let Some(presence) = self.bundle.presence(target).or_else(|| self.resources.presence(target)) {
             return presence.into();

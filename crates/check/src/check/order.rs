@@ -91,7 +91,7 @@ pub enum Applier {
     Helm,
     /// By sync wave; in a wave custom resources by name, whatever their kind.
     ArgoCd,
-    /// All are tried in a dry-run first; then by group, kind and name.
+    /// All objects first in a dry run; then by group, kind and name.
     Flux,
 }
 
@@ -171,7 +171,7 @@ impl<'o> Sequence<'o> {
             field: reference.field(),
             reason: Reason::NotFound,
             value: Shown::Text(target.name.clone()),
-            text: words(self.applier, dry_run, kind, order, target),
+            text: advice_text(self.applier, dry_run, kind, order, target),
             action: Action::Warn,
             denies_from: None,
         })
@@ -252,30 +252,30 @@ fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
-fn words(applier: Applier, dry_run: bool, kind: &str, order: Ordering, target: &Target) -> String {
+fn advice_text(applier: Applier, dry_run: bool, kind: &str, order: Ordering, target: &Target) -> String {
     let it = format!("{} {}", target.kind.kind, quote(&target.name));
     let target = &target.kind.kind;
     let before = if order == Ordering::Equal { "perhaps before" } else { "before" };
     match applier {
         Applier::Kubectl => format!(
-            "kubectl applies in the order of the files, this {kind} before the {target}; put {it} into an earlier \
+            "kubectl applies objects in the order of the files, this {kind} before the {target}; move {it} to an earlier \
              document or file"
         ),
         Applier::Helm => format!(
-            "Helm installs custom resources by kind, this {kind} {before} the {target}; put {it} into a release \
-             that is installed before"
+            "Helm installs custom resources by kind, this {kind} {before} the {target}; move {it} to a release \
+             that is installed earlier"
         ),
         Applier::ArgoCd => format!(
             "Argo CD syncs the custom resources of a wave by name, this {kind} {before} the {target}; give {it} a \
              lower {SYNC_WAVE}"
         ),
         Applier::Flux if dry_run => format!(
-            "Flux tries every object in a dry-run before it applies the {target}; put {it} into a Kustomization \
-             that this one dependsOn, or let the policy's onDryRunByFieldManager say Warn for {FLUX}"
+            "Flux tries every object in a dry run before it applies the {target}; move {it} to a Kustomization \
+             that this one dependsOn, or set onDryRunByFieldManager of the policy to Warn for {FLUX}"
         ),
         Applier::Flux => format!(
             "Flux applies custom resources by group, then by kind, then by name, this {kind} before the {target}; \
-             put {it} into a Kustomization that this one dependsOn"
+             move {it} to a Kustomization that this one dependsOn"
         ),
     }
 }

@@ -1,4 +1,4 @@
-//! Tells which objects are CRM records, by kind and version.
+//! Recognizes CRM records by kind and version.
 
 use crm_core::api::names::nearest;
 use crm_core::api::{self, CrmKind};
@@ -11,7 +11,7 @@ use super::violation::Violation;
 /// The minimum similarity of a suggested kind (Jaro-Winkler, 0 to 1).
 const NEAR_MISS: f64 = 0.8;
 
-/// What an object says that it is.
+/// The identity of an object, according to its kind and version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Identity {
     /// A record.

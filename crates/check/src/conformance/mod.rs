@@ -1,4 +1,4 @@
-//! Judges one whole object by the engine and by the schema of its kind.
+//! Checks one whole object with the engine and the schema of its kind.
 
 mod identity;
 mod metadata;
@@ -25,7 +25,7 @@ use violation::Violation;
 pub use identity::Identity;
 pub use schema::UnusableSchema;
 
-/// Judges objects under one policy.
+/// Checks objects under one policy.
 pub struct Conformance {
     policy: Policy,
     /// The same policy, with all normalization on.
@@ -34,7 +34,7 @@ pub struct Conformance {
     now: Timestamp,
 }
 
-/// One object, and how it got or gets into the cluster.
+/// One object, and whether it is created or already stored.
 pub struct Subject<'o> {
     kind: CrmKind,
     object: &'o Value,
@@ -79,7 +79,7 @@ impl<'o> Subject<'o> {
 }
 
 impl Conformance {
-    /// Judges under `policy`, as of `now`.
+    /// A check under `policy`, at the time `now`.
     ///
     /// # Errors
     /// The schemas of this program are invalid.
@@ -87,7 +87,7 @@ impl Conformance {
         Ok(Self { fixing: fixing(&policy), policy, schemas: Arc::new(Schemas::new()?), now })
     }
 
-    /// Judges under another policy, with the same schemas and time.
+    /// The same check under another policy.
     #[must_use]
     pub fn with_policy(&self, policy: Policy) -> Self {
         Self { fixing: fixing(&policy), policy, schemas: Arc::clone(&self.schemas), now: self.now }
@@ -182,8 +182,8 @@ pub fn record(object: &Value) -> Record {
     Record { labels: labels.collect::<BTreeMap<_, _>>(), spec: object["spec"].clone() }
 }
 
-/// The findings of both. A finding of the engine replaces one of the schema about the same field, unless its action is
-/// weaker.
+/// The findings of engine and schema. A finding of the engine replaces one of the schema about the same field, unless
+/// its action is weaker.
 fn merged(engine: Vec<Finding>, mut schema: Vec<Finding>) -> Vec<Finding> {
     schema.retain(|schema| {
         let same =

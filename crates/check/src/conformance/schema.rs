@@ -314,10 +314,10 @@ mod tests {
         json!({"apiVersion": "crm.milo.io/v1alpha1", "kind": "Company", "metadata": {"name": "acme"}, "spec": spec})
     }
 
-    fn told(kind: CrmKind, object: &Value) -> Vec<String> {
-        let told =
+    fn texts(kind: CrmKind, object: &Value) -> Vec<String> {
+        let texts =
             |violation: Violation| format!("{}: {:?}: {}", violation.field, violation.reason, violation.text);
-        Schemas::new().unwrap().violations(kind, object).into_iter().map(told).collect()
+        Schemas::new().unwrap().violations(kind, object).into_iter().map(texts).collect()
     }
 
     fn good() -> Value {
@@ -329,21 +329,21 @@ mod tests {
         let mut object = good();
         let (parent, key) = pointer.rsplit_once('/').unwrap();
         object.pointer_mut(parent).unwrap()[key] = value;
-        assert_eq!(told(CrmKind::Company, &object), [expected]);
+        assert_eq!(texts(CrmKind::Company, &object), [expected]);
     }
 
     #[test]
-    fn a_good_object_has_no_violation_and_nulls_are_absent() {
-        assert_eq!(told(CrmKind::Company, &good()), Vec::<String>::new());
+    fn a_valid_object_has_no_violation_and_nulls_count_as_missing() {
+        assert_eq!(texts(CrmKind::Company, &good()), Vec::<String>::new());
         let mut object = good();
         object["spec"]["domains"] = json!(null);
         object["spec"]["unknown"] = json!(null);
         object["status"] = json!({"conditions": [{}], "anything": 1});
-        assert_eq!(told(CrmKind::Company, &object), Vec::<String>::new());
+        assert_eq!(texts(CrmKind::Company, &object), Vec::<String>::new());
     }
 
     #[test]
-    fn every_way_to_be_wrong_has_its_words() {
+    fn every_violation_has_its_message() {
         holds(
             "/spec/displayname",
             json!("x"),
@@ -378,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn metadata_is_judged_as_the_api_server_does() {
+    fn metadata_is_validated_as_by_the_api_server() {
         holds("/metadata", json!({}), "metadata.name: Required: give the object a name");
         holds(
             "/metadata/nmae",
@@ -395,16 +395,16 @@ mod tests {
         holds("/metadata/annotations", json!({"a/b": true}), annotation);
         let mut object = good();
         object["metadata"] = json!({"generateName": "acme-"});
-        assert_eq!(told(CrmKind::Company, &object), Vec::<String>::new());
+        assert_eq!(texts(CrmKind::Company, &object), Vec::<String>::new());
     }
 
     #[test]
-    fn at_most_one_contact_is_primary_and_no_other_rule_of_the_schemas_is_in_cel() {
+    fn at_most_one_contact_is_primary_which_is_the_only_cel_rule() {
         let person = |contacts: Value| json!({"metadata": {"name": "a"}, "spec": {"displayName": "A", "creatorRef": {"name": "b"}, "contactRefs": contacts}});
         let contact =
             |primary: bool| json!({"name": "c", "namespace": "d", "type": "email", "primary": primary});
-        let told = told(CrmKind::Person, &person(json!([contact(true), contact(false), contact(true)])));
-        assert_eq!(told, ["spec.contactRefs: Invalid: at most one contact can be primary"]);
+        let texts = texts(CrmKind::Person, &person(json!([contact(true), contact(false), contact(true)])));
+        assert_eq!(texts, ["spec.contactRefs: Invalid: at most one contact can be primary"]);
         let rules: Vec<String> = api::crds(&[])
             .iter()
             .filter(|crd| crd.spec.group == api::GROUP)

@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn text_of_users_neither_ends_a_command_nor_starts_one() {
+    fn text_of_users_cannot_end_or_start_a_command() {
         let log = render(&samples::hostile());
         let lines: Vec<&str> = log.lines().collect();
         let file = r#"a%25%0D%0A%3A%3Aerror%3A%3A%2Cb%3A\u001b[31m\u0000<&"]]>\u202e\ufffe"#;
@@ -111,12 +111,12 @@ mod tests {
     }
 
     #[test]
-    fn a_path_is_given_as_the_repository_names_it() {
+    fn a_path_is_written_as_in_the_repository() {
         assert_eq!(annotation("error", "./a.yaml", None, None, "bad"), "::error file=a.yaml::bad\n");
     }
 
     #[test]
-    fn an_empty_report_is_its_summary() {
+    fn an_empty_report_has_only_its_summary() {
         let report =
             Report { summary: Summary { files: 2, checked: 2, ..Summary::default() }, ..Report::default() };
         assert_eq!(render(&report), "2 records in 2 files checked: no findings.\n");

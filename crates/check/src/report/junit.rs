@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn text_of_users_stays_text() {
+    fn text_of_users_cannot_add_markup() {
         let xml = render(&samples::hostile().results(FAILS_ON));
         assert!(
             !xml.contains(|c: char| c.is_control() && c != '\n' || matches!(c, '\u{fffe}' | '\u{202e}')),
@@ -172,7 +172,7 @@ mod tests {
         assert!(!xml.contains("]]>") && !xml.contains("<&"), "{xml}");
         let document = Document::deserialize_from_str(&xml).unwrap();
         let file = r#"a%\r\n::error::,b:\u001b[31m\u0000<&"]]>\u202e\ufffe"#;
-        let [suite] = &document.test_suites[..] else { panic!("one file is one suite") };
+        let [suite] = &document.test_suites[..] else { panic!("expected one suite for one file") };
         assert_eq!(suite.name.as_str(), file);
         let names: Vec<&str> = suite.test_cases.iter().map(|case| case.name.as_str()).collect();
         assert_eq!(names, [file.to_owned(), format!("{file}/{file} {file}")]);
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_is_given_as_the_repository_names_it() {
+    fn a_path_is_written_as_in_the_repository() {
         let mut report = samples::report();
         "./a.yaml".clone_into(&mut report.findings[0].place.as_mut().unwrap().file);
         assert!(render(&report.results(FAILS_ON)).contains(" file=\"a.yaml\" line=\"7\""));

@@ -6,7 +6,7 @@ use super::diagnostic::{Access, Diagnostic, InputError, Place};
 use super::results::{Results, Unlisted};
 use super::summary::{Report, Summary};
 
-/// A finding of each action, a file that is not YAML, one that is not there, and a document that Helm made.
+/// A finding of each action, a file that is not YAML, one that does not exist, and a document rendered by Helm.
 pub(super) fn report() -> Report {
     Report {
         findings: vec![
@@ -74,7 +74,7 @@ pub(super) fn report() -> Report {
     }
 }
 
-/// Text that tries to be more than text, in every string that users write.
+/// A report with control characters and markup in every string that users write.
 pub(super) fn hostile() -> Report {
     let text = "a%\r\n::error::,b:\u{1b}[31m\u{0}<&\"]]>\u{202e}\u{fffe}";
     let mut report = report();

@@ -18,8 +18,8 @@ use super::results::{Results, UniqueNames, Unlisted, pretty};
 
 const SCHEMA: &str = "https://json.schemastore.org/sarif-2.1.0.json";
 
-/// The key of the fingerprint. Its number changes if the fingerprints change. The key that GitHub itself uses is not set:
-/// its upload action computes a hash of the line.
+/// The key of the fingerprint. Its number changes if the fingerprints change. The key that GitHub itself uses is not
+/// set: its upload action computes a hash of the line.
 const FINGERPRINT: &str = "crmAdmission/v1";
 
 /// All characters but the unreserved ones of a path segment (RFC 3986) and the slash between segments. The colon is
@@ -226,13 +226,13 @@ mod tests {
         assert_eq!(value["runs"][0]["columnKind"], "unicodeCodePoints");
         assert_eq!(value["runs"][0]["tool"]["driver"]["name"], "crm-admission");
         assert_eq!(value["runs"][0]["tool"]["driver"]["version"], env!("CARGO_PKG_VERSION"));
-        // Without the list a run is no scan, and alerts of earlier runs would stay open.
+        // Without the list, a run does not count as a scan, and alerts of earlier runs would stay open.
         assert_eq!(value["runs"][0]["results"], json!([]));
         assert_eq!(value["runs"][0]["invocations"], json!([{"executionSuccessful": true}]));
     }
 
     #[test]
-    fn an_index_points_at_the_rule_of_that_id() {
+    fn every_rule_index_is_that_of_its_id() {
         let mut report = samples::report();
         let finding = report.findings[0].clone();
         report.findings = RuleId::ALL.map(|rule| Diagnostic { rule, code: None, ..finding.clone() }).to_vec();
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fingerprint_stays_when_lines_move_and_is_the_findings_own() {
+    fn a_fingerprint_is_unique_and_stays_when_lines_move() {
         let report = samples::report();
         let mut moved = report.clone();
         let place = moved.findings[0].place.as_mut().unwrap();

@@ -134,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_to_check_is_said() {
+    fn an_empty_check_says_so() {
         let sentence = |files, other| {
             Report { summary: Summary { files, other, ..Summary::default() }, ..Report::default() }.sentence()
         };
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unreadable_file_is_told_even_where_nothing_is_checked() {
+    fn an_unreadable_file_is_reported_even_if_nothing_was_checked() {
         let error = |position| InputError {
             file: "a.yaml".to_owned(),
             access: Access::Read,
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn one_is_not_many() {
+    fn a_count_of_one_is_singular() {
         let summary_of_one = Summary { files: 1, checked: 1, other: 1, encrypted: 1, fixed: 1 };
         let mut report = Report { summary: summary_of_one, ..Report::default() };
         assert_eq!(
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_with_an_unknown_kind_is_no_reason_to_say_that_there_is_nothing() {
+    fn a_record_with_an_unknown_kind_counts_as_something_to_check() {
         let mut report = samples::report();
         report.findings.truncate(1);
         report.errors.clear();

@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_report_is_its_summary() {
+    fn an_empty_report_has_only_its_summary() {
         assert_eq!(render(&Report::default(), Colour::Ansi), "nothing to check: no files were read.\n");
     }
 }

@@ -129,7 +129,7 @@ impl<'t> Flow<'t> {
     /// start the lines.
     fn run(&self, run: Range<usize>) -> Option<Vec<Splice>> {
         if run.start > 0 && self.entries.get(run.clone())?.iter().any(|entry| self.is_between_styles(entry)) {
-            return self.with_what_is_before(run);
+            return self.with_text_before(run);
         }
         let first = self.entries.get(run.start)?;
         let is_last = run.end == self.entries.len();
@@ -195,7 +195,7 @@ impl<'t> Flow<'t> {
     }
 
     /// A run with the text between it and the entry before it, except comments.
-    fn with_what_is_before(&self, run: Range<usize>) -> Option<Vec<Splice>> {
+    fn with_text_before(&self, run: Range<usize>) -> Option<Vec<Splice>> {
         let mut edits = Vec::new();
         for index in run {
             let before = self.entries.get(index.checked_sub(1)?)?;

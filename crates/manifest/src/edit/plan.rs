@@ -39,7 +39,7 @@ struct Plan<'p> {
 }
 
 impl Plan<'_> {
-    /// Rewrites a scalar, and replaces each of its aliases that should have another value or the old one.
+    /// Rewrites a scalar, and replaces each of its aliases that needs a different value.
     fn rewritten(&self, scalar: NodeId) -> Option<Candidate> {
         let wish = self.sharing.wish(scalar);
         let mut splices = Vec::new();

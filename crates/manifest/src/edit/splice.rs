@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parts_are_replaced_in_any_order_and_may_overlap_only_where_all_go() {
+    fn parts_are_replaced_in_any_order_and_only_removed_parts_may_overlap() {
         let splices = [Splice::new(4..5, "xyz"), Splice::remove(0..2), Splice::remove(1..3)];
         assert_eq!(apply("abcdef", &splices).as_deref(), Some("dxyzf"));
         assert_eq!(apply("abcdef", &[Splice::remove(0..2), Splice::new(1..3, "x")]), None);
@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn a_last_line_without_a_break_leaves_none_behind() {
+    fn without_a_last_line_break_the_result_has_none() {
         assert_eq!(apply("a\r\nb", &[Splice::remove(3..4)]).as_deref(), Some("a"));
         assert_eq!(apply("a\nb\n", &[Splice::remove(2..4)]).as_deref(), Some("a\n"));
     }

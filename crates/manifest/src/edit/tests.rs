@@ -1,4 +1,4 @@
-//! Edits of any value in any style.
+//! Tests edits of any value in any style.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! The text of a file after fixing, style by style.
+//! Tests the text of a file after fixing, style by style.
 
 use std::path::Path;
 use std::sync::LazyLock;
@@ -17,7 +17,7 @@ static JUDGE: LazyLock<Judge> =
 
 const COMPANY: &str = "apiVersion: crm.milo.io/v1alpha1\nkind: Company\n";
 
-/// A file's text after fixing, and how many values that took.
+/// The text of a file after fixing, and the number of fixed values.
 #[track_caller]
 fn fixed(name: &str, before: &str) -> (String, usize) {
     let once = fixed_once(name, before);
@@ -100,7 +100,7 @@ fn a_name_is_trimmed_in_its_style(#[case] before: &str, #[case] after: &str) {
     "{\"displayName\":\" A\",\"domains\":[\"A.com\"], x: 1}",
     "{\"displayName\":\"A\",\"domains\":[\"a.com\"], x: 1}"
 )]
-fn between_brackets_too(#[case] before: &str, #[case] after: &str) {
+fn fixes_work_between_brackets_too(#[case] before: &str, #[case] after: &str) {
     assert_eq!(fixed_spec(&format!(" {before}\n")), format!(" {after}\n"));
 }
 
@@ -141,8 +141,8 @@ fn json_stays_json(#[case] before: &str, #[case] after: &str) {
 )]
 #[case::comment_within("- a.com\n  - # x\n    A.com\n", "- a.com\n")]
 #[case::first_is_wrong("- a_b\n  - a.com\n  - A.com\n", "- a_b\n  - a.com\n")]
-#[case::not_text("- a.com\n  -\n  - 1\n  - {x: 1}\n  - A.com\n", "- a.com\n  -\n  - 1\n  - {x: 1}\n")]
-fn a_duplicate_goes_with_its_line(#[case] before: &str, #[case] after: &str) {
+#[case::not_strings("- a.com\n  -\n  - 1\n  - {x: 1}\n  - A.com\n", "- a.com\n  -\n  - 1\n  - {x: 1}\n")]
+fn a_duplicate_is_removed_with_its_line(#[case] before: &str, #[case] after: &str) {
     let spec = |list: &str| format!("\n  displayName: A\n  domains:\n  {list}");
     assert_eq!(fixed_spec(&spec(before)), spec(after));
     let crlf = |list: &str| spec(list).replace('\n', "\r\n");
@@ -190,7 +190,7 @@ fn a_duplicate_goes_with_its_line(#[case] before: &str, #[case] after: &str) {
     "[ a.com # x\n     # y\n    , # z\n    b.com,\n    ]"
 )]
 #[case::commas_first("[ a.com\n    , A.com # x\n    , b.com\n    , B.com ]", "[ a.com\n    , b.com ]")]
-fn a_duplicate_goes_with_its_comma(#[case] before: &str, #[case] after: &str) {
+fn a_duplicate_is_removed_with_its_comma(#[case] before: &str, #[case] after: &str) {
     let spec = |list: &str| format!("\n  displayName: A\n  domains: {list}\n");
     assert_eq!(fixed_spec(&spec(before)), spec(after));
     let crlf = |list: &str| spec(list).replace('\n', "\r\n");
@@ -199,7 +199,7 @@ fn a_duplicate_goes_with_its_comma(#[case] before: &str, #[case] after: &str) {
 
 #[rstest]
 #[case::used_in_the_same_way("- &x A.com\n  - b.com\n  - *x\n", "- &x a.com\n  - b.com\n")]
-#[case::used_as_a_text("- &x A.com\n  description: *x\n", "- &x a.com\n  description: A.com\n")]
+#[case::used_as_a_string("- &x A.com\n  description: *x\n", "- &x a.com\n  description: A.com\n")]
 #[case::used_in_both_ways(
     "- &x A.com\n  - b.com\n  - *x # y\n  description: *x # z\n",
     "- &x a.com\n  - b.com\n  description: A.com # z\n"
@@ -217,7 +217,7 @@ fn a_duplicate_goes_with_its_comma(#[case] before: &str, #[case] after: &str) {
     "- *x # y\n  - b.com\n  description: &x A.com\n",
     "- *x # y\n  - b.com\n  description: &x A.com\n"
 )]
-fn an_anchor_changes_and_those_who_need_the_old_text_keep_it(#[case] before: &str, #[case] after: &str) {
+fn an_anchor_changes_and_other_uses_keep_the_old_string(#[case] before: &str, #[case] after: &str) {
     let spec = |list: &str| format!("\n  displayName: A\n  domains:\n  {list}");
     assert_eq!(fixed_spec(&spec(before)), spec(after));
 }
@@ -239,7 +239,7 @@ fn an_anchor_changes_and_those_who_need_the_old_text_keep_it(#[case] before: &st
     "{displayName: A, domains: [&x Acme.com], *x : 1}",
     "{displayName: A, domains: [&x acme.com], Acme.com : 1}"
 )]
-fn an_alias_gives_way_to_the_literal(#[case] before: &str, #[case] after: &str) {
+fn an_alias_is_replaced_by_the_literal(#[case] before: &str, #[case] after: &str) {
     assert_eq!(fixed_spec(&format!(" {before}\n")), format!(" {after}\n"));
 }
 
@@ -276,7 +276,7 @@ fn an_alias_gives_way_to_the_literal(#[case] before: &str, #[case] after: &str) 
     "- kind: List\n  items: &l [{<<: *c, spec: {displayName: ' A'}}]\n- {kind: List, items: *l}",
     "- kind: List\n  items: &l [{<<: *c, spec: {displayName: 'A'}}]\n- {kind: List, items: *l}"
 )]
-fn objects_that_share_change_together(#[case] before: &str, #[case] after: &str) {
+fn objects_with_shared_values_change_together(#[case] before: &str, #[case] after: &str) {
     let list = |items: &str| {
         format!(
             "kind: List\ncommon: &c {{apiVersion: crm.milo.io/v1alpha1, kind: Company}}\nitems:\n{items}\n"
@@ -287,21 +287,25 @@ fn objects_that_share_change_together(#[case] before: &str, #[case] after: &str)
 
 #[rstest]
 #[case::with_duplicates("[a.com, A.com, 'b c', &x \"B.com\"]", "*l # x", "[a.com, b c, b.com] # x")]
-#[case::as_it_should_be("[a.com, b.com]", "*l", "*l")]
+#[case::canonical("[a.com, b.com]", "*l", "*l")]
 #[case::with_what_is_no_text("[A.com, 1]", "*l", "*l")]
-fn a_list_that_others_use_is_written_out(#[case] list: &str, #[case] before: &str, #[case] after: &str) {
+fn the_alias_of_a_list_with_other_uses_is_replaced_by_a_literal(
+    #[case] list: &str,
+    #[case] before: &str,
+    #[case] after: &str,
+) {
     let spec = |alias: &str| format!("\n  displayName: A\n  others: &l {list}\n  domains: {alias}\n");
     assert_eq!(fixed_spec(&spec(before)), spec(after));
 }
 
 #[test]
-fn a_list_that_others_use_under_its_anchor_stays() {
+fn an_anchored_list_with_other_uses_stays() {
     let text = format!("{COMPANY}spec:\n  displayName: A\n  domains: &l [a.com, A.com]\n  others: *l\n");
     assert_eq!(fixed("a.yaml", &text), (text.clone(), 0));
 }
 
 #[test]
-fn a_document_that_is_broken_stays_as_it_is_beside_others() {
+fn a_broken_document_beside_others_stays_unchanged() {
     let company = |name: &str| format!("{COMPANY}spec: {{displayName: {name}}}\r\n");
     let file = |name: &str| {
         format!(
@@ -314,7 +318,7 @@ fn a_document_that_is_broken_stays_as_it_is_beside_others() {
 }
 
 #[test]
-fn items_are_fixed_that_are_records_by_their_list() {
+fn list_items_without_a_kind_are_fixed_by_the_kind_of_the_list() {
     let list = |domain: &str| {
         format!(
             "apiVersion: crm.milo.io/v1alpha1\nkind: CompanyList\nitems:\n- spec: {{displayName: A, domains: [{domain}]}}\n"
