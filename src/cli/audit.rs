@@ -46,8 +46,8 @@ pub(super) struct Audit {
     /// report also says what the policy in this file would newly deny.
     #[arg(long, env = "CRM_ADMISSION_POLICY", value_name = "FILE")]
     policy: Option<PathBuf>,
-    /// Fix values: write their canonical form back to the cluster, with your permissions. Changes that others make
-    /// meanwhile are not overwritten. You can interrupt the command and run it again.
+    /// Write canonical values to the cluster, with your permissions. Never overwrites the changes of others. You can
+    /// interrupt the command and run it again.
     #[arg(long, env = "CRM_ADMISSION_FIX", value_parser = FalseyValueParser::new(), conflicts_with = "paths")]
     fix: bool,
     /// With --fix: print the changes, and write nothing. The report goes to standard error.
@@ -85,7 +85,7 @@ enum FailOn {
     Deny,
     /// Those, and warnings.
     Warn,
-    /// None: the exit code only tells whether the audit finished.
+    /// No findings: the exit code only shows whether the audit finished.
     Never,
 }
 
