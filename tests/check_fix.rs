@@ -422,7 +422,7 @@ impl Tree {
         let target = self.path(target);
         let target = target.display();
         format!(
-            "note: {link}: not fixed, since it is a link to {target}, outside of the paths given; give that path to fix it\n"
+            "note: {link}: not fixed, because it is a link to {target}, outside the given paths; pass that path to fix it\n"
         )
     }
 }

@@ -36,7 +36,7 @@ pub(super) struct Audit {
     /// contain any object of a kind, they are assumed to contain all objects of that kind.
     #[arg(value_name = "PATH")]
     paths: Vec<PathBuf>,
-    /// The same as PATH, as kubectl has it.
+    /// The same as PATH, as in kubectl.
     #[arg(short = 'f', long = "filename", num_args = 1, value_name = "PATH")]
     files: Vec<PathBuf>,
     /// Audit only these kinds.
@@ -49,8 +49,8 @@ pub(super) struct Audit {
     /// report also says what the policy in this file would newly deny.
     #[arg(long, env = "CRM_ADMISSION_POLICY", value_name = "FILE")]
     policy: Option<PathBuf>,
-    /// Fix values: write their canonical form back to the cluster, with your permissions. Changes that others make
-    /// meanwhile are not overwritten. You can interrupt the command and run it again.
+    /// Write canonical values to the cluster, with your permissions. Never overwrites the changes of others. You can
+    /// interrupt the command and run it again.
     #[arg(long, env = "CRM_ADMISSION_FIX", value_parser = FalseyValueParser::new(), conflicts_with_all = ["paths", "files"])]
     fix: bool,
     /// With --fix: print the changes, and write nothing. The report goes to standard error.
@@ -91,7 +91,7 @@ enum FailOn {
     Deny,
     /// Those, and warnings.
     Warn,
-    /// None: the exit code only tells whether the audit finished.
+    /// No findings: the exit code only shows whether the audit finished.
     Never,
 }
 

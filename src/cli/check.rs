@@ -40,11 +40,11 @@ pub(super) struct Check {
     /// Files, directories to search for *.yaml, *.yml and *.json, or `-` for standard input. [default: .]
     #[arg(value_name = "PATH")]
     paths: Vec<PathBuf>,
-    /// The same as PATH, as kubectl has it.
+    /// The same as PATH, as in kubectl.
     #[arg(short = 'f', long = "filename", num_args = 1, value_name = "PATH")]
     files: Vec<PathBuf>,
-    /// Manifests of other objects that exist: files or directories. `check` looks up references in them, but neither
-    /// checks nor fixes them.
+    /// Files or directories with manifests of other objects. `check` looks up references in them, but neither checks nor
+    /// fixes them.
     #[arg(long, num_args = 1, env = "CRM_ADMISSION_RESOURCES", value_delimiter = ',', value_name = "PATH")]
     resources: Vec<PathBuf>,
     /// Look up references in the cluster of the current kubeconfig.
@@ -69,8 +69,8 @@ pub(super) struct Check {
     /// The tool that applies the files: warn about references that it would apply before their targets.
     #[arg(long, value_enum, env = "CRM_ADMISSION_APPLIER")]
     applier: Option<ApplierArg>,
-    /// Fix values: write their canonical form to the files. Nothing else in the files changes. Files outside PATH that
-    /// a symbolic link points to are not written.
+    /// Write canonical values to the files. Nothing else in the files changes. Does not write files outside PATH through
+    /// symbolic links.
     #[arg(long, env = "CRM_ADMISSION_FIX", value_parser = BoolishValueParser::new())]
     fix: bool,
     /// Print the changes that --fix would make as a unified diff, and write nothing.

@@ -23,7 +23,7 @@ enum PolicyCommand {
         /// Policy file, YAML or JSON, or `-` for standard input.
         #[arg(required_unless_present = "filename")]
         file: Option<PathBuf>,
-        /// The same as FILE, as kubectl has it.
+        /// The same as FILE, as in kubectl.
         #[arg(short = 'f', long, value_name = "FILE", conflicts_with = "file")]
         filename: Option<PathBuf>,
     },
@@ -31,7 +31,7 @@ enum PolicyCommand {
     Show {
         /// Policy file, or `-` for standard input; by default the built-in policy.
         file: Option<PathBuf>,
-        /// The same as FILE, as kubectl has it.
+        /// The same as FILE, as in kubectl.
         #[arg(short = 'f', long, value_name = "FILE", conflicts_with = "file")]
         filename: Option<PathBuf>,
     },

@@ -64,13 +64,13 @@ pub(super) struct Serve {
     /// --resources (the default elsewhere).
     #[arg(long, value_enum, env = "CRM_ADMISSION_DIRECTORY")]
     directory: Option<DirectoryKind>,
-    /// Manifests of the objects that exist, for --directory memory: files or directories.
+    /// Files or directories with manifests of the objects to look up, for --directory memory.
     #[arg(long, num_args = 1.., env = "CRM_ADMISSION_RESOURCES", value_delimiter = ',', value_name = "PATH")]
     resources: Vec<PathBuf>,
     /// Policy file, reloaded when it changes; by default the cluster's policy, or else the built-in policy.
     #[arg(long, env = "CRM_ADMISSION_POLICY", value_name = "FILE")]
     policy: Option<PathBuf>,
-    /// How long to keep serving requests after SIGTERM, until the cluster stops sending them.
+    /// Time to keep serving requests after SIGTERM, while the cluster stops sending them.
     #[arg(long, default_value = "10s", env = "CRM_ADMISSION_SHUTDOWN_DELAY", value_name = "DURATION", value_parser = duration)]
     shutdown_delay: Duration,
     /// Pause between background audits of the stored records, for the metrics; off by default. Needs --directory

@@ -2,13 +2,13 @@
 //!
 //! Use it for a tool that points at places in manifests or changes them: a linter, a formatter, a language server.
 //!
-//! - [`read`] finds the files below some paths and reads them; [`documents`] reads a text.
+//! - [`read`] finds the files below some paths and reads them; [`documents()`] reads a text.
 //! - A [`Document`] is a [`Tree`] in which every value knows its bytes in the text. Scalars, anchors, merge keys and
 //!   JSON have the meaning that kubectl gives them. [`Text`] converts bytes to lines and columns.
-//! - [`unfold`] replaces a `List` by its items.
+//! - [`unfold()`] replaces a `List` by its items.
 //! - [`edit::edit`] changes strings and removes list entries, and leaves all other bytes as they are. It checks the
 //!   result: the new text, read again, has the old values with exactly these changes.
-//! - [`replace`] writes a file atomically, and [`unified_diff`] shows a change.
+//! - [`replace()`] writes a file atomically, and [`unified_diff`] shows a change.
 //!
 //! ```
 //! use std::path::Path;

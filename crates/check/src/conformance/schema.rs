@@ -289,19 +289,17 @@ fn has_free_keys(path: &FieldPath) -> bool {
 fn form(format: &str) -> String {
     let form = match format {
         OBJECT_NAME => {
-            "must be a name of lower case letters, digits, \"-\" and \".\", such as acme-corp, at most 253 characters"
+            "must consist of lower-case letters, digits, \"-\" and \".\", such as acme-corp, with at most 253 characters"
         }
-        NAME_PREFIX => {
-            "must be the start of a name of lower case letters, digits, \"-\" and \".\", such as acme-"
-        }
+        NAME_PREFIX => "must be a name prefix of lower-case letters, digits, \"-\" and \".\", such as acme-",
         LABEL_VALUE => {
             "must be at most 63 letters, digits, \"-\", \"_\" and \".\", starting and ending with a letter or digit"
         }
         LABEL_KEY => "must be a label key, such as crm.milo.io/source",
         ANNOTATION_KEY => "must be an annotation key, such as crm.milo.io/source",
-        FINALIZER => "must be a name with a domain, such as crm.milo.io/cleanup",
-        "date-time" => "must be a time of RFC 3339, such as 2027-01-15T09:00:00Z",
-        other => return format!("must be of the format {other}"),
+        FINALIZER => "must be a finalizer name, such as crm.milo.io/cleanup",
+        "date-time" => "must be an RFC 3339 time, such as 2027-01-15T09:00:00Z",
+        other => return format!("must have the format {other}"),
     };
     form.to_owned()
 }

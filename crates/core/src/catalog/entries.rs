@@ -44,7 +44,7 @@ pub(super) static RULES: [Rule; RuleId::ALL.len()] = [
         kinds: ALL_KINDS,
         default_action: Action::Deny,
         title: "The creator is set and has a valid name",
-        explanation: "spec.creatorRef.name says who created the record. If it is missing on create, it is set to the requesting user, as the policy maps users to names. If an update leaves it out, it is restored. A given name is never overwritten. The name has 1 to 253 characters, without \"/\", \"%\", white space or control characters, and is not \".\" or \"..\", so that it is safe as a segment of an API path. It also has no invisible characters and none that change the direction of text, because it would then look like another name. The message shows such a character by its code, such as U+200B.",
+        explanation: "spec.creatorRef.name says who created the record. If it is missing on create, the webhook sets it to the name to which the policy maps the requesting user. If an update leaves it out, it is restored. A given name is never overwritten. The name has 1 to 253 characters, without \"/\", \"%\", white space or control characters, and is not \".\" or \"..\", so that it is safe as a segment of an API path. It also has no invisible characters and none that change the direction of text, because it would then look like another name. The message shows such a character by its code, such as U+200B.",
         fix: "Leave spec.creatorRef out to have it filled in, or set spec.creatorRef.name to a valid name. If a name has an invisible character, type the name again instead of copying it.",
         example: Example {
             stored: None,

@@ -95,7 +95,7 @@ impl fmt::Display for Outside {
         let target = self.target.display().to_string();
         write!(
             f,
-            "{}: not fixed, since it is a link to {}, outside of the paths given; give that path to fix it",
+            "{}: not fixed, because it is a link to {}, outside the given paths; pass that path to fix it",
             printable(&self.name),
             printable(&target)
         )
