@@ -38,5 +38,6 @@ mod policy_schema;
 mod registration;
 mod rights;
 mod rollout;
+mod strict;
 mod updates;
 mod verdicts;

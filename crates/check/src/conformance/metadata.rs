@@ -11,7 +11,11 @@ const MAX_ANNOTATIONS: usize = 256 * 1024;
 
 /// All violations that concern several values.
 pub(super) fn violations(metadata: &Value) -> Vec<Violation> {
-    [annotations(metadata), controllers(metadata), finalizers(metadata)].into_iter().flatten().collect()
+    [annotations(metadata), controllers(metadata), finalizers(metadata)]
+        .into_iter()
+        .flatten()
+        .chain(events(metadata))
+        .collect()
 }
 
 fn annotations(metadata: &Value) -> Option<Violation> {
@@ -31,6 +35,20 @@ fn controllers(metadata: &Value) -> Option<Violation> {
         let shown = Shown::Text(format!("{controllers} controllers"));
         invalid("ownerReferences", shown, "only one owner can have controller: true".to_owned())
     })
+}
+
+/// Events are the only kind that cannot be an owner.
+fn events(metadata: &Value) -> Vec<Violation> {
+    let references = metadata["ownerReferences"].as_array().into_iter().flatten().enumerate();
+    let events = references
+        .filter(|(_, reference)| reference["apiVersion"] == "v1" && reference["kind"] == "Event")
+        .map(|(index, _)| Violation {
+            field: FieldPath::of(&["metadata", "ownerReferences"]).index(index).field("kind"),
+            reason: Reason::NotSupported,
+            value: Shown::Text("Event".to_owned()),
+            text: "an Event cannot be an owner".to_owned(),
+        });
+    events.collect()
 }
 
 fn finalizers(metadata: &Value) -> Option<Violation> {

@@ -55,10 +55,10 @@ impl Schemas {
 
     /// All violations of the schema of a kind.
     pub(super) fn violations(&self, kind: CrmKind, object: &Value) -> Vec<Violation> {
-        let object = without_nulls(object.clone());
         let Some(schema) = self.0.get(&kind) else {
             return Vec::new();
         };
+        let object = without_missing(object.clone(), &schema.document);
         let errors = schema.validator.iter_errors(&object);
         let mut violations: Vec<Violation> =
             errors.flat_map(|error| violations(&error, &schema.document)).collect();
@@ -83,6 +83,11 @@ fn validator(schema: &Value) -> Result<Validator, ValidationError<'static>> {
         // The API server ignores their case.
         .with_format(ANNOTATION_KEY, |key: &str| is_label_key(&key.to_ascii_lowercase()))
         .with_format(FINALIZER, is_label_key)
+        .with_format(API_VERSION, |text: &str| text.matches('/').count() <= 1)
+        // Go parses it, which accepts no lower-case letters.
+        .with_format(METADATA_TIME, |text: &str| {
+            parse_time(text).is_some() && !text.contains(|c: char| c.is_ascii_lowercase())
+        })
         .build(schema)
 }
 
@@ -92,6 +97,8 @@ const LABEL_VALUE: &str = "label-value";
 const LABEL_KEY: &str = "label-key";
 const ANNOTATION_KEY: &str = "annotation-key";
 const FINALIZER: &str = "finalizer";
+const METADATA_TIME: &str = "metadata-time";
+const API_VERSION: &str = "api-version";
 
 /// The schema of a whole object: that of the definition without unknown fields, and that of the metadata, which the API
 /// server validates itself. The status is not validated: the API server drops it when a record is created.
@@ -151,8 +158,8 @@ fn metadata_schema() -> Value {
             "managedFields": {"type": "array", "items": {"type": "object"}},
             "namespace": text, "uid": text, "resourceVersion": text, "selfLink": text,
             "generation": {"type": "integer"}, "deletionGracePeriodSeconds": {"type": "integer"},
-            "creationTimestamp": {"type": "string", "format": "date-time"},
-            "deletionTimestamp": {"type": "string", "format": "date-time"},
+            "creationTimestamp": {"type": "string", "format": METADATA_TIME},
+            "deletionTimestamp": {"type": "string", "format": METADATA_TIME},
         },
     })
 }
@@ -166,27 +173,41 @@ fn owner_reference_schema() -> Value {
         "additionalProperties": false,
         "required": ["apiVersion", "kind", "name", "uid"],
         "properties": {
-            "apiVersion": text, "kind": text, "name": text, "uid": text,
-            "controller": flag, "blockOwnerDeletion": flag,
+            "apiVersion": {"type": "string", "minLength": 1, "format": API_VERSION},
+            "kind": text, "name": text, "uid": text, "controller": flag, "blockOwnerDeletion": flag,
         },
     })
 }
 
-/// Removes nulls, which the API server treats as missing fields.
-fn without_nulls(mut value: Value) -> Value {
-    match &mut value {
-        Value::Object(fields) => {
-            let kept = std::mem::take(fields).into_iter().filter(|(_, value)| !value.is_null());
-            *fields = kept.map(|(key, value)| (key, without_nulls(value))).collect::<Map<_, _>>();
-        }
-        Value::Array(entries) => {
-            for entry in entries {
-                *entry = without_nulls(entry.take());
-            }
-        }
-        _ => {}
+/// Removes fields that the API server treats as missing: nulls, and empty names of objects. A null in an unknown field
+/// stays, because the field is unknown whatever its value is.
+fn without_missing(mut value: Value, schema: &Value) -> Value {
+    remove_nulls(&mut value, schema);
+    if let Some(metadata) = value["metadata"].as_object_mut() {
+        metadata.retain(|key, value| !(value == "" && (key == "name" || key == "generateName")));
     }
     value
+}
+
+fn remove_nulls(value: &mut Value, schema: &Value) {
+    match value {
+        Value::Object(fields) => {
+            fields.retain(|key, value| !value.is_null() || of_field(schema, key).is_none());
+            for (key, value) in fields {
+                if let Some(schema) = of_field(schema, key) {
+                    remove_nulls(value, schema);
+                }
+            }
+        }
+        Value::Array(entries) => entries.iter_mut().for_each(|entry| remove_nulls(entry, &schema["items"])),
+        _ => {}
+    }
+}
+
+/// The schema of a field of a map; `None` if the field is unknown.
+fn of_field<'s>(schema: &'s Value, key: &str) -> Option<&'s Value> {
+    let others = &schema["additionalProperties"];
+    schema["properties"].get(key).or_else(|| others.is_object().then_some(others))
 }
 
 /// The only CEL rule of the schemas: at most one entry of spec.contactRefs of a Person is primary.
@@ -297,8 +318,9 @@ fn form(format: &str) -> String {
         }
         LABEL_KEY => "must be a label key, such as crm.milo.io/source",
         ANNOTATION_KEY => "must be an annotation key, such as crm.milo.io/source",
+        API_VERSION => "must be VERSION or GROUP/VERSION, such as apps/v1",
         FINALIZER => "must be a finalizer name, such as crm.milo.io/cleanup",
-        "date-time" => "must be an RFC 3339 time, such as 2027-01-15T09:00:00Z",
+        "date-time" | METADATA_TIME => "must be an RFC 3339 time, such as 2027-01-15T09:00:00Z",
         other => return format!("must have the format {other}"),
     };
     form.to_owned()
@@ -335,7 +357,6 @@ mod tests {
         assert_eq!(texts(CrmKind::Company, &good()), Vec::<String>::new());
         let mut object = good();
         object["spec"]["domains"] = json!(null);
-        object["spec"]["unknown"] = json!(null);
         object["status"] = json!({"conditions": [{}], "anything": 1});
         assert_eq!(texts(CrmKind::Company, &object), Vec::<String>::new());
     }
@@ -347,6 +368,7 @@ mod tests {
             json!("x"),
             "spec.displayname: Forbidden: unknown field; did you mean \"displayName\"?",
         );
+        holds("/spec/qqq", json!(null), "spec.qqq: Forbidden: unknown field; remove it");
         holds("/spec/qqq", json!(1), "spec.qqq: Forbidden: unknown field; remove it");
         holds(
             "/spec/creatorRef",
