@@ -68,6 +68,18 @@ fn bad_examples_break_only_their_rule_and_good_ones_break_none() {
 }
 
 #[test]
+fn the_messages_of_the_bad_examples() {
+    let mut messages = String::new();
+    for rule in rules().iter().filter(|rule| rule.id != RuleId::DeleteReferenced) {
+        messages += &format!("{}\n", rule.id);
+        for cause in ask(rule, rule.example.bad).causes() {
+            messages += &format!("  {cause}\n");
+        }
+    }
+    insta::assert_snapshot!(messages);
+}
+
+#[test]
 fn examples_have_a_kind_that_their_rule_checks() {
     for rule in rules().iter().filter(|rule| rule.id != RuleId::DeleteReferenced) {
         for text in [rule.example.bad, rule.example.good] {
