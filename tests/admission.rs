@@ -266,7 +266,7 @@ fn a_refusal_is_a_status_with_every_cause() {
     answer.is_refused_for(&[
         ("Required spec.displayName", "Required value: give the name"),
         ("Invalid spec.domains[1]", r#"Invalid value: "co.uk": is a public suffix"#),
-        ("Invalid spec.domains[2]", r#"Invalid value: "": looks like an e-mail address"#),
+        ("Invalid spec.domains[2]", r#"Invalid value: "…@acme.com": looks like an e-mail address"#),
         ("Invalid spec.linkedinProfile", "[linkedin-profile/not-linkedin]"),
         ("Invalid spec.creatorRef.name", r#"Invalid value: "a/b": must be 1-253"#),
     ]);
@@ -483,11 +483,9 @@ fn a_label_with_another_value_gets_a_warning_that_says_what_was_meant() {
         r#"metadata.labels[crm.milo.io/source]: Unsupported value: "refferal": did you mean "referral"? [label-value]"#,
     ]);
     let answer = ask.with("/object/metadata/labels", json!({"crm.milo.io/source": "zzz"})).ask();
-    assert!(
-        answer.warnings()[0].contains(r#"supported values: "product-signup","#),
-        "{:?}",
-        answer.warnings()
-    );
+    let warning = &answer.warnings()[0];
+    let start = r#"metadata.labels[crm.milo.io/source]: Unsupported value: "zzz": supported values: "product-signup","#;
+    assert!(warning.starts_with(start), "{warning}");
 }
 
 // ---- Updates

@@ -57,7 +57,7 @@ fn rules_explains_one_rule_with_example_and_fix() {
 fn rules_can_be_read_by_machines() {
     let (code, out, _) = run(&["rules", "--format", "json"]);
     let rules: serde_json::Value = serde_json::from_str(&out).unwrap();
-    assert_eq!((code, rules.as_array().unwrap().len()), (0, 18));
+    assert_eq!((code, rules.as_array().unwrap().len()), (0, 19));
     let (_, out, _) = run(&["rules", "domain", "--format", "json"]);
     let rule: serde_json::Value = serde_json::from_str(&out).unwrap();
     assert_eq!(rule["defaultAction"], "Deny");

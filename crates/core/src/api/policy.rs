@@ -117,6 +117,10 @@ pub struct AdmissionPolicySpec {
     #[x_kube(merge_strategy = ListMerge::Map(vec!["key".into()]))]
     pub labels: Option<Vec<Label>>,
 
+    /// The names of domains that are treated specially, for the rules domain and domain-hint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub domains: Option<Domains>,
+
     /// How references to other objects are checked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub references: Option<References>,
@@ -256,6 +260,37 @@ pub struct Label {
     /// valid.
     #[serde(default)]
     pub required: bool,
+}
+
+/// The names of domains that are treated specially. Each is in the canonical form, such as acme.com.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+#[schemars(transform = schema::unwrap_descriptions)]
+pub struct Domains {
+    /// Names that a Company may record although they are a public suffix or a shared site, because the company
+    /// owns them, such as gov.uk. Only the name itself is meant, not its subdomains. By default there are none. At
+    /// most 1000, of at most 253 characters.
+    // Sets: the order has no meaning, a duplicate is a mistake, and two teams can each add names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = limits::POLICY_DOMAINS), inner(length(min = 1, max = limits::DOMAIN)))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub owned: Option<Vec<String>>,
+
+    /// Sites on which many companies have a page, such as facebook.com. The rule domain denies an address of a
+    /// page there, and on the subdomains of the site. The list replaces the default list, which the command
+    /// crm-admission policy show prints. At most 1000, of at most 253 characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = limits::POLICY_DOMAINS), inner(length(min = 1, max = limits::DOMAIN)))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub shared_hosts: Option<Vec<String>>,
+
+    /// Names under which everybody can get a mailbox, such as gmail.com. The rule domain-hint reports them.
+    /// The list replaces the default list, which the command crm-admission policy show prints. At most 1000, of
+    /// at most 253 characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = limits::POLICY_DOMAINS), inner(length(min = 1, max = limits::DOMAIN)))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub mail_providers: Option<Vec<String>>,
 }
 
 /// How references to other objects are checked.
@@ -557,7 +592,14 @@ mod tests {
 
     #[test]
     fn lists_of_strings_are_sets_and_two_lists_are_atomic() {
-        for path in ["labels[].allowed", "exemptions[].groups", "exemptions[].users"] {
+        for path in [
+            "labels[].allowed",
+            "domains.owned",
+            "domains.sharedHosts",
+            "domains.mailProviders",
+            "exemptions[].groups",
+            "exemptions[].users",
+        ] {
             assert_eq!(field(path)["x-kubernetes-list-type"], "set", "{path}");
         }
         for path in ["creator.sources", "exemptions[].rules"] {
@@ -635,6 +677,7 @@ mod tests {
                 { "from": "Username", "stripPrefix": "oidc:", "pattern": r"^(?<name>[^@]+)@corp\.example$" },
             ] },
             "labels": [{ "key": "crm.milo.io/source", "allowed": ["referral"], "required": true }],
+            "domains": { "owned": ["gov.uk"], "sharedHosts": [], "mailProviders": ["gmail.com"] },
             "references": {
                 "onDryRun": "Enforce",
                 "onDryRunByFieldManager": [{ "manager": "kustomize-controller", "mode": "Warn" }],

@@ -15,6 +15,7 @@ use super::settings::{
 use crate::api::names::{is_label, is_label_key, is_subdomain};
 use crate::api::{ResourceKind, policy as document_kind};
 use crate::catalog::{Action, RuleId};
+use crate::normalize::{Field, domain_name};
 
 /// The maximum memory of a compiled expression, in bytes. The time to match is at most linear in the string for every
 /// expression, so this limits the time too.
@@ -58,6 +59,7 @@ pub fn compile(document: &Value, origin: impl Into<String>) -> Result<Policy, Pr
         normalization(&mut spec, &mut policy, &mut problems);
         creator(&mut spec, &mut policy, &mut problems);
         labels(&mut spec, &mut policy, &mut problems);
+        domains(&mut spec, &mut policy, &mut problems);
         references(&mut spec, &mut policy, &mut problems);
         exemptions(&mut spec, &mut policy, &mut problems);
         needed_kinds(&policy, &mut problems);
@@ -215,6 +217,31 @@ fn labels(spec: &mut Fields<'_>, policy: &mut Policy, problems: &mut ProblemList
         }
         fields.report_unknown(problems);
     }
+}
+
+fn domains(spec: &mut Fields<'_>, policy: &mut Policy, problems: &mut ProblemList) {
+    let mut fields = spec.object("domains", problems);
+    for (name, list) in [
+        ("owned", &mut policy.domains.owned),
+        ("sharedHosts", &mut policy.domains.shared_hosts),
+        ("mailProviders", &mut policy.domains.mail_providers),
+    ] {
+        if let Some(entries) = fields.strings(name, problems) {
+            *list = entries.into_iter().filter_map(|(path, text)| canonical(&path, text, problems)).collect();
+        }
+    }
+    fields.report_unknown(problems);
+}
+
+/// A canonical domain. Any other name would never be found.
+fn canonical(path: &str, text: &str, problems: &mut ProblemList) -> Option<String> {
+    let problem = match domain_name(text) {
+        Ok(name) if name == text => return Some(name.into_owned()),
+        Ok(name) => format!("not in its canonical form; write {name:?}"),
+        Err(invalid) => invalid.text(Field::Domain),
+    };
+    problems.invalid(path, text, &problem);
+    None
 }
 
 fn references(spec: &mut Fields<'_>, policy: &mut Policy, problems: &mut ProblemList) {

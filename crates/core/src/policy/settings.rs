@@ -8,6 +8,7 @@ use k8s_openapi::api::authentication::v1::UserInfo;
 use super::creator::CreatorSource;
 use crate::api::{CrmKind, ResourceKind};
 use crate::catalog::{Action, RuleId};
+use crate::normalize::DomainLists;
 
 /// A valid policy. It is replaced as a whole.
 #[derive(Clone, Debug)]
@@ -20,6 +21,8 @@ pub struct Policy {
     pub creator_sources: Vec<CreatorSource>,
     /// Labels whose values are restricted.
     pub labels: Vec<LabelRule>,
+    /// The names of domains that are treated specially.
+    pub domains: DomainLists,
     /// How references are checked.
     pub references: References,
     /// Who is exempt from which rules.
@@ -250,6 +253,7 @@ impl Default for Policy {
                 allowed: SOURCES.map(str::to_owned).to_vec(),
                 required: false,
             }],
+            domains: DomainLists::default(),
             references: References::default(),
             exemptions: Vec::new(),
         }

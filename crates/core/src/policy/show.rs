@@ -24,6 +24,11 @@ pub fn document(policy: &Policy) -> Value {
             "labels": policy.labels.iter().map(|label| {
                 json!({"key": label.key, "allowed": label.allowed, "required": label.required})
             }).collect::<Vec<_>>(),
+            "domains": {
+                "owned": policy.domains.owned,
+                "sharedHosts": policy.domains.shared_hosts,
+                "mailProviders": policy.domains.mail_providers,
+            },
             "references": references(policy),
             "exemptions": exemptions(policy),
         },

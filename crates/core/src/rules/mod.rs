@@ -26,7 +26,7 @@ use crate::policy::Policy;
 use crate::quote::quote;
 use evaluation::{Evaluation, Problem, Weight};
 
-pub use addresses::{NOT_CANONICAL, shown};
+pub use addresses::{NOT_CANONICAL, canonical_form, shown};
 pub use deletion::{Deletion, SKIPPED_USERS, dependents, evaluate_deletion};
 pub use finding::{Change, Effect, Exempted, Finding, Reason, Shown, Verdict};
 pub use path::{FieldPath, Segment};
