@@ -361,10 +361,22 @@ fn nulls_are_absent_values() {
 #[rstest]
 #[case::absent(json!({}), "Required spec.displayName", "must not be blank")]
 #[case::blank(json!({"displayName": "\u{a0} \t"}), "Required spec.displayName", "must not be blank")]
+#[case::invisible(json!({"displayName": "\u{200b} \u{3164}\u{feff}"}), "Required spec.displayName", "must not be blank")]
+#[case::only_overrides(json!({"displayName": "\u{202e}"}), "Required spec.displayName", "must not be blank")]
+#[case::override_of_direction(json!({"displayName": "Acme \u{202e}moc"}), "Invalid spec.displayName", r#""Acme \u202emoc": has the character U+202E, which changes the direction of text; remove it [display-name]"#)]
+#[case::isolate(json!({"displayName": "\u{2066}Acme"}), "Invalid spec.displayName", "has the character U+2066")]
 #[case::long(json!({"displayName": "é".repeat(257)}), "Invalid spec.displayName", "at most 256 characters, has 257")]
 #[case::control(json!({"displayName": "a\u{7}b"}), "Invalid spec.displayName", r#""a\u0007b": must not contain control"#)]
 fn display_names_that_are_refused(#[case] spec: Value, #[case] start: &str, #[case] part: &str) {
     create("Person", spec).ask().is_refused_for(&[(start, part)]);
+}
+
+#[rstest]
+#[case::right_to_left("שלום")]
+#[case::joiner("👨\u{200d}🏫 \u{634}\u{200c}\u{634}")]
+#[case::marks_of_direction("Acme \u{200f}שלום\u{200e}!")]
+fn names_of_every_script_are_accepted(#[case] name: &str) {
+    create("Company", json!({"displayName": name})).ask().is_allowed_with(&[]);
 }
 
 #[test]
@@ -449,6 +461,7 @@ fn subjects_that_a_note_cannot_have(#[case] subject: Value, #[case] expected: &[
 #[rstest]
 #[case::absent(json!(null), "Required spec.content", "must not be blank")]
 #[case::blank(json!(" \n"), "Required spec.content", "must not be blank")]
+#[case::invisible(json!("\u{200b}\u{2800}\n"), "Required spec.content", "must not be blank")]
 #[case::long(json!("é".repeat(1001)), "Invalid spec.content", "at most 1000 characters, has 1001")]
 fn contents_that_are_refused(#[case] content: Value, #[case] start: &str, #[case] part: &str) {
     create("Note", json!({"subjectRef": subject(), "content": content}))

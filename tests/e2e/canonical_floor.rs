@@ -144,7 +144,7 @@ fn a_refusal_says_the_field_and_the_fix() {
         .complains("spec.linkedinProfile: must be in the form in which it is stored")
         .complains("crm-admission check --fix FILE");
     // White space of all sorts is blank, as it is for the webhook. (The schema refuses the empty text.)
-    for blank in [" ", "\t\n", "\u{a0}\u{2003}\u{3000}\u{85}"] {
+    for blank in [" ", "\t\n", "\u{a0}\u{2003}\u{3000}\u{85}", "\u{200b}\u{3164} \u{feff}"] {
         refused(json!({"displayName": blank})).complains("spec.displayName: give the name that people know");
     }
 }

@@ -31,7 +31,7 @@ pub(super) static RULES: [Rule; RuleId::ALL.len()] = [
         kinds: &[Company, Person],
         default_action: Action::Deny,
         title: "The display name is set, with at most 256 characters and no control characters",
-        explanation: "spec.displayName is the name that people see. It must not be blank. Leading and trailing white space is removed when the record is stored; length and characters are checked after that.",
+        explanation: "spec.displayName is the name that people see. It must not be blank, and it is blank if it consists only of white space and of characters that show nothing, such as a zero-width space. Characters that change the direction of text are not valid either, because they make other characters appear in another order. Leading and trailing white space is removed when the record is stored; length and characters are checked after that.",
         fix: "Set spec.displayName to the name by which people know the company or person.",
         example: Example {
             stored: None,
@@ -230,7 +230,7 @@ pub(super) static RULES: [Rule; RuleId::ALL.len()] = [
         kinds: &[Note],
         default_action: Action::Deny,
         title: "A note has content, with at most 1000 characters",
-        explanation: "spec.content says what was learned or agreed. It must not be blank. Put a longer text into a document and link to it from the note.",
+        explanation: "spec.content says what was learned or agreed. It must not be blank, and it is blank if it consists only of white space and of characters that show nothing. Put a longer text into a document and link to it from the note.",
         fix: "Write spec.content, with at most 1000 characters.",
         example: Example {
             stored: None,
