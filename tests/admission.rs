@@ -451,11 +451,58 @@ fn a_company_that_exists_is_fine() {
 #[case::kind_in_lower_case(json!({"apiGroup": "crm.milo.io", "kind": "company", "name": "acme-corp"}), &[("NotSupported spec.subjectRef.kind", r#"Unsupported value: "company": did you mean "Company"? [subject-kind]"#)])]
 #[case::other_kind(json!({"apiGroup": "crm.milo.io", "kind": "Note", "name": "n"}), &[("NotSupported spec.subjectRef.kind", "notes may be about Company, Person [subject-kind]")])]
 #[case::other_group(json!({"apiGroup": "example.com", "kind": "Company", "name": "acme-corp"}), &[("NotSupported spec.subjectRef.apiGroup", r#"is in the API group "crm.milo.io""#)])]
-#[case::no_group(json!({"kind": "Company", "name": "acme-corp"}), &[("Required spec.subjectRef.apiGroup", "[subject-kind]")])]
+#[case::empty_group(json!({"apiGroup": "", "kind": "Company", "name": "acme-corp"}), &[("Required spec.subjectRef.apiGroup", "[subject-kind]")])]
+#[case::no_group_and_another_kind(json!({"kind": "Deal", "name": "acme-corp"}), &[("NotSupported spec.subjectRef.kind", "notes may be about Company, Person [subject-kind]")])]
+#[case::no_group_and_no_such_object(json!({"kind": "Company", "name": "acme-crop"}), &[("NotFound spec.subjectRef.name", r#"did you mean "acme-corp"? [subject-exists]"#)])]
 #[case::namespace(json!({"apiGroup": "crm.milo.io", "kind": "Company", "name": "acme-corp", "namespace": "sales"}), &[("Forbidden spec.subjectRef.namespace", "leave it out [subject-kind]")])]
 #[case::missing(json!({"apiGroup": "crm.milo.io", "kind": "Person", "name": "jane-deo"}), &[("NotFound spec.subjectRef.name", r#"no Person of that name; did you mean "jane-doe"? [subject-exists]"#)])]
 fn subjects_that_a_note_cannot_have(#[case] subject: Value, #[case] expected: &[(&str, &str)]) {
     create("Note", json!({"subjectRef": subject, "content": "x"})).ask().is_refused_for(expected);
+}
+
+#[test]
+fn an_absent_group_is_filled_in_without_a_warning() {
+    for group in [json!({}), json!({"apiGroup": null})] {
+        let mut spec = note();
+        spec["subjectRef"] = json!({"kind": "Company", "name": "acme-corp"});
+        spec["subjectRef"].as_object_mut().unwrap().extend(group.as_object().unwrap().clone());
+        let ask = create("Note", spec);
+        let answer = ask.clone().ask();
+        answer.is_allowed_with(&[]);
+        assert_eq!(answer.patched()["spec"]["subjectRef"], subject());
+        assert!(
+            answer.annotation("changes").is_some_and(|fields| fields.contains("spec.subjectRef.apiGroup"))
+        );
+        ask.clone().validate().ask().is_refused_for(&[(
+            "Required spec.subjectRef.apiGroup",
+            r#"set it to "crm.milo.io" [subject-kind]"#,
+        )]);
+        let disabled = ask.ask_under(setting(RuleId::SubjectKind, Action::Disabled));
+        assert_eq!(disabled.patched()["spec"]["subjectRef"]["apiGroup"], group["apiGroup"]);
+    }
+}
+
+#[test]
+fn an_update_that_leaves_the_group_out_keeps_it() {
+    let old = and(note(), "creatorRef", json!({"name": "alice"}));
+    let mut new = and(old.clone(), "content", json!("Called twice."));
+    new["subjectRef"].as_object_mut().unwrap().remove("apiGroup");
+    let answer = update("Note", old.clone(), new.clone()).ask();
+    answer.is_allowed_with(&[]);
+    assert_eq!(answer.patched()["spec"]["subjectRef"], old["subjectRef"]);
+    // A Note that was stored without a group is left as it is.
+    let stored = and(new.clone(), "content", json!("Called once."));
+    let answer = update("Note", stored.clone(), new.clone()).ask();
+    answer.is_allowed_with(&[
+        r#"spec.subjectRef.apiGroup: Required value: Company is in the API group "crm.milo.io" [subject-kind]"#,
+    ]);
+    assert_eq!(answer.patch(), [] as [Value; 0]);
+    let mut other = new;
+    other["subjectRef"]["name"] = json!("planet-express");
+    update("Note", stored, other).ask().is_refused_for(&[
+        ("NotFound spec.subjectRef.name", ""),
+        ("Invalid spec.subjectRef.name", r#"field is immutable: keep "acme-corp" [subject-immutable]"#),
+    ]);
 }
 
 #[rstest]

@@ -352,6 +352,32 @@ fn notes_may_be_about_kinds_that_the_policy_adds() {
         .is_refused_for(&[("Invalid spec.subjectRef.namespace", "[subject-kind]")]);
 }
 
+#[test]
+fn an_absent_group_is_filled_in_only_if_one_accepted_kind_has_the_name() {
+    let about = |subject: Value, groups: &[&str]| {
+        let policy = policy(|policy| {
+            let kinds = groups.iter().map(|group| kind(group, "Contact", "contacts", false));
+            policy.references.subjects.extend(kinds);
+            policy.set_rule(
+                RuleId::SubjectExists,
+                RuleSetting { action: Action::Disabled, enforce_after: None },
+            );
+        });
+        create("Note", json!({"subjectRef": subject, "content": "x"})).ask_under(policy)
+    };
+    let contact = json!({"kind": "Contact", "name": "jane"});
+    let answer = about(contact.clone(), &["n.example.com"]);
+    assert_eq!(answer.patched()["spec"]["subjectRef"]["apiGroup"], "n.example.com");
+    about(contact.clone(), &["n.example.com", "m.example.com"]).is_refused_for(&[(
+        "Required spec.subjectRef.apiGroup",
+        r#"Contact is in the API group "n.example.com" or "m.example.com" [subject-kind]"#,
+    )]);
+    // The core group has no name, so that none is missing.
+    let answer = about(contact.clone(), &["n.example.com", ""]);
+    answer.is_allowed_with(&[]);
+    assert_eq!(answer.patched()["spec"]["subjectRef"], contact);
+}
+
 // ---- Labels
 
 #[test]

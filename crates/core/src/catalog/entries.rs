@@ -189,7 +189,7 @@ pub(super) static RULES: [Rule; RuleId::ALL.len()] = [
         kinds: &[Note],
         default_action: Action::Deny,
         title: "A note is about an object of an accepted kind",
-        explanation: "spec.subjectRef.apiGroup and spec.subjectRef.kind must exactly match those of a Company, a Person, or a kind that the policy adds in references.subjects. Namespaced kinds need spec.subjectRef.namespace, and other kinds must not have it.",
+        explanation: "spec.subjectRef.apiGroup and spec.subjectRef.kind must exactly match those of a Company, a Person, or a kind that the policy adds in references.subjects. A missing apiGroup is filled in if only one accepted kind has the name. Namespaced kinds need spec.subjectRef.namespace, and other kinds must not have it.",
         fix: "Set spec.subjectRef to apiGroup crm.milo.io, kind Company or Person, and the name.",
         example: Example {
             stored: None,

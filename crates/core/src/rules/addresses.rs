@@ -9,14 +9,11 @@ use super::evaluation::{Evaluation, Problem, Weight};
 use super::finding::{Change, Effect, Shown};
 use super::path::FieldPath;
 use super::request::StringValue;
-use crate::catalog::RuleId;
+use crate::catalog::{NOT_CANONICAL, RuleId};
 use crate::characters::push_truncated;
 use crate::normalize::{self, Code, Field, Invalid, MAX_DOMAINS, ProfileKind};
 use crate::policy::NormalizationMode;
 use crate::quote::{MAX_QUOTED_CHARS, quote};
-
-/// The code of a value that is valid but not canonical.
-pub const NOT_CANONICAL: &str = "not-canonical";
 
 /// The entries of a longer list are not checked, so that the work for a request is limited.
 const MAX_CHECKED_DOMAINS: usize = 1000;
