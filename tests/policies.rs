@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::common::{Ask, create, noon, pipeline_over, update};
 use crm_admission::directory::{CountDependents, LookUp, LookupError, PartStatus};
-use crm_core::api::{ResourceKind, Target};
+use crm_core::api::{CrmKind, ResourceKind, Target};
 use crm_core::catalog::{Action, RuleId};
 use crm_core::existence::Presence;
 use crm_core::links::{Dependents, Tally};
@@ -386,6 +386,7 @@ fn the_policy_lists_labels_and_may_demand_them() {
         policy(|policy| {
             policy.labels = vec![LabelRule {
                 key: "tier".to_owned(),
+                kinds: None,
                 allowed: vec!["gold".to_owned(), "tin".to_owned()],
                 required: true,
             }];
@@ -404,6 +405,30 @@ fn the_policy_lists_labels_and_may_demand_them() {
     with("Gold")
         .ask_under(tiers())
         .is_refused_for(&[("NotSupported metadata.labels[tier]", r#"did you mean "gold"?"#)]);
+}
+
+#[test]
+fn a_label_is_restricted_on_the_kinds_that_the_policy_names() {
+    let labels = json!({"crm.milo.io/source": "zzz"});
+    let of_kind = |kind: &str| {
+        let spec = match kind {
+            "Note" => json!({
+                "subjectRef": {"apiGroup": "crm.milo.io", "kind": "Company", "name": "acme-corp"}, "content": "x",
+            }),
+            _ => json!({"displayName": "Acme"}),
+        };
+        create(kind, spec).with("/object/metadata/labels", labels.clone())
+    };
+    let restricted = |kinds: Option<&[CrmKind]>| {
+        let policy = policy(|policy| {
+            policy.labels[0].kinds = kinds.map(<[CrmKind]>::to_vec);
+            policy.labels[0].required = true;
+        });
+        ["Company", "Person", "Note"].map(|kind| of_kind(kind).ask_under(policy.clone()).warnings().len())
+    };
+    assert_eq!(["Company", "Person", "Note"].map(|kind| of_kind(kind).ask().warnings().len()), [1, 0, 0]);
+    assert_eq!(restricted(None), [1, 1, 1]);
+    assert_eq!(restricted(Some(&[CrmKind::Person, CrmKind::Note])), [0, 1, 1]);
 }
 
 // ---- References

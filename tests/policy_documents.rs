@@ -54,6 +54,7 @@ spec:
     - {from: UID}
   labels:
   - {key: crm.milo.io/source, allowed: [referral, event], required: true}
+  - {key: crm.milo.io/segment, kinds: [Person, Company], allowed: [smb], required: false}
   domains: {owned: [gov.uk, nysa.pl], sharedHosts: [pages.example], mailProviders: []}
   references:
     onDryRun: Skip
@@ -166,6 +167,9 @@ fn every_problem_is_named_at_once_with_its_field() {
 #[case::a_label_key(with_spec(json!({"labels": [{"key": "a b", "allowed": ["x"]}]})), "spec.labels[0].key: Invalid value")]
 #[case::a_label_without_values(with_spec(json!({"labels": [{"key": "a", "allowed": []}]})), "spec.labels[0].allowed: Required value")]
 #[case::a_label_twice(with_spec(json!({"labels": [{"key": "a", "allowed": ["x"]}, {"key": "a", "allowed": ["y"]}]})), "spec.labels[1].key: Invalid value: \"a\": the label is listed twice")]
+#[case::a_label_of_no_kind(with_spec(json!({"labels": [{"key": "a", "kinds": [], "allowed": ["x"]}]})), "spec.labels[0].kinds: Required value: list at least one kind")]
+#[case::a_label_of_an_unknown_kind(with_spec(json!({"labels": [{"key": "a", "kinds": ["Note", "Companies"], "allowed": ["x"]}]})), "spec.labels[0].kinds[1]: Unsupported value: \"Companies\": did you mean \"Company\"? supported values: \"Company\", \"Person\", \"Note\"")]
+#[case::kinds_as_a_text(with_spec(json!({"labels": [{"key": "a", "kinds": "Note", "allowed": ["x"]}]})), "spec.labels[0].kinds: Invalid value: must be a list")]
 #[case::required_as_a_text(with_spec(json!({"labels": [{"key": "a", "allowed": ["x"], "required": "yes"}]})), "spec.labels[0].required: Invalid value")]
 #[case::an_owned_domain_of_one_label(with_spec(json!({"domains": {"owned": ["uk"]}})), "spec.domains.owned[0]: Invalid value: \"uk\": is not a full domain name")]
 #[case::an_owned_domain_that_is_not_canonical(with_spec(json!({"domains": {"owned": ["gov.uk", "https://GOV.uk/"]}})), "spec.domains.owned[1]: Invalid value: \"https://GOV.uk/\": not in its canonical form; write \"gov.uk\"")]

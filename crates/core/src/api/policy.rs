@@ -45,6 +45,9 @@ pub const ACTIONS: [&str; 4] = ["Deny", "Warn", "Audit", "Disabled"];
 /// The allowed values of the fields of `normalization`.
 pub const NORMALIZATION_MODES: [&str; 2] = ["Normalize", "RequireCanonical"];
 
+/// The allowed values of `labels[].kinds`.
+pub const RECORD_KINDS: [&str; 3] = ["Company", "Person", "Note"];
+
 /// The allowed values of `creator.sources[].from`.
 pub const CREATOR_FIELDS: [&str; 3] = ["Username", "UID", "Extra"];
 
@@ -109,7 +112,7 @@ pub struct AdmissionPolicySpec {
     pub creator: Option<Creator>,
 
     /// The labels whose values are restricted, for the rule label-value, one entry for each label. The list
-    /// replaces the default list, which restricts crm.milo.io/source. An empty list restricts no label. At
+    /// replaces the default list, which restricts crm.milo.io/source on a Company. An empty list restricts no label. At
     /// most 100 entries. For example, key crm.milo.io/segment with allowed
     /// [smb, enterprise] restricts the segment and no other label.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -248,6 +251,14 @@ pub struct Label {
     #[schemars(!default, length(min = 1, max = limits::QUALIFIED_NAME))]
     pub key: String,
 
+    /// The kinds of records whose label is restricted: Company, Person or Note. If it is left out, the label is
+    /// restricted on all of them.
+    // A set, like the values.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Vec<RecordKind>>", length(min = 1, max = RECORD_KINDS.len()))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub kinds: Option<Vec<String>>,
+
     /// The values that the label may have, such as [referral, event]. At least one, and at most 500, of at most
     /// 63 characters.
     // A set: the order has no meaning, a duplicate is a mistake, and two teams can each add values.
@@ -256,7 +267,7 @@ pub struct Label {
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub allowed: Vec<String>,
 
-    /// Whether every record must have the label. Defaults to false, that is, records without the label are
+    /// Whether every record of these kinds must have the label. Defaults to false, that is, records without the label are
     /// valid.
     #[serde(default)]
     pub required: bool,
@@ -496,6 +507,23 @@ pub struct AdmissionPolicyStatus {
     pub conditions: Vec<Condition>,
 }
 
+/// The schema of the kind of a record.
+struct RecordKind;
+
+impl JsonSchema for RecordKind {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "RecordKind".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "enum": RECORD_KINDS })
+    }
+}
+
 /// The schema of a rule id, before [`crd`] adds the ids.
 struct RuleId;
 
@@ -593,6 +621,7 @@ mod tests {
     #[test]
     fn lists_of_strings_are_sets_and_two_lists_are_atomic() {
         for path in [
+            "labels[].kinds",
             "labels[].allowed",
             "domains.owned",
             "domains.sharedHosts",
@@ -676,7 +705,9 @@ mod tests {
                 { "from": "Extra", "key": "example.com/staff-id" },
                 { "from": "Username", "stripPrefix": "oidc:", "pattern": r"^(?<name>[^@]+)@corp\.example$" },
             ] },
-            "labels": [{ "key": "crm.milo.io/source", "allowed": ["referral"], "required": true }],
+            "labels": [{
+                "key": "crm.milo.io/source", "kinds": ["Person"], "allowed": ["referral"], "required": true,
+            }],
             "domains": { "owned": ["gov.uk"], "sharedHosts": [], "mailProviders": ["gmail.com"] },
             "references": {
                 "onDryRun": "Enforce",

@@ -137,7 +137,7 @@ pub(super) static RULES: [Rule; RuleId::ALL.len()] = [
         kinds: ALL_KINDS,
         default_action: Action::Warn,
         title: "Labels that the policy lists have an allowed value",
-        explanation: "Labels categorize records, and a category with two spellings becomes two categories. The policy lists labels with their allowed values; the built-in policy lists crm.milo.io/source. Other labels may have any value.",
+        explanation: "Labels categorize records, and a category with two spellings becomes two categories. The policy lists labels with their allowed values and the kinds of records that they restrict; the built-in policy lists crm.milo.io/source of a Company. Other labels may have any value.",
         fix: "Use one of the allowed values that the message lists, or ask a cluster admin to add the value to the policy.",
         example: Example {
             stored: None,

@@ -13,7 +13,7 @@ use super::settings::{
     Consistency, DryRunMode, Exemption, LabelRule, LookupErrorMode, NormalizationMode, Policy, RuleSetting,
 };
 use crate::api::names::{is_label, is_label_key, is_subdomain};
-use crate::api::{ResourceKind, policy as document_kind};
+use crate::api::{CrmKind, ResourceKind, policy as document_kind};
 use crate::catalog::{Action, RuleId};
 use crate::normalize::{Field, domain_name};
 
@@ -205,6 +205,7 @@ fn labels(spec: &mut Fields<'_>, policy: &mut Policy, problems: &mut ProblemList
         if allowed.is_empty() {
             problems.required(&fields.at("allowed"), "list at least one value");
         }
+        let kinds = label_kinds(&mut fields, problems);
         let required = fields.flag("required", problems).unwrap_or_default();
         if let Some(key) = key {
             let listed = policy.labels.iter().any(|label| label.key == key);
@@ -213,10 +214,28 @@ fn labels(spec: &mut Fields<'_>, policy: &mut Policy, problems: &mut ProblemList
             } else if !is_label_key(key) {
                 problems.invalid(&fields.at("key"), key, "must be a label key such as crm.milo.io/source");
             }
-            policy.labels.push(LabelRule { key: key.to_owned(), allowed, required });
+            policy.labels.push(LabelRule { key: key.to_owned(), kinds, allowed, required });
         }
         fields.report_unknown(problems);
     }
+}
+
+/// The kinds of records whose label is restricted; `None` for all.
+fn label_kinds(fields: &mut Fields<'_>, problems: &mut ProblemList) -> Option<Vec<CrmKind>> {
+    let entries = fields.strings("kinds", problems)?;
+    if entries.is_empty() {
+        problems
+            .required(&fields.at("kinds"), "list at least one kind, or leave it out, which means all kinds");
+    }
+    let mut kinds = Vec::new();
+    for (path, name) in entries {
+        match CrmKind::ALL.into_iter().find(|kind| kind.as_str() == name) {
+            Some(kind) if kinds.contains(&kind) => {}
+            Some(kind) => kinds.push(kind),
+            None => problems.add(&path, unsupported(name, &document_kind::RECORD_KINDS)),
+        }
+    }
+    Some(kinds)
 }
 
 fn domains(spec: &mut Fields<'_>, policy: &mut Policy, problems: &mut ProblemList) {
@@ -423,5 +442,6 @@ mod tests {
         assert_eq!(words(DRY_RUN), document_kind::DRY_RUN_MODES);
         assert_eq!(words(LOOKUP_ERROR), document_kind::LOOKUP_ERROR_MODES);
         assert_eq!(words(CONSISTENCY), document_kind::CONSISTENCIES);
+        assert_eq!(CrmKind::ALL.map(CrmKind::as_str), document_kind::RECORD_KINDS);
     }
 }
