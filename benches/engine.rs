@@ -12,7 +12,7 @@ use arc_swap::ArcSwap;
 use crm_admission::admission::{Endpoint, Pipeline};
 use crm_admission::telemetry::Metrics;
 use crm_core::existence::Objects;
-use crm_core::normalize::{self, ProfileKind};
+use crm_core::normalize::{self, DomainLists, ProfileKind};
 use crm_core::policy::{Policy, compile};
 use divan::{AllocProfiler, Bencher, black_box};
 use serde_json::{Value, json};
@@ -112,8 +112,9 @@ fn refusal_with_five_findings(bencher: Bencher<'_, '_>) {
 }
 
 #[divan::bench(args = ["acme.com", "HTTPS://www.Acme.com/", "bücher.example"])]
-fn domain(text: &str) -> bool {
-    normalize::domain(black_box(text)).is_ok()
+fn domain(bencher: Bencher<'_, '_>, text: &str) {
+    let lists = DomainLists::default();
+    bencher.bench(|| normalize::domain(black_box(text), &lists).is_ok());
 }
 
 #[divan::bench(args = ["https://linkedin.com/company/acme", "www.linkedin.com/company/Acme-Corp/about/"])]

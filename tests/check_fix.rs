@@ -317,7 +317,10 @@ fn check_vectors(
     let findings = report["findings"].as_array().unwrap();
     let mut failures = String::new();
     for (index, (vector, (_, fixed))) in vectors.iter().zip(&fixed).enumerate() {
-        let of_vector = findings.iter().filter(|finding| finding["name"] == format!("v{index}"));
+        // A hint says nothing against a value.
+        let of_vector = findings
+            .iter()
+            .filter(|finding| finding["name"] == format!("v{index}") && finding["rule"] != "domain-hint");
         let codes: Vec<_> =
             of_vector.map(|finding| json!([finding["field"], finding["rule"], finding["code"]])).collect();
         let expected_codes: Vec<_> = vector.reject.iter().map(|code| json!([field, rule, code])).collect();

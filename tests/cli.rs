@@ -54,10 +54,31 @@ fn rules_explains_one_rule_with_example_and_fix() {
 }
 
 #[test]
+fn rules_explains_what_a_message_shows_in_brackets() {
+    for id in ["domain/email", "[domain/email]"] {
+        let (code, out, _) = run(&["rules", id]);
+        assert_eq!(code, 0);
+        for part in [
+            "domain: Domains are",
+            "\nCode:    email: looks like an e-mail address; give only the domain, the part after the @\n",
+            "Fix: ",
+        ] {
+            assert!(out.contains(part), "{part:?} is not in {out}");
+        }
+    }
+    let (_, out, _) = run(&["rules", "domain-hint/unknown-tld", "--format", "json"]);
+    let rule: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((&rule["id"], &rule["code"]["id"]), (&"domain-hint".into(), &"unknown-tld".into()));
+    let (code, out, err) = run(&["rules", "domain/emial"]);
+    assert_eq!((code, out.as_str()), (2, ""));
+    assert!(err.contains("the rule domain has no code \"emial\"; did you mean \"email\"?"), "{err}");
+}
+
+#[test]
 fn rules_can_be_read_by_machines() {
     let (code, out, _) = run(&["rules", "--format", "json"]);
     let rules: serde_json::Value = serde_json::from_str(&out).unwrap();
-    assert_eq!((code, rules.as_array().unwrap().len()), (0, 18));
+    assert_eq!((code, rules.as_array().unwrap().len()), (0, 19));
     let (_, out, _) = run(&["rules", "domain", "--format", "json"]);
     let rule: serde_json::Value = serde_json::from_str(&out).unwrap();
     assert_eq!(rule["defaultAction"], "Deny");

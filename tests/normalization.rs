@@ -6,7 +6,8 @@ use std::sync::LazyLock;
 use std::thread;
 
 use crm_core::normalize::{
-    CANONICAL_DOMAIN_PATTERN, CANONICAL_LINKEDIN_PATTERN, Code, ProfileKind, domain, linkedin_profile,
+    self, CANONICAL_DOMAIN_PATTERN, CANONICAL_LINKEDIN_PATTERN, Code, DomainLists, Field, Invalid,
+    ProfileKind,
 };
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseResult;
@@ -16,6 +17,7 @@ use url::Url;
 
 const KINDS: [ProfileKind; 2] = [ProfileKind::Person, ProfileKind::Company];
 
+static LISTS: LazyLock<DomainLists> = LazyLock::new(DomainLists::default);
 static CANONICAL_DOMAIN: LazyLock<Regex> = LazyLock::new(|| Regex::new(CANONICAL_DOMAIN_PATTERN).unwrap());
 static CANONICAL_LINKEDIN: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(CANONICAL_LINKEDIN_PATTERN).unwrap());
@@ -46,6 +48,15 @@ impl From<Kind> for ProfileKind {
 }
 
 type Normalized<'a> = Result<Cow<'a, str>, Code>;
+
+/// A domain under the lists of the built-in policy.
+fn domain(input: &str) -> Normalized<'_> {
+    normalize::domain(input, &LISTS).map_err(Invalid::code)
+}
+
+fn linkedin_profile(input: &str, kind: ProfileKind) -> Normalized<'_> {
+    normalize::linkedin_profile(input, kind).map_err(Invalid::code)
+}
 
 /// Runs every vector of `file` and reports all that fail, not only the first.
 fn check_vectors(file: &str, normalize: fn(&Vector) -> Normalized<'_>) {
@@ -98,13 +109,37 @@ fn every_vector_has_the_properties() {
 /// Checks the properties that the results must have for any input.
 fn check_input(input: &str) -> TestCaseResult {
     check_determinism(input)?;
+    check_shown(input)?;
     if let Ok(name) = domain(input) {
         check_canonical_domain(&name)?;
     }
+    if let Err(invalid) = normalize::domain(input, &LISTS) {
+        check_text(&invalid.text(Field::Domain))?;
+    }
     for kind in KINDS {
+        if let Err(invalid) = normalize::linkedin_profile(input, kind) {
+            check_text(&invalid.text(Field::LinkedinProfile(kind)))?;
+        }
         if let Ok(address) = linkedin_profile(input, kind) {
             check_canonical_linkedin(&address, kind)?;
         }
+    }
+    Ok(())
+}
+
+/// The text about an invalid value is one line without the character as it is.
+fn check_text(text: &str) -> TestCaseResult {
+    prop_assert!(!text.contains(|c: char| c.is_control() || c.is_whitespace() && c != ' '), "{text:?}");
+    prop_assert!(!text.contains(crm_core::characters::is_invisible), "{text:?}");
+    Ok(())
+}
+
+/// Of an address with a user before it, only the host at its end may be shown.
+fn check_shown(input: &str) -> TestCaseResult {
+    if let Some(host) = normalize::host_after_user(input) {
+        let at = input.rfind('@').map(|at| &input[at + 1..]);
+        prop_assert!(at.is_some_and(|rest| rest.starts_with(host)), "{input:?} shows {host:?}");
+        prop_assert!(host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-".contains(&byte)));
     }
     Ok(())
 }
@@ -130,6 +165,9 @@ fn check_canonical_domain(name: &str) -> TestCaseResult {
     prop_assert!(name.len() <= 253, "{name} is too long");
     check_gives(name, domain(name), name)?;
     prop_assert!(matches!(domain(name), Ok(Cow::Borrowed(_))), "{name} is allocated again");
+    if let Some(unicode) = normalize::unicode_form(name) {
+        check_gives(&unicode, domain(&unicode), name)?;
+    }
 
     // URL parsers read the same name, and no IP address.
     let url = Url::parse(&format!("https://{name}/"));
@@ -138,7 +176,7 @@ fn check_canonical_domain(name: &str) -> TestCaseResult {
     // Equivalent spellings have the same result.
     for decorated in [
         format!("https://{name}"),
-        format!(" HTTP://{name}:8080/?x=/y#z\n"),
+        format!(" HTTP://{name}:8080/?#x=/y?z\n"),
         format!("//{name}.:443///"),
         name.to_ascii_uppercase(),
     ] {
@@ -253,6 +291,7 @@ const FRAGMENTS: &[&str] = &[
     "lnkd.in",
     "lin\u{212A}edin.com",
     "facebook.com",
+    "linktr.ee",
     "x.com",
     "acme",
     "Acme",

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::common::{Ask, create, noon, pipeline_over, update};
 use crm_admission::directory::{CountDependents, LookUp, LookupError, PartStatus};
-use crm_core::api::{ResourceKind, Target};
+use crm_core::api::{CrmKind, ResourceKind, Target};
 use crm_core::catalog::{Action, RuleId};
 use crm_core::existence::Presence;
 use crm_core::links::{Dependents, Tally};
@@ -107,6 +107,125 @@ fn require_canonical_never_rewrites_and_the_message_has_the_canonical_value() {
     assert!(answer.is_allowed(), "an old entry is no reason to deny: {:?}", answer.causes());
     assert_eq!(answer.patch(), [] as [Value; 0]);
     assert!(answer.warnings()[0].contains("[domain/not-canonical]"), "{:?}", answer.warnings());
+}
+
+// ---- Domains
+
+#[test]
+fn a_valid_domain_that_is_probably_a_mistake_gets_a_hint_and_is_stored() {
+    let domains = json!(["acme.com", "https://Gmail.com/", "acme.con", "acme.example", "gmail.com"]);
+    let ask = create("Company", json!({"displayName": "Acme", "domains": domains}));
+    let answer = ask.clone().ask();
+    answer.is_allowed_with(&[
+        r#"spec.domains[1]: Invalid value: "https://Gmail.co…": is a mail provider; give the company's own domain [domain-hint/mail-provider]"#,
+        r#"spec.domains[2]: Invalid value: "acme.con": ends in no known top-level domain; check the spelling [domain-hint/unknown-tld]"#,
+        r#"spec.domains[1]: "https://Gmail.com/" stored as "gmail.com" [domain]"#,
+        r#"spec.domains[4]: "gmail.com" duplicate removed [domain]"#,
+    ]);
+    assert_eq!(answer.annotation("rules"), Some("domain-hint=Warn"));
+    ask.clone().ask_under(action(RuleId::DomainHint, Action::Deny)).is_denied_for(&[
+        ("Invalid spec.domains[1]", "[domain-hint/mail-provider]"),
+        ("Invalid spec.domains[2]", "[domain-hint/unknown-tld]"),
+    ]);
+    let answer = ask.ask_under(action(RuleId::DomainHint, Action::Disabled));
+    assert!(!answer.warnings().iter().any(|warning| warning.contains("domain-hint")));
+}
+
+#[test]
+fn a_hint_about_a_stored_domain_never_denies() {
+    let old = json!({"displayName": "Acme", "domains": ["gmail.com"], "creatorRef": {"name": "alice"}});
+    let mut new = old.clone();
+    new["domains"] = json!(["acme.com", "gmail.com"]);
+    let answer = update("Company", old, new).ask_under(action(RuleId::DomainHint, Action::Deny));
+    assert!(answer.is_allowed(), "{:?}", answer.causes());
+    assert!(answer.warnings()[0].starts_with("spec.domains[1]: "), "{:?}", answer.warnings());
+}
+
+#[test]
+fn the_policy_says_who_owns_a_name_which_sites_are_shared_and_who_hands_out_mailboxes() {
+    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+    let policy = policy(|policy| {
+        policy.domains.owned = names(&["gov.uk", "facebook.com"]);
+        policy.domains.shared_hosts = names(&["facebook.com", "pages.example"]);
+        policy.domains.mail_providers = names(&["mail.example"]);
+    });
+    let domains = json!(["gov.uk", "facebook.com/meta", "gmail.com", "github.com/acme"]);
+    let ask = create("Company", json!({"displayName": "Acme", "domains": domains}));
+    ask.clone().ask().is_denied_for(&[
+        ("Invalid spec.domains[0]", "[domain/public-suffix]"),
+        ("Invalid spec.domains[1]", "[domain/shared-host]"),
+        ("Invalid spec.domains[3]", "[domain/shared-host]"),
+    ]);
+    let answer = ask.ask_under(policy.clone());
+    assert_eq!(
+        answer.patched()["spec"]["domains"],
+        json!(["gov.uk", "facebook.com", "gmail.com", "github.com"])
+    );
+    let domains = json!(["co.uk", "acme.pages.example/?x", "mail.example"]);
+    let answer = create("Company", json!({"displayName": "Acme", "domains": domains})).ask_under(policy);
+    answer.is_denied_for(&[
+        ("Invalid spec.domains[0]", "[domain/public-suffix]"),
+        ("Invalid spec.domains[1]", "[domain/shared-host]"),
+    ]);
+    assert!(answer.warnings()[0].ends_with("[domain-hint/mail-provider]"), "{:?}", answer.warnings());
+}
+
+#[test]
+fn a_canonical_name_with_a_labels_is_followed_by_its_form_in_unicode() {
+    let ask = create("Company", json!({"displayName": "Acme", "domains": ["BÜCHER.example"]}));
+    ask.clone().ask().is_allowed_with(&[
+        r#"spec.domains[0]: "BÜCHER.example" stored as "xn--bcher-kva.example" (bücher.example) [domain]"#,
+    ]);
+    let strict = policy(|policy| policy.normalization.domains = NormalizationMode::RequireCanonical);
+    ask.ask_under(strict).is_denied_for(&[(
+        "Invalid spec.domains[0]",
+        r#"write "xn--bcher-kva.example" (bücher.example) [domain/not-canonical]"#,
+    )]);
+}
+
+#[test]
+fn of_a_value_with_an_at_sign_only_a_certain_host_is_shown() {
+    let domains = json!(["jane@acme.com", "https://u:p@ss@acme.com/x", "jane@acme.com, x", "a,b@c.com"]);
+    let ask = create(
+        "Company",
+        json!({"displayName": "Acme", "domains": domains, "linkedinProfile": "me@linkedin.com/company/a"}),
+    );
+    ask.ask().is_denied_for(&[
+        ("Invalid spec.domains[0]", r#"Invalid value: "…@acme.com": looks like an e-mail address; give only the domain, the part after the @ [domain/email]"#),
+        ("Invalid spec.domains[1]", r#"Invalid value: "…@acme.com": must not contain a user name"#),
+        ("Invalid spec.domains[2]", r#"Invalid value: "": contains a character that cannot be part of it; give exactly one value, without spaces, commas or quotes [domain/bad-char]"#),
+        ("Invalid spec.domains[3]", r#"Invalid value: "…@c.com": looks like an e-mail"#),
+        ("Invalid spec.linkedinProfile", r#"Invalid value: "…@linkedin.com": must not contain a user name"#),
+    ]);
+}
+
+#[test]
+fn messages_name_what_does_not_belong_and_what_this_kind_needs() {
+    let domains = json!(["acme.com, acme.io", "[acme](https://acme.com)"]);
+    let company = |profile: &str| {
+        create("Company", json!({"displayName": "Acme", "domains": domains, "linkedinProfile": profile}))
+    };
+    let of_domains = [
+        ("Invalid spec.domains[0]", r#"quotes (found " ") [domain/bad-char]"#),
+        (
+            "Invalid spec.domains[1]",
+            r#"starts with "[", as only an IP address does; give the domain name alone, not a link in Markdown [domain/ip-address]"#,
+        ),
+    ];
+    for (profile, text) in [
+        (
+            "linkedin.com/in/jane",
+            ": a Company needs linkedin.com/company/, /school/ or /showcase/ [linkedin-profile/wrong-kind]",
+        ),
+        ("1035", "; give it as https://linkedin.com/company/NAME [linkedin-profile/not-linkedin]"),
+        ("linkedin.com/company/a%22b", r#"at its end (found "\"") [linkedin-profile/bad-slug]"#),
+    ] {
+        let all = [&of_domains[..], &[("Invalid spec.linkedinProfile", text)]].concat();
+        company(profile).ask().is_denied_for(&all);
+    }
+    create("Person", json!({"displayName": "Jane", "linkedinProfile": "linkedin.com/company/acme"}))
+        .ask()
+        .is_denied_for(&[("Invalid spec.linkedinProfile", ": a Person needs linkedin.com/in/… [")]);
 }
 
 // ---- Creators
@@ -231,6 +350,32 @@ fn notes_may_be_about_kinds_that_the_policy_adds() {
         .is_denied_for(&[("Invalid spec.subjectRef.namespace", "[subject-kind]")]);
 }
 
+#[test]
+fn an_absent_group_is_filled_in_only_if_one_accepted_kind_has_the_name() {
+    let about = |subject: Value, groups: &[&str]| {
+        let policy = policy(|policy| {
+            let kinds = groups.iter().map(|group| kind(group, "Contact", "contacts", false));
+            policy.references.subjects.extend(kinds);
+            policy.set_rule(
+                RuleId::SubjectExists,
+                RuleSetting { action: Action::Disabled, enforce_after: None },
+            );
+        });
+        create("Note", json!({"subjectRef": subject, "content": "x"})).ask_under(policy)
+    };
+    let contact = json!({"kind": "Contact", "name": "jane"});
+    let answer = about(contact.clone(), &["n.example.com"]);
+    assert_eq!(answer.patched()["spec"]["subjectRef"]["apiGroup"], "n.example.com");
+    about(contact.clone(), &["n.example.com", "m.example.com"]).is_denied_for(&[(
+        "Required spec.subjectRef.apiGroup",
+        r#"Contact is in the API group "n.example.com" or "m.example.com" [subject-kind]"#,
+    )]);
+    // The core group has no name, so that none is missing.
+    let answer = about(contact.clone(), &["n.example.com", ""]);
+    answer.is_allowed_with(&[]);
+    assert_eq!(answer.patched()["spec"]["subjectRef"], contact);
+}
+
 // ---- Labels
 
 #[test]
@@ -239,6 +384,7 @@ fn the_policy_lists_labels_and_may_require_them() {
         policy(|policy| {
             policy.labels = vec![LabelRule {
                 key: "tier".to_owned(),
+                kinds: None,
                 allowed: vec!["gold".to_owned(), "tin".to_owned()],
                 required: true,
             }];
@@ -257,6 +403,30 @@ fn the_policy_lists_labels_and_may_require_them() {
     with("Gold")
         .ask_under(tiers())
         .is_denied_for(&[("NotSupported metadata.labels[tier]", r#"did you mean "gold"?"#)]);
+}
+
+#[test]
+fn a_label_is_restricted_on_the_kinds_that_the_policy_names() {
+    let labels = json!({"crm.milo.io/source": "zzz"});
+    let of_kind = |kind: &str| {
+        let spec = match kind {
+            "Note" => json!({
+                "subjectRef": {"apiGroup": "crm.milo.io", "kind": "Company", "name": "acme-corp"}, "content": "x",
+            }),
+            _ => json!({"displayName": "Acme"}),
+        };
+        create(kind, spec).with("/object/metadata/labels", labels.clone())
+    };
+    let restricted = |kinds: Option<&[CrmKind]>| {
+        let policy = policy(|policy| {
+            policy.labels[0].kinds = kinds.map(<[CrmKind]>::to_vec);
+            policy.labels[0].required = true;
+        });
+        ["Company", "Person", "Note"].map(|kind| of_kind(kind).ask_under(policy.clone()).warnings().len())
+    };
+    assert_eq!(["Company", "Person", "Note"].map(|kind| of_kind(kind).ask().warnings().len()), [1, 0, 0]);
+    assert_eq!(restricted(None), [1, 1, 1]);
+    assert_eq!(restricted(Some(&[CrmKind::Person, CrmKind::Note])), [0, 1, 1]);
 }
 
 // ---- References

@@ -54,6 +54,8 @@ spec:
     - {from: UID}
   labels:
   - {key: crm.milo.io/source, allowed: [referral, event], required: true}
+  - {key: crm.milo.io/segment, kinds: [Person, Company], allowed: [smb], required: false}
+  domains: {owned: [gov.uk, nysa.pl], sharedHosts: [pages.example], mailProviders: []}
   references:
     onDryRun: Skip
     onDryRunByFieldManager: [{manager: argocd-controller, mode: Warn}]
@@ -79,6 +81,7 @@ fn a_policy_is_shown_with_the_defaults_filled_in() {
         ("/spec/normalization/linkedinProfile", json!("RequireCanonical")),
         ("/spec/creator/sources", full()["spec"]["creator"]["sources"].clone()),
         ("/spec/labels", full()["spec"]["labels"].clone()),
+        ("/spec/domains", full()["spec"]["domains"].clone()),
         ("/spec/references/onDryRun", json!("Skip")),
         (
             "/spec/references/onDryRunByFieldManager",
@@ -99,6 +102,13 @@ fn a_policy_is_shown_with_the_defaults_filled_in() {
     assert_eq!(compiled.rule(RuleId::Domain).action, Action::Deny, "an unlisted rule keeps its default");
     let again = compile(&shown, "test").unwrap();
     assert_eq!(policy::document(&again), shown);
+}
+
+#[test]
+fn a_list_of_domains_replaces_the_default_list_and_the_others_stay() {
+    let compiled = compile(&with_spec(json!({"domains": {"sharedHosts": []}})), "test").unwrap();
+    assert!(compiled.domains.shared_hosts.is_empty() && compiled.domains.owned.is_empty());
+    assert!(compiled.domains.mail_providers.contains("gmail.com"));
 }
 
 #[test]
@@ -157,7 +167,15 @@ fn all_problems_are_reported_at_once_with_their_fields() {
 #[case::a_label_key(with_spec(json!({"labels": [{"key": "a b", "allowed": ["x"]}]})), "spec.labels[0].key: Invalid value")]
 #[case::a_label_without_values(with_spec(json!({"labels": [{"key": "a", "allowed": []}]})), "spec.labels[0].allowed: Required value")]
 #[case::a_label_twice(with_spec(json!({"labels": [{"key": "a", "allowed": ["x"]}, {"key": "a", "allowed": ["y"]}]})), "spec.labels[1].key: Invalid value: \"a\": the label is listed twice")]
+#[case::a_label_of_no_kind(with_spec(json!({"labels": [{"key": "a", "kinds": [], "allowed": ["x"]}]})), "spec.labels[0].kinds: Required value: list at least one kind")]
+#[case::a_label_of_an_unknown_kind(with_spec(json!({"labels": [{"key": "a", "kinds": ["Note", "Companies"], "allowed": ["x"]}]})), "spec.labels[0].kinds[1]: Unsupported value: \"Companies\": did you mean \"Company\"? supported values: \"Company\", \"Person\", \"Note\"")]
+#[case::kinds_as_a_string(with_spec(json!({"labels": [{"key": "a", "kinds": "Note", "allowed": ["x"]}]})), "spec.labels[0].kinds: Invalid value: must be a list")]
 #[case::required_as_a_string(with_spec(json!({"labels": [{"key": "a", "allowed": ["x"], "required": "yes"}]})), "spec.labels[0].required: Invalid value")]
+#[case::an_owned_domain_of_one_label(with_spec(json!({"domains": {"owned": ["uk"]}})), "spec.domains.owned[0]: Invalid value: \"uk\": is not a full domain name")]
+#[case::an_owned_domain_that_is_not_canonical(with_spec(json!({"domains": {"owned": ["gov.uk", "https://GOV.uk/"]}})), "spec.domains.owned[1]: Invalid value: \"https://GOV.uk/\": not in its canonical form; write \"gov.uk\"")]
+#[case::a_shared_host_of_another_type(with_spec(json!({"domains": {"sharedHosts": [7]}})), "spec.domains.sharedHosts[0]: Invalid value: \"7\": must be a string")]
+#[case::a_mail_provider_that_is_an_address(with_spec(json!({"domains": {"mailProviders": ["@gmail.com"]}})), "spec.domains.mailProviders[0]: Invalid value: \"@gmail.com\": looks like an e-mail address")]
+#[case::an_unknown_list_of_domains(with_spec(json!({"domains": {"sharedHost": []}})), "spec.domains.sharedHost: Forbidden: unknown field; did you mean \"sharedHosts\"?")]
 #[case::a_dry_run_mode(with_spec(json!({"references": {"onDryRun": "Ignore"}})), "spec.references.onDryRun: Unsupported value")]
 #[case::a_manager_without_a_mode(with_spec(json!({"references": {"onDryRunByFieldManager": [{"manager": "m"}]}})), "spec.references.onDryRunByFieldManager[0].mode: Required value")]
 #[case::a_lookup_mode(with_spec(json!({"references": {"onLookupError": "Warn"}})), "spec.references.onLookupError: Unsupported value")]

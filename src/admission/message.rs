@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crm_core::quote::{MAX_QUOTED_CHARS, quote, quote_truncated};
-use crm_core::rules::{Change, Effect, FieldPath, Finding, Reason, Shown, shown};
+use crm_core::rules::{Change, Effect, FieldPath, Finding, Reason, Shown, canonical_form, shown};
 
 /// Clients cut longer warnings, so warnings stay below this if possible; in characters.
 const MAX_WARNING_CHARS: usize = 120;
@@ -27,8 +27,7 @@ pub(super) fn finding_warning(finding: &Finding) -> String {
     let fits = |text: &String| text.chars().count() <= MAX_WARNING_CHARS;
     Some(warning(finding.message()))
         .filter(fits)
-        .or_else(|| Some(warning(finding.message_with_limit(MIN_QUOTED_CHARS))).filter(fits))
-        .unwrap_or_else(|| warning(finding.message_without_prefix(MIN_QUOTED_CHARS)))
+        .unwrap_or_else(|| warning(finding.message_with_limit(MIN_QUOTED_CHARS)))
 }
 
 /// The warning about a change; `None` for changes that need none.
@@ -41,7 +40,9 @@ pub(super) fn change_warning(change: &Change) -> Option<String> {
         (Effect::Trimmed, after) => {
             format!("stored as {}", quote_truncated(after.as_deref().unwrap_or_default(), MAX_TRIMMED_CHARS))
         }
-        (Effect::Normalized, after) => format!("stored as \"{}\"", after.as_deref().unwrap_or_default()),
+        (Effect::Normalized, after) => {
+            format!("stored as {}", canonical_form(change.rule, after.as_deref().unwrap_or_default()))
+        }
     };
     Some(fitted(&change.field, &before, &said, change.rule.as_str()))
 }

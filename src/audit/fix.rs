@@ -5,7 +5,7 @@ use crm_core::api::CrmKind;
 use crm_core::characters::printable;
 use crm_core::patch;
 use crm_core::quote::quote;
-use crm_core::rules::{Change, Effect, Shown, shown};
+use crm_core::rules::{Change, Effect, Shown, canonical_form, shown};
 use json_patch::jsonptr::PointerBuf;
 use json_patch::{Patch as JsonPatch, PatchOperation, TestOperation};
 use kube::api::{Patch, PatchParams};
@@ -156,6 +156,7 @@ pub(super) fn values(kind: CrmKind, name: &str, changes: &[Change]) -> String {
             Shown::Nothing | Shown::Hidden => "\"\"".to_owned(),
         };
         let after = match (&change.after, change.effect) {
+            (Some(after), Effect::Normalized) => format!("-> {}", canonical_form(change.rule, after)),
             (Some(after), _) => format!("-> {}", quote(after)),
             (None, Effect::DuplicateRemoved { first }) => {
                 format!("removed, a duplicate of spec.domains[{first}]")

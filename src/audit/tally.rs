@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use crm_core::api::CrmKind;
+use crm_core::catalog::NOT_CANONICAL;
 use crm_core::catalog::{Action, RuleId};
 use crm_core::existence::UNRESOLVED;
-use crm_core::rules::{Finding, NOT_CANONICAL, Reason};
+use crm_core::rules::{Finding, Reason};
 
 use super::examine::{Examined, Standing};
 

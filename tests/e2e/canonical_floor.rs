@@ -145,7 +145,7 @@ fn a_denial_has_the_field_and_the_fix() {
         .prints_error("spec.linkedinProfile: must be in the form in which it is stored")
         .prints_error("crm-admission check --fix FILE");
     // All white space is blank, as for the webhook. (The schema denies an empty string.)
-    for blank in [" ", "\t\n", "\u{a0}\u{2003}\u{3000}\u{85}"] {
+    for blank in [" ", "\t\n", "\u{a0}\u{2003}\u{3000}\u{85}", "\u{200b}\u{3164} \u{feff}"] {
         refused(json!({"displayName": blank}))
             .prints_error("spec.displayName: give the name that people know");
     }

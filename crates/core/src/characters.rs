@@ -22,6 +22,25 @@ pub fn is_invisible(c: char) -> bool {
     )
 }
 
+/// Whether `c` starts, overrides, isolates or ends a direction of text, so that other characters appear in another order
+/// than they are stored in.
+pub fn is_bidi_control(c: char) -> bool {
+    matches!(c, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
+}
+
+/// Whether `text` has nothing to see: only white space, invisible characters and letters without a shape, which are
+/// the Hangul fillers and the empty Braille pattern.
+pub fn is_blank(text: &str) -> bool {
+    let is_empty = |c: char| matches!(c, '\u{115F}' | '\u{1160}' | '\u{2800}' | '\u{3164}' | '\u{FFA0}');
+    text.chars().all(|c| c.is_whitespace() || is_invisible(c) || is_empty(c))
+}
+
+/// The regular expression that matches exactly the texts that are blank, see [`is_blank`].
+pub const BLANK_PATTERN: &str = concat!(
+    r"^[\t-\r \x{85}\x{A0}\x{AD}\x{61C}\x{115F}\x{1160}\x{1680}\x{180E}\x{2000}-\x{200B}\x{200E}\x{200F}",
+    r"\x{2028}-\x{202F}\x{205F}-\x{2064}\x{2066}-\x{2069}\x{2800}\x{3000}\x{3164}\x{FEFF}\x{FFA0}]*$"
+);
+
 /// Whether `c` is visible or a space: it is not a control character, other white space or an invisible character.
 ///
 /// White space includes the line breaks U+0085, U+2028 and U+2029. Invisible characters include those that change the
@@ -106,6 +125,30 @@ mod tests {
         listed.sort_unstable();
         let found: Vec<u32> = ('\0'..=char::MAX).filter(|c| is_invisible(*c)).map(u32::from).collect();
         assert_eq!(found, listed);
+    }
+
+    #[test]
+    fn a_text_without_anything_to_see_is_blank() {
+        for text in
+            ["", " \t\u{a0}", "\u{200b}\u{feff} \u{ad}", "\u{3164}", "\u{2800}\u{115f}\u{1160}\u{ffa0}"]
+        {
+            assert!(is_blank(text), "{text:?}");
+        }
+        for text in ["a", " . ", "\u{200b}a", "\u{0}", "\u{200d}"] {
+            assert!(!is_blank(text), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn the_pattern_matches_what_is_blank() {
+        let pattern = regex::Regex::new(BLANK_PATTERN).unwrap();
+        let differs = |c: &char| {
+            let text = format!(" {c}");
+            pattern.is_match(&text) != is_blank(&text)
+        };
+        let different: Vec<char> = ('\0'..=char::MAX).filter(differs).collect();
+        assert!(different.is_empty(), "{different:?}");
+        assert!(pattern.is_match("") && !pattern.is_match("a\n") && !pattern.is_match("\na"));
     }
 
     #[test]

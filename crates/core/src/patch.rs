@@ -4,7 +4,6 @@ use json_patch::jsonptr::{PointerBuf, Token};
 use json_patch::{AddOperation, Patch, PatchOperation, RemoveOperation, ReplaceOperation};
 use serde_json::{Value, json};
 
-use crate::links::CREATOR;
 use crate::rules::{Change, Effect, FieldPath, Record, Segment};
 
 /// The patch that makes `changes` in `object`. It is valid for that object only.
@@ -18,7 +17,7 @@ pub fn patch(object: &Record, changes: &[Change]) -> Patch {
     for change in changes {
         match (change.effect, &change.after) {
             (Effect::Defaulted | Effect::Restored, Some(after)) => {
-                operations.push(set_name(object, &change.field, after));
+                operations.push(set(object, &change.field, after));
             }
             (_, Some(after)) => operations.push(PatchOperation::Replace(ReplaceOperation {
                 path: pointer(&change.field),
@@ -33,13 +32,14 @@ pub fn patch(object: &Record, changes: &[Change]) -> Patch {
     Patch(operations)
 }
 
-/// Sets a reference's name. A reference that is missing or null is created; an existing one keeps its other fields.
-fn set_name(object: &Record, field: &FieldPath, name: &str) -> PatchOperation {
-    let parent = FieldPath::of(&["spec", CREATOR.field]);
-    match parent.resolve_below_root(&object.spec) {
-        Some(Value::Object(_)) => add(field.clone(), Value::String(name.to_owned())),
-        _ => add(parent, json!({ "name": name })),
+/// Sets a field of a reference. A reference that is missing or null is created; an existing one keeps its other fields.
+fn set(object: &Record, field: &FieldPath, value: &str) -> PatchOperation {
+    if let Some((parent, name)) = field.split_last()
+        && !matches!(parent.resolve_below_root(&object.spec), Some(Value::Object(_)))
+    {
+        return add(parent, json!({ name: value }));
     }
+    add(field.clone(), Value::String(value.to_owned()))
 }
 
 fn add(field: FieldPath, value: Value) -> PatchOperation {

@@ -39,6 +39,9 @@ pub const NEXT_ACTION: usize = 1000;
 /// The entries of most lists in a policy.
 pub const POLICY_ENTRIES: usize = 100;
 
+/// The entries of the lists of domains in a policy.
+pub const POLICY_DOMAINS: usize = 1000;
+
 /// The sources of a creator's name.
 pub const CREATOR_SOURCES: usize = 20;
 

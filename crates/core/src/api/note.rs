@@ -110,7 +110,8 @@ pub struct NoteSpec {
 #[schemars(transform = schema::unwrap_descriptions)]
 pub struct SubjectReference {
     /// The API group of the object, without the version. It is crm.milo.io for a Company or a Person. If
-    /// it is left out or empty, it means the core group. At most 253 characters.
+    /// it is left out, it is set to the group of the accepted kind of this name, unless there are several. Empty
+    /// means the core group. At most 253 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = limits::NAME))]
     pub api_group: Option<String>,

@@ -45,6 +45,9 @@ pub const ACTIONS: [&str; 4] = ["Deny", "Warn", "Audit", "Disabled"];
 /// The allowed values of the fields of `normalization`.
 pub const NORMALIZATION_MODES: [&str; 2] = ["Normalize", "RequireCanonical"];
 
+/// The allowed values of `labels[].kinds`.
+pub const RECORD_KINDS: [&str; 3] = ["Company", "Person", "Note"];
+
 /// The allowed values of `creator.sources[].from`.
 pub const CREATOR_FIELDS: [&str; 3] = ["Username", "UID", "Extra"];
 
@@ -109,13 +112,17 @@ pub struct AdmissionPolicySpec {
     pub creator: Option<Creator>,
 
     /// The labels whose values are restricted, for the rule label-value, one entry for each label. The list
-    /// replaces the default list, which restricts crm.milo.io/source. An empty list restricts no label. At
+    /// replaces the default list, which restricts crm.milo.io/source on a Company. An empty list restricts no label. At
     /// most 100 entries. For example, key crm.milo.io/segment with allowed
     /// [smb, enterprise] restricts the segment and no other label.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = limits::POLICY_ENTRIES))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["key".into()]))]
     pub labels: Option<Vec<Label>>,
+
+    /// The names of domains that are treated specially, for the rules domain and domain-hint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub domains: Option<Domains>,
 
     /// How references to other objects are checked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -244,6 +251,14 @@ pub struct Label {
     #[schemars(!default, length(min = 1, max = limits::QUALIFIED_NAME))]
     pub key: String,
 
+    /// The kinds of records whose label is restricted: Company, Person or Note. If it is left out, the label is
+    /// restricted on all of them.
+    // A set, like the values.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Vec<RecordKind>>", length(min = 1, max = RECORD_KINDS.len()))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub kinds: Option<Vec<String>>,
+
     /// The values that the label may have, such as [referral, event]. At least one, and at most 500, of at most
     /// 63 characters.
     // A set: the order has no meaning, a duplicate is a mistake, and two teams can each add values.
@@ -252,10 +267,41 @@ pub struct Label {
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub allowed: Vec<String>,
 
-    /// Whether every record must have the label. Defaults to false, that is, records without the label are
+    /// Whether every record of these kinds must have the label. Defaults to false, that is, records without the label are
     /// valid.
     #[serde(default)]
     pub required: bool,
+}
+
+/// The names of domains that are treated specially. Each is in the canonical form, such as acme.com.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+#[schemars(transform = schema::unwrap_descriptions)]
+pub struct Domains {
+    /// Names that a Company may record although they are a public suffix or a shared site, because the company
+    /// owns them, such as gov.uk. Only the name itself is meant, not its subdomains. By default there are none. At
+    /// most 1000, of at most 253 characters.
+    // Sets: the order has no meaning, a duplicate is a mistake, and two teams can each add names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = limits::POLICY_DOMAINS), inner(length(min = 1, max = limits::DOMAIN)))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub owned: Option<Vec<String>>,
+
+    /// Sites on which many companies have a page, such as facebook.com. The rule domain denies an address of a
+    /// page there, and on the subdomains of the site. The list replaces the default list, which the command
+    /// crm-admission policy show prints. At most 1000, of at most 253 characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = limits::POLICY_DOMAINS), inner(length(min = 1, max = limits::DOMAIN)))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub shared_hosts: Option<Vec<String>>,
+
+    /// Names under which everybody can get a mailbox, such as gmail.com. The rule domain-hint reports them.
+    /// The list replaces the default list, which the command crm-admission policy show prints. At most 1000, of
+    /// at most 253 characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = limits::POLICY_DOMAINS), inner(length(min = 1, max = limits::DOMAIN)))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub mail_providers: Option<Vec<String>>,
 }
 
 /// How references to other objects are checked.
@@ -461,6 +507,23 @@ pub struct AdmissionPolicyStatus {
     pub conditions: Vec<Condition>,
 }
 
+/// The schema of the kind of a record.
+struct RecordKind;
+
+impl JsonSchema for RecordKind {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "RecordKind".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "enum": RECORD_KINDS })
+    }
+}
+
 /// The schema of a rule id, before [`crd`] adds the ids.
 struct RuleId;
 
@@ -557,7 +620,15 @@ mod tests {
 
     #[test]
     fn lists_of_strings_are_sets_and_two_lists_are_atomic() {
-        for path in ["labels[].allowed", "exemptions[].groups", "exemptions[].users"] {
+        for path in [
+            "labels[].kinds",
+            "labels[].allowed",
+            "domains.owned",
+            "domains.sharedHosts",
+            "domains.mailProviders",
+            "exemptions[].groups",
+            "exemptions[].users",
+        ] {
             assert_eq!(field(path)["x-kubernetes-list-type"], "set", "{path}");
         }
         for path in ["creator.sources", "exemptions[].rules"] {
@@ -634,7 +705,10 @@ mod tests {
                 { "from": "Extra", "key": "example.com/staff-id" },
                 { "from": "Username", "stripPrefix": "oidc:", "pattern": r"^(?<name>[^@]+)@corp\.example$" },
             ] },
-            "labels": [{ "key": "crm.milo.io/source", "allowed": ["referral"], "required": true }],
+            "labels": [{
+                "key": "crm.milo.io/source", "kinds": ["Person"], "allowed": ["referral"], "required": true,
+            }],
+            "domains": { "owned": ["gov.uk"], "sharedHosts": [], "mailProviders": ["gmail.com"] },
             "references": {
                 "onDryRun": "Enforce",
                 "onDryRunByFieldManager": [{ "manager": "kustomize-controller", "mode": "Warn" }],

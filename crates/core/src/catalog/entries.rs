@@ -31,7 +31,7 @@ pub(super) static RULES: [Rule; RuleId::ALL.len()] = [
         kinds: &[Company, Person],
         default_action: Action::Deny,
         title: "The display name is set, with at most 256 characters and no control characters",
-        explanation: "spec.displayName is the name that people see. It must not be blank. Leading and trailing white space is removed when the record is stored; length and characters are checked after that.",
+        explanation: "spec.displayName is the name that people see. It must not be blank, and it is blank if it consists only of white space and of characters that show nothing, such as a zero-width space. Characters that change the direction of text are not valid either, because they make other characters appear in another order. Leading and trailing white space is removed when the record is stored; length and characters are checked after that.",
         fix: "Set spec.displayName to the name by which people know the company or person.",
         example: Example {
             stored: None,
@@ -98,7 +98,7 @@ pub(super) static RULES: [Rule; RuleId::ALL.len()] = [
         kinds: &[Company],
         default_action: Action::Deny,
         title: "Domains are full domain names without duplicates",
-        explanation: "Every entry of spec.domains is stored in one form: lower case, without scheme, \"www.\", port and path, and with international names as A-labels. An entry that could mean another company (an e-mail address, a page on a shared site, a public suffix, an IP address) is denied, because the webhook does not guess. Duplicates are removed; at most 100 domains may remain.",
+        explanation: "Every entry of spec.domains is stored in one form: lower case, without scheme, \"www.\", port and path, and with international names as A-labels. An entry that could mean another company (an e-mail address, a page on a shared site, a public suffix, an IP address) is denied, because the webhook does not guess. The policy lists the shared sites in domains.sharedHosts, and names that are accepted although they are public suffixes in domains.owned. Duplicates are removed; at most 100 domains may remain.",
         fix: "Enter only the domain, such as acme.com. The message says what is wrong with the entry.",
         example: Example {
             stored: None,
@@ -107,11 +107,24 @@ pub(super) static RULES: [Rule; RuleId::ALL.len()] = [
         },
     },
     Rule {
+        id: RuleId::DomainHint,
+        kinds: &[Company],
+        default_action: Action::Warn,
+        title: "Domains are not probable mistakes",
+        explanation: "A domain can be valid and still be a mistake: the name of a mail provider such as gmail.com, where everybody can get an address, or a name under a top-level domain that does not exist, such as acme.con. The policy lists the mail providers in domains.mailProviders. Names that end in example, test, invalid, local, internal, lan, home or corp are not reported as unknown. The rule checks the canonical name and never rewrites it.",
+        fix: "Give the company's own domain, or correct the typo. If the domain is correct, ignore the warning. A cluster admin can change the list of mail providers.",
+        example: Example {
+            stored: None,
+            bad: manifest!("Company", "acme-corp", "spec:" "  displayName: Acme Corp" "  domains:" "  - gmail.com" "  - acme.con"),
+            good: manifest!("Company", "acme-corp", "spec:" "  displayName: Acme Corp" "  domains:" "  - acme.com"),
+        },
+    },
+    Rule {
         id: RuleId::LinkedinProfile,
         kinds: &[Company, Person],
         default_action: Action::Deny,
         title: "The LinkedIn profile is the address of a profile page",
-        explanation: "spec.linkedinProfile is stored in one form: https://linkedin.com/company/NAME (or school, showcase) for a Company and https://linkedin.com/in/NAME for a Person. Addresses of other sites and of other pages on LinkedIn are denied, and so are shortened links.",
+        explanation: "spec.linkedinProfile is stored in one form: https://linkedin.com/company/NAME (or school, showcase) for a Company and https://linkedin.com/in/NAME for a Person. Addresses of other sites and of other pages on LinkedIn are denied, and so are shortened links. The number of a company in the Sales Navigator (linkedin.com/sales/company/NUMBER) is also the number of its page, so it is rewritten.",
         fix: "Open the profile and copy its public address.",
         example: Example {
             stored: None,
@@ -124,7 +137,7 @@ pub(super) static RULES: [Rule; RuleId::ALL.len()] = [
         kinds: ALL_KINDS,
         default_action: Action::Warn,
         title: "Labels that the policy lists have an allowed value",
-        explanation: "Labels categorize records, and a category with two spellings becomes two categories. The policy lists labels with their allowed values; the built-in policy lists crm.milo.io/source. Other labels may have any value.",
+        explanation: "Labels categorize records, and a category with two spellings becomes two categories. The policy lists labels with their allowed values and the kinds of records that they restrict; the built-in policy lists crm.milo.io/source of a Company. Other labels may have any value.",
         fix: "Use one of the allowed values that the message lists, or ask a cluster admin to add the value to the policy.",
         example: Example {
             stored: None,
@@ -176,7 +189,7 @@ pub(super) static RULES: [Rule; RuleId::ALL.len()] = [
         kinds: &[Note],
         default_action: Action::Deny,
         title: "A note is about an object of an accepted kind",
-        explanation: "spec.subjectRef.apiGroup and spec.subjectRef.kind must exactly match those of a Company, a Person, or a kind that the policy adds in references.subjects. Namespaced kinds need spec.subjectRef.namespace, and other kinds must not have it.",
+        explanation: "spec.subjectRef.apiGroup and spec.subjectRef.kind must exactly match those of a Company, a Person, or a kind that the policy adds in references.subjects. A missing apiGroup is filled in if only one accepted kind has the name. Namespaced kinds need spec.subjectRef.namespace, and other kinds must not have it.",
         fix: "Set spec.subjectRef to apiGroup crm.milo.io, kind Company or Person, and the name.",
         example: Example {
             stored: None,
@@ -217,7 +230,7 @@ pub(super) static RULES: [Rule; RuleId::ALL.len()] = [
         kinds: &[Note],
         default_action: Action::Deny,
         title: "A note has content, with at most 1000 characters",
-        explanation: "spec.content says what was learned or agreed. It must not be blank. Put a longer text into a document and link to it from the note.",
+        explanation: "spec.content says what was learned or agreed. It must not be blank, and it is blank if it consists only of white space and of characters that show nothing. Put a longer text into a document and link to it from the note.",
         fix: "Write spec.content, with at most 1000 characters.",
         example: Example {
             stored: None,

@@ -4,10 +4,12 @@
 //!
 //! *Architecture invariant:* the catalogue does not know how the engine evaluates a rule.
 
+mod codes;
 mod entries;
 mod help;
 mod rule;
 
+pub use codes::{NOT_CANONICAL, ReasonCode, UnknownId, find};
 pub use help::{page, table};
 pub use rule::{Action, Example, Rule, RuleId, UnknownRule};
 

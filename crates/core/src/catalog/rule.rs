@@ -108,6 +108,8 @@ rule_ids! {
     CreatorExists = "creator-exists",
     /// Domains are full domain names without duplicates.
     Domain = "domain",
+    /// A valid domain is probably the company's own.
+    DomainHint = "domain-hint",
     /// The LinkedIn profile is the address of a profile page.
     LinkedinProfile = "linkedin-profile",
     /// Labels that the policy lists have an allowed value.

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::quote::quote;
+
 /// The reason why a value is invalid, in the order of the table in the contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Code {
@@ -55,14 +57,97 @@ pub enum Code {
     Placeholder,
 }
 
-/// The field of a value, because some texts of a [`Code`] depend on it.
+/// The kind of record that has a LinkedIn profile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ProfileKind {
+    /// A Person: `/in/…`.
+    Person,
+    /// A Company: `/company/…`, `/school/…` or `/showcase/…`.
+    Company,
+}
+
+/// The field of a value, because some texts depend on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Field {
     /// An entry of a Company's `spec.domains`.
     Domain,
-    /// `spec.linkedinProfile` of a Company or Person.
-    LinkedinProfile,
+    /// `spec.linkedinProfile` of a record of this kind.
+    LinkedinProfile(ProfileKind),
 }
+
+/// Why a value is invalid: the code, and what the text says about this value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Invalid {
+    code: Code,
+    detail: Option<Detail>,
+}
+
+/// What the text says about one value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Detail {
+    /// The first character that does not belong.
+    Character(char),
+    /// A `[` that starts no IP address.
+    Bracket,
+    /// A name or number without the address of a page.
+    BareName,
+}
+
+impl Invalid {
+    /// The value is invalid because of this character.
+    pub(super) fn character(code: Code, character: char) -> Self {
+        Self { code, detail: Some(Detail::Character(character)) }
+    }
+
+    pub(super) fn with_detail(code: Code, detail: Detail) -> Self {
+        Self { code, detail: Some(detail) }
+    }
+
+    /// The code.
+    pub const fn code(self) -> Code {
+        self.code
+    }
+
+    /// The same without a character of the value, for values that must not be shown.
+    #[must_use]
+    pub fn without_character(self) -> Self {
+        let detail = self.detail.filter(|detail| !matches!(detail, Detail::Character(_)));
+        Self { detail, ..self }
+    }
+
+    /// The problem with a value of `field` and its fix, without the value and the code.
+    pub fn text(self, field: Field) -> String {
+        let text = self.code.text_for(field);
+        match (self.detail, field) {
+            (None, _) => text.to_owned(),
+            (Some(Detail::Character(c)), _) => {
+                format!("{text} (found {})", quote(c.encode_utf8(&mut [0; 4])))
+            }
+            (Some(Detail::Bracket), _) => {
+                r#"starts with "[", as only an IP address does; give the domain name alone, not a link in Markdown"#
+                    .to_owned()
+            }
+            (Some(Detail::BareName), Field::LinkedinProfile(ProfileKind::Person)) => {
+                format!("{text}; give it as https://linkedin.com/in/NAME")
+            }
+            (Some(Detail::BareName), _) => format!("{text}; give it as https://linkedin.com/company/NAME"),
+        }
+    }
+}
+
+impl From<Code> for Invalid {
+    fn from(code: Code) -> Self {
+        Self { code, detail: None }
+    }
+}
+
+impl fmt::Display for Invalid {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.code.fmt(formatter)
+    }
+}
+
+impl std::error::Error for Invalid {}
 
 impl Code {
     /// All codes, in the order of the table in the contract.
@@ -123,14 +208,13 @@ impl Code {
         }
     }
 
-    /// The problem with a value of `field` and its fix, without the value and the code.
-    pub const fn text(self, field: Field) -> &'static str {
+    /// The problem and its fix, for every field that can have the code.
+    pub const fn text(self) -> &'static str {
         match self {
             Code::Empty => "no value: remove the entry, or leave the field out",
-            Code::TooLong => match field {
-                Field::Domain => "too long (domain name: 253 characters, 63 per label; any input: 2048)",
-                Field::LinkedinProfile => "too long (LinkedIn name: 150; any input: 2048)",
-            },
+            Code::TooLong => {
+                "too long (domain name: 253 characters, 63 per label; LinkedIn name: 150; any input: 2048)"
+            }
             Code::BadChar => {
                 "contains a character that cannot be part of it; give exactly one value, \
                  without spaces, commas or quotes"
@@ -138,10 +222,7 @@ impl Code {
             Code::BadScheme => "only http:// and https:// addresses (or no scheme) are accepted",
             Code::Email => "looks like an e-mail address; give only the domain, the part after the @",
             Code::Userinfo => r#"must not contain a user name or "@" in front of the host"#,
-            Code::BadPort => match field {
-                Field::Domain => "has an invalid port",
-                Field::LinkedinProfile => "has an invalid port (any port but the default)",
-            },
+            Code::BadPort => "has an invalid port (LinkedIn: any port but the default)",
             Code::Wildcard => "wildcards are not accepted; give the domain itself, such as acme.com",
             Code::BadIdn => "is not a valid internationalized domain name",
             Code::EmptyLabel => "has an empty label (two dots in a row, or a dot in front)",
@@ -179,6 +260,56 @@ impl Code {
             Code::Placeholder => "is LinkedIn's own placeholder page, not a profile",
         }
     }
+
+    /// The same for one field.
+    pub const fn text_for(self, field: Field) -> &'static str {
+        match (self, field) {
+            (Code::TooLong, Field::Domain) => {
+                "too long (domain name: 253 characters, 63 per label; any input: 2048)"
+            }
+            (Code::TooLong, Field::LinkedinProfile(_)) => "too long (LinkedIn name: 150; any input: 2048)",
+            (Code::BadPort, Field::Domain) => "has an invalid port",
+            (Code::BadPort, Field::LinkedinProfile(_)) => "has an invalid port (any port but the default)",
+            (Code::WrongKind, Field::LinkedinProfile(ProfileKind::Person)) => {
+                "a Person needs linkedin.com/in/…"
+            }
+            (Code::WrongKind, Field::LinkedinProfile(ProfileKind::Company)) => {
+                "a Company needs linkedin.com/company/, /school/ or /showcase/"
+            }
+            _ => self.text(),
+        }
+    }
+
+    /// Whether a value of this field can have the code.
+    pub const fn applies_to(self, field: Field) -> bool {
+        let linkedin = matches!(field, Field::LinkedinProfile(_));
+        match self {
+            Code::Empty
+            | Code::TooLong
+            | Code::BadChar
+            | Code::BadScheme
+            | Code::Userinfo
+            | Code::BadPort => true,
+            Code::Email
+            | Code::Wildcard
+            | Code::BadIdn
+            | Code::EmptyLabel
+            | Code::BadHyphen
+            | Code::IpAddress
+            | Code::SingleLabel
+            | Code::PublicSuffix
+            | Code::SharedHost
+            | Code::TooMany => !linkedin,
+            Code::NotLinkedin
+            | Code::ShortLink
+            | Code::BadPath
+            | Code::NoProfile
+            | Code::UnsupportedPath
+            | Code::WrongKind
+            | Code::BadSlug
+            | Code::Placeholder => linkedin,
+        }
+    }
 }
 
 impl fmt::Display for Code {
@@ -187,8 +318,6 @@ impl fmt::Display for Code {
     }
 }
 
-impl std::error::Error for Code {}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -196,7 +325,9 @@ mod tests {
     use super::*;
     use crate::normalize::{MAX_DOMAINS, MAX_INPUT_CHARS};
 
-    const FIELDS: [Field; 2] = [Field::Domain, Field::LinkedinProfile];
+    const PERSON: Field = Field::LinkedinProfile(ProfileKind::Person);
+    const COMPANY: Field = Field::LinkedinProfile(ProfileKind::Company);
+    const FIELDS: [Field; 3] = [Field::Domain, PERSON, COMPANY];
 
     #[test]
     fn every_code_has_a_unique_identifier_in_kebab_case() {
@@ -222,7 +353,7 @@ mod tests {
     #[test]
     fn every_text_is_unique_and_one_line_without_the_code() {
         for field in FIELDS {
-            let texts: BTreeSet<_> = Code::ALL.iter().map(|code| code.text(field)).collect();
+            let texts: BTreeSet<_> = Code::ALL.iter().map(|code| code.text_for(field)).collect();
             assert_eq!(texts.len(), Code::ALL.len());
             for text in texts {
                 assert!(!text.is_empty() && !text.contains(['\n', '[', ']']), "{text}");
@@ -233,19 +364,48 @@ mod tests {
 
     #[test]
     fn texts_name_only_the_limits_of_their_field() {
-        assert!(Code::TooLong.text(Field::Domain).contains("253"));
-        assert!(!Code::TooLong.text(Field::Domain).contains("150"));
-        assert!(Code::TooLong.text(Field::LinkedinProfile).contains("150"));
-        assert!(!Code::TooLong.text(Field::LinkedinProfile).contains("253"));
-        assert!(!Code::BadPort.text(Field::Domain).contains("default"));
-        assert!(Code::BadPort.text(Field::LinkedinProfile).contains("default"));
+        assert!(Code::TooLong.text_for(Field::Domain).contains("253"));
+        assert!(!Code::TooLong.text_for(Field::Domain).contains("150"));
+        assert!(Code::TooLong.text_for(PERSON).contains("150"));
+        assert!(!Code::TooLong.text_for(COMPANY).contains("253"));
+        assert!(!Code::BadPort.text_for(Field::Domain).contains("default"));
+        assert!(Code::BadPort.text_for(PERSON).contains("default"));
     }
 
     #[test]
     fn texts_name_the_limits_that_the_code_enforces() {
         for field in FIELDS {
-            assert!(Code::TooLong.text(field).contains(&MAX_INPUT_CHARS.to_string()));
-            assert!(Code::TooMany.text(field).contains(&MAX_DOMAINS.to_string()));
+            assert!(Code::TooLong.text_for(field).contains(&MAX_INPUT_CHARS.to_string()));
+            assert!(Code::TooMany.text_for(field).contains(&MAX_DOMAINS.to_string()));
+        }
+    }
+
+    #[test]
+    fn the_wrong_kind_of_profile_gets_the_address_that_this_kind_needs() {
+        let text = |field| Invalid::from(Code::WrongKind).text(field);
+        assert_eq!(text(PERSON), "a Person needs linkedin.com/in/…");
+        assert_eq!(text(COMPANY), "a Company needs linkedin.com/company/, /school/ or /showcase/");
+    }
+
+    #[test]
+    fn a_bare_name_gets_the_form_of_the_address_for_its_kind() {
+        let text = |field| Invalid::with_detail(Code::NotLinkedin, Detail::BareName).text(field);
+        assert_eq!(
+            text(PERSON),
+            "is not an address on linkedin.com; give it as https://linkedin.com/in/NAME"
+        );
+        assert_eq!(
+            text(COMPANY),
+            "is not an address on linkedin.com; give it as https://linkedin.com/company/NAME"
+        );
+    }
+
+    #[test]
+    fn the_text_about_a_character_names_it_escaped_and_can_leave_it_out() {
+        for (c, shown) in [(',', r#"",""#), ('"', r#""\"""#), ('\u{a0}', r#""\u00a0""#), ('é', r#""é""#)] {
+            let invalid = Invalid::character(Code::BadChar, c);
+            assert_eq!(invalid.text(Field::Domain), format!("{} (found {shown})", Code::BadChar.text()));
+            assert_eq!(invalid.without_character().text(Field::Domain), Code::BadChar.text());
         }
     }
 }

@@ -5,7 +5,8 @@ use std::net::Ipv6Addr;
 
 use idna::uts46::{AsciiDenyList, DnsLength, Hyphens, Uts46};
 
-use super::code::Code;
+use super::code::{Code, Detail, Invalid};
+use super::lists::{DomainLists, is_within};
 use super::shared::{self, Address, Scheme};
 
 /// The maximum number of characters of a name, without a trailing dot (`D9`).
@@ -14,19 +15,6 @@ const MAX_NAME: usize = 253;
 /// The maximum number of characters of a label (`D9`).
 const MAX_LABEL: usize = 63;
 
-/// Sites that many companies share. A page there belongs to a company, but the host does not (`D14`).
-const SHARED_SITES: [&str; 9] = [
-    "facebook.com",
-    "github.com",
-    "instagram.com",
-    "linkedin.com",
-    "lnkd.in",
-    "tiktok.com",
-    "twitter.com",
-    "x.com",
-    "youtube.com",
-];
-
 /// The canonical value of one domain: a lower-case ASCII name of two or more labels, without scheme, `www.`,
 /// port, path or trailing dot. A canonical domain is returned unchanged.
 ///
@@ -34,16 +22,51 @@ const SHARED_SITES: [&str; 9] = [
 /// whether the value changed, compare the two.
 ///
 /// # Errors
-/// The code of the first step of the normalization contract (section 2) that fails.
-pub fn domain(input: &str) -> Result<Cow<'_, str>, Code> {
+/// The first step of the normalization contract (section 2) that fails.
+pub fn domain<'a>(input: &'a str, lists: &DomainLists) -> Result<Cow<'a, str>, Invalid> {
+    let (name, names_page) = read(input)?;
+    if lists.owned.contains(name.as_ref()) {
+        return Ok(name);
+    }
+    if is_icann_suffix(&name) {
+        return Err(Code::PublicSuffix.into()); // D13
+    }
+    if names_page && is_within(&name, &lists.shared_hosts) {
+        return Err(Code::SharedHost.into()); // D14
+    }
+    Ok(name)
+}
+
+/// The canonical name of a domain whoever owns it, even of a public suffix or a shared site (`D1` to `D12`).
+///
+/// # Errors
+/// The first of these steps that fails.
+pub fn domain_name(input: &str) -> Result<Cow<'_, str>, Invalid> {
+    read(input).map(|(name, _)| name)
+}
+
+/// The name in Unicode if it has A-labels: `bücher.example` for `xn--bcher-kva.example`.
+pub fn unicode_form(name: &str) -> Option<String> {
+    if !name.contains("xn--") {
+        return None;
+    }
+    let (unicode, result) = Uts46::new().to_unicode(name.as_bytes(), AsciiDenyList::STD3, Hyphens::Allow);
+    (result.is_ok() && unicode != name).then(|| unicode.into_owned())
+}
+
+/// Steps `D1` to `D12`: the name, and whether the input names a page of it.
+fn read(input: &str) -> Result<(Cow<'_, str>, bool), Invalid> {
     let address = shared::read(input)?; // D1
     check_user(&address)?;
     let host = host(address.authority)?;
     check_characters(host)?;
-    match to_ascii(host)? {
-        Cow::Borrowed(ascii) => name(ascii, address.path).map(Cow::Borrowed),
-        Cow::Owned(ascii) => name(&ascii, address.path).map(|name| Cow::Owned(name.to_owned())),
-    }
+    let name = match to_ascii(host)? {
+        Cow::Borrowed(ascii) => name(ascii).map(Cow::Borrowed),
+        Cow::Owned(ascii) => name(&ascii).map(|name| Cow::Owned(name.to_owned())),
+    };
+    // A query without a slash in front of it belongs to no page: `github.com?tab=x`.
+    let has_query = !address.path.is_empty() && !address.query.is_empty();
+    Ok((name?, has_query || address.path.contains(|c| c != '/')))
 }
 
 /// Step `D2`.
@@ -58,20 +81,22 @@ fn check_user(address: &Address<'_>) -> Result<(), Code> {
 }
 
 /// Step `D3`: the authority without its port.
-fn host(authority: &str) -> Result<&str, Code> {
-    if authority.starts_with('[') {
-        return Err(Code::IpAddress);
+fn host(authority: &str) -> Result<&str, Invalid> {
+    if let Some(rest) = authority.strip_prefix('[') {
+        let is_address = rest.split_once(']').is_some_and(|(address, _)| address.parse::<Ipv6Addr>().is_ok());
+        let markdown = Invalid::with_detail(Code::IpAddress, Detail::Bracket);
+        return Err(if is_address { Code::IpAddress.into() } else { markdown });
     }
     let host = match authority.split_once(':') {
         None => authority,
         Some((_, rest)) if rest.contains(':') => {
             let is_address = authority.parse::<Ipv6Addr>().is_ok();
-            return Err(if is_address { Code::IpAddress } else { Code::BadPort });
+            return Err(if is_address { Code::IpAddress } else { Code::BadPort }.into());
         }
         Some((host, port)) if is_port(port) => host,
-        Some(_) => return Err(Code::BadPort),
+        Some(_) => return Err(Code::BadPort.into()),
     };
-    if host.is_empty() { Err(Code::Empty) } else { Ok(host) }
+    if host.is_empty() { Err(Code::Empty.into()) } else { Ok(host) }
 }
 
 /// Whether `text` is a valid port: empty, or 1–5 digits with a value of at most 65535.
@@ -82,14 +107,15 @@ fn is_port(text: &str) -> bool {
 }
 
 /// Steps `D4` and `D5`.
-fn check_characters(host: &str) -> Result<(), Code> {
+fn check_characters(host: &str) -> Result<(), Invalid> {
     if host.contains('*') {
-        return Err(Code::Wildcard);
+        return Err(Code::Wildcard.into());
     }
-    if host.contains(|c: char| c.is_ascii() && !c.is_ascii_alphanumeric() && !matches!(c, '.' | '-')) {
-        return Err(Code::BadChar);
+    let is_bad = |c: &char| c.is_ascii() && !c.is_ascii_alphanumeric() && !matches!(c, '.' | '-');
+    match host.chars().find(is_bad) {
+        Some(c) => Err(Invalid::character(Code::BadChar, c)),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 /// Step `D6`. `D8` and `D9` check hyphens and lengths, because they have their own codes.
@@ -99,18 +125,11 @@ fn to_ascii(host: &str) -> Result<Cow<'_, str>, Code> {
         .map_err(|_| Code::BadIdn)
 }
 
-/// Steps `D7` to `D15`: the canonical name from the A-labels of `D6`.
-fn name<'a>(ascii: &'a str, path: &str) -> Result<&'a str, Code> {
+/// Steps `D7` to `D12`: the name from the A-labels of `D6`.
+fn name(ascii: &str) -> Result<&str, Code> {
     let name = ascii.strip_suffix('.').unwrap_or(ascii); // D7
     check_labels(name)?;
-    let name = without_www(name);
-    if is_icann_suffix(name) {
-        return Err(Code::PublicSuffix); // D13
-    }
-    if path.contains(|c| c != '/') && is_on_shared_site(name) {
-        return Err(Code::SharedHost); // D14
-    }
-    Ok(name)
+    Ok(without_www(name))
 }
 
 /// Steps `D7` to `D11`. Each step checks all labels before the next step, because the first failing step determines the
@@ -162,17 +181,20 @@ fn is_icann_suffix(name: &str) -> bool {
         .is_some_and(|suffix| suffix.as_bytes() == name.as_bytes() && suffix.typ() == Some(psl::Type::Icann))
 }
 
-/// Whether `name` is a shared site or a subdomain of one (`D14`).
-fn is_on_shared_site(name: &str) -> bool {
-    SHARED_SITES
-        .iter()
-        .any(|site| name.strip_suffix(site).is_some_and(|front| front.is_empty() || front.ends_with('.')))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
+    use super::super::lists::SHARED_HOSTS;
     use super::*;
     use crate::normalize::MAX_INPUT_CHARS;
+
+    static LISTS: LazyLock<DomainLists> = LazyLock::new(DomainLists::default);
+
+    /// The result with the built-in lists.
+    fn domain(input: &str) -> Result<Cow<'_, str>, Code> {
+        super::domain(input, &LISTS).map_err(Invalid::code)
+    }
 
     #[track_caller]
     fn normalizes(input: &str, expected: &str) {
@@ -576,19 +598,20 @@ mod tests {
 
     #[test]
     fn a_page_on_a_shared_site_is_invalid() {
-        for site in SHARED_SITES {
+        for site in SHARED_HOSTS {
             is_invalid(&format!("{site}/acme"), Code::SharedHost);
             is_invalid(&format!("https://www.{site}/acme/"), Code::SharedHost);
             is_invalid(&format!("de.m.{}.:443//@", site.to_uppercase()), Code::SharedHost);
             is_invalid(&format!("{site}/."), Code::SharedHost);
+            is_invalid(&format!("https://www.{site}/?id=5#x"), Code::SharedHost);
         }
         is_invalid("facebook。com/acme", Code::SharedHost);
     }
 
     #[test]
     fn the_name_of_a_shared_site_is_valid() {
-        for site in SHARED_SITES {
-            for rest in ["", "/", "//", "///?a/b", "?a=/b", "#/acme", "/#!/acme"] {
+        for site in SHARED_HOSTS {
+            for rest in ["", "/", "//", "/?", "?#a", "?a=/b", "#/acme", "/#!/acme?x"] {
                 normalizes(&format!("https://www.{site}{rest}"), site);
             }
         }
@@ -605,5 +628,70 @@ mod tests {
     #[test]
     fn a_public_suffix_is_reported_before_its_path() {
         is_invalid("co.uk/acme", Code::PublicSuffix);
+    }
+
+    #[test]
+    fn a_page_of_another_site_is_only_decoration() {
+        for input in ["https://globex.com/?id=5", "globex.com/about", "docs.globex.com/?x"] {
+            assert!(domain(input).is_ok_and(|name| name.ends_with("globex.com")), "{input}");
+        }
+        // Only these names of the site are shared.
+        normalizes("https://cloud.google.com/maps", "cloud.google.com");
+    }
+
+    #[test]
+    fn the_policy_names_the_sites_and_the_owned_names() {
+        let lists = DomainLists {
+            owned: ["gov.uk", "facebook.com"].map(str::to_owned).into(),
+            shared_hosts: ["facebook.com", "pages.example"].map(str::to_owned).into(),
+            ..DomainLists::default()
+        };
+        let with_lists = |input| super::domain(input, &lists).map_err(Invalid::code);
+        for (input, expected) in [
+            ("https://GOV.uk/", Ok("gov.uk")),
+            ("co.uk", Err(Code::PublicSuffix)),
+            // The contract keeps `www.` before every public suffix.
+            ("www.gov.uk", Ok("www.gov.uk")),
+            ("www.facebook.com/acme", Ok("facebook.com")),
+            ("m.facebook.com/acme", Err(Code::SharedHost)),
+            ("acme.pages.example/?x", Err(Code::SharedHost)),
+            ("github.com/acme", Ok("github.com")),
+        ] {
+            assert_eq!(with_lists(input).as_deref(), expected.as_deref(), "{input}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_read_whoever_owns_it() {
+        assert_eq!(domain_name("https://GOV.uk./x").as_deref(), Ok("gov.uk"));
+        assert_eq!(domain_name("www.facebook.com/acme").as_deref(), Ok("facebook.com"));
+        assert_eq!(domain_name("gov"), Err(Code::SingleLabel.into()));
+    }
+
+    #[test]
+    fn a_name_with_a_labels_has_a_form_in_unicode() {
+        assert_eq!(unicode_form("www.xn--bcher-kva.xn--p1ai").as_deref(), Some("www.bücher.рф"));
+        for name in ["acme.com", "xn--a.com", "https://linkedin.com/company/xn--bcher-kva", "axn--b.com"] {
+            assert_eq!(unicode_form(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_first_bad_character_of_the_host_is_named() {
+        for (input, c) in [("acme.com,acme.io", ','), ("é_\"b\".com", '_'), ("\"acme.com\"", '"')] {
+            let expected = Err(Invalid::character(Code::BadChar, c));
+            assert_eq!(super::domain(input, &LISTS), expected, "{input}");
+        }
+    }
+
+    #[test]
+    fn a_link_in_markdown_is_not_called_an_ip_address() {
+        let text = |input| super::domain(input, &LISTS).unwrap_err().text(super::super::Field::Domain);
+        for input in ["[acme](https://acme.com)", "[acme.com]", "["] {
+            assert!(text(input).starts_with(r#"starts with "[", as only an IP address does"#), "{input}");
+        }
+        for input in ["[::1]", "https://[2001:db8::1]:443/", "::1"] {
+            assert_eq!(text(input), Code::IpAddress.text(), "{input}");
+        }
     }
 }

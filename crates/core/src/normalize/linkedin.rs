@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use unicode_normalization::UnicodeNormalization;
 
-use super::code::Code;
+use super::code::{Code, Detail, Invalid, ProfileKind};
 use super::shared::{self, Address, Scheme, strip_prefix_ignoring_case};
 use crate::characters::is_invisible;
 
@@ -14,15 +14,6 @@ const MAX_SLUG: usize = 150;
 
 /// The characters that a canonical address percent-encodes: all but the unreserved characters of RFC 3986 (`P13`).
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-
-/// The kind of record that has the profile.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum ProfileKind {
-    /// A Person: `/in/…`.
-    Person,
-    /// A Company: `/company/…`, `/school/…` or `/showcase/…`.
-    Company,
-}
 
 /// The pages that show a profile (`P7`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,8 +25,8 @@ enum Page {
 }
 
 impl Page {
-    /// Step `P7`.
-    fn read(segment: &str) -> Result<Self, Code> {
+    /// Step `P7`: the page with this first segment.
+    fn of(segment: &str) -> Option<Self> {
         const SEGMENTS: [(&str, Page); 5] = [
             ("in", Page::In),
             ("company", Page::Company),
@@ -44,7 +35,7 @@ impl Page {
             ("showcase", Page::Showcase),
         ];
         let page = SEGMENTS.iter().find(|(name, _)| segment.eq_ignore_ascii_case(name));
-        page.map(|(_, page)| *page).ok_or(Code::UnsupportedPath)
+        page.map(|(_, page)| *page)
     }
 
     fn as_str(self) -> &'static str {
@@ -69,16 +60,16 @@ impl Page {
 ///
 /// # Errors
 /// The code of the first step of the normalization contract (section 3) that fails.
-pub fn linkedin_profile(input: &str, kind: ProfileKind) -> Result<Cow<'_, str>, Code> {
+pub fn linkedin_profile(input: &str, kind: ProfileKind) -> Result<Cow<'_, str>, Invalid> {
     let address = shared::read(input)?; // P1
     check_authority(&address)?;
     check_dot_segments(address.path)?;
     let mut segments = segments(address.path);
-    let page = Page::read(first_unwrapped(&mut segments).ok_or(Code::NoProfile)?)?;
+    let (page, segment) = page(&mut segments)?;
     if page.kind() != kind {
-        return Err(Code::WrongKind); // P8
+        return Err(Code::WrongKind.into()); // P8
     }
-    let segment = segments.next().ok_or(Code::NoProfile)?; // P9
+    let segment = segment.ok_or(Code::NoProfile)?;
     let slug = fold(decode(segment)?, page);
     check_slug(&slug, page)?;
     let canonical =
@@ -87,17 +78,27 @@ pub fn linkedin_profile(input: &str, kind: ProfileKind) -> Result<Cow<'_, str>, 
 }
 
 /// Steps `P2` to `P4`.
-fn check_authority(address: &Address<'_>) -> Result<(), Code> {
+fn check_authority(address: &Address<'_>) -> Result<(), Invalid> {
     if address.authority.contains('@') {
-        return Err(Code::Userinfo); // P2
+        return Err(Code::Userinfo.into()); // P2
     }
     let (host, port) = address.authority.split_once(':').unwrap_or((address.authority, ""));
-    check_host(host)?;
+    check_host(host).map_err(|code| match code {
+        Code::NotLinkedin if is_bare_name(address) => Invalid::with_detail(code, Detail::BareName),
+        code => code.into(),
+    })?;
     let default = match address.scheme {
         Scheme::Http => "80",
         Scheme::Https | Scheme::Implied => "443",
     };
-    if port.is_empty() || port == default { Ok(()) } else { Err(Code::BadPort) } // P4
+    if port.is_empty() || port == default { Ok(()) } else { Err(Code::BadPort.into()) } // P4
+}
+
+/// Whether an address has no host, only the name or number of a profile, with or without the page before it: `1035`,
+/// `acme-corp`, `in/jane`.
+fn is_bare_name(address: &Address<'_>) -> bool {
+    let is_name = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_');
+    address.scheme == Scheme::Implied && address.authority.chars().all(is_name)
 }
 
 /// Step `P3`. It compares the unmapped host, so that no mapping can turn a look-alike into a host of LinkedIn.
@@ -151,16 +152,30 @@ fn first_unwrapped<'a>(segments: &mut impl Iterator<Item = &'a str>) -> Option<&
     }
 }
 
+/// Steps `P7` and `P9`: the page, and the segment with the slug if there is one.
+fn page<'a>(segments: &mut impl Iterator<Item = &'a str>) -> Result<(Page, Option<&'a str>), Code> {
+    let first = first_unwrapped(segments).ok_or(Code::NoProfile)?;
+    if let Some(page) = Page::of(first) {
+        return Ok((page, segments.next()));
+    }
+    // The ids of companies in the Sales Navigator are the ids of their pages. Other sales pages have ids of their own.
+    let is_sales = first.eq_ignore_ascii_case("sales")
+        && segments.next().is_some_and(|second| second.eq_ignore_ascii_case("company"));
+    let id = segments.next().filter(|id| is_sales && id.bytes().all(|byte| byte.is_ascii_digit()));
+    id.map(|id| (Page::Company, Some(id))).ok_or(Code::UnsupportedPath)
+}
+
 /// Step `P10`.
-fn decode(segment: &str) -> Result<Cow<'_, str>, Code> {
+fn decode(segment: &str) -> Result<Cow<'_, str>, Invalid> {
     // The decoder keeps a `%` without two hex digits, so this checks it first.
     let is_malformed = segment.split('%').skip(1).any(|rest| {
         !matches!(rest.as_bytes(), [high, low, ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit())
     });
+    let percent = Invalid::character(Code::BadSlug, '%');
     if is_malformed {
-        return Err(Code::BadSlug);
+        return Err(percent);
     }
-    percent_decode_str(segment).decode_utf8().map_err(|_| Code::BadSlug)
+    percent_decode_str(segment).decode_utf8().map_err(|_| percent)
 }
 
 /// Step `P11`: LinkedIn ignores case in names, but not in member tokens.
@@ -186,18 +201,19 @@ fn is_member_token(slug: &str) -> bool {
 }
 
 /// Step `P12`.
-fn check_slug(slug: &str, page: Page) -> Result<(), Code> {
-    if !slug.chars().all(is_slug_character) {
-        return Err(Code::BadSlug); // a, b
+fn check_slug(slug: &str, page: Page) -> Result<(), Invalid> {
+    if let Some(c) = slug.chars().find(|c| !is_slug_character(*c)) {
+        return Err(Invalid::character(Code::BadSlug, c)); // a, b
     }
-    if slug.ends_with([',', ';', ':']) || page == Page::In && slug.ends_with('.') {
-        return Err(Code::BadSlug); // c
+    let is_stray = |c: &char| matches!(c, ',' | ';' | ':') || page == Page::In && *c == '.';
+    if let Some(c) = slug.chars().next_back().filter(is_stray) {
+        return Err(Invalid::character(Code::BadSlug, c)); // c
     }
     if slug.chars().count() > MAX_SLUG {
-        return Err(Code::TooLong); // d
+        return Err(Code::TooLong.into()); // d
     }
     if slug == "unavailable" || page == Page::In && slug == "me" {
-        return Err(Code::Placeholder); // e
+        return Err(Code::Placeholder.into()); // e
     }
     Ok(())
 }
@@ -227,7 +243,7 @@ mod tests {
 
     #[track_caller]
     fn is_invalid(input: &str, kind: ProfileKind, code: Code) {
-        assert_eq!(linkedin_profile(input, kind), Err(code), "{input:?}");
+        assert_eq!(linkedin_profile(input, kind).map_err(Invalid::code), Err(code), "{input:?}");
     }
 
     /// The address of a person with `slug`, plain and percent-encoded, which `P10` treats alike.
@@ -250,6 +266,56 @@ mod tests {
                 matches!(linkedin_profile(input, kind), Ok(Cow::Borrowed(same)) if same == input),
                 "{input}"
             );
+        }
+    }
+
+    #[test]
+    fn a_company_in_the_sales_navigator_has_the_id_of_its_page() {
+        for path in ["sales/company/1035", "Sales//COMPANY/1035/people", "m/sales/company/1035?x"] {
+            normalizes(&format!("linkedin.com/{path}"), Company, "company/1035");
+            is_invalid(&format!("linkedin.com/{path}"), Person, Code::WrongKind);
+        }
+        for path in [
+            "sales",
+            "sales/company",
+            "sales/company/globex",
+            "sales/company/10a",
+            "sales/company/%31",
+            "sales/company-beta/1035",
+            "sales/lead/1035",
+            "x/company/1035",
+        ] {
+            is_invalid(&format!("linkedin.com/{path}"), Company, Code::UnsupportedPath);
+        }
+    }
+
+    #[test]
+    fn a_bare_name_or_number_is_told_the_form_of_an_address() {
+        let bare = Err(Invalid::with_detail(Code::NotLinkedin, Detail::BareName));
+        for input in ["1035", "acme-corp", "jane_roe", "jürgen", "in/jane", "/company/acme"] {
+            assert_eq!(linkedin_profile(input, Company), bare, "{input}");
+        }
+        for input in
+            ["acme.com", "https://acme", "//acme", "acme.com/in/jane", "[x](https://linkedin.com/in/x)"]
+        {
+            assert_eq!(linkedin_profile(input, Company), Err(Code::NotLinkedin.into()), "{input}");
+        }
+    }
+
+    #[test]
+    fn the_first_character_that_a_name_cannot_have_is_named() {
+        for (slug, c) in [
+            ("a\"b<c", '"'),
+            ("a%20b%2F", ' '),
+            ("a%25b", '%'),
+            ("a%zz", '%'),
+            ("a%ff", '%'),
+            ("a\u{200B}b", '\u{200B}'),
+            ("jane,", ','),
+            ("jane.", '.'),
+        ] {
+            let expected = Err(Invalid::character(Code::BadSlug, c));
+            assert_eq!(linkedin_profile(&format!("linkedin.com/in/{slug}"), Person), expected, "{slug:?}");
         }
     }
 

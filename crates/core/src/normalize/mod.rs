@@ -1,5 +1,5 @@
 //! Normalizes domains and LinkedIn addresses as staff type or paste them. The result is the canonical value, or a
-//! reason code for an invalid value.
+//! reason code for an invalid value. Valid domains that are probably mistakes get a hint.
 //!
 //! The room implements the normalization contract step by step. Comments name the step (`S1`, `D12`, `P6`). The steps
 //! run in the order of the contract, and the first that fails determines the code.
@@ -9,13 +9,17 @@
 
 mod code;
 mod domain;
+mod hint;
 mod linkedin;
+mod lists;
 mod shared;
 
-pub use code::{Code, Field};
-pub use domain::domain;
-pub use linkedin::{ProfileKind, linkedin_profile};
-pub use shared::MAX_INPUT_CHARS;
+pub use code::{Code, Field, Invalid, ProfileKind};
+pub use domain::{domain, domain_name, unicode_form};
+pub use hint::{Hint, domain_hint};
+pub use linkedin::linkedin_profile;
+pub use lists::DomainLists;
+pub use shared::{MAX_INPUT_CHARS, host_after_user};
 
 /// The maximum number of domains of a Company, counted after duplicates are removed (`L3`).
 pub const MAX_DOMAINS: usize = 100;

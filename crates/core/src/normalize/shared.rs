@@ -1,6 +1,6 @@
 //! The first steps for both kinds of value: trimming, size, characters, scheme and split (`S1`–`S5`).
 
-use super::code::Code;
+use super::code::{Code, Invalid};
 use crate::characters::is_invisible;
 
 /// The maximum number of characters (Unicode scalar values) of an input after trimming (`S2`).
@@ -14,6 +14,8 @@ pub(super) struct Address<'a> {
     pub(super) authority: &'a str,
     /// The part from there to the first `?`, `#` or the end; empty, or starts with `/`.
     pub(super) path: &'a str,
+    /// The part between the first `?` after the authority and the first `#`; may be empty.
+    pub(super) query: &'a str,
 }
 
 /// The scheme of the input.
@@ -28,23 +30,44 @@ pub(super) enum Scheme {
 }
 
 /// Steps `S1` to `S5`.
-pub(super) fn read(input: &str) -> Result<Address<'_>, Code> {
+pub(super) fn read(input: &str) -> Result<Address<'_>, Invalid> {
     // S1
-    let value = input.trim_matches(|c: char| c.is_whitespace() || is_invisible(c));
+    let value = trimmed(input);
     if value.is_empty() {
-        return Err(Code::Empty);
+        return Err(Code::Empty.into());
     }
     // S2
     if value.chars().count() > MAX_INPUT_CHARS {
-        return Err(Code::TooLong);
+        return Err(Code::TooLong.into());
     }
     // S3
-    if value.contains(|c: char| c.is_control() || c.is_whitespace() || c == '\\') {
-        return Err(Code::BadChar);
+    if let Some(c) = value.chars().find(|c| c.is_control() || c.is_whitespace() || *c == '\\') {
+        return Err(Invalid::character(Code::BadChar, c));
     }
     let (scheme, rest) = split_scheme(value)?;
-    let (authority, path) = split_path(rest);
-    Ok(Address { scheme, authority, path })
+    let (authority, path, query) = split(rest);
+    Ok(Address { scheme, authority, path, query })
+}
+
+/// Step `S1`.
+fn trimmed(input: &str) -> &str {
+    input.trim_matches(|c: char| c.is_whitespace() || is_invisible(c))
+}
+
+/// What follows the last `@` of a value, if that `@` stands in the authority and nothing but letters, digits, `.` and
+/// `-` follows it there: the part that is neither a password nor the name of a person.
+///
+/// The value may be invalid in any other way.
+pub fn host_after_user(input: &str) -> Option<&str> {
+    let value = trimmed(input);
+    let (front, after_scheme) = value.split_once("//").unwrap_or(("", value));
+    let has_scheme = front.is_empty() || front.ends_with(':') && !front.contains(['/', '?', '#', '@']);
+    let rest = if has_scheme { after_scheme } else { value };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let (_, host) = authority.rsplit_once('@')?;
+    let after_authority = rest.strip_prefix(authority).unwrap_or_default();
+    let is_plain = host.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-'));
+    (is_plain && !after_authority.contains('@')).then_some(host)
 }
 
 /// `text` without `prefix`, ignoring ASCII case.
@@ -82,12 +105,13 @@ fn names_another_scheme(value: &str) -> bool {
     is_name && (has_slashes || !is_host_and_port)
 }
 
-/// Step `S5`: authority and path. Query and fragment are removed.
-fn split_path(rest: &str) -> (&str, &str) {
+/// Step `S5`: authority, path and query. The fragment is removed.
+fn split(rest: &str) -> (&str, &str, &str) {
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     let tail = rest.strip_prefix(authority).unwrap_or_default();
-    let path = tail.split(['?', '#']).next().unwrap_or_default();
-    (authority, path)
+    let tail = tail.split('#').next().unwrap_or_default();
+    let (path, query) = tail.split_once('?').unwrap_or((tail, ""));
+    (authority, path, query)
 }
 
 #[cfg(test)]
@@ -99,7 +123,13 @@ mod tests {
         authority: &'static str,
         path: &'static str,
     ) -> Result<Address<'static>, Code> {
-        Ok(Address { scheme, authority, path })
+        Ok(Address { scheme, authority, path, query: "" })
+    }
+
+    /// The parts without the query, and the code of an invalid input.
+    fn read(input: &str) -> Result<Address<'_>, Code> {
+        let address = super::read(input).map_err(Invalid::code)?;
+        Ok(Address { query: "", ..address })
     }
 
     #[test]
@@ -243,6 +273,54 @@ mod tests {
         assert_eq!(read("a.b/?c"), address(Scheme::Implied, "a.b", "/"));
         assert_eq!(read("?a"), address(Scheme::Implied, "", ""));
         assert_eq!(read("/a"), address(Scheme::Implied, "", "/a"));
+    }
+
+    #[test]
+    fn the_query_is_between_the_first_question_mark_and_the_first_hash() {
+        let query = |input| super::read(input).unwrap().query;
+        for (input, expected) in [
+            ("a.b", ""),
+            ("a.b?", ""),
+            ("a.b/c?d=e?f#g?h", "d=e?f"),
+            ("a.b#?c", ""),
+            ("a.b/#/?c", ""),
+            ("a.b?#c", ""),
+        ] {
+            assert_eq!(query(input), expected, "{input}");
+        }
+    }
+
+    #[test]
+    fn the_first_forbidden_character_is_named() {
+        for (input, c) in [("acme com\\x", ' '), ("acme.com/\\ ", '\\'), ("a\u{A0}b\tc", '\u{A0}')] {
+            assert_eq!(super::read(input), Err(Invalid::character(Code::BadChar, c)), "{input:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_plain_host_after_the_last_at_sign_of_the_authority_may_be_shown() {
+        for (input, expected) in [
+            ("jane@acme.com", Some("acme.com")),
+            (" jane doe@acme.com\u{200B} ", Some("acme.com")),
+            ("https://user:p@ss@acme.com/x?y", Some("acme.com")),
+            ("//user@acme.com#x", Some("acme.com")),
+            ("ftp://user@acme.com", Some("acme.com")),
+            ("mailto:jane@acme.com", Some("acme.com")),
+            ("jane@", Some("")),
+            ("acme.com", None),
+            ("acme.com/@jane", None),
+            ("https://acme.com?mail=jane@acme.com", None),
+            ("jane@acme.com/@x", None),
+            ("jane@acme.com:443", None),
+            ("user:p/w@acme.com", None),
+            ("jane@acme.com, bob", None),
+            ("jane@acme.com\\x", None),
+            ("jane@bücher.example", None),
+            ("a@b//c@d.com", None),
+            ("https://a?//c@d.com", None),
+        ] {
+            assert_eq!(host_after_user(input), expected, "{input:?}");
+        }
     }
 
     #[test]

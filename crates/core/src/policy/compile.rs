@@ -13,8 +13,9 @@ use super::settings::{
     Consistency, DryRunMode, Exemption, LabelRule, LookupErrorMode, NormalizationMode, Policy, RuleSetting,
 };
 use crate::api::names::{is_label, is_label_key, is_subdomain};
-use crate::api::{ResourceKind, policy as document_kind};
+use crate::api::{CrmKind, ResourceKind, policy as document_kind};
 use crate::catalog::{Action, RuleId};
+use crate::normalize::{Field, domain_name};
 
 /// The maximum memory of a compiled expression, in bytes. The time to match is at most linear in the string for every
 /// expression, so this limits the time too.
@@ -58,6 +59,7 @@ pub fn compile(document: &Value, origin: impl Into<String>) -> Result<Policy, Pr
         normalization(&mut spec, &mut policy, &mut problems);
         creator(&mut spec, &mut policy, &mut problems);
         labels(&mut spec, &mut policy, &mut problems);
+        domains(&mut spec, &mut policy, &mut problems);
         references(&mut spec, &mut policy, &mut problems);
         exemptions(&mut spec, &mut policy, &mut problems);
         needed_kinds(&policy, &mut problems);
@@ -203,6 +205,7 @@ fn labels(spec: &mut Fields<'_>, policy: &mut Policy, problems: &mut ProblemList
         if allowed.is_empty() {
             problems.required(&fields.at("allowed"), "list at least one value");
         }
+        let kinds = label_kinds(&mut fields, problems);
         let required = fields.flag("required", problems).unwrap_or_default();
         if let Some(key) = key {
             let listed = policy.labels.iter().any(|label| label.key == key);
@@ -211,10 +214,53 @@ fn labels(spec: &mut Fields<'_>, policy: &mut Policy, problems: &mut ProblemList
             } else if !is_label_key(key) {
                 problems.invalid(&fields.at("key"), key, "must be a label key such as crm.milo.io/source");
             }
-            policy.labels.push(LabelRule { key: key.to_owned(), allowed, required });
+            policy.labels.push(LabelRule { key: key.to_owned(), kinds, allowed, required });
         }
         fields.report_unknown(problems);
     }
+}
+
+/// The kinds of records whose label is restricted; `None` for all.
+fn label_kinds(fields: &mut Fields<'_>, problems: &mut ProblemList) -> Option<Vec<CrmKind>> {
+    let entries = fields.strings("kinds", problems)?;
+    if entries.is_empty() {
+        problems
+            .required(&fields.at("kinds"), "list at least one kind, or leave it out, which means all kinds");
+    }
+    let mut kinds = Vec::new();
+    for (path, name) in entries {
+        match CrmKind::ALL.into_iter().find(|kind| kind.as_str() == name) {
+            Some(kind) if kinds.contains(&kind) => {}
+            Some(kind) => kinds.push(kind),
+            None => problems.add(&path, unsupported(name, &document_kind::RECORD_KINDS)),
+        }
+    }
+    Some(kinds)
+}
+
+fn domains(spec: &mut Fields<'_>, policy: &mut Policy, problems: &mut ProblemList) {
+    let mut fields = spec.object("domains", problems);
+    for (name, list) in [
+        ("owned", &mut policy.domains.owned),
+        ("sharedHosts", &mut policy.domains.shared_hosts),
+        ("mailProviders", &mut policy.domains.mail_providers),
+    ] {
+        if let Some(entries) = fields.strings(name, problems) {
+            *list = entries.into_iter().filter_map(|(path, text)| canonical(&path, text, problems)).collect();
+        }
+    }
+    fields.report_unknown(problems);
+}
+
+/// A canonical domain. Any other name would never be found.
+fn canonical(path: &str, text: &str, problems: &mut ProblemList) -> Option<String> {
+    let problem = match domain_name(text) {
+        Ok(name) if name == text => return Some(name.into_owned()),
+        Ok(name) => format!("not in its canonical form; write {name:?}"),
+        Err(invalid) => invalid.text(Field::Domain),
+    };
+    problems.invalid(path, text, &problem);
+    None
 }
 
 fn references(spec: &mut Fields<'_>, policy: &mut Policy, problems: &mut ProblemList) {
@@ -396,5 +442,6 @@ mod tests {
         assert_eq!(words(DRY_RUN), document_kind::DRY_RUN_MODES);
         assert_eq!(words(LOOKUP_ERROR), document_kind::LOOKUP_ERROR_MODES);
         assert_eq!(words(CONSISTENCY), document_kind::CONSISTENCIES);
+        assert_eq!(CrmKind::ALL.map(CrmKind::as_str), document_kind::RECORD_KINDS);
     }
 }

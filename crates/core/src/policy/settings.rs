@@ -8,6 +8,7 @@ use k8s_openapi::api::authentication::v1::UserInfo;
 use super::creator::CreatorSource;
 use crate::api::{CrmKind, ResourceKind};
 use crate::catalog::{Action, RuleId};
+use crate::normalize::DomainLists;
 
 /// A valid policy. It is replaced as a whole.
 #[derive(Clone, Debug)]
@@ -20,6 +21,8 @@ pub struct Policy {
     pub creator_sources: Vec<CreatorSource>,
     /// Labels whose values are restricted.
     pub labels: Vec<LabelRule>,
+    /// The names of domains that are treated specially.
+    pub domains: DomainLists,
     /// How references are checked.
     pub references: References,
     /// Who is exempt from which rules.
@@ -69,6 +72,8 @@ pub struct Normalization {
 pub struct LabelRule {
     /// The key of the label.
     pub key: String,
+    /// The kinds of records whose label is restricted; `None` for all.
+    pub kinds: Option<Vec<CrmKind>>,
     /// The allowed values.
     pub allowed: Vec<String>,
     /// Whether records must have it.
@@ -179,6 +184,13 @@ impl Policy {
     }
 }
 
+impl LabelRule {
+    /// Whether the label of records of this kind is restricted.
+    pub fn applies_to(&self, kind: CrmKind) -> bool {
+        self.kinds.as_ref().is_none_or(|kinds| kinds.contains(&kind))
+    }
+}
+
 impl Exemption {
     fn covers(&self, user: &UserInfo) -> bool {
         let named = user.username.as_ref().is_some_and(|name| self.users.contains(name));
@@ -247,9 +259,11 @@ impl Default for Policy {
             creator_sources: vec![CreatorSource::username()],
             labels: vec![LabelRule {
                 key: "crm.milo.io/source".to_owned(),
+                kinds: Some(vec![CrmKind::Company]),
                 allowed: SOURCES.map(str::to_owned).to_vec(),
                 required: false,
             }],
+            domains: DomainLists::default(),
             references: References::default(),
             exemptions: Vec::new(),
         }

@@ -22,8 +22,18 @@ pub fn document(policy: &Policy) -> Value {
             },
             "creator": {"sources": policy.creator_sources.iter().map(source).collect::<Vec<_>>()},
             "labels": policy.labels.iter().map(|label| {
-                json!({"key": label.key, "allowed": label.allowed, "required": label.required})
+                without_nulls(json!({
+                    "key": label.key,
+                    "kinds": label.kinds.as_ref().map(|kinds| kinds.iter().map(|kind| kind.as_str()).collect::<Vec<_>>()),
+                    "allowed": label.allowed,
+                    "required": label.required,
+                }))
             }).collect::<Vec<_>>(),
+            "domains": {
+                "owned": policy.domains.owned,
+                "sharedHosts": policy.domains.shared_hosts,
+                "mailProviders": policy.domains.mail_providers,
+            },
             "references": references(policy),
             "exemptions": exemptions(policy),
         },

@@ -1,4 +1,4 @@
-//! The rules `domain` and `linkedin-profile`, which normalize values.
+//! The rules `domain` and `linkedin-profile`, which normalize values, and `domain-hint`.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -9,13 +9,11 @@ use super::evaluation::{Evaluation, Problem, Weight};
 use super::finding::{Change, Effect, Shown};
 use super::path::FieldPath;
 use super::request::StringValue;
-use crate::catalog::RuleId;
-use crate::normalize::{self, Code, Field, MAX_DOMAINS, ProfileKind};
+use crate::catalog::{NOT_CANONICAL, RuleId};
+use crate::characters::push_truncated;
+use crate::normalize::{self, Code, Field, Invalid, MAX_DOMAINS, ProfileKind};
 use crate::policy::NormalizationMode;
-use crate::quote::quote;
-
-/// The code of a value that is valid but not canonical.
-pub const NOT_CANONICAL: &str = "not-canonical";
+use crate::quote::{MAX_QUOTED_CHARS, quote};
 
 /// The entries of a longer list are not checked, so that the work for a request is limited.
 const MAX_CHECKED_DOMAINS: usize = 1000;
@@ -45,12 +43,8 @@ pub(super) fn domains(evaluation: &mut Evaluation<'_>) {
 }
 
 fn too_many(evaluation: &mut Evaluation<'_>, path: &FieldPath, count: usize, unchanged: bool) {
-    let problem = Problem::invalid(
-        RuleId::Domain,
-        path.clone(),
-        &format!("{count} domains"),
-        Code::TooMany.text(Field::Domain),
-    );
+    let problem =
+        Problem::invalid(RuleId::Domain, path.clone(), &format!("{count} domains"), Code::TooMany.text());
     evaluation.report(problem.with_code(Code::TooMany.as_str()), Weight::ratchet(unchanged));
 }
 
@@ -86,10 +80,10 @@ impl<'a> DomainList<'a> {
             *copies = copies.saturating_sub(1);
             is_old
         });
-        match normalize::domain(text) {
-            Err(code) => {
+        match normalize::domain(text, &evaluation.policy.domains) {
+            Err(invalid) => {
                 let weight = Weight::ratchet(self.stored.contains_key(text.as_str()));
-                evaluation.report(invalid_value(RuleId::Domain, path, text, code), weight);
+                evaluation.report(invalid_value(RuleId::Domain, Field::Domain, path, text, invalid), weight);
             }
             Ok(canonical) => match self.canonical.get(canonical.as_ref()) {
                 Some(&first) => {
@@ -99,12 +93,23 @@ impl<'a> DomainList<'a> {
                 None => {
                     if canonical != *text {
                         let after = Some(canonical.to_string());
-                        let change = domain_change(path, text, after, Effect::Normalized, was_stored);
+                        let change = domain_change(path.clone(), text, after, Effect::Normalized, was_stored);
                         self.rewrite(evaluation, change);
                     }
+                    self.hint(evaluation, path, text, &canonical);
                     self.canonical.insert(canonical, index);
                 }
             },
+        }
+    }
+
+    /// Reports a valid domain that deserves a second look.
+    fn hint(&self, evaluation: &mut Evaluation<'_>, path: FieldPath, text: &str, canonical: &str) {
+        if let Some(hint) = normalize::domain_hint(canonical, &evaluation.policy.domains) {
+            let problem = Problem::invalid(RuleId::DomainHint, path, "", hint.text())
+                .with_code(hint.as_str())
+                .with_value(shown(RuleId::DomainHint, text));
+            evaluation.report(problem, Weight::ratchet(self.stored.contains_key(text)));
         }
     }
 
@@ -132,8 +137,9 @@ pub(super) fn linkedin_profile(evaluation: &mut Evaluation<'_>, kind: ProfileKin
     };
     let unchanged = evaluation.request.leaves_unchanged(&path);
     match normalize::linkedin_profile(text, kind) {
-        Err(code) => {
-            let problem = invalid_value(RuleId::LinkedinProfile, path, text, code);
+        Err(invalid) => {
+            let field = Field::LinkedinProfile(kind);
+            let problem = invalid_value(RuleId::LinkedinProfile, field, path, text, invalid);
             evaluation.report(problem, Weight::ratchet(unchanged));
         }
         Ok(canonical) if canonical == text => {}
@@ -169,7 +175,9 @@ pub(super) fn not_canonical(change: &Change) -> Problem {
         (Effect::Trimmed, Some(after)) => {
             format!("has leading or trailing white space; write {}", quote(after))
         }
-        (_, Some(after)) => format!("not in its canonical form; write \"{after}\""),
+        (_, Some(after)) => {
+            format!("not in its canonical form; write {}", canonical_form(change.rule, after))
+        }
         (_, None) => "remove it".to_owned(),
     };
     let before = change.before.as_deref().unwrap_or_default();
@@ -178,14 +186,33 @@ pub(super) fn not_canonical(change: &Change) -> Problem {
         .with_value(shown(change.rule, before))
 }
 
-fn invalid_value(rule: RuleId, path: FieldPath, text: &str, code: Code) -> Problem {
-    let field = if rule == RuleId::Domain { Field::Domain } else { Field::LinkedinProfile };
-    Problem::invalid(rule, path, "", code.text(field)).with_code(code.as_str()).with_value(shown(rule, text))
+fn invalid_value(rule: RuleId, field: Field, path: FieldPath, text: &str, invalid: Invalid) -> Problem {
+    // A character of a value that may contain a password is not shown either.
+    let invalid = if text.contains('@') { invalid.without_character() } else { invalid };
+    Problem::invalid(rule, path, "", invalid.text(field))
+        .with_code(invalid.code().as_str())
+        .with_value(shown(rule, text))
 }
 
-/// The part of a value that a message may show: nothing of an address with an `@`, which may contain a password or a
-/// personal address.
+/// The part of a value that a message may show. An address with an `@` may contain a password or a personal address, so
+/// only the host after the last `@` is shown, and only if it is certain to be one.
 pub fn shown(rule: RuleId, text: &str) -> Shown {
-    let address = matches!(rule, RuleId::Domain | RuleId::LinkedinProfile);
-    if address && text.contains('@') { Shown::Hidden } else { Shown::Text(text.to_owned()) }
+    let is_address = matches!(rule, RuleId::Domain | RuleId::DomainHint | RuleId::LinkedinProfile);
+    if !is_address || !text.contains('@') {
+        return Shown::Text(text.to_owned());
+    }
+    normalize::host_after_user(text).map_or(Shown::Hidden, |host| Shown::Text(format!("…@{host}")))
+}
+
+/// A canonical value as messages show it: whole, in quotes, and a domain with A-labels with its form in Unicode.
+pub fn canonical_form(rule: RuleId, canonical: &str) -> String {
+    let mut form = format!("\"{canonical}\"");
+    if rule == RuleId::Domain
+        && let Some(unicode) = normalize::unicode_form(canonical)
+    {
+        form.push_str(" (");
+        push_truncated(&mut form, &unicode, MAX_QUOTED_CHARS, &[]);
+        form.push(')');
+    }
+    form
 }

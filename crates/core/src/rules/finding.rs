@@ -88,7 +88,7 @@ pub struct Finding {
 pub enum Shown {
     /// There is no value to show.
     Nothing,
-    /// The value from the user.
+    /// The value from the user, or the part of it that may be shown.
     Text(String),
     /// Nothing, because the value may contain a password or a personal address. Messages show `""`.
     Hidden,

@@ -13,7 +13,8 @@ const NEAR_MISS: f64 = 0.85;
 /// Checks the labels that the policy lists.
 pub(super) fn label_values(evaluation: &mut Evaluation<'_>) {
     let policy = evaluation.policy;
-    for label in &policy.labels {
+    let kind = evaluation.request.kind;
+    for label in policy.labels.iter().filter(|label| label.applies_to(kind)) {
         let given = evaluation.request.object.labels.get(&label.key);
         let stored = evaluation.request.stored().map(|stored| stored.labels.get(&label.key));
         let weight = Weight::ratchet(stored == Some(given));

@@ -26,7 +26,7 @@ use crate::policy::Policy;
 use crate::quote::quote;
 use evaluation::{Evaluation, Problem, Weight};
 
-pub use addresses::{NOT_CANONICAL, shown};
+pub use addresses::{canonical_form, shown};
 pub use deletion::{Deletion, SKIPPED_USERS, dependents, evaluate_deletion};
 pub use finding::{Change, Effect, Exempted, Finding, Reason, Shown, Verdict};
 pub use path::{FieldPath, Segment};
@@ -109,6 +109,10 @@ pub fn without_write(verdict: Verdict) -> Verdict {
 /// The problem that a change is missing.
 fn missing_change(change: &Change) -> Problem {
     match change.effect {
+        Effect::Defaulted if change.rule == RuleId::SubjectKind => {
+            let text = format!("set it to {}", quote(change.after.as_deref().unwrap_or_default()));
+            Problem::required(change.rule, change.field.clone(), text)
+        }
         Effect::Defaulted => {
             Problem::required(change.rule, change.field.clone(), "set the user who created the record")
         }

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use super::evaluation::{Evaluation, Problem, Weight};
-use super::finding::Reason;
+use super::finding::{Change, Effect, Reason};
 use super::labels::nearest;
 use super::path::FieldPath;
 use super::references::{SUBDOMAIN_FORM, existence};
@@ -32,7 +32,10 @@ pub(super) fn note(evaluation: &mut Evaluation<'_>) {
 }
 
 /// The fields that identify the subject.
-const SUBJECT_FIELDS: [&str; 4] = ["apiGroup", "kind", "name", "namespace"];
+const SUBJECT_FIELDS: [&str; 4] = [GROUP, "kind", "name", "namespace"];
+
+/// The field with the API group.
+const GROUP: &str = "apiGroup";
 
 fn subject_path() -> FieldPath {
     FieldPath::of(&["spec", SUBJECT.field])
@@ -44,10 +47,12 @@ struct Subject<'a> {
     kind: StringValue<'a>,
     name: StringValue<'a>,
     namespace: Option<&'a str>,
+    /// The group, if it is missing and can only be this one.
+    filled_group: Option<&'a str>,
 }
 
 impl<'a> Subject<'a> {
-    fn of(request: &Request<'a>) -> Self {
+    fn of(request: &Request<'a>, policy: &'a Policy) -> Self {
         let path = subject_path();
         let text = |field| StringValue::of(request.get(&path.field(field)));
         let namespace = match text("namespace") {
@@ -55,7 +60,15 @@ impl<'a> Subject<'a> {
             StringValue::Given(namespace) if !namespace.is_empty() => Some(namespace),
             _ => None,
         };
-        Self { group: text("apiGroup"), kind: text("kind"), name: text("name"), namespace }
+        let (kind, name) = (text("kind"), text("name"));
+        let filled_group = match (text("apiGroup"), kind) {
+            (StringValue::Missing, StringValue::Given(kind)) if fills_group(request, policy) => {
+                only_group(&policy.references.subjects, kind)
+            }
+            _ => None,
+        };
+        let group = filled_group.map_or(text("apiGroup"), StringValue::Given);
+        Self { group, kind, name, namespace, filled_group }
     }
 
     /// The accepted kind that group and kind name.
@@ -77,12 +90,39 @@ impl<'a> Subject<'a> {
     }
 }
 
+/// Whether a missing group is filled in: not without a write, nor if the update leaves the subject unchanged.
+fn fills_group(request: &Request<'_>, policy: &Policy) -> bool {
+    let is_written = match request.operation {
+        Operation::Create => true,
+        Operation::Update(stored) => SUBJECT_FIELDS.iter().any(|field| {
+            let path = subject_path().field(*field);
+            or_empty(StringValue::of(request.get(&path))) != or_empty(StringValue::of(stored.get(&path)))
+        }),
+        Operation::Stored => false,
+    };
+    is_written && policy.is_enabled(RuleId::SubjectKind)
+}
+
+/// The group of the only accepted kind of that name. If a kind of the core group has the name, no group is missing.
+fn only_group<'p>(subjects: &'p [Arc<ResourceKind>], kind: &str) -> Option<&'p str> {
+    let mut groups = groups(subjects, kind);
+    match (groups.next(), groups.next()) {
+        (Some(group), None) if !group.is_empty() => Some(group),
+        _ => None,
+    }
+}
+
+/// The groups of the accepted kinds of that name.
+fn groups<'p>(subjects: &'p [Arc<ResourceKind>], kind: &str) -> impl Iterator<Item = &'p str> {
+    subjects.iter().filter(move |known| known.kind == kind).map(|known| known.group.as_str())
+}
+
 /// The reference to the subject of a Note, to be looked up.
 pub(super) fn question(request: &Request<'_>, policy: &Policy) -> Option<Reference> {
     if !policy.is_enabled(RuleId::SubjectExists) {
         return None;
     }
-    let target = Subject::of(request).target(policy)?;
+    let target = Subject::of(request, policy).target(policy)?;
     Some(Reference { rule: RuleId::SubjectExists, target })
 }
 
@@ -95,8 +135,18 @@ fn subject(evaluation: &mut Evaluation<'_>) {
         // This reports a value of the wrong type. The other fields are still checked.
         evaluation.string(&path.field(field));
     }
-    let subject = Subject::of(evaluation.request);
-    let weight = Weight::ratchet(is_unchanged(evaluation.request));
+    let subject = Subject::of(evaluation.request, evaluation.policy);
+    let weight = Weight::ratchet(is_unchanged(evaluation.request, &subject));
+    if let Some(group) = subject.filled_group {
+        evaluation.change(Change {
+            rule: RuleId::SubjectKind,
+            field: path.field(GROUP),
+            before: None,
+            after: Some(group.to_owned()),
+            effect: Effect::Defaulted,
+            was_stored: false,
+        });
+    }
     match subject.accepted(evaluation.policy) {
         Some(kind) => namespace(evaluation, &subject, kind, weight),
         None => unaccepted(evaluation, &subject, weight),
@@ -105,11 +155,12 @@ fn subject(evaluation: &mut Evaluation<'_>) {
 }
 
 /// Whether an update leaves the subject unchanged. An empty field is equal to a missing one.
-fn is_unchanged(request: &Request<'_>) -> bool {
+fn is_unchanged(request: &Request<'_>, subject: &Subject<'_>) -> bool {
     let Some(stored) = request.stored() else { return false };
     SUBJECT_FIELDS.iter().all(|field| {
         let path = subject_path().field(*field);
-        or_empty(StringValue::of(request.get(&path))) == or_empty(StringValue::of(stored.get(&path)))
+        let now = if *field == GROUP { subject.group } else { StringValue::of(request.get(&path)) };
+        or_empty(now) == or_empty(StringValue::of(stored.get(&path)))
     })
 }
 
@@ -126,19 +177,20 @@ fn unaccepted(evaluation: &mut Evaluation<'_>, subject: &Subject<'_>, weight: We
             return evaluation.report(problem, weight);
         }
     };
-    let problem = match subjects.iter().find(|known| known.kind == kind) {
+    let groups: Vec<String> = groups(subjects, kind).map(quote).collect();
+    let problem = match groups.is_empty() {
         // The kind is accepted, so the group is wrong.
-        Some(known) => {
-            let text = format!("{kind} is in the API group {}", quote(&known.group));
+        false => {
+            let text = format!("{kind} is in the API group {}", groups.join(" or "));
             match subject.group {
                 StringValue::Given(group) if !group.is_empty() => {
-                    Problem::invalid(RuleId::SubjectKind, path.field("apiGroup"), group, text)
+                    Problem::invalid(RuleId::SubjectKind, path.field(GROUP), group, text)
                         .with_reason(Reason::NotSupported)
                 }
-                _ => Problem::required(RuleId::SubjectKind, path.field("apiGroup"), text),
+                _ => Problem::required(RuleId::SubjectKind, path.field(GROUP), text),
             }
         }
-        None => {
+        true => {
             let kinds: Vec<String> = subjects.iter().map(|known| known.kind.clone()).collect();
             let text = match nearest(&kinds, kind) {
                 Some(meant) => format!("did you mean \"{meant}\"?"),
@@ -197,6 +249,7 @@ fn subject_name(evaluation: &mut Evaluation<'_>, subject: &Subject<'_>, weight: 
 
 fn subject_immutable(evaluation: &mut Evaluation<'_>) {
     let Some(stored) = evaluation.request.stored() else { return };
+    let filled_group = Subject::of(evaluation.request, evaluation.policy).filled_group;
     let path = subject_path();
     if !stored.get(&path).is_some_and(Value::is_object) {
         return;
@@ -209,7 +262,8 @@ fn subject_immutable(evaluation: &mut Evaluation<'_>) {
         let now = or_empty(StringValue::of(evaluation.request.get(&path)));
         let before = or_empty(StringValue::of(stored.get(&path)));
         let StringValue::Given(before) = before else { continue };
-        if now == StringValue::Given(before) {
+        let is_filled = *field == GROUP && filled_group == Some(before);
+        if is_filled || now == StringValue::Given(before) {
             continue;
         }
         let text = match before {

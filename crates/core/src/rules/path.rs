@@ -58,6 +58,14 @@ impl FieldPath {
         self.then(Segment::Key(key.to_owned()))
     }
 
+    /// The path of the object with this field, and the name of the field; `None` for an entry of a list or a map.
+    pub fn split_last(&self) -> Option<(Self, &str)> {
+        match self.0.split_last() {
+            Some((Segment::Field(name), parent)) => Some((Self(parent.into()), name)),
+            _ => None,
+        }
+    }
+
     /// The steps from the object to the field.
     pub fn segments(&self) -> &[Segment] {
         &self.0

@@ -6,6 +6,7 @@ use super::path::FieldPath;
 use super::request::StringValue;
 use crate::api::limits;
 use crate::catalog::RuleId;
+use crate::characters::{is_bidi_control, is_blank};
 
 /// Checks `spec.displayName` and trims it.
 pub(super) fn display_name(evaluation: &mut Evaluation<'_>) {
@@ -20,7 +21,7 @@ pub(super) fn display_name(evaluation: &mut Evaluation<'_>) {
         _ => "",
     };
     let trimmed = name.trim();
-    if trimmed.is_empty() {
+    if is_blank(trimmed) {
         let text = "give the name that people know; it must not be blank";
         return evaluation.report(Problem::required(RuleId::DisplayName, path, text), weight);
     }
@@ -34,6 +35,15 @@ pub(super) fn display_name(evaluation: &mut Evaluation<'_>) {
     if trimmed.contains(char::is_control) {
         valid = false;
         let text = "must not contain control characters such as line breaks and tabs";
+        evaluation.report(Problem::invalid(RuleId::DisplayName, path.clone(), trimmed, text), weight);
+    }
+    if let Some(c) = trimmed.chars().find(|c| is_bidi_control(*c)) {
+        valid = false;
+        // By its code, because it is not visible.
+        let text = format!(
+            "has the character U+{:04X}, which changes the direction of text; remove it",
+            u32::from(c)
+        );
         evaluation.report(Problem::invalid(RuleId::DisplayName, path.clone(), trimmed, text), weight);
     }
     // An invalid value is not trimmed.
@@ -69,7 +79,7 @@ pub(super) fn content(evaluation: &mut Evaluation<'_>) {
         StringValue::Given(text) => text,
         _ => "",
     };
-    if content.trim().is_empty() {
+    if is_blank(content) {
         let text = "write the content of the note; it must not be blank";
         return evaluation.report(Problem::required(RuleId::NoteContent, path, text), weight);
     }

@@ -28,16 +28,6 @@ impl Finding {
         message
     }
 
-    /// The same without the prefix, for short messages.
-    pub fn message_without_prefix(&self, limit: usize) -> String {
-        let mut message = String::with_capacity(USUAL_BYTES);
-        if self.reason.quotes_value() && self.value != Shown::Hidden {
-            self.push_value(&mut message, limit);
-        }
-        self.push_rest(&mut message);
-        message
-    }
-
     /// The problem with its fix, the date from which it is denied, and the rule.
     pub fn rest(&self) -> String {
         let mut rest = String::with_capacity(USUAL_BYTES);
