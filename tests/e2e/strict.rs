@@ -334,7 +334,6 @@ fn check_agrees_with_a_strict_dry_run_about_odd_records() {
             differences.push(format!("{record}\n  API server: {answer}\n  check: {by_check:?}"));
         }
     }
-    println!("{count} records, {allowed} created");
     let shown: Vec<&String> = differences.iter().take(20).collect();
     assert!(differences.is_empty(), "{} differences:\n{shown:#?}", differences.len());
     // Both verdicts are common, or the comparison proves little.
