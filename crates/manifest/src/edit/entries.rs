@@ -7,6 +7,9 @@ use super::splice::Splice;
 use crate::text::Text;
 use crate::tree::{Content, Layout, NodeId, Style, Tree};
 
+/// The white space of YAML.
+const WHITE_SPACE: [char; 7] = [' ', '\t', '\r', '\n', '\u{85}', '\u{2028}', '\u{2029}'];
+
 /// The splices that remove these entries, one group for each run of entries that can only be removed together. At least
 /// one entry must stay.
 pub(super) fn removals(
@@ -243,7 +246,7 @@ fn after_trivia(text: &Text, from: usize) -> usize {
     let mut at = from;
     loop {
         let rest = text.as_str().get(at..).unwrap_or_default();
-        let trimmed = rest.trim_start_matches([' ', '\t', '\r', '\n']);
+        let trimmed = rest.trim_start_matches(WHITE_SPACE);
         at += rest.len() - trimmed.len();
         if !trimmed.starts_with('#') {
             return at;
@@ -259,12 +262,11 @@ fn is_blank(text: &Text, range: Range<usize>) -> bool {
 
 /// Whether a part has only spaces, tabs and line breaks.
 fn is_white_space(text: &Text, range: Range<usize>) -> bool {
-    text.as_str().get(range).is_some_and(|part| part.trim_matches([' ', '\t', '\r', '\n']).is_empty())
+    text.as_str().get(range).is_some_and(|part| part.trim_matches(WHITE_SPACE).is_empty())
 }
 
 /// Whether the rest of a line has only white space and a comment.
 fn is_trivia(text: &Text, rest_of_line: Range<usize>) -> bool {
-    let rest =
-        text.as_str().get(rest_of_line).unwrap_or_default().trim_start_matches([' ', '\t', '\r', '\n']);
+    let rest = text.as_str().get(rest_of_line).unwrap_or_default().trim_start_matches(WHITE_SPACE);
     rest.is_empty() || rest.starts_with('#')
 }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::splice::Splice;
 use crate::compose;
-use crate::scalar;
+use crate::scalar::{self, Resolved};
 use crate::tree::{Content, Layout, Node, Style};
 
 /// The splice that changes a scalar to `value`.
@@ -45,7 +45,7 @@ fn is_plain(value: &str, layout: Layout) -> bool {
         && !value.contains(must_be_escaped)
         && !has_structure
         && value.trim() == value
-        && scalar::plain(value) == Some(json!(value))
+        && scalar::plain(value) == Resolved::Text(value.to_owned())
         && match layout {
             Layout::Block => reads_as(value, value),
             Layout::Flow => reads_as(&format!("[{value}]"), value),
@@ -59,10 +59,7 @@ fn must_be_escaped(c: char) -> bool {
 
 /// Whether a scalar, or a list with only this scalar, has the value `value`.
 fn reads_as(written: &str, value: &str) -> bool {
-    let Ok(trees) = compose::compose(&format!("k: {written}\n"), 0) else {
-        return false;
-    };
-    let [tree] = trees.as_slice() else {
+    let Ok(Some(tree)) = compose::compose(&format!("k: {written}\n"), 0) else {
         return false;
     };
     let read = tree.value(tree.root);
