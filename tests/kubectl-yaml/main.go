@@ -155,13 +155,19 @@ func hasDuplicates(part []byte) (found bool) {
 	defer func() {
 		_ = recover()
 	}()
-	var fields yamlv2.MapSlice
-	if yamlv2.Unmarshal(part, &fields) == nil {
-		return repeats(fields)
+	var root any
+	if yamlv2.Unmarshal(part, &root) != nil {
+		return false
 	}
-	var list []yamlv2.MapSlice
-	_ = yamlv2.Unmarshal(part, &list)
-	return repeats(list)
+	// In values of this type, maps keep the keys that they have twice.
+	if _, isList := root.([]any); isList {
+		var list []yamlv2.MapSlice
+		_ = yamlv2.Unmarshal(part, &list)
+		return repeats(list)
+	}
+	var fields yamlv2.MapSlice
+	_ = yamlv2.Unmarshal(part, &fields)
+	return repeats(fields)
 }
 
 func repeats(value any) bool {

@@ -11,7 +11,7 @@ use super::kubectl::Read;
 const MAX_DEPTH: u64 = 128;
 
 /// What differs; `None` if nothing does but what is meant to.
-pub fn difference(text: &str, theirs: &Read) -> Option<String> {
+pub(crate) fn difference(text: &str, theirs: &Read) -> Option<String> {
     let ours = Input::new(Path::new("a.yaml"), text.to_owned());
     let values: Vec<Value> =
         ours.documents().iter().map(|document| document.tree.value(document.tree.root)).collect();
@@ -25,7 +25,11 @@ pub fn difference(text: &str, theirs: &Read) -> Option<String> {
             (!is_same).then(|| format!("we read {values:?}, kubectl {:?}", theirs.documents))
         }
         None => {
-            let unmeant = ours.iter().find(|error| !is_meant(text, error, theirs))?;
+            // The messages for JSON that kubectl takes for YAML, of which it then leaves out a part, are those of JSON.
+            let json =
+                ours.iter().position(|error| theirs.leaves_out && error.message.starts_with("not JSON: "));
+            let unmeant =
+                ours.iter().take(json.unwrap_or(ours.len())).find(|error| !is_meant(text, error, theirs))?;
             Some(format!("only we refuse it: {unmeant}; kubectl reads {:?}", theirs.documents))
         }
     }
@@ -42,7 +46,26 @@ fn is_meant(text: &str, error: &SyntaxError, theirs: &Read) -> bool {
     let is_deep = (message.starts_with("nested deeper than")
         || message.ends_with("recursion limit exceeded"))
         && theirs.depth + 1 >= MAX_DEPTH;
-    is_duplicate || is_left_out || is_deep || (theirs.leaves_out && is_behind_the_end(text, error))
+    // What kubectl does not send is of no interest to it, but such a value comes with a duplicate.
+    let is_overridden =
+        ["infinity and not-a-number", "a key must not be empty", "the number is too large for a key"]
+            .iter()
+            .any(|start| message.starts_with(start))
+            && theirs.has_duplicates;
+    is_duplicate
+        || is_left_out
+        || is_overridden
+        || is_deep
+        || is_half_a_pair(text, message, theirs)
+        || (theirs.leaves_out && is_behind_the_end(text, error))
+}
+
+/// Whether kubectl replaces half of a surrogate pair in JSON by U+FFFD. Nobody means to write that.
+fn is_half_a_pair(text: &str, message: &str, theirs: &Read) -> bool {
+    let is_about_escapes = message.contains("hex escape") || message.contains("Unicode character escape");
+    is_about_escapes
+        && !text.contains(char::REPLACEMENT_CHARACTER)
+        && theirs.documents.iter().any(|document| document.to_string().contains(char::REPLACEMENT_CHARACTER))
 }
 
 /// Whether a character that is not allowed is in text that kubectl does not read, which we refuse anyway.

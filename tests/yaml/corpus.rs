@@ -110,7 +110,7 @@ const FILES: &[&str] = &[
 ];
 
 /// All texts, each once.
-pub fn texts() -> Vec<String> {
+pub(crate) fn texts() -> Vec<String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut texts: Vec<String> = FILES.iter().map(|text| (*text).to_owned()).collect();
     for entry in sorted(&root.join("manifests/examples")) {

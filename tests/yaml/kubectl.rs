@@ -7,26 +7,26 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use serde_json::Value;
 
 /// What kubectl makes of one file.
-pub struct Read {
+pub(crate) struct Read {
     /// The documents up to the first error.
-    pub documents: Vec<Value>,
-    pub error: Option<String>,
+    pub(crate) documents: Vec<Value>,
+    pub(crate) error: Option<String>,
     /// Whether a map has a key twice.
-    pub has_duplicates: bool,
+    pub(crate) has_duplicates: bool,
     /// Whether kubectl does not read all of the text.
-    pub leaves_out: bool,
+    pub(crate) leaves_out: bool,
     /// The number of levels.
-    pub depth: u64,
+    pub(crate) depth: u64,
 }
 
-pub struct Kubectl {
+pub(crate) struct Kubectl {
     child: Child,
     stdin: ChildStdin,
     stdout: BufReader<ChildStdout>,
 }
 
 impl Kubectl {
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/kubectl-yaml/kubectl-yaml");
         let mut child = Command::new(&program)
             .stdin(Stdio::piped())
@@ -38,7 +38,7 @@ impl Kubectl {
         Self { child, stdin, stdout }
     }
 
-    pub fn read_all(&mut self, texts: &[String]) -> Vec<Read> {
+    pub(crate) fn read_all(&mut self, texts: &[String]) -> Vec<Read> {
         let Self { stdin, stdout, .. } = self;
         std::thread::scope(|scope| {
             scope.spawn(|| {
@@ -50,7 +50,7 @@ impl Kubectl {
         })
     }
 
-    pub fn read(&mut self, text: &str) -> Read {
+    pub(crate) fn read(&mut self, text: &str) -> Read {
         send(&mut self.stdin, text);
         receive(&mut self.stdout)
     }

@@ -1,7 +1,7 @@
 //! Makes a text smaller for as long as it has a property.
 
 /// The smallest text that removing parts leads to. `keeps` says whether a text still has the property.
-pub fn minimised(text: &str, mut keeps: impl FnMut(&str) -> bool) -> String {
+pub(crate) fn minimised(text: &str, mut keeps: impl FnMut(&str) -> bool) -> String {
     let mut pieces: Vec<&str> = text.split_inclusive('\n').collect();
     let joined = shrunk(&mut pieces, &mut keeps);
     let mut characters: Vec<&str> = joined.split("").filter(|character| !character.is_empty()).collect();

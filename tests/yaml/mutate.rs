@@ -121,10 +121,10 @@ const PIECES: &[&str] = &[
 ];
 
 /// A generator of numbers: SplitMix64.
-pub struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(seed)
     }
 
@@ -137,17 +137,17 @@ impl Random {
     }
 
     /// A number below `end`, or 0.
-    pub fn below(&mut self, end: usize) -> usize {
+    pub(crate) fn below(&mut self, end: usize) -> usize {
         usize::try_from(self.next() % (end.max(1) as u64)).unwrap()
     }
 
-    pub fn pick<'t, T>(&mut self, from: &'t [T]) -> &'t T {
+    pub(crate) fn pick<'t, T>(&mut self, from: &'t [T]) -> &'t T {
         &from[self.below(from.len())]
     }
 }
 
 /// A text of the corpus with some changes, mostly one.
-pub fn mutated(corpus: &[String], random: &mut Random) -> String {
+pub(crate) fn mutated(corpus: &[String], random: &mut Random) -> String {
     let mut text = random.pick(corpus).clone();
     for _ in 0..=[0, 0, 0, 0, 1, 1, 2, 4][random.below(8)] {
         mutate(&mut text, corpus, random);
@@ -159,12 +159,14 @@ fn mutate(text: &mut String, corpus: &[String], random: &mut Random) {
     match random.below(12) {
         0..=3 => {
             let at = place(text, random);
-            text.insert_str(at, random.pick(PIECES));
+            let piece = random.pick(PIECES);
+            text.insert_str(at, piece);
         }
         4 => text.replace_range(characters(text, random), ""),
         5 | 6 => {
             let range = characters(text, random);
-            text.replace_range(range, random.pick(PIECES));
+            let piece = random.pick(PIECES);
+            text.replace_range(range, piece);
         }
         7 => {
             let piece = text[characters(text, random)].to_owned();
@@ -178,7 +180,10 @@ fn mutate(text: &mut String, corpus: &[String], random: &mut Random) {
             text.insert_str(at, &piece);
         }
         10 => indent(text, random),
-        _ => splice(text, random.pick(corpus), random),
+        _ => {
+            let other = random.pick(corpus);
+            splice(text, other, random);
+        }
     }
 }
 

@@ -118,17 +118,19 @@ impl Read {
     /// JSON. What comes after the first value, or instead of it, may be YAML.
     fn json_or_yaml(text: &str, base: usize) -> Self {
         let json = json::read(text, base);
-        let start = json.first_broken.filter(|broken| broken.values_before <= 1);
-        let start = start.and_then(|broken| cut::yaml_after_json(text, broken.after));
+        let Some(broken) = json.first_broken.filter(|broken| broken.values_before <= 1) else {
+            return Self::json(json);
+        };
+        let start = cut::yaml_after_json(text, broken.after);
         let Some((start, rest)) = start.and_then(|start| Some((start, text.get(start..)?))) else {
             return Self::json(json);
         };
         let yaml = Self::yaml(rest, base + start);
-        // If it is neither, the reader that gets further knows better what is wrong.
-        if !yaml.faults.is_empty() && !json.trees.is_empty() {
+        // If it is neither, a second value that looks like JSON is meant to be JSON.
+        if !yaml.faults.is_empty() && broken.values_before == 1 && broken.starts_like_json {
             return Self::json(json);
         }
-        let mut read = Self::json(json.before(base + start));
+        let mut read = Self::json(json.before(base + broken.after));
         read.documents.extend(yaml.documents);
         read.faults.extend(yaml.faults);
         read

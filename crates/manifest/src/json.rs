@@ -20,6 +20,8 @@ pub(crate) struct Read {
 /// A place at which no JSON value starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Broken {
+    /// Whether it starts like an object or a list.
+    pub(crate) starts_like_json: bool,
     /// The end of the value before it.
     pub(crate) after: usize,
     /// The number of values before it.
@@ -50,7 +52,8 @@ pub(crate) fn read(text: &str, base: usize) -> Read {
             Ok(length) => length,
             Err(fault) => {
                 read.faults.push(fault);
-                read.first_broken.get_or_insert(Broken { after, values_before: values });
+                let starts_like_json = scanner.rest().starts_with(['{', '[']);
+                read.first_broken.get_or_insert(Broken { starts_like_json, after, values_before: values });
                 let Some(next) = next_document(text, start) else {
                     return read;
                 };
@@ -59,7 +62,9 @@ pub(crate) fn read(text: &str, base: usize) -> Read {
             }
         };
         values += 1;
+        scanner.text = text.get(..start + length).unwrap_or(text);
         let value = scanner.value();
+        scanner.text = text;
         let nodes = std::mem::take(&mut scanner.nodes);
         match value {
             Ok(_) => read.trees.extend(nodes.finish().filter(|tree| !tree.is_null(tree.root))),
@@ -72,9 +77,17 @@ pub(crate) fn read(text: &str, base: usize) -> Read {
 }
 
 /// The length of the value at the start of a text. The library checks the syntax, so that the scanner can rely on it.
+///
+/// As in kubectl, a number ends where it cannot go on, whatever follows it.
 fn well_formed(text: &str, base: usize) -> Result<usize, Fault> {
+    let unsigned = text.strip_prefix('-').unwrap_or(text);
+    if unsigned.strip_prefix('0').is_some_and(|rest| rest.starts_with(|next: char| next.is_ascii_digit())) {
+        return Ok(text.len() - unsigned.len() + 1);
+    }
     let mut values = serde_json::Deserializer::from_str(text).into_iter::<Value>();
-    let Some(Err(error)) = values.next() else {
+    let result = values.next();
+    // The library wants white space after a number, but says where the number ends.
+    let (Some(Err(error)), 0) = (result, values.byte_offset()) else {
         return Ok(values.byte_offset());
     };
     let at = base + byte(text, error.line(), error.column());
@@ -230,5 +243,8 @@ mod tests {
         let twice = fault("{\"a\": 1, \"a\": 2}");
         assert_eq!((twice.at, twice.message.as_str()), (9, "the key \"a\" is there twice"));
         fault(&"[".repeat(100_000));
+        let values =
+            |text: &str| read(text, 0).trees.iter().map(|tree| tree.value(tree.root)).collect::<Vec<_>>();
+        assert_eq!(values("00 -01_"), [json!(0), json!(0), json!(-0.0), json!(1)]);
     }
 }

@@ -41,6 +41,7 @@ fn read(text: &str) -> Vec<Value> {
 #[case::tag_that_nobody_knows("a: !foo yes\nb: ! yes\nc: !<x:y> 1\n", json!({"a": "yes", "b": "yes", "c": "1"}))]
 #[case::tags_of_collections("a: !!seq {b: !!map [c]}\n", json!({"a": {"b": ["c"]}}))]
 #[case::float_of_an_integer("a: !!float 5\nb: !!timestamp 2001-01-01\n", json!({"a": 5, "b": "2001-01-01"}))]
+#[case::white_space_of_unicode_before_what_looks_like_json("\u{85}{n: {}}", json!({"false": {}}))]
 #[case::pairs_in_a_list("[a: b, d: ]\n", json!([{"a": "b"}, {"d": null}]))]
 fn what_kubectl_reads_is_read(#[case] text: &str, #[case] expected: Value) {
     assert_eq!(read(text), [expected]);
@@ -159,6 +160,8 @@ fn json_is_read_as_json_and_what_follows_it_may_be_yaml() {
     assert_eq!(read("{\"a\": 1}\n---\nb: yes\n"), [json!({"a": 1}), json!({"b": true})]);
     assert_eq!(read("{\"a\": 1} # c\n"), [json!({"a": 1})]);
     assert_eq!(read("{a: yes}\n---\n{\"b\": no}\n"), [json!({"a": true}), json!({"b": false})]);
+    // A number ends where it cannot go on.
+    assert!(documents("{}1_0a").unwrap_err().message.starts_with("not JSON"));
     // After two values it must be JSON.
     assert!(documents("{\"a\": 1}\n{\"b\": 1}\n---\nc: 1\n").is_err());
     // A document after the first is YAML, whatever it looks like.
