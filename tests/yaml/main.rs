@@ -1,13 +1,21 @@
 //! Reads thousands of mutated files as `crm-manifest` does and as kubectl does, and compares.
 //!
 //! `make yaml` builds kubectl's side (`tests/kubectl-yaml`, which needs Go) and runs this. `YAML_FILES` is the number of
-//! files and `YAML_SEED` the seed. Without mutations, `YAML_FILE` compares one file.
+//! files and `YAML_SEED` the seed.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "helpers of tests fail as tests do, and say what they compared"
+)]
 
 mod compare;
 mod corpus;
 mod kubectl;
 mod minimise;
 mod mutate;
+mod places;
 
 use std::fmt::Write as _;
 
@@ -25,6 +33,7 @@ fn mutated_files_are_read_as_kubectl_reads_them() {
     let mut texts: Vec<String> = corpus.clone();
     texts.resize_with(corpus.len() + files, || mutate::mutated(&corpus, &mut random));
     assert_same(&texts);
+    assert_in_place(&texts);
 }
 
 #[test]
@@ -63,4 +72,11 @@ fn assert_same(texts: &[String]) {
     // If kubectl refused nearly all of them, the comparison would say little.
     assert!(accepted * 4 > texts.len(), "kubectl reads only {accepted} of {}", texts.len());
     println!("{} files compared, {accepted} of which kubectl reads", texts.len());
+}
+
+fn assert_in_place(texts: &[String]) {
+    if let Some(text) = texts.iter().find(|text| places::misplaced(text).is_some()) {
+        let small = minimise::minimised(text, |text| places::misplaced(text).is_some());
+        panic!("{small:?}: {}", places::misplaced(&small).unwrap_or_default());
+    }
 }

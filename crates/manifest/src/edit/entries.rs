@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::splice::Splice;
 use crate::text::Text;
-use crate::tree::{Content, Layout, NodeId, Style, Tree};
+use crate::tree::{Content, Layout, NodeId, Tree};
 
 /// The white space of YAML.
 const WHITE_SPACE: [char; 7] = [' ', '\t', '\r', '\n', '\u{85}', '\u{2028}', '\u{2029}'];
@@ -25,7 +25,7 @@ pub(super) fn removals(
     if removed.len() >= entries.len() {
         return Vec::new();
     }
-    let ends: Vec<usize> = entries.iter().map(|entry| end(text, tree, *entry)).collect();
+    let ends: Vec<usize> = entries.iter().map(|entry| tree.node(*entry).range.end).collect();
     match layout {
         Layout::Block => {
             let block = Block { text, start: node.range.start, ends };
@@ -39,16 +39,6 @@ pub(super) fn removals(
             };
             runs(removed).into_iter().filter_map(|run| Some((run.clone(), flow.run(run)?))).collect()
         }
-    }
-}
-
-/// The end of the text of a node. White space after it does not belong to it, except in a block scalar.
-fn end(text: &Text, tree: &Tree, id: NodeId) -> usize {
-    let node = tree.node(id);
-    let written = text.as_str().get(node.range.clone()).unwrap_or_default();
-    match node.content {
-        Content::Scalar { style: Style::Block, .. } => node.range.end,
-        _ => node.range.start + written.trim_end().len(),
     }
 }
 

@@ -13,8 +13,6 @@ pub(super) fn rewrite(text: &str, node: &Node, value: &str, layout: Layout) -> O
         return None;
     };
     let written = text.get(node.range.clone())?;
-    // White space after a scalar does not belong to it, except in a block.
-    let written = if *style == Style::Block { written } else { written.trim_end() };
     let new = match style {
         Style::Plain => literal(value, layout),
         Style::SingleQuoted | Style::DoubleQuoted | Style::Json => {
@@ -22,7 +20,7 @@ pub(super) fn rewrite(text: &str, node: &Node, value: &str, layout: Layout) -> O
         }
         Style::Block => block(written, old, value)?,
     };
-    Some(Splice::new(node.range.start..node.range.start + written.len(), new))
+    Some(Splice::new(node.range.clone(), new))
 }
 
 /// The shortest form of a string: plain if possible.
