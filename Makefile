@@ -1,6 +1,6 @@
 # All tasks of this repository. `make help` lists them.
 
-# rustup reads the toolchain from rust-toolchain.toml. Only `e2e`, `cluster` and `bench` need more: Go.
+# rustup reads the toolchain from rust-toolchain.toml. Only `yaml`, `e2e`, `cluster` and `bench` need more: Go.
 CARGO ?= cargo
 LISTEN ?= 127.0.0.1:9443
 ADMIN_LISTEN ?= 127.0.0.1:8080
@@ -10,7 +10,7 @@ CARGO_DENY_VERSION := 0.20.2
 TOOLS := target/tools
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test smoke e2e siege lint deny bench soak generate control-plane cluster clean
+.PHONY: help build run test smoke yaml e2e siege lint deny bench soak generate control-plane cluster clean
 
 help: ## List these targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '  make %-14s %s\n' "$$name" "$$text"; done
@@ -25,6 +25,12 @@ run: build ## Serve on the example records, and print two calls to try
 
 test: ## Run all tests that need only Rust
 	$(CARGO) test --locked --workspace
+
+yaml: target/kubectl-yaml/kubectl-yaml ## Compare how files are read with kubectl (needs Go; YAML_FILES=2000 YAML_SEED=1)
+	$(CARGO) test --locked --test yaml -- --nocapture
+
+target/kubectl-yaml/kubectl-yaml: tests/kubectl-yaml/main.go tests/kubectl-yaml/go.mod tests/kubectl-yaml/go.sum
+	cd tests/kubectl-yaml && go build -o ../../$@ .
 
 control-plane: ## Build etcd, kube-apiserver, kubectl and helm from source, once (needs Go; minutes)
 	tests/control-plane/build
@@ -50,7 +56,7 @@ cluster: control-plane build ## Start a control plane to try things in, until Ct
 lint: deny ## Check format, lints, licences, docs, that crm-core is pure, and generated files
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
-	$(CARGO) clippy --locked --test e2e --test siege -- -D warnings
+	$(CARGO) clippy --locked --test e2e --test siege --test yaml -- -D warnings
 	CARGO="$(CARGO)" scripts/pure
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --workspace --document-private-items
 	$(CARGO) test --locked --test integration -- generated:: crds::

@@ -1,15 +1,12 @@
-//! Splits a text into documents as kubectl does, and reads each separately, so that a broken one does not affect the
-//! others.
+//! Reads the documents of a text as kubectl does, each separately, so that a broken one does not affect the others.
 
 use serde_json::Value;
 
 use crate::compose::{self, Fault};
-use crate::json;
-use crate::text::Text;
-use crate::tree::Tree;
+use crate::text::{BYTE_ORDER_MARK, Text};
+use crate::tree::{Overridden, Tree};
+use crate::{cut, json};
 
-/// The line between two documents.
-const SEPARATOR: &str = "---";
 /// Helm writes it before each document.
 const SOURCE: &str = "# Source: ";
 
@@ -39,12 +36,20 @@ pub struct Document {
     pub tree: Tree,
     /// The Helm template that it was rendered from, according to its `# Source:` comment.
     pub template: Option<String>,
+    /// The merge keys that override a key before them, in the order of the text.
+    pub overridden: Vec<Overridden>,
+}
+
+impl Document {
+    fn new(tree: Tree, template: Option<String>) -> Self {
+        Self { overridden: tree.overridden(), tree, template }
+    }
 }
 
 /// The syntax of a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Syntax {
-    /// YAML, or JSON if the text starts like JSON.
+    /// YAML, or JSON if kubectl takes the text for JSON.
     Yaml,
     /// Only JSON, as the name of the file says.
     Json,
@@ -70,60 +75,73 @@ pub fn documents(text: &str) -> Result<Vec<(usize, Value)>, SyntaxError> {
 
 /// Reads all documents of a text.
 pub(crate) fn parse(text: &Text, syntax: Syntax) -> Parsed {
-    let mut parsed = Parsed::default();
-    for (start, part) in parts(text.as_str()) {
-        let template = template(part);
-        let (trees, faults) = trees(part, start, syntax);
-        let documents = trees.into_iter().map(|tree| Document { tree, template: template.clone() });
-        parsed.documents.extend(documents);
-        parsed.errors.extend(faults.into_iter().map(|Fault { at, message }| {
-            let (line, column) = text.line_and_column(at);
-            SyntaxError { line, column, message }
-        }));
-    }
-    parsed
-}
-
-/// The trees of the readable values in a part, and the problems of the others.
-fn trees(part: &str, start: usize, syntax: Syntax) -> (Vec<Tree>, Vec<Fault>) {
-    let json = part.strip_prefix('\u{feff}').unwrap_or(part);
-    let starts_like_json = json.trim_start_matches([' ', '\t', '\r', '\n']).starts_with(['{', '[']);
-    let (trees, faults) = match syntax {
-        Syntax::Yaml if !starts_like_json => (Vec::new(), Vec::new()),
-        Syntax::Yaml | Syntax::Json => json::trees(json, start + part.len() - json.len()),
+    let whole = text.as_str();
+    let content = whole.strip_prefix(BYTE_ORDER_MARK).unwrap_or(whole);
+    let base = whole.len() - content.len();
+    let read = match syntax {
+        Syntax::Json => Read::json(json::read(content, base)),
+        Syntax::Yaml if cut::starts_like_json(content) => Read::json_or_yaml(content, base),
+        Syntax::Yaml => Read::yaml(content, base),
     };
-    if syntax == Syntax::Json || (starts_like_json && faults.is_empty()) {
-        return (trees, faults);
-    }
-    // A flow mapping in YAML also starts like JSON.
-    match compose::compose(part, start) {
-        Ok(composed) => (composed, Vec::new()),
-        Err(fault) if trees.is_empty() => (Vec::new(), vec![fault]),
-        Err(_) => (trees, faults),
-    }
+    let error = |Fault { at, message }| {
+        let (line, column) = text.line_and_column(at);
+        SyntaxError { line, column, message }
+    };
+    Parsed { documents: read.documents, errors: read.faults.into_iter().map(error).collect() }
 }
 
-/// The parts of a text between separator lines, each with its first byte.
-fn parts(text: &str) -> Vec<(usize, &str)> {
-    let mut parts = Vec::new();
-    let mut start = 0;
-    let mut at = 0;
-    for line in text.split_inclusive('\n') {
-        let before = text.get(start..at).unwrap_or_default();
-        // Directives belong to the document after the separator.
-        if line.trim_end() == SEPARATOR && !before.lines().any(|line| line.starts_with('%')) {
-            parts.push((start, before));
-            start = at + line.len();
+/// The documents of a text or of a part of it, and the problems of the others.
+#[derive(Default)]
+struct Read {
+    documents: Vec<Document>,
+    faults: Vec<Fault>,
+}
+
+impl Read {
+    fn yaml(text: &str, base: usize) -> Self {
+        let (parts, faults) = cut::parts(text, base);
+        let mut read = Self { documents: Vec::new(), faults };
+        for (start, part) in parts {
+            match compose::compose(part, start) {
+                Ok(tree) => read.documents.extend(tree.map(|tree| Document::new(tree, template(part)))),
+                Err(fault) => read.faults.push(fault),
+            }
         }
-        at += line.len();
+        read
     }
-    parts.push((start, text.get(start..).unwrap_or_default()));
-    parts
+
+    fn json(read: json::Read) -> Self {
+        let documents = read.trees.into_iter().map(|tree| Document::new(tree, None));
+        Self { documents: documents.collect(), faults: read.faults }
+    }
+
+    /// JSON. What comes after the first value, or instead of it, may be YAML.
+    fn json_or_yaml(text: &str, base: usize) -> Self {
+        let json = json::read(text, base);
+        let Some(broken) = json.first_broken.filter(|broken| broken.values_before <= 1) else {
+            return Self::json(json);
+        };
+        let start = cut::yaml_after_json(text, broken.after);
+        let Some((start, rest)) = start.and_then(|start| Some((start, text.get(start..)?))) else {
+            return Self::json(json);
+        };
+        let yaml = Self::yaml(rest, base + start);
+        // If it is neither, a second value that looks like JSON is meant to be JSON.
+        if !yaml.faults.is_empty() && broken.values_before == 1 && broken.starts_like_json {
+            return Self::json(json);
+        }
+        let mut read = Self::json(json.before(base + broken.after));
+        read.documents.extend(yaml.documents);
+        read.faults.extend(yaml.faults);
+        read
+    }
 }
 
 /// The template that Helm names in the comment before a document.
 fn template(part: &str) -> Option<String> {
-    let comments = part.lines().take_while(|line| line.is_empty() || line.starts_with(['#', '\u{feff}']));
+    let part = part.trim_start_matches(BYTE_ORDER_MARK);
+    let comments =
+        part.lines().take_while(|line| line.is_empty() || line.starts_with('#') || line.starts_with("---"));
     let path = comments.filter_map(|line| line.strip_prefix(SOURCE)).next()?;
     Some(path.trim().to_owned())
 }
@@ -194,9 +212,11 @@ mod tests {
         for text in ["a: 'x\n--- y\nz'\n", "a:\n  b: 1\n c: 2\n", "a:\tb: c\n", "a:\n\tb: c\n", "a:\t- b\n"] {
             assert!(documents(text).is_err(), "{text:?}");
         }
-        // A missing bracket is reported at its list, not at the end of the text.
-        let error = documents("s:\n  a: [b,\n  c,\n  d\n").unwrap_err();
-        assert_eq!((error.line, error.column), (3, 3), "{error}");
+        // What is missing at the end of the text is reported where it should belong.
+        for text in ["s:\n  a: [b,\n  c,\n  d\n", "s:\n  a: \"b,\n  c,\n  d\n"] {
+            let error = documents(text).unwrap_err();
+            assert_eq!((error.line, error.column), (2, 6), "{error}");
+        }
     }
 
     #[test]
@@ -211,21 +231,10 @@ mod tests {
     }
 
     #[test]
-    fn a_bomb_of_aliases_is_an_error_and_is_not_expanded() {
-        let mut text = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
-        for level in 1..12 {
-            let previous = format!("*a{}", level - 1);
-            text += &format!("a{level}: &a{level} [{}]\n", vec![previous; 10].join(", "));
-        }
-        let error = documents(&text).unwrap_err();
-        assert!(error.message.contains("more than"), "{error}");
-    }
-
-    #[test]
     fn deep_nesting_is_an_error_and_does_not_exhaust_the_stack() {
         for open in ["[", "{a: "] {
             let error = documents(&open.repeat(100_000)).unwrap_err();
-            assert_eq!(error.message, "recursion limit exceeded");
+            assert_eq!(error.message, "nested deeper than 128 levels with aliases expanded");
         }
     }
 
@@ -241,8 +250,11 @@ mod tests {
     }
 
     #[test]
-    fn a_directive_belongs_to_the_document_after_it() {
-        assert_eq!(one("%YAML 1.2\n---\na: 1\n"), json!({"a": 1}));
+    fn a_directive_is_an_error_because_the_text_is_cut_after_it() {
+        let parsed = parse(&Text::new("%YAML 1.1\n---\na: 1\n".to_owned()), Syntax::Yaml);
+        assert_eq!((parsed.documents.len(), parsed.errors.len()), (1, 1));
+        // Only a line feed is a place to cut.
+        assert_eq!(one("%YAML 1.1\r---\ra: 1\r"), json!({"a": 1}));
     }
 
     #[test]

@@ -7,41 +7,87 @@ use serde_json::Value;
 use crate::compose::Fault;
 use crate::tree::{Builder, Content, Entry, Layout, NodeId, Style, Tree};
 
-/// The trees of the JSON values in a text, and the problems of those that are not valid. `base` is added to every
-/// place.
-pub(crate) fn trees(text: &str, base: usize) -> (Vec<Tree>, Vec<Fault>) {
+/// The values of a text.
+pub(crate) struct Read {
+    /// Those that are valid.
+    pub(crate) trees: Vec<Tree>,
+    /// The problems of the others.
+    pub(crate) faults: Vec<Fault>,
+    /// The first one that is not JSON at all.
+    pub(crate) first_broken: Option<Broken>,
+}
+
+/// A place at which no JSON value starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Broken {
+    /// Whether it starts like an object or a list.
+    pub(crate) starts_like_json: bool,
+    /// The end of the value before it.
+    pub(crate) after: usize,
+    /// The number of values before it.
+    pub(crate) values_before: usize,
+}
+
+impl Read {
+    /// What was read before a byte.
+    pub(crate) fn before(mut self, end: usize) -> Self {
+        self.trees.retain(|tree| tree.node(tree.root).range.start < end);
+        self.faults.retain(|fault| fault.at < end);
+        self
+    }
+}
+
+/// Reads all JSON values in a text. `base` is added to every place.
+pub(crate) fn read(text: &str, base: usize) -> Read {
     let mut scanner = Scanner { text, base, at: 0, nodes: Builder::default() };
-    let (mut trees, mut faults) = (Vec::new(), Vec::new());
-    while scanner.peek().is_some() {
+    let mut read = Read { trees: Vec::new(), faults: Vec::new(), first_broken: None };
+    let mut values = 0;
+    loop {
+        let after = scanner.at;
+        if scanner.peek().is_none() {
+            return read;
+        }
         let start = scanner.at;
         let length = match well_formed(scanner.rest(), base + start) {
             Ok(length) => length,
             Err(fault) => {
-                faults.push(fault);
+                read.faults.push(fault);
+                let starts_like_json = scanner.rest().starts_with(['{', '[']);
+                read.first_broken.get_or_insert(Broken { starts_like_json, after, values_before: values });
                 let Some(next) = next_document(text, start) else {
-                    break;
+                    return read;
                 };
                 scanner.at = next;
                 continue;
             }
         };
+        values += 1;
+        scanner.text = text.get(..start + length).unwrap_or(text);
         let value = scanner.value();
+        scanner.text = text;
         let nodes = std::mem::take(&mut scanner.nodes);
         match value {
-            Ok(_) => trees.extend(nodes.finish()),
+            Ok(_) => read.trees.extend(nodes.finish().filter(|tree| !tree.is_null(tree.root))),
             Err(fault) => {
-                faults.push(fault);
+                read.faults.push(fault);
                 scanner.at = start + length;
             }
         }
     }
-    (trees, faults)
 }
 
 /// The length of the value at the start of a text. The library checks the syntax, so that the scanner can rely on it.
+///
+/// As in kubectl, a number ends where it cannot go on, whatever follows it.
 fn well_formed(text: &str, base: usize) -> Result<usize, Fault> {
+    let unsigned = text.strip_prefix('-').unwrap_or(text);
+    if unsigned.strip_prefix('0').is_some_and(|rest| rest.starts_with(|next: char| next.is_ascii_digit())) {
+        return Ok(text.len() - unsigned.len() + 1);
+    }
     let mut values = serde_json::Deserializer::from_str(text).into_iter::<Value>();
-    let Some(Err(error)) = values.next() else {
+    let result = values.next();
+    // The library wants white space after a number, but says where the number ends.
+    let (Some(Err(error)), 0) = (result, values.byte_offset()) else {
         return Ok(values.byte_offset());
     };
     let at = base + byte(text, error.line(), error.column());
@@ -181,8 +227,8 @@ mod tests {
     #[test]
     fn values_and_their_places_are_read() {
         let text = "{\"a\": [1, \"\\u00e9\\ud83d\\ude00\\\"\"],\n \"yes\": true}\n{\"b\": -1e3}";
-        let (trees, faults) = trees(text, 10);
-        assert_eq!(faults, []);
+        let Read { trees, faults, first_broken } = read(text, 10);
+        assert_eq!((faults, first_broken), (vec![], None));
         let values: Vec<Value> = trees.iter().map(|tree| tree.value(tree.root)).collect();
         assert_eq!(values, [json!({"a": [1, "é😀\""], "yes": true}), json!({"b": -1000.0})]);
         let root = trees[1].node(trees[1].root);
@@ -191,11 +237,14 @@ mod tests {
 
     #[test]
     fn invalid_json_is_found_at_its_byte() {
-        let fault = |text: &str| trees(text, 0).1.remove(0);
+        let fault = |text: &str| read(text, 0).faults.remove(0);
         let not_json = fault("{\"a\": 1,\n \"b\": x}");
         assert_eq!((not_json.at, not_json.message.as_str()), (15, "not JSON: expected value"));
         let twice = fault("{\"a\": 1, \"a\": 2}");
         assert_eq!((twice.at, twice.message.as_str()), (9, "duplicate key \"a\""));
         fault(&"[".repeat(100_000));
+        let values =
+            |text: &str| read(text, 0).trees.iter().map(|tree| tree.value(tree.root)).collect::<Vec<_>>();
+        assert_eq!(values("00 -01_"), [json!(0), json!(0), json!(-0.0), json!(1)]);
     }
 }

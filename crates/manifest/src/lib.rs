@@ -28,18 +28,24 @@
 //! ```
 //!
 //! Broken input never stops the rest: a document that cannot be read is an error with its place, and the documents
-//! beside it are read. Sizes are limited: a file to 64 MiB, a document to a million values and to 128 levels.
+//! beside it are read. Sizes are limited: a file to 64 MiB, a document to 128 levels, and aliases to as many values as
+//! kubectl accepts.
 //!
 //! *Architecture invariant:* it knows no kind, schema or rule, and no cluster.
 
+mod aliases;
 mod compose;
+mod cut;
 mod diff;
 mod documents;
 pub mod edit;
 mod files;
+mod grammar;
 mod json;
 mod replace;
 mod scalar;
+#[cfg(test)]
+mod tests;
 mod text;
 mod tree;
 mod unfold;
@@ -49,5 +55,5 @@ pub use documents::{Document, Syntax, SyntaxError, documents};
 pub use files::{Input, Inputs, ReadError, STANDARD_INPUT, read, read_objects};
 pub use replace::replace;
 pub use text::Text;
-pub use tree::{Content, Entry, Found, Layout, Node, NodeId, Step, Style, Tree};
+pub use tree::{Content, Entry, Found, Layout, Node, NodeId, Overridden, Step, Style, Tree};
 pub use unfold::{NotAnObject, Object, unfold};

@@ -1,15 +1,21 @@
 //! The text of a file, with the line and column of each byte.
 
 /// A text with an index of its lines.
+///
+/// Editors and reports count lines by `\n`, `\r\n` and `\r`. For YAML, U+0085, U+2028 and U+2029 end a line, too.
 #[derive(Clone, Debug)]
 pub struct Text {
     text: String,
     /// The byte at which each line starts.
     lines: Vec<usize>,
+    /// The same for the lines of YAML, if they are others.
+    yaml_lines: Option<Vec<usize>>,
 }
 
 /// Editors may write it at the start of a file. It is not part of the first line.
-const BYTE_ORDER_MARK: char = '\u{feff}';
+pub(crate) const BYTE_ORDER_MARK: char = '\u{feff}';
+/// The line breaks of YAML that are no line breaks elsewhere.
+const YAML_BREAKS: [char; 3] = ['\u{85}', '\u{2028}', '\u{2029}'];
 
 impl Text {
     /// Indexes the lines of a text.
@@ -23,8 +29,15 @@ impl Text {
             _ => false,
         };
         let lines = std::iter::once(start).chain((start..bytes.len()).filter(ends_line).map(|at| at + 1));
-        let lines = lines.collect();
-        Self { text, lines }
+        let lines: Vec<usize> = lines.collect();
+        let mut others =
+            text.match_indices(YAML_BREAKS).map(|(at, line_break)| at + line_break.len()).peekable();
+        let yaml_lines = others.peek().is_some().then(|| {
+            let mut all: Vec<usize> = lines.iter().copied().chain(others).collect();
+            all.sort_unstable();
+            all
+        });
+        Self { text, lines, yaml_lines }
     }
 
     /// The text.
@@ -45,16 +58,22 @@ impl Text {
         (line, before.chars().count() + 1)
     }
 
-    /// The first byte of the line that a byte is on.
-    pub fn line_start(&self, byte: usize) -> usize {
-        let line = self.lines.partition_point(|start| *start <= byte).max(1);
-        self.lines.get(line - 1).copied().unwrap_or(0)
+    /// The first byte of the line of YAML that a byte is on.
+    pub(crate) fn line_start(&self, byte: usize) -> usize {
+        let lines = self.yaml_lines();
+        let line = lines.partition_point(|start| *start <= byte).max(1);
+        lines.get(line - 1).copied().unwrap_or(0)
     }
 
-    /// The byte after the line that a byte is on, including its line break.
-    pub fn line_end(&self, byte: usize) -> usize {
-        let next = self.lines.partition_point(|start| *start <= byte).max(1);
-        self.lines.get(next).copied().unwrap_or(self.text.len())
+    /// The byte after the line of YAML that a byte is on, including its line break.
+    pub(crate) fn line_end(&self, byte: usize) -> usize {
+        let lines = self.yaml_lines();
+        let next = lines.partition_point(|start| *start <= byte).max(1);
+        lines.get(next).copied().unwrap_or(self.text.len())
+    }
+
+    fn yaml_lines(&self) -> &[usize] {
+        self.yaml_lines.as_deref().unwrap_or(&self.lines)
     }
 }
 
@@ -75,5 +94,13 @@ mod tests {
         let text = Text::new("ab\r\ncd".to_owned());
         assert_eq!((text.line_start(1), text.line_end(1)), (0, 4));
         assert_eq!((text.line_start(4), text.line_end(5)), (4, 6));
+    }
+
+    #[test]
+    fn the_line_breaks_of_yaml_alone_end_lines_of_yaml_alone() {
+        let text = Text::new("ab\u{85}cd\u{2028}e\nf".to_owned());
+        assert_eq!(text.line_and_column(4), (1, 4));
+        assert_eq!((text.line_start(5), text.line_end(5)), (4, 9));
+        assert_eq!(text.line_and_column(11), (2, 1));
     }
 }

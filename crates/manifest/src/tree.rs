@@ -1,12 +1,10 @@
 //! A document as a tree in which every node knows its bytes in the text.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use serde_json::{Map, Value};
 
-/// The maximum number of values of a document with aliases expanded, so that a few lines cannot fill the memory.
-pub(crate) const MAX_VALUES: usize = 1_000_000;
 /// The maximum depth of a document with aliases expanded, so that a file cannot exhaust the stack.
 pub(crate) const MAX_DEPTH: usize = 128;
 
@@ -30,8 +28,6 @@ pub struct Node {
     /// Its bytes in the text, without an anchor or tag before it. A block scalar starts at its indicator and ends
     /// with the text of its last line. The range of a missing value is empty.
     pub range: Range<usize>,
-    /// The number of values in it, including itself, with aliases expanded.
-    pub size: usize,
     /// Its depth with aliases expanded; 0 for a scalar.
     pub height: usize,
 }
@@ -75,6 +71,15 @@ pub struct Entry {
     pub value: NodeId,
     /// Whether it is a merge key (`<<`). The fields of its value count as fields of the map.
     pub merge: bool,
+}
+
+/// A key that a merge key after it overrides. Other readers let the key win.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Overridden {
+    /// The byte of the merge key.
+    pub at: usize,
+    /// The key that it overrides.
+    pub key: String,
 }
 
 /// How a scalar is written.
@@ -167,45 +172,85 @@ impl Tree {
         effective.map(|entry| (entry.key.clone(), self.value(entry.value))).collect()
     }
 
-    /// The fields of a map, including those of its merge keys.
+    /// The fields of a map, including those of its merge keys. As in kubectl, what comes later wins.
     pub(crate) fn effective<'t>(&'t self, entries: &'t [Entry]) -> Vec<&'t Entry> {
-        let own = entries.iter().filter(|entry| !entry.merge);
-        let mut fields: Vec<&Entry> = own.collect();
-        let sources = entries.iter().filter(|entry| entry.merge);
-        let mut maps = sources.flat_map(|source| self.merged(source.value)).peekable();
-        if maps.peek().is_none() {
-            return fields;
+        if entries.iter().all(|entry| !entry.merge) {
+            return entries.iter().collect();
         }
-        // Own fields win over merged ones, and of those the earlier.
-        let mut known: HashSet<&str> = fields.iter().map(|entry| entry.key.as_str()).collect();
-        for map in maps {
-            if let Content::Mapping { entries, .. } = &self.node(self.resolve(map)).content {
-                let merged = self.effective(entries).into_iter();
-                fields.extend(merged.filter(|entry| known.insert(entry.key.as_str())));
+        let mut fields = Fields::default();
+        for entry in entries {
+            if entry.merge {
+                self.merge(entry.value, &mut fields);
+            } else {
+                fields.set(entry);
             }
         }
-        fields
+        fields.entries
+    }
+
+    /// Adds the fields of the maps in the value of a merge key. Those of the first map win.
+    fn merge<'t>(&'t self, source: NodeId, fields: &mut Fields<'t>) {
+        for map in self.merged(source).iter().rev() {
+            if let Content::Mapping { entries, .. } = &self.node(self.resolve(*map)).content {
+                self.effective(entries).into_iter().for_each(|entry| fields.set(entry));
+            }
+        }
     }
 
     /// The maps in the value of a merge key.
     pub(crate) fn merged(&self, source: NodeId) -> Vec<NodeId> {
-        match &self.node(self.resolve(source)).content {
+        match &self.node(source).content {
             Content::Sequence { entries, .. } => entries.clone(),
             _ => vec![source],
         }
     }
 
-    /// The field with this key, its own or from a merge key, with the map that it comes from.
+    /// The merge keys that override a key before them, in the order of the text.
+    pub(crate) fn overridden(&self) -> Vec<Overridden> {
+        let mut overridden = Vec::new();
+        for node in &self.nodes {
+            if let Content::Mapping { entries, .. } = &node.content
+                && entries.iter().skip(1).any(|entry| entry.merge)
+            {
+                self.overridden_in(entries, &mut overridden);
+            }
+        }
+        overridden.sort_by_key(|overridden| overridden.at);
+        overridden
+    }
+
+    fn overridden_in(&self, entries: &[Entry], overridden: &mut Vec<Overridden>) {
+        let mut known: HashSet<&str> = HashSet::new();
+        for entry in entries {
+            if !entry.merge {
+                known.insert(&entry.key);
+                continue;
+            }
+            let mut merged = Fields::default();
+            self.merge(entry.value, &mut merged);
+            for field in merged.entries {
+                if !known.insert(&field.key) {
+                    overridden.push(Overridden { at: entry.key_range.start, key: field.key.clone() });
+                }
+            }
+        }
+    }
+
+    /// The field with this key, and the alias behind which it is, if it comes from a merge key.
     pub(crate) fn entry(&self, mapping: NodeId, key: &str) -> Option<(&Entry, Option<NodeId>)> {
         let Content::Mapping { entries, .. } = &self.node(self.resolve(mapping)).content else {
             return None;
         };
-        if let Some(own) = entries.iter().find(|entry| !entry.merge && entry.key == key) {
-            return Some((own, None));
-        }
-        let sources = entries.iter().filter(|entry| entry.merge);
-        let mut maps = sources.flat_map(|source| self.merged(source.value));
-        maps.find_map(|map| self.entry(map, key).map(|(entry, _)| (entry, Some(map))))
+        entries.iter().rev().find_map(|entry| {
+            if !entry.merge {
+                return (entry.key == key).then_some((entry, None));
+            }
+            self.merged(entry.value).into_iter().find_map(|map| {
+                let is_alias = matches!(self.node(map).content, Content::Alias(_));
+                let (entry, inner) = self.entry(map, key)?;
+                Some((entry, Some(map).filter(|_| is_alias).or(inner)))
+            })
+        })
     }
 
     /// Follows a path from a node.
@@ -224,8 +269,8 @@ impl Tree {
                 through = Some(self.node(at).range.start);
             }
             let next = match step {
-                Step::Name(name) => self.entry(at, name).map(|(entry, merged)| {
-                    let by = merged.map(|map| self.node(map).range.start);
+                Step::Name(name) => self.entry(at, name).map(|(entry, alias)| {
+                    let by = alias.map(|alias| self.node(alias).range.start);
                     (entry.value, Some(entry.key_range.start), by)
                 }),
                 Step::Index(index) => self.index(at, *index).map(|entry| (entry, None, None)),
@@ -262,38 +307,48 @@ impl Tree {
     }
 }
 
+/// The fields of a map while they are collected, each once.
+#[derive(Default)]
+struct Fields<'t> {
+    entries: Vec<&'t Entry>,
+    places: HashMap<&'t str, usize>,
+}
+
+impl<'t> Fields<'t> {
+    fn set(&mut self, entry: &'t Entry) {
+        let place = *self.places.entry(&entry.key).or_insert(self.entries.len());
+        match self.entries.get_mut(place) {
+            Some(before) => *before = entry,
+            None => self.entries.push(entry),
+        }
+    }
+}
+
 /// Collects the nodes of a tree, each after its children.
 #[derive(Debug, Default)]
 pub(crate) struct Builder {
     nodes: Vec<Node>,
 }
 
-/// A document is too large.
+/// A document has too many levels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum TooLarge {
-    #[error("more than {MAX_VALUES} values with aliases expanded")]
-    Values,
-    #[error("nested deeper than {MAX_DEPTH} levels with aliases expanded")]
-    Depth,
-}
+#[error("nested deeper than {MAX_DEPTH} levels with aliases expanded")]
+pub(crate) struct TooLarge;
 
 impl Builder {
     pub(crate) fn add(&mut self, content: Content, range: Range<usize>) -> Result<NodeId, TooLarge> {
-        let held: Vec<NodeId> = match &content {
-            Content::Scalar { .. } => Vec::new(),
-            Content::Alias(target) => vec![*target],
-            Content::Sequence { entries, .. } => entries.clone(),
-            Content::Mapping { entries, .. } => entries.iter().map(|entry| entry.value).collect(),
+        let above = |id: &NodeId| self.get(*id).height + 1;
+        let height = match &content {
+            Content::Scalar { .. } => None,
+            Content::Alias(target) => Some(above(target)),
+            Content::Sequence { entries, .. } => entries.iter().map(above).max(),
+            Content::Mapping { entries, .. } => entries.iter().map(|entry| above(&entry.value)).max(),
         };
-        let size = held.iter().fold(1, |sum: usize, id| sum.saturating_add(self.get(*id).size));
-        let height = held.iter().map(|id| self.get(*id).height + 1).max().unwrap_or(0);
-        if size > MAX_VALUES {
-            return Err(TooLarge::Values);
-        }
+        let height = height.unwrap_or(0);
         if height > MAX_DEPTH {
-            return Err(TooLarge::Depth);
+            return Err(TooLarge);
         }
-        self.nodes.push(Node { content, range, size, height });
+        self.nodes.push(Node { content, range, height });
         Ok(NodeId(self.nodes.len() - 1))
     }
 
@@ -307,12 +362,8 @@ impl Builder {
 }
 
 fn node(nodes: &[Node], id: NodeId) -> &Node {
-    static NOTHING: Node = Node {
-        content: Content::Scalar { value: Value::Null, style: Style::Plain },
-        range: 0..0,
-        size: 1,
-        height: 0,
-    };
+    static NOTHING: Node =
+        Node { content: Content::Scalar { value: Value::Null, style: Style::Plain }, range: 0..0, height: 0 };
     // Ids come from the tree that they are used with, so the node always exists.
     nodes.get(id.0).unwrap_or(&NOTHING)
 }

@@ -5,7 +5,10 @@ use std::ops::Range;
 
 use super::splice::Splice;
 use crate::text::Text;
-use crate::tree::{Content, Layout, NodeId, Style, Tree};
+use crate::tree::{Content, Layout, NodeId, Tree};
+
+/// The white space of YAML.
+const WHITE_SPACE: [char; 7] = [' ', '\t', '\r', '\n', '\u{85}', '\u{2028}', '\u{2029}'];
 
 /// The splices that remove these entries, one group for each run of entries that can only be removed together. At least
 /// one entry must stay.
@@ -22,7 +25,7 @@ pub(super) fn removals(
     if removed.len() >= entries.len() {
         return Vec::new();
     }
-    let ends: Vec<usize> = entries.iter().map(|entry| end(text, tree, *entry)).collect();
+    let ends: Vec<usize> = entries.iter().map(|entry| tree.node(*entry).range.end).collect();
     match layout {
         Layout::Block => {
             let block = Block { text, start: node.range.start, ends };
@@ -36,16 +39,6 @@ pub(super) fn removals(
             };
             runs(removed).into_iter().filter_map(|run| Some((run.clone(), flow.run(run)?))).collect()
         }
-    }
-}
-
-/// The end of the text of a node. White space after it does not belong to it, except in a block scalar.
-fn end(text: &Text, tree: &Tree, id: NodeId) -> usize {
-    let node = tree.node(id);
-    let written = text.as_str().get(node.range.clone()).unwrap_or_default();
-    match node.content {
-        Content::Scalar { style: Style::Block, .. } => node.range.end,
-        _ => node.range.start + written.trim_end().len(),
     }
 }
 
@@ -243,7 +236,7 @@ fn after_trivia(text: &Text, from: usize) -> usize {
     let mut at = from;
     loop {
         let rest = text.as_str().get(at..).unwrap_or_default();
-        let trimmed = rest.trim_start_matches([' ', '\t', '\r', '\n']);
+        let trimmed = rest.trim_start_matches(WHITE_SPACE);
         at += rest.len() - trimmed.len();
         if !trimmed.starts_with('#') {
             return at;
@@ -259,12 +252,11 @@ fn is_blank(text: &Text, range: Range<usize>) -> bool {
 
 /// Whether a part has only spaces, tabs and line breaks.
 fn is_white_space(text: &Text, range: Range<usize>) -> bool {
-    text.as_str().get(range).is_some_and(|part| part.trim_matches([' ', '\t', '\r', '\n']).is_empty())
+    text.as_str().get(range).is_some_and(|part| part.trim_matches(WHITE_SPACE).is_empty())
 }
 
 /// Whether the rest of a line has only white space and a comment.
 fn is_trivia(text: &Text, rest_of_line: Range<usize>) -> bool {
-    let rest =
-        text.as_str().get(rest_of_line).unwrap_or_default().trim_start_matches([' ', '\t', '\r', '\n']);
+    let rest = text.as_str().get(rest_of_line).unwrap_or_default().trim_start_matches(WHITE_SPACE);
     rest.is_empty() || rest.starts_with('#')
 }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::splice::Splice;
 use crate::compose;
-use crate::scalar;
+use crate::scalar::{self, Resolved};
 use crate::tree::{Content, Layout, Node, Style};
 
 /// The splice that changes a scalar to `value`.
@@ -13,8 +13,6 @@ pub(super) fn rewrite(text: &str, node: &Node, value: &str, layout: Layout) -> O
         return None;
     };
     let written = text.get(node.range.clone())?;
-    // White space after a scalar does not belong to it, except in a block.
-    let written = if *style == Style::Block { written } else { written.trim_end() };
     let new = match style {
         Style::Plain => literal(value, layout),
         Style::SingleQuoted | Style::DoubleQuoted | Style::Json => {
@@ -22,7 +20,7 @@ pub(super) fn rewrite(text: &str, node: &Node, value: &str, layout: Layout) -> O
         }
         Style::Block => block(written, old, value)?,
     };
-    Some(Splice::new(node.range.start..node.range.start + written.len(), new))
+    Some(Splice::new(node.range.clone(), new))
 }
 
 /// The shortest form of a string: plain if possible.
@@ -45,7 +43,7 @@ fn is_plain(value: &str, layout: Layout) -> bool {
         && !value.contains(must_be_escaped)
         && !has_structure
         && value.trim() == value
-        && scalar::plain(value) == Some(json!(value))
+        && scalar::plain(value) == Resolved::Text(value.to_owned())
         && match layout {
             Layout::Block => reads_as(value, value),
             Layout::Flow => reads_as(&format!("[{value}]"), value),
@@ -59,10 +57,7 @@ fn must_be_escaped(c: char) -> bool {
 
 /// Whether a scalar, or a list with only this scalar, has the value `value`.
 fn reads_as(written: &str, value: &str) -> bool {
-    let Ok(trees) = compose::compose(&format!("k: {written}\n"), 0) else {
-        return false;
-    };
-    let [tree] = trees.as_slice() else {
+    let Ok(Some(tree)) = compose::compose(&format!("k: {written}\n"), 0) else {
         return false;
     };
     let read = tree.value(tree.root);

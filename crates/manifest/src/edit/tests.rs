@@ -77,8 +77,8 @@ fn any_string_can_be_written_in_any_style(#[case] before: &str, #[case] prefix: 
     ];
     for text in texts {
         let (after, count) = changed(before, &[Step::Name("k".to_owned())], Some(text));
-        let is_possible =
-            !before.contains(['|', '>']) || !(text.is_empty() || text.contains(['\n', '\u{feff}']));
+        let is_possible = !before.contains(['|', '>'])
+            || !(text.is_empty() || text.contains(['\n', '\u{7f}', '\u{85}', '\u{2028}']));
         if count == 0 {
             assert!(!is_possible, "{text:?} in {before:?}");
             assert_eq!(after, before);

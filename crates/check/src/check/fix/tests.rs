@@ -46,7 +46,7 @@ fn fixed_spec(before: &str) -> String {
 #[case::plain_tagged("- !!str &a Acme.com", "- !!str &a acme.com")]
 #[case::plain_on_the_next_line("-\n    # ours\n    Acme.com", "-\n    # ours\n    acme.com")]
 #[case::single_quoted("- 'https://Acme.com/' # x", "- 'acme.com' # x")]
-#[case::double_quoted("- &a \"Acme.com\"#", "- &a \"Acme.com\"#")]
+#[case::double_quoted("- &a \"Acme.com\"#", "- &a \"acme.com\"#")]
 #[case::double_quoted_with_escapes("- \"\\tAc\\u006De.com\"", "- \"acme.com\"")]
 #[case::double_quoted_over_lines("- \"https://\\\n      Acme.com\"", "- \"acme.com\"")]
 #[case::literal("- |- # x\n    Acme.com\n  # y", "- |- # x\n    acme.com\n  # y")]

@@ -1,0 +1,95 @@
+//! Cuts a text into documents where kubectl does, before it parses any of them.
+
+use crate::compose::Fault;
+
+/// What a line between two documents starts with.
+const SEPARATOR: &str = "---";
+/// The number of bytes in which kubectl looks for the bracket that JSON starts with.
+const LOOK_AHEAD: usize = 4096;
+
+/// Cuts YAML. Returns the parts, each with its first byte, and the lines that look like separators but are none.
+/// `base` is added to every place.
+///
+/// A separator at the start of a part belongs to it. So do directives, which leads nowhere.
+pub(crate) fn parts(text: &str, base: usize) -> (Vec<(usize, &str)>, Vec<Fault>) {
+    let mut parts = Vec::new();
+    let mut faults = Vec::new();
+    let mut start = 0;
+    let mut is_kept = true;
+    let mut at = 0;
+    for line in text.split_inclusive('\n') {
+        if let Some(after) = line.strip_prefix(SEPARATOR) {
+            let content = after.trim_start();
+            let is_separator = content.is_empty() || content.starts_with('#');
+            if !is_separator {
+                let at = base + at + line.len() - content.len();
+                let message = "only a comment may follow --- on its line".to_owned();
+                faults.push(Fault { at, message });
+            }
+            if !is_separator || at > start {
+                parts.extend(text.get(start..at).filter(|_| is_kept).map(|part| (base + start, part)));
+                start = at + line.len();
+                is_kept = is_separator;
+            }
+        }
+        at += line.len();
+    }
+    parts.extend(text.get(start..).filter(|_| is_kept).map(|part| (base + start, part)));
+    (parts, faults)
+}
+
+/// Whether kubectl tries to read a text as JSON first.
+pub(crate) fn starts_like_json(text: &str) -> bool {
+    let content = text.trim_start();
+    content.starts_with('{') && text.len() - content.len() < LOOK_AHEAD
+}
+
+/// The byte from which kubectl reads YAML after the end of the last JSON value; `None` if it does not.
+///
+/// It steps over white space up to the end of the line, four bytes at a time.
+pub(crate) fn yaml_after_json(text: &str, mut at: usize) -> Option<usize> {
+    while at + 4 <= text.len() {
+        match text.get(at..)?.chars().next()? {
+            char::REPLACEMENT_CHARACTER => return None,
+            '\n' => return Some(at + 1),
+            c if c.is_whitespace() => at += c.len_utf8(),
+            _ => return Some(at),
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cut(text: &str) -> Vec<&str> {
+        parts(text, 0).0.into_iter().map(|(_, part)| part).collect()
+    }
+
+    #[test]
+    fn a_line_of_dashes_separates_unless_nothing_is_before_it() {
+        assert_eq!(cut("a\n---\nb\n--- # c\nd"), ["a\n", "b\n", "d"]);
+        assert_eq!(cut("---\na\n"), ["---\na\n"]);
+        assert_eq!(cut("a\n---\n---\nb\n"), ["a\n", "---\nb\n"]);
+        assert_eq!(cut("a: |\n  ---\n---\u{a0}\r\nb\n"), ["a: |\n  ---\n", "b\n"]);
+    }
+
+    #[test]
+    fn what_follows_the_dashes_on_their_line_is_an_error_and_the_others_are_cut() {
+        let text = "a\n---  {b: 1}\nc: 1\n---\nd\n";
+        let (parts, faults) = parts(text, 10);
+        assert_eq!(parts, [(10, "a\n"), (33, "d\n")]);
+        assert_eq!(faults.iter().map(|fault| fault.at).collect::<Vec<_>>(), [17]);
+        assert_eq!(super::parts("a\n----\nb\n", 0).1.len(), 1);
+    }
+
+    #[test]
+    fn yaml_starts_after_the_line_of_the_last_json_value() {
+        assert_eq!(yaml_after_json("{}\n---\n", 2), Some(3));
+        assert_eq!(yaml_after_json("{} # c\n", 2), Some(3));
+        assert_eq!(yaml_after_json("{} #", 2), None);
+        assert!(starts_like_json(" \n\u{a0}{"));
+        assert!(!starts_like_json(&format!("{}{{", " ".repeat(4096))));
+    }
+}
