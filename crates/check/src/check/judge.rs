@@ -14,6 +14,7 @@ use rayon::prelude::*;
 
 use super::bundle::{Bundle, Object, Placed};
 use super::known::Known;
+use super::merge_order;
 use super::order::{Applier, Sequence};
 use crate::conformance::{Conformance, Identity, Subject, UnusableSchema};
 use crate::report::{Diagnostic, Place, Report, Summary};
@@ -50,9 +51,15 @@ impl Judge {
     ) -> Report {
         let objects: Vec<Placed<'_>> = bundle.objects().collect();
         let judge = |placed: &Placed<'_>| {
-            let findings = self.findings(placed.object, known);
+            let findings = self.findings(placed.object, known).into_iter();
+            let mut diagnostics: Vec<Diagnostic> =
+                findings.map(|finding| diagnostic(placed, &finding, None)).collect();
+            if placed.object.identity.kind().is_some() {
+                let orders = merge_order::findings(placed, self.conformance.schema_action()).into_iter();
+                diagnostics.extend(orders.map(|(at, finding)| diagnostic(placed, &finding, Some(at))));
+            }
             on_object();
-            findings.into_iter().map(|finding| diagnostic(placed, &finding)).collect::<Vec<_>>()
+            diagnostics
         };
         let mut findings: Vec<Diagnostic> = objects.par_iter().flat_map_iter(judge).collect();
         if let Some(applier) = applier {
@@ -82,7 +89,7 @@ impl Judge {
             let references = self.references(placed.object).into_iter();
             for reference in references.filter(|reference| !known.exists_already(&reference.target)) {
                 let advice = sequence.advice(index, &reference, self.conformance.policy());
-                diagnostics.extend(advice.map(|finding| diagnostic(placed, &finding)));
+                diagnostics.extend(advice.map(|finding| diagnostic(placed, &finding, None)));
             }
         }
         diagnostics
@@ -128,12 +135,13 @@ fn sort(findings: &mut [Diagnostic], bundle: &Bundle) {
     });
 }
 
-/// A finding with its place.
-fn diagnostic(placed: &Placed<'_>, finding: &Finding) -> Diagnostic {
+/// A finding with its place: the given byte, or that of its field.
+fn diagnostic(placed: &Placed<'_>, finding: &Finding, at: Option<usize>) -> Diagnostic {
     let Placed { file, document, object } = placed;
     let found = document.tree.find(object.root, &steps(&finding.field));
     let is_unknown_field = finding.rule == RuleId::Schema && finding.reason == Reason::Forbidden;
-    let at = found.key.filter(|_| is_unknown_field).unwrap_or(found.position);
+    let of_field = found.key.filter(|_| is_unknown_field).unwrap_or(found.position);
+    let at = at.unwrap_or(of_field);
     let (line, column) = file.input.text().line_and_column(at);
     let place = Place { file: file.input.name.clone(), line, column, template: document.template.clone() };
     let metadata = &object.value["metadata"];

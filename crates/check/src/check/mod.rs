@@ -4,6 +4,7 @@ mod bundle;
 pub mod fix;
 mod judge;
 mod known;
+mod merge_order;
 mod order;
 
 pub use bundle::Bundle;

@@ -98,6 +98,11 @@ impl Conformance {
         &self.policy
     }
 
+    /// The action of the rule `schema`.
+    pub fn schema_action(&self) -> Action {
+        self.policy.action(RuleId::Schema, self.now).action
+    }
+
     /// The references that the rules look up.
     pub fn references(&self, subject: &Subject<'_>) -> Vec<Reference> {
         rules::references(&subject.request(), &self.policy)
