@@ -26,6 +26,7 @@ spec:
   rules:
   - {rule: creator-is-requester, action: Deny}
   - {rule: creator-exists, action: Deny}
+  - {rule: domain-hint, action: Deny}
   - {rule: label-value, action: Deny}
   - {rule: organization-exists, action: Deny}
   - {rule: user-exists, action: Deny}
