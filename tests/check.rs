@@ -148,7 +148,7 @@ fn company(spec: &str) -> String {
 #[case::alias("  displayName: &main Acme.com\n  domains:\n  - *main\n", "6:5 Warn spec.domains[0]")]
 #[case::merged(
     "  <<: {linkedinProfile: linkedin.com/company/acme}\n  displayName: Acme\n",
-    "4:7 Warn spec.linkedinProfile"
+    "4:25 Warn spec.linkedinProfile"
 )]
 #[case::unknown_field("  displayName: Acme\n  colour: red\n", "5:3 Deny spec.colour")]
 #[case::missing_field("  description: none\n", "3:1 Deny spec.displayName")]
@@ -792,10 +792,10 @@ fn a_stream_is_fixed_from_standard_input_to_standard_output() {
     let before = format!("{broken}{COMPANY}{MESSY}");
     let ended = Repository::new().check_input(&before, &["-", "--fix"]);
     assert_eq!(ended.ends_with(2).out, format!("{broken}{COMPANY}{MENDED}"));
-    assert!(ended.err.contains("-:2:1: error: "), "{}", ended.err);
-    // What only looks like a colour is somebody's text.
+    assert!(ended.err.contains("-:1:4: error: "), "{}", ended.err);
+    // What only looks like a colour is somebody's text, though kubectl does not read it.
     let odd = format!("# \u{1b}[31m\n{COMPANY}{GOOD}");
-    assert_eq!(Repository::new().check_input(&odd, &["-", "--fix"]).ends_with(0).out, odd);
+    assert_eq!(Repository::new().check_input(&odd, &["-", "--fix"]).ends_with(2).out, odd);
 }
 
 #[test]
