@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 
-use crate::compose::Fault;
 use crate::tree::{Content, Entry, NodeId, Tree};
 
 /// Up to this number of aliased values, and of values in all, kubectl accepts any document.
@@ -12,8 +11,16 @@ const SMALL: (u32, f64) = (400_000, 0.99);
 /// Documents from this number of values on may have the smaller share.
 const LARGE: (u32, f64) = (4_000_000, 0.1);
 
+/// Too many values are behind aliases.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("aliases stand for more values than kubectl accepts")]
+pub(crate) struct TooMany {
+    /// The byte of the alias with which it became too many.
+    pub(crate) at: usize,
+}
+
 /// Fails if too many values of a document are behind aliases. `alias_keys` are the starts of the keys that are aliases.
-pub(crate) fn limit(tree: &Tree, alias_keys: &HashSet<usize>) -> Result<(), Fault> {
+pub(crate) fn limit(tree: &Tree, alias_keys: &HashSet<usize>) -> Result<(), TooMany> {
     Count { tree, alias_keys, values: 0, aliased: 0, at: 0 }.visit(tree.root, false)
 }
 
@@ -28,7 +35,7 @@ struct Count<'t> {
 }
 
 impl Count<'_> {
-    fn visit(&mut self, id: NodeId, is_aliased: bool) -> Result<(), Fault> {
+    fn visit(&mut self, id: NodeId, is_aliased: bool) -> Result<(), TooMany> {
         let node = self.tree.node(id);
         self.add(is_aliased)?;
         match &node.content {
@@ -48,7 +55,7 @@ impl Count<'_> {
         }
     }
 
-    fn visit_entry(&mut self, entry: &Entry, is_aliased: bool) -> Result<(), Fault> {
+    fn visit_entry(&mut self, entry: &Entry, is_aliased: bool) -> Result<(), TooMany> {
         if entry.merge {
             let maps = self.tree.merged(entry.value);
             return maps.into_iter().rev().try_for_each(|map| self.visit(map, is_aliased));
@@ -60,7 +67,7 @@ impl Count<'_> {
         self.visit(entry.value, is_aliased)
     }
 
-    fn add(&mut self, is_aliased: bool) -> Result<(), Fault> {
+    fn add(&mut self, is_aliased: bool) -> Result<(), TooMany> {
         self.values += 1;
         self.aliased += u32::from(is_aliased);
         if self.aliased <= FREE.0 || self.values <= FREE.1 {
@@ -69,7 +76,7 @@ impl Count<'_> {
         if f64::from(self.aliased) / f64::from(self.values) <= allowed_share(self.values) {
             return Ok(());
         }
-        Err(Fault { at: self.at, message: "aliases stand for more values than kubectl accepts".to_owned() })
+        Err(TooMany { at: self.at })
     }
 }
 

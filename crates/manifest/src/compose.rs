@@ -5,17 +5,10 @@ use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use crate::aliases;
+use crate::fault::Fault;
 use crate::grammar::{Event, Parser, Problem};
 use crate::scalar::{self, Resolved};
 use crate::tree::{Builder, Content, Entry, MAX_DEPTH, NodeId, TooLarge, Tree};
-
-/// A problem in a text.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Fault {
-    /// The byte in the text.
-    pub(crate) at: usize,
-    pub(crate) message: String,
-}
 
 /// The tag of a merge key.
 const MERGE: &str = "tag:yaml.org,2002:merge";
@@ -42,7 +35,8 @@ pub(crate) fn compose(text: &str, base: usize) -> Result<Option<Tree>, Fault> {
         return Ok(None);
     };
     if composer.has_aliases {
-        aliases::limit(&tree, &composer.alias_keys)?;
+        let limit = aliases::limit(&tree, &composer.alias_keys);
+        limit.map_err(|error| Fault { at: error.at, message: error.to_string() })?;
     }
     Ok(Some(tree).filter(|tree| !tree.is_null(tree.root)))
 }
@@ -160,8 +154,8 @@ impl Composer<'_> {
 
     fn node(&mut self, event: Event, depth: usize) -> Result<NodeId, Fault> {
         match event {
-            Event::Scalar { anchor, tag, value, style, is_implicit, range } => {
-                let resolved = self.resolved(&tag, value, is_implicit, range.start)?;
+            Event::Scalar { anchor, tag, value, style, is_implicit, start, range } => {
+                let resolved = self.resolved(&tag, value, is_implicit, start)?;
                 let key = resolved.key();
                 let value = resolved.value().map_err(|message| self.fault(range.start, message))?;
                 let id = self.add(Content::Scalar { value, style }, range)?;
@@ -259,9 +253,9 @@ impl Composer<'_> {
 
     fn key(&mut self, event: Event, depth: usize) -> Result<Key, Fault> {
         match event {
-            Event::Scalar { anchor, tag, value, style, is_implicit, range } => {
+            Event::Scalar { anchor, tag, value, style, is_implicit, start, range } => {
                 let is_merge = value == "<<" && (is_implicit || tag == MERGE);
-                let resolved = self.resolved(&tag, value, is_implicit, range.start)?;
+                let resolved = self.resolved(&tag, value, is_implicit, start)?;
                 let key = resolved.key();
                 if anchor.is_some() {
                     let value = resolved.value().map_err(|message| self.fault(range.start, message))?;

@@ -1,6 +1,6 @@
 //! Cuts a text into documents where kubectl does, before it parses any of them.
 
-use crate::compose::Fault;
+use crate::fault::Fault;
 
 /// What a line between two documents starts with.
 const SEPARATOR: &str = "---";

@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use crate::compose::{self, Fault};
+use crate::compose;
+use crate::fault::Fault;
 use crate::text::{BYTE_ORDER_MARK, Text};
 use crate::tree::{Overridden, Tree};
 use crate::{cut, json};

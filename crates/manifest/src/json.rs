@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use serde_json::Value;
 
-use crate::compose::Fault;
+use crate::fault::Fault;
 use crate::tree::{Builder, Content, Entry, Layout, NodeId, Style, Tree};
 
 /// The values of a text.

@@ -39,6 +39,7 @@ mod cut;
 mod diff;
 mod documents;
 pub mod edit;
+mod fault;
 mod files;
 mod grammar;
 mod json;

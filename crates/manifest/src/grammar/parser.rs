@@ -29,6 +29,8 @@ pub(crate) enum Event {
         style: Style,
         /// Whether the text decides what type it has.
         is_implicit: bool,
+        /// Its first byte, or that of the anchor or tag before it.
+        start: usize,
         /// Its bytes, without anchor and tag.
         range: Range<usize>,
     },
@@ -196,6 +198,7 @@ impl<'t> Parser<'t> {
             value: String::new(),
             style: Style::Plain,
             is_implicit: true,
+            start: at,
             range: at..at,
         }
     }
@@ -294,7 +297,7 @@ impl<'t> Parser<'t> {
         let has_properties = anchor.is_some() || !tag.is_empty();
         let start = self.peek_start()?;
         let (state, layout, is_map) = match (self.peek()?, place) {
-            (TokenKind::Scalar { .. }, _) => return self.scalar(anchor, tag),
+            (TokenKind::Scalar { .. }, _) => return self.scalar(anchor, tag, first),
             (TokenKind::BlockEntry, Place::BlockOrIndentless) => {
                 (State::IndentlessSequenceEntry, Layout::Block, false)
             }
@@ -310,7 +313,8 @@ impl<'t> Parser<'t> {
                 self.pop_state();
                 let is_implicit = tag.is_empty();
                 let (value, range) = (String::new(), self.end..self.end);
-                return Ok(Event::Scalar { anchor, tag, value, style: Style::Plain, is_implicit, range });
+                let (style, start) = (Style::Plain, first);
+                return Ok(Event::Scalar { anchor, tag, value, style, is_implicit, start, range });
             }
             _ => return self.problem(Some(first), "did not find expected node content"),
         };
@@ -330,13 +334,14 @@ impl<'t> Parser<'t> {
         Ok(Event::Alias { name, range: start..end })
     }
 
-    fn scalar(&mut self, anchor: Option<String>, tag: String) -> Result<Event, Problem> {
+    fn scalar(&mut self, anchor: Option<String>, tag: String, first: usize) -> Result<Event, Problem> {
         let Token { kind: TokenKind::Scalar { value, style }, start, end } = self.take()? else {
             return self.problem(None, "did not find expected scalar");
         };
         self.pop_state();
         let is_implicit = tag == "!" || (tag.is_empty() && style == Style::Plain);
-        Ok(Event::Scalar { anchor, tag, value, style, is_implicit, range: start..end })
+        let range = start..end;
+        Ok(Event::Scalar { anchor, tag, value, style, is_implicit, start: first, range })
     }
 
     /// An anchor, a tag, or both in any order.
