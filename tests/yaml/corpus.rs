@@ -139,7 +139,10 @@ fn sorted(directory: &Path) -> Vec<std::path::PathBuf> {
 fn strings(source: &str) -> Vec<String> {
     let literal = Regex::new(r#""((?:[^"\\\n]|\\.)*)""#).unwrap();
     let texts = literal.captures_iter(source).map(|found| unescaped(&found[1]));
-    texts.filter(|text| text.contains(": ") || text.contains("- ") || text.contains(['[', '\n'])).collect()
+    let is_yaml = |text: &String| {
+        text.contains('\n') && (text.contains(": ") || text.contains("- ") || text.contains('['))
+    };
+    texts.filter(is_yaml).collect()
 }
 
 fn unescaped(literal: &str) -> String {
