@@ -7,10 +7,14 @@ ADMIN_LISTEN ?= 127.0.0.1:8080
 # Not `?=`, because some shells set a variable of this name.
 SECONDS = 180
 CARGO_DENY_VERSION := 0.20.2
+CARGO_FUZZ_VERSION := 0.13.2
+FUZZ_TARGETS := review policy yaml domain linkedin certificates
+# The maximum length of an input, in bytes. Longer inputs take more time and find little more.
+FUZZ_LENGTH := 8192
 TOOLS := target/tools
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test smoke yaml e2e siege lint deny bench soak generate control-plane cluster clean
+.PHONY: help build run test smoke yaml e2e siege lint deny fuzz bench soak generate control-plane cluster clean
 
 help: ## List these targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '  make %-14s %s\n' "$$name" "$$text"; done
@@ -67,6 +71,17 @@ deny: $(TOOLS)/bin/cargo-deny ## Check dependencies: bans, licences, sources, an
 
 $(TOOLS)/bin/cargo-deny:
 	$(CARGO) install --quiet --locked --root $(TOOLS) --version $(CARGO_DENY_VERSION) cargo-deny
+
+fuzz: SECONDS = 60
+fuzz: $(TOOLS)/bin/cargo-fuzz ## Try random input on each target of fuzz/ for SECONDS=60, until something fails
+	$(CARGO) run --locked --quiet --example fuzz-seeds
+	@# Without a sanitizer, because this code has no `unsafe`: so targets are fast, and a stable toolchain builds them.
+	@set -e; cd fuzz; for target in $(FUZZ_TARGETS); do echo "== $$target"; \
+	../$(TOOLS)/bin/cargo-fuzz run --sanitizer none --target-dir ../target/fuzz $$target -- \
+		-max_total_time=$(SECONDS) -max_len=$(FUZZ_LENGTH) -timeout=10 -print_final_stats=1; done
+
+$(TOOLS)/bin/cargo-fuzz:
+	$(CARGO) install --quiet --locked --root $(TOOLS) --version $(CARGO_FUZZ_VERSION) cargo-fuzz
 
 bench: ## Compare the program with others, and write docs/performance.md (BENCH_ONLY=direct,api,scale,engine,check)
 	CARGO="$(CARGO)" scripts/bench
