@@ -419,6 +419,18 @@ fn refs_lists_references_and_dependents() {
 }
 
 #[test]
+fn refs_needs_no_permission_to_read_the_policy() {
+    let plane = &small().plane;
+    let ran = run(plane, "alice", &["refs", "company", "acme"]).ends_with(0);
+    assert!(ran.stdout.contains("referred to by   Person/ada"), "{}", ran.told());
+    let note = "note: you may not read the policy of the cluster, so the built-in policy is used\n";
+    assert!(ran.stderr.contains(note), "{}", ran.told());
+    let policy = crate::support::manifest("policy/default.yaml");
+    let ran = run(plane, "alice", &["refs", "company", "acme", "--policy", policy.to_str().unwrap()]);
+    assert!(!ran.ends_with(0).stderr.contains("note: "));
+}
+
+#[test]
 fn other_formats_list_the_same_records() {
     let plane = &small().plane;
     let sarif = run(plane, "admin", &["audit", "--format", "sarif"]).ends_with(1).json();
