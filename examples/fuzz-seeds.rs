@@ -49,8 +49,8 @@ fn vectors(file: &Path) -> Vec<Vec<u8>> {
 fn reviews(root: &Path) -> Vec<Vec<u8>> {
     let mut asks = vec![delete("Company"), delete("Person")];
     let files = files(&root.join("manifests/examples"), "yaml");
-    let objects = files.iter().flat_map(|file| objects(&fs::read_to_string(file).unwrap()));
-    asks.extend(objects.map(review));
+    let shipped = files.iter().flat_map(|file| objects(&fs::read_to_string(file).unwrap()));
+    asks.extend(shipped.map(review));
     for example in rules().iter().map(|rule| &rule.example) {
         for object in [example.bad, example.good].into_iter().flat_map(objects) {
             let ask = review(object);
@@ -74,8 +74,8 @@ fn policies(root: &Path) -> Vec<Vec<u8>> {
     texts.extend(blocks(&fs::read_to_string(root.join("docs/policy.md")).unwrap()));
     texts.extend(literals(&fs::read_to_string(root.join("tests/policy_documents.rs")).unwrap()));
     texts.extend(literals(&fs::read_to_string(root.join("tests/policies.rs")).unwrap()));
-    let objects = texts.iter().flat_map(|text| objects(text));
-    objects.filter(|object| object["spec"].is_object()).map(|object| object.to_string().into()).collect()
+    let found = texts.iter().flat_map(|text| objects(text));
+    found.filter(|object| object["spec"].is_object()).map(|object| object.to_string().into()).collect()
 }
 
 /// All manifests, the examples of every rule and the strings in the tests of `--fix`.
