@@ -356,7 +356,8 @@ fn doctor_accepts_only_valid_names_and_addresses() {
 #[test]
 fn serve_continues_if_its_log_cannot_be_written() {
     let dir = tempfile::tempdir().unwrap();
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    // An address of its own: another test may get a port that is free for a moment.
+    let listener = std::net::TcpListener::bind("127.3.8.3:0").unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
     let full = fs::File::options().write(true).open("/dev/full").unwrap();
