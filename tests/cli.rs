@@ -322,11 +322,12 @@ fn doctor_without_a_kubeconfig_exits_with_2() {
 #[test]
 fn doctor_without_an_api_server_exits_with_2() {
     let directory = tempfile::tempdir().unwrap();
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    // An address of its own: another test may get a port that is free for a moment.
+    let address = std::net::TcpListener::bind("127.3.8.4:0").unwrap().local_addr().unwrap();
     let kubeconfig = directory.path().join("kubeconfig");
     let content = serde_json::json!({
         "apiVersion": "v1", "kind": "Config", "current-context": "c",
-        "clusters": [{"name": "c", "cluster": {"server": format!("http://127.0.0.1:{port}")}}],
+        "clusters": [{"name": "c", "cluster": {"server": format!("http://{address}")}}],
         "users": [{"name": "c", "user": {}}],
         "contexts": [{"name": "c", "context": {"cluster": "c", "user": "c"}}],
     });
