@@ -45,13 +45,16 @@ pub fn domain_name(input: &str) -> Result<Cow<'_, str>, Invalid> {
     read(input).map(|(name, _)| name)
 }
 
-/// The name in Unicode if it has A-labels: `bücher.example` for `xn--bcher-kva.example`.
+/// The name in Unicode if it has A-labels: `bücher.example` for `xn--bcher-kva.example`. `None` also if the Unicode form is
+/// not read as the same name.
 pub fn unicode_form(name: &str) -> Option<String> {
     if !name.contains("xn--") {
         return None;
     }
     let (unicode, result) = Uts46::new().to_unicode(name.as_bytes(), AsciiDenyList::STD3, Hyphens::Allow);
-    (result.is_ok() && unicode != name).then(|| unicode.into_owned())
+    // Some forms are read as another name, such as a label that begins with `xn--` again.
+    let is_the_same = || to_ascii(&unicode).is_ok_and(|again| again == name);
+    (result.is_ok() && unicode != name && is_the_same()).then(|| unicode.into_owned())
 }
 
 /// Steps `D1` to `D12`: the name, and whether the input names a page of it.
@@ -674,6 +677,13 @@ mod tests {
         for name in ["acme.com", "xn--a.com", "https://linkedin.com/company/xn--bcher-kva", "axn--b.com"] {
             assert_eq!(unicode_form(name), None, "{name}");
         }
+    }
+
+    #[test]
+    fn a_form_in_unicode_that_is_read_as_another_name_is_not_shown() {
+        let name = "xn--xn--bfastmail-goo.gl43bcher44goo.glgoo.aa.asoa2gl43bhhhhhh";
+        assert_eq!(domain_name(name).as_deref(), Ok(name));
+        assert_eq!(unicode_form(name), None);
     }
 
     #[test]
