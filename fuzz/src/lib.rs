@@ -29,7 +29,8 @@ fn mutate(document: &mut Value, random: &mut Random) {
     let mut places = Vec::new();
     collect(document, String::new(), &mut places);
     let place = random.pick(&places).clone();
-    let other = document.pointer(random.pick(&places)).cloned().unwrap_or_default();
+    let other: &String = random.pick(&places);
+    let other = document.pointer(other).cloned().unwrap_or_default();
     let Some(value) = document.pointer_mut(&place) else { return };
     match (random.below(8), value) {
         (0, Value::Object(fields)) => {
