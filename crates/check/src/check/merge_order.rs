@@ -1,15 +1,12 @@
 //! Finds merge keys that override a key before them. kubectl lets the merge key win; other tools let the own key win, and
 //! so read another record from the same file.
 
-use crm_core::catalog::{Action, RuleId};
+use crm_core::catalog::{Action, MERGE_ORDER, RuleId};
 use crm_core::quote::quote;
 use crm_core::rules::{FieldPath, Finding, Reason, Shown};
 use crm_manifest::{Content, NodeId, Tree};
 
 use super::bundle::Placed;
-
-/// The reason code.
-pub(super) const MERGE_ORDER: &str = "merge-order";
 
 /// The findings about an object, each with the byte of its merge key.
 pub(super) fn findings(placed: &Placed<'_>, action: Action) -> Vec<(usize, Finding)> {

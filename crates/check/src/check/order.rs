@@ -4,14 +4,12 @@ use std::cmp::Ordering;
 use std::collections::HashMap;
 
 use crm_core::api::Target;
-use crm_core::catalog::Action;
+use crm_core::catalog::{Action, ORDER};
 use crm_core::policy::{DryRunMode, Policy};
 use crm_core::quote::quote;
 use crm_core::rules::{Finding, Reason, Reference, Shown};
 use serde_json::Value;
 
-/// The code of a reference that is sent before its target.
-const ORDER: &str = "order";
 /// The field manager of Flux.
 const FLUX: &str = "kustomize-controller";
 /// The annotation for the wave in which Argo CD syncs an object.

@@ -1,9 +1,13 @@
-//! The reason codes of each rule, which messages show after the rule, with a text of their own.
+//! The reason codes of each rule, which messages show after the rule, and their texts.
 
 use super::rule::{Rule, RuleId, UnknownRule};
 use crate::existence::UNRESOLVED;
 use crate::normalize::{Code, Field, Hint, ProfileKind};
 
+/// The code of a merge key that overrides a key before it.
+pub const MERGE_ORDER: &str = "merge-order";
+/// The code of a reference that is sent before its target.
+pub const ORDER: &str = "order";
 /// The code of a value that is valid but not canonical.
 pub const NOT_CANONICAL: &str = "not-canonical";
 
@@ -59,7 +63,7 @@ impl RuleId {
         };
         let others: &[ReasonCode] = match self {
             Self::DisplayName | Self::Domain | Self::LinkedinProfile => &[CANONICAL],
-            Self::Schema => &[MERGE_ORDER],
+            Self::Schema => &[MERGE_KEY],
             Self::OrganizationExists
             | Self::CompanyExists
             | Self::UserExists
@@ -78,8 +82,8 @@ const CANONICAL: ReasonCode = ReasonCode {
            the message shows what to write",
 };
 
-const MERGE_ORDER: ReasonCode = ReasonCode {
-    id: "merge-order",
+const MERGE_KEY: ReasonCode = ReasonCode {
+    id: MERGE_ORDER,
     text: "a merge key (<<) overrides a key before it, which other tools read differently; put << first",
 };
 
@@ -89,7 +93,7 @@ const REFERENCES: [ReasonCode; 2] = [
         text: "the object is not in the checked files, and no cluster or other file was asked whether it exists",
     },
     ReasonCode {
-        id: "order",
+        id: ORDER,
         text: "the tool that applies the files would send the reference before its target",
     },
 ];
