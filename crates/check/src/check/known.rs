@@ -24,12 +24,12 @@ impl Known {
         if let Some(presence) = self.bundle.presence(target).or_else(|| self.resources.presence(target)) {
             return presence.into();
         }
-        let suggestion = self.bundle.nearest(target).or_else(|| self.resources.nearest(target));
+        let suggestion = || self.bundle.nearest(target).or_else(|| self.resources.nearest(target));
         match self.asked.get(target) {
-            Some(Fact::Missing { suggestion: None }) => Fact::Missing { suggestion },
+            Some(Fact::Missing { suggestion: None }) => Fact::Missing { suggestion: suggestion() },
             Some(fact) => fact.clone(),
-            None if self.complete => Fact::Missing { suggestion },
-            None => Fact::Unresolved { suggestion },
+            None if self.complete => Fact::Missing { suggestion: suggestion() },
+            None => Fact::Unresolved { suggestion: suggestion() },
         }
     }
 
