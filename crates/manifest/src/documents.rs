@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::compose;
 use crate::fault::Fault;
 use crate::text::{BYTE_ORDER_MARK, Text};
-use crate::tree::{Overridden, Tree};
+use crate::tree::Tree;
 use crate::{cut, json};
 
 /// Helm writes it before each document.
@@ -37,14 +37,6 @@ pub struct Document {
     pub tree: Tree,
     /// The Helm template that it was rendered from, according to its `# Source:` comment.
     pub template: Option<String>,
-    /// The merge keys that override a key before them, in the order of the text.
-    pub overridden: Vec<Overridden>,
-}
-
-impl Document {
-    fn new(tree: Tree, template: Option<String>) -> Self {
-        Self { overridden: tree.overridden(), tree, template }
-    }
 }
 
 /// The syntax of a text.
@@ -104,7 +96,9 @@ impl Read {
         let mut read = Self { documents: Vec::new(), faults };
         for (start, part) in parts {
             match compose::compose(part, start) {
-                Ok(tree) => read.documents.extend(tree.map(|tree| Document::new(tree, template(part)))),
+                Ok(tree) => {
+                    read.documents.extend(tree.map(|tree| Document { tree, template: template(part) }))
+                }
                 Err(fault) => read.faults.push(fault),
             }
         }
@@ -112,7 +106,7 @@ impl Read {
     }
 
     fn json(read: json::Read) -> Self {
-        let documents = read.trees.into_iter().map(|tree| Document::new(tree, None));
+        let documents = read.trees.into_iter().map(|tree| Document { tree, template: None });
         Self { documents: documents.collect(), faults: read.faults }
     }
 

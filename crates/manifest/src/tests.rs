@@ -123,7 +123,8 @@ fn merge_keys_count_in_the_order_in_which_they_stand() {
 fn merge_keys_that_override_a_key_before_them_are_listed() {
     let text = "x: &x {a: 1, b: 1}\nz:\n  a: 0\n  <<: *x\n  <<: {b: 2, c: 3}\n  b: 4\nw: {<<: *x, a: 1}\n";
     let input = Input::new(Path::new("a.yaml"), text.to_owned());
-    let overridden = &input.documents()[0].overridden;
+    let tree = &input.documents()[0].tree;
+    let overridden = tree.overridden(tree.root);
     let places: Vec<_> = overridden
         .iter()
         .map(|overridden| (input.text().line_and_column(overridden.at), overridden.key.as_str()))

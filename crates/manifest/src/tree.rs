@@ -78,6 +78,8 @@ pub struct Entry {
 pub struct Overridden {
     /// The byte of the merge key.
     pub at: usize,
+    /// The path of the map with both keys.
+    pub map: Vec<Step>,
     /// The key that it overrides.
     pub key: String,
 }
@@ -205,21 +207,36 @@ impl Tree {
         }
     }
 
-    /// The merge keys that override a key before them, in the order of the text.
-    pub(crate) fn overridden(&self) -> Vec<Overridden> {
+    /// The merge keys in a value that override a key before them, in the order of the text. Values behind aliases are
+    /// not searched: they are where their anchors are.
+    pub fn overridden(&self, from: NodeId) -> Vec<Overridden> {
         let mut overridden = Vec::new();
-        for node in &self.nodes {
-            if let Content::Mapping { entries, .. } = &node.content
-                && entries.iter().skip(1).any(|entry| entry.merge)
-            {
-                self.overridden_in(entries, &mut overridden);
-            }
-        }
+        self.search_overridden(from, &mut Vec::new(), &mut overridden);
         overridden.sort_by_key(|overridden| overridden.at);
         overridden
     }
 
-    fn overridden_in(&self, entries: &[Entry], overridden: &mut Vec<Overridden>) {
+    fn search_overridden(&self, node: NodeId, path: &mut Vec<Step>, overridden: &mut Vec<Overridden>) {
+        let inner: Vec<(Step, NodeId)> = match &self.node(node).content {
+            Content::Mapping { entries, .. } => {
+                if entries.iter().skip(1).any(|entry| entry.merge) {
+                    self.overridden_in(entries, path, overridden);
+                }
+                entries.iter().map(|entry| (Step::Name(entry.key.clone()), entry.value)).collect()
+            }
+            Content::Sequence { entries, .. } => {
+                entries.iter().enumerate().map(|(index, entry)| (Step::Index(index), *entry)).collect()
+            }
+            Content::Scalar { .. } | Content::Alias(_) => return,
+        };
+        for (step, value) in inner {
+            path.push(step);
+            self.search_overridden(value, path, overridden);
+            path.pop();
+        }
+    }
+
+    fn overridden_in(&self, entries: &[Entry], map: &[Step], overridden: &mut Vec<Overridden>) {
         let mut known: HashSet<&str> = HashSet::new();
         for entry in entries {
             if !entry.merge {
@@ -230,7 +247,8 @@ impl Tree {
             self.merge(entry.value, &mut merged);
             for field in merged.entries {
                 if !known.insert(&field.key) {
-                    overridden.push(Overridden { at: entry.key_range.start, key: field.key.clone() });
+                    let key = field.key.clone();
+                    overridden.push(Overridden { at: entry.key_range.start, map: map.to_vec(), key });
                 }
             }
         }
