@@ -3,10 +3,11 @@
 use std::collections::HashSet;
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::LazyLock;
 
 use assert_cmd::Command;
+use crm_check::check::fix::file::Diff;
 use crm_check::check::fix::fix;
 use crm_check::check::{Bundle, Judge};
 use crm_core::policy::Policy;
@@ -16,7 +17,8 @@ use proptest::prelude::*;
 use rstest::rstest;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tempfile::TempDir;
+
+use crate::common::diff::{apply, by_git_and_patch};
 
 static JUDGE: LazyLock<Judge> =
     LazyLock::new(|| Judge::new(Policy::default(), None, Timestamp::UNIX_EPOCH).unwrap());
@@ -252,9 +254,12 @@ fn fixed(text: &str) -> Option<String> {
     let path = directory.path().join("a.yaml");
     fs::write(&path, text).unwrap();
     let bundle = Bundle::read(&[path], &[], &|| ()).unwrap();
-    let mut rewritten = fix(&bundle, &JUDGE).rewritten;
+    let rewritten = fix(&bundle, &JUDGE).rewritten;
     assert!(rewritten.len() <= 1);
-    rewritten.pop().map(|rewritten| rewritten.after)
+    let diff = Diff::new(&rewritten, &directory.path().canonicalize().unwrap()).text;
+    let after = rewritten.into_iter().next()?.after;
+    assert_eq!(by_git_and_patch("a.yaml", text, &diff), [after.clone(), after.clone()]);
+    Some(after)
 }
 
 proptest! {
@@ -534,15 +539,6 @@ fn a_diff_omits_and_reports_files_that_would_not_be_written() {
     assert_eq!((tree.read("records/a.yaml"), tree.read("elsewhere/b.yaml")), (MESSY.into(), MESSY.into()));
 }
 
-/// Runs a program on standard input, and holds that it succeeds.
-#[track_caller]
-fn applied(program: &str, args: &[&str], directory: &Path, diff: &str) {
-    let mut command = Command::new(program);
-    let output = command.args(args).current_dir(directory).write_stdin(diff).output().unwrap();
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    assert!(output.status.success(), "{}{}\n{diff:?}", text(&output.stdout), text(&output.stderr));
-}
-
 const COMPANY_ON_A_LINE: &str = "apiVersion: crm.milo.io/v1alpha1\nkind: Company\nmetadata: {name: acme}\nspec: {displayName: A, domains: [A.com]}\n";
 
 #[rstest]
@@ -554,26 +550,19 @@ const COMPANY_ON_A_LINE: &str = "apiVersion: crm.milo.io/v1alpha1\nkind: Company
 #[case::a_line_break("a\nb.yaml", "\n")]
 fn git_and_patch_take_the_diff_and_give_what_fix_gives(#[case] name: &str, #[case] line_end: &str) {
     let text = format!("# x\r# y\n{COMPANY_ON_A_LINE}# z\r").replace('\n', line_end);
-    let [fixed, by_git, by_patch] = [(); 3].map(|()| {
-        let tree = tempfile::tempdir().unwrap();
-        let path = tree.path().join(name);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, &text).unwrap();
-        tree
-    });
-    let run = |tree: &TempDir, args: &[&str]| {
-        let output = check().current_dir(tree.path()).args(args).output().unwrap();
+    let tree = tempfile::tempdir().unwrap();
+    let path = tree.path().join(name);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(&path, &text).unwrap();
+    let run = |arg: &str| {
+        let output = check().current_dir(tree.path()).args([arg, "."]).output().unwrap();
         String::from_utf8(output.stdout).unwrap()
     };
-    let diff = run(&by_git, &["--diff", "."]);
-    run(&fixed, &["--fix", "."]);
-    applied("git", &["apply"], by_git.path(), &diff);
-    applied("patch", &["-p1", "--binary"], by_patch.path(), &diff);
-    let expected = fs::read_to_string(fixed.path().join(name)).unwrap();
+    let diff = run("--diff");
+    run("--fix");
+    let expected = fs::read_to_string(path).unwrap();
     assert_ne!(expected, text);
-    for tree in [by_git, by_patch] {
-        assert_eq!(fs::read_to_string(tree.path().join(name)).unwrap(), expected);
-    }
+    assert_eq!(by_git_and_patch(name, &text, &diff), [expected.clone(), expected]);
 }
 
 #[rstest]
@@ -592,7 +581,7 @@ fn a_diff_has_paths_that_can_be_applied(#[case] directory: &str, #[case] paths: 
     let paths = paths.iter().map(|path| path.replace("ROOT", root.to_str().unwrap()));
     let output = check().current_dir(root.join(directory)).arg("--diff").args(paths).output().unwrap();
     let (diff, err) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
-    applied("patch", &["-p1"], &root.join(base), &diff);
+    apply("patch", &["-p1"], &root.join(base), &diff);
     let note = format!("the paths in the diff are relative to {}; apply it there", root.join(base).display());
     assert_eq!(err.contains(&note), base != directory, "{err}");
 }

@@ -7,6 +7,8 @@
 )]
 #![allow(clippy::unwrap_used, reason = "a fixture that fails fails the test")]
 
+pub mod diff;
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -4,13 +4,18 @@ use std::path::Path;
 use std::sync::LazyLock;
 
 use crm_core::policy::Policy;
-use crm_manifest::Input;
+use crm_manifest::{Input, unified_diff};
 use jiff::Timestamp;
 use rstest::rstest;
 use serde_json::Value;
 
 use crate::check::bundle::Bundle;
 use crate::check::judge::Judge;
+
+#[path = "../../../../../tests/common/diff.rs"]
+mod diff;
+
+use diff::by_git_and_patch;
 
 static JUDGE: LazyLock<Judge> =
     LazyLock::new(|| Judge::new(Policy::default(), None, Timestamp::UNIX_EPOCH).unwrap());
@@ -28,7 +33,12 @@ fn fixed(name: &str, before: &str) -> (String, usize) {
 fn fixed_once(name: &str, before: &str) -> (String, usize) {
     let bundle = Bundle::new(vec![Input::new(Path::new(name), before.to_owned())]);
     match super::fix(&bundle, &JUDGE).rewritten.pop() {
-        Some(rewritten) => (rewritten.after, rewritten.count),
+        Some(rewritten) => {
+            let diff = unified_diff(name, before, &rewritten.after);
+            let after = [(); 2].map(|()| rewritten.after.clone());
+            assert_eq!(by_git_and_patch(name, before, &diff), after);
+            (rewritten.after, rewritten.count)
+        }
         None => (before.to_owned(), 0),
     }
 }
