@@ -23,8 +23,24 @@ static PIPELINE: LazyLock<Pipeline> = LazyLock::new(|| {
     pipeline.with_clock(|| "2026-11-23T12:00:00Z".parse().unwrap())
 });
 
+/// Strings that mean something in a review.
+const WORDS: [&str; 12] = [
+    "CREATE",
+    "UPDATE",
+    "DELETE",
+    "Company",
+    "Person",
+    "Note",
+    "companies",
+    "crm.milo.io",
+    "v1alpha1",
+    "acme-corp",
+    "www.Acme.com",
+    "linkedin.com/in/jane",
+];
+
 fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
-    crm_admission_fuzz::mutate_json(data, size, max_size, seed)
+    crm_admission_fuzz::mutate_json(data, size, max_size, seed, &WORDS)
 });
 
 fuzz_target!(|body: &[u8]| {

@@ -8,13 +8,20 @@ use serde_json::{Value, json};
 /// Mutates the first `size` bytes of `data`, which has room for `max_size`, and returns the new size. For
 /// `libfuzzer_sys::fuzz_mutator`.
 ///
-/// In one of eight cases, and if the bytes are not JSON, any bytes may change.
-pub fn mutate_json(data: &mut [u8], size: usize, max_size: usize, seed: u32) -> usize {
+/// In one of eight cases, and if the bytes are not JSON, any bytes may change. In half of the other cases, each value
+/// keeps its type and each string becomes another that can stand in such a document: one of `words`, or one that the
+/// document has already. Otherwise nearly every document would be denied for its first change.
+pub fn mutate_json(data: &mut [u8], size: usize, max_size: usize, seed: u32, words: &[&str]) -> usize {
     let mut random = Random(u64::from(seed) + 1);
     let document = (random.below(8) > 0).then(|| serde_json::from_slice(&data[..size]).ok()).flatten();
     let Some(mut document) = document else { return fuzzer_mutate(data, size, max_size) };
+    let careful = random.below(2) == 0;
     for _ in 0..=random.below(3) {
-        mutate(&mut document, &mut random);
+        if careful {
+            exchange(&mut document, &mut random, words);
+        } else {
+            mutate(&mut document, &mut random);
+        }
     }
     let json = document.to_string();
     if json.len() > max_size {
@@ -22,6 +29,38 @@ pub fn mutate_json(data: &mut [u8], size: usize, max_size: usize, seed: u32) -> 
     }
     data[..json.len()].copy_from_slice(json.as_bytes());
     json.len()
+}
+
+/// Exchanges one value of a document for another of the same type.
+fn exchange(document: &mut Value, random: &mut Random, words: &[&str]) {
+    let mut places = Vec::new();
+    collect(document, String::new(), &mut places);
+    let strings: Vec<String> =
+        places.iter().filter_map(|place| document.pointer(place)?.as_str().map(str::to_owned)).collect();
+    let Some(value) = document.pointer_mut(random.pick(&places)) else { return };
+    match value {
+        Value::Object(fields) => {
+            let keys: Vec<String> = fields.keys().cloned().collect();
+            if !keys.is_empty() {
+                fields.remove(random.pick(&keys));
+            }
+        }
+        Value::Array(entries) if !entries.is_empty() => {
+            let index = random.below(entries.len());
+            if random.below(2) == 0 {
+                entries.push(entries[index].clone());
+            } else {
+                entries.remove(index);
+            }
+        }
+        Value::String(text) if !strings.is_empty() && random.below(2) == 0 => {
+            *text = random.pick(&strings).clone();
+        }
+        Value::String(text) if !words.is_empty() => *text = (*random.pick(words)).to_owned(),
+        Value::Bool(flag) => *flag = !*flag,
+        Value::Number(number) => *number = (random.below(2000) as i64 - 1000).into(),
+        _ => {}
+    }
 }
 
 /// Changes one value of a document.
