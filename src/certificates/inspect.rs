@@ -8,6 +8,7 @@ use serde::Serialize;
 use tokio::time::timeout;
 
 use super::Settings;
+use super::owner::Owner;
 use super::served::Address;
 use super::store::{Store, StoreError};
 use super::trust::{Configuration, Hook, Trust, TrustError};
@@ -40,6 +41,8 @@ pub struct SecretView {
     pub name: String,
     /// Whether it exists.
     pub found: bool,
+    /// Why `--tls-self-managed` does not use it, and what to do; `None` if it does.
+    pub unusable_if_self_managed: Option<String>,
     /// The certificate and its intermediates.
     pub chain: Vec<CertificateView>,
     /// The CAs in it, the current one first.
@@ -135,6 +138,7 @@ pub async fn inspect(
     };
     let (live, stored) = timeout(PATIENCE, read).await.map_err(|_| InspectError::Slow)??;
     let found = stored.is_some();
+    let owner = stored.as_ref().map_or(Owner::Nobody, |stored| stored.owner.clone());
     let contents = stored.map(|stored| stored.contents).unwrap_or_default();
     let chains = Chains {
         stored: certificates(&contents.certificate),
@@ -146,6 +150,12 @@ pub async fn inspect(
         namespace: settings.namespace.clone(),
         name: settings.secret.clone(),
         found,
+        unusable_if_self_managed: match &owner {
+            Owner::Other(other) => {
+                Some(format!("{other}; {}", other.fix(&settings.namespace, &settings.secret)))
+            }
+            Owner::Nobody | Owner::Us { .. } => None,
+        },
         chain: chains.views(&chains.stored),
         cas: chains.views(&chains.cas),
     };

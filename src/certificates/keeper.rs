@@ -1,4 +1,5 @@
-//! Keeps the Secret, the webhook configurations and the served certificate in step: one turn every few seconds.
+//! Keeps the Secret, the webhook configurations and the served certificate in step: one turn after each change of them,
+//! and regularly.
 //!
 //! A turn reads the webhook configurations first and the Secret after them. So a replica overwrites a bundle only after
 //! it has read a Secret that is at least as new as the bundle. Otherwise a slow replica could remove a new CA.
@@ -10,17 +11,21 @@ use arc_swap::ArcSwap;
 use backon::{BackoffBuilder, ExponentialBuilder};
 use kube::Client;
 use rustls::pki_types::CertificateDer;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout};
 
 use super::Settings;
+use super::changes::Changes;
+use super::owner::{Other, Owner};
 use super::renewal::{self, Contents, CurrentCa, RenewalError, Situation};
 use super::store::{Store, StoreError, Stored, Written};
 use super::trust::{Configuration, Hook, Trust, TrustError};
 use crate::pki::{self, Facts, Identity, certificates, unix_now};
 use crate::telemetry::Metrics;
 
-/// The time between turns. A configuration that is installed later waits this long.
-const INTERVAL: Duration = Duration::from_secs(5);
+/// The time between turns when nothing changes.
+const INTERVAL: Duration = Duration::from_secs(30);
+/// The time between turns when something is pending, or when changes cannot be watched.
+const SHORT_INTERVAL: Duration = Duration::from_secs(5);
 /// How long a turn may take.
 const TURN: Duration = Duration::from_secs(30);
 /// The maximum pause after a failure.
@@ -40,7 +45,7 @@ const SETTLING: Duration = Duration::from_secs(10);
 /// How long a CA counts as new. Longer than [`SETTLING`], because the clocks of nodes differ.
 const NEW_CA: Duration = Duration::from_secs(60);
 /// How long CAs stay in a bundle that are not in the Secret: longer than another replica can take to stop serving their
-/// certificates.
+/// certificates, which is [`INTERVAL`] and [`SETTLING`].
 const SURPLUS: Duration = Duration::from_secs(60);
 /// How long a CA that was just created stays, even if it seems invalid now. Otherwise, two replicas whose clocks differ
 /// by years would keep replacing each other's CA.
@@ -77,6 +82,8 @@ enum KeeperError {
     Trust(#[from] TrustError),
     #[error(transparent)]
     Renewal(#[from] RenewalError),
+    #[error("{secret} was left unchanged: {other}; {fix}")]
+    Foreign { secret: String, other: Other, fix: String },
     #[error("the certificate of the Secret cannot be served: {0}")]
     Serve(String),
     #[error("{why}, although it was created a moment ago; do the clocks of the replicas agree?")]
@@ -89,6 +96,8 @@ enum KeeperError {
 
 /// Manages the certificates of one installation.
 pub struct Keeper<S> {
+    client: Client,
+    settings: Settings,
     store: Store,
     trust: Trust,
     names: Vec<String>,
@@ -111,6 +120,8 @@ struct Memory {
     made_ca: Option<Instant>,
     /// Why the last turn failed.
     failure: Option<String>,
+    /// Why changes cannot be watched.
+    watch_failure: Option<String>,
 }
 
 impl<S: Serve> Keeper<S> {
@@ -118,6 +129,8 @@ impl<S: Serve> Keeper<S> {
     pub fn new(client: &Client, settings: &Settings, serve: S, metrics: Metrics) -> Self {
         let state = State::NotReady("starting".to_owned());
         Self {
+            client: client.clone(),
+            settings: settings.clone(),
             store: Store::new(client.clone(), &settings.namespace, &settings.secret),
             trust: Trust::new(client),
             names: settings.names(),
@@ -136,23 +149,53 @@ impl<S: Serve> Keeper<S> {
 
     /// Runs turns. Never returns.
     pub async fn keep(mut self) {
+        let mut changes = Changes::of(&self.client, &self.settings);
         let mut pauses = PAUSES.build();
         loop {
             let outcome = timeout(TURN, self.turn()).await.unwrap_or(Err(KeeperError::Slow));
-            match outcome {
+            let pause = match outcome {
                 Ok(()) => {
                     if self.memory.failure.take().is_some() {
                         tracing::info!("updating the certificates works again");
                     }
                     pauses = PAUSES.build();
-                    sleep(INTERVAL).await;
+                    self.interval(&changes)
                 }
                 Err(error) => {
                     self.fails(&error.to_string());
-                    sleep(pauses.next().unwrap_or(LONGEST_PAUSE)).await;
+                    pauses.next().unwrap_or(LONGEST_PAUSE)
                 }
-            }
+            };
+            changes.wait(pause).await;
+            self.watched(changes.failure());
         }
+    }
+
+    /// The time to the next turn if nothing changes.
+    fn interval(&self, changes: &Changes) -> Duration {
+        if changes.failure().is_none() && self.is_settled() { INTERVAL } else { SHORT_INTERVAL }
+    }
+
+    /// Whether only the passing of months makes anything due.
+    fn is_settled(&self) -> bool {
+        let Memory { trusted, surplus, .. } = &self.memory;
+        let trusted = trusted.as_ref().is_none_or(|(_, since)| since.elapsed() >= SETTLING);
+        trusted && surplus.is_none() && **self.state.load() == State::Fine
+    }
+
+    /// Records whether changes are noticed at once.
+    fn watched(&mut self, failure: Option<&str>) {
+        if failure == self.memory.watch_failure.as_deref() {
+            return;
+        }
+        match failure {
+            Some(error) => {
+                self.metrics.certificates().upkeep_failed();
+                tracing::warn!(error, "changes of the certificates are noticed late; retrying");
+            }
+            None => tracing::info!("changes of the certificates are noticed at once again"),
+        }
+        self.memory.watch_failure = failure.map(str::to_owned);
     }
 
     /// Records a failure. A certificate that was accepted before is assumed to be accepted still.
@@ -174,6 +217,9 @@ impl<S: Serve> Keeper<S> {
             // In this order, see the start of this file.
             let live = self.trust.read().await?;
             let stored = self.store.read().await?;
+            if let Some(Stored { owner: Owner::Other(other), .. }) = &stored {
+                return Err(self.foreign(other));
+            }
             let found = stored.as_ref().map(|stored| stored.contents.clone());
             let contents = match self.renew(stored, &live).await {
                 Ok(Some(contents)) => contents,
@@ -191,6 +237,15 @@ impl<S: Serve> Keeper<S> {
             return Ok(());
         }
         Err(KeeperError::KeepsChanging)
+    }
+
+    fn foreign(&self, other: &Other) -> KeeperError {
+        let Settings { namespace, secret: name, .. } = &self.settings;
+        KeeperError::Foreign {
+            secret: format!("Secret {namespace}/{name}"),
+            other: other.clone(),
+            fix: other.fix(namespace, name),
+        }
     }
 
     /// Serves the stored certificate after a failure. It may be valid for months, and a replica that has just started
@@ -226,7 +281,7 @@ impl<S: Serve> Keeper<S> {
         };
         let due = renewal::due(stored.as_ref().map(|stored| &stored.contents), &situation)?;
         let Some(due) = due else {
-            return Ok(stored.map(|stored| stored.contents));
+            return self.label(stored).await;
         };
         let new_ca = stored.as_ref().is_none_or(|stored| stored.contents.ca_key != due.contents.ca_key);
         let too_soon = self.memory.made_ca.is_some_and(|made| made.elapsed() < LEFT_ALONE);
@@ -240,6 +295,19 @@ impl<S: Serve> Keeper<S> {
             if new_ca {
                 self.memory.made_ca = Some(Instant::now());
             }
+        }
+        Ok(None)
+    }
+
+    /// Labels a Secret that this program wrote and that has lost its label. Returns the same as `renew`.
+    async fn label(&self, stored: Option<Stored>) -> Result<Option<Contents>, KeeperError> {
+        let Some(stored) = stored else { return Ok(None) };
+        if stored.owner == (Owner::Us { labelled: true }) {
+            return Ok(Some(stored.contents));
+        }
+        let contents = stored.contents.clone();
+        if self.store.write(Some(stored), &contents).await? == Written::Done {
+            tracing::info!("labelled the Secret of the certificates");
         }
         Ok(None)
     }

@@ -254,6 +254,11 @@ fn drop_older(stored: &Contents, current: &CurrentAuthority, situation: &Situati
     })
 }
 
+/// The name of our CAs, without the date that each of them has.
+pub(super) fn ca_name() -> String {
+    format!("{NAME} CA")
+}
+
 /// How long ago one of our CAs was created; clocks may differ a little.
 pub fn age_of_ca(ca: &CertificateDer<'_>, now: i64) -> Option<Duration> {
     Facts::of(ca).map(|facts| Duration::from_secs(now.abs_diff(facts.validity.created())))
@@ -288,7 +293,7 @@ impl CurrentAuthority {
     fn create(now: i64) -> Result<Self, CreateError> {
         let validity = Validity::from_now(now, CA_LIFE);
         // With the date, so that people can distinguish them.
-        let authority = Authority::create(&format!("{NAME} CA {}", date(now)), validity)?;
+        let authority = Authority::create(&format!("{} {}", ca_name(), date(now)), validity)?;
         Ok(Self { authority, validity })
     }
 

@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Api, ObjectMeta, PostParams};
 use kube::{Client, Error};
 
+use super::owner::{DESCRIPTION, MANAGED_BY, Owner};
 use super::renewal::Contents;
 
 /// The name under which the API server records our writes.
@@ -70,6 +71,7 @@ pub(super) struct Store {
 pub(super) struct Stored {
     object: Secret,
     pub(super) contents: Contents,
+    pub(super) owner: Owner,
 }
 
 impl Store {
@@ -85,7 +87,7 @@ impl Store {
     pub(super) async fn read(&self) -> Result<Option<Stored>, StoreError> {
         // Without a resource version, so that earlier writes of all replicas are visible.
         let object = self.secrets.get_opt(&self.name).await.map_err(|error| self.error("get", error))?;
-        Ok(object.map(|object| Stored { contents: contents(&object), object }))
+        Ok(object.map(|object| Stored { contents: Contents::of(&object), owner: Owner::of(&object), object }))
     }
 
     /// Stores `contents` if the Secret has not changed since it was read.
@@ -100,8 +102,9 @@ impl Store {
                 self.secrets.create(&params, &self.first(contents)).await.map_err(|error| ("create", error))
             }
             Some(Stored { mut object, .. }) => {
-                // Labels and other keys stay; the resource version is the condition.
-                object.data.get_or_insert_default().extend(data(contents));
+                // Other labels and keys stay; the resource version is the condition.
+                object.data.get_or_insert_default().extend(contents.data());
+                mark(&mut object.metadata);
                 self.secrets.replace(&self.name, &params, &object).await.map_err(|error| ("update", error))
             }
         };
@@ -118,16 +121,16 @@ impl Store {
     }
 
     fn first(&self, contents: &Contents) -> Secret {
-        let labels = [("app.kubernetes.io/name", NAME), ("app.kubernetes.io/managed-by", NAME)];
+        let mut metadata = ObjectMeta {
+            name: Some(self.name.clone()),
+            namespace: Some(self.namespace.clone()),
+            ..ObjectMeta::default()
+        };
+        mark(&mut metadata);
         Secret {
-            metadata: ObjectMeta {
-                name: Some(self.name.clone()),
-                namespace: Some(self.namespace.clone()),
-                labels: Some(labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into()),
-                ..ObjectMeta::default()
-            },
+            metadata,
             type_: Some("kubernetes.io/tls".to_owned()),
-            data: Some(data(contents)),
+            data: Some(contents.data()),
             ..Secret::default()
         }
     }
@@ -143,18 +146,32 @@ impl Store {
     }
 }
 
-fn contents(object: &Secret) -> Contents {
-    let text = |key: &str| {
-        let found = object.data.as_ref().and_then(|data| data.get(key));
-        found.map(|bytes| bytes.0.clone()).unwrap_or_default()
-    };
-    Contents { certificate: text(CERTIFICATE), key: text(KEY), cas: text(CAS), ca_key: text(CA_KEY) }
+impl Contents {
+    /// What a Secret contains.
+    pub(super) fn of(object: &Secret) -> Self {
+        let text = |key: &str| {
+            let found = object.data.as_ref().and_then(|data| data.get(key));
+            found.map(|bytes| bytes.0.clone()).unwrap_or_default()
+        };
+        Self { certificate: text(CERTIFICATE), key: text(KEY), cas: text(CAS), ca_key: text(CA_KEY) }
+    }
+
+    /// The data of a Secret with this content.
+    pub(super) fn data(&self) -> BTreeMap<String, ByteString> {
+        let Self { certificate, key, cas, ca_key } = self;
+        let texts = [(CERTIFICATE, certificate), (KEY, key), (CAS, cas), (CA_KEY, ca_key)];
+        texts.map(|(key, text)| (key.to_owned(), ByteString(text.clone()))).into()
+    }
 }
 
-fn data(contents: &Contents) -> BTreeMap<String, ByteString> {
-    let Contents { certificate, key, cas, ca_key } = contents;
-    let texts = [(CERTIFICATE, certificate), (KEY, key), (CAS, cas), (CA_KEY, ca_key)];
-    texts.map(|(key, text)| (key.to_owned(), ByteString(text.clone()))).into()
+/// Says on a Secret whose it is: to programs in a label, to people in an annotation.
+fn mark(metadata: &mut ObjectMeta) {
+    let labels = [("app.kubernetes.io/name", NAME), (MANAGED_BY, NAME)];
+    let labels = labels.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    metadata.labels.get_or_insert_default().extend(labels);
+    let description = "crm-admission serve --tls-self-managed creates and renews these certificates. To use others, \
+                       serve with --tls-cert and --tls-key.";
+    metadata.annotations.get_or_insert_default().insert(DESCRIPTION.to_owned(), description.to_owned());
 }
 
 /// A kube error with all its causes: its own message does not say why a connection failed.

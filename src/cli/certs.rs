@@ -157,6 +157,9 @@ fn text(inspection: &Inspection) -> String {
     } else {
         lines.push("  does not exist".to_owned());
     }
+    if let Some(why) = &secret.unusable_if_self_managed {
+        lines.push(format!("  not used by --tls-self-managed: {why}"));
+    }
     if let Some(served) = served {
         let same = if served.is_stored {
             "the certificate in the Secret"
@@ -218,6 +221,7 @@ mod tests {
             namespace: "crm".to_owned(),
             name: "tls".to_owned(),
             found: true,
+            unusable_if_self_managed: None,
             chain: chain.clone(),
             cas: chain.clone(),
         };

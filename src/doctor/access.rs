@@ -23,6 +23,8 @@ const REVIEWS: Resource = Resource {
     plural: "subjectaccessreviews",
 };
 
+/// The verbs that change nothing.
+const READING: [&str; 3] = ["get", "list", "watch"];
 /// The group of the webhook configurations.
 const REGISTRATION_GROUP: &str = "admissionregistration.k8s.io";
 
@@ -71,7 +73,7 @@ pub(super) fn needs(source: &Source, settings: &Settings) -> Vec<Need> {
 /// The permissions that the guard limits: those to change webhook configurations.
 pub(super) fn guarded(settings: &Settings) -> Vec<Need> {
     let mut needs = needs(&Source::SelfManaged, settings);
-    needs.retain(|need| need.on.group == REGISTRATION_GROUP && need.verb != "get");
+    needs.retain(|need| need.on.group == REGISTRATION_GROUP && !READING.contains(&need.verb.as_str()));
     needs
 }
 

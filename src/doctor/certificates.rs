@@ -2,7 +2,9 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use k8s_openapi::api::core::v1::Secret;
 use rustls::pki_types::CertificateDer;
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::diagnosis::{Check, Diagnosis, Examination, Id, counted};
@@ -12,6 +14,7 @@ use super::shipped::NAME;
 use super::snapshot::Snapshot;
 use super::source::Source;
 use super::target::{Settings, Target, kubectl};
+use crate::certificates::Owner;
 use crate::pki::{self, Age, Facts, Untrusted, date};
 
 /// A certificate and its name in messages.
@@ -81,6 +84,7 @@ fn stored(
     let Some(secret) = secret.known(&subject)? else {
         return if target.is_service() { Err(absent(subject, source, settings)) } else { Ok(None) };
     };
+    foreign(secret, &subject, source, settings)?;
     let unusable =
         |text: String| Diagnosis::failure(Id::SecretUnusable, &subject, text, source.renew(settings));
     let part = |key: &str| match secret["data"][key].as_str() {
@@ -95,6 +99,18 @@ fn stored(
     }
     pki::key_fits(&chain, &part("tls.key")?).map_err(|why| unusable(format!("tls.key: {why}")))?;
     Ok(Some(Candidate { subject: format!("the certificate of {subject}"), chain }))
+}
+
+/// Finds a Secret that a program with self-managed certificates does not use.
+fn foreign(secret: &Value, subject: &str, source: &Source, settings: &Settings) -> Result<(), Diagnosis> {
+    let owner = Secret::deserialize(secret).map(|secret| Owner::of(&secret));
+    match owner {
+        Ok(Owner::Other(other)) if *source == Source::SelfManaged => {
+            let fix = other.fix(&settings.namespace, &settings.tls_secret);
+            Err(Diagnosis::failure(Id::SecretForeign, subject, other.to_string(), fix))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn absent(subject: String, source: &Source, settings: &Settings) -> Diagnosis {
@@ -222,6 +238,20 @@ mod tests {
         let mut snapshot = samples::snapshot_trusting(&authority);
         snapshot.secret = Answer::Absent;
         assert_eq!(judge(&snapshot, &url, None, &settings()).findings, []);
+    }
+
+    #[test]
+    fn a_secret_of_somebody_else_is_found_if_certificates_are_self_managed() {
+        let authority = Authority::new(3650);
+        let (secret, _) = authority.secret(HOST, 100);
+        let mut snapshot = samples::snapshot_trusting(&authority);
+        snapshot.secret = Answer::Found(secret);
+        snapshot.deployment = Answer::Found(json!({"spec": {"template": {"spec": {"containers": [
+            {"name": "crm-admission", "args": ["serve", "--tls-self-managed"]},
+        ]}}}}));
+        let findings = judge(&snapshot, &SERVICE, None, &settings()).findings;
+        assert_eq!(ids(&findings), [(Id::SecretForeign, Level::Failure)]);
+        assert!(findings[0].text.starts_with("it has a certificate that"), "{findings:?}");
     }
 
     #[test]

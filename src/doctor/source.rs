@@ -5,12 +5,11 @@ use serde_json::Value;
 use super::shipped::{self, NAME};
 use super::snapshot::{Registration, Snapshot};
 use super::target::{Settings, Target, kubectl};
+use crate::certificates::CERT_MANAGER;
 
 const MANAGED: &str = "--tls-self-managed";
 const MANAGED_VARIABLE: &str = "CRM_ADMISSION_TLS_SELF_MANAGED";
 const FILES: [&str; 2] = ["--tls-cert", "--tls-dev"];
-/// cert-manager's annotation of a Secret: the name of its Certificate.
-const CERTIFICATE_NAME: &str = "cert-manager.io/certificate-name";
 /// cert-manager's annotation of a webhook configuration: the Certificate whose CA to write into it.
 const INJECT_CA_FROM: &str = "cert-manager.io/inject-ca-from";
 
@@ -32,7 +31,7 @@ impl Source {
         if snapshot.deployment.found().and_then(is_self_managed).unwrap_or(has_ca_key) {
             return Self::SelfManaged;
         }
-        let named = secret.and_then(|secret| annotation(secret, CERTIFICATE_NAME));
+        let named = secret.and_then(|secret| annotation(secret, CERT_MANAGER));
         let injected =
             snapshot.registrations().find_map(|(_, live)| annotation(live.found()?, INJECT_CA_FROM));
         let injected = injected.map(|from| from.rsplit_once('/').map_or(from, |(_, name)| name));

@@ -5,6 +5,7 @@ use crate::records::company;
 use crate::support::control_plane::ControlPlane;
 use crate::support::kubectl::Kubectl;
 use crate::support::manifest;
+use crate::support::pki::Authority;
 use crate::support::poll::{self, Seen};
 use crate::support::process::Witness;
 use crate::support::webhook::{self, Reach, Webhook};
@@ -241,6 +242,59 @@ fn a_first_start_creates_the_secret_and_writes_only_the_bundles() {
     }
 }
 
+#[test]
+fn a_configuration_without_a_ca_has_it_at_once() {
+    let stage = Stage::set();
+    let webhook = Webhook::start_self_managed(&stage.plane);
+    webhook.install();
+    stage.await_trust();
+    for _ in 0..3 {
+        for kind in KINDS {
+            stage.admin().run(["delete", kind, "crm-admission"]).succeeds();
+        }
+        webhook.install();
+        // Much shorter than the time between two turns without a change.
+        poll::until("bundles", Duration::from_secs(4), || {
+            match stage.all_bundles().iter().all(|bundle| !bundle.is_empty()) {
+                true => Seen::Ready(()),
+                false => Seen::NotYet("a bundle is empty".to_owned()),
+            }
+        });
+    }
+}
+
+#[test]
+fn a_secret_of_an_admin_is_left_unchanged_and_the_replica_says_what_to_do() {
+    let stage = Stage::set();
+    let webhook = Webhook::start_self_managed(&stage.plane);
+    webhook.install();
+    stage.await_trust();
+    let identity = Authority::create("Acme CA").server_for(&["acme.example"], 90);
+    let [certificate, key] = [("tls.crt", &identity.certificate), ("tls.key", &identity.key)]
+        .map(|(name, text)| stage.plane.workspace().write("foreign", name, text).display().to_string());
+    // As admins do it: the labels and the other keys of the Secret stay.
+    let create = ["create", "secret", "tls", "crm-admission-tls", "--namespace", NAMESPACE];
+    let files = ["--cert", &certificate, "--key", &key, "--dry-run=client", "-o", "yaml"];
+    let theirs = stage.admin().run(create.into_iter().chain(files)).succeeds().stdout;
+    stage.admin().apply(&theirs).succeeds();
+    let before = stage.secret().unwrap();
+    let page = poll::until("the reason", PATIENCE, || match webhook.admin_page("/readyz") {
+        Ok((_, page)) if page.contains("was left unchanged") => Seen::Ready(page),
+        other => Seen::NotYet(format!("{other:?}")),
+    });
+    assert!(page.contains("it has a certificate that CN=Acme CA issued, not crm-admission"), "{page}");
+    let after = stage.secret().unwrap();
+    assert_eq!(after.text("tls.key"), identity.key.into_bytes());
+    assert_eq!(after.0, before.0);
+    // The fix that it names.
+    stage.delete_secret();
+    poll::until("working certificate upkeep", PATIENCE, || match webhook.admin_page("/readyz") {
+        Ok((200, page)) if page.contains("[+]certificate upkeep ok") => Seen::Ready(()),
+        other => Seen::NotYet(format!("{other:?}")),
+    });
+    stage.await_trust();
+}
+
 /// The fields of a configuration that the webhook owns according to `managedFields`.
 fn owned_by_the_webhook(stage: &Stage, kind: &str) -> Vec<Value> {
     let get = ["get", kind, "crm-admission", "-o", "json", "--show-managed-fields"];
@@ -321,7 +375,7 @@ fn aged(stage: &Stage) -> Vec<u8> {
     let now = OffsetDateTime::now_utc();
     let mut params = CertificateParams::default();
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-    params.distinguished_name.push(DnType::CommonName, "an old CA");
+    params.distinguished_name.push(DnType::CommonName, "crm-admission CA 2023-01-01");
     params.not_before = now - 3 * 365 * DAY;
     params.not_after = now + 2 * 365 * DAY;
     let ca = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
@@ -422,12 +476,14 @@ fn the_permissions_are_limited_to_its_own_objects() {
         (&["get", "secret/crm-admission-tls", "-n", NAMESPACE][..], true),
         (&["update", "secret/crm-admission-tls", "-n", NAMESPACE], true),
         (&["get", "secret/another", "-n", NAMESPACE], false),
+        (&["watch", "secret/crm-admission-tls", "-n", NAMESPACE], true),
         (&["list", "secrets", "-n", NAMESPACE], false),
         (&["delete", "secret/crm-admission-tls", "-n", NAMESPACE], false),
         (&["get", "secret/crm-admission-tls", "-n", "default"], false),
         (&["create", "secrets", "-n", "default"], false),
         (&["patch", "mutatingwebhookconfiguration/crm-admission"], true),
         (&["patch", "validatingwebhookconfiguration/another"], false),
+        (&["watch", "validatingwebhookconfigurations"], false),
         (&["delete", "mutatingwebhookconfiguration/crm-admission"], false),
         (&["create", "validatingwebhookconfigurations"], false),
     ] {

@@ -72,7 +72,7 @@ scenarios! {
     a_service_that_is_absent_or_leads_nowhere_is_found:
         ServiceAbsent, ServicePortAbsent, ServiceWithoutEndpoints, PortNotProbed;
     a_secret_that_is_absent_or_unusable_or_not_trusted_is_found:
-        SecretAbsent, SecretUnusable, CertificateWrongName, CertificateExpired, CertificateExpiresSoon,
+        SecretAbsent, SecretForeign, SecretUnusable, CertificateWrongName, CertificateExpired, CertificateExpiresSoon,
         ServedDiffers;
     a_webhook_that_does_not_run_is_found_by_its_port_and_by_the_canary: PortUnreachable;
     rights_that_the_service_account_lacks_are_found_and_mended: ServiceAccountAbsent, RbacMissing;
@@ -530,6 +530,12 @@ fn a_secret_that_is_absent_or_unusable_or_not_trusted_is_found(patient: &mut Pat
         examined.finds(level, id, "the certificate of secret crm-admission-system/crm-admission-tls");
         examined.does_not_find(Id::CaBundleMismatch);
     }
+
+    // With the key of a CA in it, the Secret looks like one for self-managed certificates.
+    patient.store(&good, &authority);
+    let key = json!({"stringData": {"ca.key": "key"}}).to_string();
+    admin.run(["-n", NAMESPACE, "patch", "secret", "crm-admission-tls", "-p", &key]).succeeds();
+    patient.examine().finds("failure", Id::SecretForeign, "issued, not crm-admission");
 
     // What is served here is the certificate of a test, which is none of this.
     patient.store(&good, &authority);

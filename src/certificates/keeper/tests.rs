@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use tokio::time::advance;
 
 use super::*;
+use crate::pki::{Authority, Validity};
 
 const SECRET: &str = "/api/v1/namespaces/crm/secrets/crm-admission-tls";
 const CONFIGURATIONS: [&str; 2] = [
@@ -460,4 +461,63 @@ async fn replicas_with_different_clocks_do_not_keep_replacing_each_others_ca() {
     );
     advance(LEFT_ALONE).await;
     replica.turn().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_secret_of_somebody_else_is_left_unchanged_and_the_replica_is_not_ready() {
+    let cluster = Cluster::with_configurations();
+    let validity = Validity::from_now(unix_now(), pki::DAY);
+    let authority = Authority::create("Acme CA", validity).unwrap();
+    let Identity { certificate, key } =
+        authority.issue("acme", &["acme.example".to_owned()], validity).unwrap();
+    let secret = json!({
+        "metadata": {"name": "crm-admission-tls"},
+        "data": {"tls.crt": STANDARD.encode(&certificate), "tls.key": STANDARD.encode(&key)},
+    });
+    let before = cluster.put(SECRET, secret);
+    let mut replica = cluster.replica();
+    let error = replica.turn().await.unwrap_err().to_string();
+    assert_eq!(cluster.get(SECRET), Some(before));
+    assert!(shown(&replica).is_empty() && cluster.bundle(CONFIGURATIONS[0]).is_empty());
+    let expected = "Secret crm/crm-admission-tls was left unchanged: it has a certificate that CN=Acme CA issued, not \
+                    crm-admission; to use this certificate, serve with --tls-cert and --tls-key";
+    assert!(error.starts_with(expected), "{error}");
+    replica.fails(&error);
+    assert_eq!(replica.state()(), State::NotReady(error));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replica_with_a_certificate_continues_if_somebody_takes_its_secret_over() {
+    let cluster = Cluster::with_configurations();
+    let mut replica = cluster.replica();
+    replica.turn().await.unwrap();
+    let served = shown(&replica);
+    let mut secret = cluster.get(SECRET).unwrap();
+    secret["metadata"]["annotations"] = json!({"cert-manager.io/certificate-name": "webhook"});
+    let taken = cluster.put(SECRET, secret);
+    let error = replica.turn().await.unwrap_err().to_string();
+    assert!(error.contains("cert-manager manages it for the Certificate webhook"), "{error}");
+    replica.fails(&error);
+    assert_eq!(replica.state()(), State::Impaired(error));
+    assert_eq!((shown(&replica), cluster.get(SECRET)), (served, Some(taken)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_empty_secret_is_filled_and_one_without_its_label_is_labelled() {
+    let cluster = Cluster::with_configurations();
+    cluster.put(
+        SECRET,
+        json!({"metadata": {"name": "crm-admission-tls"}, "data": {"tls.crt": "", "tls.key": ""}}),
+    );
+    let mut replica = cluster.replica();
+    replica.turn().await.unwrap();
+    assert_accepted(&cluster, &replica);
+    let filled = cluster.get(SECRET).unwrap();
+    let mut unlabelled = filled.clone();
+    unlabelled["metadata"]["labels"] = json!({});
+    cluster.put(SECRET, unlabelled);
+    replica.turn().await.unwrap();
+    let labelled = cluster.get(SECRET).unwrap();
+    assert_eq!(labelled["metadata"]["labels"]["app.kubernetes.io/managed-by"], "crm-admission");
+    assert_eq!(labelled["data"], filled["data"]);
 }
