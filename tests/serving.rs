@@ -101,7 +101,7 @@ impl Running {
         let readiness = parts.readiness.clone();
         let reviewer = Arc::new(StubReviewer { calls: AtomicUsize::new(0), gate: Semaphore::new(0) });
 
-        let server = Server::bind(wishes.config.unwrap_or_else(config)).await.unwrap();
+        let server = Server::bind(wishes.config.unwrap_or_else(config)).unwrap();
         let addresses = server.addresses();
         let task = tokio::spawn(server.run(Arc::clone(&reviewer), parts));
         Self { dev, addresses, metrics, readiness, reviewer, signals: sender, task, _dir: dir }
@@ -833,10 +833,9 @@ enum Death {
 async fn a_port_in_use_is_reported_with_its_flag() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
-    let error = Server::bind(ServerConfig { listen: address, ..config() }).await.unwrap_err().to_string();
+    let error = Server::bind(ServerConfig { listen: address, ..config() }).unwrap_err().to_string();
     assert!(error.starts_with(&format!("cannot listen on {address} (--listen): ")), "{error}");
     assert!(error.ends_with("; stop the program that uses it, or give another port"), "{error}");
-    let error =
-        Server::bind(ServerConfig { admin_listen: address, ..config() }).await.unwrap_err().to_string();
+    let error = Server::bind(ServerConfig { admin_listen: address, ..config() }).unwrap_err().to_string();
     assert!(error.starts_with(&format!("cannot listen on {address} (--admin-listen): ")), "{error}");
 }

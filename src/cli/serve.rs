@@ -34,10 +34,10 @@ use crate::telemetry::{self, LogFormat, Metrics};
 #[derive(Debug, Args)]
 pub(super) struct Serve {
     /// Address on which the webhook listens, with TLS.
-    #[arg(long, default_value = "0.0.0.0:9443", env = "CRM_ADMISSION_LISTEN", value_name = "ADDRESS")]
+    #[arg(long, default_value = "[::]:9443", env = "CRM_ADMISSION_LISTEN", value_name = "ADDRESS")]
     listen: SocketAddr,
     /// Address of /livez, /readyz and /metrics, without TLS.
-    #[arg(long, default_value = "0.0.0.0:8080", env = "CRM_ADMISSION_ADMIN_LISTEN", value_name = "ADDRESS")]
+    #[arg(long, default_value = "[::]:8080", env = "CRM_ADMISSION_ADMIN_LISTEN", value_name = "ADDRESS")]
     admin_listen: SocketAddr,
     #[command(flatten)]
     tls: TlsSource,
@@ -172,7 +172,7 @@ impl Serve {
             shutdown_delay: self.shutdown_delay,
             ..ServerConfig::default()
         };
-        let served = Server::bind(config).await?.run(pipeline, parts).await;
+        let served = Server::bind(config)?.run(pipeline, parts).await;
         stop.cancel();
         tasks.close();
         tasks.wait().await;

@@ -9,6 +9,7 @@ mod deadline;
 pub mod dev_certificate;
 mod failures;
 mod limits;
+mod listen;
 pub mod readiness;
 mod reviewer;
 mod router;

@@ -1,7 +1,7 @@
 //! Runs the server: listens on both ports, serves, and stops without losing a call.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +23,7 @@ use super::admin::admin_router;
 use super::connections::{Connections, Door};
 use super::failures::Failures;
 use super::limits::{ConnectionLimits, Limits};
+use super::listen;
 use super::readiness::Readiness;
 use super::router::router;
 use super::signals::Signals;
@@ -67,8 +68,8 @@ pub struct ServerConfig {
 impl Default for ServerConfig {
     fn default() -> Self {
         Self {
-            listen: SocketAddr::from(([0, 0, 0, 0], 9443)),
-            admin_listen: SocketAddr::from(([0, 0, 0, 0], 8080)),
+            listen: SocketAddr::from((Ipv6Addr::UNSPECIFIED, 9443)),
+            admin_listen: SocketAddr::from((Ipv6Addr::UNSPECIFIED, 8080)),
             limits: Limits::default(),
             connections: ConnectionLimits::default(),
             handshake_timeout: Duration::from_secs(3),
@@ -144,7 +145,7 @@ pub enum ServeError {
 fn fix_of_listening(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::AddrInUse => "stop the program that uses it, or give another port",
-        io::ErrorKind::AddrNotAvailable => "give an address of this machine, such as 0.0.0.0",
+        io::ErrorKind::AddrNotAvailable => "give an address of this machine, such as [::] for all",
         io::ErrorKind::PermissionDenied => "give a port above 1023",
         _ => "give another address",
     }
@@ -156,7 +157,7 @@ pub async fn serve<R: Reviewer>(
     reviewer: Arc<R>,
     parts: Parts,
 ) -> Result<(), ServeError> {
-    Server::bind(config).await?.run(reviewer, parts).await
+    Server::bind(config)?.run(reviewer, parts).await
 }
 
 /// A server that has opened its ports but does not answer yet.
@@ -178,10 +179,10 @@ pub struct Addresses {
 }
 
 impl Server {
-    /// Opens both ports.
-    pub async fn bind(config: ServerConfig) -> Result<Self, ServeError> {
-        let (webhook, webhook_address) = listen(config.listen, "--listen").await?;
-        let (admin, admin_address) = listen(config.admin_listen, "--admin-listen").await?;
+    /// Opens both ports. Needs a runtime of tokio.
+    pub fn bind(config: ServerConfig) -> Result<Self, ServeError> {
+        let (webhook, webhook_address) = open(config.listen, "--listen")?;
+        let (admin, admin_address) = open(config.admin_listen, "--admin-listen")?;
         let addresses = Addresses { webhook: webhook_address, admin: admin_address };
         Ok(Self { config, webhook, admin, addresses })
     }
@@ -226,9 +227,9 @@ impl Server {
     }
 }
 
-async fn listen(address: SocketAddr, flag: &'static str) -> Result<(TcpListener, SocketAddr), ServeError> {
+fn open(address: SocketAddr, flag: &'static str) -> Result<(TcpListener, SocketAddr), ServeError> {
     let failed = |source| ServeError::Listen { address, flag, source };
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let listener = listen::listen(address).map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
     Ok((listener, address))
 }

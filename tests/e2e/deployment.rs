@@ -336,7 +336,7 @@ fn the_values_of_the_chart_have_their_effect() {
     assert_eq!(pod["volumes"][0]["secret"]["secretName"], "own");
     assert_eq!(container["ports"][0]["containerPort"], 10250);
     let args = container["args"].as_array().expect("arguments");
-    for arg in ["--tls-cert=/tls/tls.crt", "--listen=0.0.0.0:10250", "--log=debug", "--policy=/policy.yaml"] {
+    for arg in ["--tls-cert=/tls/tls.crt", "--listen=[::]:10250", "--log=debug", "--policy=/policy.yaml"] {
         assert!(args.contains(&json!(arg)), "no {arg} in {args:?}");
     }
     assert!(!args.contains(&json!("--tls-self-managed")));
@@ -527,6 +527,8 @@ fn the_scripts_install_and_uninstall_without_denying_a_write() {
         "--- server",
         "successfully rolled out",
         "--- webhook configurations",
+        "--- CA in the webhook configurations",
+        "--- test records",
     ];
     let places = order.map(|step| printed.find(step).unwrap_or_else(|| panic!("no {step:?} in {printed}")));
     assert!(places.is_sorted(), "{printed}");
@@ -536,8 +538,13 @@ fn the_scripts_install_and_uninstall_without_denying_a_write() {
     let deployment = deployment.succeeds().json();
     assert_eq!(deployment["spec"]["template"]["spec"]["containers"][0]["image"], image);
 
-    // Installing again is an upgrade.
-    script(site, "install", &install);
+    // Installing again is an upgrade: the webhooks that are there keep their policy.
+    let printed = script(site, "install", &install);
+    assert!(!printed.contains("--- CA in the webhook configurations"), "{printed}");
+    for configuration in ["mutatingwebhookconfiguration", "validatingwebhookconfiguration"] {
+        let stored = admin.get(configuration, "crm-admission");
+        assert_eq!(stored["webhooks"][0]["failurePolicy"], "Fail", "{stored}");
+    }
 
     let record = "apiVersion: crm.milo.io/v1alpha1\nkind: Company\nmetadata: {name: deployment-kept}\nspec: {displayName: Kept}\n";
     admin.apply(record).succeeds();
@@ -584,11 +591,74 @@ fn an_installation_can_be_changed_to_one_call() {
     assert_eq!(installed(&reachable(site, &kustomizations, Calls::Two)), both);
     assert_eq!(installed(&reachable(site, &kustomizations, Calls::One)), both[1..]);
     assert!(admin.has("validatingadmissionpolicybinding", "crm-admission-floor"));
-    // And back. The floor, which is not in the overlay any more, stays.
+    // And back. The floor goes with the component that brought it.
+    assert_eq!(installed(&reachable(site, &kustomizations, Calls::Two)), both);
+    assert!(!admin.has("validatingadmissionpolicybinding", "crm-admission-floor"));
+    assert!(!admin.has("validatingadmissionpolicy", "crm-admission-floor"));
+    // A floor that an admin applied stays.
+    admin.run(["apply", "-k", text(&manifest("floor"))]).succeeds();
     assert_eq!(installed(&reachable(site, &kustomizations, Calls::Two)), both);
     assert!(admin.has("validatingadmissionpolicybinding", "crm-admission-floor"));
-    script(site, "uninstall", &["--overlay", text(&reachable(site, &kustomizations, Calls::One))]);
-    assert!(!admin.has("validatingadmissionpolicy", "crm-admission-floor"));
+    script(site, "uninstall", &["--overlay", text(&reachable(site, &kustomizations, Calls::Two))]);
+    assert!(admin.has("validatingadmissionpolicybinding", "crm-admission-floor"));
+    admin.run(["delete", "-k", text(&manifest("floor"))]).succeeds();
+}
+
+/// The objects that the scripts know as optional: those with our label that exist, as `resource name`.
+fn optional(admin: &Kubectl) -> Vec<String> {
+    let resources = "cronjobs,networkpolicies,serviceaccounts,horizontalpodautoscalers,servicemonitors,\
+                     prometheusrules,configmaps,certificates,issuers,rolebindings,clusterrolebindings,\
+                     validatingadmissionpolicies,validatingadmissionpolicybindings";
+    let label = ["-l", "app.kubernetes.io/name=crm-admission", "-o", "name"];
+    let found = admin.run(["-n", NAMESPACE, "get", resources].into_iter().chain(label)).succeeds().stdout;
+    found.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn a_change_of_overlay_removes_what_only_the_old_one_had() {
+    let mut site = site();
+    site.webhook.ensure_running();
+    let site = &*site;
+    let kustomizations = Kustomizations::copied();
+    let admin = site.plane.kubectl("admin");
+    let ca = site.plane.workspace().write("identities", "webhook-ca.crt", site.webhook.ca());
+    let install = |overlay: &Path| script(site, "install", &["--overlay", text(overlay), "--ca", text(&ca)]);
+    let replicas = || {
+        let get = ["-n", NAMESPACE, "get", "deployment", "crm-admission", "-o", "jsonpath={.spec.replicas}"];
+        admin.run(get).succeeds().stdout
+    };
+    // The harness has granted the permissions of self-managed certificates.
+    script(site, "uninstall", &[]);
+    let plain = reachable(site, &kustomizations, Calls::Two);
+    install(&plain);
+    let few = optional(&admin);
+
+    let components = ["audit", "audit-metrics", "autoscaling", "monitoring"];
+    let components = components.map(|part| format!("../../components/{part}"));
+    let everything =
+        kustomizations.add("more", &json!({"resources": ["../reachable"], "components": components}));
+    install(&everything);
+    assert!(optional(&admin).len() > few.len() + 6);
+    // The autoscaler starts with the number that was there.
+    assert_eq!(replicas(), "2");
+    // Not ours, although it has our name.
+    let helm =
+        ["label", "--overwrite", "configmap", "crm-admission-dashboard", "app.kubernetes.io/managed-by=Helm"];
+    admin.run(["-n", NAMESPACE].into_iter().chain(helm)).succeeds();
+
+    install(&plain);
+    let mut expected = few;
+    expected.push("configmap/crm-admission-dashboard".to_owned());
+    let sorted = |mut names: Vec<String>| {
+        names.sort();
+        names
+    };
+    assert_eq!(sorted(optional(&admin)), sorted(expected));
+    assert_eq!(replicas(), "2");
+    // Whatever overlay is given, nothing of another one is left.
+    install(&everything);
+    script(site, "uninstall", &["--overlay", text(&plain)]);
+    assert_eq!(optional(&admin), Vec::<String>::new());
 }
 
 #[test]
@@ -600,10 +670,31 @@ fn an_installation_that_does_not_become_ready_registers_nothing() {
             "install: the server is not ready, so the webhook configurations were not applied",
         ),
         (&["--overlay", "own-certificate"], "install: no CA for the webhook configurations"),
-        (&["--overlay", "own-certificat"], "install: overlay not found"),
+        (&["--overlay", "own-certificat"], "install: overlay not found: own-certificat"),
     ] {
         install_fails(&site, args, complaint);
     }
+    let kustomizations = Kustomizations::copied();
+    let foreign = "apiVersion: example.com/v1\nkind: Cache\nmetadata: {name: crm}\n";
+    let overlay = kustomizations.add("needy", &json!({"resources": ["../self-managed", "cache.yaml"]}));
+    fs::write(overlay.join("cache.yaml"), foreign).expect("a manifest");
+    let told = install_fails(
+        &site,
+        &["--overlay", text(&overlay)],
+        "install: the cluster does not have example.com/v1, which",
+    );
+    assert!(!told.contains("created") && !told.contains("configured"), "{told}");
+    // A directory of the user needs no `./`.
+    let output = command(&site, "install")
+        .current_dir(overlay.parent().expect("a directory"))
+        .args(["--overlay", "needy"])
+        .output()
+        .expect("a script that starts");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        told.contains("install: the cluster does not have example.com/v1, which ./needy needs"),
+        "{told}"
+    );
     // Restore the state that other tests expect.
     script(&site, "uninstall", &[]);
 }
