@@ -166,6 +166,43 @@ fn the_permission_to_patch_webhook_configurations_comes_with_the_guard() {
     assert_eq!(granting, ["development", "one-call", "self-managed"]);
 }
 
+/// The kind in lower case and the name of each object below these directories, generated ConfigMaps included.
+fn objects_below(directories: &[&str]) -> BTreeSet<(String, String)> {
+    let mut files = Vec::new();
+    for directory in directories {
+        manifests(&path(&format!("manifests/{directory}")), &mut files);
+    }
+    let documents = files
+        .iter()
+        .flat_map(|file| yaml(file.strip_prefix(env!("CARGO_MANIFEST_DIR")).unwrap().to_str().unwrap()));
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let names = documents.flat_map(|document| {
+        let generated = document["configMapGenerator"].as_array().into_iter().flatten();
+        let generated = generated.map(|map| ("configmap".to_owned(), text(&map["name"])));
+        let object = (text(&document["kind"]).to_lowercase(), text(&document["metadata"]["name"]));
+        generated.chain([object]).collect::<Vec<_>>()
+    });
+    names.filter(|(_, name)| !name.is_empty()).collect()
+}
+
+#[test]
+fn the_scripts_know_every_object_that_only_some_installations_have() {
+    let script = read("scripts/lib/objects");
+    let (_, listed) = script.split_once("cat <<TEXT\n").unwrap();
+    let (listed, _) = listed.split_once("\nTEXT").unwrap();
+    let listed: BTreeSet<(String, String)> = listed
+        .lines()
+        .map(|line| {
+            let mut words = line.split(' ');
+            let (resource, name) = (words.next().unwrap(), words.next().unwrap());
+            (resource.split('.').next().unwrap().to_owned(), name.to_owned())
+        })
+        .collect();
+    let always = objects_below(&["base", "registration"]);
+    let optional = objects_below(&["overlays", "components", "guard", "floor"]);
+    assert_eq!(listed, optional.difference(&always).cloned().collect());
+}
+
 #[test]
 fn the_chart_has_the_guard_wherever_it_grants_the_permission() {
     let template = |name: &str| read(&format!("manifests/chart/crm-admission/templates/{name}.yaml"));
