@@ -76,10 +76,10 @@ fn the_chart_has_the_guard_of_the_kustomizations() {
 fn the_chart_has_the_crds_of_this_version() {
     let manifests = cli::crds::manifests().unwrap();
     for manifest in &manifests {
-        is_up_to_date(&format!("{CHART}/crds/{}", manifest.file_name), &manifest.text);
+        is_up_to_date(&format!("{CHART}/files/crds/{}", manifest.file_name), &manifest.text);
     }
     // The chart has no copy of a removed kind.
-    let copies = std::fs::read_dir(path(CHART).join("crds")).unwrap().count();
+    let copies = std::fs::read_dir(path(CHART).join("files/crds")).unwrap().count();
     assert_eq!(copies, manifests.len());
 }
 

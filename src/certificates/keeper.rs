@@ -344,7 +344,7 @@ impl<S: Serve> Keeper<S> {
     /// there is none yet, this waits for a CA that not every API server may know.
     async fn take_over(&mut self, contents: &Contents, live: &[Configuration]) -> Result<(), KeeperError> {
         let identity = Identity { certificate: contents.certificate.clone(), key: contents.key.clone() };
-        let works = |identity: &Identity| refusal(&certificates(&identity.certificate), live).is_none();
+        let works = |identity: &Identity| distrust(&certificates(&identity.certificate), live).is_none();
         let settled = || self.memory.has_settled(&identity, live);
         let chosen = match &self.memory.served {
             None if is_by_new_ca(contents, live) && !settled() => return Ok(()),
@@ -377,7 +377,7 @@ impl<S: Serve> Keeper<S> {
         if let Some(not_after) = needed.min() {
             self.metrics.certificates().expires(CA_BUNDLE, not_after);
         }
-        let state = match refusal(&chain, live) {
+        let state = match distrust(&chain, live) {
             None => State::Fine,
             Some(why) => State::NotReady(why),
         };
@@ -453,7 +453,7 @@ fn is_by_new_ca(contents: &Contents, live: &[Configuration]) -> bool {
 }
 
 /// Why a caller would not accept this certificate.
-fn refusal(chain: &[CertificateDer<'static>], live: &[Configuration]) -> Option<String> {
+fn distrust(chain: &[CertificateDer<'static>], live: &[Configuration]) -> Option<String> {
     let now = unix_now();
     live.iter().find_map(|configuration| {
         configuration.hooks.iter().find_map(|hook| {

@@ -74,18 +74,18 @@ pub fn trusting_ca<'c>(
     let (leaf, between) = chain.split_first().ok_or(Untrusted::Absent)?;
     let server = ServerName::try_from(name)
         .map_err(|_| Untrusted::Name(format!("{name:?} is not a valid name for a certificate")))?;
-    let mut refusal = if cas.is_empty() { Untrusted::NoCa } else { Untrusted::UnknownCa };
+    let mut untrusted = if cas.is_empty() { Untrusted::NoCa } else { Untrusted::UnknownCa };
     let mut vouching = Vec::new();
     for ca in cas {
         match verify_by(leaf, between, ca, &server, now) {
             Ok(()) => vouching.push(ca),
-            Err(error) => refusal = refusal.max(Untrusted::of(&error)),
+            Err(error) => untrusted = untrusted.max(Untrusted::of(&error)),
         }
     }
     let rank = |ca: &&CertificateDer<'_>| {
         Facts::of(ca).map(|facts| (facts.validity.covers(now), facts.validity.not_after))
     };
-    vouching.into_iter().max_by_key(rank).ok_or(refusal)
+    vouching.into_iter().max_by_key(rank).ok_or(untrusted)
 }
 
 impl Untrusted {

@@ -141,10 +141,10 @@ fn chart(file: &str) -> String {
     text(&manifest("chart").join(file)).to_owned()
 }
 
-/// `helm template`, in the namespace of the kustomizations.
+/// `helm template`, in the namespace of the kustomizations and like them without the CRDs.
 fn templated(helm: &Helm, values: &[&str]) -> String {
     let chart = chart("crm-admission");
-    let args = ["template", "crm-admission", &chart, "--namespace", NAMESPACE];
+    let args = ["template", "crm-admission", &chart, "--namespace", NAMESPACE, "--set=crds.install=false"];
     helm.succeeds(args.into_iter().chain(values.iter().copied()))
 }
 
@@ -318,6 +318,26 @@ fn the_api_server_accepts_everything_that_is_shipped() {
 }
 
 #[test]
+fn server_side_apply_leaves_a_namespace_selector_to_its_manager() {
+    let site = site();
+    let admin = site.plane.kubectl("admin");
+    let registration = kustomized(&admin, &manifest("registration"));
+    let apply = || admin.run_with(&registration, ["apply", "--server-side", "-f", "-"]).succeeds();
+    apply();
+    // As AKS does it with every webhook.
+    let selector =
+        json!({"matchExpressions": [{"key": "control-plane", "operator": "NotIn", "values": ["true"]}]});
+    let patch = json!([{"op": "replace", "path": "/webhooks/0/namespaceSelector", "value": selector}]);
+    let manager = "--field-manager=admissionsenforcer";
+    let run = ["patch", "mutatingwebhookconfiguration", "crm-admission", "--type=json", manager, "-p"];
+    admin.run(run.map(str::to_owned).into_iter().chain([patch.to_string()])).succeeds();
+    apply();
+    let stored = admin.get("mutatingwebhookconfiguration", "crm-admission");
+    assert_eq!(stored["webhooks"][0]["namespaceSelector"], selector);
+    admin.run(["delete", CONFIGURATIONS, "crm-admission"]).succeeds();
+}
+
+#[test]
 fn the_values_of_the_chart_have_their_effect() {
     let site = site();
     let values = [
@@ -325,6 +345,16 @@ fn the_values_of_the_chart_have_their_effect() {
         "--set=webhook.port=10250,webhook.timeoutSeconds=7,log=debug,extraArgs[0]=--policy=/policy.yaml",
         "--set=tls.mode=secret,tls.secretName=own,tls.caBundle=Q0E=,priorityClassName=high",
         "--set=networkPolicy.metricsFrom=null",
+        "--set=podAnnotations.a=b,podLabels.team=crm,serviceAccount.annotations.role=r,serviceAccount.labels.l=m",
+        "--set=extraEnv[0].name=RUST_BACKTRACE,extraEnv[0].value=x",
+        "--set=extraVolumes[0].name=policy,extraVolumes[0].configMap.name=policy",
+        "--set=extraVolumeMounts[0].name=policy,extraVolumeMounts[0].mountPath=/policy",
+        "--set=registration.annotations.owner=crm,registration.failurePolicy=Ignore",
+        "--set=extraRules[0].apiGroups={iam.example.com},extraRules[0].resources={users},extraRules[0].verbs={get}",
+        // As on OpenShift.
+        "--set=podSecurityContext.runAsUser=null,podSecurityContext.runAsGroup=null,podSecurityContext.fsGroup=null",
+        "--set=policy.dryRun=Warn",
+        "--api-versions=admission.crm.milo.io/v1alpha1/AdmissionPolicy",
     ];
     let objects = objects(&templated(&helm(&site), &values));
     let deployment = &objects[&format!("Deployment {NAMESPACE} crm-admission")];
@@ -340,6 +370,20 @@ fn the_values_of_the_chart_have_their_effect() {
         assert!(args.contains(&json!(arg)), "no {arg} in {args:?}");
     }
     assert!(!args.contains(&json!("--tls-self-managed")));
+    assert_eq!(container["env"][1], json!({"name": "RUST_BACKTRACE", "value": "x"}));
+    assert_eq!(pod["volumes"][1], json!({"name": "policy", "configMap": {"name": "policy"}}));
+    assert_eq!(container["volumeMounts"][1], json!({"name": "policy", "mountPath": "/policy"}));
+    let security = json!({"runAsNonRoot": true, "seccompProfile": {"type": "RuntimeDefault"}});
+    assert_eq!(pod["securityContext"], security);
+    let template = &deployment["spec"]["template"]["metadata"];
+    assert_eq!((&template["annotations"]["a"], &template["labels"]["team"]), (&json!("b"), &json!("crm")));
+    let account = &objects[&format!("ServiceAccount {NAMESPACE} crm-admission")]["metadata"];
+    assert_eq!((&account["annotations"]["role"], &account["labels"]["l"]), (&json!("r"), &json!("m")));
+    let rules = objects["ClusterRole  crm-admission"]["rules"].as_array().expect("rules");
+    assert!(
+        rules.contains(&json!({"apiGroups": ["iam.example.com"], "resources": ["users"], "verbs": ["get"]}))
+    );
+    assert_eq!(objects["AdmissionPolicy  default"]["spec"], json!({"dryRun": "Warn"}));
     assert_eq!(
         objects[&format!("NetworkPolicy {NAMESPACE} crm-admission")]["spec"]["ingress"][1],
         Value::Null
@@ -348,6 +392,56 @@ fn the_values_of_the_chart_have_their_effect() {
         let webhook = &objects[&format!("{kind}WebhookConfiguration  crm-admission")]["webhooks"][0];
         assert_eq!(webhook["clientConfig"]["caBundle"], "Q0E=");
         assert_eq!(webhook["timeoutSeconds"], 7);
+        assert_eq!(webhook["failurePolicy"], "Ignore");
+        let configuration = &objects[&format!("{kind}WebhookConfiguration  crm-admission")];
+        assert_eq!(configuration["metadata"]["annotations"], json!({"owner": "crm"}));
+    }
+}
+
+#[test]
+fn a_flag_of_the_chart_is_not_given_twice() {
+    let site = site();
+    let values = ["--set=webhook.port=10250", "--set=extraArgs={--listen=0.0.0.0:10250}"];
+    let objects = objects(&templated(&helm(&site), &values));
+    let deployment = &objects[&format!("Deployment {NAMESPACE} crm-admission")];
+    let args = deployment["spec"]["template"]["spec"]["containers"][0]["args"].clone();
+    let listens = |arg: &&Value| arg.as_str().is_some_and(|arg| arg.starts_with("--listen"));
+    let given: Vec<&Value> = args.as_array().expect("arguments").iter().filter(listens).collect();
+    assert_eq!(given, ["--listen=0.0.0.0:10250"]);
+}
+
+#[test]
+fn pods_in_the_network_of_their_node_can_roll_out() {
+    let site = site();
+    let kustomizations = Kustomizations::copied();
+    let components = json!(["../../components/host-network"]);
+    kustomizations.add("host-network", &json!({"resources": ["../self-managed"], "components": components}));
+    let overlay = kustomized(&site.plane.kubectl("admin"), &kustomizations.overlay("host-network"));
+    let chart = templated(&helm(&site), &["--set=hostNetwork=true"]);
+    same_objects("host-network", &overlay, &chart);
+    for rendered in [overlay, chart] {
+        let spec = objects(&rendered)[&format!("Deployment {NAMESPACE} crm-admission")]["spec"].clone();
+        assert_eq!(spec["strategy"]["rollingUpdate"], json!({"maxUnavailable": 1, "maxSurge": 0}));
+        assert_eq!(spec["template"]["spec"]["hostNetwork"], true);
+    }
+}
+
+#[test]
+fn the_chart_installs_and_keeps_the_crds_of_this_version() {
+    let site = site();
+    let (admin, helm, chart) = (site.plane.kubectl("admin"), helm(&site), chart("crm-admission"));
+    let template = |values: &[&str]| {
+        let args = ["template", "crm-admission", &chart, "--show-only=templates/crds.yaml"];
+        objects(&helm.succeeds(args.into_iter().chain(values.iter().copied())))
+    };
+    let kept = json!("keep");
+    for mut shipped in admin.read(&manifest("crds")) {
+        let name = format!("CustomResourceDefinition  {}", shipped["metadata"]["name"].as_str().unwrap());
+        let not_kept = &template(&["--set=crds.keep=false"])[&name];
+        assert!(not_kept["metadata"]["annotations"]["helm.sh/resource-policy"].is_null(), "{not_kept}");
+        let chart = &template(&[])[&name];
+        shipped["metadata"]["annotations"]["helm.sh/resource-policy"] = kept.clone();
+        assert_eq!(*chart, shipped, "{name}");
     }
 }
 
@@ -363,6 +457,8 @@ fn invalid_values_are_rejected() {
         ("tls.caBundle=Q0E=", "caBundle"),
         ("webhook.port=443", "/webhook/port"),
         ("replicas=two", "/replicas"),
+        ("registration.failurePolicy=fail", "/registration/failurePolicy"),
+        ("extraEnv[0].value=x", "name"),
     ] {
         let complaint = helm(&site).fails(["template", "crm-admission", &chart, "--set", value]);
         assert!(complaint.contains(told), "{value}: {complaint}");
@@ -655,6 +751,7 @@ fn a_change_of_overlay_removes_what_only_the_old_one_had() {
     };
     assert_eq!(sorted(optional(&admin)), sorted(expected));
     assert_eq!(replicas(), "2");
+    admin.run(["-n", NAMESPACE, "delete", "configmap", "crm-admission-dashboard"]).succeeds();
     // Whatever overlay is given, nothing of another one is left.
     install(&everything);
     script(site, "uninstall", &["--overlay", text(&plain)]);

@@ -18,7 +18,7 @@ pub(crate) fn difference(text: &str, theirs: &Read) -> Option<String> {
     let ours = ours.errors();
     match &theirs.error {
         Some(_) if !ours.is_empty() => None,
-        Some(error) => Some(format!("only kubectl refuses it: {error}; we read {values:?}")),
+        Some(error) => Some(format!("only kubectl does not accept it: {error}; we read {values:?}")),
         None if ours.is_empty() => {
             let is_same = values.len() == theirs.documents.len()
                 && values.iter().zip(&theirs.documents).all(|(ours, theirs)| is_same(ours, theirs));
@@ -30,12 +30,12 @@ pub(crate) fn difference(text: &str, theirs: &Read) -> Option<String> {
                 ours.iter().position(|error| theirs.leaves_out && error.message.starts_with("not JSON: "));
             let unmeant =
                 ours.iter().take(json.unwrap_or(ours.len())).find(|error| !is_meant(text, error, theirs))?;
-            Some(format!("only we refuse it: {unmeant}; kubectl reads {:?}", theirs.documents))
+            Some(format!("only we do not accept it: {unmeant}; kubectl reads {:?}", theirs.documents))
         }
     }
 }
 
-/// Whether we refuse on purpose what kubectl reads. `docs/ci.md` lists the reasons for its readers.
+/// Whether we do not accept on purpose what kubectl reads. `docs/ci.md` lists the reasons for its readers.
 fn is_meant(text: &str, error: &SyntaxError, theirs: &Read) -> bool {
     let message = error.message.as_str();
     // The last one wins in kubectl, the first one in other tools, and nobody means to write both.
@@ -68,7 +68,7 @@ fn is_half_a_pair(text: &str, message: &str, theirs: &Read) -> bool {
         && theirs.documents.iter().any(|document| document.to_string().contains(char::REPLACEMENT_CHARACTER))
 }
 
-/// Whether a character that is not allowed is in text that kubectl does not read, which we refuse anyway.
+/// Whether a character that is not allowed is in text that kubectl does not read, which we do not accept anyway.
 fn is_behind_the_end(text: &str, error: &SyntaxError) -> bool {
     let is_control = error.message == "control characters are not allowed";
     is_control

@@ -69,7 +69,7 @@ fn assert_same(texts: &[String]) {
         }
     }
     assert!(differences == 0, "{differences} of {} files are read otherwise:\n{report}", texts.len());
-    // If kubectl refused nearly all of them, the comparison would say little.
+    // If kubectl accepted hardly any of them, the comparison would say little.
     assert!(accepted * 4 > texts.len(), "kubectl reads only {accepted} of {}", texts.len());
     println!("{} files compared, {accepted} of which kubectl reads", texts.len());
 }

@@ -41,7 +41,7 @@ pub(crate) fn compose(text: &str, base: usize) -> Result<Option<Tree>, Fault> {
     Ok(Some(tree).filter(|tree| !tree.is_null(tree.root)))
 }
 
-/// Whether kubectl refuses a character wherever it is.
+/// Whether kubectl does not accept a character wherever it is.
 fn is_not_allowed(c: char) -> bool {
     !matches!(c, '\t' | '\n' | '\r' | ' '..='~' | '\u{85}' | '\u{a0}'..='\u{fffd}' | '\u{10000}'..)
 }

@@ -1,4 +1,4 @@
-//! What kubectl reads, refuses and leaves out, example by example. The differential test compares all of them with it.
+//! What kubectl reads, does not accept and leaves out, example by example. The differential test compares all of them with it.
 
 use std::path::Path;
 
@@ -79,7 +79,7 @@ fn what_kubectl_reads_is_read(#[case] text: &str, #[case] expected: Value) {
 #[case::key_that_is_too_long(&format!("{}: 1\n", "é".repeat(1026)), (1, 1027))]
 #[case::json_of_three_bytes("{a}", (1, 2))]
 #[case::unclosed_single_quote("a: b\nc: 'd\n", (2, 4))]
-fn what_kubectl_refuses_is_an_error_at_its_place(#[case] text: &str, #[case] place: (usize, usize)) {
+fn what_kubectl_does_not_accept_is_an_error_at_its_place(#[case] text: &str, #[case] place: (usize, usize)) {
     let error = documents(text).unwrap_err();
     assert_eq!((error.line, error.column), place, "{error}");
 }

@@ -27,10 +27,25 @@ clientConfig:
   {{- end }}
 {{- end }}
 
-{{/* Tells cert-manager which CA to write to `caBundle`. With self-managed certificates, the program writes it. */}}
-{{- define "crm-admission.inject" -}}
-{{- if eq .Values.tls.mode "cert-manager" }}
+{{/*
+The annotations of a webhook configuration. For cert-manager, one tells which CA to write to `caBundle`. With self-managed
+certificates, the program writes it. `include "crm-admission.annotations" (list . (dict "more" "annotations"))`.
+*/}}
+{{- define "crm-admission.annotations" -}}
+{{- $root := index . 0 -}}
+{{- $annotations := merge (dict) (index . 1) $root.Values.registration.annotations -}}
+{{- if eq $root.Values.tls.mode "cert-manager" -}}
+{{- $_ := set $annotations "cert-manager.io/inject-ca-from" (printf "%s/crm-admission" $root.Release.Namespace) -}}
+{{- end -}}
+{{- with $annotations -}}
 annotations:
-  cert-manager.io/inject-ca-from: {{ .Release.Namespace }}/crm-admission
+  {{- toYaml . | nindent 2 }}
+{{- end -}}
 {{- end }}
+
+{{/* Not empty if extraArgs says where to listen. */}}
+{{- define "crm-admission.listens" -}}
+{{- range .Values.extraArgs -}}
+{{- if or (hasPrefix "--listen=" .) (eq "--listen" .) -}}yes{{- end -}}
+{{- end -}}
 {{- end }}
