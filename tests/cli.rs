@@ -334,10 +334,31 @@ fn doctor_without_an_api_server_exits_with_2() {
     fs::write(&kubeconfig, content.to_string()).unwrap();
     let (code, out, err) = doctor(&kubeconfig, &[]);
     assert_eq!((code, out.as_str()), (2, ""), "{err}");
+    let place = format!("error: context \"c\" of {} (http://{address}): ", kubeconfig.display());
+    assert_eq!(err, format!("{place}the API server cannot be reached: Connection refused\n"));
+}
+
+#[test]
+fn the_flags_of_the_cluster_are_variables_too_and_empty_ones_count_as_not_set() {
+    let directory = tempfile::tempdir().unwrap();
+    let run = |variables: &[(&str, &str)]| {
+        let mut command = crm_admission();
+        command.args(["refs", "--dangling"]).env("HOME", directory.path()).env("KUBECONFIG", "");
+        let output = command.envs(variables.iter().copied()).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let err = run(&[("CRM_ADMISSION_KUBECONFIG", "/absent/kubeconfig")]);
+    assert!(err.starts_with("error: the kubeconfig /absent/kubeconfig cannot be read: "), "{err}");
+    let err = run(&[("CRM_ADMISSION_KUBECONFIG", ""), ("CRM_ADMISSION_CONTEXT", "")]);
+    let home = directory.path().join(".kube/config");
     assert!(
-        err.starts_with("error: the request to the API server failed: ") && err.contains("refused"),
+        err.starts_with(&format!("error: no cluster: there is no kubeconfig {}", home.display())),
         "{err}"
     );
+    // kubectl fails, too, if a context was asked for.
+    let err = run(&[("CRM_ADMISSION_CONTEXT", "absent")]);
+    assert!(err.contains("there is no context \"absent\""), "{err}");
 }
 
 #[test]

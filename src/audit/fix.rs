@@ -110,10 +110,13 @@ impl<'e> Fixer<'e> {
             Err(error) => error,
         };
         let reason = match &error {
-            ReadError::Failed(kube::Error::Api(status)) if !may_be_temporary(&error) => {
-                status.message.clone()
+            ReadError::Failed(failure) if !may_be_temporary(&error) => {
+                failure.status().map(|status| status.message.clone())
             }
-            _ => return Err(error),
+            _ => None,
+        };
+        let Some(reason) = reason else {
+            return Err(error);
         };
         // A failed condition and a denied value both return 422, so compare with the current record.
         if matches!(error.code(), Some(404 | 409 | 422)) {

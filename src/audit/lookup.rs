@@ -10,7 +10,7 @@ use futures::StreamExt;
 use k8s_openapi::api::authentication::v1::UserInfo;
 
 use super::files::NotHeld;
-use crate::cluster::{may_pass_of_kube, pauses};
+use crate::cluster::{RequestError, pauses};
 use crate::directory::{LookUp, LookupError};
 
 /// The maximum number of lookups at the same time.
@@ -93,7 +93,7 @@ impl<'d> Existence<'d> {
     }
 }
 
-fn failure(error: &LookupError) -> Option<&kube::Error> {
+fn failure(error: &LookupError) -> Option<&RequestError> {
     match error {
         LookupError::Failed(cause) => cause.downcast_ref(),
         LookupError::Late(_) | LookupError::TooLarge(_) | LookupError::Busy => None,
@@ -106,9 +106,10 @@ fn is_denial(error: &LookupError) -> bool {
     {
         return true;
     }
-    matches!(failure(error), Some(kube::Error::Api(status)) if matches!(status.code, 401 | 403))
+    matches!(failure(error).and_then(RequestError::code), Some(401 | 403))
 }
 
 fn passes(error: &LookupError) -> bool {
-    matches!(error, LookupError::Late(_) | LookupError::Busy) || failure(error).is_some_and(may_pass_of_kube)
+    matches!(error, LookupError::Late(_) | LookupError::Busy)
+        || failure(error).is_some_and(RequestError::may_pass)
 }

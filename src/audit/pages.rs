@@ -59,7 +59,8 @@ impl Pages {
 }
 
 fn fresh_token(error: &ReadError) -> Option<String> {
-    let ReadError::Failed(kube::Error::Api(status)) = error else { return None };
+    let ReadError::Failed(error) = error else { return None };
+    let status = error.status()?;
     let token = status.metadata.as_ref().and_then(|metadata| metadata.continue_.clone());
     token.filter(|token| status.code == 410 && !token.is_empty())
 }

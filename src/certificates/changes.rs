@@ -6,6 +6,7 @@ use std::fmt::Debug;
 use std::future::ready;
 use std::time::Duration;
 
+use crm_core::api::installation::CONFIGURATION;
 use futures::FutureExt;
 use futures::stream::{BoxStream, SelectAll, StreamExt, select_all};
 use k8s_openapi::api::admissionregistration::v1::{
@@ -20,11 +21,8 @@ use kube::{Client, Resource};
 use tokio::time::{sleep, timeout};
 
 use super::Settings;
-use super::store::with_causes;
-use crm_core::api::installation::CONFIGURATION;
+use crate::cluster::{RequestError, WATCH_SECONDS};
 
-/// How long a watch runs before it starts again, in seconds. Connections that died without a word are noticed by then.
-const WATCH_SECONDS: u32 = 290;
 /// How long changes are collected: a change of an installation is usually several.
 const COLLECTED: Duration = Duration::from_millis(50);
 
@@ -109,24 +107,21 @@ where
     let news = move |event| match event {
         Ok(Event::Init | Event::InitApply(_)) => None,
         Ok(Event::InitDone | Event::Apply(_) | Event::Delete(_)) => Some(News::Changed(number)),
-        Err(error) => failure(&error, &K::kind(&())).map(|why| News::Failed(number, why)),
+        Err(error) => failure(error, &K::kind(&())).map(|why| News::Failed(number, why)),
     };
     events.filter_map(move |event| ready(news(event))).boxed()
 }
 
 /// Why a watch failed. `None` if it only has to list again.
-fn failure(error: &Error, kind: &str) -> Option<String> {
+fn failure(error: Error, kind: &str) -> Option<String> {
     let cause = match error {
         Error::InitialListFailed(error) | Error::WatchStartFailed(error) | Error::WatchFailed(error) => {
-            match error {
-                kube::Error::Api(status) if status.code == 410 => return None,
-                kube::Error::Api(status) => status.message.clone(),
-                error => with_causes(error),
-            }
+            RequestError::from(error)
         }
-        Error::WatchError(status) if status.code == 410 => return None,
-        Error::WatchError(status) => status.message.clone(),
-        Error::NoResourceVersion => "the API server did not send a resource version".to_owned(),
+        Error::WatchError(status) => RequestError::from(kube::Error::Api(status)),
+        Error::NoResourceVersion => {
+            return Some(format!("cannot watch {kind}: the API server did not send a resource version"));
+        }
     };
-    Some(format!("cannot watch {kind}: {cause}"))
+    (cause.code() != Some(410)).then(|| format!("cannot watch {kind}: {cause}"))
 }

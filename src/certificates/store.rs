@@ -10,6 +10,7 @@ use kube::{Client, Error};
 
 use super::owner::{DESCRIPTION, MANAGED_BY, Owner};
 use super::renewal::Contents;
+use crate::cluster::RequestError;
 
 /// The name under which the API server records our writes.
 pub(super) const FIELD_MANAGER: &str = NAME;
@@ -38,7 +39,7 @@ pub enum StoreError {
         message: String,
     },
     /// Another error.
-    #[error("cannot {verb} Secret {namespace}/{name}: {}", with_causes(source))]
+    #[error("cannot {verb} Secret {namespace}/{name}: {source}")]
     Failed {
         /// The verb.
         verb: &'static str,
@@ -47,7 +48,7 @@ pub enum StoreError {
         /// The name.
         name: String,
         /// The cause.
-        source: Error,
+        source: RequestError,
     },
 }
 
@@ -141,7 +142,7 @@ impl Store {
             Error::Api(status) if status.code == 403 => {
                 StoreError::Forbidden { verb, namespace, name, message: status.message }
             }
-            source => StoreError::Failed { verb, namespace, name, source },
+            error => StoreError::Failed { verb, namespace, name, source: error.into() },
         }
     }
 }
@@ -172,18 +173,4 @@ fn mark(metadata: &mut ObjectMeta) {
     let description = "crm-admission serve --tls-self-managed creates and renews these certificates. To use others, \
                        serve with --tls-cert and --tls-key.";
     metadata.annotations.get_or_insert_default().insert(DESCRIPTION.to_owned(), description.to_owned());
-}
-
-/// A kube error with all its causes: its own message does not say why a connection failed.
-pub(super) fn with_causes(error: &kube::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        cause = error.source();
-    }
-    text
 }

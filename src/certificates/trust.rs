@@ -13,7 +13,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::served::Address;
-use super::store::{FIELD_MANAGER, with_causes};
+use super::store::FIELD_MANAGER;
+use crate::cluster::RequestError;
 use crate::pki::{self, Untrusted};
 
 /// Why a webhook configuration could not be read or written.
@@ -33,14 +34,14 @@ pub enum TrustError {
         message: String,
     },
     /// Another error.
-    #[error("cannot {verb} {kind} {CONFIGURATION}: {}", with_causes(source))]
+    #[error("cannot {verb} {kind} {CONFIGURATION}: {source}")]
     Failed {
         /// The verb.
         verb: &'static str,
         /// The kind of the configuration.
         kind: String,
         /// The cause.
-        source: Error,
+        source: RequestError,
     },
 }
 
@@ -176,7 +177,7 @@ fn failure(verb: &'static str, kind: &str, error: Error) -> TrustError {
         Error::Api(status) if status.code == 403 => {
             TrustError::Forbidden { verb, kind, message: status.message }
         }
-        source => TrustError::Failed { verb, kind, source },
+        error => TrustError::Failed { verb, kind, source: error.into() },
     }
 }
 

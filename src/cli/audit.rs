@@ -16,8 +16,9 @@ use crm_core::policy::Policy;
 use jiff::Timestamp;
 use kube::Client;
 
+use super::cluster::ClusterArgs;
 use super::progress::Progress;
-use super::{Outcome, connect};
+use super::{Outcome, block_on, joined, output_file};
 use crate::audit::files::Files;
 use crate::audit::report::{Format, Report, Totals};
 use crate::audit::{self, AuditError, Examiner, Existence, Fixing, Run, Scope, Suggestions};
@@ -39,6 +40,8 @@ pub(super) struct Audit {
     /// The same as PATH, as in kubectl.
     #[arg(short = 'f', long = "filename", num_args = 1, value_name = "PATH")]
     files: Vec<PathBuf>,
+    #[command(flatten)]
+    cluster: ClusterArgs,
     /// Audit only these kinds.
     #[arg(long = "kind", env = "CRM_ADMISSION_KIND", value_delimiter = ',', value_name = "KIND", value_parser = kind)]
     kinds: Vec<CrmKind>,
@@ -105,19 +108,18 @@ pub(super) fn kind(text: &str) -> Result<CrmKind, String> {
 
 impl Audit {
     pub(super) fn run(self) -> anyhow::Result<Outcome> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .context("cannot start the runtime")?;
-        let totals = runtime.block_on(async {
-            let paths: Vec<PathBuf> = self.paths.iter().chain(&self.files).cloned().collect();
-            if paths.is_empty() { self.cluster().await } else { self.files(&paths).await }
+        let totals = block_on(async {
+            let paths = joined(&self.paths, &self.files);
+            if paths.is_empty() {
+                self.cluster.ask(async |client| self.stored(client).await).await
+            } else {
+                self.files(&paths).await
+            }
         })?;
         Ok(if totals.fails() { Outcome::Findings } else { Outcome::Fine })
     }
 
-    async fn cluster(&self) -> anyhow::Result<Totals> {
-        let client = connect().await?;
+    async fn stored(&self, client: Client) -> anyhow::Result<Totals> {
         let (policy, in_force) = self.policies(Some(&client)).await?;
         let examiner = self.examiner(policy, in_force)?;
         let reader = Reader::new(client);
@@ -216,8 +218,7 @@ impl Audit {
 
     /// The destination of the report. Files are not coloured; a stream removes the colours if it is not a terminal.
     fn out(&self) -> anyhow::Result<(Box<dyn Write>, Colour)> {
-        let output = self.output.as_deref().filter(|path| path.as_os_str() != crm_manifest::STANDARD_INPUT);
-        if let Some(path) = output {
+        if let Some(path) = output_file(self.output.as_deref()) {
             let file =
                 File::create(path).with_context(|| format!("{}: cannot be written", path.display()))?;
             return Ok((Box::new(BufWriter::new(file)), Colour::Plain));

@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::Context;
 use clap::{Args, Subcommand, ValueEnum};
 use crm_core::api::installation::{CONFIGURATION, NAMESPACE, SERVICE, TLS_SECRET};
 use crm_core::api::names;
 
-use super::{Outcome, connect, duration, print};
+use super::cluster::ClusterArgs;
+use super::{Outcome, block_on, duration, print};
 use crate::certificates::{self, Address, CertificateView, Inspection, Settings};
 use crate::server::dev_certificate;
 use crm_core::characters::printable;
@@ -35,6 +35,8 @@ enum CertsCommand {
 
 #[derive(Debug, Args)]
 struct Show {
+    #[command(flatten)]
+    cluster: ClusterArgs,
     #[command(flatten)]
     names: Names,
     /// Also check the certificate that is served at this address, such as the local end of `kubectl port-forward`.
@@ -132,14 +134,8 @@ impl Show {
             }
             None => None,
         };
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .context("cannot start the runtime")?;
-        let inspection = runtime.block_on(async {
-            let client = connect().await?;
-            Ok::<_, anyhow::Error>(certificates::inspect(&client, &settings, served).await?)
-        })?;
+        let inspect = async |client| Ok(certificates::inspect(&client, &settings, served).await?);
+        let inspection = block_on(self.cluster.ask(inspect))?;
         print(&match self.format {
             Format::Text => text(&inspection),
             Format::Json => serde_json::to_string_pretty(&inspection)? + "\n",
@@ -194,7 +190,12 @@ fn text(inspection: &Inspection) -> String {
 fn line(role: &str, certificate: &CertificateView) -> String {
     let CertificateView { subject, names, not_after, days_left, .. } = certificate;
     let names = if names.is_empty() { String::new() } else { format!(" for {}", names.join(", ")) };
-    format!("  {role} {subject}{names}, until {not_after} ({days_left} days left)")
+    let named = match (subject.is_empty(), names.is_empty()) {
+        (false, _) => format!(" {subject}{names}"),
+        (true, false) => names,
+        (true, true) => " without a name".to_owned(),
+    };
+    format!("  {role}{named}, until {not_after} ({days_left} days left)")
 }
 
 #[cfg(test)]
@@ -203,19 +204,35 @@ mod tests {
     use crate::certificates::{BundleView, ConfigurationView, SecretView, ServedView};
     use crate::pki::Age;
 
-    #[test]
-    fn the_names_in_a_certificate_cannot_break_a_line() {
-        let hostile = "a\nproblem: none\u{1b}[2J\u{202e}";
-        let certificate = CertificateView {
-            subject: hostile.to_owned(),
-            issuer: hostile.to_owned(),
-            names: vec![hostile.to_owned()],
+    fn certificate(subject: &str, names: &[&str]) -> CertificateView {
+        CertificateView {
+            subject: subject.to_owned(),
+            issuer: subject.to_owned(),
+            names: names.iter().map(|name| (*name).to_owned()).collect(),
             not_before: "2026-01-01".to_owned(),
             not_after: "2027-01-01".to_owned(),
             days_left: 9,
             ends_soon: false,
             age: Age::Good,
-        };
+        }
+    }
+
+    #[test]
+    fn a_certificate_without_a_subject_or_without_names_is_still_a_sentence() {
+        for (subject, names, expected) in [
+            ("CN=a", &["b"][..], "  CA CN=a for b, until 2027-01-01 (9 days left)"),
+            ("CN=a", &[], "  CA CN=a, until 2027-01-01 (9 days left)"),
+            ("", &["b", "c"], "  CA for b, c, until 2027-01-01 (9 days left)"),
+            ("", &[], "  CA without a name, until 2027-01-01 (9 days left)"),
+        ] {
+            assert_eq!(line("CA", &certificate(subject, names)), expected);
+        }
+    }
+
+    #[test]
+    fn the_names_in_a_certificate_cannot_break_a_line() {
+        let hostile = "a\nproblem: none\u{1b}[2J\u{202e}";
+        let certificate = certificate(hostile, &[hostile]);
         let chain = vec![certificate];
         let secret = SecretView {
             namespace: "crm".to_owned(),

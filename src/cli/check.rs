@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
 use crm_check::check::fix::file::{Diff, Rewritten};
@@ -21,11 +21,13 @@ use crm_core::policy::Policy;
 use futures::StreamExt;
 use jiff::Timestamp;
 use k8s_openapi::api::authentication::v1::UserInfo;
+use kube::Client;
 
+use super::cluster::ClusterArgs;
 use super::progress::Progress;
-use super::{Outcome, connect, print, print_exactly};
+use super::{Outcome, block_on, joined, output_file, print, print_exactly};
 use crate::cluster::Reader;
-use crate::directory::Live;
+use crate::directory::{Live, LookupError};
 use crate::policy_source;
 
 /// The maximum number of lookups in the cluster at the same time.
@@ -47,9 +49,11 @@ pub(super) struct Check {
     /// fixes them.
     #[arg(long, num_args = 1, env = "CRM_ADMISSION_RESOURCES", value_delimiter = ',', value_name = "PATH")]
     resources: Vec<PathBuf>,
-    /// Look up references in the cluster of the current kubeconfig.
+    /// Look up references in the cluster of --kubeconfig and --context, or of the current kubeconfig.
     #[arg(long, env = "CRM_ADMISSION_CLUSTER", value_parser = BoolishValueParser::new())]
     cluster: bool,
+    #[command(flatten)]
+    asked: ClusterArgs,
     /// Policy file; by default the built-in policy.
     #[arg(long, env = "CRM_ADMISSION_POLICY", value_name = "FILE")]
     policy: Option<PathBuf>,
@@ -171,7 +175,7 @@ impl Check {
     }
 
     fn paths(&self) -> Vec<PathBuf> {
-        let given: Vec<PathBuf> = self.paths.iter().chain(&self.files).cloned().collect();
+        let given = joined(&self.paths, &self.files);
         if given.is_empty() { vec![PathBuf::from(".")] } else { given }
     }
 
@@ -207,7 +211,8 @@ impl Check {
         if self.cluster {
             let targets = judge.targets(bundle).into_iter();
             let unknown = targets.filter(|target| !known.exists_already(target)).collect();
-            known.asked = ask_cluster(unknown, self.quiet)?;
+            let look_up = async |client| look_up(client, unknown, self.quiet).await;
+            known.asked = block_on(self.asked.ask(look_up))?;
         }
         let progress = Progress::new("records checked", self.quiet);
         Ok(judge.report(bundle, &known, self.applier.map(Applier::from), &|| progress.step()))
@@ -282,7 +287,7 @@ impl Check {
     }
 
     fn output_file(&self) -> Option<&Path> {
-        self.output.as_deref().filter(|path| path.as_os_str() != crm_manifest::STANDARD_INPUT)
+        output_file(self.output.as_deref())
     }
 
     fn outcome(&self, report: &Report) -> anyhow::Result<Outcome> {
@@ -296,35 +301,32 @@ impl Check {
     }
 }
 
-/// Looks up these objects in the cluster of the current kubeconfig.
-fn ask_cluster(targets: HashSet<Target>, quiet: bool) -> anyhow::Result<HashMap<Target, Fact>> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("cannot start the runtime")?;
-    runtime.block_on(async {
-        let live = Live::new(Reader::new(connect().await?));
-        let progress = Progress::new("references looked up", quiet);
-        let answers = futures::stream::iter(targets).map(|target| {
-            let (live, progress) = (&live, &progress);
-            async move {
-                let answer = tokio::time::timeout(LOOKUP_LIMIT, live.presence(&target)).await;
-                progress.step();
-                match answer {
-                    Ok(Ok(presence)) => Ok((target, presence.into())),
-                    Ok(Err(error)) => Err(anyhow::Error::new(error).context(lookup_failed(&target))),
-                    Err(_) => bail!("{}: no answer within {LOOKUP_LIMIT:?}", lookup_failed(&target)),
-                }
+/// Looks up these objects in a cluster.
+async fn look_up(
+    client: Client,
+    targets: HashSet<Target>,
+    quiet: bool,
+) -> anyhow::Result<HashMap<Target, Fact>> {
+    let live = Live::new(Reader::new(client));
+    let progress = Progress::new("references looked up", quiet);
+    let answers = futures::stream::iter(targets).map(|target| {
+        let (live, progress) = (&live, &progress);
+        async move {
+            let answer = tokio::time::timeout(LOOKUP_LIMIT, live.presence(&target)).await;
+            progress.step();
+            match answer.unwrap_or(Err(LookupError::Late(LOOKUP_LIMIT))) {
+                Ok(presence) => Ok((target, presence.into())),
+                Err(error) => Err(anyhow::Error::new(error).context(lookup_failed(&target))),
             }
-        });
-        // Stop at the first failure: the user asked for a result that includes the cluster.
-        let mut answers = answers.buffer_unordered(CONCURRENT_LOOKUPS);
-        let mut facts = HashMap::new();
-        while let Some(answer) = answers.next().await {
-            facts.extend([answer?]);
         }
-        Ok(facts)
-    })
+    });
+    // Stop at the first failure: the user asked for a result that includes the cluster.
+    let mut answers = answers.buffer_unordered(CONCURRENT_LOOKUPS);
+    let mut facts = HashMap::new();
+    while let Some(answer) = answers.next().await {
+        facts.extend([answer?]);
+    }
+    Ok(facts)
 }
 
 fn lookup_failed(target: &Target) -> String {

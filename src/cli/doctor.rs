@@ -3,19 +3,21 @@
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
-use anyhow::Context;
 use clap::{Args, ValueEnum};
 use crm_core::api::installation::NAMESPACE;
 use jiff::Timestamp;
 
 use super::certs::Names;
+use super::cluster::ClusterArgs;
 use super::crds::definitions;
-use super::{Outcome, connect, duration, print};
+use super::{Outcome, block_on, duration, print};
 use crate::certificates::Address;
 use crate::doctor::{self, Format, NoCluster, Place, Report, Settings};
 
 #[derive(Debug, Args)]
 pub(super) struct Doctor {
+    #[command(flatten)]
+    cluster: ClusterArgs,
     #[command(flatten)]
     names: Names,
     /// The address of the webhook as seen from here, such as a forwarded port; by default the URL in the webhook
@@ -38,15 +40,11 @@ enum FormatArg {
 
 impl Doctor {
     pub(super) fn run(self) -> anyhow::Result<Outcome> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .context("cannot start the runtime")?;
         let format = match self.format {
             FormatArg::Text => Format::Text,
             FormatArg::Json => Format::Json,
         };
-        let report = runtime.block_on(self.examine())?;
+        let report = block_on(self.examine())?;
         if !report.says_something() {
             return Err(NoCluster::NothingReadable.into());
         }
@@ -55,7 +53,6 @@ impl Doctor {
     }
 
     async fn examine(self) -> anyhow::Result<Report> {
-        let client = connect().await?;
         let installation = self.names.settings(NAMESPACE, &[]);
         let settings = Settings {
             namespace: installation.namespace,
@@ -71,9 +68,12 @@ impl Doctor {
             definitions: definitions(),
             now: Timestamp::now(),
         };
-        let report = doctor::examine(client, &settings, &show).await;
-        show("");
-        Ok(report?)
+        let examine = async |client| {
+            let report = doctor::examine(client, &settings, &show).await;
+            show("");
+            Ok(report?)
+        };
+        self.cluster.ask(examine).await
     }
 }
 

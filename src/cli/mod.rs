@@ -3,6 +3,7 @@
 mod audit;
 mod certs;
 mod check;
+mod cluster;
 pub mod crds;
 mod doctor;
 mod policy;
@@ -13,13 +14,13 @@ mod serve;
 mod usage;
 
 use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::directory::Cluster;
 use crate::server;
 use crm_core::characters::printable;
 
@@ -178,12 +179,26 @@ fn with_causes(error: &anyhow::Error) -> String {
     text
 }
 
-/// A client of the cluster, with the service account or the current kubeconfig.
-async fn connect() -> anyhow::Result<kube::Client> {
-    let config = kube::Config::infer()
-        .await
-        .context("no cluster: there is neither a pod's service account nor a usable kubeconfig")?;
-    kube::Client::try_from(Cluster::client_config(config)).context("the kubeconfig cannot be used")
+/// Runs the asynchronous work of a command on this thread.
+fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    run_on(tokio::runtime::Builder::new_current_thread(), work)
+}
+
+fn run_on<T>(
+    mut runtime: tokio::runtime::Builder,
+    work: impl Future<Output = anyhow::Result<T>>,
+) -> anyhow::Result<T> {
+    runtime.enable_all().build().context("cannot start the runtime")?.block_on(work)
+}
+
+/// The arguments PATH and those of `-f`, which mean the same.
+fn joined(paths: &[PathBuf], files: &[PathBuf]) -> Vec<PathBuf> {
+    paths.iter().chain(files).cloned().collect()
+}
+
+/// The file of `--output`; `None` for standard output, also as `-`.
+fn output_file(output: Option<&Path>) -> Option<&Path> {
+    output.filter(|path| path.as_os_str() != crm_manifest::STANDARD_INPUT)
 }
 
 fn duration(text: &str) -> Result<Duration, &'static str> {

@@ -3,15 +3,15 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use anyhow::Context;
 use clap::{Args, ValueEnum};
 use crm_core::api::{CrmKind, names};
 use crm_core::policy::Policy;
 use kube::Client;
 
 use super::audit::kind;
+use super::cluster::ClusterArgs;
 use super::progress::Progress;
-use super::{Outcome, connect, print};
+use super::{Outcome, block_on, print};
 use crate::audit::refs::{self, Format};
 use crate::audit::{self, Existence, Suggestions};
 use crate::cluster::Reader;
@@ -29,6 +29,8 @@ pub(super) struct Refs {
     /// List all references to objects that do not exist.
     #[arg(long, conflicts_with_all = ["kind", "name"])]
     dangling: bool,
+    #[command(flatten)]
+    cluster: ClusterArgs,
     /// Policy file; by default the policy in force in the cluster, or the built-in policy if you may not read it.
     #[arg(long, env = "CRM_ADMISSION_POLICY", value_name = "FILE")]
     policy: Option<PathBuf>,
@@ -51,11 +53,7 @@ fn name(text: &str) -> Result<String, &'static str> {
 
 impl Refs {
     pub(super) fn run(self) -> anyhow::Result<Outcome> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .context("cannot start the runtime")?;
-        runtime.block_on(self.show())
+        block_on(self.cluster.ask(async |client| self.show(client).await))
     }
 
     /// The policy says which kinds references can have.
@@ -74,8 +72,7 @@ impl Refs {
         }
     }
 
-    async fn show(self) -> anyhow::Result<Outcome> {
-        let client = connect().await?;
+    async fn show(&self, client: Client) -> anyhow::Result<Outcome> {
         let policy = self.policy(&client).await?;
         let reader = Reader::new(client);
         let format = match self.format {

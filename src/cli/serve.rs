@@ -16,11 +16,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::certs::Names;
-use super::{Outcome, connect, duration};
+use super::{Outcome, duration, run_on};
 use crate::admission::Pipeline;
 use crate::audit;
 use crate::certificates::{self, Keeper};
-use crate::cluster::{ReadBudget, Reader};
+use crate::cluster::{ReadBudget, Reader, Source};
 use crate::directory::{self, Cluster, Directory, Observed, Observer};
 use crate::pki::Identity;
 use crate::policy_source::{self, Current};
@@ -129,11 +129,7 @@ impl Serve {
         };
         // An empty variable counts as not set.
         telemetry::logs::init(format, self.log.as_deref().filter(|filter| !filter.is_empty()))?;
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .enable_all()
-            .build()
-            .context("cannot start the runtime")?;
-        runtime.block_on(self.serve())?;
+        run_on(tokio::runtime::Builder::new_multi_thread(), self.serve())?;
         Ok(Outcome::Fine)
     }
 
@@ -195,7 +191,7 @@ impl Serve {
         }
         let client = match client {
             Some(client) => client.clone(),
-            None => connect().await.context("--tls-self-managed needs a cluster")?,
+            None => Source::default().connect().await.context("--tls-self-managed needs a cluster")?.client,
         };
         let settings = self.names.settings(client.default_namespace(), &self.tls_sans);
         let tls = Arc::new(Tls::waiting(metrics.clone())?);
@@ -280,7 +276,7 @@ impl Serve {
                     "--resources needs --directory memory: with --directory cluster, objects are looked up in the cluster"
                 )
             }
-            DirectoryKind::Cluster => Ok(Some(connect().await?)),
+            DirectoryKind::Cluster => Ok(Some(Source::default().connect().await?.client)),
         }
     }
 

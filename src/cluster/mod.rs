@@ -1,5 +1,8 @@
-//! Requests to an API server within bounds: limits the size of answers, lists page by page,
-//! and retries.
+//! Requests to an API server within bounds: finds the cluster, limits the size of answers, lists page by page, retries,
+//! and words the errors.
+//!
+//! Everything that asks a cluster gets its client from [`Source::connect`], which finds it as kubectl does, and shows a
+//! failure as a [`RequestError`].
 //!
 //! Writers of records decide how large records are: the finalizers, owner references and labels of one object can be
 //! 1.4 MB. Everything that they can make large is read here: records, the targets of records, and access reviews, which
@@ -8,12 +11,23 @@
 //!
 //! *Architecture invariant:* this room knows paths, sizes and pages, but no kinds or rules.
 
+mod client;
+mod credentials;
+mod environment;
+mod errors;
+mod kubeconfig;
 mod pages;
+mod proxy;
 mod reading;
 mod retry;
 #[cfg(test)]
 mod tests;
 
+pub use client::{ConnectError, Connection, SILENCE, WATCH_SECONDS, bounded};
+pub use credentials::CredentialError;
+pub use errors::RequestError;
+pub use kubeconfig::{ConfigError, Source};
 pub use pages::{Content, Listing, Page, Pager};
+pub use proxy::ProxyError;
 pub use reading::{Answer, Claim, ReadBudget, ReadError, Reader};
-pub use retry::{may_be_temporary, may_pass_of_kube, next_page, pauses, retried};
+pub use retry::{may_be_temporary, next_page, pauses, retried};

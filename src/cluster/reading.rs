@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use super::errors::RequestError;
 use futures::AsyncBufReadExt;
 use kube::Client;
 use serde::Deserialize;
@@ -39,23 +40,29 @@ pub enum ReadError {
     #[error("no answer within {0:?}")]
     Late(Duration),
     /// The API server or the connection to it failed, or the answer is not of the expected type.
-    #[error(transparent)]
-    Failed(#[from] kube::Error),
+    #[error("{0}")]
+    Failed(#[source] RequestError),
 }
 
 impl ReadError {
     /// The status of the API server's error, if it answered with one.
     pub fn code(&self) -> Option<u16> {
         match self {
-            Self::Failed(kube::Error::Api(status)) => Some(status.code),
+            Self::Failed(error) => error.code(),
             _ => None,
         }
     }
 }
 
+impl From<kube::Error> for ReadError {
+    fn from(error: kube::Error) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
 impl From<kube::core::request::Error> for ReadError {
     fn from(error: kube::core::request::Error) -> Self {
-        Self::Failed(kube::Error::BuildRequest(error))
+        kube::Error::BuildRequest(error).into()
     }
 }
 

@@ -61,16 +61,7 @@ fn note(error: &ReadError, _: Duration) {
 pub fn may_be_temporary(error: &ReadError) -> bool {
     match error {
         ReadError::Late(_) => true,
-        ReadError::Failed(error) => may_pass_of_kube(error),
+        ReadError::Failed(error) => error.may_pass(),
         ReadError::TooLarge | ReadError::ObjectTooLarge { .. } => false,
-    }
-}
-
-/// The same for an error of kube.
-pub fn may_pass_of_kube(error: &kube::Error) -> bool {
-    match error {
-        kube::Error::Api(status) => matches!(status.code, 429 | 500 | 502 | 503 | 504),
-        kube::Error::Service(_) | kube::Error::HyperError(_) => true,
-        _ => false,
     }
 }

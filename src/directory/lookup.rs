@@ -9,7 +9,7 @@ use crm_core::links::{Dependents, Tally};
 use futures::future::BoxFuture;
 use k8s_openapi::api::authentication::v1::UserInfo;
 
-use crate::cluster::ReadError;
+use crate::cluster::{ReadError, RequestError};
 
 /// Why a question has no answer.
 ///
@@ -43,9 +43,9 @@ impl From<ReadError> for LookupError {
 
 /// The status of the API server's error, if it answered with one.
 fn status(error: &(dyn std::error::Error + Send + Sync + 'static)) -> String {
-    match error.downcast_ref::<kube::Error>() {
-        Some(kube::Error::Api(status)) => format!(": it answers with status {}", status.code),
-        _ => String::new(),
+    match error.downcast_ref().and_then(RequestError::code) {
+        Some(code) => format!(": it answers with status {code}"),
+        None => String::new(),
     }
 }
 

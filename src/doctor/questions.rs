@@ -10,6 +10,7 @@ use serde_json::Value;
 use tokio::time::timeout;
 
 use super::diagnosis::{Diagnosis, Id};
+use crate::cluster::RequestError;
 
 /// Why the cluster could not be examined.
 #[derive(Debug, thiserror::Error)]
@@ -17,12 +18,9 @@ pub enum NoCluster {
     /// The API server did not answer in time.
     #[error("the API server does not answer within {0:?}")]
     Late(Duration),
-    /// It does not accept the credentials.
-    #[error("the API server does not accept the credentials of the kubeconfig: {0}")]
-    Unauthorized(String),
-    /// It cannot be reached, or returns another error.
-    #[error("the request to the API server failed")]
-    Unreachable(#[source] Error),
+    /// It cannot be reached, does not accept the credentials, or returns another error.
+    #[error("{0}")]
+    Unreachable(#[source] RequestError),
     /// The user lacks permission to read any part of the installation.
     #[error("the current user lacks permission to read any part of the installation")]
     NothingReadable,
@@ -67,7 +65,7 @@ pub(super) fn not_permitted(subject: &str, message: &str) -> Diagnosis {
         Id::NotPermitted,
         subject,
         text,
-        "KUBECONFIG=/path/to/admin.kubeconfig crm-admission doctor",
+        "crm-admission doctor --kubeconfig /path/to/admin.kubeconfig",
     )
 }
 
@@ -115,9 +113,8 @@ impl Questions {
         match timeout(self.limit, self.client.apiserver_version()).await {
             Err(_) => Err(NoCluster::Late(self.limit)),
             Ok(Ok(info)) => Ok(Answer::Found(info)),
-            Ok(Err(Error::Api(status))) if status.code == 401 => Err(NoCluster::Unauthorized(status.message)),
             Ok(Err(Error::Api(status))) if status.code == 403 => Ok(Answer::Forbidden(status.message)),
-            Ok(Err(error)) => Err(NoCluster::Unreachable(error)),
+            Ok(Err(error)) => Err(NoCluster::Unreachable(error.into())),
         }
     }
 
@@ -172,7 +169,7 @@ impl Questions {
                 403 => Answer::Forbidden(status.message),
                 code => Answer::Failed(format!("the API server answered {code}: {}", status.message)),
             },
-            Ok(Err(error)) => Answer::Failed(format!("the request to the API server failed: {error}")),
+            Ok(Err(error)) => Answer::Failed(RequestError::from(error).to_string()),
         }
     }
 }

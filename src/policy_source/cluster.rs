@@ -18,13 +18,12 @@ use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
 use super::Current;
+use crate::cluster::{RequestError, WATCH_SECONDS};
 
 /// The name of the policy that is used.
 pub const IN_FORCE: &str = "default";
 /// The condition with the result.
 pub const ACCEPTED: &str = "Accepted";
-/// How long one watch call lasts, in seconds.
-const WATCH_SECONDS: u32 = 60;
 /// How long writing a status may take.
 const STATUS_PATIENCE: Duration = Duration::from_secs(5);
 /// The pause before writing a status is retried.
@@ -45,7 +44,7 @@ struct Judgement {
 pub enum InForceError {
     /// It cannot be read.
     #[error("the policy in force cannot be read from the cluster")]
-    Unreadable(#[source] kube::Error),
+    Unreadable(#[source] RequestError),
     /// It is invalid, and only the webhook knows which policy is in force instead.
     #[error("the AdmissionPolicy {IN_FORCE} of the cluster is invalid: {0}")]
     Invalid(Problems),
@@ -54,7 +53,7 @@ pub enum InForceError {
 impl InForceError {
     /// Whether the user lacks the permission to read it.
     pub fn is_forbidden(&self) -> bool {
-        matches!(self, Self::Unreadable(kube::Error::Api(status)) if matches!(status.code, 401 | 403))
+        matches!(self, Self::Unreadable(error) if error.code() == Some(403))
     }
 }
 
@@ -68,7 +67,7 @@ pub async fn in_force(client: Client) -> Result<Policy, InForceError> {
         Ok(object) => object,
         // The cluster may not have the kind.
         Err(kube::Error::Api(status)) if status.code == 404 => return Ok(Policy::default()),
-        Err(error) => return Err(InForceError::Unreadable(error)),
+        Err(error) => return Err(InForceError::Unreadable(error.into())),
     };
     let origin = origin(&object);
     let document = serde_json::to_value(&object).unwrap_or_default();
@@ -193,7 +192,8 @@ impl Source {
             // Another replica was faster, and the current version arrives as the next event.
             Ok(Err(kube::Error::Api(status))) if matches!(status.code, 404 | 409) => None,
             Ok(Err(error)) => {
-                tracing::warn!(policy = name, error = %error, "the status of a policy could not be written");
+                let error = RequestError::from(error);
+                tracing::warn!(policy = name, %error, "the status of a policy could not be written");
                 Some(object)
             }
             Err(_) => {

@@ -697,7 +697,7 @@ fn a_policy_that_refuses_or_admits_the_canary_is_told_from_a_webhook_that_does_n
 
 fn an_api_server_that_answers_late_or_with_errors_is_told_from_absent_objects(patient: &mut Patient) {
     let plane = &patient.installation.plane;
-    let proxy = Proxy::start(plane);
+    let proxy = Proxy::start(plane, "admin");
     let kubeconfig = plane.kubeconfig_through(&proxy.url(), "admin");
     patient.examine_with(&kubeconfig, &[]).finds_nothing();
     for (fault, text) in

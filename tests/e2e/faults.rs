@@ -38,7 +38,7 @@ impl Stage {
         let plane = ControlPlane::start();
         plane.install_kinds(&manifest("crds"));
         plane.install_roles();
-        let proxy = Proxy::start(&plane);
+        let proxy = Proxy::start(&plane, "crm-admission");
         let kubeconfig = plane.kubeconfig_through(&proxy.url(), "crm-admission");
         let webhook = Webhook::start_through(&plane, kubeconfig);
         Self { proxy, webhook, plane }

@@ -30,6 +30,7 @@ mod faults;
 mod floor;
 mod guard;
 mod harness;
+mod kubeconfigs;
 mod memory;
 mod one_call;
 mod outage;

@@ -308,6 +308,8 @@ fn start_apiserver(
         .args(["--service-account-issuer", "https://kubernetes.default.svc"])
         .arg("--token-auth-file")
         .arg(file("tokens.csv"))
+        .arg("--client-ca-file")
+        .arg(file("ca.crt"))
         .args(["--authorization-mode", "RBAC", "--service-cluster-ip-range", "10.0.0.0/24"])
         // It would wait for service accounts of a controller, and no controllers run here.
         .args(["--disable-admission-plugins", "ServiceAccount"]);
@@ -350,6 +352,10 @@ fn write_identities(workspace: &Workspace) {
     write("ca.crt", &authority.pem);
     write("server.crt", &server.certificate);
     write("server.key", &server.key);
+    // Users may also log in with a certificate; one is enough for the tests.
+    let alice = authority.client_in("alice", Some("crm-editors"));
+    write("alice.crt", &alice.certificate);
+    write("alice.key", &alice.key);
     let (private, public) = pki::signing_keys();
     write("service-accounts.key", &private);
     write("service-accounts.pub", &public);

@@ -22,6 +22,7 @@ pub(crate) mod pki;
 pub(crate) mod poll;
 pub(crate) mod process;
 pub(crate) mod proxy;
+pub(crate) mod relay;
 pub(crate) mod webhook;
 pub(crate) mod workspace;
 

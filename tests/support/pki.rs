@@ -30,9 +30,10 @@ impl Authority {
         Self { pem, issuer: Issuer::new(params, key) }
     }
 
-    /// A server certificate for 127.0.0.1, localhost, and the Service by which the API server calls the webhook.
+    /// A server certificate for the loopback addresses, localhost, and the Service by which the API server calls the
+    /// webhook.
     pub(crate) fn server(&self) -> Identity {
-        self.server_for(&["127.0.0.1", "localhost", "crm-admission.crm-admission-system.svc"], 365)
+        self.server_for(&["127.0.0.1", "::1", "localhost", "crm-admission.crm-admission-system.svc"], 365)
     }
 
     /// A server certificate for these names that is valid for this many days.
@@ -49,8 +50,16 @@ impl Authority {
 
     /// A client certificate with this common name.
     pub(crate) fn client(&self, name: &str) -> Identity {
+        self.client_in(name, None)
+    }
+
+    /// A client certificate of a user in this group, as the API server reads it.
+    pub(crate) fn client_in(&self, name: &str, group: Option<&str>) -> Identity {
         let mut params = CertificateParams::new(Vec::new()).expect("parameters without names");
         params.distinguished_name.push(DnType::CommonName, name);
+        if let Some(group) = group {
+            params.distinguished_name.push(DnType::OrganizationName, group);
+        }
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         self.sign(&params)

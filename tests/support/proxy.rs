@@ -1,6 +1,6 @@
 //! A proxy to the API server that can inject faults while it is in use.
 
-use super::control_plane::ControlPlane;
+use super::control_plane::{ControlPlane, token};
 use bytes::Bytes;
 use futures::stream::{self, Stream};
 use http_body_util::combinators::BoxBody;
@@ -43,7 +43,7 @@ pub(crate) enum Scope {
 type Trouble = Option<(Scope, Fault)>;
 type Body = BoxBody<Bytes, io::Error>;
 
-/// Listens without TLS on the loopback address, and forwards requests with their tokens.
+/// Listens without TLS on the loopback address, and forwards requests with the token of a user.
 pub(crate) struct Proxy {
     port: u16,
     trouble: watch::Sender<Trouble>,
@@ -53,8 +53,9 @@ pub(crate) struct Proxy {
 }
 
 impl Proxy {
-    /// A proxy to the API server of a control plane, without faults.
-    pub(crate) fn start(plane: &ControlPlane) -> Self {
+    /// A proxy to the API server of a control plane, without faults. Its requests are those of this user, because
+    /// clients send no credentials without TLS.
+    pub(crate) fn start(plane: &ControlPlane, user: &str) -> Self {
         // Another test may have installed it already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -67,7 +68,11 @@ impl Proxy {
         let port = listener.local_addr().expect("a bound address").port();
         let (trouble, _) = watch::channel(None);
         let met = Arc::new(AtomicUsize::new(0));
-        let way = Way { upstream: Upstream::new(plane), trouble: trouble.subscribe(), met: Arc::clone(&met) };
+        let way = Way {
+            upstream: Upstream::new(plane, token(user)),
+            trouble: trouble.subscribe(),
+            met: Arc::clone(&met),
+        };
         runtime.spawn(way.listen(listener));
         Self { port, trouble, met, _runtime: runtime }
     }
@@ -98,25 +103,29 @@ impl Proxy {
 struct Upstream {
     client: reqwest::Client,
     url: String,
+    token: String,
 }
 
 impl Upstream {
-    fn new(plane: &ControlPlane) -> Self {
+    fn new(plane: &ControlPlane, token: String) -> Self {
         let authority = std::fs::read(plane.authority()).expect("the authority of the API server");
         let authority = reqwest::Certificate::from_pem(&authority).expect("a certificate");
         let client = reqwest::Client::builder().tls_certs_only([authority]).http1_only().no_proxy().build();
         let [_, port] = plane.ports();
-        Self { client: client.expect("a client"), url: format!("https://127.0.0.1:{port}") }
+        Self { client: client.expect("a client"), url: format!("https://127.0.0.1:{port}"), token }
     }
 
     async fn ask(&self, request: Request<Incoming>) -> io::Result<reqwest::Response> {
         let (head, body) = request.into_parts();
         let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
+        // Some products serve many clusters under such paths.
+        let path = path.strip_prefix("/k8s/clusters/c-1").unwrap_or(path);
         let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
         let asked = self
             .client
             .request(head.method, format!("{}{path}", self.url))
             .headers(end_to_end(head.headers))
+            .bearer_auth(&self.token)
             .body(body);
         asked.send().await.map_err(io::Error::other)
     }

@@ -40,7 +40,7 @@ type Answer = Result<Presence, LookupError>;
 struct OtherObject;
 
 impl Live {
-    /// Create the client of `reader` with [`super::Cluster::client_config`].
+    /// Create the client of `reader` with [`crate::cluster::Source::connect`].
     pub fn new(reader: Reader) -> Self {
         Self { reader, flights: Flights::new() }
     }

@@ -36,9 +36,6 @@ pub(super) use self::head::ObjectHead;
 pub use self::live::Live;
 pub use self::part::Need;
 
-/// How long connecting to the API server may take.
-const CONNECT: Duration = Duration::from_secs(10);
-
 /// A cluster as a directory.
 ///
 /// It stores the names of some kinds by watching their metadata, one task for each kind. A question about another kind
@@ -61,7 +58,7 @@ pub struct Cluster {
 impl Cluster {
     /// Starts a directory that watches companies and people, which the webhook waits for.
     ///
-    /// Create the client of `reader` with [`Cluster::client_config`]. `stop` stops the tasks; they are in `tasks`, so
+    /// Get the client of `reader` from [`crate::cluster::Source::connect`]. `stop` stops the tasks; they are in `tasks`, so
     /// that callers can wait for them.
     ///
     /// # Panics
@@ -85,20 +82,6 @@ impl Cluster {
             runtime: Handle::current(),
             stop: stop.child_token().drop_guard(),
         }
-    }
-
-    /// The configuration for questions on which a request waits.
-    ///
-    /// kube itself retries 429, 503 and 504 for minutes; here every question has a deadline, and every watch has its
-    /// own pauses. A connection that is silent for longer than a watch may last is dead.
-    #[must_use]
-    pub fn client_config(mut config: kube::Config) -> kube::Config {
-        config.default_retry = false;
-        config.connect_timeout = Some(CONNECT);
-        config.read_timeout = Some(watch::SILENCE);
-        // Otherwise the idle time of a connection would count.
-        config.reset_reader_on_write = true;
-        config
     }
 
     /// Stores the names of `kind` from now on. For a kind that is stored already, this can only make it required.

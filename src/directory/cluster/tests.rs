@@ -340,7 +340,7 @@ async fn a_broken_watch_continues_where_it_was() {
     let call = server.next().await;
     assert_eq!(call.query("resourceVersion"), Some("7"));
     let _watch = call.watch();
-    sleep(watch::SILENCE).await;
+    sleep(crate::cluster::SILENCE).await;
     assert!(only(cluster.status()).not_ready.is_some());
     sleep(Duration::from_secs(10)).await;
     assert_eq!(only(cluster.status()).not_ready, None, "a silent watch counts as working");
@@ -1112,12 +1112,4 @@ async fn pages_of_large_metadata_are_halved_and_counted_to_the_end() {
     assert_eq!((list.query("limit"), list.query("continue")), (Some("1"), Some("more")));
     list.reply(page(vec![object("cem")], ""));
     assert_eq!(finding.await.unwrap().unwrap().count, Count::Exactly(3));
-}
-
-#[test]
-fn the_client_has_no_retries_or_deadlines_of_its_own() {
-    let config = Cluster::client_config(kube::Config::new("https://localhost".parse().unwrap()));
-    assert!(!config.default_retry);
-    assert!(config.reset_reader_on_write);
-    assert_eq!(config.read_timeout, Some(watch::SILENCE));
 }

@@ -14,21 +14,17 @@ use tokio::time::{sleep, timeout};
 
 use super::ObjectHead;
 use super::part::{Part, Trouble};
-use crate::cluster::{Content, Listing, Pager, ReadError, Reader};
+use crate::cluster::{Content, Listing, Pager, ReadError, Reader, SILENCE, WATCH_SECONDS};
 use crm_core::existence::Names;
 
 /// The maximum size of a page.
 const PAGE: u32 = 500;
 
-/// How long one watch call lasts, in seconds. The API server then closes it; if it does not, the connection is dead.
-/// Names can be outdated for this long.
-const WATCH_SECONDS: u32 = 60;
-
 /// How long a watch call may be silent before it is replaced.
 const IDLE: Duration = Duration::from_secs(WATCH_SECONDS as u64 + 5);
 
-/// How long a connection of the client may be silent: longer than a watch may.
-pub(super) const SILENCE: Duration = Duration::from_secs(WATCH_SECONDS as u64 + 15);
+// Otherwise the client would end watches.
+const _: () = assert!(IDLE.as_secs() < SILENCE.as_secs());
 
 /// A watch that works again shows no sign while nothing changes. If it has not failed for this long, it works: an API
 /// server that does not answer would have been noticed.
