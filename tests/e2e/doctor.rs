@@ -536,6 +536,7 @@ fn a_secret_that_is_absent_or_unusable_or_not_trusted_is_found(patient: &mut Pat
     let key = json!({"stringData": {"ca.key": "key"}}).to_string();
     admin.run(["-n", NAMESPACE, "patch", "secret", "crm-admission-tls", "-p", &key]).succeeds();
     patient.examine().finds("failure", Id::SecretForeign, "issued, not crm-admission");
+    admin.run(["-n", NAMESPACE, "delete", "secret", "crm-admission-tls"]).succeeds();
 
     // What is served here is the certificate of a test, which is none of this.
     patient.store(&good, &authority);
