@@ -1,6 +1,7 @@
 # All tasks of this repository. `make help` lists them.
 
-# rustup reads the toolchain from rust-toolchain.toml. Only `yaml`, `e2e`, `cluster` and `bench` need more: Go.
+# rustup reads the toolchain from rust-toolchain.toml. Only `yaml`, `e2e`, `cluster` and `bench` need more: Go. `e2e-pods`
+# and `cluster PODS=1` also need root and some packages, and say which.
 CARGO ?= cargo
 LISTEN ?= 127.0.0.1:9443
 ADMIN_LISTEN ?= 127.0.0.1:8080
@@ -14,7 +15,7 @@ FUZZ_LENGTH := 8192
 TOOLS := target/tools
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test smoke yaml e2e siege lint deny fuzz bench soak generate control-plane cluster clean
+.PHONY: help build run test smoke yaml e2e e2e-pods siege lint deny fuzz bench soak generate control-plane nodes cluster clean
 
 help: ## List these targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '  make %-14s %s\n' "$$name" "$$text"; done
@@ -44,6 +45,13 @@ e2e: control-plane ## Run the tests with a real API server and kubectl
 	@# Separately, because they need the whole machine.
 	$(CARGO) test --locked --test e2e -- rollout::
 
+nodes: control-plane ## Build kubelet, containerd and others from source, once, and the program for images (needs Go; minutes)
+	CARGO="$(CARGO)" tests/pods/build
+
+e2e-pods: nodes ## Run the tests with nodes and pods (needs root; ROLLOUT_RATE=50)
+	@# One at a time, because each cluster needs the whole machine.
+	$(CARGO) test --locked --test e2e-pods -- --test-threads=1
+
 siege: ## Attack the program while honest callers call it (SIEGE_SECONDS=8 for each attack)
 	@# Tests of time limits only wait, so they run in parallel. Attacks need the whole machine, so they run one at a time.
 	@mkdir -p target; rm -f target/siege.txt; failed=0; \
@@ -54,13 +62,13 @@ siege: ## Attack the program while honest callers call it (SIEGE_SECONDS=8 for e
 smoke: ## Run the example of `make run` in the README, and check the output
 	scripts/smoke
 
-cluster: control-plane build ## Start a control plane to try things in, until Ctrl-C
-	$(CARGO) run --locked --quiet --example playground
+cluster: $(if $(PODS),nodes,control-plane build) ## Start a control plane to try things in, until Ctrl-C (PODS=1: with pods, as root; FAMILY=ipv4)
+	$(CARGO) run --locked --quiet --example $(if $(PODS),playground-pods -- $(FAMILY),playground)
 
 lint: deny ## Check format, lints, licences, docs, that crm-core is pure, and generated files
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
-	$(CARGO) clippy --locked --test e2e --test siege --test yaml -- -D warnings
+	$(CARGO) clippy --locked --test e2e --test e2e-pods --test siege --test yaml -- -D warnings
 	CARGO="$(CARGO)" scripts/pure
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --workspace --document-private-items
 	$(CARGO) test --locked --test integration -- generated:: crds::

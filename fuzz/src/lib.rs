@@ -37,12 +37,13 @@ fn exchange(document: &mut Value, random: &mut Random, words: &[&str]) {
     collect(document, String::new(), &mut places);
     let strings: Vec<String> =
         places.iter().filter_map(|place| document.pointer(place)?.as_str().map(str::to_owned)).collect();
-    let Some(value) = document.pointer_mut(random.pick(&places)) else { return };
+    let place: &String = random.pick(&places);
+    let Some(value) = document.pointer_mut(place) else { return };
     match value {
         Value::Object(fields) => {
             let keys: Vec<String> = fields.keys().cloned().collect();
             if !keys.is_empty() {
-                fields.remove(random.pick(&keys));
+                fields.remove::<String>(random.pick(&keys));
             }
         }
         Value::Array(entries) if !entries.is_empty() => {

@@ -1,8 +1,8 @@
 //! Tests how users create records: defaults, canonical values, and denials.
 
-use crate::records::{bundle, company, note_about, person, record};
 use crate::stage;
 use crate::support::manifest;
+use crate::support::records::{bundle, company, note_about, person, record};
 use serde_json::{Value, json};
 
 #[test]

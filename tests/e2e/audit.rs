@@ -1,13 +1,13 @@
 //! Tests `crm-admission audit` and `refs` in a real control plane, with records that are older than the rules.
 
 use crate::program::{run, start};
-use crate::records::{bundle, company, note_about, person, record};
 use crate::support::control_plane::ControlPlane;
 use crate::support::installation::Installation;
 use crate::support::kubectl::Kubectl;
 use crate::support::manifest;
 use crate::support::poll::{self, Seen};
 use crate::support::process::Witness;
+use crate::support::records::{bundle, company, note_about, person, record};
 use crate::support::webhook::Webhook;
 use futures::StreamExt;
 use serde_json::{Value, json};

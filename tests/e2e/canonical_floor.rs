@@ -1,9 +1,9 @@
 //! Tests the optional floor: the API server itself requires canonical values, without a webhook.
 
-use crate::records::{bundle, company, person, record};
 use crate::support::control_plane::ControlPlane;
 use crate::support::kubectl::{Kubectl, Outcome};
 use crate::support::poll::{self, Seen};
+use crate::support::records::{bundle, company, person, record};
 use crate::support::{manifest, repository};
 use crm_core::normalize::{CANONICAL_DOMAIN_PATTERN, CANONICAL_LINKEDIN_PATTERN};
 use regex::Regex;

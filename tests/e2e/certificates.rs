@@ -1,13 +1,13 @@
 //! Tests self-managed certificates: they are created once, trusted by the API server, and renewed and repaired during
 //! writes.
 
-use crate::records::company;
 use crate::support::control_plane::ControlPlane;
 use crate::support::kubectl::Kubectl;
 use crate::support::manifest;
 use crate::support::pki::Authority;
 use crate::support::poll::{self, Seen};
 use crate::support::process::Witness;
+use crate::support::records::company;
 use crate::support::webhook::{self, Reach, Webhook};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

@@ -1,11 +1,11 @@
 //! Tests deletions: users learn about the dependents that they may list, and the cluster can always clean up.
 
-use crate::records::{bundle, company, note_about, note_on, person, record};
 use crate::stage;
 use crate::support::control_plane::ControlPlane;
 use crate::support::installation::Installation;
 use crate::support::kubectl::Kubectl;
 use crate::support::poll::{self, Seen};
+use crate::support::records::{bundle, company, note_about, note_on, person, record};
 use futures::{StreamExt, TryStreamExt};
 use kube::api::{Api, DynamicObject, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};

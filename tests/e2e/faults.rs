@@ -1,13 +1,13 @@
 //! Tests failures between the webhook and the API server: answers follow the policy and are in time, no request is
 //! denied for a wrong reason, and the process recovers completely.
 
-use crate::records::{company, person};
 use crate::support::control_plane::ControlPlane;
 use crate::support::kubectl::Kubectl;
 use crate::support::manifest;
 use crate::support::poll::{self, Seen};
 use crate::support::process::Witness;
 use crate::support::proxy::{Fault, Proxy, Scope};
+use crate::support::records::{company, person};
 use crate::support::webhook::{Reach, Webhook};
 use serde_json::{Value, json};
 use std::fs;

@@ -1,10 +1,10 @@
 //! Tests which requests the schema denies without a webhook.
 
-use crate::records::{company, person, record};
 use crate::stage;
 use crate::support::installation::{Installation, Witnessed};
 use crate::support::kubectl::Outcome;
 use crate::support::manifest;
+use crate::support::records::{company, person, record};
 use serde_json::{Value, json};
 use std::sync::MutexGuard;
 

@@ -14,10 +14,8 @@ mod support;
 
 mod program;
 mod recipes;
-mod records;
 mod stage;
 mod stranger;
-mod writers;
 
 mod apply;
 mod audit;

@@ -3,10 +3,10 @@
 #![allow(clippy::print_stderr, reason = "people read the measurements")]
 
 use crate::program::{forget_peak_memory, peak_memory, run};
-use crate::records::{self, bundle, company};
 use crate::support::control_plane::{ControlPlane, token};
 use crate::support::manifest;
 use crate::support::poll::{self, Seen};
+use crate::support::records::{self, bundle, company};
 use crate::support::webhook::Webhook;
 use futures::StreamExt;
 use serde_json::{Value, json};

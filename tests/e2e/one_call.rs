@@ -1,10 +1,10 @@
 //! Tests the registration of only `mutate`, with the floor: which requests are still denied, and which are not checked.
 
-use crate::records::{bundle, company, note_about, person};
 use crate::stranger::{Stranger, Turn};
 use crate::support::installation::{Installation, Witnessed};
 use crate::support::kubectl::{Kubectl, Outcome};
 use crate::support::poll::{self, Seen};
+use crate::support::records::{bundle, company, note_about, person};
 use crate::support::webhook::calls;
 use serde_json::{Value, json};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};

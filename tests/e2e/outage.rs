@@ -1,8 +1,8 @@
 //! Tests an outage of the webhook: only writes of CRM records fail, and they work again afterwards.
 
-use crate::records::company;
 use crate::stage;
 use crate::support::installation::Installation;
+use crate::support::records::company;
 use crate::support::webhook::Reach;
 use serde_json::json;
 

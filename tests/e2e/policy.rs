@@ -1,10 +1,10 @@
 //! Tests policy changes in a running cluster: they take effect within seconds, and no call is lost.
 
-use crate::records::{company, record};
 use crate::stage;
 use crate::support::installation::Installation;
 use crate::support::kubectl::Kubectl;
 use crate::support::poll::{self, Seen};
+use crate::support::records::{company, record};
 use crate::support::webhook::Webhook;
 use serde_json::Value;
 use std::sync::atomic::{AtomicBool, Ordering};

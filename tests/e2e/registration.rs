@@ -1,9 +1,9 @@
 //! Tests for which requests the API server calls the webhook.
 
-use crate::records::{company, record};
 use crate::stage;
 use crate::support::installation::{Installation, Witnessed};
 use crate::support::kubectl::Kubectl;
+use crate::support::records::{company, record};
 use crate::support::webhook::{Reach, calls};
 use serde_json::json;
 use std::sync::MutexGuard;

@@ -1,9 +1,9 @@
 //! Tests that the shipped roles grant exactly the permissions that the program uses, verb by verb.
 
-use crate::records::{company, note_about, person};
 use crate::support::control_plane::{Auditing, ControlPlane, WEBHOOK_USER};
 use crate::support::manifest;
 use crate::support::poll::{self, Seen};
+use crate::support::records::{company, note_about, person};
 use crate::support::webhook::Webhook;
 use serde_json::Value;
 use std::collections::BTreeSet;

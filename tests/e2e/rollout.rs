@@ -8,7 +8,7 @@ use crate::support::manifest;
 use crate::support::poll::{self, Seen};
 use crate::support::process::Witness;
 use crate::support::webhook::Webhook;
-use crate::writers::{IN_FLIGHT, Labels, Writers};
+use crate::support::writers::{IN_FLIGHT, Labels, Writers};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use crm_admission::certificates::look_at_served;

@@ -1,10 +1,10 @@
 //! Another mutating webhook, which changes records.
 
-use crate::records::company;
 use crate::support::installation::Installation;
 use crate::support::kubectl::Kubectl;
 use crate::support::pki::Authority;
 use crate::support::poll::{self, Seen};
+use crate::support::records::company;
 use crate::support::webhook::calls;
 use axum::Router;
 use axum::routing::post;

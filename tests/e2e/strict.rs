@@ -314,7 +314,11 @@ fn by_check(plane: &ControlPlane, records: &[Value]) -> BTreeMap<usize, Vec<Stri
 #[test]
 fn check_agrees_with_a_strict_dry_run_about_odd_records() {
     let stage = stage::shared();
-    stage.plane.kubectl("alice").apply(&crate::records::company("odd-acme", "{displayName: Odd}")).succeeds();
+    stage
+        .plane
+        .kubectl("alice")
+        .apply(&crate::support::records::company("odd-acme", "{displayName: Odd}"))
+        .succeeds();
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let mut numbers = Numbers(number("ODD_SEED").unwrap_or(20_261_130) * 2 + 1);
     let count = number("ODD_RECORDS").unwrap_or(RECORDS);

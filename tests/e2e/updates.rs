@@ -1,9 +1,9 @@
 //! Tests how users change records: repeated applies, edits by others, and records that are older than the rules.
 
-use crate::records::{bundle, company, note_about, person, record};
 use crate::stage;
 use crate::support::kubectl::{Kubectl, Outcome};
 use crate::support::poll::{self, Seen};
+use crate::support::records::{bundle, company, note_about, person, record};
 use serde_json::{Value, json};
 use std::time::Duration;
 

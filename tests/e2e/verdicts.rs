@@ -1,12 +1,12 @@
 //! Tests that `check`, the endpoints and kubectl in a cluster have the same findings about an object.
 
-use crate::records::{bundle, company};
 use crate::stage;
 use crate::support::control_plane::ControlPlane;
 use crate::support::installation::Installation;
 use crate::support::kubectl::Kubectl;
 use crate::support::poll::{self, Seen};
 use crate::support::process;
+use crate::support::records::{bundle, company};
 use crate::support::webhook::product;
 use crate::support::{manifest, repository};
 use crm_core::catalog::{Rule, RuleId, rules};

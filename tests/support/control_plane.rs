@@ -1,7 +1,8 @@
-//! A real etcd and kube-apiserver on free ports, with users that have different permissions.
+//! A real etcd and kube-apiserver, with users that have different permissions.
 
 use super::kubectl::Kubectl;
 use super::pki::{self, Authority};
+use super::place::Place;
 use super::poll::{self, Seen};
 use super::process::{Log, Process, Witness};
 use super::workspace::Workspace;
@@ -58,6 +59,49 @@ pub(crate) enum Auditing {
     On,
 }
 
+/// The kubeconfig and the token of something else than the users of the tests, such as a node.
+pub(crate) struct Account {
+    /// The name of the kubeconfig.
+    pub(crate) name: String,
+    /// The name in the API server.
+    pub(crate) username: String,
+    pub(crate) group: &'static str,
+}
+
+/// What the programs of a control plane serve, and where.
+pub(crate) struct Setup {
+    pub(crate) place: Place,
+    /// The ports of etcd, of its peers, and of kube-apiserver; `None` for free ones.
+    pub(crate) ports: Option<[u16; 3]>,
+    pub(crate) auditing: Auditing,
+    /// Further names and addresses in the certificate of kube-apiserver.
+    pub(crate) addresses: Vec<String>,
+    pub(crate) accounts: Vec<Account>,
+    /// The flags of kube-apiserver about its addresses, permissions and admission.
+    pub(crate) flags: Vec<String>,
+}
+
+impl Setup {
+    /// A control plane without controllers and nodes.
+    fn alone(auditing: Auditing) -> Self {
+        let flags = [
+            "--bind-address=127.0.0.1",
+            "--authorization-mode=RBAC",
+            "--service-cluster-ip-range=10.0.0.0/24",
+            // It would wait for service accounts of a controller, and no controllers run here.
+            "--disable-admission-plugins=ServiceAccount",
+        ];
+        Self {
+            place: Place::Here,
+            ports: None,
+            auditing,
+            addresses: Vec::new(),
+            accounts: Vec::new(),
+            flags: flags.map(str::to_owned).to_vec(),
+        }
+    }
+}
+
 /// A running control plane. Dropping it, or the end of the test program, ends its processes and removes its files.
 pub(crate) struct ControlPlane {
     _witness: Witness,
@@ -66,8 +110,8 @@ pub(crate) struct ControlPlane {
     etcd: Process,
     apiserver_log: Log,
     ports: [u16; 2],
-    audit: Option<PathBuf>,
     programs: PathBuf,
+    setup: Setup,
     workspace: Workspace,
 }
 
@@ -79,33 +123,30 @@ impl ControlPlane {
 
     /// Like [`ControlPlane::start`], optionally with an audit log.
     pub(crate) fn start_with(auditing: Auditing) -> Self {
+        Self::start_as(Workspace::create(), Setup::alone(auditing))
+    }
+
+    /// Like [`ControlPlane::start`], with its files in `workspace`.
+    pub(crate) fn start_as(workspace: Workspace, setup: Setup) -> Self {
         let programs = programs();
-        let workspace = Workspace::create();
         let logs =
             ["etcd", "kube-apiserver"].map(|name| Log::new(workspace.file("logs", &format!("{name}.log"))));
+        let etcd_ports = setup.ports.map(|[client, peers, _]| [client, peers]);
         let (etcd, etcd_port) =
-            net::on_free_ports(|ports| start_etcd(&programs, &workspace, &logs[0], ports));
-        write_identities(&workspace);
-        let audit = match auditing {
-            Auditing::Off => None,
-            Auditing::On => {
-                workspace.write("audit", "policy.yaml", &audit_policy());
-                Some(workspace.file("audit", "log"))
-            }
-        };
-        let (apiserver, port) = net::on_free_ports(|[port]| {
-            start_apiserver(&programs, &workspace, &logs[1], etcd_port, audit.as_deref(), port)
+            on_ports(etcd_ports, |ports| start_etcd(setup.place, &programs, &workspace, &logs[0], ports));
+        write_identities(&workspace, &setup);
+        let (apiserver, port) = on_ports(setup.ports.map(|[.., port]| [port]), |[port]| {
+            start_apiserver(&setup, &programs, &workspace, &logs[1], [etcd_port, port])
         });
-        let ports = [etcd_port, port];
         let apiserver_log = logs[1].clone();
         Self {
             _witness: Witness::new(logs),
             apiserver: Some(apiserver),
             etcd,
             apiserver_log,
-            ports,
-            audit,
+            ports: [etcd_port, port],
             programs,
+            setup,
             workspace,
         }
     }
@@ -121,15 +162,8 @@ impl ControlPlane {
     /// Starts kube-apiserver again, on the same port and data, and waits until it is ready.
     #[track_caller]
     pub(crate) fn restart_apiserver(&mut self) {
-        let [etcd_port, port] = self.ports;
-        let started = start_apiserver(
-            &self.programs,
-            &self.workspace,
-            &self.apiserver_log,
-            etcd_port,
-            self.audit.as_deref(),
-            port,
-        );
+        let started =
+            start_apiserver(&self.setup, &self.programs, &self.workspace, &self.apiserver_log, self.ports);
         let (apiserver, _) = started.unwrap_or_else(|why| panic!("{why}"));
         self.apiserver = Some(apiserver);
     }
@@ -138,7 +172,12 @@ impl ControlPlane {
     #[track_caller]
     pub(crate) fn kubectl(&self, user: &str) -> Kubectl {
         assert!(USERS.iter().any(|known| known.name == user), "there is no user {user:?}");
-        Kubectl::new(&self.programs, &self.workspace, user)
+        Kubectl::new(self.setup.place, &self.programs, &self.workspace, user)
+    }
+
+    /// Where its programs run, and kubectl.
+    pub(crate) fn place(&self) -> Place {
+        self.setup.place
     }
 
     /// The CA of the API server as PEM, which clients trust.
@@ -151,7 +190,7 @@ impl ControlPlane {
         kubeconfig(&self.workspace, user)
     }
 
-    /// A kubeconfig file for one of [`USERS`] with another address of the API server, such as a proxy.
+    /// A kubeconfig file for a user with another address of the API server, such as a proxy.
     pub(crate) fn kubeconfig_through(&self, server: &str, user: &str) -> PathBuf {
         let authority = self.authority();
         let content = kubeconfig_content(server, &authority, user);
@@ -180,8 +219,8 @@ impl ControlPlane {
     /// The events in the audit log, in order.
     #[track_caller]
     pub(crate) fn audited(&self) -> Vec<Value> {
-        let log = self.audit.as_ref().expect("a control plane that was started with Auditing::On");
-        let text = std::fs::read_to_string(log).unwrap_or_default();
+        assert_eq!(self.setup.auditing, Auditing::On, "this control plane has no audit log");
+        let text = std::fs::read_to_string(self.workspace.file("audit", "log")).unwrap_or_default();
         // The last line may be half written.
         let whole = text.rfind('\n').map_or("", |end| &text[..end]);
         whole.lines().map(|line| serde_json::from_str(line).expect("an event in JSON")).collect()
@@ -189,11 +228,15 @@ impl ControlPlane {
 
     /// Grants the permissions of the users and of the webhook.
     pub(crate) fn install_roles(&self) {
-        let admin = self.kubectl("admin");
-        let roles = repository().join("tests/support/roles.yaml");
         // In this order, because the first file creates the namespace of the shipped service account.
-        admin.apply_path(&roles).succeeds();
-        admin.apply_path(&manifest("base/rbac.yaml")).succeeds();
+        self.install_user_roles();
+        self.kubectl("admin").apply_path(&manifest("base/rbac.yaml")).succeeds();
+    }
+
+    /// Grants the permissions of the users.
+    pub(crate) fn install_user_roles(&self) {
+        let roles = repository().join("tests/support/roles.yaml");
+        self.kubectl("admin").apply_path(&roles).succeeds();
     }
 
     /// Grants the webhook the permissions for self-managed certificates, after the guard is in force.
@@ -246,7 +289,7 @@ pub(crate) fn given_programs() -> Option<PathBuf> {
 }
 
 /// The directory with etcd, kube-apiserver and kubectl.
-fn programs() -> PathBuf {
+pub(crate) fn programs() -> PathBuf {
     let directory = given_programs().unwrap_or_else(built_programs);
     for program in ["etcd", "kube-apiserver", "kubectl"] {
         let path = directory.join(program);
@@ -255,7 +298,19 @@ fn programs() -> PathBuf {
     directory
 }
 
+/// Starts something on these ports, or on free ones.
+fn on_ports<const N: usize, T>(
+    given: Option<[u16; N]>,
+    mut start: impl FnMut([u16; N]) -> Result<T, String>,
+) -> T {
+    match given {
+        Some(ports) => start(ports).unwrap_or_else(|why| panic!("{why}")),
+        None => net::on_free_ports(start),
+    }
+}
+
 fn start_etcd(
+    place: Place,
     programs: &Path,
     workspace: &Workspace,
     log: &Log,
@@ -263,7 +318,7 @@ fn start_etcd(
 ) -> Result<(Process, u16), String> {
     let client = format!("http://127.0.0.1:{port}");
     let peer = format!("http://127.0.0.1:{peer_port}");
-    let mut command = Process::command(programs.join("etcd"));
+    let mut command = place.command(programs.join("etcd"));
     command
         // A new directory for each attempt, because the first start stores the addresses of a cluster.
         .arg("--data-dir")
@@ -275,7 +330,7 @@ fn start_etcd(
         .arg("--unsafe-no-fsync");
     let mut etcd = Process::start("etcd", command, log);
     // kube-apiserver exits if etcd is not ready yet.
-    etcd.ready(START, || match net::get(port, "/health") {
+    etcd.ready(START, || match place.within(|| net::get(port, "/health")) {
         Ok((200, body)) if body.contains(r#""health":"true""#) => Ok(()),
         Ok((code, body)) => Err(format!("{code} {body}")),
         Err(error) => Err(error.to_string()),
@@ -284,19 +339,18 @@ fn start_etcd(
 }
 
 fn start_apiserver(
+    setup: &Setup,
     programs: &Path,
     workspace: &Workspace,
     log: &Log,
-    etcd_port: u16,
-    audit: Option<&Path>,
-    port: u16,
+    [etcd_port, port]: [u16; 2],
 ) -> Result<(Process, u16), String> {
     write_kubeconfigs(workspace, port);
     let file = |name| workspace.file("identities", name);
-    let mut command = Process::command(programs.join("kube-apiserver"));
+    let mut command = setup.place.command(programs.join("kube-apiserver"));
     command
         .args(["--etcd-servers", &format!("http://127.0.0.1:{etcd_port}")])
-        .args(["--bind-address", "127.0.0.1", "--secure-port", &port.to_string()])
+        .args(["--secure-port", &port.to_string()])
         .arg("--tls-cert-file")
         .arg(file("server.crt"))
         .arg("--tls-private-key-file")
@@ -310,17 +364,20 @@ fn start_apiserver(
         .arg(file("tokens.csv"))
         .arg("--client-ca-file")
         .arg(file("ca.crt"))
-        .args(["--authorization-mode", "RBAC", "--service-cluster-ip-range", "10.0.0.0/24"])
-        // It would wait for service accounts of a controller, and no controllers run here.
-        .args(["--disable-admission-plugins", "ServiceAccount"]);
-    if let Some(log) = audit {
-        command.arg("--audit-policy-file").arg(workspace.file("audit", "policy.yaml"));
-        command.arg("--audit-log-path").arg(log);
+        // For the logs of pods, and commands in them.
+        .arg("--kubelet-client-certificate")
+        .arg(file("kubelet-client.crt"))
+        .arg("--kubelet-client-key")
+        .arg(file("kubelet-client.key"))
+        .args(&setup.flags);
+    if setup.auditing == Auditing::On {
+        command.arg("--audit-policy-file").arg(workspace.write("audit", "policy.yaml", &audit_policy()));
+        command.arg("--audit-log-path").arg(workspace.file("audit", "log"));
         // Write each event at once, not in batches.
         command.args(["--audit-log-mode", "blocking"]);
     }
     let mut apiserver = Process::start("kube-apiserver", command, log);
-    let admin = Kubectl::new(programs, workspace, "admin");
+    let admin = Kubectl::new(setup.place, programs, workspace, "admin");
     apiserver.ready(START, || {
         let readiness = admin.run(["get", "--raw", "/readyz"]);
         if readiness.ok() { Ok(()) } else { Err(readiness.stderr) }
@@ -340,13 +397,17 @@ fn audit_policy() -> String {
 }
 
 /// Writes the certificates and tokens of kube-apiserver and its users.
-fn write_identities(workspace: &Workspace) {
+fn write_identities(workspace: &Workspace, setup: &Setup) {
     let authority = Authority::create("control plane of a test");
-    let server = authority.server();
+    let server = authority.server_at(&setup.addresses);
+    let kubelet_client = authority.client("kube-apiserver");
     let mut tokens = String::new();
     for User { name, username, groups } in &USERS {
         writeln!(tokens, r#"{},{username},{name},"{}""#, token(name), groups.join(","))
             .expect("a longer text");
+    }
+    for Account { name, username, group } in &setup.accounts {
+        writeln!(tokens, "{},{username},{name},{group}", token(name)).expect("a longer text");
     }
     let write = |name, content: &str| workspace.write("identities", name, content);
     write("ca.crt", &authority.pem);
@@ -356,6 +417,8 @@ fn write_identities(workspace: &Workspace) {
     let alice = authority.client_in("alice", Some("crm-editors"));
     write("alice.crt", &alice.certificate);
     write("alice.key", &alice.key);
+    write("kubelet-client.crt", &kubelet_client.certificate);
+    write("kubelet-client.key", &kubelet_client.key);
     let (private, public) = pki::signing_keys();
     write("service-accounts.key", &private);
     write("service-accounts.pub", &public);

@@ -1,7 +1,7 @@
 //! Runs the real kubectl as one user, with assertions that print everything when they fail.
 
 use super::control_plane;
-use super::process;
+use super::place::Place;
 use super::workspace::Workspace;
 use serde_json::Value;
 use std::fmt;
@@ -13,14 +13,17 @@ use std::process::{Command, Stdio};
 /// developer's files.
 #[derive(Clone)]
 pub(crate) struct Kubectl {
+    place: Place,
     program: PathBuf,
     kubeconfig: PathBuf,
     home: PathBuf,
 }
 
 impl Kubectl {
-    pub(crate) fn new(programs: &Path, workspace: &Workspace, user: &str) -> Self {
+    /// kubectl as a user whose kubeconfig is in the workspace, in the network of `place`.
+    pub(crate) fn new(place: Place, programs: &Path, workspace: &Workspace, user: &str) -> Self {
         Self {
+            place,
             program: programs.join("kubectl"),
             kubeconfig: control_plane::kubeconfig(workspace, user),
             home: workspace.file("homes", user),
@@ -62,8 +65,7 @@ impl Kubectl {
     }
 
     fn command(&self) -> Command {
-        let mut command = Command::new(&self.program);
-        process::clear_environment(&mut command);
+        let mut command = self.place.client(&self.program);
         command
             .env("HOME", &self.home)
             .env("KUBECONFIG", &self.kubeconfig)

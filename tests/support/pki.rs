@@ -1,4 +1,4 @@
-//! Certificates for servers on the loopback address, and the keys of a control plane.
+//! Certificates for servers and clients, and the keys of a control plane.
 
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
@@ -33,7 +33,14 @@ impl Authority {
     /// A server certificate for the loopback addresses, localhost, and the Service by which the API server calls the
     /// webhook.
     pub(crate) fn server(&self) -> Identity {
-        self.server_for(&["127.0.0.1", "::1", "localhost", "crm-admission.crm-admission-system.svc"], 365)
+        self.server_at(&[])
+    }
+
+    /// Like [`Authority::server`], with further names and addresses.
+    pub(crate) fn server_at(&self, names: &[String]) -> Identity {
+        let local = ["127.0.0.1", "::1", "localhost", "crm-admission.crm-admission-system.svc"];
+        let names: Vec<&str> = local.into_iter().chain(names.iter().map(String::as_str)).collect();
+        self.server_for(&names, 365)
     }
 
     /// A server certificate for these names that is valid for this many days.

@@ -1,5 +1,6 @@
 //! Processes that never outlive the test program, and whose logs are printed when a test fails.
 
+use super::place::Place;
 use super::poll::{self, Seen};
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -16,7 +17,7 @@ use std::time::Duration;
 /// kernel closes the pipe even if we are killed. The shell exits with the status of the program. (`prctl` with
 /// `PR_SET_PDEATHSIG` is no alternative: it depends on the *thread* that started the program, and tests run in
 /// threads.)
-const KEEPER: &str = r#"
+pub(super) const KEEPER: &str = r#"
 exec 3<&0
 "$@" </dev/null 3<&- &
 program=$!
@@ -44,13 +45,10 @@ pub(crate) struct Process {
 impl Process {
     /// A command for [`Process::start`]: `program` with an empty environment. Callers add arguments.
     pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
-        let mut command = Command::new("sh");
-        command.args(["-c", KEEPER, "keeper"]).arg(program);
-        clear_environment(&mut command);
-        command
+        Place::Here.command(program)
     }
 
-    /// Starts the command of [`Process::command`]. Its output is appended to `log`.
+    /// Starts the command of [`Process::command`] or [`Place::command`]. Its output is appended to `log`.
     pub(crate) fn start(name: &'static str, mut command: Command, log: &Log) -> Self {
         let output = log.open();
         let mut shell = command
@@ -69,7 +67,7 @@ impl Process {
         &self.log
     }
 
-    /// The id of the program itself, which is a child of the shell.
+    /// The id of the program itself, which is a child of the shell. Only for programs that run here.
     pub(crate) fn id(&self) -> Option<u32> {
         let shell = fs::read_link(format!("/proc/{}/exe", self.shell.id())).ok()?;
         // The other child of the shell is a shell, too.
@@ -123,7 +121,7 @@ impl Drop for Process {
 }
 
 /// The ids of all processes that this one has started.
-fn children(parent: u32) -> Vec<u32> {
+pub(crate) fn children(parent: u32) -> Vec<u32> {
     let entries = fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok);
     let ids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     ids.filter(|id| parent_of(*id) == Some(parent)).collect()

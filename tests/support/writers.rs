@@ -1,8 +1,8 @@
 //! Writes CRM records at a constant rate and records the result of each write.
 
-use crate::records::company;
-use crate::support::control_plane::{self, ControlPlane};
-use crate::support::poll::{self, Seen};
+use super::control_plane::{self, ControlPlane};
+use super::poll::{self, Seen};
+use super::records::company;
 use reqwest::header::{AUTHORIZATION, WARNING};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
@@ -103,6 +103,11 @@ pub(crate) struct Record<'a>(MutexGuard<'a, Vec<Written>>);
 impl Writers {
     /// Starts writing as alice. A webhook must be running.
     pub(crate) fn start(plane: &ControlPlane) -> Self {
+        Self::start_at(plane, RATE)
+    }
+
+    /// Like [`Writers::start`], with another default rate.
+    pub(crate) fn start_at(plane: &ControlPlane, rate: u32) -> Self {
         plane.kubectl("alice").apply(&company(EMPLOYER, "{displayName: Acme}")).succeeds();
         let _ = rustls::crypto::ring::default_provider().install_default();
         let authority = reqwest::Certificate::from_pem(&plane.ca()).unwrap();
@@ -115,7 +120,7 @@ impl Writers {
             .build()
             .unwrap();
         let rate =
-            std::env::var("ROLLOUT_RATE").map_or(RATE, |rate| rate.parse().expect("a number of writes"));
+            std::env::var("ROLLOUT_RATE").map_or(rate, |rate| rate.parse().expect("a number of writes"));
         let shared = Arc::new(Shared {
             client,
             server: format!("https://127.0.0.1:{}/apis/crm.milo.io/v1alpha1", plane.ports()[1]),
@@ -129,8 +134,13 @@ impl Writers {
             created: Mutex::default(),
             written: Mutex::default(),
         });
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let place = plane.place();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .on_thread_start(move || place.join_network())
+            .enable_all()
+            .build()
+            .unwrap();
         let mut writing = JoinSet::new();
         for _ in 0..IN_FLIGHT {
             writing.spawn_on(keep_writing(Arc::clone(&shared)), runtime.handle());

@@ -1,0 +1,16 @@
+//! Tests the product as pods on the nodes of a real cluster, in each family of addresses.
+//!
+//! `make e2e-pods` runs them one at a time, because a cluster needs the whole machine.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers of tests fail as tests do"
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod families;
+mod remains;
+mod rollout;
