@@ -11,6 +11,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod changes;
 mod families;
 mod remains;
 mod rollout;

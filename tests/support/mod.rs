@@ -27,6 +27,7 @@ pub(crate) mod process;
 pub(crate) mod proxy;
 pub(crate) mod records;
 pub(crate) mod relay;
+pub(crate) mod steady;
 pub(crate) mod webhook;
 pub(crate) mod workspace;
 pub(crate) mod writers;
