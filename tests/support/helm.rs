@@ -15,14 +15,18 @@ pub(crate) struct Helm {
 impl Helm {
     /// helm as the user of this kubeconfig, with its files in `home`.
     pub(crate) fn new(kubeconfig: PathBuf, home: &Path) -> Self {
+        Self { program: Self::program(), kubeconfig, home: home.to_owned() }
+    }
+
+    /// The path of helm.
+    pub(crate) fn program() -> PathBuf {
         // An existing control plane may come without helm, which is built then.
         let mut directories = given_programs().into_iter().chain([built_programs()]);
         let program = directories.find_map(|directory| {
             let program = directory.join("helm");
             program.is_file().then_some(program)
         });
-        let program = program.expect("helm is missing: run tests/control-plane/build first");
-        Self { program, kubeconfig, home: home.to_owned() }
+        program.expect("helm is missing: run tests/control-plane/build first")
     }
 
     /// `helm ARGS`, which must succeed; returns what it prints.
