@@ -50,7 +50,7 @@ nodes: control-plane ## Build kubelet, containerd and others from source, once, 
 
 e2e-pods: nodes ## Run the tests with nodes and pods (needs root; ROLLOUT_RATE=50)
 	@# One at a time, because each cluster needs the whole machine.
-	$(CARGO) test --locked --test e2e-pods -- --test-threads=1
+	$(CARGO) test --locked --test e2e-pods -- --test-threads=1 --show-output
 
 siege: ## Attack the program while honest callers call it (SIEGE_SECONDS=8 for each attack)
 	@# Tests of time limits only wait, so they run in parallel. Attacks need the whole machine, so they run one at a time.

@@ -5,7 +5,8 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    reason = "helpers of tests fail as tests do"
+    clippy::print_stdout,
+    reason = "helpers of tests fail as tests do, and print tables of results"
 )]
 
 #[path = "../support/mod.rs"]
