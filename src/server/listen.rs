@@ -15,7 +15,7 @@ const BACKLOG: i32 = 1024;
 /// `0.0.0.0`.
 ///
 /// # Errors
-/// The address is in use, or is none of this machine, or the port needs a permission.
+/// The address is in use or does not belong to this machine, or the port needs a permission.
 pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     match open(address) {
         Err(error) if address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) && lacks_ipv6(&error) => {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 /// Where cgroups are mounted.
 const ROOT: &str = "/sys/fs/cgroup";
 
-/// Removes the cgroups with these paths and all below. The kernel refuses as long as a process is in one.
+/// Removes the cgroups with these paths and all below. The kernel does not allow it while a process is in one.
 const REMOVE: &str = r#"
 left=no
 for group; do
