@@ -135,6 +135,15 @@ fn await_served(stage: &Stage, replicas: &[&Webhook]) {
     });
 }
 
+/// Waits until a replica says that the upkeep of its certificates works.
+#[track_caller]
+fn await_upkeep(replica: &Webhook) {
+    poll::until("working certificate upkeep", PATIENCE, || match replica.admin_page("/readyz") {
+        Ok((200, page)) if page.contains("[+]certificate upkeep ok") => Seen::Ready(()),
+        other => Seen::NotYet(format!("{other:?}")),
+    });
+}
+
 /// Does something while records are written and new callers connect to every replica. No call may fail.
 #[track_caller]
 fn while_writes_go_on(stage: &Stage, replicas: &[&Webhook], act: impl FnOnce()) {
@@ -288,10 +297,7 @@ fn a_secret_of_an_admin_is_left_unchanged_and_the_replica_says_what_to_do() {
     assert_eq!(after.0, before.0);
     // The fix that it names.
     stage.delete_secret();
-    poll::until("working certificate upkeep", PATIENCE, || match webhook.admin_page("/readyz") {
-        Ok((200, page)) if page.contains("[+]certificate upkeep ok") => Seen::Ready(()),
-        other => Seen::NotYet(format!("{other:?}")),
-    });
+    await_upkeep(&webhook);
     stage.await_trust();
 }
 
@@ -462,10 +468,7 @@ fn a_replica_without_its_permissions_names_them_and_continues() {
     );
     webhook.await_reach(Reach::Called);
     admin.apply_path(&manifest("overlays/self-managed/rbac.yaml")).succeeds();
-    poll::until("working certificate upkeep", PATIENCE, || match webhook.admin_page("/readyz") {
-        Ok((200, page)) if page.contains("[+]certificate upkeep ok") => Seen::Ready(()),
-        other => Seen::NotYet(format!("{other:?}")),
-    });
+    await_upkeep(&webhook);
 }
 
 #[test]
