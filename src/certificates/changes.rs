@@ -18,7 +18,7 @@ use kube::core::PartialObjectMeta;
 use kube::runtime::watcher::{Config, Error, Event};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Client, Resource};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::Settings;
 use crate::cluster::{RequestError, WATCH_SECONDS};
@@ -57,8 +57,8 @@ impl Changes {
         }
     }
 
-    /// Waits for a change, but not longer than `patience`.
-    pub(super) async fn wait(&mut self, patience: Duration) {
+    /// Waits for a change, but not longer than `patience`. A change before `earliest` waits until then.
+    pub(super) async fn wait(&mut self, patience: Duration, earliest: Instant) {
         let change = async {
             while let Some(news) = self.news.next().await {
                 if self.note(news) {
@@ -69,7 +69,7 @@ impl Changes {
             std::future::pending().await
         };
         if timeout(patience, change).await.is_ok() {
-            sleep(COLLECTED).await;
+            sleep_until(earliest.max(Instant::now() + COLLECTED)).await;
             while let Some(Some(news)) = self.news.next().now_or_never() {
                 self.note(news);
             }

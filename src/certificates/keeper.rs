@@ -11,11 +11,12 @@ use arc_swap::ArcSwap;
 use backon::{BackoffBuilder, ExponentialBuilder};
 use kube::Client;
 use rustls::pki_types::CertificateDer;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::Settings;
 use super::changes::Changes;
 use super::owner::{Other, Owner};
+use super::pace::Pace;
 use super::renewal::{self, Contents, CurrentCa, RenewalError, Situation};
 use super::store::{Store, StoreError, Stored, Written};
 use super::trust::{Configuration, Hook, Trust, TrustError};
@@ -104,6 +105,7 @@ pub struct Keeper<S> {
     serve: S,
     metrics: Metrics,
     state: Arc<ArcSwap<State>>,
+    pace: Pace,
     memory: Memory,
 }
 
@@ -118,6 +120,8 @@ struct Memory {
     surplus: Option<Instant>,
     /// When this process created a CA.
     made_ca: Option<Instant>,
+    /// Whether changes have to wait.
+    hurried: bool,
     /// Why the last turn failed.
     failure: Option<String>,
     /// Why changes cannot be watched.
@@ -137,6 +141,7 @@ impl<S: Serve> Keeper<S> {
             serve,
             metrics,
             state: Arc::new(ArcSwap::from_pointee(state)),
+            pace: Pace::new(),
             memory: Memory::default(),
         }
     }
@@ -163,12 +168,29 @@ impl<S: Serve> Keeper<S> {
                 }
                 Err(error) => {
                     self.fails(&error.to_string());
-                    pauses.next().unwrap_or(LONGEST_PAUSE)
+                    let pause = pauses.next().unwrap_or(LONGEST_PAUSE);
+                    if matches!(error, KeeperError::KeepsChanging | KeeperError::Slow) {
+                        // A change would not help.
+                        sleep(pause).await;
+                        continue;
+                    }
+                    pause
                 }
             };
-            changes.wait(pause).await;
+            changes.wait(pause, self.earliest()).await;
             self.watched(changes.failure());
         }
+    }
+
+    /// When a change may start the next turn. Logs if that is later than at once.
+    fn earliest(&mut self) -> Instant {
+        let earliest = self.pace.next();
+        let hurried = earliest > Instant::now();
+        if hurried && !self.memory.hurried {
+            tracing::warn!("changes are answered late for a while, because {}", KeeperError::KeepsChanging);
+        }
+        self.memory.hurried = hurried;
+        earliest
     }
 
     /// The time to the next turn if nothing changes.
@@ -291,7 +313,7 @@ impl<S: Serve> Keeper<S> {
         if self.store.write(stored, &due.contents).await? == Written::Done {
             let made = if new_ca { "ca" } else { "certificate" };
             tracing::info!(why = %due.why, made, "renewed the Secret of the certificates");
-            self.metrics.certificates().written("secret");
+            self.written("secret");
             if new_ca {
                 self.memory.made_ca = Some(Instant::now());
             }
@@ -299,8 +321,13 @@ impl<S: Serve> Keeper<S> {
         Ok(None)
     }
 
+    fn written(&mut self, what: &'static str) {
+        self.metrics.certificates().written(what);
+        self.pace.written();
+    }
+
     /// Labels a Secret that this program wrote and that has lost its label. Returns the same as `renew`.
-    async fn label(&self, stored: Option<Stored>) -> Result<Option<Contents>, KeeperError> {
+    async fn label(&mut self, stored: Option<Stored>) -> Result<Option<Contents>, KeeperError> {
         let Some(stored) = stored else { return Ok(None) };
         if stored.owner == (Owner::Us { labelled: true }) {
             return Ok(Some(stored.contents));
@@ -308,6 +335,7 @@ impl<S: Serve> Keeper<S> {
         let contents = stored.contents.clone();
         if self.store.write(Some(stored), &contents).await? == Written::Done {
             tracing::info!("labelled the Secret of the certificates");
+            self.written("secret");
         }
         Ok(None)
     }
@@ -333,7 +361,7 @@ impl<S: Serve> Keeper<S> {
             if !configuration.hooks.iter().all(is_there) {
                 self.trust.publish(configuration, &wanted).await?;
                 tracing::info!(kind = configuration.kind, cas = wanted.len(), "updated the caBundle");
-                self.metrics.certificates().written("ca-bundle");
+                self.written("ca-bundle");
                 written = true;
             }
         }

@@ -9,6 +9,7 @@ mod changes;
 mod inspect;
 mod keeper;
 mod owner;
+mod pace;
 pub mod renewal;
 mod served;
 mod settings;

@@ -272,6 +272,43 @@ fn a_configuration_without_a_ca_has_it_at_once() {
     }
 }
 
+/// How often a replica has written a `caBundle`.
+fn bundle_writes(replica: &Webhook) -> u32 {
+    let (_, page) = replica.admin_page("/metrics").unwrap();
+    let metric = "crm_admission_certificate_writes_total{object=\"ca-bundle\"} ";
+    let line = page.lines().find_map(|line| line.strip_prefix(metric)).expect("the metric");
+    line.parse().unwrap()
+}
+
+#[test]
+fn another_product_that_keeps_replacing_the_ca_is_not_answered_at_every_write() {
+    let stage = Stage::set();
+    let webhook = Webhook::start_self_managed(&stage.plane);
+    webhook.install();
+    stage.await_trust();
+    let theirs = STANDARD.encode(Authority::create("Acme CA").pem);
+    let patch =
+        json!([{"op": "add", "path": "/webhooks/0/clientConfig/caBundle", "value": theirs}]).to_string();
+    let before = bundle_writes(&webhook);
+    for _ in 0..80 {
+        let write = ["patch", KINDS[0], "crm-admission", "--type=json", "-p", &patch];
+        stage.admin().run(write).succeeds();
+    }
+    let ours = bundle_writes(&webhook) - before;
+    assert!((5..50).contains(&ours), "{ours} writes of the webhook");
+    let log = std::fs::read_to_string(webhook.log().path()).unwrap();
+    assert!(log.contains("keep changing; does another product manage them too?"), "{log}");
+    // The last word is the webhook's, and then the other CA is removed.
+    let admin = stage.admin();
+    poll::until("a bundle with our CA", PATIENCE, || {
+        let cas = stage.secret().unwrap().certificates("ca.crt");
+        match stage.bundles(KINDS[0])[0].starts_with(&cas) {
+            true => Seen::Ready(()),
+            false => Seen::NotYet(admin.get(KINDS[0], "crm-admission").to_string()),
+        }
+    });
+}
+
 #[test]
 fn a_secret_of_an_admin_is_left_unchanged_and_the_replica_says_what_to_do() {
     let stage = Stage::set();
