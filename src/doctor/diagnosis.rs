@@ -47,6 +47,8 @@ pub enum Examination {
     Access,
     /// The policies.
     Policy,
+    /// Objects of another overlay, component or source of certificates.
+    Leftovers,
     /// Dry runs through the API server.
     Canary,
 }
@@ -64,6 +66,7 @@ impl Examination {
             Self::Certificates => "certificates",
             Self::Access => "access",
             Self::Policy => "policy",
+            Self::Leftovers => "leftovers",
             Self::Canary => "canary",
         }
     }
@@ -151,6 +154,9 @@ ids! {
     ServiceWithoutEndpoints "service-without-endpoints"
         "No pod behind the Service is ready, so the API server gets no answer."
         "Find out what the pods wait for: `/readyz` of each pod lists it."
+    WrongAddressFamily "wrong-address-family"
+        "The Service has an IPv6 address, but the program listens on an IPv4 address only. If the Service has IPv4 addresses too, this is a warning."
+        "Remove the flag: by default, the program listens on IPv6 and IPv4."
     PortNotProbed "port-not-probed"
         "The port was not tried, because a Service cannot be reached from outside the cluster."
         "Forward the port, and run `doctor` again with `--connect`."
@@ -163,6 +169,9 @@ ids! {
     SecretForeign "secret-foreign"
         "The program runs with `--tls-self-managed`, but somebody else created the Secret, or cert-manager writes it. The program leaves it unchanged and is not ready."
         "Either serve with the certificate in it, as the overlays `cert-manager` and `own-certificate` do, or give the program a Secret of its own."
+    CertificateContested "certificate-contested"
+        "The program runs with `--tls-self-managed`, and another product writes the same Secret or `caBundle`. Each of the two replaces what the other has written. If the other one applies a `caBundle` from a manifest, this is a warning."
+        "Stop the other product from writing it, or let it manage the certificate, as the overlay `cert-manager` does."
     SecretUnusable "secret-unusable"
         "The Secret with the certificate is incomplete, or its parts cannot be read or do not match."
         "Create it again."
@@ -202,6 +211,9 @@ ids! {
     PolicyNotTaken "policy-not-taken"
         "No replica has reported yet whether it accepts the current version of the policy."
         "If this lasts longer than a few seconds, read the logs of the replicas."
+    Leftover "leftover"
+        "An object is still there that only another overlay or component, or another source of certificates, needs."
+        "Delete it. `scripts/install` does that for you."
     CanaryRefused "canary-refused"
         "The API server denied a valid Company, but not because of a rule of this webhook: it cannot call the webhook, or something else denied the request. The message is the API server's."
         "Follow the message. The findings before it often explain it."

@@ -10,9 +10,11 @@ mod access;
 mod canary;
 mod certificates;
 mod compare;
+mod contest;
 mod crds;
 mod diagnosis;
 mod guard;
+mod leftovers;
 mod policy;
 mod port;
 mod questions;
@@ -64,7 +66,9 @@ pub async fn examine(
     progress("connecting to the webhook");
     let (port, served) = port::probe(&target, settings).await;
     checks.push(port);
-    checks.push(certificates::judge(&snapshot, &target, served.as_deref(), settings));
+    let mut certificates = certificates::judge(&snapshot, &target, served.as_deref(), settings);
+    certificates.findings.extend(contest::judge(&snapshot, settings));
+    checks.push(certificates);
     progress("checking the permissions of the service account");
     let source = Source::of(&snapshot);
     let granted = access::ask(&questions, &access::needs(&source, settings), settings).await;
@@ -74,6 +78,7 @@ pub async fn examine(
     guard::judge(&snapshot, guard::permission(&guarded, &source), settings).add_to(&mut access);
     checks.push(access);
     checks.push(policy::judge(&snapshot.policies));
+    checks.push(leftovers::judge(&snapshot, settings));
     progress("creating a Company as a dry run");
     checks.push(canary::try_out(&questions, &snapshot, settings).await);
     Ok(Report { checks })

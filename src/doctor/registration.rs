@@ -86,7 +86,7 @@ pub(super) fn judge(snapshot: &Snapshot, settings: &Settings) -> Check {
 }
 
 /// Whether each write is one call, and this is intended.
-fn is_one_call(snapshot: &Snapshot) -> bool {
+pub(super) fn is_one_call(snapshot: &Snapshot) -> bool {
     snapshot.registration(Registration::Validating).found().is_some_and(leaves_out_validation)
 }
 

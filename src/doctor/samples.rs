@@ -56,7 +56,16 @@ pub(super) fn snapshot_trusting(authority: &Authority) -> Snapshot {
         deployment: Answer::Absent,
         service_account: Answer::Found(json!({})),
         policies: Answer::Found(Vec::new()),
+        certificates: Answer::Absent,
+        issuers: Answer::Absent,
+        bindings: [Answer::Absent, Answer::Absent],
     }
+}
+
+/// A Deployment that starts the program with these arguments.
+pub(super) fn deployment(args: &[&str]) -> Answer<Value> {
+    let container = json!({"name": "crm-admission", "args": args});
+    Answer::Found(json!({"spec": {"template": {"spec": {"containers": [container]}}}}))
 }
 
 pub(super) fn found(answer: &mut Answer<Value>) -> &mut Value {

@@ -1,11 +1,18 @@
 //! Checks whether ready pods are behind the Service.
 
+use std::net::SocketAddrV4;
+
 use serde_json::Value;
 
 use super::diagnosis::{Check, Diagnosis, Examination, Id, counted};
 use super::shipped::{NAME, REGISTRATION_PATH};
 use super::snapshot::Snapshot;
+use super::source::setting;
 use super::target::{Settings, Target, kubectl};
+
+/// The flags of the addresses, and their environment variables.
+const LISTEN: [(&str, &str); 2] =
+    [("--listen", "CRM_ADMISSION_LISTEN"), ("--admin-listen", "CRM_ADMISSION_ADMIN_LISTEN")];
 
 pub(super) fn judge(snapshot: &Snapshot, target: &Target, settings: &Settings) -> Check {
     let subject = format!("service {}/{}", settings.namespace, settings.service);
@@ -19,6 +26,7 @@ pub(super) fn judge(snapshot: &Snapshot, target: &Target, settings: &Settings) -
             if let Target::Service { port } = target {
                 findings.extend(port_absent(&subject, service, *port, settings));
             }
+            findings.extend(ipv4_only(&subject, service, snapshot, settings));
             match snapshot.endpoint_slices.known(&format!("endpoints of {subject}")) {
                 Err(finding) => findings.push(finding),
                 Ok(slices) => {
@@ -57,6 +65,26 @@ fn port_absent(subject: &str, service: &Value, port: u16, settings: &Settings) -
     );
     let fix = format!("{} patch service {} --type=json -p '{patch}'", kubectl(settings), settings.service);
     Some(Diagnosis::failure(Id::ServicePortAbsent, subject, text, fix))
+}
+
+/// Finds a program that IPv6 clients of the Service cannot reach.
+fn ipv4_only(subject: &str, service: &Value, snapshot: &Snapshot, settings: &Settings) -> Option<Diagnosis> {
+    let families: Vec<&str> =
+        service["spec"]["ipFamilies"].as_array()?.iter().filter_map(Value::as_str).collect();
+    let deployment = snapshot.deployment.found().filter(|_| families.contains(&"IPv6"))?;
+    let address = LISTEN.into_iter().find_map(|(flag, variable)| {
+        setting(deployment, flag, variable).filter(|address| address.parse::<SocketAddrV4>().is_ok())
+    })?;
+    let text = format!(
+        "it has the addresses {}, but the Deployment {NAME} listens on {address}",
+        families.join(" and ")
+    );
+    let fix = format!("{} edit deployment {NAME}", kubectl(settings));
+    Some(if families.contains(&"IPv4") {
+        Diagnosis::warning(Id::WrongAddressFamily, subject, text, fix)
+    } else {
+        Diagnosis::failure(Id::WrongAddressFamily, subject, text, fix)
+    })
 }
 
 /// An endpoint without the condition is ready, as the API documents.
@@ -115,6 +143,25 @@ mod tests {
         let check = examined(&Target::Service { port: 8443 }, |_| {});
         assert_eq!(check.findings[0].id, Id::ServicePortAbsent);
         assert!(check.findings[0].text.contains("port 8443, but it has only 443"));
+    }
+
+    #[test]
+    fn a_program_that_listens_on_ipv4_only_is_found_if_the_service_has_an_ipv6_address() {
+        let level = |families: &[&str], args: &[&str]| {
+            let mut check = examined(&SERVICE, |snapshot| {
+                samples::found(&mut snapshot.service)["spec"]["ipFamilies"] = json!(families);
+                snapshot.deployment = samples::deployment(args);
+            });
+            check.findings.pop().map(|finding| (finding.id, finding.level))
+        };
+        let found = |level| Some((Id::WrongAddressFamily, level));
+        assert_eq!(level(&["IPv6"], &["--listen=0.0.0.0:9443"]), found(Level::Failure));
+        assert_eq!(level(&["IPv6"], &["--admin-listen", "0.0.0.0:8080"]), found(Level::Failure));
+        assert_eq!(level(&["IPv4", "IPv6"], &["--listen", "10.0.0.1:9443"]), found(Level::Warning));
+        assert_eq!(level(&["IPv6"], &["--listen=[::]:9443"]), None);
+        assert_eq!(level(&["IPv6"], &["--listen"]), None);
+        assert_eq!(level(&["IPv6"], &[]), None);
+        assert_eq!(level(&["IPv4"], &["--listen=0.0.0.0:9443"]), None);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use futures::future::join_all;
 use kube::api::ListParams;
 use serde_json::Value;
 
+use super::leftovers::ROLES_NAME;
 use super::questions::{Answer, Questions, Resource, Scope};
 use super::shipped::{FLOOR_NAME, GUARD_NAME, NAME, SERVICE_ACCOUNT};
 use super::target::Settings;
@@ -23,6 +24,22 @@ const SERVICE_ACCOUNTS: Resource =
     Resource { group: "", version: "v1", kind: "ServiceAccount", plural: "serviceaccounts" };
 const ENDPOINT_SLICES: Resource =
     Resource { group: "discovery.k8s.io", version: "v1", kind: "EndpointSlice", plural: "endpointslices" };
+const CERTIFICATES: Resource =
+    Resource { group: "cert-manager.io", version: "v1", kind: "Certificate", plural: "certificates" };
+const ISSUERS: Resource =
+    Resource { group: "cert-manager.io", version: "v1", kind: "Issuer", plural: "issuers" };
+const CLUSTER_ROLE_BINDINGS: Resource = Resource {
+    group: "rbac.authorization.k8s.io",
+    version: "v1",
+    kind: "ClusterRoleBinding",
+    plural: "clusterrolebindings",
+};
+const ROLE_BINDINGS: Resource = Resource {
+    group: "rbac.authorization.k8s.io",
+    version: "v1",
+    kind: "RoleBinding",
+    plural: "rolebindings",
+};
 const POLICIES: Resource = Resource {
     group: policy::GROUP,
     version: policy::VERSION,
@@ -101,6 +118,12 @@ pub(super) struct Snapshot {
     pub(super) deployment: Answer<Value>,
     pub(super) service_account: Answer<Value>,
     pub(super) policies: Answer<Vec<Value>>,
+    /// The Certificates of cert-manager in the namespace; absent without cert-manager.
+    pub(super) certificates: Answer<Vec<Value>>,
+    /// The Issuers of cert-manager in the namespace.
+    pub(super) issuers: Answer<Vec<Value>>,
+    /// The ClusterRoleBinding and the RoleBinding for self-managed certificates.
+    pub(super) bindings: [Answer<Value>; 2],
 }
 
 impl Snapshot {
@@ -121,6 +144,10 @@ impl Snapshot {
             deployment,
             service_account,
             policies,
+            certificates,
+            issuers,
+            cluster_role_binding,
+            role_binding,
         ) = futures::join!(
             definitions(questions, settings),
             shared(Registration::ALL.map(Registration::resource), NAME),
@@ -132,6 +159,10 @@ impl Snapshot {
             questions.get(DEPLOYMENTS, here, NAME),
             questions.get(SERVICE_ACCOUNTS, here, SERVICE_ACCOUNT),
             questions.list(POLICIES, Scope::Cluster, &all),
+            questions.list(CERTIFICATES, here, &all),
+            questions.list(ISSUERS, here, &all),
+            questions.get(CLUSTER_ROLE_BINDINGS, Scope::Cluster, ROLES_NAME),
+            questions.get(ROLE_BINDINGS, here, ROLES_NAME),
         );
         Self {
             definitions,
@@ -144,6 +175,9 @@ impl Snapshot {
             deployment,
             service_account,
             policies,
+            certificates,
+            issuers,
+            bindings: [cluster_role_binding, role_binding],
         }
     }
 
@@ -161,6 +195,11 @@ impl Snapshot {
 
     pub(super) fn guard(&self) -> impl Iterator<Item = (PolicyPart, &Answer<Value>)> {
         PolicyPart::ALL.into_iter().zip(&self.guard)
+    }
+
+    /// With their kinds.
+    pub(super) fn bindings(&self) -> impl Iterator<Item = (&'static str, &Answer<Value>)> {
+        [CLUSTER_ROLE_BINDINGS.kind, ROLE_BINDINGS.kind].into_iter().zip(&self.bindings)
     }
 
     pub(super) fn registrations(&self) -> impl Iterator<Item = (Registration, &Answer<Value>)> {

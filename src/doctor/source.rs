@@ -11,7 +11,7 @@ const MANAGED: &str = "--tls-self-managed";
 const MANAGED_VARIABLE: &str = "CRM_ADMISSION_TLS_SELF_MANAGED";
 const FILES: [&str; 2] = ["--tls-cert", "--tls-dev"];
 /// cert-manager's annotation of a webhook configuration: the Certificate whose CA to write into it.
-const INJECT_CA_FROM: &str = "cert-manager.io/inject-ca-from";
+pub(super) const INJECT_CA_FROM: &str = "cert-manager.io/inject-ca-from";
 
 /// Who creates the certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +39,11 @@ impl Source {
             Some(certificate) => Self::CertManager { certificate: certificate.to_owned() },
             None => Self::Own,
         }
+    }
+
+    /// The same if the Deployment tells; `None` if it does not.
+    pub(super) fn deployed(snapshot: &Snapshot) -> Option<Self> {
+        snapshot.deployment.found().and_then(is_self_managed).map(|_| Self::of(snapshot))
     }
 
     /// The command that creates the missing Secret, or shows why it is missing.
@@ -120,8 +125,22 @@ impl Source {
 /// The files that an admin has created, in the current directory.
 const OWN_FILES: &str = "--from-file=tls.crt --from-file=tls.key --from-file=ca.crt";
 
-fn annotation<'o>(object: &'o Value, name: &str) -> Option<&'o str> {
+pub(super) fn annotation<'o>(object: &'o Value, name: &str) -> Option<&'o str> {
     object["metadata"]["annotations"][name].as_str()
+}
+
+/// The value of a flag of the program in the Deployment, or of its environment variable.
+pub(super) fn setting<'d>(deployment: &'d Value, flag: &str, variable: &str) -> Option<&'d str> {
+    let containers = deployment["spec"]["template"]["spec"]["containers"].as_array()?;
+    containers.iter().find_map(|container| {
+        let mut args = container["args"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        let of_arg = args.find_map(|arg| arg.strip_prefix(flag).filter(|rest| !rest.starts_with('-')));
+        let of_flag =
+            of_arg.and_then(|rest| if rest.is_empty() { args.next() } else { rest.strip_prefix('=') });
+        let mut variables = container["env"].as_array().into_iter().flatten();
+        let of_variable = || variables.find(|known| known["name"] == variable)?["value"].as_str();
+        of_flag.or_else(of_variable)
+    })
 }
 
 /// Whether the Deployment starts the program with a self-managed certificate; `None` if unknown.

@@ -31,7 +31,7 @@ fn site() -> MutexGuard<'static, Installation> {
 }
 
 /// The kinds of cert-manager and of the Prometheus operator, without their schemas.
-fn foreign_kinds() -> String {
+pub(crate) fn foreign_kinds() -> String {
     let kinds = [
         ("cert-manager.io", "Certificate", "certificates"),
         ("cert-manager.io", "Issuer", "issuers"),

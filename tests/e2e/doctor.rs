@@ -2,6 +2,7 @@
 //!
 //! The table of [`scenarios`] names for each finding the scenario that provokes it.
 
+use crate::deployment::foreign_kinds;
 use crate::support::installation::{Installation, Witnessed};
 use crate::support::kubectl::Kubectl;
 use crate::support::manifest;
@@ -57,6 +58,7 @@ macro_rules! scenarios {
 scenarios! {
     impossible {
         ApiServerTooOld: "the tests have only a newer API server; unit tests in `doctor::version` cover this id";
+        WrongAddressFamily: "the control plane has only IPv4 Services; unit tests in `doctor::service` cover this id";
     }
 
     an_api_server_that_answers_late_or_with_errors_is_told_from_absent_objects: Unanswered;
@@ -74,6 +76,8 @@ scenarios! {
     a_secret_that_is_absent_or_unusable_or_not_trusted_is_found:
         SecretAbsent, SecretForeign, SecretUnusable, CertificateWrongName, CertificateExpired, CertificateExpiresSoon,
         ServedDiffers;
+    another_product_that_writes_the_certificate_is_found_and_stopped: CertificateContested;
+    objects_of_another_overlay_are_found_and_deleted: Leftover;
     a_webhook_that_does_not_run_is_found_by_its_port_and_by_the_canary: PortUnreachable;
     rights_that_the_service_account_lacks_are_found_and_mended: ServiceAccountAbsent, RbacMissing;
     the_right_to_patch_configurations_without_the_guard_is_found_and_fixed: GuardAbsent, GuardChanged;
@@ -111,6 +115,10 @@ impl Patient {
         patient.installation.plane.install_kinds(&manifest("crds"));
         patient.installation.plane.install_roles();
         admin.run(["delete", "admissionpolicies", "--all"]).succeeds();
+        admin.apply(&foreign_kinds()).succeeds();
+        for kinds in ["deployments", "certificates.cert-manager.io", "issuers.cert-manager.io"] {
+            admin.run(["-n", NAMESPACE, "delete", kinds, "--all"]).succeeds();
+        }
         admin.run(["-n", NAMESPACE, "delete", "secret,service,endpointslice", "--all"]).succeeds();
         admin.apply(&service(443)).succeeds();
         admin.apply(&endpoints(true)).succeeds();
@@ -253,6 +261,33 @@ fn secret(identity: &Identity, authority: &Authority) -> String {
     secret.to_string()
 }
 
+/// A Deployment that starts the program with this flag. It has no pods here.
+fn deployment(flag: &str) -> String {
+    let labels = json!({"app.kubernetes.io/name": "crm-admission"});
+    let container = json!({"name": "crm-admission", "image": "crm-admission", "args": ["serve", flag]});
+    let deployment = json!({
+        "apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": {"name": "crm-admission", "namespace": NAMESPACE},
+        "spec": {
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}},
+        },
+    });
+    deployment.to_string()
+}
+
+/// An object of cert-manager as the overlay has it.
+fn of_cert_manager(kind: &str, name: &str, spec: &Value) -> String {
+    let object = json!({
+        "apiVersion": "cert-manager.io/v1", "kind": kind,
+        "metadata": {
+            "name": name, "namespace": NAMESPACE, "labels": {"app.kubernetes.io/name": "crm-admission"},
+        },
+        "spec": spec,
+    });
+    object.to_string()
+}
+
 fn policy(name: &str, spec: &Value) -> String {
     let policy = json!({
         "apiVersion": "admission.crm.milo.io/v1alpha1", "kind": "AdmissionPolicy",
@@ -332,6 +367,7 @@ fn a_healthy_installation_is_healthy_in_every_examination() {
         "certificates",
         "access",
         "policy",
+        "leftovers",
         "canary",
     ];
     assert_eq!(checks, names.map(|name| (name, "ok")));
@@ -545,6 +581,75 @@ fn a_secret_that_is_absent_or_unusable_or_not_trusted_is_found(patient: &mut Pat
     examined.finds("warning", Id::ServedDiffers, "the served certificate");
     examined.finds("failure", Id::CaBundleMismatch, "does not trust the served certificate");
     admin.run(["-n", NAMESPACE, "delete", "secret", "crm-admission-tls"]).succeeds();
+}
+
+fn another_product_that_writes_the_certificate_is_found_and_stopped(patient: &mut Patient) {
+    let admin = patient.admin();
+    let issued = json!({"secretName": "crm-admission-tls"});
+    let contested = |id: &&Value| id["id"] == Id::CertificateContested.as_str();
+    let contests = || patient.examine().findings().iter().filter(contested).count();
+    admin.apply(&of_cert_manager("Certificate", "crm", &issued)).succeeds();
+    let kind = "mutatingwebhookconfiguration";
+    let annotation = "cert-manager.io/inject-ca-from=crm-admission-system/crm";
+    admin.run(["annotate", kind, "crm-admission", annotation]).succeeds();
+    assert_eq!(contests(), 0, "cert-manager alone");
+
+    admin.apply(&deployment("--tls-self-managed")).succeeds();
+    let examined = patient.examine();
+    for text in ["certificate crm-admission-system/crm", kind] {
+        let finding = examined.finds("failure", Id::CertificateContested, text);
+        patient.mend(&finding);
+    }
+    assert_eq!(contests(), 0, "after the fixes");
+
+    // As a GitOps product does it.
+    let mut applied = admin.get(kind, "crm-admission");
+    applied["metadata"] = json!({"name": "crm-admission"});
+    let apply = ["apply", "--server-side", "--force-conflicts", "--field-manager=gitops", "-f", "-"];
+    admin.run_with(&applied.to_string(), apply).succeeds();
+    patient.examine().finds("warning", Id::CertificateContested, "and gitops too");
+}
+
+fn objects_of_another_overlay_are_found_and_deleted(patient: &mut Patient) {
+    let admin = patient.admin();
+    let mend_all = || {
+        let examined = patient.examine();
+        let mut subjects = Vec::new();
+        for finding in examined.findings() {
+            if finding["id"] == Id::Leftover.as_str() {
+                examined.finds("warning", Id::Leftover, finding["subject"].as_str().unwrap());
+                patient.mend(&finding);
+                subjects.push(finding["subject"].as_str().unwrap().to_owned());
+            }
+        }
+        patient.examine().does_not_find(Id::Leftover);
+        subjects
+    };
+
+    admin.apply(&deployment("--tls-self-managed")).succeeds();
+    admin.apply(&of_cert_manager("Issuer", "crm-admission", &json!({}))).succeeds();
+    let ca = json!({"secretName": "crm-admission-ca"});
+    admin.apply(&of_cert_manager("Certificate", "crm-admission-ca", &ca)).succeeds();
+    let expected = [
+        "certificates.cert-manager.io crm-admission-system/crm-admission-ca",
+        "issuers.cert-manager.io crm-admission-system/crm-admission",
+    ];
+    assert_eq!(mend_all(), expected);
+
+    admin.apply(&deployment("--tls-cert=/tls/tls.crt")).succeeds();
+    patient.installation.plane.install_self_managed_permissions();
+    let expected =
+        ["clusterrolebinding", "rolebinding"].map(|kind| format!("{kind} crm-admission-certificates"));
+    assert_eq!(mend_all(), expected);
+
+    patient.installation.webhook.register_for_one_call();
+    let kinds = "validatingadmissionpolicybinding,validatingadmissionpolicy";
+    admin.run(["annotate", kinds, FLOOR, "admission.crm.milo.io/registration=one-call"]).succeeds();
+    patient.examine().does_not_find(Id::Leftover);
+    patient.installation.webhook.register();
+    let expected = ["validatingadmissionpolicy", "validatingadmissionpolicybinding"]
+        .map(|kind| format!("{kind} {FLOOR}"));
+    assert_eq!(mend_all(), expected);
 }
 
 fn a_webhook_that_does_not_run_is_found_by_its_port_and_by_the_canary(patient: &mut Patient) {
