@@ -15,7 +15,7 @@ FUZZ_LENGTH := 8192
 TOOLS := target/tools
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test smoke yaml e2e e2e-pods siege lint deny fuzz bench soak generate control-plane nodes cluster clean
+.PHONY: help build run test smoke yaml e2e e2e-pods matrix siege lint deny fuzz bench soak generate control-plane nodes cluster clean
 
 help: ## List these targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '  make %-14s %s\n' "$$name" "$$text"; done
@@ -50,7 +50,10 @@ nodes: control-plane ## Build kubelet, containerd and others from source, once, 
 
 e2e-pods: nodes ## Run the tests with nodes and pods (needs root; ROLLOUT_RATE=50)
 	@# One at a time, because each cluster needs the whole machine.
-	$(CARGO) test --locked --test e2e-pods -- --test-threads=1 --show-output
+	$(CARGO) test --locked --test e2e-pods -- --test-threads=1 --show-output --skip matrix::
+
+matrix: nodes ## Install in every way during writes, and print how many failed (needs root; half an hour; MATRIX=helm_with_ipv6)
+	$(CARGO) test --locked --test e2e-pods -- --test-threads=1 --show-output matrix::$(MATRIX)
 
 siege: ## Attack the program while honest callers call it (SIEGE_SECONDS=8 for each attack)
 	@# Tests of time limits only wait, so they run in parallel. Attacks need the whole machine, so they run one at a time.

@@ -2,6 +2,7 @@
 //! no installation or uninstallation leaves a registration without a server.
 
 use crate::support::control_plane::{Auditing, ControlPlane};
+use crate::support::foreign_kinds::foreign_kinds;
 use crate::support::helm::Helm;
 use crate::support::installation::Installation;
 use crate::support::kubectl::Kubectl;
@@ -28,38 +29,6 @@ fn site() -> MutexGuard<'static, Installation> {
         Mutex::new(site)
     });
     SITE.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// The kinds of cert-manager and of the Prometheus operator, without their schemas.
-pub(crate) fn foreign_kinds() -> String {
-    let kinds = [
-        ("cert-manager.io", "Certificate", "certificates"),
-        ("cert-manager.io", "Issuer", "issuers"),
-        ("monitoring.coreos.com", "PrometheusRule", "prometheusrules"),
-        ("monitoring.coreos.com", "ServiceMonitor", "servicemonitors"),
-    ];
-    let definitions = kinds.map(|(group, kind, plural)| {
-        json!({
-            "apiVersion": "apiextensions.k8s.io/v1",
-            "kind": "CustomResourceDefinition",
-            "metadata": {
-                "name": format!("{plural}.{group}"),
-                "annotations": {"api-approved.kubernetes.io": "unapproved, a replacement for a test"},
-            },
-            "spec": {
-                "group": group,
-                "scope": "Namespaced",
-                "names": {"kind": kind, "plural": plural},
-                "versions": [{
-                    "name": "v1",
-                    "served": true,
-                    "storage": true,
-                    "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}},
-                }],
-            },
-        })
-    });
-    json!({"apiVersion": "v1", "kind": "List", "items": definitions}).to_string()
 }
 
 /// A copy of the shipped kustomizations, to which a test can add others.

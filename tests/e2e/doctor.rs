@@ -2,7 +2,7 @@
 //!
 //! The table of [`scenarios`] names for each finding the scenario that provokes it.
 
-use crate::deployment::foreign_kinds;
+use crate::support::foreign_kinds::foreign_kinds;
 use crate::support::installation::{Installation, Witnessed};
 use crate::support::kubectl::Kubectl;
 use crate::support::manifest;

@@ -7,26 +7,32 @@ use crate::support::manifest;
 use crate::support::pki::Authority;
 use crate::support::pods::cluster::{Cluster, IMAGE};
 use crate::support::pods::family::Family;
-use crate::support::repository;
+use crate::support::pods::requirements::built_programs;
 use crate::support::steady::Steady;
-use serde_json::Value;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
 use std::path::Path;
 
 /// Writes in a second.
 const RATE: u32 = 50;
-const NAMESPACE: &str = "crm-admission-system";
+pub(crate) const NAMESPACE: &str = "crm-admission-system";
 const CONFIGURATIONS: &str = "mutatingwebhookconfiguration,validatingwebhookconfiguration";
 
 /// Changes the installation of a cluster during writes, and keeps a table of the results.
-struct Changes {
-    cluster: Cluster,
+pub(crate) struct Changes {
+    pub(crate) cluster: Cluster,
     table: Vec<String>,
     failed: usize,
 }
 
 impl Changes {
+    pub(crate) fn of(cluster: Cluster) -> Self {
+        Self { cluster, table: Vec::new(), failed: 0 }
+    }
+
     /// Makes a change during writes.
-    fn make(&mut self, what: &str, change: impl FnOnce(&Cluster)) {
+    pub(crate) fn make(&mut self, what: &str, change: impl FnOnce(&Cluster)) {
         let steady = Steady::start(self.cluster.plane(), RATE);
         change(&self.cluster);
         let tally = steady.stop();
@@ -38,7 +44,7 @@ impl Changes {
     }
 
     #[track_caller]
-    fn assert_flawless(self) {
+    pub(crate) fn assert_flawless(self) {
         let table = self.table.join("\n");
         println!("{table}");
         assert_eq!(self.failed, 0, "writes failed\n{table}");
@@ -47,7 +53,7 @@ impl Changes {
 
 /// Asserts that the API server requires the webhook.
 #[track_caller]
-fn required(plane: &ControlPlane) {
+pub(crate) fn required(plane: &ControlPlane) {
     let admin = plane.kubectl("admin");
     let stored = admin.get("mutatingwebhookconfiguration", "crm-admission");
     assert_eq!(stored["webhooks"][0]["failurePolicy"], "Fail", "{stored}");
@@ -55,20 +61,30 @@ fn required(plane: &ControlPlane) {
 
 /// Runs a program as an admin, and fails if it fails.
 #[track_caller]
-fn run(cluster: &Cluster, program: &Path, args: &[&str]) {
+pub(crate) fn run(cluster: &Cluster, program: &Path, args: &[&str]) {
     let output = cluster.command(program).args(args).output().unwrap();
     let printed = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
     assert!(output.status.success(), "{} {args:?}\n{}", program.display(), printed.concat());
 }
 
-fn script(cluster: &Cluster, name: &str, args: &[&str]) {
-    run(cluster, &repository().join("scripts").join(name), args);
+/// Asserts that `doctor` finds nothing to do.
+#[track_caller]
+pub(crate) fn assert_healthy(cluster: &Cluster) {
+    let output = cluster.command(built_programs().join("crm-admission")).arg("doctor").output().unwrap();
+    let report = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{report}");
+    assert!(!report.contains("warning"), "{report}");
 }
 
-/// Runs helm on the shipped chart, which comes after the arguments.
+/// Runs helm on the shipped chart.
 #[track_caller]
-fn helm(cluster: &Cluster, args: &[&str]) {
-    let chart = manifest("chart/crm-admission");
+pub(crate) fn helm(cluster: &Cluster, args: &[&str]) {
+    helm_with(cluster, &manifest("chart/crm-admission"), args);
+}
+
+/// Runs helm on a chart, which comes after the first argument.
+#[track_caller]
+pub(crate) fn helm_with(cluster: &Cluster, chart: &Path, args: &[&str]) {
     let (release, wait) = (["crm-admission", chart.to_str().unwrap()], ["--wait", "--timeout=120s"]);
     run(
         cluster,
@@ -77,9 +93,27 @@ fn helm(cluster: &Cluster, args: &[&str]) {
     );
 }
 
+/// Writes a kustomization of a shipped overlay with components, and returns its directory.
+pub(crate) fn overlay_with(cluster: &Cluster, name: &str, overlay: &str, components: &[&str]) -> String {
+    let file = cluster.plane().workspace().file(&format!("overlays/{name}"), "kustomization.yaml");
+    let directory = file.parent().unwrap().to_owned();
+    // kustomize accepts only relative paths.
+    let up = "../".repeat(directory.components().count() - 1);
+    let shipped = |path: String| format!("{up}{}", manifest(&path).strip_prefix("/").unwrap().display());
+    let kustomization = json!({
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "resources": [shipped(format!("overlays/{overlay}"))],
+        "components":
+            components.iter().map(|name| shipped(format!("components/{name}"))).collect::<Vec<_>>(),
+    });
+    std::fs::write(file, kustomization.to_string()).unwrap();
+    directory.display().to_string()
+}
+
 /// The documented wait for the CA.
 #[track_caller]
-fn await_bundles(cluster: &Cluster) {
+pub(crate) fn await_bundles(cluster: &Cluster) {
     let admin = cluster.plane().kubectl("admin");
     let condition = "--for=jsonpath={.webhooks[0].clientConfig.caBundle}";
     let names =
@@ -87,18 +121,45 @@ fn await_bundles(cluster: &Cluster) {
     admin.run(["wait", condition, "--timeout=60s"].into_iter().chain(names)).succeeds();
 }
 
+/// A certificate of an admin, as files.
+pub(crate) struct Own {
+    certificate: String,
+    key: String,
+    pub(crate) ca: String,
+    /// For the chart, which takes it in base64.
+    pub(crate) ca_base64: String,
+}
+
+impl Own {
+    pub(crate) fn create(plane: &ControlPlane) -> Self {
+        let authority = Authority::create("Acme CA");
+        let identity = authority.server_for(&["crm-admission.crm-admission-system.svc"], 90);
+        let write = |name: &str, text: &str| plane.workspace().write("own", name, text).display().to_string();
+        Self {
+            certificate: write("tls.crt", &identity.certificate),
+            key: write("tls.key", &identity.key),
+            ca: write("ca.crt", &authority.pem),
+            ca_base64: write("ca.base64", &STANDARD.encode(&authority.pem)),
+        }
+    }
+
+    /// Puts it into the Secret, in place of what is there.
+    pub(crate) fn store(&self, plane: &ControlPlane) {
+        let admin = plane.kubectl("admin");
+        let create = ["create", "secret", "tls", "crm-admission-tls", "--namespace", NAMESPACE];
+        let files = ["--cert", &self.certificate, "--key", &self.key, "--dry-run=client", "-o", "yaml"];
+        let secret = admin.run(create.into_iter().chain(files)).succeeds().stdout;
+        admin.apply(&secret).succeeds();
+    }
+}
+
 #[test]
 fn no_change_of_an_installation_loses_a_write() {
     let cluster = Cluster::start(Family::Ipv4);
     // People have records before they have the webhook.
     cluster.plane().install_kinds(&manifest("crds"));
-    let authority = Authority::create("Acme CA");
-    let own = authority.server_for(&["crm-admission.crm-admission-system.svc"], 90);
-    let workspace = cluster.plane().workspace();
-    let [ca, certificate, key] =
-        [("ca.crt", &authority.pem), ("tls.crt", &own.certificate), ("tls.key", &own.key)]
-            .map(|(name, text)| workspace.write("own", name, text).display().to_string());
-    let mut changes = Changes { cluster, table: Vec::new(), failed: 0 };
+    let own = Own::create(cluster.plane());
+    let mut changes = Changes::of(cluster);
 
     changes.make("install", |cluster| drop(cluster.install()));
     changes.make("install again", |cluster| drop(cluster.install()));
@@ -110,12 +171,8 @@ fn no_change_of_an_installation_loses_a_write() {
         drop(cluster.install());
     });
     changes.make("from self-managed to an own certificate", |cluster| {
-        let admin = cluster.plane().kubectl("admin");
-        let create = ["create", "secret", "tls", "crm-admission-tls", "--namespace", NAMESPACE];
-        let files = ["--cert", &certificate, "--key", &key, "--dry-run=client", "-o", "yaml"];
-        let secret = admin.run(create.into_iter().chain(files)).succeeds().stdout;
-        admin.apply(&secret).succeeds();
-        drop(cluster.install_with(&["--overlay", "own-certificate", "--ca", &ca]));
+        own.store(cluster.plane());
+        cluster.install_with(&["--overlay", "own-certificate", "--ca", &own.ca]);
     });
     required(changes.cluster.plane());
     let admin = changes.cluster.plane().kubectl("admin");
@@ -130,7 +187,7 @@ fn no_change_of_an_installation_loses_a_write() {
     let get = ["get", "secret", "crm-admission-tls", "--namespace", NAMESPACE, "-o", "json"];
     let secret: Value = admin.run(get).succeeds().json();
     assert_eq!(secret["metadata"]["labels"]["app.kubernetes.io/managed-by"], "crm-admission");
-    changes.make("uninstall", |cluster| script(cluster, "uninstall", &[]));
+    changes.make("uninstall", |cluster| drop(cluster.script("uninstall", &[])));
     changes.assert_flawless();
 }
 
@@ -138,7 +195,7 @@ fn no_change_of_an_installation_loses_a_write() {
 fn no_change_of_a_release_of_helm_loses_a_write() {
     let cluster = Cluster::start(Family::Dual);
     cluster.plane().install_kinds(&manifest("crds"));
-    let mut changes = Changes { cluster, table: Vec::new(), failed: 0 };
+    let mut changes = Changes::of(cluster);
     let image = IMAGE.rsplit_once(':').unwrap().0;
     let image = format!("--set=image.repository={image}");
     let (ignore, fail) = ("--set=registration.failurePolicy=Ignore", "--set=registration.failurePolicy=Fail");

@@ -14,5 +14,9 @@ mod support;
 
 mod changes;
 mod families;
+mod losses;
+mod matrix;
+mod places;
 mod remains;
 mod rollout;
+mod upgrade;

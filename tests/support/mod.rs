@@ -13,6 +13,7 @@
 
 pub(crate) mod balancer;
 pub(crate) mod control_plane;
+pub(crate) mod foreign_kinds;
 pub(crate) mod helm;
 pub(crate) mod http;
 pub(crate) mod installation;

@@ -19,6 +19,8 @@ use std::thread;
 
 /// The image of the product on every node.
 pub(crate) const IMAGE: &str = "registry.example.com/crm-admission:0.1.0";
+/// The image of release 0.1.0 on every node.
+pub(crate) const FIRST_IMAGE: &str = "registry.example.com/crm-admission:first";
 
 /// The ports of etcd, of its peers, and of kube-apiserver, on the first node.
 const PORTS: [u16; 3] = [2379, 2380, 6443];
@@ -87,6 +89,11 @@ impl Cluster {
         &self.mark
     }
 
+    /// Ends a node with all of its pods, like a power cut.
+    pub(crate) fn lose_node(&mut self, name: &str) {
+        self.nodes.retain(|node| node.name() != name);
+    }
+
     pub(crate) fn nodes(&self) -> &[Node] {
         &self.nodes
     }
@@ -118,12 +125,30 @@ impl Cluster {
     /// Like [`Cluster::install`], with these arguments.
     #[track_caller]
     pub(crate) fn install_with(&self, args: &[&str]) -> String {
-        let script = repository().join("scripts/install");
-        let output = self.command(script).args(["--image", IMAGE]).args(args).output().expect("a script");
-        let printed =
-            [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
-        assert!(output.status.success(), "scripts/install failed\n{printed}");
+        self.script("install", &[&["--image", IMAGE], args].concat())
+    }
+
+    /// Like [`Cluster::install_with`], but the script must fail.
+    #[track_caller]
+    pub(crate) fn install_fails(&self, args: &[&str]) -> String {
+        let (success, printed) = self.run_script("install", &[&["--image", IMAGE], args].concat());
+        assert!(!success, "scripts/install succeeded\n{printed}");
         printed
+    }
+
+    /// Runs a script of the product, which must succeed, and returns its output.
+    #[track_caller]
+    pub(crate) fn script(&self, name: &str, args: &[&str]) -> String {
+        let (success, printed) = self.run_script(name, args);
+        assert!(success, "scripts/{name} failed\n{printed}");
+        printed
+    }
+
+    fn run_script(&self, name: &str, args: &[&str]) -> (bool, String) {
+        let script = repository().join("scripts").join(name);
+        let output = self.command(script).args(args).output().expect("a script");
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        (output.status.success(), text(output.stdout) + &text(output.stderr))
     }
 
     /// The pods of the product and their logs, to find out why a test failed.
@@ -153,10 +178,14 @@ fn directory(workspace: &Workspace, name: &str) -> PathBuf {
 /// Writes the archives that every node imports.
 fn write_images(workspace: &Workspace) -> Vec<PathBuf> {
     let programs = requirements::built_programs();
-    let [pause, product] = ["pause", "crm-admission"].map(|name| programs.join(name));
+    let [pause, product, first] =
+        ["pause", "crm-admission", "crm-admission-first"].map(|name| programs.join(name));
+    let product_of =
+        |name, program| Image { name, program, path: "usr/local/bin/crm-admission", user: "65532:65532" };
     let images = [
         Image { name: PAUSE, program: &pause, path: "pause", user: "65535:65535" },
-        Image { name: IMAGE, program: &product, path: "usr/local/bin/crm-admission", user: "65532:65532" },
+        product_of(IMAGE, &product),
+        product_of(FIRST_IMAGE, &first),
     ];
     let write = |image: Image<'_>| {
         let name = image.program.file_name().expect("a name").to_string_lossy();

@@ -16,4 +16,4 @@ pub(crate) mod machine;
 mod network;
 mod node;
 mod owner;
-mod requirements;
+pub(crate) mod requirements;

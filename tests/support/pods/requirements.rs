@@ -16,11 +16,12 @@ const PROGRAMS: [(&str, &str); 6] = [
 ];
 
 /// The programs of a node that `tests/pods/build` builds.
-const BUILT: [&str; 12] = [
+const BUILT: [&str; 13] = [
     "bridge",
     "containerd",
     "containerd-shim-runc-v2",
     "crm-admission",
+    "crm-admission-first",
     "ctr",
     "host-local",
     "kube-controller-manager",
@@ -40,8 +41,13 @@ mount -t tmpfs tmpfs /run
 ";
 
 /// The directory with the programs that `tests/pods/build` has built.
-pub(super) fn built_programs() -> PathBuf {
+pub(crate) fn built_programs() -> PathBuf {
     repository().join("target/pods/bin")
+}
+
+/// The files of release 0.1.0, with its manifests and scripts.
+pub(crate) fn first_release() -> PathBuf {
+    repository().join("target/pods/first-release")
 }
 
 /// The directories with programs that the operating system provides. Some users have no `sbin` in their `PATH`.

@@ -1,0 +1,179 @@
+//! Every way to install, in clusters with IPv4 addresses, IPv6 addresses and both, during writes: `make matrix` prints how
+//! many of all writes failed. It takes too long for every run of the tests.
+
+use super::changes::{
+    Changes, NAMESPACE, Own, assert_healthy, await_bundles, helm, overlay_with, required, run,
+};
+use crate::support::foreign_kinds::foreign_kinds;
+use crate::support::helm::Helm;
+use crate::support::manifest;
+use crate::support::pods::cluster::{Cluster, IMAGE};
+use crate::support::pods::family::Family;
+use crate::support::poll::{self, Seen};
+use crate::support::records::person;
+use std::time::Duration;
+
+const PATIENCE: Duration = Duration::from_secs(180);
+/// The components that stand beside any source of certificates. `mounted-certificate` is a part of the overlays
+/// `own-certificate` and `cert-manager`, and `one-call` of the overlay of this name.
+const COMPONENTS: [&str; 5] = ["audit", "audit-metrics", "autoscaling", "monitoring", "host-network"];
+
+#[test]
+fn scripts_with_ipv4() {
+    scripts(Family::Ipv4);
+}
+
+#[test]
+fn scripts_with_ipv6() {
+    scripts(Family::Ipv6);
+}
+
+#[test]
+fn scripts_with_both() {
+    scripts(Family::Dual);
+}
+
+#[test]
+fn helm_with_ipv4() {
+    releases(Family::Ipv4);
+}
+
+#[test]
+fn helm_with_ipv6() {
+    releases(Family::Ipv6);
+}
+
+#[test]
+fn helm_with_both() {
+    releases(Family::Dual);
+}
+
+/// A cluster of a user who already has records.
+fn cluster(family: Family) -> Cluster {
+    let cluster = Cluster::start(family);
+    cluster.plane().install_kinds(&manifest("crds"));
+    cluster.plane().kubectl("admin").create(&foreign_kinds()).succeeds();
+    cluster
+}
+
+/// Installs with every overlay and component by the script.
+fn scripts(family: Family) {
+    let mut changes = Changes::of(cluster(family));
+    let own = Own::create(changes.cluster.plane());
+    changes.make("install", |cluster| drop(cluster.install()));
+    check(&changes.cluster);
+    changes.make("roll out", roll_out);
+    changes.make("renew the certificate", renew);
+    check(&changes.cluster);
+    for component in COMPONENTS {
+        let overlay = overlay_with(&changes.cluster, component, "self-managed", &[component]);
+        changes.make(&format!("component {component}"), |cluster| {
+            cluster.install_with(&["--overlay", &overlay]);
+        });
+        check(&changes.cluster);
+    }
+    for overlay in ["one-call", "development", "self-managed"] {
+        changes.make(&format!("overlay {overlay}"), |cluster| {
+            cluster.install_with(&["--overlay", overlay]);
+        });
+        check(&changes.cluster);
+    }
+    changes.make("overlay own-certificate", |cluster| {
+        own.store(cluster.plane());
+        cluster.install_with(&["--overlay", "own-certificate", "--ca", &own.ca]);
+    });
+    check(&changes.cluster);
+    changes.make("uninstall", |cluster| drop(cluster.script("uninstall", &["--overlay", "own-certificate"])));
+    changes.assert_flawless();
+}
+
+/// Installs with every value of the chart that changes what runs.
+fn releases(family: Family) {
+    let mut changes = Changes::of(cluster(family));
+    let own = Own::create(changes.cluster.plane());
+    let (repository, tag) = IMAGE.rsplit_once(':').unwrap();
+    let image = [format!("--set=image.repository={repository}"), format!("--set=image.tag={tag}")];
+    let create = ["install", "--create-namespace", "--take-ownership", &image[0], &image[1]];
+    changes.make("install", |cluster| {
+        helm(cluster, &[&create[..], &[IGNORE]].concat());
+        await_bundles(cluster);
+        upgrade(cluster, &[FAIL]);
+    });
+    check(&changes.cluster);
+    changes.make("roll out", roll_out);
+    changes.make("renew the certificate", renew);
+    check(&changes.cluster);
+    for (value, off) in [
+        ("audit.enabled=true", "audit.enabled=false"),
+        ("audit.interval=6h", "audit.interval="),
+        ("autoscaling.enabled=true", "autoscaling.enabled=false"),
+        ("monitoring.enabled=true", "monitoring.enabled=false"),
+        ("hostNetwork=true", "hostNetwork=false"),
+    ] {
+        changes.make(value, |cluster| upgrade(cluster, &[&format!("--set={value}")]));
+        check(&changes.cluster);
+        changes.make(off, |cluster| upgrade(cluster, &[&format!("--set={off}")]));
+    }
+    for value in ["registration.oneCall=true", "registration.oneCall=false"] {
+        changes.make(value, |cluster| {
+            upgrade(cluster, &[IGNORE, &format!("--set={value}")]);
+            await_bundles(cluster);
+            upgrade(cluster, &[FAIL]);
+        });
+        check(&changes.cluster);
+    }
+    changes.make("tls.mode=secret", |cluster| {
+        upgrade(cluster, &[IGNORE]);
+        own.store(cluster.plane());
+        let bundle = format!("--set-file=tls.caBundle={}", own.ca_base64);
+        upgrade(cluster, &[IGNORE, "--set=tls.mode=secret", &bundle]);
+        upgrade(cluster, &[FAIL]);
+    });
+    check(&changes.cluster);
+    changes.make("uninstall", |cluster| {
+        run(cluster, &Helm::program(), &["uninstall", "crm-admission", "--namespace", NAMESPACE, "--wait"]);
+    });
+    changes.assert_flawless();
+}
+
+const IGNORE: &str = "--set=registration.failurePolicy=Ignore";
+const FAIL: &str = "--set=registration.failurePolicy=Fail";
+
+fn upgrade(cluster: &Cluster, values: &[&str]) {
+    helm(cluster, &[&["upgrade", "--reuse-values"], values].concat());
+}
+
+/// Asserts that `doctor` finds nothing, and that users see what the README shows.
+#[track_caller]
+fn check(cluster: &Cluster) {
+    assert_healthy(cluster);
+    let plane = cluster.plane();
+    required(plane);
+    let alice = plane.kubectl("alice");
+    let examples = manifest("examples");
+    alice.run(["apply", "-f", examples.to_str().unwrap()]).succeeds();
+    let dangling = person("ada", "{displayName: Ada, companyRef: {name: acme-crop}}");
+    alice.apply(&dangling).fails().prints_error("no Company of that name");
+}
+
+fn roll_out(cluster: &Cluster) {
+    let admin = cluster.plane().kubectl("admin");
+    let of = ["deployment/crm-admission", "--namespace", NAMESPACE];
+    admin.run(["rollout", "restart"].into_iter().chain(of)).succeeds();
+    admin.run(["rollout", "status", "--timeout=180s"].into_iter().chain(of)).succeeds();
+}
+
+/// Renews a self-managed certificate, and waits until all pods serve the new one.
+fn renew(cluster: &Cluster) {
+    let admin = cluster.plane().kubectl("admin");
+    let secret = ["secret", "crm-admission-tls", "--namespace", NAMESPACE];
+    admin.run(["delete"].into_iter().chain(secret)).succeeds();
+    poll::until("a new certificate", PATIENCE, || {
+        let found = admin.run(["get"].into_iter().chain(secret).chain(["-o", "jsonpath={.data.tls\\.crt}"]));
+        match found.ok() && !found.stdout.is_empty() {
+            true => Seen::Ready(()),
+            false => Seen::NotYet(found.to_string()),
+        }
+    });
+    roll_out(cluster);
+}

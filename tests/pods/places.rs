@@ -1,0 +1,90 @@
+//! Tests what some platforms do differently: OpenShift chooses the user of a pod, and on GKE and EKS, the API server may
+//! not reach every port or address.
+
+use super::changes::{helm, overlay_with, required};
+use crate::support::control_plane::ControlPlane;
+use crate::support::pods::cluster::{Cluster, IMAGE};
+use crate::support::pods::family::Family;
+use crate::support::records::company;
+
+/// Asserts that the webhook completes a record.
+#[track_caller]
+fn assert_completes(plane: &ControlPlane) {
+    let record = company("acme", "{displayName: Acme}");
+    let create = ["create", "--dry-run=server", "-o", "json", "-f", "-"];
+    let created = plane.kubectl("alice").run_with(&record, create).succeeds().json();
+    assert_eq!(created["spec"]["creatorRef"]["name"], "alice", "{created}");
+}
+
+/// The values of the chart for the image, with failures ignored until the end.
+fn values() -> [String; 3] {
+    let (repository, tag) = IMAGE.rsplit_once(':').unwrap();
+    [
+        format!("--set=image.repository={repository}"),
+        format!("--set=image.tag={tag}"),
+        "--create-namespace".to_owned(),
+    ]
+}
+
+#[test]
+fn pods_run_as_any_user_that_the_platform_chooses() {
+    let cluster = Cluster::start(Family::Ipv4);
+    let user = "1000680000";
+    let [repository, tag, create] = values();
+    // As OpenShift does it: a user of the range of the namespace, in the group root.
+    let run_as = format!("--set=podSecurityContext.runAsUser={user}");
+    let fs_group = format!("--set=podSecurityContext.fsGroup={user}");
+    let group = "--set=podSecurityContext.runAsGroup=0";
+    helm(&cluster, &["install", &repository, &tag, &create, &run_as, group, &fs_group]);
+    assert_completes(cluster.plane());
+
+    let users = "for process in /proc/[0-9]*; do \
+                 [ \"$(cat $process/comm)\" != crm-admission ] || sed -n 's/^Uid:\\t\\([0-9]*\\).*/\\1/p' $process/status; \
+                 done";
+    let mut found = Vec::new();
+    for node in cluster.nodes() {
+        let output = node.machine().place().tool("sh").args(["-c", users]).output().unwrap();
+        found.extend(String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned));
+    }
+    assert_eq!(found, [user, user]);
+}
+
+/// Makes the first node, where the API server runs, drop packets to this port of pods.
+fn block(cluster: &Cluster, port: u16) {
+    let table = format!(
+        "table inet firewall {{
+            chain output {{
+                type filter hook output priority filter; policy accept;
+                ip daddr {} tcp dport {port} drop
+            }}
+        }}",
+        Family::Ipv4.pods()[0]
+    );
+    let mut nft = cluster.nodes()[0].machine().place().client("nft");
+    let status = nft.arg(table.replace('\n', " ")).status().unwrap();
+    assert!(status.success());
+}
+
+#[test]
+fn a_firewall_before_the_pods_blocks_no_write_and_the_documented_ways_pass_it() {
+    let cluster = Cluster::start(Family::Ipv4);
+    let plane = cluster.plane();
+    block(&cluster, 9443);
+    let printed = cluster.install_fails(&["--timeout", "20"]);
+    let told = "waited 20 s for the webhook to answer; it is registered with failurePolicy: Ignore, so no write is blocked";
+    assert!(printed.contains(told), "{printed}");
+    let record = company("globex", "{displayName: Globex, creatorRef: {name: alice}}");
+    plane.kubectl("alice").apply(&record).succeeds();
+
+    // As documented for EKS: the network of the nodes.
+    let overlay = overlay_with(&cluster, "host-network", "self-managed", &["host-network"]);
+    cluster.install_with(&["--overlay", &overlay]);
+    required(plane);
+    assert_completes(plane);
+    cluster.script("uninstall", &["--overlay", &overlay]);
+
+    // As documented for GKE: another port.
+    let [repository, tag, create] = values();
+    helm(&cluster, &["install", "--take-ownership", &repository, &tag, &create, "--set=webhook.port=10250"]);
+    assert_completes(plane);
+}
