@@ -1,7 +1,7 @@
 # All tasks of this repository. `make help` lists them.
 
-# rustup reads the toolchain from rust-toolchain.toml. Only `yaml`, `e2e`, `cluster` and `bench` need more: Go. `e2e-pods`
-# and `cluster PODS=1` also need root and some packages, and say which.
+# rustup reads the toolchain from rust-toolchain.toml. Only `yaml`, `alerts`, `e2e`, `cluster` and `bench` need more: Go.
+# `e2e-pods` and `cluster PODS=1` also need root and some packages, and say which.
 CARGO ?= cargo
 LISTEN ?= 127.0.0.1:9443
 ADMIN_LISTEN ?= 127.0.0.1:8080
@@ -15,7 +15,7 @@ FUZZ_LENGTH := 8192
 TOOLS := target/tools
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test smoke yaml e2e e2e-pods matrix siege lint deny fuzz bench soak generate control-plane nodes cluster clean
+.PHONY: help build run test smoke yaml alerts e2e e2e-pods matrix siege lint deny fuzz bench soak generate control-plane nodes cluster clean
 
 help: ## List these targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '  make %-14s %s\n' "$$name" "$$text"; done
@@ -36,6 +36,14 @@ yaml: target/kubectl-yaml/kubectl-yaml ## Compare how files are read with kubect
 
 target/kubectl-yaml/kubectl-yaml: tests/kubectl-yaml/main.go tests/kubectl-yaml/go.mod tests/kubectl-yaml/go.sum
 	cd tests/kubectl-yaml && go build -o ../../$@ .
+
+alerts: ## Test with promtool when the alerts fire, and when they do not (needs Go)
+	tests/alerts/build
+	@mkdir -p target/alerts
+	@# promtool reads the groups without the object around them.
+	@sed '1,/^spec:$$/d; s/^  //' manifests/components/monitoring/prometheusrule.yaml > target/alerts/rules.yaml
+	$(TOOLS)/bin/promtool check rules target/alerts/rules.yaml
+	$(TOOLS)/bin/promtool test rules tests/alerts/*.yaml
 
 control-plane: ## Build etcd, kube-apiserver, kubectl and helm from source, once (needs Go; minutes)
 	tests/control-plane/build

@@ -420,6 +420,91 @@ fn every_alert_has_a_description_and_a_runbook() {
     }
 }
 
+/// The labels that Prometheus and the ServiceMonitor add, as far as the tests of the alerts use them.
+const LABELS_OF_TARGETS: [&str; 2] = ["instance", "job"];
+
+/// The labels of the other metrics in alerts. Those of the API server are in `k8s.io/apiserver`,
+/// `pkg/admission/metrics/metrics.go`.
+const FOREIGN_METRICS: [(&str, &[&str]); 2] = [
+    ("up", &[]),
+    (
+        "apiserver_admission_webhook_rejection_count",
+        &["error_type", "name", "operation", "rejection_code", "type"],
+    ),
+];
+
+/// The labels of a metric in alphabetical order, without those of its target.
+fn labels_of(metric: &str) -> Vec<&'static str> {
+    if let Some((_, labels)) = FOREIGN_METRICS.iter().find(|(name, _)| *name == metric) {
+        return labels.to_vec();
+    }
+    let is = |found: &&metrics::Definition| {
+        let name = format!("{PREFIX}_{}", found.full_name());
+        let is_part = |end| metric.strip_suffix(end).is_some_and(|start| start == name);
+        match found.of_type {
+            Type::Histogram => is_part("_bucket") || is_part("_count"),
+            _ => name == metric,
+        }
+    };
+    let definition = metrics::ALL.iter().find(is).unwrap_or_else(|| panic!("there is no {metric}"));
+    let mut labels = definition.labels.to_vec();
+    if metric.ends_with("_bucket") {
+        labels.push("le");
+    }
+    labels.sort_unstable();
+    labels
+}
+
+#[test]
+fn every_alert_has_a_test_in_which_it_fires_and_one_in_which_it_does_not() {
+    let rule = &yaml("manifests/components/monitoring/prometheusrule.yaml")[0];
+    let list = |value: &Value| value.as_array().unwrap().clone();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let mut files = BTreeSet::new();
+    for group in list(&rule["spec"]["groups"]) {
+        let file =
+            format!("tests/alerts/{}.yaml", text(&group["name"]).strip_prefix("crm-admission.").unwrap());
+        let tests = list(&yaml(&file)[0]["tests"]);
+        let checks = tests.iter().flat_map(|test| list(&test["alert_rule_test"]));
+        let (fires, silent): (Vec<Value>, Vec<Value>) =
+            checks.partition(|check| !list(&check["exp_alerts"]).is_empty());
+        let names = |checks: &[Value], name: &str| -> BTreeSet<String> {
+            checks.iter().map(|check| text(&check[name])).collect()
+        };
+        // promtool accepts a misspelt name that does not fire.
+        let alerts = names(&list(&group["rules"]), "alert");
+        assert_eq!(names(&fires, "alertname"), alerts, "{file}: alerts that fire");
+        assert_eq!(names(&silent, "alertname"), alerts, "{file}: alerts that do not fire");
+        files.insert(path(&file));
+    }
+    let found = std::fs::read_dir(path("tests/alerts")).unwrap().map(|file| file.unwrap().path());
+    let found: BTreeSet<PathBuf> =
+        found.filter(|file| file.extension().is_some_and(|end| end == "yaml")).collect();
+    assert_eq!(found, files);
+}
+
+#[test]
+fn the_tests_of_the_alerts_use_existing_series() {
+    let series = Regex::new(r#"(?m)^ *(?:- )?series: ([a-z_]+)(?:\{(.*)\})?$"#).unwrap();
+    let label = Regex::new(r#"([a-z_]+)=""#).unwrap();
+    for file in std::fs::read_dir(path("tests/alerts")).unwrap() {
+        let file = file.unwrap().path();
+        if file.extension().is_none_or(|end| end != "yaml") {
+            continue;
+        }
+        let text = std::fs::read_to_string(&file).unwrap();
+        assert_eq!(series.find_iter(&text).count(), text.matches("series: ").count(), "{}", file.display());
+        for found in series.captures_iter(&text) {
+            let labels = found.get(2).map_or("", |labels| labels.as_str());
+            let mut labels: Vec<&str> =
+                label.captures_iter(labels).map(|found| found.extract::<1>().1[0]).collect();
+            labels.retain(|label| !LABELS_OF_TARGETS.contains(label));
+            labels.sort_unstable();
+            assert_eq!(labels, labels_of(&found[1]), "{}: {}", file.display(), &found[0]);
+        }
+    }
+}
+
 /// The pages, from the root of the repository.
 fn pages() -> Vec<String> {
     let of = |directory: &str| {

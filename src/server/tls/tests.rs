@@ -261,6 +261,11 @@ fn counted(metrics: &Metrics) -> (bool, bool) {
     (count("reloads", 1), count("reload_failures", 1))
 }
 
+/// Whether the metrics say that the files are invalid.
+fn has_failed(metrics: &Metrics) -> bool {
+    metrics.text().unwrap().contains("crm_admission_certificate_reload_failed 1\n")
+}
+
 #[tokio::test]
 async fn a_replaced_mount_is_noticed() {
     let metrics = Metrics::new();
@@ -296,6 +301,7 @@ async fn an_invalid_pair_is_counted_once_and_the_last_valid_one_stays() {
     }
     assert_eq!(shown(&watch), good.der());
     assert_eq!(counted(&metrics), (false, true));
+    assert!(has_failed(&metrics));
 }
 
 #[tokio::test]
@@ -308,6 +314,7 @@ async fn a_half_written_pair_is_not_a_failure() {
     mount.swap(&renewed.certificate, &good.key);
     watch.look().await;
     assert_eq!(shown(&watch), good.der());
+    assert!(!has_failed(&metrics));
     mount.swap(&renewed.certificate, &renewed.key);
     watch.look().await;
     assert_eq!(shown(&watch), renewed.der());
@@ -327,6 +334,7 @@ async fn a_valid_pair_after_an_invalid_one_is_served() {
     watch.look().await;
     assert_eq!(shown(&watch), renewed.der());
     assert_eq!(counted(&metrics), (true, true));
+    assert!(!has_failed(&metrics));
 }
 
 #[tokio::test]
@@ -352,10 +360,12 @@ async fn a_file_that_disappears_is_counted_and_its_return_is_not_a_reload() {
     fs::rename(mount.path("tls.key"), mount.path("away")).unwrap();
     watch.look().await;
     watch.look().await;
+    assert!(has_failed(&metrics));
     fs::rename(mount.path("away"), mount.path("tls.key")).unwrap();
     watch.look().await;
     assert_eq!(shown(&watch), good.der());
     assert_eq!(counted(&metrics), (false, true));
+    assert!(!has_failed(&metrics));
 }
 
 #[tokio::test]

@@ -62,7 +62,10 @@ impl Watch {
             Err(error) => Err(error.clone()),
         };
         match outcome {
-            Ok(()) => self.rejected = None,
+            Ok(()) => {
+                self.rejected = None;
+                self.tls.metrics.certificates().up_to_date();
+            }
             Err(error) => self.reject(seen, &error),
         }
     }

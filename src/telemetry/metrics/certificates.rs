@@ -22,6 +22,7 @@ struct ObjectLabel {
 pub struct Certificates {
     expiry: Family<CertificateLabel, Gauge>,
     reloads: Counter,
+    reload_failed: Gauge,
     reload_failures: Counter,
     upkeep_failures: Counter,
     writes: Family<ObjectLabel, Counter>,
@@ -32,6 +33,7 @@ impl Certificates {
         Self {
             expiry: register(registry, table::CERTIFICATE_EXPIRY, Family::default()),
             reloads: register(registry, table::CERTIFICATE_RELOADS, Counter::default()),
+            reload_failed: register(registry, table::CERTIFICATE_RELOAD_FAILED, Gauge::default()),
             reload_failures: register(registry, table::CERTIFICATE_RELOAD_FAILURES, Counter::default()),
             upkeep_failures: register(registry, table::CERTIFICATE_UPKEEP_FAILURES, Counter::default()),
             writes: register(registry, table::CERTIFICATE_WRITES, Family::default()),
@@ -50,9 +52,15 @@ impl Certificates {
         self.reloads.inc();
     }
 
-    /// Counts a new certificate that is invalid; the last valid one stays in use.
+    /// Counts a new certificate that is invalid; the last valid one stays in use, until [`Self::up_to_date`].
     pub fn reload_failed(&self) {
+        self.reload_failed.set(1);
         self.reload_failures.inc();
+    }
+
+    /// Records that the served certificate is that of the files.
+    pub fn up_to_date(&self) {
+        self.reload_failed.set(0);
     }
 
     /// Counts a failure to update the certificates in the cluster; it is retried.

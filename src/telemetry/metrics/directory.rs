@@ -8,7 +8,7 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::registry::Registry;
 
 use super::scraped::describe;
@@ -25,6 +25,7 @@ pub struct Directory {
     lookups: Family<LookupLabels, Counter>,
     objects: Arc<DirectoryObjects>,
     policy: Arc<PolicyInfo>,
+    policy_refused: Gauge,
     policy_refusals: Counter,
 }
 
@@ -34,6 +35,7 @@ impl Directory {
             lookups: register(registry, table::DIRECTORY_LOOKUPS, Family::default()),
             objects: Arc::default(),
             policy: Arc::default(),
+            policy_refused: register(registry, table::POLICY_REFUSED, Gauge::default()),
             policy_refusals: register(registry, table::POLICY_REFUSALS, Counter::default()),
         };
         registry.register_collector(Box::new(Arc::clone(&directory.objects)));
@@ -58,11 +60,13 @@ impl Directory {
 
     /// Sets the policy in force, as `name@generation` or the digest of a file.
     pub fn policy_in_force(&self, policy: impl Into<String>) {
+        self.policy_refused.set(0);
         self.policy.current.store(Some(Arc::new(policy.into())));
     }
 
-    /// Counts an invalid policy; the last valid one stays in force.
+    /// Counts an invalid policy; the last valid one stays in force, until the next call of `policy_in_force`.
     pub fn policy_invalid(&self) {
+        self.policy_refused.set(1);
         self.policy_refusals.inc();
     }
 }

@@ -111,6 +111,11 @@ table! {
     DIRECTORY_READY =
         Definition::gauge("directory_ready", &["kind"], "Whether the objects of a kind are up to date");
     POLICY = Definition::new(Type::Info, "policy", &["policy"], "The policy in force");
+    POLICY_REFUSED = Definition::gauge(
+        "policy_refused",
+        &[],
+        "Whether the latest policy is invalid, so that another one is in force",
+    );
     POLICY_REFUSALS = Definition::counter("policy_refusals", &[], "Policies that were invalid and not used");
 
     CERTIFICATE_EXPIRY = Definition::gauge(
@@ -125,6 +130,11 @@ table! {
         "certificate_reload_failures",
         &[],
         "New certificates that were invalid, so that the last valid one is still served",
+    );
+    CERTIFICATE_RELOAD_FAILED = Definition::gauge(
+        "certificate_reload_failed",
+        &[],
+        "Whether the new certificate is invalid, so that the last valid one is still served",
     );
     CERTIFICATE_UPKEEP_FAILURES = Definition::counter(
         "certificate_upkeep_failures",

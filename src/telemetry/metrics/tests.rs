@@ -76,6 +76,20 @@ fn certificates_show_their_expiry_dates_and_reloads() {
     assert_sample(&metrics, &format!(r#"{name}{{certificate="serving"}} 1800000000"#));
     assert_sample(&metrics, "crm_admission_certificate_reload_failures_total 1");
     assert_sample(&metrics, "crm_admission_certificate_reloads_total 0");
+    assert_sample(&metrics, "crm_admission_certificate_reload_failed 1");
+    metrics.certificates().up_to_date();
+    assert_sample(&metrics, "crm_admission_certificate_reload_failed 0");
+}
+
+#[test]
+fn a_policy_is_refused_until_another_is_in_force() {
+    let metrics = Metrics::new();
+    assert_sample(&metrics, "crm_admission_policy_refused 0");
+    metrics.directory().policy_invalid();
+    assert_sample(&metrics, "crm_admission_policy_refused 1");
+    metrics.directory().policy_in_force("default@2");
+    assert_sample(&metrics, "crm_admission_policy_refused 0");
+    assert_sample(&metrics, "crm_admission_policy_refusals_total 1");
 }
 
 #[test]
