@@ -39,8 +39,11 @@ impl Changes {
         self.failed += tally.failures.len();
         self.table.push(format!("{:>5} of {:>5} failed: {what}", tally.failures.len(), tally.made));
         let shown = tally.failures.iter().take(3);
-        self.table
-            .extend(shown.map(|failure| format!("      {}", failure.chars().take(400).collect::<String>())));
+        self.table.extend(
+            shown.map(|failure| {
+                format!("      {}", failure.to_string().chars().take(400).collect::<String>())
+            }),
+        );
     }
 
     #[track_caller]

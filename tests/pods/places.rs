@@ -61,7 +61,7 @@ fn block(cluster: &Cluster, port: u16) {
         Family::Ipv4.pods()[0]
     );
     let mut nft = cluster.nodes()[0].machine().place().client("nft");
-    let status = nft.arg(table.replace('\n', " ")).status().unwrap();
+    let status = nft.arg(table).status().unwrap();
     assert!(status.success());
 }
 

@@ -4,13 +4,15 @@
 //! of the installation.
 
 use super::control_plane::{self, ControlPlane};
+use super::poll::{self, Seen};
 use reqwest::header::AUTHORIZATION;
 use reqwest::{Client, RequestBuilder};
 use serde_json::json;
+use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -20,6 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Running writes.
 pub(crate) struct Steady {
     stopped: Arc<AtomicBool>,
+    answered: Arc<AtomicUsize>,
     thread: JoinHandle<Tally>,
 }
 
@@ -27,8 +30,24 @@ pub(crate) struct Steady {
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     pub(crate) made: usize,
-    /// Why writes failed, each with its time since the start.
-    pub(crate) failures: Vec<String>,
+    pub(crate) failures: Vec<Failure>,
+}
+
+/// A write that failed.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    /// When it was sent.
+    pub(crate) sent: Instant,
+    /// The time since the start of all writes when it was sent, and when it failed.
+    times: [Duration; 2],
+    why: String,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [sent, failed] = self.times;
+        write!(f, "sent after {sent:.1?}, failed after {failed:.1?}: {}", self.why)
+    }
 }
 
 impl Steady {
@@ -36,13 +55,24 @@ impl Steady {
     pub(crate) fn start(plane: &ControlPlane, rate: u32) -> Self {
         let stopped = Arc::new(AtomicBool::new(false));
         let request = request(plane);
-        let (place, stop) = (plane.place(), Arc::clone(&stopped));
+        let answered = Arc::new(AtomicUsize::new(0));
+        let (place, stop, count) = (plane.place(), Arc::clone(&stopped), Arc::clone(&answered));
         let thread = thread::spawn(move || {
             place.join_network();
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(write(request, rate, &stop))
+            runtime.block_on(write(request, rate, &stop, &count))
         });
-        Self { stopped, thread }
+        Self { stopped, answered, thread }
+    }
+
+    /// Waits until so many more writes have been answered.
+    #[track_caller]
+    pub(crate) fn await_writes(&self, count: usize) {
+        let wanted = self.answered.load(Ordering::SeqCst) + count;
+        poll::until("writes", PATIENCE, || match self.answered.load(Ordering::SeqCst) {
+            answered if answered >= wanted => Seen::Ready(()),
+            answered => Seen::NotYet(format!("{answered} of {wanted}")),
+        });
     }
 
     /// Waits for the writes in progress, and returns all results.
@@ -69,8 +99,8 @@ fn request(plane: &ControlPlane) -> RequestBuilder {
     client.post(url).header(AUTHORIZATION, token).json(&record)
 }
 
-async fn write(request: RequestBuilder, rate: u32, stop: &AtomicBool) -> Tally {
-    let started = tokio::time::Instant::now();
+async fn write(request: RequestBuilder, rate: u32, stop: &AtomicBool, answered: &Arc<AtomicUsize>) -> Tally {
+    let started = Instant::now();
     let mut ticks = interval(Duration::from_secs(1) / rate);
     // On a busy machine, later writes are not sent in a burst.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -78,13 +108,17 @@ async fn write(request: RequestBuilder, rate: u32, stop: &AtomicBool) -> Tally {
     while !stop.load(Ordering::SeqCst) {
         ticks.tick().await;
         let request = request.try_clone().expect("a request without a stream");
+        let answered = Arc::clone(answered);
         writes.spawn(async move {
-            let failure = match request.send().await {
+            let sent = Instant::now();
+            let answer = request.send().await;
+            answered.fetch_add(1, Ordering::SeqCst);
+            let why = match answer {
                 Ok(answer) if answer.status().is_success() => return None,
                 Ok(answer) => answer.text().await.unwrap_or_else(|error| error.to_string()),
                 Err(error) => format!("{error:?}"),
             };
-            Some(format!("{:?}: {failure}", started.elapsed()))
+            Some(Failure { sent, times: [sent.duration_since(started), started.elapsed()], why })
         });
     }
     let outcomes = writes.join_all().await;
