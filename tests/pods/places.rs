@@ -5,18 +5,25 @@ use super::changes::{helm, overlay_with, required};
 use crate::support::control_plane::ControlPlane;
 use crate::support::pods::cluster::{Cluster, IMAGE};
 use crate::support::pods::family::Family;
+use crate::support::poll::{self, Seen};
 use crate::support::records::company;
+use std::time::Duration;
 
-/// Asserts that the webhook completes a record.
+/// Waits until the webhook completes a record. Helm does not wait until kube-proxy knows the pods.
 #[track_caller]
-fn assert_completes(plane: &ControlPlane) {
+fn await_completion(plane: &ControlPlane) {
     let record = company("acme", "{displayName: Acme}");
-    let create = ["create", "--dry-run=server", "-o", "json", "-f", "-"];
-    let created = plane.kubectl("alice").run_with(&record, create).succeeds().json();
-    assert_eq!(created["spec"]["creatorRef"]["name"], "alice", "{created}");
+    let creator = "jsonpath={.spec.creatorRef.name}";
+    poll::until("a record with its creator", Duration::from_secs(60), || {
+        let create = ["create", "--dry-run=server", "-o", creator, "-f", "-"];
+        match plane.kubectl("alice").run_with(&record, create) {
+            created if created.stdout == "alice" => Seen::Ready(()),
+            other => Seen::NotYet(other.to_string()),
+        }
+    });
 }
 
-/// The values of the chart for the image, with failures ignored until the end.
+/// The arguments of `helm install` for the image and the namespace.
 fn values() -> [String; 3] {
     let (repository, tag) = IMAGE.rsplit_once(':').unwrap();
     [
@@ -36,7 +43,7 @@ fn pods_run_as_any_user_that_the_platform_chooses() {
     let fs_group = format!("--set=podSecurityContext.fsGroup={user}");
     let group = "--set=podSecurityContext.runAsGroup=0";
     helm(&cluster, &["install", &repository, &tag, &create, &run_as, group, &fs_group]);
-    assert_completes(cluster.plane());
+    await_completion(cluster.plane());
 
     let users = "for process in /proc/[0-9]*; do \
                  [ \"$(cat $process/comm)\" != crm-admission ] || sed -n 's/^Uid:\\t\\([0-9]*\\).*/\\1/p' $process/status; \
@@ -80,11 +87,11 @@ fn a_firewall_before_the_pods_blocks_no_write_and_the_documented_ways_pass_it() 
     let overlay = overlay_with(&cluster, "host-network", "self-managed", &["host-network"]);
     cluster.install_with(&["--overlay", &overlay]);
     required(plane);
-    assert_completes(plane);
+    await_completion(plane);
     cluster.script("uninstall", &["--overlay", &overlay]);
 
     // As documented for GKE: another port.
     let [repository, tag, create] = values();
     helm(&cluster, &["install", "--take-ownership", &repository, &tag, &create, "--set=webhook.port=10250"]);
-    assert_completes(plane);
+    await_completion(plane);
 }
