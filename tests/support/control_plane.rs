@@ -277,9 +277,11 @@ impl ControlPlane {
     }
 }
 
-/// The directory with the programs that `tests/control-plane/build` has built.
+/// The directory with the programs that `tests/control-plane/build` has built: of the version in `$KUBERNETES`, or of the
+/// newest.
 pub(crate) fn built_programs() -> PathBuf {
-    repository().join("target/kubernetes/bin")
+    let version = std::env::var_os("KUBERNETES").unwrap_or_default();
+    repository().join("target/kubernetes").join(version).join("bin")
 }
 
 /// The directory with existing programs, from `$KUBEBUILDER_ASSETS`.
