@@ -13,9 +13,12 @@ FUZZ_TARGETS := review policy yaml domain linkedin certificates
 # The maximum length of an input, in bytes. Longer inputs take more time and find little more.
 FUZZ_LENGTH := 8192
 TOOLS := target/tools
+# Words in the names of end-to-end tests, such as E2E="floor:: verdicts::"; all tests without this.
+E2E ?=
+VERSIONS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test smoke yaml alerts e2e e2e-pods matrix siege lint deny fuzz bench soak generate control-plane nodes cluster clean
+.PHONY: help build run test smoke yaml alerts e2e versions e2e-pods matrix siege lint deny fuzz bench soak generate control-plane nodes cluster clean
 
 help: ## List these targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '  make %-14s %s\n' "$$name" "$$text"; done
@@ -45,13 +48,17 @@ alerts: ## Test with promtool when the alerts fire, and when they do not (needs 
 	$(TOOLS)/bin/promtool check rules target/alerts/rules.yaml
 	$(TOOLS)/bin/promtool test rules tests/alerts/*.yaml
 
-control-plane: ## Build etcd, kube-apiserver, kubectl and helm from source, once (needs Go; minutes)
+# make passes KUBERNETES on in the environment, to `build` and to the tests.
+control-plane: ## Build etcd, kube-apiserver, kubectl and helm from source, once (needs Go; minutes; KUBERNETES=1.31)
 	tests/control-plane/build
 
-e2e: control-plane ## Run the tests with a real API server and kubectl
-	$(CARGO) test --locked --test e2e -- --skip rollout::
+e2e: control-plane ## Run the tests with a real API server and kubectl (KUBERNETES=1.31; E2E="floor:: verdicts::")
+	$(CARGO) test --locked --test e2e -- --skip rollout:: $(E2E)
 	@# Separately, because they need the whole machine.
-	$(CARGO) test --locked --test e2e -- rollout::
+	$(if $(E2E),,$(CARGO) test --locked --test e2e -- rollout::)
+
+versions: ## Run `make e2e` on each version of Kubernetes, and write the table in the README (VERSIONS="1.31 1.32")
+	scripts/versions $(VERSIONS)
 
 nodes: control-plane ## Build kubelet, containerd and others from source, once, and the program for images (needs Go; minutes)
 	CARGO="$(CARGO)" tests/pods/build
@@ -73,7 +80,7 @@ siege: ## Attack the program while honest callers call it (SIEGE_SECONDS=8 for e
 smoke: ## Run the example of `make run` in the README, and check the output
 	scripts/smoke
 
-cluster: $(if $(PODS),nodes,control-plane build) ## Start a control plane to try things in, until Ctrl-C (PODS=1: with pods, as root; FAMILY=ipv4)
+cluster: $(if $(PODS),nodes,control-plane build) ## Start a control plane to try things in, until Ctrl-C (KUBERNETES=1.31, or PODS=1: with pods, as root; FAMILY=ipv4)
 	$(CARGO) run --locked --quiet --example $(if $(PODS),playground-pods -- $(FAMILY),playground)
 
 lint: deny ## Check format, lints, licences, docs, that crm-core is pure, and generated files

@@ -20,6 +20,19 @@ version_of() { # MODULE GO.MOD
     sed -n "s|^\t$1 \(v[^ ]*\).*|\1|p" "$2"
 }
 
+modules=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+
+# The supported versions of Kubernetes, such as 1.31, oldest first: the directories of versions/, and the newest.
+supported_versions() {
+    (cd "$modules/versions" && printf '%s\n' [0-9]*) | sort -V
+    version_of k8s.io/kubernetes "$modules/go.mod" | sed 's/^v\(1\.[0-9]*\).*/\1/'
+}
+
+# The directory with the Go module of a supported version.
+module_of() { # VERSION
+    if [ -n "$1" ] && [ -d "$modules/versions/$1" ]; then echo "$modules/versions/$1"; else echo "$modules"; fi
+}
+
 # What the programs of this release of Kubernetes say about their version.
 kubernetes_flags() { # VERSION
     local minor=${1#v1.}

@@ -15,13 +15,15 @@ use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long the webhook may take to recover: the longest pause between two attempts of a watch, and the time limit of a
 /// silent watch.
 const PATIENCE: Duration = Duration::from_secs(150);
 /// Longer than the timeout in the registration (5 s).
 const TOO_SLOW: Duration = Duration::from_secs(20);
+/// How long etcd hangs. The API server gives up a request sooner.
+const PAUSE: Duration = Duration::from_secs(30);
 /// The number of reviews at the same time.
 const BURST: usize = 24;
 
@@ -89,6 +91,7 @@ impl Turn {
         let logs = stage.plane.logs().chain([stage.webhook.log().clone()]);
         let witness = Witness::new(logs);
         stage.proxy.heal();
+        stage.plane.resume_etcd();
         stage.webhook.ensure_running();
         stage.webhook.register();
         Self { _witness: witness, stage }
@@ -410,6 +413,31 @@ fn after_an_api_server_restart_watches_continue_and_no_request_is_denied_wrongly
         let (code, ready) = webhook.admin_page("/readyz").expect("the admin port answers");
         if code == 200 && !ready.contains("[!]") { Seen::Ready(()) } else { Seen::NotYet(ready) }
     });
+}
+
+#[test]
+fn while_etcd_hangs_known_references_are_allowed_and_no_other_is_denied_as_missing() {
+    let mut turn = Turn::begin();
+    let alice = turn.plane.kubectl("alice");
+    turn.on_lookup_error("Deny");
+    let old = fresh("old");
+    alice.create(&company(&old, "{displayName: Acme}")).succeeds();
+    await_known_companies(&turn, &turn.webhook);
+
+    turn.plane.pause_etcd();
+    let start = Instant::now();
+    while start.elapsed() < PAUSE {
+        let known = turn.webhook.review("/validate", &review(&old));
+        assert_eq!(known["response"]["allowed"], true, "{known}");
+        // Each asks the API server, which waits for etcd, until the time of the review is over.
+        assert_unchecked(&turn.webhook.review("/mutate?timeout=2s", &review(&fresh("missing"))));
+        assert_eq!(turn.webhook.admin_page("/readyz").unwrap().0, 200, "it serves with its local copy");
+    }
+    turn.plane.resume_etcd();
+
+    turn.await_recovery(&alice, &old);
+    alice.create(&company(&fresh("new"), "{displayName: Globex}")).succeeds();
+    await_known_companies(&turn, &turn.webhook);
 }
 
 /// Sets the flag when it is dropped.

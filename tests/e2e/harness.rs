@@ -99,6 +99,19 @@ fn a_signal_reaches_the_program_and_its_status_is_returned() {
 }
 
 #[test]
+fn the_control_plane_has_the_version_that_was_asked_for() {
+    let stage = stage::shared();
+    let version = stage.plane.kubectl("admin").run(["version", "-o", "json"]).succeeds().json();
+    // Without the variable, any version is right.
+    let asked = std::env::var("KUBERNETES").unwrap_or_default();
+    for program in ["clientVersion", "serverVersion"] {
+        let number = |part: &str| version[program][part].as_str().expect("a number");
+        let (major, minor) = (number("major"), number("minor"));
+        assert!(asked.is_empty() || asked == format!("{major}.{minor}"), "{program}: {version}");
+    }
+}
+
+#[test]
 fn users_have_the_permissions_that_the_tests_need() {
     let stage = stage::shared();
     let may = |user, verb, resource| stage.plane.kubectl(user).run(["auth", "can-i", verb, resource]).ok();

@@ -38,5 +38,6 @@ mod registration;
 mod rights;
 mod rollout;
 mod strict;
+mod two_api_servers;
 mod updates;
 mod verdicts;

@@ -168,11 +168,51 @@ impl ControlPlane {
         self.apiserver = Some(apiserver);
     }
 
+    /// Stops etcd without ending it: connections to it hang, as on a machine with a broken disk.
+    pub(crate) fn pause_etcd(&mut self) {
+        self.etcd.signal("STOP");
+    }
+
+    /// Lets etcd continue. Does nothing if it is running.
+    pub(crate) fn resume_etcd(&mut self) {
+        self.etcd.signal("CONT");
+    }
+
+    /// Starts another kube-apiserver on the same etcd, and waits until it is ready.
+    #[track_caller]
+    pub(crate) fn start_peer(&self) -> Peer {
+        let workspace = Workspace::create();
+        let identities = self.workspace.path().join("identities");
+        for file in std::fs::read_dir(identities).expect("the identities").map(|file| file.expect("a file")) {
+            let copy = workspace.file("identities", file.file_name().to_str().expect("a name in UTF-8"));
+            std::fs::copy(file.path(), copy).expect("a copy");
+        }
+        let log = Log::new(workspace.file("logs", "kube-apiserver.log"));
+        let apiserver = net::on_free_ports(|[port]| {
+            start_apiserver(&self.setup, &self.programs, &workspace, &log, [self.ports[0], port])
+        });
+        Peer {
+            _witness: Witness::new([log]),
+            _apiserver: apiserver.0,
+            place: self.setup.place,
+            programs: self.programs.clone(),
+            workspace,
+        }
+    }
+
     /// kubectl as one of [`USERS`].
     #[track_caller]
     pub(crate) fn kubectl(&self, user: &str) -> Kubectl {
-        assert!(USERS.iter().any(|known| known.name == user), "there is no user {user:?}");
-        Kubectl::new(self.setup.place, &self.programs, &self.workspace, user)
+        kubectl(self.setup.place, &self.programs, &self.workspace, user)
+    }
+
+    /// The minor version of Kubernetes 1, which is 31 or later.
+    #[track_caller]
+    pub(crate) fn minor(&self) -> u32 {
+        let version = self.kubectl("admin").run(["get", "--raw", "/version"]).succeeds().json();
+        let minor = version["minor"].as_str().expect("a minor version");
+        // Some providers write `31+`.
+        minor.trim_end_matches('+').parse().expect("a number")
     }
 
     /// Where its programs run, and kubectl.
@@ -277,9 +317,34 @@ impl ControlPlane {
     }
 }
 
-/// The directory with the programs that `tests/control-plane/build` has built.
+/// Another kube-apiserver on the etcd of a [`ControlPlane`], with the same users.
+pub(crate) struct Peer {
+    _witness: Witness,
+    _apiserver: Process,
+    place: Place,
+    programs: PathBuf,
+    workspace: Workspace,
+}
+
+impl Peer {
+    /// kubectl as one of [`USERS`], with this API server.
+    #[track_caller]
+    pub(crate) fn kubectl(&self, user: &str) -> Kubectl {
+        kubectl(self.place, &self.programs, &self.workspace, user)
+    }
+}
+
+#[track_caller]
+fn kubectl(place: Place, programs: &Path, workspace: &Workspace, user: &str) -> Kubectl {
+    assert!(USERS.iter().any(|known| known.name == user), "there is no user {user:?}");
+    Kubectl::new(place, programs, workspace, user)
+}
+
+/// The directory with the programs that `tests/control-plane/build` has built: of the version in `$KUBERNETES`, or of the
+/// newest.
 pub(crate) fn built_programs() -> PathBuf {
-    repository().join("target/kubernetes/bin")
+    let version = std::env::var_os("KUBERNETES").unwrap_or_default();
+    repository().join("target/kubernetes").join(version).join("bin")
 }
 
 /// The directory with existing programs, from `$KUBEBUILDER_ASSETS`.
