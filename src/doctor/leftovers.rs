@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::diagnosis::{Check, Diagnosis, Examination, Id};
 use super::questions::Answer;
 use super::registration::is_one_call;
-use super::shipped::{FLOOR_NAME, MARK, NAME};
+use super::shipped::{CERTIFICATE_ROLES, FLOOR_NAME, MARK, NAME};
 use super::snapshot::{PolicyPart, Snapshot};
 use super::source::{Source, annotation};
 use super::target::{Settings, kubectl};
@@ -14,8 +14,6 @@ use super::target::{Settings, kubectl};
 pub(super) const CERTIFICATES: &str = "certificates.cert-manager.io";
 /// The Issuers of cert-manager.
 const ISSUERS: &str = "issuers.cert-manager.io";
-/// The name of the roles, and of their bindings, that only self-managed certificates need.
-pub(super) const ROLES_NAME: &str = "crm-admission-certificates";
 
 pub(super) fn judge(snapshot: &Snapshot, settings: &Settings) -> Check {
     let deployment = format!("deployment {}/{NAME}", settings.namespace);
@@ -55,11 +53,11 @@ fn of_self_managed(snapshot: &Snapshot, settings: &Settings) -> Vec<Diagnosis> {
     let text = "it grants permissions that only self-managed certificates need";
     let leftover = |(kind, answer): (&str, &Answer<Value>)| {
         let kind = kind.to_lowercase();
-        let subject = format!("{kind} {ROLES_NAME}");
+        let subject = format!("{kind} {CERTIFICATE_ROLES}");
         match answer.known(&subject) {
             Err(finding) => Some(finding),
             Ok(binding) => binding.filter(|binding| is_ours(binding)).map(|_| {
-                let fix = format!("{} delete {kind} {ROLES_NAME}", kubectl(settings));
+                let fix = format!("{} delete {kind} {CERTIFICATE_ROLES}", kubectl(settings));
                 Diagnosis::warning(Id::Leftover, subject, text, fix)
             }),
         }
@@ -137,7 +135,7 @@ mod tests {
 
     #[test]
     fn permissions_for_self_managed_certificates_are_left_over_beside_others() {
-        let edit = |snapshot: &mut Snapshot| snapshot.bindings[1] = Answer::Found(ours(ROLES_NAME));
+        let edit = |snapshot: &mut Snapshot| snapshot.bindings[1] = Answer::Found(ours(CERTIFICATE_ROLES));
         let expected = [pair(
             "rolebinding crm-admission-certificates",
             "kubectl -n crm-admission-system delete rolebinding crm-admission-certificates",

@@ -23,6 +23,8 @@ pub(super) const GUARD_PATH: &str = "manifests/guard/guard.yaml";
 const GUARD: &str = include_str!("../../manifests/guard/guard.yaml");
 /// The name of the guard's policy and of its binding.
 pub(super) const GUARD_NAME: &str = "crm-admission-guard";
+/// The name of the roles, and of their bindings, that only self-managed certificates need.
+pub(super) const CERTIFICATE_ROLES: &str = "crm-admission-certificates";
 /// The annotation that marks a validating configuration without [`VALIDATE`] as intended.
 pub(super) const MARK: (&str, &str) = ("admission.crm.milo.io/registration", "one-call");
 /// The webhook that is not registered if each write is one call.

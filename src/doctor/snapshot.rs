@@ -5,9 +5,8 @@ use futures::future::join_all;
 use kube::api::ListParams;
 use serde_json::Value;
 
-use super::leftovers::ROLES_NAME;
 use super::questions::{Answer, Questions, Resource, Scope};
-use super::shipped::{FLOOR_NAME, GUARD_NAME, NAME, SERVICE_ACCOUNT};
+use super::shipped::{CERTIFICATE_ROLES, FLOOR_NAME, GUARD_NAME, NAME, SERVICE_ACCOUNT};
 use super::target::Settings;
 
 const CRDS: Resource = Resource {
@@ -161,8 +160,8 @@ impl Snapshot {
             questions.list(POLICIES, Scope::Cluster, &all),
             questions.list(CERTIFICATES, here, &all),
             questions.list(ISSUERS, here, &all),
-            questions.get(CLUSTER_ROLE_BINDINGS, Scope::Cluster, ROLES_NAME),
-            questions.get(ROLE_BINDINGS, here, ROLES_NAME),
+            questions.get(CLUSTER_ROLE_BINDINGS, Scope::Cluster, CERTIFICATE_ROLES),
+            questions.get(ROLE_BINDINGS, here, CERTIFICATE_ROLES),
         );
         Self {
             definitions,

@@ -718,8 +718,13 @@ fn a_change_of_overlay_removes_what_only_the_old_one_had() {
     let components = components.map(|part| format!("../../components/{part}"));
     let everything =
         kustomizations.add("more", &json!({"resources": ["../reachable"], "components": components}));
-    install(&everything);
+    let image = "registry.example.com/crm-admission:8";
+    let args = ["--overlay", text(&everything), "--ca", text(&ca), "--image", image];
+    script(site, "install", &args);
     assert!(optional(&admin).len() > few.len() + 6);
+    let audit = ["-n", NAMESPACE, "get", "cronjob", "crm-admission-audit", "-o"];
+    let audit_image = "jsonpath={.spec.jobTemplate.spec.template.spec.containers[*].image}";
+    assert_eq!(admin.run(audit.into_iter().chain([audit_image])).succeeds().stdout, image);
     // The autoscaler starts with the number that was there.
     assert_eq!(replicas(), "2");
     // Not ours, although it has our name.

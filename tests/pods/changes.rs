@@ -37,7 +37,9 @@ impl Changes {
         change(&self.cluster);
         let tally = steady.stop();
         self.failed += tally.failures.len();
-        self.table.push(format!("{:>5} of {:>5} failed: {what}", tally.failures.len(), tally.made));
+        let row = format!("{:>5} of {:>5} failed: {what}", tally.failures.len(), tally.made);
+        println!("{row}");
+        self.table.push(row);
         let shown = tally.failures.iter().take(3);
         self.table.extend(
             shown.map(|failure| {
@@ -49,7 +51,6 @@ impl Changes {
     #[track_caller]
     pub(crate) fn assert_flawless(self) {
         let table = self.table.join("\n");
-        println!("{table}");
         assert_eq!(self.failed, 0, "writes failed\n{table}");
     }
 }

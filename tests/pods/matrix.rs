@@ -52,7 +52,13 @@ fn helm_with_both() {
 fn cluster(family: Family) -> Cluster {
     let cluster = Cluster::start(family);
     cluster.plane().install_kinds(&manifest("crds"));
-    cluster.plane().kubectl("admin").create(&foreign_kinds()).succeeds();
+    let admin = cluster.plane().kubectl("admin");
+    admin.create(&foreign_kinds()).succeeds();
+    let kinds = "certificates,issuers,prometheusrules,servicemonitors";
+    poll::until("kinds of other products", PATIENCE, || match admin.run(["get", kinds]) {
+        found if found.ok() => Seen::Ready(()),
+        other => Seen::NotYet(other.to_string()),
+    });
     cluster
 }
 
@@ -126,7 +132,8 @@ fn releases(family: Family) {
         upgrade(cluster, &[IGNORE]);
         own.store(cluster.plane());
         let bundle = format!("--set-file=tls.caBundle={}", own.ca_base64);
-        upgrade(cluster, &[IGNORE, "--set=tls.mode=secret", &bundle]);
+        // The CA was the program's.
+        upgrade(cluster, &[IGNORE, "--set=tls.mode=secret", &bundle, "--force-conflicts"]);
         upgrade(cluster, &[FAIL]);
     });
     check(&changes.cluster);
