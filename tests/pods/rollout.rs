@@ -19,7 +19,8 @@ const NAMESPACE: &str = "--namespace=crm-admission-system";
 
 #[test]
 fn a_rollout_loses_no_call() {
-    let cluster = Cluster::start(Family::Ipv4);
+    // `changes` rolls out in clusters with IPv4 addresses and with both.
+    let cluster = Cluster::start(Family::Ipv6);
     cluster.install();
     let plane = cluster.plane();
     let writers = Writers::start_at(plane, RATE);
