@@ -57,7 +57,7 @@ impl Changes {
         }
     }
 
-    /// Waits for a change, but not longer than `patience`. A change before `earliest` waits until then.
+    /// Waits for a change, but not longer than `patience`. A change before `earliest` is reported then.
     pub(super) async fn wait(&mut self, patience: Duration, earliest: Instant) {
         let change = async {
             while let Some(news) = self.news.next().await {
@@ -68,8 +68,9 @@ impl Changes {
             // The watches never end. If they did, only the patience would count.
             std::future::pending().await
         };
+        let end = Instant::now() + patience;
         if timeout(patience, change).await.is_ok() {
-            sleep_until(earliest.max(Instant::now() + COLLECTED)).await;
+            sleep_until(earliest.min(end).max(Instant::now() + COLLECTED)).await;
             while let Some(Some(news)) = self.news.next().now_or_never() {
                 self.note(news);
             }

@@ -51,11 +51,16 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_change_waits_longer_and_longer_while_writes_go_on() {
+    async fn after_a_burst_of_writes_a_change_waits() {
         let mut pace = Pace::new();
         assert_eq!(delay_after(&mut pace, BURST), Duration::ZERO);
         assert_eq!(delay_after(&mut pace, 1), COUNTED);
         assert_eq!(delay_after(&mut pace, 1), 2 * COUNTED);
+        // While another product answers each write, there is one in each interval.
+        for _ in 0..3 {
+            advance(pace.next() - Instant::now()).await;
+            assert_eq!(delay_after(&mut pace, 1), COUNTED);
+        }
         assert_eq!(delay_after(&mut pace, 100), LONGEST);
     }
 

@@ -1,12 +1,10 @@
-//! Finds others that write the certificate, although the program manages it itself. Each of them would keep replacing
-//! what the other has written.
+//! Finds objects that make cert-manager write the Secret or a `caBundle`, although the program manages both itself.
 
 use serde_json::Value;
 
 use super::diagnosis::{Diagnosis, Id};
 use super::leftovers::CERTIFICATES;
 use super::registration;
-use super::shipped::NAME;
 use super::snapshot::Snapshot;
 use super::source::{INJECT_CA_FROM, Source, annotation};
 use super::target::{Settings, kubectl};
@@ -24,24 +22,14 @@ pub(super) fn judge(snapshot: &Snapshot, settings: &Settings) -> Vec<Diagnosis> 
             let fix = format!("kubectl annotate {subject} {INJECT_CA_FROM}-");
             findings.push(Diagnosis::failure(Id::CertificateContested, &subject, text, fix));
         }
-        if let Some(applier) = applier_of_bundle(live) {
-            let text = format!(
-                "the program writes its caBundle, and {applier} too: remove caBundle from the manifest that it applies"
-            );
-            let fix = format!("kubectl get {subject} -o yaml --show-managed-fields");
-            findings.push(Diagnosis::warning(Id::CertificateContested, subject, text, fix));
-        }
     }
     findings
 }
 
 /// The Certificates of cert-manager for the Secret of the program.
 fn certificates(snapshot: &Snapshot, settings: &Settings) -> Vec<Diagnosis> {
-    let certificates = match snapshot.certificates.known(&format!("{CERTIFICATES} in {}", settings.namespace))
-    {
-        Err(finding) => return vec![finding],
-        Ok(certificates) => certificates.into_iter().flatten(),
-    };
+    // `leftovers` reports it if they could not be read.
+    let certificates = snapshot.certificates.found().into_iter().flatten();
     let for_our_secret =
         certificates.filter(|certificate| certificate["spec"]["secretName"] == settings.tls_secret.as_str());
     let contests = |certificate: &Value| {
@@ -55,22 +43,6 @@ fn certificates(snapshot: &Snapshot, settings: &Settings) -> Vec<Diagnosis> {
         Some(Diagnosis::failure(Id::CertificateContested, subject, text, fix))
     };
     for_our_secret.filter_map(contests).collect()
-}
-
-/// Who else applies a `caBundle`, such as a GitOps product. It writes its own value again with every change.
-fn applier_of_bundle(configuration: &Value) -> Option<&str> {
-    let managers = configuration["metadata"]["managedFields"].as_array()?;
-    let applies = |entry: &&Value| {
-        entry["operation"] == "Apply"
-            && entry["manager"] != NAME
-            && has_key(&entry["fieldsV1"]["f:webhooks"], "f:caBundle")
-    };
-    managers.iter().find(applies)?["manager"].as_str()
-}
-
-fn has_key(fields: &Value, key: &str) -> bool {
-    let Some(fields) = fields.as_object() else { return false };
-    fields.iter().any(|(name, below)| name == key || has_key(below, key))
 }
 
 #[cfg(test)]
@@ -131,27 +103,5 @@ mod tests {
             }),
             []
         );
-    }
-
-    #[test]
-    fn somebody_else_who_applies_a_bundle_is_a_warning() {
-        let managed = |manager: &str, operation: &str| {
-            let fields = json!({"f:webhooks": {"k:{}": {"f:clientConfig": {"f:caBundle": {}}}}});
-            let managers = json!([{"manager": manager, "operation": operation, "fieldsV1": fields}]);
-            found(|snapshot| {
-                samples::found(&mut snapshot.registrations[0])["metadata"]["managedFields"] = managers;
-            })
-        };
-        let findings = managed("argocd-controller", "Apply");
-        one(
-            &findings,
-            Level::Warning,
-            "mutatingwebhookconfiguration crm-admission",
-            "kubectl get mutatingwebhookconfiguration crm-admission -o yaml --show-managed-fields",
-        );
-        assert!(findings[0].text.contains("and argocd-controller too"), "{findings:?}");
-        // An admin may have repaired the bundle once.
-        assert_eq!(managed("kubectl-patch", "Update"), []);
-        assert_eq!(managed(NAME, "Apply"), []);
     }
 }

@@ -1,10 +1,11 @@
-//! Finds objects that only another overlay, component or source of certificates needs.
+//! Finds objects that only another overlay, component or source of certificates needs: certificates, permissions and the
+//! floor.
 
 use serde_json::Value;
 
 use super::diagnosis::{Check, Diagnosis, Examination, Id};
 use super::questions::Answer;
-use super::registration::is_one_call;
+use super::registration::is_two_calls;
 use super::shipped::{CERTIFICATE_ROLES, FLOOR_NAME, MARK, NAME};
 use super::snapshot::{PolicyPart, Snapshot};
 use super::source::{Source, annotation};
@@ -25,7 +26,7 @@ pub(super) fn judge(snapshot: &Snapshot, settings: &Settings) -> Check {
         (Ok(_), None) => Vec::new(),
     };
     findings.extend(of_one_call(snapshot));
-    let summary = "no objects of another overlay or component".to_owned();
+    let summary = "no certificates, permissions or floor of another overlay or component".to_owned();
     Check { examination: Examination::Leftovers, summary, findings }
 }
 
@@ -34,10 +35,15 @@ fn of_cert_manager(snapshot: &Snapshot, settings: &Settings) -> Vec<Diagnosis> {
     let kinds = [(CERTIFICATES, &snapshot.certificates), (ISSUERS, &snapshot.issuers)];
     let mut findings = Vec::new();
     for (resource, answer) in kinds {
-        let objects =
-            answer.found().into_iter().flatten().filter(|object| {
-                is_ours(object) && object["spec"]["secretName"] != settings.tls_secret.as_str()
-            });
+        let objects = match answer.known(&format!("{resource} in {}", settings.namespace)) {
+            Ok(objects) => objects.into_iter().flatten(),
+            Err(finding) => {
+                findings.push(finding);
+                continue;
+            }
+        };
+        let objects = objects
+            .filter(|object| is_ours(object) && object["spec"]["secretName"] != settings.tls_secret.as_str());
         let names = objects.filter_map(|object| object["metadata"]["name"].as_str());
         let text = "cert-manager keeps it up to date, but the program manages its certificates itself";
         findings.extend(names.map(|name| {
@@ -67,7 +73,7 @@ fn of_self_managed(snapshot: &Snapshot, settings: &Settings) -> Vec<Diagnosis> {
 
 /// The floor, if the component one-call brought it.
 fn of_one_call(snapshot: &Snapshot) -> Vec<Diagnosis> {
-    if is_one_call(snapshot) {
+    if !is_two_calls(snapshot) {
         return Vec::new();
     }
     let (mark, one_call) = MARK;
@@ -157,5 +163,12 @@ mod tests {
         )];
         assert_eq!(floor(json!({"admission.crm.milo.io/registration": "one-call"})), expected);
         assert_eq!(floor(json!({})), []);
+        // It may be the only check that is left.
+        let unregistered = found(&[], |snapshot| {
+            let annotations = json!({"admission.crm.milo.io/registration": "one-call"});
+            snapshot.floor[0] = Answer::Found(json!({"metadata": {"annotations": annotations}}));
+            snapshot.registrations[1] = Answer::Absent;
+        });
+        assert_eq!(unregistered, []);
     }
 }

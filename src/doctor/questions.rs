@@ -133,6 +133,25 @@ impl Questions {
         self.ask(async { objects.list(selector).await?.items.into_iter().map(value).collect() }).await
     }
 
+    /// Like [`Questions::list`], for a kind that many clusters do not have. A user who may not list it gets the same
+    /// answer with and without the kind, so this asks for the group.
+    pub(super) async fn list_of_others(
+        &self,
+        resource: Resource,
+        scope: Scope<'_>,
+        selector: &ListParams,
+    ) -> Answer<Vec<Value>> {
+        let answer = self.list(resource, scope, selector).await;
+        if !matches!(answer, Answer::Forbidden(_)) {
+            return answer;
+        }
+        let group = format!("{}/{}", resource.group, resource.version);
+        match timeout(self.limit, self.client.list_api_group_resources(&group)).await {
+            Ok(Err(Error::Api(status))) if status.code == 404 => Answer::Absent,
+            _ => answer,
+        }
+    }
+
     /// Creates a review or, as a dry run, an object. `Err` is the denial of the API server.
     pub(super) async fn create(
         &self,

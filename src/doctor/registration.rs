@@ -86,8 +86,14 @@ pub(super) fn judge(snapshot: &Snapshot, settings: &Settings) -> Check {
 }
 
 /// Whether each write is one call, and this is intended.
-pub(super) fn is_one_call(snapshot: &Snapshot) -> bool {
+fn is_one_call(snapshot: &Snapshot) -> bool {
     snapshot.registration(Registration::Validating).found().is_some_and(leaves_out_validation)
+}
+
+/// Whether each write is two calls. Without the configuration, this is unknown.
+pub(super) fn is_two_calls(snapshot: &Snapshot) -> bool {
+    let live = snapshot.registration(Registration::Validating).found();
+    live.is_some_and(|live| !leaves_out_validation(live))
 }
 
 fn leaves_out_validation(live: &Value) -> bool {

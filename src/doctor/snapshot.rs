@@ -158,8 +158,8 @@ impl Snapshot {
             questions.get(DEPLOYMENTS, here, NAME),
             questions.get(SERVICE_ACCOUNTS, here, SERVICE_ACCOUNT),
             questions.list(POLICIES, Scope::Cluster, &all),
-            questions.list(CERTIFICATES, here, &all),
-            questions.list(ISSUERS, here, &all),
+            questions.list_of_others(CERTIFICATES, here, &all),
+            questions.list_of_others(ISSUERS, here, &all),
             questions.get(CLUSTER_ROLE_BINDINGS, Scope::Cluster, CERTIFICATE_ROLES),
             questions.get(ROLE_BINDINGS, here, CERTIFICATE_ROLES),
         );

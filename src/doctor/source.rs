@@ -132,15 +132,13 @@ pub(super) fn annotation<'o>(object: &'o Value, name: &str) -> Option<&'o str> {
 /// The value of a flag of the program in the Deployment, or of its environment variable.
 pub(super) fn setting<'d>(deployment: &'d Value, flag: &str, variable: &str) -> Option<&'d str> {
     let containers = deployment["spec"]["template"]["spec"]["containers"].as_array()?;
-    containers.iter().find_map(|container| {
-        let mut args = container["args"].as_array().into_iter().flatten().filter_map(Value::as_str);
-        let of_arg = args.find_map(|arg| arg.strip_prefix(flag).filter(|rest| !rest.starts_with('-')));
-        let of_flag =
-            of_arg.and_then(|rest| if rest.is_empty() { args.next() } else { rest.strip_prefix('=') });
-        let mut variables = container["env"].as_array().into_iter().flatten();
-        let of_variable = || variables.find(|known| known["name"] == variable)?["value"].as_str();
-        of_flag.or_else(of_variable)
-    })
+    let container = containers.iter().find(|container| container["name"] == NAME)?;
+    let of = |field: &str| container[field].as_array().into_iter().flatten();
+    let mut args = of("command").chain(of("args")).filter_map(Value::as_str);
+    let of_arg = args.find_map(|arg| arg.strip_prefix(flag).filter(|rest| !rest.starts_with('-')));
+    let of_flag = of_arg.and_then(|rest| if rest.is_empty() { args.next() } else { rest.strip_prefix('=') });
+    let of_variable = || of("env").find(|known| known["name"] == variable)?["value"].as_str();
+    of_flag.or_else(of_variable)
 }
 
 /// Whether the Deployment starts the program with a self-managed certificate; `None` if unknown.

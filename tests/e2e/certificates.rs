@@ -298,7 +298,7 @@ fn another_product_that_keeps_replacing_the_ca_is_not_answered_at_every_write() 
     assert!((5..50).contains(&ours), "{ours} writes of the webhook");
     let log = std::fs::read_to_string(webhook.log().path()).unwrap();
     assert!(log.contains("keep changing; does another product manage them too?"), "{log}");
-    // The last word is the webhook's, and then the other CA is removed.
+    // The last word is the webhook's.
     let admin = stage.admin();
     poll::until("a bundle with our CA", PATIENCE, || {
         let cas = stage.secret().unwrap().certificates("ca.crt");

@@ -601,13 +601,6 @@ fn another_product_that_writes_the_certificate_is_found_and_stopped(patient: &mu
         patient.mend(&finding);
     }
     assert_eq!(contests(), 0, "after the fixes");
-
-    // As a GitOps product does it.
-    let mut applied = admin.get(kind, "crm-admission");
-    applied["metadata"] = json!({"name": "crm-admission"});
-    let apply = ["apply", "--server-side", "--force-conflicts", "--field-manager=gitops", "-f", "-"];
-    admin.run_with(&applied.to_string(), apply).succeeds();
-    patient.examine().finds("warning", Id::CertificateContested, "and gitops too");
 }
 
 fn objects_of_another_overlay_are_found_and_deleted(patient: &mut Patient) {

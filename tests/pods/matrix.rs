@@ -1,5 +1,6 @@
-//! Every way to install, in clusters with IPv4 addresses, IPv6 addresses and both, during writes: `make matrix` prints how
-//! many of all writes failed. It takes too long for every run of the tests.
+//! Every overlay but `cert-manager`, every component, and the values of the chart that change what runs, in clusters with
+//! IPv4 addresses, IPv6 addresses and both, during writes: `make matrix` prints how many of all writes failed. It takes too
+//! long for every run of the tests.
 
 use super::changes::{
     Changes, NAMESPACE, Own, assert_healthy, await_bundles, helm, overlay_with, required, run,
@@ -170,7 +171,7 @@ fn roll_out(cluster: &Cluster) {
     admin.run(["rollout", "status", "--timeout=180s"].into_iter().chain(of)).succeeds();
 }
 
-/// Renews a self-managed certificate, and waits until all pods serve the new one.
+/// Renews a self-managed certificate, and then replaces the pods.
 fn renew(cluster: &Cluster) {
     let admin = cluster.plane().kubectl("admin");
     let secret = ["secret", "crm-admission-tls", "--namespace", NAMESPACE];
