@@ -2,21 +2,25 @@
 //! exit, and uninstalling.
 
 use crate::support::control_plane::ControlPlane;
+use crate::support::foreign_kinds::foreign_kinds;
 use crate::support::helm::Helm;
 use crate::support::manifest;
 use crate::support::pki::Authority;
 use crate::support::pods::cluster::{Cluster, IMAGE};
 use crate::support::pods::family::Family;
 use crate::support::pods::requirements::built_programs;
+use crate::support::poll::{self, Seen};
 use crate::support::steady::Steady;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use std::path::Path;
+use std::time::Duration;
 
 /// Writes in a second.
 const RATE: u32 = 50;
 pub(crate) const NAMESPACE: &str = "crm-admission-system";
+const PATIENCE: Duration = Duration::from_secs(60);
 const CONFIGURATIONS: &str = "mutatingwebhookconfiguration,validatingwebhookconfiguration";
 
 /// Changes the installation of a cluster during writes, and keeps a table of the results.
@@ -192,6 +196,44 @@ fn no_change_of_an_installation_loses_a_write() {
     let secret: Value = admin.run(get).succeeds().json();
     assert_eq!(secret["metadata"]["labels"]["app.kubernetes.io/managed-by"], "crm-admission");
     changes.make("uninstall", |cluster| drop(cluster.script("uninstall", &[])));
+    changes.assert_flawless();
+}
+
+#[test]
+fn what_cert_manager_left_beside_self_managed_certificates_is_taken_away_without_a_lost_write() {
+    let cluster = Cluster::start(Family::Ipv4);
+    let admin = cluster.plane().kubectl("admin");
+    admin.create(&foreign_kinds()).succeeds();
+    cluster.install();
+    // As release 0.1.0 left it after a change from cert-manager: its Certificate, its annotation and its Secret.
+    let certificate = json!({
+        "apiVersion": "cert-manager.io/v1",
+        "kind": "Certificate",
+        "metadata": {
+            "name": "crm-admission",
+            "namespace": NAMESPACE,
+            "labels": {"app.kubernetes.io/name": "crm-admission"},
+        },
+        "spec": {"secretName": "crm-admission-tls"},
+    });
+    poll::until("a Certificate", PATIENCE, || match admin.apply(&certificate.to_string()) {
+        applied if applied.ok() => Seen::Ready(()),
+        other => Seen::NotYet(other.to_string()),
+    });
+    for kind in CONFIGURATIONS.split(',') {
+        let injected = format!("cert-manager.io/inject-ca-from={NAMESPACE}/crm-admission");
+        admin.run(["annotate", kind, "crm-admission", &injected]).succeeds();
+    }
+    Own::create(cluster.plane()).store(cluster.plane());
+    let issued = ["cert-manager.io/certificate-name=crm-admission", "--namespace", NAMESPACE];
+    admin.run(["annotate", "secret", "crm-admission-tls"].into_iter().chain(issued)).succeeds();
+
+    let mut changes = Changes::of(cluster);
+    changes.make("install over what cert-manager left", |cluster| drop(cluster.install()));
+    required(changes.cluster.plane());
+    assert_healthy(&changes.cluster);
+    let left = ["get", "certificates.cert-manager.io", "--namespace", NAMESPACE, "-o", "name"];
+    admin.run(left).succeeds().prints_nothing();
     changes.assert_flawless();
 }
 
