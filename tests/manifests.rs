@@ -477,21 +477,20 @@ fn every_alert_has_a_test_in_which_it_fires_and_one_in_which_it_does_not() {
         assert_eq!(names(&silent, "alertname"), alerts, "{file}: alerts that do not fire");
         files.insert(path(&file));
     }
+    assert_eq!(tests_of_alerts(), files);
+}
+
+/// The files that promtool runs.
+fn tests_of_alerts() -> BTreeSet<PathBuf> {
     let found = std::fs::read_dir(path("tests/alerts")).unwrap().map(|file| file.unwrap().path());
-    let found: BTreeSet<PathBuf> =
-        found.filter(|file| file.extension().is_some_and(|end| end == "yaml")).collect();
-    assert_eq!(found, files);
+    found.filter(|file| file.extension().is_some_and(|end| end == "yaml")).collect()
 }
 
 #[test]
 fn the_tests_of_the_alerts_use_existing_series() {
     let series = Regex::new(r#"(?m)^ *(?:- )?series: ([a-z_]+)(?:\{(.*)\})?$"#).unwrap();
     let label = Regex::new(r#"([a-z_]+)=""#).unwrap();
-    for file in std::fs::read_dir(path("tests/alerts")).unwrap() {
-        let file = file.unwrap().path();
-        if file.extension().is_none_or(|end| end != "yaml") {
-            continue;
-        }
+    for file in tests_of_alerts() {
         let text = std::fs::read_to_string(&file).unwrap();
         assert_eq!(series.find_iter(&text).count(), text.matches("series: ").count(), "{}", file.display());
         for found in series.captures_iter(&text) {

@@ -62,10 +62,10 @@ mod tests {
     }
 
     #[track_caller]
-    fn one(findings: &[Diagnosis], level: Level, subject: &str, fix: &str) {
+    fn one(findings: &[Diagnosis], subject: &str, fix: &str) {
         assert_eq!(findings.len(), 1, "{findings:?}");
-        let Diagnosis { id, level: found, subject: about, fix: command, .. } = &findings[0];
-        assert_eq!((*id, *found), (Id::CertificateContested, level));
+        let Diagnosis { id, level, subject: about, fix: command, .. } = &findings[0];
+        assert_eq!((*id, *level), (Id::CertificateContested, Level::Failure));
         assert_eq!((about.as_str(), command.as_str()), (subject, fix));
     }
 
@@ -77,7 +77,6 @@ mod tests {
     fn a_certificate_of_cert_manager_for_the_same_secret_is_a_failure() {
         one(
             &found(|snapshot| snapshot.certificates = certificate("crm-admission-tls")),
-            Level::Failure,
             "certificate crm-admission-system/crm",
             "kubectl -n crm-admission-system delete certificates.cert-manager.io crm",
         );
@@ -92,7 +91,6 @@ mod tests {
         };
         one(
             &found(annotate),
-            Level::Failure,
             "validatingwebhookconfiguration crm-admission",
             "kubectl annotate validatingwebhookconfiguration crm-admission cert-manager.io/inject-ca-from-",
         );

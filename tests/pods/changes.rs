@@ -10,6 +10,7 @@ use crate::support::pods::cluster::{Cluster, IMAGE};
 use crate::support::pods::family::Family;
 use crate::support::pods::requirements::built_programs;
 use crate::support::poll::{self, Seen};
+use crate::support::records::company;
 use crate::support::steady::Steady;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -67,12 +68,26 @@ pub(crate) fn required(plane: &ControlPlane) {
     assert_eq!(stored["webhooks"][0]["failurePolicy"], "Fail", "{stored}");
 }
 
-/// Runs a program as an admin, and fails if it fails.
+/// Asserts that the webhook sets the creator of a record.
 #[track_caller]
-pub(crate) fn run(cluster: &Cluster, program: &Path, args: &[&str]) {
-    let output = cluster.command(program).args(args).output().unwrap();
-    let printed = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
-    assert!(output.status.success(), "{} {args:?}\n{}", program.display(), printed.concat());
+pub(crate) fn assert_completes(plane: &ControlPlane) {
+    let record = company("globex", "{displayName: Globex}");
+    let create = ["create", "--dry-run=server", "-o", "json", "-f", "-"];
+    let created = plane.kubectl("alice").run_with(&record, create).succeeds().json();
+    assert_eq!(created["spec"]["creatorRef"]["name"], "alice", "{created}");
+}
+
+/// The Secret of the certificates.
+#[track_caller]
+pub(crate) fn secret(plane: &ControlPlane) -> Value {
+    let get = ["get", "secret", "crm-admission-tls", "--namespace", NAMESPACE, "-o", "json"];
+    plane.kubectl("admin").run(get).succeeds().json()
+}
+
+/// The values of the chart for an image: its repository and its tag.
+pub(crate) fn image_values(image: &str) -> [String; 2] {
+    let (repository, tag) = image.rsplit_once(':').unwrap();
+    [format!("--set=image.repository={repository}"), format!("--set=image.tag={tag}")]
 }
 
 /// Asserts that `doctor` finds nothing to do.
@@ -94,11 +109,13 @@ pub(crate) fn helm(cluster: &Cluster, args: &[&str]) {
 #[track_caller]
 pub(crate) fn helm_with(cluster: &Cluster, chart: &Path, args: &[&str]) {
     let (release, wait) = (["crm-admission", chart.to_str().unwrap()], ["--wait", "--timeout=120s"]);
-    run(
-        cluster,
-        &Helm::program(),
-        &[&args[..1], &release, &["--namespace", NAMESPACE], &wait, &args[1..]].concat(),
-    );
+    let args = [&args[..1], &release, &["--namespace", NAMESPACE], &wait, &args[1..]].concat();
+    cluster.run(&Helm::program(), &args);
+}
+
+#[track_caller]
+pub(crate) fn uninstall_release(cluster: &Cluster) {
+    cluster.run(&Helm::program(), &["uninstall", "crm-admission", "--namespace", NAMESPACE, "--wait"]);
 }
 
 /// Writes a kustomization of a shipped overlay with components, and returns its directory.
@@ -192,8 +209,7 @@ fn no_change_of_an_installation_loses_a_write() {
         drop(cluster.install());
     });
     required(changes.cluster.plane());
-    let get = ["get", "secret", "crm-admission-tls", "--namespace", NAMESPACE, "-o", "json"];
-    let secret: Value = admin.run(get).succeeds().json();
+    let secret = secret(changes.cluster.plane());
     assert_eq!(secret["metadata"]["labels"]["app.kubernetes.io/managed-by"], "crm-admission");
     changes.make("uninstall", |cluster| drop(cluster.script("uninstall", &[])));
     changes.assert_flawless();
@@ -242,8 +258,7 @@ fn no_change_of_a_release_of_helm_loses_a_write() {
     let cluster = Cluster::start(Family::Dual);
     cluster.plane().install_kinds(&manifest("crds"));
     let mut changes = Changes::of(cluster);
-    let image = IMAGE.rsplit_once(':').unwrap().0;
-    let image = format!("--set=image.repository={image}");
+    let [image, _] = image_values(IMAGE);
     let (ignore, fail) = ("--set=registration.failurePolicy=Ignore", "--set=registration.failurePolicy=Fail");
 
     changes.make("helm install, first with failurePolicy: Ignore", |cluster| {
@@ -271,7 +286,7 @@ fn no_change_of_a_release_of_helm_loses_a_write() {
     let admin = changes.cluster.plane().kubectl("admin");
     assert_eq!(admin.run(get).succeeds().stdout, "2");
     changes.make("helm uninstall", |cluster| {
-        run(cluster, &Helm::program(), &["uninstall", "crm-admission", "--namespace", NAMESPACE, "--wait"]);
+        uninstall_release(cluster);
     });
     assert!(admin.has("crd", "companies.crm.milo.io"), "the kinds stay");
     changes.assert_flawless();

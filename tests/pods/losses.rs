@@ -13,16 +13,14 @@ use std::time::{Duration, Instant};
 const RATE: u32 = 50;
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// The addresses of pods that the Service sends calls to, with their nodes.
-fn endpoints(plane: &ControlPlane) -> Vec<(String, String)> {
+/// The pods that the Service sends calls to.
+fn endpoints(plane: &ControlPlane) -> Vec<Value> {
     let selector = "--selector=kubernetes.io/service-name=crm-admission";
     let get = ["get", "endpointslices", "--namespace", NAMESPACE, selector, "-o", "json"];
     let slices = plane.kubectl("admin").run(get).succeeds().json();
     let of_slice = |slice: &Value| slice["endpoints"].as_array().cloned().unwrap_or_default();
     let all = slices["items"].as_array().unwrap().iter().flat_map(of_slice);
-    let ready = all.filter(|endpoint| endpoint["conditions"]["ready"] == true);
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    ready.map(|endpoint| (text(&endpoint["addresses"][0]), text(&endpoint["nodeName"]))).collect()
+    all.filter(|endpoint| endpoint["conditions"]["ready"] == true).collect()
 }
 
 #[track_caller]

@@ -3,10 +3,10 @@
 //! long for every run of the tests.
 
 use super::changes::{
-    Changes, NAMESPACE, Own, assert_healthy, await_bundles, helm, overlay_with, required, run,
+    Changes, NAMESPACE, Own, assert_healthy, await_bundles, helm, image_values, overlay_with, required,
+    uninstall_release,
 };
 use crate::support::foreign_kinds::foreign_kinds;
-use crate::support::helm::Helm;
 use crate::support::manifest;
 use crate::support::pods::cluster::{Cluster, IMAGE};
 use crate::support::pods::family::Family;
@@ -98,9 +98,8 @@ fn scripts(family: Family) {
 fn releases(family: Family) {
     let mut changes = Changes::of(cluster(family));
     let own = Own::create(changes.cluster.plane());
-    let (repository, tag) = IMAGE.rsplit_once(':').unwrap();
-    let image = [format!("--set=image.repository={repository}"), format!("--set=image.tag={tag}")];
-    let create = ["install", "--create-namespace", "--take-ownership", &image[0], &image[1]];
+    let [repository, tag] = image_values(IMAGE);
+    let create = ["install", "--create-namespace", "--take-ownership", &repository, &tag];
     changes.make("install", |cluster| {
         helm(cluster, &[&create[..], &[IGNORE]].concat());
         await_bundles(cluster);
@@ -139,7 +138,7 @@ fn releases(family: Family) {
     });
     check(&changes.cluster);
     changes.make("uninstall", |cluster| {
-        run(cluster, &Helm::program(), &["uninstall", "crm-admission", "--namespace", NAMESPACE, "--wait"]);
+        uninstall_release(cluster);
     });
     changes.assert_flawless();
 }

@@ -1,7 +1,7 @@
 //! Tests what some platforms do differently: OpenShift chooses the user of a pod, and on GKE and EKS, the API server may
 //! not reach every port or address.
 
-use super::changes::{helm, overlay_with, required};
+use super::changes::{helm, image_values, overlay_with, required};
 use crate::support::control_plane::ControlPlane;
 use crate::support::pods::cluster::{Cluster, IMAGE};
 use crate::support::pods::family::Family;
@@ -23,26 +23,16 @@ fn await_completion(plane: &ControlPlane) {
     });
 }
 
-/// The arguments of `helm install` for the image and the namespace.
-fn values() -> [String; 3] {
-    let (repository, tag) = IMAGE.rsplit_once(':').unwrap();
-    [
-        format!("--set=image.repository={repository}"),
-        format!("--set=image.tag={tag}"),
-        "--create-namespace".to_owned(),
-    ]
-}
-
 #[test]
 fn pods_run_as_any_user_that_the_platform_chooses() {
     let cluster = Cluster::start(Family::Ipv4);
     let user = "1000680000";
-    let [repository, tag, create] = values();
+    let [repository, tag] = image_values(IMAGE);
     // As OpenShift does it: a user of the range of the namespace, in the group root.
     let run_as = format!("--set=podSecurityContext.runAsUser={user}");
     let fs_group = format!("--set=podSecurityContext.fsGroup={user}");
     let group = "--set=podSecurityContext.runAsGroup=0";
-    helm(&cluster, &["install", &repository, &tag, &create, &run_as, group, &fs_group]);
+    helm(&cluster, &["install", &repository, &tag, "--create-namespace", &run_as, group, &fs_group]);
     await_completion(cluster.plane());
 
     let users = "for process in /proc/[0-9]*; do \
@@ -91,7 +81,10 @@ fn a_firewall_before_the_pods_blocks_no_write_and_the_documented_ways_pass_it() 
     cluster.script("uninstall", &["--overlay", &overlay]);
 
     // As documented for GKE: another port.
-    let [repository, tag, create] = values();
-    helm(&cluster, &["install", "--take-ownership", &repository, &tag, &create, "--set=webhook.port=10250"]);
+    let [repository, tag] = image_values(IMAGE);
+    helm(
+        &cluster,
+        &["install", "--take-ownership", &repository, &tag, "--create-namespace", "--set=webhook.port=10250"],
+    );
     await_completion(plane);
 }

@@ -1,6 +1,9 @@
 //! Tests upgrades from release 0.1.0 and the way back, during writes: no write fails, and records and certificates stay.
 
-use super::changes::{Changes, NAMESPACE, assert_healthy, await_bundles, helm_with, required, run};
+use super::changes::{
+    Changes, NAMESPACE, assert_completes, assert_healthy, await_bundles, helm_with, image_values, required,
+    secret,
+};
 use crate::support::control_plane::ControlPlane;
 use crate::support::helm::Helm;
 use crate::support::manifest;
@@ -23,18 +26,15 @@ impl Kept {
     fn read(plane: &ControlPlane) -> Self {
         let admin = plane.kubectl("admin");
         let list = admin.run(["get", "companies,people,notes", "-o", "json"]).succeeds().json();
-        let secret = ["get", "secret", "crm-admission-tls", "--namespace", NAMESPACE, "-o", "json"];
-        Self {
-            records: list["items"].as_array().unwrap().clone(),
-            secret: admin.run(secret).succeeds().json()["data"].clone(),
-        }
+        let records = list["items"].as_array().unwrap().clone();
+        Self { records, secret: secret(plane)["data"].clone() }
     }
 }
 
 /// Installs release 0.1.0 as it was installed then.
 #[track_caller]
 fn install_first(cluster: &Cluster) {
-    run(cluster, &first_release().join("scripts/install"), &["--image", FIRST_IMAGE]);
+    cluster.run(&first_release().join("scripts/install"), &["--image", FIRST_IMAGE]);
 }
 
 /// Creates one record of each kind.
@@ -53,10 +53,7 @@ fn assert_kept(cluster: &Cluster, before: &Kept, image: &str) {
     let plane = cluster.plane();
     assert_eq!(&Kept::read(plane), before);
     required(plane);
-    let record = company("globex", "{displayName: Globex}");
-    let create = ["create", "--dry-run=server", "-o", "json", "-f", "-"];
-    let created = plane.kubectl("alice").run_with(&record, create).succeeds().json();
-    assert_eq!(created["spec"]["creatorRef"]["name"], "alice", "{created}");
+    assert_completes(plane);
     let pods =
         ["get", "pods", "--namespace", NAMESPACE, "-o", "jsonpath={.items[*].spec.containers[*].image}"];
     let images = plane.kubectl("admin").run(pods).succeeds().stdout;
@@ -74,9 +71,7 @@ fn an_upgrade_by_the_script_and_the_way_back_lose_nothing() {
     changes.make("upgrade from 0.1.0", |cluster| drop(cluster.install()));
     assert_kept(&changes.cluster, &before, IMAGE);
     assert_healthy(&changes.cluster);
-    let admin = changes.cluster.plane().kubectl("admin");
-    let secret = ["get", "secret", "crm-admission-tls", "--namespace", NAMESPACE, "-o", "json"];
-    let secret: Value = admin.run(secret).succeeds().json();
+    let secret = secret(changes.cluster.plane());
     assert_eq!(secret["metadata"]["labels"]["app.kubernetes.io/managed-by"], "crm-admission");
 
     changes.make("back to 0.1.0", install_first);
@@ -87,11 +82,7 @@ fn an_upgrade_by_the_script_and_the_way_back_lose_nothing() {
 #[test]
 fn an_upgrade_by_helm_and_the_rollback_lose_nothing() {
     let cluster = Cluster::start(Family::Ipv4);
-    let images = [FIRST_IMAGE, IMAGE].map(|image| {
-        let (repository, tag) = image.rsplit_once(':').unwrap();
-        [format!("--set=image.repository={repository}"), format!("--set=image.tag={tag}")]
-    });
-    let [[repository, first], [_, tag]] = &images;
+    let [[repository, first], [_, tag]] = &[FIRST_IMAGE, IMAGE].map(image_values);
     let first_chart = first_release().join("manifests/chart/crm-admission");
     helm_with(&cluster, &first_chart, &["install", "--create-namespace", repository, first]);
     await_bundles(&cluster);
@@ -108,7 +99,7 @@ fn an_upgrade_by_helm_and_the_rollback_lose_nothing() {
 
     changes.make("helm rollback to 0.1.0", |cluster| {
         let back = ["rollback", "crm-admission", "1", "--namespace", NAMESPACE, "--wait", "--timeout=120s"];
-        run(cluster, &Helm::program(), &back);
+        cluster.run(&Helm::program(), &back);
     });
     assert_kept(&changes.cluster, &before, FIRST_IMAGE);
     changes.assert_flawless();

@@ -13,7 +13,7 @@ use crate::support::process::{Log, Process, Witness};
 use crate::support::repository;
 use crate::support::workspace::Workspace;
 use std::ffi::OsStr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
 
@@ -131,7 +131,8 @@ impl Cluster {
     /// Like [`Cluster::install_with`], but the script must fail.
     #[track_caller]
     pub(crate) fn install_fails(&self, args: &[&str]) -> String {
-        let (success, printed) = self.run_script("install", &[&["--image", IMAGE], args].concat());
+        let install = repository().join("scripts/install");
+        let (success, printed) = self.output(&install, &[&["--image", IMAGE], args].concat());
         assert!(!success, "scripts/install succeeded\n{printed}");
         printed
     }
@@ -139,14 +140,19 @@ impl Cluster {
     /// Runs a script of the product, which must succeed, and returns its output.
     #[track_caller]
     pub(crate) fn script(&self, name: &str, args: &[&str]) -> String {
-        let (success, printed) = self.run_script(name, args);
-        assert!(success, "scripts/{name} failed\n{printed}");
+        self.run(&repository().join("scripts").join(name), args)
+    }
+
+    /// Runs a program as an admin, which must succeed, and returns its output.
+    #[track_caller]
+    pub(crate) fn run(&self, program: &Path, args: &[&str]) -> String {
+        let (success, printed) = self.output(program, args);
+        assert!(success, "{} {args:?} failed\n{printed}", program.display());
         printed
     }
 
-    fn run_script(&self, name: &str, args: &[&str]) -> (bool, String) {
-        let script = repository().join("scripts").join(name);
-        let output = self.command(script).args(args).output().expect("a script");
+    fn output(&self, program: &Path, args: &[&str]) -> (bool, String) {
+        let output = self.command(program).args(args).output().expect("a program that starts");
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
         (output.status.success(), text(output.stdout) + &text(output.stderr))
     }
