@@ -35,7 +35,7 @@ fn certificates(snapshot: &Snapshot, settings: &Settings) -> Vec<Diagnosis> {
     let contests = |certificate: &Value| {
         let name = certificate["metadata"]["name"].as_str()?;
         let text = format!(
-            "the program writes Secret {}, and cert-manager too, for this Certificate",
+            "cert-manager writes Secret {} for this Certificate, so the program with --tls-self-managed does not use it",
             settings.tls_secret
         );
         let fix = format!("{} delete {CERTIFICATES} {name}", kubectl(settings));

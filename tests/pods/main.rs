@@ -16,6 +16,7 @@ mod changes;
 mod families;
 mod losses;
 mod matrix;
+mod neighbours;
 mod places;
 mod remains;
 mod rollout;

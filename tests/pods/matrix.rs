@@ -1,15 +1,17 @@
-//! Every overlay but `cert-manager`, every component, and the values of the chart that change what runs, in clusters with
-//! IPv4 addresses, IPv6 addresses and both, during writes: `make matrix` prints how many of all writes failed. It takes too
-//! long for every run of the tests.
+//! Every overlay, every component, and the values of the chart that change what runs, in clusters with IPv4 addresses, IPv6
+//! addresses and both, during writes: `make matrix` prints how many of all writes failed. It takes too long for every run
+//! of the tests.
 
 use super::changes::{
     Changes, NAMESPACE, Own, assert_healthy, await_bundles, helm, image_values, overlay_with, required,
     uninstall_release,
 };
-use crate::support::foreign_kinds::foreign_kinds;
+use super::neighbours::{renew_with_cert_manager, start_cert_manager};
+use crate::support::foreign_kinds::prometheus_operator_kinds;
 use crate::support::manifest;
 use crate::support::pods::cluster::{Cluster, IMAGE};
 use crate::support::pods::family::Family;
+use crate::support::pods::neighbour;
 use crate::support::poll::{self, Seen};
 use crate::support::records::person;
 use std::time::Duration;
@@ -51,11 +53,12 @@ fn helm_with_both() {
 
 /// A cluster of a user who already has records.
 fn cluster(family: Family) -> Cluster {
-    let cluster = Cluster::start(family);
+    let cluster = neighbour::cluster_with(family, &["cert-manager"]);
     cluster.plane().install_kinds(&manifest("crds"));
+    start_cert_manager(cluster.plane());
     let admin = cluster.plane().kubectl("admin");
-    admin.create(&foreign_kinds()).succeeds();
-    let kinds = "certificates,issuers,prometheusrules,servicemonitors";
+    admin.create(&prometheus_operator_kinds()).succeeds();
+    let kinds = "prometheusrules,servicemonitors";
     poll::until("kinds of other products", PATIENCE, || match admin.run(["get", kinds]) {
         found if found.ok() => Seen::Ready(()),
         other => Seen::NotYet(other.to_string()),
@@ -79,12 +82,12 @@ fn scripts(family: Family) {
         });
         check(&changes.cluster);
     }
-    for overlay in ["one-call", "development", "self-managed"] {
-        changes.make(&format!("overlay {overlay}"), |cluster| {
-            cluster.install_with(&["--overlay", overlay]);
-        });
-        check(&changes.cluster);
+    for overlay in ["one-call", "development", "cert-manager"] {
+        change_overlay(&mut changes, overlay);
     }
+    changes.make("renew the certificate of cert-manager", renew_with_cert_manager);
+    check(&changes.cluster);
+    change_overlay(&mut changes, "self-managed");
     changes.make("overlay own-certificate", |cluster| {
         own.store(cluster.plane());
         cluster.install_with(&["--overlay", "own-certificate", "--ca", &own.ca]);
@@ -92,6 +95,13 @@ fn scripts(family: Family) {
     check(&changes.cluster);
     changes.make("uninstall", |cluster| drop(cluster.script("uninstall", &["--overlay", "own-certificate"])));
     changes.assert_flawless();
+}
+
+fn change_overlay(changes: &mut Changes, overlay: &str) {
+    changes.make(&format!("overlay {overlay}"), |cluster| {
+        cluster.install_with(&["--overlay", overlay]);
+    });
+    check(&changes.cluster);
 }
 
 /// Installs with every value of the chart that changes what runs.
@@ -128,6 +138,10 @@ fn releases(family: Family) {
         });
         check(&changes.cluster);
     }
+    for mode in ["cert-manager", "self-managed"] {
+        changes.make(&format!("tls.mode={mode}"), |cluster| change_mode(cluster, mode));
+        check(&changes.cluster);
+    }
     changes.make("tls.mode=secret", |cluster| {
         upgrade(cluster, &[IGNORE]);
         own.store(cluster.plane());
@@ -141,6 +155,13 @@ fn releases(family: Family) {
         uninstall_release(cluster);
     });
     changes.assert_flawless();
+}
+
+/// Changes who issues the certificate, as documented.
+fn change_mode(cluster: &Cluster, mode: &str) {
+    upgrade(cluster, &[IGNORE, &format!("--set=tls.mode={mode}")]);
+    await_bundles(cluster);
+    upgrade(cluster, &[FAIL]);
 }
 
 const IGNORE: &str = "--set=registration.failurePolicy=Ignore";

@@ -1,7 +1,7 @@
 //! Tests that nothing of a cluster remains, however it ends, and that a cluster that runs is left alone.
 
 use crate::support::place::Place;
-use crate::support::pods::cluster::Cluster;
+use crate::support::pods::cluster::{Cluster, Shape};
 use crate::support::pods::family::Family;
 use crate::support::pods::{abandoned, cgroups};
 use crate::support::poll::{self, Seen};
@@ -182,7 +182,7 @@ fn hold_a_cluster() {
     let Some(report) = std::env::var_os(REPORT) else {
         return;
     };
-    let cluster = Cluster::start_with(Family::Ipv4, 1);
+    let cluster = Cluster::start_as(&Shape { nodes: 1, ..Shape::of(Family::Ipv4) });
     cluster.install();
     let unfinished = Path::new(&report).with_extension("new");
     fs::write(&unfinished, serde_json::to_string(&Traces::of(&cluster)).unwrap()).unwrap();

@@ -1,7 +1,7 @@
 //! Tests that a rollout of the pods loses no call.
 
 use crate::support::control_plane::ControlPlane;
-use crate::support::pods::cluster::Cluster;
+use crate::support::pods::cluster::{Cluster, Shape};
 use crate::support::pods::family::Family;
 use crate::support::poll::{self, Seen};
 use crate::support::writers::Writers;
@@ -20,7 +20,18 @@ const NAMESPACE: &str = "--namespace=crm-admission-system";
 #[test]
 fn a_rollout_loses_no_call() {
     // `changes` rolls out in clusters with IPv4 addresses and with both.
-    let cluster = Cluster::start(Family::Ipv6);
+    roll_out(Cluster::start(Family::Ipv6));
+}
+
+#[test]
+fn a_rollout_loses_no_call_of_an_api_server_that_chooses_a_pod_for_each_call() {
+    // With this flag it calls pods directly, not the address of the Service. WebhookRoundTripLoadBalancing, which is on by
+    // default since 1.37, chooses a pod for each call and not for each connection.
+    let flags = ["--enable-aggregator-routing=true"];
+    roll_out(Cluster::start_as(&Shape { flags: &flags, ..Shape::of(Family::Ipv4) }));
+}
+
+fn roll_out(cluster: Cluster) {
     cluster.install();
     let plane = cluster.plane();
     let writers = Writers::start_at(plane, RATE);

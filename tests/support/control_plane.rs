@@ -18,6 +18,9 @@ const START: Duration = Duration::from_secs(90);
 /// The user name of the webhook: the shipped service account, so that it has exactly the shipped permissions.
 pub(crate) const WEBHOOK_USER: &str = "system:serviceaccount:crm-admission-system:crm-admission";
 
+/// The user name of the API server when it calls a kubelet or another API server.
+pub(crate) const API_SERVER: &str = "kube-apiserver";
+
 /// How the API server names the guard in a denial.
 pub(crate) const GUARD: &str = "ValidatingAdmissionPolicy 'crm-admission-guard'";
 
@@ -465,7 +468,7 @@ fn audit_policy() -> String {
 fn write_identities(workspace: &Workspace, setup: &Setup) {
     let authority = Authority::create("control plane of a test");
     let server = authority.server_at(&setup.addresses);
-    let kubelet_client = authority.client("kube-apiserver");
+    let kubelet_client = authority.client(API_SERVER);
     let mut tokens = String::new();
     for User { name, username, groups } in &USERS {
         writeln!(tokens, r#"{},{username},{name},"{}""#, token(name), groups.join(","))

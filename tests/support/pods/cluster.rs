@@ -8,7 +8,7 @@ use super::machine::Machine;
 use super::node::{self, Node, PAUSE, Plan};
 use super::owner::Owner;
 use super::{network, requirements};
-use crate::support::control_plane::{Account, Auditing, ControlPlane, Setup};
+use crate::support::control_plane::{API_SERVER, Account, Auditing, ControlPlane, Setup};
 use crate::support::process::{Log, Process, Witness};
 use crate::support::repository;
 use crate::support::workspace::Workspace;
@@ -24,6 +24,25 @@ pub(crate) const FIRST_IMAGE: &str = "registry.example.com/crm-admission:first";
 
 /// The ports of etcd, of its peers, and of kube-apiserver, on the first node.
 const PORTS: [u16; 3] = [2379, 2380, 6443];
+
+/// What a cluster consists of.
+#[derive(Clone, Copy)]
+pub(crate) struct Shape<'a> {
+    pub(crate) family: Family,
+    /// The number of nodes.
+    pub(crate) nodes: u8,
+    /// The images on every node beside those of the product.
+    pub(crate) images: &'a [Image<'a>],
+    /// Further flags of kube-apiserver.
+    pub(crate) flags: &'a [&'a str],
+}
+
+impl Shape<'_> {
+    /// Two nodes, with the product only.
+    pub(crate) fn of(family: Family) -> Self {
+        Self { family, nodes: 2, images: &[], flags: &[] }
+    }
+}
 
 /// A running cluster. Dropping it, or the end of the test program, ends everything and removes all traces.
 pub(crate) struct Cluster {
@@ -41,24 +60,26 @@ impl Cluster {
     /// Starts a cluster of two nodes and waits until both are ready.
     #[track_caller]
     pub(crate) fn start(family: Family) -> Self {
-        Self::start_with(family, 2)
+        Self::start_as(&Shape::of(family))
     }
 
-    /// Like [`Cluster::start`], with another number of nodes.
+    /// Like [`Cluster::start`], with another shape.
     #[track_caller]
-    pub(crate) fn start_with(family: Family, count: u8) -> Self {
+    pub(crate) fn start_as(shape: &Shape<'_>) -> Self {
         requirements::check().unwrap_or_else(|why| panic!("{why}"));
         abandoned::remove();
+        let family = shape.family;
         let owner = Owner::new();
-        let names: Vec<String> = (1..=count).map(|number| format!("node-{number}")).collect();
+        let names: Vec<String> = (1..=shape.nodes).map(|number| format!("node-{number}")).collect();
         let cgroups = Cgroups::create(&owner, &names).unwrap_or_else(|why| panic!("{why}"));
         let workspace = Workspace::create_as(&format!("{}-", owner.mark()));
-        let images = write_images(&workspace);
+        let images = write_images(&workspace, shape.images);
         let switch = Machine::start(&owner, "switch", &workspace, "", &[]);
         let machine = |name: &String| node::machine(&owner, name, &workspace, &directory(&workspace, name));
         let machines: Vec<Machine> = names.iter().map(machine).collect();
         network::connect(family, &switch, &machines.iter().collect::<Vec<_>>());
-        let plane = ControlPlane::start_as(workspace, setup(family, &machines[0], &names));
+        let setup = setup(shape, &workspace, &machines[0], &names);
+        let plane = ControlPlane::start_as(workspace, setup);
         let controllers = start_controllers(&machines[0], &plane, family);
         let plans: Vec<Plan> = (1..)
             .zip(&names)
@@ -87,6 +108,11 @@ impl Cluster {
     /// What the names of its cgroups, and of the directory of its files, begin with.
     pub(crate) fn mark(&self) -> &str {
         &self.mark
+    }
+
+    /// The kubeconfig of a user for programs on any node.
+    pub(super) fn kubeconfig_of_nodes(&self, user: &str) -> PathBuf {
+        kubeconfig(&self.plane, self.family, user)
     }
 
     /// Ends a node with all of its pods, like a power cut.
@@ -182,7 +208,7 @@ fn directory(workspace: &Workspace, name: &str) -> PathBuf {
 }
 
 /// Writes the archives that every node imports.
-fn write_images(workspace: &Workspace) -> Vec<PathBuf> {
+fn write_images(workspace: &Workspace, others: &[Image<'_>]) -> Vec<PathBuf> {
     let programs = requirements::built_programs();
     let [pause, product, first] =
         ["pause", "crm-admission", "crm-admission-first"].map(|name| programs.join(name));
@@ -193,17 +219,19 @@ fn write_images(workspace: &Workspace) -> Vec<PathBuf> {
         product_of(IMAGE, &product),
         product_of(FIRST_IMAGE, &first),
     ];
-    let write = |image: Image<'_>| {
+    let write = |image: &Image<'_>| {
         let name = image.program.file_name().expect("a name").to_string_lossy();
         let archive = workspace.file("images", &format!("{name}.tar"));
         image.write(&archive).unwrap_or_else(|error| panic!("{}: {error}", archive.display()));
         archive
     };
-    images.map(write).to_vec()
+    images.iter().chain(others).map(write).collect()
 }
 
 /// The control plane on the first node, with the accounts of controllers and nodes.
-fn setup(family: Family, first: &Machine, nodes: &[String]) -> Setup {
+fn setup(shape: &Shape<'_>, workspace: &Workspace, first: &Machine, nodes: &[String]) -> Setup {
+    let family = shape.family;
+    let identity = |name| workspace.file("identities", name).display().to_string();
     let component =
         |name: &str| Account { name: name.to_owned(), username: format!("system:{name}"), group: "" };
     let node = |name: &String| Account {
@@ -221,14 +249,23 @@ fn setup(family: Family, first: &Machine, nodes: &[String]) -> Setup {
         "--enable-admission-plugins=NodeRestriction".to_owned(),
         "--kubelet-preferred-address-types=InternalIP".to_owned(),
         "--allow-privileged=true".to_owned(),
+        // For API servers that are pods. The CA is that of all clients, so the name of the proxy is required.
+        format!("--proxy-client-cert-file={}", identity("kubelet-client.crt")),
+        format!("--proxy-client-key-file={}", identity("kubelet-client.key")),
+        format!("--requestheader-client-ca-file={}", identity("ca.crt")),
+        format!("--requestheader-allowed-names={API_SERVER}"),
+        "--requestheader-username-headers=X-Remote-User".to_owned(),
+        "--requestheader-group-headers=X-Remote-Group".to_owned(),
+        "--requestheader-extra-headers-prefix=X-Remote-Extra-".to_owned(),
     ];
+    let further = shape.flags.iter().map(|flag| (*flag).to_owned());
     Setup {
         place: first.place(),
         ports: Some(PORTS),
         auditing: Auditing::Off,
         addresses: family.api_service().into_iter().chain([address.to_string()]).collect(),
         accounts: components.into_iter().chain(nodes.iter().map(node)).collect(),
-        flags: flags.to_vec(),
+        flags: flags.into_iter().chain(further).collect(),
     }
 }
 

@@ -13,6 +13,7 @@ pub(crate) mod cluster;
 pub(crate) mod family;
 pub(crate) mod image;
 pub(crate) mod machine;
+pub(crate) mod neighbour;
 mod network;
 mod node;
 mod owner;

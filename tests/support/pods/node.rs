@@ -201,11 +201,10 @@ fn kubelet(machine: &Machine, plan: &Plan) -> Command {
         "containerRuntimeEndpoint": format!("unix://{}", text(&socket(plan))),
         "authentication": {
             "anonymous": {"enabled": false},
-            "webhook": {"enabled": false},
+            "webhook": {"enabled": true},
             "x509": {"clientCAFile": plan.authority},
         },
-        // The CA has signed only one client certificate: that of the API server.
-        "authorization": {"mode": "AlwaysAllow"},
+        "authorization": {"mode": "Webhook"},
         // No DNS runs here. The kubelet would copy the file of the host.
         "resolvConf": write(plan, "resolv.conf", ""),
         "volumePluginDir": plan.directory.join("volume-plugins"),
