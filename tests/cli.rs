@@ -147,6 +147,31 @@ fn the_version_and_completions_are_commands() {
 }
 
 #[test]
+fn a_plugin_of_kubectl_says_how_to_call_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let plugin = directory.path().join("kubectl-crm_admission");
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_crm-admission"), &plugin).unwrap();
+    for (args, part) in [
+        (&["--help"][..], "\nUsage: kubectl crm-admission <COMMAND>\n"),
+        (&["check", "--help"], "\nUsage: kubectl crm-admission check [OPTIONS]"),
+        (&["completions", "--help"], "source <(kubectl crm-admission completions bash)"),
+        (&["policy"], "\nUsage: kubectl crm-admission policy <COMMAND>\n"),
+        (&["no-such-command"], "\nUsage: kubectl crm-admission <COMMAND>\n"),
+        (&["certs", "dev"], "\nUsage: kubectl crm-admission certs dev <DIR>\n"),
+        (&["rules", "domains"], "; `kubectl crm-admission rules` lists them"),
+    ] {
+        let output = Command::new(&plugin).args(args).output().unwrap();
+        let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap()).concat();
+        assert!(said.contains(part), "{args:?}: {said}");
+        let (_, out, err) = run(args);
+        let alone = part.replace("kubectl crm-admission", "crm-admission");
+        assert!((out.clone() + &err).contains(&alone), "{args:?}: {out}{err}");
+    }
+    let version = Command::new(&plugin).arg("version").output().unwrap();
+    assert_eq!(String::from_utf8(version.stdout).unwrap(), run(&["version"]).1);
+}
+
+#[test]
 fn a_policy_can_come_from_standard_input() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_crm-admission"));
     let output = command.args(["policy", "check", "-"]).write_stdin("spec: {rules: 1}").output().unwrap();

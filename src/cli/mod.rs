@@ -21,6 +21,7 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use crate::invocation::invocation;
 use crate::server;
 use crm_core::characters::printable;
 
@@ -60,8 +61,7 @@ enum Command {
     Crds,
     /// Print a script that completes commands and flags in a shell.
     ///
-    /// For bash: source <(crm-admission completions bash)
-    #[command(visible_alias = "completion")]
+    #[command(visible_alias = "completion", after_help = completions_help())]
     Completions {
         /// The shell.
         shell: clap_complete::Shell,
@@ -99,7 +99,7 @@ impl From<Outcome> for ExitCode {
 
 /// Parses the arguments, runs the command, and returns the exit code.
 pub fn main() -> ExitCode {
-    let command = usage::without_empty_variables(Cli::command());
+    let command = usage::without_empty_variables(Cli::command().bin_name(invocation()));
     let parsed = command.clone().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
     match parsed {
         Ok(cli) => run(cli),
@@ -131,6 +131,10 @@ fn run(cli: Cli) -> ExitCode {
             ExitCode::from(EXIT_FAILED)
         }
     }
+}
+
+fn completions_help() -> String {
+    format!("For bash: source <({} completions bash)", invocation())
 }
 
 fn completions(shell: clap_complete::Shell) -> String {
