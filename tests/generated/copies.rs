@@ -46,7 +46,7 @@ impl Copies {
         let owner = REPOSITORY.strip_prefix("https://github.com/").and_then(|path| path.split_once('/'));
         let (owner, _) = owner.expect("`repository` in Cargo.toml is on GitHub");
         let (placeholder, any, original) = match context.contains("{version}") {
-            true => ("{version}", r"\d+\.\d+\.\d+\b", VERSION),
+            true => ("{version}", r"\d+\.\d+\.\d+(?:-(?:alpha|beta|rc)\.\d+)?\b", VERSION),
             false => ("{owner}", r"[\w.-]+", owner),
         };
         let (before, after) = context.split_once(placeholder).unwrap();
