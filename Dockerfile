@@ -1,6 +1,6 @@
 # The image of crm-admission: only the program, without a shell and without root.
 #
-#   docker build -t crm-admission:0.1.0 .
+#   docker build -t crm-admission:0.2.0 .
 
 # The version in rust-toolchain.toml. That file is not copied, because it lists components that a build does not need.
 FROM rust:1.95.0-bookworm AS build
@@ -22,7 +22,7 @@ FROM gcr.io/distroless/cc-debian12:nonroot
 LABEL org.opencontainers.image.title="crm-admission" \
       org.opencontainers.image.description="The admission webhook that guards CRM records in Kubernetes" \
       org.opencontainers.image.licenses="Apache-2.0" \
-      org.opencontainers.image.version="0.1.0"
+      org.opencontainers.image.version="0.2.0"
 COPY --from=build /crm-admission /usr/local/bin/crm-admission
 # A number, so that the kubelet can check `runAsNonRoot`.
 USER 65532:65532

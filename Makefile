@@ -1,6 +1,7 @@
 # All tasks of this repository. `make help` lists them.
 
-# rustup reads the toolchain from rust-toolchain.toml. Only `yaml`, `alerts`, `e2e`, `cluster` and `bench` need more: Go.
+# rustup reads the toolchain from rust-toolchain.toml. Only `yaml`, `alerts`, `e2e`, `cluster`, `bench`, `lint` and `publish`
+# need more: Go, and `lint` also Python with pip.
 # `e2e-pods` and `cluster PODS=1` also need root and some packages, and say which.
 CARGO ?= cargo
 LISTEN ?= 127.0.0.1:9443
@@ -9,6 +10,8 @@ ADMIN_LISTEN ?= 127.0.0.1:8080
 SECONDS = 180
 CARGO_DENY_VERSION := 0.20.2
 CARGO_FUZZ_VERSION := 0.13.2
+ACTIONLINT_VERSION := 1.7.12
+ZIZMOR_VERSION := 1.32.0
 FUZZ_TARGETS := review policy yaml domain linkedin certificates
 # The maximum length of an input, in bytes. Longer inputs take more time and find little more.
 FUZZ_LENGTH := 8192
@@ -18,7 +21,7 @@ E2E ?=
 VERSIONS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test smoke yaml alerts e2e versions e2e-pods neighbours matrix siege lint deny fuzz bench soak generate control-plane nodes cluster clean
+.PHONY: help build run test smoke yaml alerts e2e versions e2e-pods neighbours matrix siege lint workflows deny fuzz bench soak generate publish control-plane nodes cluster clean
 
 help: ## List these targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '  make %-14s %s\n' "$$name" "$$text"; done
@@ -88,13 +91,23 @@ smoke: ## Run the example of `make run` in the README, and check the output
 cluster: $(if $(PODS),nodes,control-plane build) ## Start a control plane to try things in, until Ctrl-C (KUBERNETES=1.31, or PODS=1: with pods, as root; FAMILY=ipv4)
 	$(CARGO) run --locked --quiet --example $(if $(PODS),playground-pods -- $(FAMILY),playground)
 
-lint: deny ## Check format, lints, licences, docs, that crm-core is pure, and generated files
+lint: deny workflows ## Check format, lints, licences, workflows, docs, that crm-core is pure, and generated files
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	$(CARGO) clippy --locked --test e2e --test e2e-pods --test siege --test yaml -- -D warnings
 	CARGO="$(CARGO)" scripts/pure
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --workspace --document-private-items
 	$(CARGO) test --locked --test integration -- generated:: crds::
+
+workflows: actionlint := $(TOOLS)/actionlint-$(ACTIONLINT_VERSION)/actionlint
+workflows: zizmor := $(TOOLS)/zizmor-$(ZIZMOR_VERSION)
+workflows: ## Check the workflows and the action of GitHub (needs Go and Python, once)
+	@[ -x $(actionlint) ] || GOBIN=$(abspath $(dir $(actionlint))) go install github.com/rhysd/actionlint/cmd/actionlint@v$(ACTIONLINT_VERSION)
+	@[ -d $(zizmor) ] || { python3 -m pip install --quiet --disable-pip-version-check --no-deps --root-user-action=ignore \
+		--target $(zizmor).part zizmor==$(ZIZMOR_VERSION) && mv $(zizmor).part $(zizmor); }
+	@# Without shellcheck and pyflakes, so that the result does not depend on what is installed.
+	$(actionlint) -shellcheck= -pyflakes= .github/workflows/*.yml examples/ci/github-workflow.yml
+	$(zizmor)/bin/zizmor --quiet --offline --pedantic .github action.yml
 
 deny: $(TOOLS)/bin/cargo-deny ## Check dependencies: bans, licences, sources, and advisories if their database can be reached
 	$(TOOLS)/bin/cargo-deny check bans licenses sources
@@ -120,8 +133,11 @@ bench: ## Compare the program with others, and write docs/performance.md (BENCH_
 soak: ## Run the program under full load for SECONDS=180, and print its resource usage
 	SOAK_SECONDS=$(SECONDS) $(CARGO) bench --locked --bench soak
 
-generate: ## Write the generated files: CRDs, docs/rules.md, docs/cli.md, a table in docs/doctor.md, the floor, copies in the chart
+generate: ## Write the generated files: CRDs, pages and tables in docs/, the floor, copies in the chart, and of the version
 	UPDATE_GENERATED=1 $(CARGO) test --locked --quiet --test integration -- generated:: crds::
+
+publish: ## Push the image and the chart of `make release` to REGISTRY=ghcr.io/example (needs Go and a login)
+	@scripts/publish target/release-artifacts "$(REGISTRY)"
 
 clean: ## Delete all build output, including the control plane and development certificates
 	$(CARGO) clean

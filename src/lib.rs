@@ -10,6 +10,7 @@ pub mod cli;
 pub mod cluster;
 pub mod directory;
 pub mod doctor;
+pub mod invocation;
 pub mod pki;
 pub mod policy_source;
 pub mod server;

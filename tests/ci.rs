@@ -1,10 +1,14 @@
 //! Tests the hooks, the action and the examples for CI: they are well-formed, use existing flags, and are the same in
 //! docs/ci.md.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::{Arc, Mutex};
 
 use rstest::rstest;
 use serde_json::Value;
@@ -138,7 +142,8 @@ fn every_input_is_a_variable_of_the_script_and_never_part_of_its_code() {
     for step in steps {
         assert!(!step["run"].as_str().unwrap().contains("${{"), "{step}");
         let variables = step["env"].as_object().into_iter().flatten();
-        for (name, value) in variables {
+        // The others say where the action is from.
+        for (name, value) in variables.filter(|(name, _)| !name.starts_with("ACTION_")) {
             let input =
                 value.as_str().unwrap().strip_prefix("${{ inputs.").unwrap().strip_suffix(" }}").unwrap();
             assert_eq!(*name, variable(input));
@@ -269,7 +274,193 @@ fn an_installed_program_is_not_built_again() {
     assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), String::new()));
 }
 
+/// A server of releases on this machine, which answers with these files and 404 for any other, or always with a status.
+struct Releases {
+    address: String,
+    asked: Arc<Mutex<Vec<String>>>,
+}
+
+impl Releases {
+    fn serve(files: HashMap<String, Vec<u8>>, always: Option<&'static str>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let log = Arc::clone(&asked);
+        // Ends with the test program.
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let stream = stream.unwrap();
+                let mut lines = BufReader::new(&stream).lines().map(Result::unwrap);
+                let path = lines.next().unwrap().split(' ').nth(1).unwrap().to_owned();
+                assert!(lines.any(|line| line.is_empty()));
+                let found = files.get(&path).filter(|_| always.is_none());
+                let status = always.unwrap_or(if found.is_some() { "200 OK" } else { "404 Not Found" });
+                log.lock().unwrap().push(path);
+                let body = found.map_or(&[][..], Vec::as_slice);
+                let head = format!(
+                    "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+                    body.len()
+                );
+                (&stream).write_all(&[head.as_bytes(), body].concat()).unwrap();
+            }
+        });
+        Self { address, asked }
+    }
+
+    fn asked(&self) -> Vec<String> {
+        self.asked.lock().unwrap().clone()
+    }
+}
+
+/// Where the files of the release of this version are, and the name of its archive for this machine.
+fn release() -> (String, String) {
+    let version = env!("CARGO_PKG_VERSION");
+    let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
+    (
+        format!("/owner/fork/releases/download/v{version}"),
+        format!("crm-admission-{version}-linux-{architecture}"),
+    )
+}
+
+/// The files of a release with this program, by their paths on the server.
+fn released(program: &str) -> HashMap<String, Vec<u8>> {
+    let (base, name) = release();
+    let directory = tempfile::tempdir().unwrap();
+    fs::create_dir(directory.path().join(&name)).unwrap();
+    executable(&directory.path().join(&name).join("crm-admission"), program);
+    let shell = format!("tar -c -z -f {name}.tar.gz {name} && sha256sum {name}.tar.gz >SHA256SUMS");
+    assert!(command("sh").args(["-c", &shell]).current_dir(directory.path()).status().unwrap().success());
+    let file = |name: &str| (format!("{base}/{name}"), fs::read(directory.path().join(name)).unwrap());
+    HashMap::from([file("SHA256SUMS"), file(&format!("{name}.tar.gz"))])
+}
+
+fn executable(path: &Path, script: &str) {
+    fs::write(path, format!("#!/bin/sh\n{script}\n")).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+/// What `install` did: its exit code, its last line, and what the installed program prints.
+#[derive(Debug, PartialEq)]
+struct Installed {
+    code: Option<i32>,
+    said: String,
+    prints: Option<String>,
+}
+
+/// Installs as the action at this ref of owner/fork does. `cargo` installs a program that prints "built".
+fn install(releases: &Releases, repository: &str, reference: &str) -> Installed {
+    let directory = tempfile::tempdir().unwrap();
+    let [tools, root] = ["tools", "root"].map(|name| directory.path().join(name));
+    fs::create_dir(&tools).unwrap();
+    executable(&tools.join("rustup"), "true");
+    // The last argument of `cargo install` is the directory.
+    let cargo = "for root; do :; done; mkdir -p $root/bin; printf '#!/bin/sh\\necho built\\n' >$root/bin/crm-admission; chmod +x $root/bin/crm-admission";
+    executable(&tools.join("cargo"), cargo);
+    let output = command(at_root("scripts/action"))
+        .args(["install", root.to_str().unwrap()])
+        .env("PATH", format!("{}:{}", tools.display(), std::env::var("PATH").unwrap()))
+        .env("GITHUB_SERVER_URL", &releases.address)
+        .env("ACTION_REPOSITORY", repository)
+        .env("ACTION_REF", reference)
+        .env("no_proxy", "*")
+        .output()
+        .unwrap();
+    let program = root.join("bin/crm-admission");
+    let prints = program.exists().then(|| text(&Command::new(program).output().unwrap().stdout));
+    let said = text(&output.stderr).lines().last().unwrap_or_default().replace(&releases.address, "SERVER");
+    Installed { code: output.status.code(), said, prints }
+}
+
+/// The tag of this version.
+const TAG: &str = concat!("v", env!("CARGO_PKG_VERSION"));
+const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+
+#[rstest]
+#[case::of_a_tag(TAG)]
+#[case::of_a_commit(COMMIT)]
+fn the_action_installs_the_released_program(#[case] reference: &str) {
+    let releases = Releases::serve(released("echo released"), None);
+    let (base, name) = release();
+    let installed = install(&releases, "owner/fork", reference);
+    let said = format!("downloaded crm-admission from SERVER{base}");
+    assert_eq!(installed, Installed { code: Some(0), said, prints: Some("released\n".to_owned()) });
+    assert_eq!(releases.asked(), [format!("{base}/SHA256SUMS"), format!("{base}/{name}.tar.gz")]);
+}
+
+#[test]
+fn the_action_refuses_a_release_with_a_changed_byte() {
+    let (base, name) = release();
+    let mut files = released("echo released");
+    let archive = files.get_mut(&format!("{base}/{name}.tar.gz")).unwrap();
+    let middle = archive.len() / 2;
+    archive[middle] ^= 1;
+    let installed = install(&Releases::serve(files, None), "owner/fork", TAG);
+    assert_eq!((installed.code, &installed.prints), (Some(2), &None), "{installed:?}");
+    assert!(installed.said.contains(".tar.gz has another checksum than SHA256SUMS says"), "{installed:?}");
+}
+
+#[rstest]
+#[case::without_its_archive("", "does not exist, although SHA256SUMS lists it")]
+#[case::whose_checksums_lack_it("other.tar.gz", "SHA256SUMS does not list")]
+fn the_action_refuses_an_incomplete_release(#[case] listed: &str, #[case] part: &str) {
+    let (base, name) = release();
+    let mut files = released("echo released");
+    files.remove(&format!("{base}/{name}.tar.gz"));
+    if !listed.is_empty() {
+        files.insert(format!("{base}/SHA256SUMS"), format!("00  {listed}\n").into_bytes());
+    }
+    let installed = install(&Releases::serve(files, None), "owner/fork", TAG);
+    assert_eq!((installed.code, &installed.prints), (Some(2), &None), "{installed:?}");
+    assert!(installed.said.contains(part), "{installed:?}");
+}
+
+#[test]
+fn the_action_does_not_take_an_error_of_the_server_for_an_absent_release() {
+    let releases = Releases::serve(HashMap::new(), Some("403 Forbidden"));
+    let installed = install(&releases, "owner/fork", TAG);
+    assert_eq!((installed.code, &installed.prints), (Some(2), &None), "{installed:?}");
+    assert!(installed.said.ends_with("SHA256SUMS cannot be read: the answer is 403"), "{installed:?}");
+}
+
+#[rstest]
+#[case::without_a_release("owner/fork", TAG, 1, concat!("owner/fork has no release v", env!("CARGO_PKG_VERSION")))]
+#[case::at_a_branch("owner/fork", "main", 0, concat!("\"main\" is neither the tag v", env!("CARGO_PKG_VERSION"), " nor a commit"))]
+#[case::in_its_own_repository("", "", 0, "the action is a directory of this repository")]
+fn the_action_builds(
+    #[case] repository: &str,
+    #[case] reference: &str,
+    #[case] calls: usize,
+    #[case] why: &str,
+) {
+    // A branch can be newer than a release, so it is built even if there is one.
+    let files = if calls == 0 { released("echo released") } else { HashMap::new() };
+    let releases = Releases::serve(files, None);
+    let installed = install(&releases, repository, reference);
+    let said = format!("building crm-admission, because {why}");
+    assert_eq!(installed, Installed { code: Some(0), said, prints: Some("built\n".to_owned()) });
+    assert_eq!(releases.asked().len(), calls);
+}
+
 // Examples.
+
+#[test]
+fn the_example_with_a_wheel_is_the_hook_with_another_language() {
+    let example = yaml("examples/ci/pre-commit-config-wheel.yaml");
+    let mut hook = example["repos"][0]["hooks"][0].clone();
+    let wheel = concat!(env!("CARGO_PKG_NAME"), "==", env!("CARGO_PKG_VERSION"));
+    assert_eq!(hook["additional_dependencies"], serde_json::json!([wheel]));
+    let hooks = yaml(".pre-commit-hooks.yaml");
+    let offered = hooks.as_array().unwrap().iter().find(|offered| offered["id"] == hook["id"]).unwrap();
+    let args = hook["args"].as_array().unwrap().iter().map(|arg| arg.as_str().unwrap());
+    is_accepted(&std::iter::once("check").chain(args).collect::<Vec<_>>());
+    // What users choose, and what differs.
+    for key in ["args", "files", "language", "additional_dependencies", "description"] {
+        hook.as_object_mut().unwrap().remove(key);
+    }
+    for (key, value) in hook.as_object().unwrap() {
+        assert_eq!(value, &offered[key], "{key}");
+    }
+}
 
 #[test]
 fn the_example_of_a_workflow_uses_existing_inputs() {

@@ -1,7 +1,9 @@
 //! Tests the commands as users call them: output streams and exit codes.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
 
@@ -147,6 +149,31 @@ fn the_version_and_completions_are_commands() {
 }
 
 #[test]
+fn a_plugin_of_kubectl_says_how_to_call_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let plugin = directory.path().join("kubectl-crm_admission");
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_crm-admission"), &plugin).unwrap();
+    for (args, part) in [
+        (&["--help"][..], "\nUsage: kubectl crm-admission <COMMAND>\n"),
+        (&["check", "--help"], "\nUsage: kubectl crm-admission check [OPTIONS]"),
+        (&["completions", "--help"], "source <(kubectl crm-admission completions bash)"),
+        (&["policy"], "\nUsage: kubectl crm-admission policy <COMMAND>\n"),
+        (&["no-such-command"], "\nUsage: kubectl crm-admission <COMMAND>\n"),
+        (&["certs", "dev"], "\nUsage: kubectl crm-admission certs dev <DIR>\n"),
+        (&["rules", "domains"], "; `kubectl crm-admission rules` lists them"),
+    ] {
+        let output = Command::new(&plugin).args(args).output().unwrap();
+        let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap()).concat();
+        assert!(said.contains(part), "{args:?}: {said}");
+        let (_, out, err) = run(args);
+        let alone = part.replace("kubectl crm-admission", "crm-admission");
+        assert!((out.clone() + &err).contains(&alone), "{args:?}: {out}{err}");
+    }
+    let version = Command::new(&plugin).arg("version").output().unwrap();
+    assert_eq!(String::from_utf8(version.stdout).unwrap(), run(&["version"]).1);
+}
+
+#[test]
 fn a_policy_can_come_from_standard_input() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_crm-admission"));
     let output = command.args(["policy", "check", "-"]).write_stdin("spec: {rules: 1}").output().unwrap();
@@ -283,7 +310,7 @@ fn serve_does_not_start_with_an_invalid_policy() {
 
 #[test]
 fn an_address_in_use_is_reported_once_and_an_empty_log_variable_is_ignored() {
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let dir = tempfile::tempdir().unwrap();
     let certs = dir.path().join("certs");
@@ -305,10 +332,69 @@ fn an_address_in_use_is_reported_once_and_an_empty_log_variable_is_ignored() {
 }
 
 /// Runs `doctor` with this kubeconfig.
-fn doctor(kubeconfig: &std::path::Path, args: &[&str]) -> (i32, String, String) {
+fn doctor(kubeconfig: &Path, args: &[&str]) -> (i32, String, String) {
     let output = crm_admission().arg("doctor").args(args).env("KUBECONFIG", kubeconfig).output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+/// Writes a kubeconfig for an API server without TLS into the directory.
+fn kubeconfig(directory: &Path, address: SocketAddr) -> PathBuf {
+    let kubeconfig = directory.join("kubeconfig");
+    let content = serde_json::json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "c",
+        "clusters": [{"name": "c", "cluster": {"server": format!("http://{address}")}}],
+        "users": [{"name": "c", "user": {}}],
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "c"}}],
+    });
+    fs::write(&kubeconfig, content.to_string()).unwrap();
+    kubeconfig
+}
+
+/// An API server that has nothing but a version. It ends with the test program.
+fn empty_cluster() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || listener.incoming().for_each(|stream| answer(&stream.unwrap())));
+    address
+}
+
+fn answer(mut stream: &TcpStream) {
+    let mut reader = BufReader::new(stream);
+    let head: Vec<String> =
+        reader.by_ref().lines().map(Result::unwrap).take_while(|line| !line.is_empty()).collect();
+    let length =
+        head.iter().find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
+    reader.read_exact(&mut vec![0; length.unwrap_or(0)]).unwrap();
+    let (status, body) = match head[0].starts_with("GET /version ") {
+        true => (
+            "200 OK",
+            r#"{"major": "1", "minor": "37", "gitVersion": "v1.37.0", "gitCommit": "", "gitTreeState": "", "buildDate": "", "goVersion": "", "compiler": "", "platform": ""}"#,
+        ),
+        false => (
+            "404 Not Found",
+            r#"{"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "NotFound", "code": 404, "message": "not found"}"#,
+        ),
+    };
+    let head = format!(
+        "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n",
+        body.len()
+    );
+    stream.write_all(format!("{head}\r\n{body}").as_bytes()).unwrap();
+}
+
+#[test]
+fn the_fixes_of_doctor_call_the_program_as_it_was_called() {
+    let directory = tempfile::tempdir().unwrap();
+    let kubeconfig = kubeconfig(directory.path(), empty_cluster());
+    let plugin = directory.path().join("kubectl-crm_admission");
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_crm-admission"), &plugin).unwrap();
+    let apply = " crds | kubectl apply --server-side --force-conflicts -f -";
+    let (code, alone, err) = doctor(&kubeconfig, &[]);
+    assert_eq!((code, alone.matches(&format!(" crm-admission{apply}")).count()), (1, 4), "{alone}{err}");
+    let output = Command::new(plugin).arg("doctor").env("KUBECONFIG", kubeconfig).output().unwrap();
+    let as_plugin = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(as_plugin.matches(&format!(" kubectl crm-admission{apply}")).count(), 4, "{as_plugin}");
 }
 
 #[test]
@@ -323,15 +409,8 @@ fn doctor_without_a_kubeconfig_exits_with_2() {
 fn doctor_without_an_api_server_exits_with_2() {
     let directory = tempfile::tempdir().unwrap();
     // An address of its own: another test may get a port that is free for a moment.
-    let address = std::net::TcpListener::bind("127.3.8.4:0").unwrap().local_addr().unwrap();
-    let kubeconfig = directory.path().join("kubeconfig");
-    let content = serde_json::json!({
-        "apiVersion": "v1", "kind": "Config", "current-context": "c",
-        "clusters": [{"name": "c", "cluster": {"server": format!("http://{address}")}}],
-        "users": [{"name": "c", "user": {}}],
-        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "c"}}],
-    });
-    fs::write(&kubeconfig, content.to_string()).unwrap();
+    let address = TcpListener::bind("127.3.8.4:0").unwrap().local_addr().unwrap();
+    let kubeconfig = kubeconfig(directory.path(), address);
     let (code, out, err) = doctor(&kubeconfig, &[]);
     assert_eq!((code, out.as_str()), (2, ""), "{err}");
     let place = format!("error: context \"c\" of {} (http://{address}): ", kubeconfig.display());
@@ -379,7 +458,7 @@ fn doctor_accepts_only_valid_names_and_addresses() {
 fn serve_continues_if_its_log_cannot_be_written() {
     let dir = tempfile::tempdir().unwrap();
     // An address of its own: another test may get a port that is free for a moment.
-    let listener = std::net::TcpListener::bind("127.3.8.3:0").unwrap();
+    let listener = TcpListener::bind("127.3.8.3:0").unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
     let full = fs::File::options().write(true).open("/dev/full").unwrap();

@@ -27,3 +27,4 @@ mod policies;
 mod policy_documents;
 mod properties;
 mod serving;
+mod workflows;

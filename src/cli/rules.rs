@@ -7,6 +7,7 @@ use crm_core::catalog::{self, RuleId, UnknownId};
 use serde_json::Value;
 
 use super::{Outcome, print};
+use crate::invocation::invocation;
 
 /// The minimum similarity of a suggested id (Jaro-Winkler, 0 to 1).
 const NEAR_MISS: f64 = 0.8;
@@ -39,13 +40,20 @@ impl Rules {
         };
         let (rule, code) = match catalog::find(id.trim_start_matches('[').trim_end_matches(']')) {
             Ok(found) => found,
-            Err(error) => bail!("{error}{}", did_you_mean(&error)),
+            Err(error) => bail!("{error}{}{}", where_listed(&error), did_you_mean(&error)),
         };
         print(&match self.format {
             Format::Text => rule.page_text(code),
             Format::Json => pretty(&rule.json(code)),
             Format::Markdown => rule.section(code),
         })
+    }
+}
+
+fn where_listed(error: &UnknownId) -> String {
+    match error {
+        UnknownId::Rule(_) => format!("; `{} rules` lists them", invocation()),
+        UnknownId::Code { .. } => String::new(),
     }
 }
 

@@ -6,8 +6,11 @@ use serde_json::{Value, json};
 use super::compare::{Extra, differences, name_some};
 use super::diagnosis::{Check, Diagnosis, Examination, Id, counted};
 use super::questions::Answer;
+use crate::invocation::invocation;
 
-const APPLY: &str = "crm-admission crds | kubectl apply --server-side --force-conflicts -f -";
+fn apply() -> String {
+    format!("{} crds | kubectl apply --server-side --force-conflicts -f -", invocation())
+}
 
 /// `wanted` has the order of `found`.
 pub(super) fn judge(found: &[Answer<Value>], wanted: &[CustomResourceDefinition]) -> Check {
@@ -21,7 +24,7 @@ fn definition(found: &Answer<Value>, wanted: &CustomResourceDefinition) -> Vec<D
     let subject = format!("crd {name}");
     match found.known(&subject) {
         Err(finding) => vec![finding],
-        Ok(None) => vec![Diagnosis::failure(Id::CrdAbsent, subject, "it does not exist", APPLY)],
+        Ok(None) => vec![Diagnosis::failure(Id::CrdAbsent, subject, "it does not exist", apply())],
         Ok(Some(found)) => {
             let findings = [
                 outdated(&subject, found, wanted),
@@ -39,9 +42,9 @@ fn outdated(subject: &str, found: &Value, wanted: &CustomResourceDefinition) -> 
     let named = name_some(&differences)?;
     let text = format!("it differs from the one that this version ships: {named}");
     Some(if differences.iter().all(|path| is_for_people(path)) {
-        Diagnosis::warning(Id::CrdOutdated, subject, text, APPLY)
+        Diagnosis::warning(Id::CrdOutdated, subject, text, apply())
     } else {
-        Diagnosis::failure(Id::CrdOutdated, subject, text, APPLY)
+        Diagnosis::failure(Id::CrdOutdated, subject, text, apply())
     })
 }
 

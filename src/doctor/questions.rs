@@ -11,6 +11,7 @@ use tokio::time::timeout;
 
 use super::diagnosis::{Diagnosis, Id};
 use crate::cluster::RequestError;
+use crate::invocation::invocation;
 
 /// Why the cluster could not be examined.
 #[derive(Debug, thiserror::Error)]
@@ -65,7 +66,7 @@ pub(super) fn not_permitted(subject: &str, message: &str) -> Diagnosis {
         Id::NotPermitted,
         subject,
         text,
-        "crm-admission doctor --kubeconfig /path/to/admin.kubeconfig",
+        format!("{} doctor --kubeconfig /path/to/admin.kubeconfig", invocation()),
     )
 }
 

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use crm_core::api::installation::{NAME, NAMESPACE, SERVICE, TLS_SECRET, service_host};
+use crm_core::api::installation::{NAMESPACE, SERVICE, TLS_SECRET, service_host};
 use jiff::Timestamp;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 
 use crate::certificates::Address;
+use crate::invocation::invocation;
 
 /// The settings of an examination.
 #[derive(Clone, Debug)]
@@ -58,7 +59,9 @@ pub(super) fn command(name: &str, settings: &Settings) -> String {
         ("tls-secret", &settings.tls_secret, TLS_SECRET),
     ];
     let given = flags.iter().filter(|(_, value, otherwise)| value != otherwise);
-    given.fold(format!("{NAME} {name}"), |command, (flag, value, _)| format!("{command} --{flag} {value}"))
+    given.fold(format!("{} {name}", invocation()), |command, (flag, value, _)| {
+        format!("{command} --{flag} {value}")
+    })
 }
 
 /// Where the API server calls the webhook.

@@ -18,7 +18,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 
 /// The image of the product on every node.
-pub(crate) const IMAGE: &str = "registry.example.com/crm-admission:0.1.0";
+pub(crate) const IMAGE: &str = concat!("registry.example.com/crm-admission:", env!("CARGO_PKG_VERSION"));
 /// The image of release 0.1.0 on every node.
 pub(crate) const FIRST_IMAGE: &str = "registry.example.com/crm-admission:first";
 

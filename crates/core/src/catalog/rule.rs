@@ -142,7 +142,7 @@ impl fmt::Display for RuleId {
 
 /// An unknown rule id.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no rule has the id {0:?}; `crm-admission rules` lists them")]
+#[error("no rule has the id {0:?}")]
 pub struct UnknownRule(pub String);
 
 impl FromStr for RuleId {
