@@ -52,18 +52,25 @@ pub(crate) fn renew_with_cert_manager(cluster: &Cluster) {
     });
 }
 
-/// How many certificates each pod has replaced.
+/// How many certificates each serving pod has replaced.
 #[track_caller]
 fn reloads(plane: &ControlPlane) -> Vec<u32> {
     let admin = plane.kubectl("admin");
-    let names = ["get", "pods", "--namespace", NAMESPACE, "-o", "jsonpath={.items[*].metadata.name}"];
-    let of_pod = |name: &str| {
+    let selector = "--selector=app.kubernetes.io/component=server";
+    let get = ["get", "pods", "--namespace", NAMESPACE, selector, "-o", "json"];
+    let pods = admin.run(get).succeeds().json();
+    let serving =
+        pods["items"].as_array().unwrap().iter().filter(|pod| {
+            pod["status"]["phase"] == "Running" && pod["metadata"]["deletionTimestamp"].is_null()
+        });
+    let of_pod = |pod: &Value| {
+        let name = pod["metadata"]["name"].as_str().unwrap();
         let path = format!("/api/v1/namespaces/{NAMESPACE}/pods/{name}:8080/proxy/metrics");
         let metrics = admin.run(["get", "--raw", &path]).succeeds().stdout;
         let count = |line: &str| line.strip_prefix("crm_admission_certificate_reloads_total ")?.parse().ok();
         metrics.lines().find_map(count).unwrap_or_else(|| panic!("no count of reloads in {metrics}"))
     };
-    admin.run(names).succeeds().stdout.split(' ').map(of_pod).collect()
+    serving.map(of_pod).collect()
 }
 
 #[test]
