@@ -105,12 +105,22 @@ pub(crate) fn helm(cluster: &Cluster, args: &[&str]) {
     helm_with(cluster, &manifest("chart/crm-admission"), args);
 }
 
-/// Runs helm on a chart, which comes after the first argument.
+/// Runs helm on a chart, which comes after the first argument, and waits until what it installs is ready.
 #[track_caller]
 pub(crate) fn helm_with(cluster: &Cluster, chart: &Path, args: &[&str]) {
-    let (release, wait) = (["crm-admission", chart.to_str().unwrap()], ["--wait", "--timeout=120s"]);
-    let args = [&args[..1], &release, &["--namespace", NAMESPACE], &wait, &args[1..]].concat();
-    cluster.run(&Helm::program(), &args);
+    run_helm(cluster, chart, &[args, &["--wait", "--timeout=120s"]].concat());
+}
+
+/// Like [`helm`], but does not wait.
+#[track_caller]
+pub(crate) fn helm_without_waiting(cluster: &Cluster, args: &[&str]) {
+    run_helm(cluster, &manifest("chart/crm-admission"), args);
+}
+
+#[track_caller]
+fn run_helm(cluster: &Cluster, chart: &Path, args: &[&str]) {
+    let release = ["crm-admission", chart.to_str().unwrap(), "--namespace", NAMESPACE];
+    cluster.run(&Helm::program(), &[&args[..1], &release, &args[1..]].concat());
 }
 
 #[track_caller]

@@ -3,10 +3,11 @@
 //! of the tests.
 
 use super::changes::{
-    Changes, NAMESPACE, Own, assert_healthy, await_bundles, helm, image_values, overlay_with, required,
-    uninstall_release,
+    Changes, NAMESPACE, Own, assert_healthy, await_bundles, helm, helm_without_waiting, image_values,
+    overlay_with, required, uninstall_release,
 };
 use super::neighbours::{renew_with_cert_manager, start_cert_manager};
+use super::places::await_completion;
 use crate::support::foreign_kinds::prometheus_operator_kinds;
 use crate::support::manifest;
 use crate::support::pods::cluster::{Cluster, IMAGE};
@@ -159,8 +160,18 @@ fn releases(family: Family) {
 
 /// Changes who issues the certificate, as documented.
 fn change_mode(cluster: &Cluster, mode: &str) {
-    upgrade(cluster, &[IGNORE, &format!("--set=tls.mode={mode}")]);
+    let mode_value = format!("--set=tls.mode={mode}");
+    if mode == "self-managed" {
+        helm_without_waiting(cluster, &["upgrade", "--reuse-values", IGNORE, &mode_value]);
+        let admin = cluster.plane().kubectl("admin");
+        let secrets = ["delete", "secret", "crm-admission-tls", "crm-admission-ca", "--namespace", NAMESPACE];
+        admin.run(secrets).succeeds();
+        roll_out_status(cluster);
+    } else {
+        upgrade(cluster, &[IGNORE, &mode_value]);
+    }
     await_bundles(cluster);
+    await_completion(cluster.plane());
     upgrade(cluster, &[FAIL]);
 }
 
@@ -188,7 +199,13 @@ fn roll_out(cluster: &Cluster) {
     let admin = cluster.plane().kubectl("admin");
     let of = ["deployment/crm-admission", "--namespace", NAMESPACE];
     admin.run(["rollout", "restart"].into_iter().chain(of)).succeeds();
-    admin.run(["rollout", "status", "--timeout=180s"].into_iter().chain(of)).succeeds();
+    roll_out_status(cluster);
+}
+
+fn roll_out_status(cluster: &Cluster) {
+    let status =
+        ["rollout", "status", "deployment/crm-admission", "--namespace", NAMESPACE, "--timeout=180s"];
+    cluster.plane().kubectl("admin").run(status).succeeds();
 }
 
 /// Renews a self-managed certificate, and then replaces the pods.

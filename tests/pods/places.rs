@@ -11,7 +11,7 @@ use std::time::Duration;
 
 /// Waits until the webhook completes a record. Helm does not wait until kube-proxy knows the pods.
 #[track_caller]
-fn await_completion(plane: &ControlPlane) {
+pub(crate) fn await_completion(plane: &ControlPlane) {
     let record = company("acme", "{displayName: Acme}");
     let creator = "jsonpath={.spec.creatorRef.name}";
     poll::until("a record with its creator", Duration::from_secs(60), || {
