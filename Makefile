@@ -21,7 +21,7 @@ E2E ?=
 VERSIONS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test smoke yaml alerts e2e versions e2e-pods neighbours matrix siege lint workflows deny fuzz bench soak generate publish control-plane nodes cluster clean
+.PHONY: help build run test smoke yaml alerts e2e versions e2e-pods neighbours publication matrix siege lint workflows deny fuzz bench soak generate publish control-plane nodes cluster clean
 
 help: ## List these targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '  make %-14s %s\n' "$$name" "$$text"; done
@@ -68,11 +68,15 @@ nodes: control-plane ## Build kubelet, containerd and others from source, once, 
 
 e2e-pods: nodes ## Run the tests with nodes and pods (needs root; ROLLOUT_RATE=50)
 	@# One at a time, because each cluster needs the whole machine.
-	$(CARGO) test --locked --test e2e-pods -- --test-threads=1 --show-output --skip matrix:: --skip neighbours::
+	$(CARGO) test --locked --test e2e-pods -- --test-threads=1 --show-output --skip matrix:: --skip neighbours:: --skip publication::
 
 neighbours: nodes ## Test beside cert-manager, metrics-server, Prometheus and enforced NetworkPolicies (needs root; minutes to build)
 	tests/pods/neighbours/build
 	$(CARGO) test --locked --test e2e-pods -- --test-threads=1 --show-output neighbours::
+
+publication: nodes ## Push, sign, pull and install what `make release` has built, in a cluster with pods (needs root)
+	tests/pods/publication/build
+	$(CARGO) test --locked --test e2e-pods -- --test-threads=1 --show-output publication::
 
 matrix: nodes ## Install in every way during writes, and print how many failed (needs root; half an hour; MATRIX=helm_with_ipv6)
 	tests/pods/neighbours/build cert-manager

@@ -18,6 +18,7 @@ mod losses;
 mod matrix;
 mod neighbours;
 mod places;
+mod publication;
 mod remains;
 mod rollout;
 mod upgrade;

@@ -63,6 +63,8 @@ pub(crate) struct Node {
     name: String,
     _programs: Vec<Process>,
     machine: Machine,
+    /// That of containerd.
+    socket: PathBuf,
 }
 
 impl Node {
@@ -75,7 +77,23 @@ impl Node {
         let kubelet = Process::start("kubelet", kubelet(&machine, plan), &logs[1]);
         let proxy = Process::start("kube-proxy", proxy(&machine, plan), &logs[2]);
         let programs = vec![proxy, kubelet, containerd];
-        Self { _witness: witness, name: plan.name.clone(), _programs: programs, machine }
+        Self {
+            _witness: witness,
+            name: plan.name.clone(),
+            _programs: programs,
+            machine,
+            socket: socket(plan),
+        }
+    }
+
+    /// Pulls an image from a registry without TLS, and gives it another name.
+    pub(crate) fn pull(&self, image: &str, name: &str) -> Result<(), String> {
+        let of_kubelet = ["--namespace", "k8s.io", "images"];
+        let pull = ["pull", "--local", "--plain-http", "--snapshotter", "native", image];
+        for args in [&pull[..], &["tag", image, name]] {
+            ctr(&self.machine, &self.socket, &[&of_kubelet, args].concat())?;
+        }
+        Ok(())
     }
 
     pub(crate) fn name(&self) -> &str {

@@ -1,0 +1,195 @@
+//! Tests what `make release` has built as its users get it: pushed to a registry, signed, pulled by digest, and installed.
+//! `make publication` runs this.
+
+use super::changes::{NAMESPACE, assert_healthy};
+use super::places::await_completion;
+use crate::support::helm::Helm;
+use crate::support::net;
+use crate::support::pods::cluster::Cluster;
+use crate::support::pods::family::Family;
+use crate::support::process::{Log, Process};
+use crate::support::repository;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+const PORT: u16 = 5000;
+/// The registry as programs on the first node see it.
+const REGISTRY: &str = "localhost:5000";
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// A cluster with a registry on its first node, which has the image and the chart of the release.
+struct Publication {
+    cluster: Cluster,
+    /// The repository and the digest of the image and of the chart.
+    image: String,
+    chart: String,
+    _registry: Process,
+}
+
+impl Publication {
+    #[track_caller]
+    fn start() -> Self {
+        let cluster = Cluster::start(Family::Ipv4);
+        let registry = start_registry(&cluster);
+        let artifacts = artifacts().display().to_string();
+        let publish = repository().join("scripts/publish");
+        let printed = cluster.run(&publish, &[&artifacts, &format!("{REGISTRY}/example")]);
+        let published = |name: &str| {
+            let line = printed.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+            line.unwrap_or_else(|| panic!("no {name} in {printed}")).to_owned()
+        };
+        Self { image: published("image"), chart: published("chart"), _registry: registry, cluster }
+    }
+
+    /// The result and the output of cosign, whose key pair is in a directory of the test.
+    fn cosign(&self, args: &[&str]) -> (bool, String) {
+        let keys = self.cluster.plane().workspace().file("keys", "cosign.key");
+        let mut command = self.cluster.command(program("cosign"));
+        command.env("COSIGN_PASSWORD", "").current_dir(keys.parent().unwrap()).args(args);
+        let output = command.output().unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.success(), text(&output.stdout) + &text(&output.stderr))
+    }
+
+    /// Verifies the signature of what has this digest. The key is for the test, so no public log knows the signature.
+    fn verify(&self, what: &str) -> (bool, String) {
+        self.cosign(&[
+            "verify",
+            "--key=cosign.pub",
+            "--insecure-ignore-tlog=true",
+            "--allow-http-registry=true",
+            what,
+        ])
+    }
+
+    /// Signs the image and the chart.
+    #[track_caller]
+    fn sign(&self) {
+        let sign = [
+            "sign",
+            "--key=cosign.key",
+            "--tlog-upload=false",
+            "--use-signing-config=false",
+            "--allow-http-registry=true",
+            "--yes",
+        ];
+        for args in [vec!["generate-key-pair"], [&sign[..], &[&self.image, &self.chart]].concat()] {
+            let (success, printed) = self.cosign(&args);
+            assert!(success, "cosign {args:?} failed\n{printed}");
+        }
+    }
+
+    /// The file in which the registry keeps what has this digest.
+    fn blob(&self, digest: &str) -> PathBuf {
+        let hash = digest.rsplit_once(':').unwrap().1;
+        let blobs = storage(&self.cluster).join("docker/registry/v2/blobs/sha256");
+        blobs.join(&hash[..2]).join(hash).join("data")
+    }
+}
+
+/// A program that `tests/pods/publication/build` has built.
+fn program(name: &str) -> PathBuf {
+    let path = repository().join("target/pods/publication").join(name);
+    assert!(path.is_file(), "{} is not built: run tests/pods/publication/build", path.display());
+    path
+}
+
+/// The directory with the files of the release.
+fn artifacts() -> PathBuf {
+    let path = repository().join("target/release-artifacts");
+    assert!(path.join("SHA256SUMS").is_file(), "{} has no release: run make release", path.display());
+    path
+}
+
+fn storage(cluster: &Cluster) -> PathBuf {
+    cluster.plane().workspace().path().join("registry")
+}
+
+#[track_caller]
+fn start_registry(cluster: &Cluster) -> Process {
+    let workspace = cluster.plane().workspace();
+    let configuration = format!(
+        "version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: ':{PORT}'}}\n",
+        storage(cluster).display()
+    );
+    let file = workspace.write("registry-configuration", "registry.yaml", &configuration);
+    let place = cluster.plane().place();
+    let mut command = place.command(program("registry"));
+    command.arg("serve").arg(file);
+    let mut registry = Process::start("registry", command, &Log::new(workspace.file("logs", "registry.log")));
+    let answer = || place.within(|| net::get(PORT, "/v2/"));
+    registry
+        .ready(PATIENCE, || match answer() {
+            Ok((200, _)) => Ok(()),
+            other => Err(format!("{other:?}")),
+        })
+        .unwrap_or_else(|why| panic!("{why}"));
+    registry
+}
+
+/// The manifest that installs the release, and the name of the image in it.
+fn install_manifest() -> (PathBuf, String) {
+    let file = artifacts().join("install-self-managed.yaml");
+    let text = fs::read_to_string(&file).unwrap();
+    let image =
+        text.lines().find_map(|line| line.trim_start().trim_start_matches("- ").strip_prefix("image: "));
+    (file, image.expect("an image").to_owned())
+}
+
+#[test]
+fn a_release_is_published_signed_pulled_by_digest_and_installed() {
+    let publication = Publication::start();
+    let cluster = &publication.cluster;
+    publication.sign();
+    for what in [&publication.image, &publication.chart] {
+        let (success, printed) = publication.verify(what);
+        assert!(success, "{printed}");
+    }
+
+    let (manifest, name) = install_manifest();
+    let (_, image) = publication.image.split_once('/').unwrap();
+    let from_nodes = format!("{}:{PORT}/{image}", Family::Ipv4.node(1)[0]);
+    for node in cluster.nodes() {
+        node.pull(&from_nodes, &name).unwrap_or_else(|why| panic!("{why}"));
+    }
+    let admin = cluster.plane().kubectl("admin");
+    admin.apply_path(&manifest).succeeds();
+    await_completion(cluster.plane());
+    assert_healthy(cluster);
+    admin.run(["delete", "-f", manifest.to_str().unwrap(), "--ignore-not-found"]).succeeds();
+
+    let chart = format!("oci://{REGISTRY}/example/charts/crm-admission");
+    let install = ["install", "crm-admission", &chart, "--version", VERSION, "--plain-http", "--wait"];
+    cluster
+        .run(&Helm::program(), &[&install[..], &["--namespace", NAMESPACE, "--create-namespace"]].concat());
+    await_completion(cluster.plane());
+    assert_healthy(cluster);
+}
+
+/// Changes the last byte of a file.
+fn alter(file: &Path) {
+    let mut bytes = fs::read(file).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(file, bytes).unwrap();
+}
+
+#[test]
+fn what_was_altered_in_the_registry_is_refused() {
+    let publication = Publication::start();
+    publication.sign();
+    alter(&publication.blob(&publication.image));
+    let (success, printed) = publication.verify(&publication.image);
+    assert!(!success && printed.contains("digest"), "{printed}");
+
+    // The signature covers the manifest of the chart, and the manifest has the digest of its content.
+    let manifest: serde_json::Value =
+        serde_json::from_slice(&fs::read(publication.blob(&publication.chart)).unwrap()).unwrap();
+    alter(&publication.blob(manifest["layers"][0]["digest"].as_str().unwrap()));
+    let (repository, _) = publication.chart.split_once('@').unwrap();
+    let pull = ["pull", &format!("oci://{repository}"), "--version", VERSION, "--plain-http"];
+    let output = publication.cluster.command(Helm::program()).args(pull).output().unwrap();
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && error.contains("digest"), "{error}");
+}
