@@ -8,6 +8,7 @@ pub mod chart;
 pub mod image;
 pub mod install;
 pub mod krew;
+pub mod licences;
 pub mod oci;
 pub mod sbom;
 pub mod wheel;

@@ -8,7 +8,7 @@ use crm_release::archive::{self, File};
 use crm_release::image::Multi;
 use crm_release::install::{self, Manifests};
 use crm_release::sbom::{self, Toolchain};
-use crm_release::{Architecture, NAME, Release, chart, krew, read, wheel, write};
+use crm_release::{Architecture, NAME, Release, chart, krew, licences, read, wheel, write};
 use serde_json::Value;
 
 /// Packs the parts of a release.
@@ -34,7 +34,10 @@ enum Command {
     },
     /// Write everything.
     All {
-        /// The directory with licences, completions, man pages and rendered overlays.
+        /// What `cargo metadata` prints, to find the licences of crates.
+        #[arg(long)]
+        metadata: PathBuf,
+        /// The directory with other licences, completions, man pages and rendered overlays.
         #[arg(long)]
         inputs: PathBuf,
         /// The directory for the files.
@@ -51,7 +54,10 @@ fn main() -> anyhow::Result<()> {
             image.layout.write(directory)?;
             write(&directory.with_extension("tar"), &image_archive(&image, &cli.release)?)
         }
-        Command::All { inputs, directory } => everything(&cli.release, &programs, inputs, directory),
+        Command::All { metadata, inputs, directory } => {
+            let licences = all_licences(&programs, metadata, inputs)?;
+            everything(&cli.release, &programs, &licences, inputs, directory)
+        }
     }
 }
 
@@ -94,16 +100,21 @@ fn image_archive(image: &Multi, release: &Release) -> anyhow::Result<Vec<u8>> {
     Ok(archive::tar(files, release.time)?)
 }
 
-fn everything(release: &Release, programs: &Programs, inputs: &Path, directory: &Path) -> anyhow::Result<()> {
+fn everything(
+    release: &Release,
+    programs: &Programs,
+    licences: &[File],
+    inputs: &Path,
+    directory: &Path,
+) -> anyhow::Result<()> {
     let stem = format!("{NAME}-{}", release.version);
-    let licences = licences(inputs)?;
     let mut files = Vec::new();
     let mut archives = Vec::new();
     for ((architecture, program), sbom) in programs.files.iter().zip(&programs.sboms) {
         let name = format!("{stem}-linux-{}", architecture.name());
         files.push(sbom::file(&name, sbom));
-        files.push(wheel::wheel(release, *architecture, program, &licences)?);
-        let content = program_archive(&name, program, &licences, inputs, release)?;
+        files.push(wheel::wheel(release, *architecture, program, licences)?);
+        let content = program_archive(&name, program, licences, inputs, release)?;
         archives.push((*architecture, format!("{name}.tar.gz"), content));
     }
     files.push(File::data(format!("{NAME}.krew.yaml"), krew::manifest(release, &archives)?));
@@ -121,8 +132,12 @@ fn everything(release: &Release, programs: &Programs, inputs: &Path, directory: 
 }
 
 /// Our licence and those of everything that is in the program.
-fn licences(inputs: &Path) -> anyhow::Result<Vec<File>> {
-    let mut files = vec![File::data("LICENSE", read(Path::new("LICENSE"))?)];
+fn all_licences(programs: &Programs, metadata: &Path, inputs: &Path) -> anyhow::Result<Vec<File>> {
+    let metadata = serde_json::from_slice(&read(metadata)?)?;
+    let mut files = vec![
+        File::data("LICENSE", read(Path::new("LICENSE"))?),
+        File::data("LICENSES-crates.txt", licences::page(&programs.sboms, &metadata)?),
+    ];
     for file in archive::below(&inputs.join("licences"), "")? {
         files.push(File::data(file.path.trim_start_matches('/'), file.content));
     }
