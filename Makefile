@@ -21,7 +21,7 @@ E2E ?=
 VERSIONS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test smoke yaml alerts e2e versions e2e-pods neighbours publication matrix siege lint workflows deny fuzz bench soak generate publish control-plane nodes cluster clean
+.PHONY: help build run test smoke yaml alerts e2e versions e2e-pods neighbours publication matrix siege lint workflows deny fuzz bench soak image release release-check reproducible generate publish control-plane nodes cluster clean
 
 help: ## List these targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '  make %-14s %s\n' "$$name" "$$text"; done
@@ -136,6 +136,19 @@ bench: ## Compare the program with others, and write docs/performance.md (BENCH_
 
 soak: ## Run the program under full load for SECONDS=180, and print its resource usage
 	SOAK_SECONDS=$(SECONDS) $(CARGO) bench --locked --bench soak
+
+image: ## Build the image for amd64 and arm64 without a container engine: target/image and target/image.tar (needs Python)
+	@CARGO="$(CARGO)" scripts/image
+
+release: ## Build everything that a release consists of, and check it: target/release-artifacts (needs Python and Go)
+	@CARGO="$(CARGO)" scripts/release
+	@scripts/release-check
+
+release-check: ## Try what `make release` has built, the program for arm64 too (needs qemu-user)
+	@scripts/release-check
+
+reproducible: ## Build a release from two clones of this commit, and compare (needs Python and Go; half an hour)
+	@CARGO="$(CARGO)" scripts/reproducible
 
 generate: ## Write the generated files: CRDs, pages and tables in docs/, the floor, copies in the chart, and of the version
 	UPDATE_GENERATED=1 $(CARGO) test --locked --quiet --test integration -- generated:: crds::

@@ -174,6 +174,20 @@ fn a_plugin_of_kubectl_says_how_to_call_it() {
 }
 
 #[test]
+fn every_command_has_a_man_page() {
+    let directory = tempfile::tempdir().unwrap();
+    let new = directory.path().join("share/man1");
+    let (code, out, err) = run(&["man", new.to_str().unwrap()]);
+    assert_eq!((code, out.as_str(), err.as_str()), (0, "", ""));
+    for page in ["crm-admission.1", "crm-admission-check.1", "crm-admission-policy-check.1"] {
+        let text = fs::read_to_string(new.join(page)).unwrap_or_else(|error| panic!("{page}: {error}"));
+        assert!(text.contains(".SH SYNOPSIS"), "{page}: {text}");
+    }
+    let (code, _, err) = run(&["man", "/dev/null/pages"]);
+    assert!(code == 2 && err.contains("/dev/null/pages"), "{err}");
+}
+
+#[test]
 fn a_policy_can_come_from_standard_input() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_crm-admission"));
     let output = command.args(["policy", "check", "-"]).write_stdin("spec: {rules: 1}").output().unwrap();

@@ -83,7 +83,7 @@ fn every_target_that_a_workflow_makes_exists() {
     for name in WORKFLOWS {
         found.extend(targets(&read(&format!(".github/workflows/{name}.yml"))));
     }
-    assert!(found.contains("fuzz") && found.remove("release"), "{found:?}");
+    assert!(found.contains("fuzz") && found.contains("release"), "{found:?}");
     for target in found {
         assert!(makefile.contains(&format!("\n{target}:")), "{target}");
     }

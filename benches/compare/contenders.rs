@@ -38,6 +38,8 @@ pub(crate) const READING: &str = "/reading";
 pub(crate) enum Contender {
     Echo,
     Ours,
+    /// The program of releases, which is linked with musl.
+    Static,
     Go,
 }
 
@@ -46,6 +48,7 @@ impl Contender {
         match self {
             Self::Echo => "echo",
             Self::Ours => "crm-admission",
+            Self::Static => "crm-admission, static",
             Self::Go => "controller-runtime",
         }
     }
@@ -60,6 +63,20 @@ impl Contender {
         }
         present
     }
+
+    /// The program of releases, if `scripts/static-programs` has built it.
+    pub(crate) fn of_releases() -> Option<Self> {
+        let exists = static_program().is_file();
+        if !exists {
+            crate::say("The static program was not built (scripts/static-programs does): skipping it.");
+        }
+        exists.then_some(Self::Static)
+    }
+}
+
+fn static_program() -> PathBuf {
+    let architecture = crm_release::Architecture::OWN.name();
+    repository().join("target/static").join(architecture).join("crm-admission")
 }
 
 /// The path to which `make bench` builds it.
@@ -102,6 +119,7 @@ impl Stable {
             let (path, args, ready) = match contender {
                 Contender::Echo => (own, self.echo_args(port), Ready::Listens(port)),
                 Contender::Ours => (product(), self.our_args(port, admin), Ready::Page(admin)),
+                Contender::Static => (static_program(), self.our_args(port, admin), Ready::Page(admin)),
                 Contender::Go => (go_webhook(), self.go_args(port, admin), Ready::Page(admin)),
             };
             let program = Program {

@@ -76,8 +76,11 @@ pub(crate) fn run(settings: &Settings) {
     let client = Client::start(settings.cores);
     let stable = Stable::new(settings.cores);
     let api = FakeApi::start(&client, &stable.workspace, COMPANIES);
-    let running =
-        Contender::present().into_iter().map(|contender| stable.start(contender, &api.kubeconfig)).collect();
+    let running = Contender::present()
+        .into_iter()
+        .chain(Contender::of_releases())
+        .map(|contender| stable.start(contender, &api.kubeconfig))
+        .collect();
     let lab = Lab { settings, client, api, running };
     lab.check();
     let wanted = |case: &Case| settings.cases.as_ref().is_none_or(|wanted| wanted.contains(&case.id));
@@ -278,6 +281,9 @@ impl Lab<'_> {
         let rows: Vec<_> = results.iter().map(|result| ratios(result, ours, echo, go)).collect();
         report.line("Ratios within a round, with their targets:");
         report.table(&head, &rows);
+        if let Some(released) = index(Contender::Static) {
+            judge_static(report, results, ours, released);
+        }
         judge_live(report, results, extras, ours);
         let [one, many] = &extras.reading;
         report.line(&format!(
@@ -313,6 +319,29 @@ fn ratios(result: &Results, ours: usize, echo: usize, go: Option<usize>) -> Vec<
         ratio(Some(Bound::AtMost(0.1)), go, many, |sample| sample.p99),
         ratio(Some(Bound::AtMost(0.1)), go, open, |sample| sample.p99),
     ]
+}
+
+/// The program of releases, which has another C library and allocator, relative to the one that cargo builds here.
+fn judge_static(report: &mut Report, results: &[Results], ours: usize, released: usize) {
+    let [one, many, most, _] = MODES;
+    let ratio = |result: &Results, mode, figure: fn(&Sample) -> f64| {
+        let [released, ours] = [released, ours].map(|contender| result.of(mode, contender));
+        Spread::paired(released, ours, |released, ours| figure(released) / figure(ours))
+    };
+    let row = |result: &Results| {
+        let cpu = ratio(result, many, |sample| sample.cpu);
+        let bound = Bound::AtMost(1.03);
+        vec![
+            result.case.id.name().to_owned(),
+            format!("{cpu} {bound} {}", bound.sign(cpu)),
+            ratio(result, one, |sample| sample.p50).to_string(),
+            ratio(result, many, |sample| sample.rate).to_string(),
+            ratio(result, most, |sample| sample.resident).to_string(),
+        ]
+    };
+    report.line("The static program of releases, relative to the other build of crm-admission:");
+    let head = ["case", "CPU/request (16)", "p50 (1)", "requests/s (16)", "RSS (64)"];
+    report.table(&head, &results.iter().map(row).collect::<Vec<_>>());
 }
 
 /// The additional time of a live GET, and the number of GETs.

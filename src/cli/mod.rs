@@ -66,6 +66,13 @@ enum Command {
         /// The shell.
         shell: clap_complete::Shell,
     },
+    /// Write man pages, one for each command, into a directory.
+    #[command(arg_required_else_help = true)]
+    Man {
+        /// The directory, which is created if it does not exist.
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+    },
     /// Print the version.
     Version,
     /// Create certificates for development, or show those of a cluster.
@@ -117,6 +124,7 @@ fn run(cli: Cli) -> ExitCode {
         Command::Policy(policy) => policy.run(),
         Command::Crds => crds::render().and_then(|text| print(&text)),
         Command::Completions { shell } => print_exactly(&completions(shell)),
+        Command::Man { directory } => write_man_pages(&directory),
         Command::Version => print(&format!("crm-admission {}\n", env!("CARGO_PKG_VERSION"))),
         Command::Certs(certs) => certs.run(),
         Command::Doctor(doctor) => doctor.run(),
@@ -141,6 +149,15 @@ fn completions(shell: clap_complete::Shell) -> String {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "crm-admission", &mut script);
     String::from_utf8_lossy(&script).into_owned()
+}
+
+fn write_man_pages(directory: &Path) -> anyhow::Result<Outcome> {
+    // The values of variables would be those of this environment.
+    let command = hide_env_values(Cli::command());
+    let written =
+        std::fs::create_dir_all(directory).and_then(|()| clap_mangen::generate_to(command, directory));
+    written.with_context(|| format!("cannot write man pages to {}", directory.display()))?;
+    Ok(Outcome::Fine)
 }
 
 /// The page `docs/cli.md`: the `--help` text of every command.

@@ -26,7 +26,7 @@ const COPIES: [&str; 14] = [
     r#"newTag: "?{version}"#,
     r"\n(?:v|appV)ersion: {version}",
     r"/crm-admission/(?:blob|raw)/v{version}",
-    "VERSION={version}",
+    r"\bVERSION={version}",
     r"https://github\.com/{owner}/crm-admission",
     r"ghcr\.io/{owner}/(?:charts/)?crm-admission",
     r"(?:uses: |REPOSITORY=){owner}/crm-admission",

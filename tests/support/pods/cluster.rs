@@ -12,6 +12,7 @@ use crate::support::control_plane::{API_SERVER, Account, Auditing, ControlPlane,
 use crate::support::process::{Log, Process, Witness};
 use crate::support::repository;
 use crate::support::workspace::Workspace;
+use crm_release::image;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -212,8 +213,7 @@ fn write_images(workspace: &Workspace, others: &[Image<'_>]) -> Vec<PathBuf> {
     let programs = requirements::built_programs();
     let [pause, product, first] =
         ["pause", "crm-admission", "crm-admission-first"].map(|name| programs.join(name));
-    let product_of =
-        |name, program| Image { name, program, path: "usr/local/bin/crm-admission", user: "65532:65532" };
+    let product_of = |name, program| Image { name, program, path: image::PATH, user: image::USER };
     let images = [
         Image { name: PAUSE, program: &pause, path: "pause", user: "65535:65535" },
         product_of(IMAGE, &product),

@@ -1,0 +1,69 @@
+//! The chart as Helm packs it, and as an OCI artifact as `helm push` stores it.
+
+use std::path::Path;
+
+use anyhow::Context;
+use serde_json::{Value, json};
+
+use crate::archive::{self, File};
+use crate::oci::{Layout, MANIFEST};
+use crate::{NAME, Release};
+
+/// The line in `values.yaml` with the name of the image, which is in no registry.
+const REPOSITORY: &str = "\n  repository: crm-admission\n";
+
+/// The `.tgz` of the chart in a directory, with the image of the release, and what `Chart.yaml` says.
+///
+/// # Errors
+/// If the chart cannot be read, or is not of this version.
+pub fn pack(directory: &Path, release: &Release) -> anyhow::Result<(Vec<u8>, Value)> {
+    let mut files = archive::below(directory, NAME)?;
+    let mut metadata = Value::Null;
+    for file in &mut files {
+        let text = String::from_utf8_lossy(&file.content);
+        if file.path == format!("{NAME}/Chart.yaml") {
+            metadata = serde_saphyr::from_str(&text).context("Chart.yaml")?;
+        } else if file.path == format!("{NAME}/values.yaml") {
+            anyhow::ensure!(text.contains(REPOSITORY), "values.yaml does not have the line{REPOSITORY}");
+            file.content =
+                text.replace(REPOSITORY, &format!("\n  repository: {}\n", release.image)).into_bytes();
+        }
+    }
+    let version = &metadata["version"];
+    anyhow::ensure!(
+        *version == release.version,
+        "Chart.yaml has the version {version}, not {}",
+        release.version
+    );
+    Ok((archive::gzip(&archive::tar(files, release.time)?)?, metadata))
+}
+
+/// The chart as an OCI artifact, with its SBOM.
+///
+/// # Errors
+/// If the time is not one.
+pub fn artifact(
+    package: Vec<u8>,
+    metadata: &Value,
+    sbom: &File,
+    release: &Release,
+) -> anyhow::Result<Layout> {
+    let mut layout = Layout::default();
+    let layer = layout.blob("application/vnd.cncf.helm.chart.content.v1.tar+gzip", package);
+    let config = layout.json("application/vnd.cncf.helm.config.v1+json", metadata);
+    let annotations = json!({
+        "org.opencontainers.image.created": release.created()?,
+        "org.opencontainers.image.description": metadata["description"],
+        "org.opencontainers.image.title": NAME,
+        "org.opencontainers.image.version": release.version,
+    });
+    let manifest = json!({
+        "schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": [layer], "annotations": annotations,
+    });
+    let manifest = layout.json(MANIFEST, &manifest);
+    let created = json!({"org.opencontainers.image.created": release.created()?});
+    let sbom = layout.artifact(crate::sbom::MEDIA_TYPE, sbom, Some(&manifest), &created);
+    layout.list(manifest, &[("org.opencontainers.image.ref.name", &release.version)]);
+    layout.list(sbom, &[]);
+    Ok(layout)
+}
