@@ -3,14 +3,17 @@
 
 use super::changes::{NAMESPACE, assert_healthy};
 use super::places::await_completion;
+use crate::support::control_plane;
 use crate::support::helm::Helm;
 use crate::support::net;
 use crate::support::pods::cluster::Cluster;
 use crate::support::pods::family::Family;
 use crate::support::process::{Log, Process};
 use crate::support::repository;
+use crate::support::workspace::Workspace;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -192,4 +195,32 @@ fn what_was_altered_in_the_registry_is_refused() {
     let output = publication.cluster.command(Helm::program()).args(pull).output().unwrap();
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(!output.status.success() && error.contains("digest"), "{error}");
+}
+
+#[test]
+fn krew_accepts_the_manifest_and_installs_a_plugin_of_kubectl() {
+    let root = Workspace::create();
+    let manifest = artifacts().join("crm-admission.krew.yaml");
+    // A manifest for Krew has the name of its plugin.
+    let named = root.write("index", "crm-admission.yaml", &fs::read_to_string(&manifest).unwrap());
+    let run = |program: &Path, args: &[&str]| {
+        let kubectl = control_plane::programs();
+        let output = Command::new(program)
+            .args(args)
+            .env("KREW_ROOT", root.path())
+            .env("PATH", format!("{}/bin:{}:/usr/bin:/bin", root.path().display(), kubectl.display()))
+            .output()
+            .unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let printed = text(&output.stdout) + &text(&output.stderr);
+        assert!(output.status.success(), "{} {args:?} failed\n{printed}", program.display());
+        printed
+    };
+    let manifest_flag = format!("--manifest={}", named.display());
+    run(&program("validate-krew-manifest"), &[&manifest_flag, "-skip-install"]);
+    let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
+    let archive = artifacts().join(format!("crm-admission-{VERSION}-linux-{architecture}.tar.gz"));
+    run(&program("krew"), &["install", &manifest_flag, &format!("--archive={}", archive.display())]);
+    let help = run(&control_plane::programs().join("kubectl"), &["crm-admission", "check", "--help"]);
+    assert!(help.contains("Usage: kubectl crm-admission check [OPTIONS]"), "{help}");
 }
