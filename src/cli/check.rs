@@ -18,6 +18,7 @@ use crm_core::catalog::Action;
 use crm_core::characters::printable;
 use crm_core::existence::{Fact, Objects};
 use crm_core::policy::Policy;
+use crm_manifest::{Ignored, Walk};
 use futures::StreamExt;
 use jiff::Timestamp;
 use k8s_openapi::api::authentication::v1::UserInfo;
@@ -45,6 +46,13 @@ pub(super) struct Check {
     /// The same as PATH, as in kubectl.
     #[arg(short = 'f', long = "filename", num_args = 1, value_name = "PATH")]
     files: Vec<PathBuf>,
+    /// Leave out the files and directories that match this glob, which has the syntax of a line in .gitignore; may be
+    /// given more than once. A file that is given as PATH is always read.
+    #[arg(long, num_args = 1, env = "CRM_ADMISSION_EXCLUDE", value_delimiter = ',', value_name = "GLOB")]
+    exclude: Vec<String>,
+    /// Read also the files of directories that git ignores: those in .gitignore, .ignore and the global excludes.
+    #[arg(long, env = "CRM_ADMISSION_NO_IGNORE", value_parser = BoolishValueParser::new())]
+    no_ignore: bool,
     /// Files or directories with manifests of other objects. `check` looks up references in them, but neither checks nor
     /// fixes them.
     #[arg(long, num_args = 1, env = "CRM_ADMISSION_RESOURCES", value_delimiter = ',', value_name = "PATH")]
@@ -146,7 +154,7 @@ impl Check {
         let judge = Judge::new(policy, self.requester(), Timestamp::now())?;
         let resources = crm_manifest::read_objects(&self.resources)?;
         let progress = Progress::new("files read", self.quiet);
-        let mut bundle = Bundle::read(&self.paths(), &self.resources, &|| progress.step())?;
+        let mut bundle = Bundle::read(&self.paths(), &self.resources, &self.walk()?, &|| progress.step())?;
         drop(progress);
 
         let fixes = self.fixes(&mut bundle, &judge);
@@ -172,6 +180,11 @@ impl Check {
             fixes.rewritten.iter().for_each(|file| bundle.accept(file));
         }
         fixes
+    }
+
+    fn walk(&self) -> anyhow::Result<Walk> {
+        let ignored = if self.no_ignore { Ignored::Read } else { Ignored::LeftOut };
+        Walk::new(ignored, Path::new("."), &self.exclude).context("--exclude")
     }
 
     fn paths(&self) -> Vec<PathBuf> {

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use crm_manifest::{Document, Input, Inputs, NodeId, NotAnObject, ReadError, Step, unfold};
+use crm_manifest::{Document, Input, Inputs, NodeId, NotAnObject, ReadError, Step, Walk, unfold};
 use rayon::prelude::*;
 use serde_json::Value;
 
@@ -16,6 +16,8 @@ use crate::report::{Access, InputError};
 pub struct Bundle {
     pub(super) files: Vec<File>,
     errors: Vec<InputError>,
+    /// The names of the directories in which every manifest was left out.
+    left_out: Vec<String>,
     /// The number of fixed values.
     pub(super) fixed: usize,
 }
@@ -52,18 +54,20 @@ pub(super) struct Placed<'b> {
 
 impl Bundle {
     /// Reads files, directories and, for `-`, standard input, without the files of `except` and those in its
-    /// directories. A file in `paths` itself stays, unless `except` names it, too. `on_file` is called after each file.
+    /// directories, and without those that `walk` leaves out. A file in `paths` itself stays, unless `except` names it,
+    /// too. `on_file` is called after each file.
     ///
     /// # Errors
     /// The only path given cannot be read. If there are others, its error is part of the report.
     pub fn read(
         paths: &[PathBuf],
         except: &[PathBuf],
+        walk: &Walk,
         on_file: &(dyn Fn() + Sync),
     ) -> Result<Self, ReadError> {
-        let Inputs { inputs, errors } = crm_manifest::read(paths, except, on_file)?;
+        let Inputs { inputs, errors, left_out } = crm_manifest::read(paths, except, walk, on_file)?;
         let errors = errors.into_iter().map(InputError::from).collect();
-        Ok(Self { errors, ..Self::new(inputs) })
+        Ok(Self { errors, left_out, ..Self::new(inputs) })
     }
 
     /// The bundle of these files.
@@ -89,6 +93,11 @@ impl Bundle {
     /// The values of every object.
     pub fn values(&self) -> impl Iterator<Item = &Value> {
         self.objects().map(|placed| &placed.object.value)
+    }
+
+    /// The directories in which every manifest was left out.
+    pub(super) fn left_out(&self) -> &[String] {
+        &self.left_out
     }
 
     /// Everything that could not be read.

@@ -71,6 +71,7 @@ impl Judge {
         Report {
             findings,
             errors: bundle.errors(),
+            left_out: bundle.left_out().to_vec(),
             summary: Summary {
                 files: bundle.len(),
                 checked: objects.len() - other - encrypted,

@@ -12,6 +12,8 @@ use super::summary::Report;
 struct Document<'r> {
     findings: Vec<Finding<'r>>,
     errors: Vec<Error<'r>>,
+    #[serde(rename = "leftOut", skip_serializing_if = "<[_]>::is_empty")]
+    left_out: &'r [String],
     summary: Totals,
 }
 
@@ -59,6 +61,7 @@ pub(super) fn render(report: &Report) -> String {
     pretty(&Document {
         findings: report.findings.iter().map(Finding::from).collect(),
         errors: report.errors.iter().map(Error::from).collect(),
+        left_out: &report.left_out,
         summary: Totals {
             files: report.summary.files,
             checked: report.summary.checked,

@@ -70,6 +70,7 @@ pub(super) fn report() -> Report {
                 message: "no such file".to_owned(),
             },
         ],
+        left_out: Vec::new(),
         summary: Summary { files: 3, checked: 12, other: 5, encrypted: 0, fixed: 4 },
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use crm_core::catalog::Action;
+use crm_core::characters::printable;
 
 use super::diagnostic::{Access, Diagnostic, InputError};
 use super::results::Results;
@@ -14,6 +15,8 @@ pub struct Report {
     pub findings: Vec<Diagnostic>,
     /// The inputs that cannot be read, and so were not checked.
     pub errors: Vec<InputError>,
+    /// The names of the directories in which git ignores every manifest, or the user excludes it.
+    pub left_out: Vec<String>,
     /// The counts.
     pub summary: Summary,
 }
@@ -77,6 +80,10 @@ impl Report {
             if number > 0 {
                 sentence += &format!("; {}", counted(number, one, many));
             }
+        }
+        if !self.left_out.is_empty() {
+            let directories = self.left_out.iter().map(|name| printable(name)).collect::<Vec<_>>().join(", ");
+            sentence += &format!("; git ignores or --exclude leaves out all manifests in {directories}");
         }
         sentence.push('.');
         sentence
