@@ -114,3 +114,42 @@ fn resources_are_read_even_if_git_ignores_them() {
     repository.write("existing/node_modules/acme.yaml", &format!("{COMPANY}{GOOD}"));
     assert_eq!(files(&repository, &["p.yaml", "--resources", "existing"]), [] as [&str; 0]);
 }
+
+// Twice the same.
+
+#[test]
+fn a_record_that_is_in_the_files_twice_is_a_warning_with_the_place_of_the_first() {
+    let good = |kind: &str, name: &str| {
+        format!("apiVersion: crm.milo.io/v1alpha1\nkind: {kind}\nmetadata:\n  name: {name}\n{GOOD}")
+    };
+    let repository = Repository::with(&[
+        ("a/1.yaml", &good("Company", "acme")),
+        // Neither a person nor a record of another name is the same.
+        ("a/2.yaml", &[good("Person", "acme"), good("Company", "other")].join("---\n")),
+        ("b.yaml", &format!("{}---\n{}", good("Company", "new"), good("Company", "acme"))),
+        (
+            "c.yaml",
+            "apiVersion: crm.milo.io/v1alpha1\nkind: CompanyList\nitems:\n- metadata: {name: acme}\n  spec: {displayName: Acme}\n",
+        ),
+    ]);
+    let expected = ["b.yaml:10:9", "c.yaml:4:20"]
+        .map(|place| format!("{place} Warn metadata.name [schema/duplicate-object]"));
+    assert_eq!(repository.findings(&[]), expected);
+    let out = repository.check(&[]).ends_with(0).out.clone();
+    let said = "b.yaml:10:9: warn: Company \"acme\": metadata.name: Invalid value: \"acme\": another Company of this \
+                name is at a/1.yaml:4:9, and the one that is applied last counts; remove or rename one";
+    assert!(out.starts_with(said), "{out}");
+    // The order of the paths decides which one is later, and a file that is named twice is read once.
+    let expected = ["a/1.yaml:4:9 Warn metadata.name [schema/duplicate-object]"];
+    assert_eq!(repository.findings(&["b.yaml", "a/1.yaml", "./b.yaml"]), expected);
+    // Records of --resources are not checked.
+    assert_eq!(repository.findings(&["b.yaml", "--resources", "a"]), [] as [&str; 0]);
+}
+
+#[test]
+fn generated_names_and_objects_of_other_groups_are_never_duplicates() {
+    let generated = format!("{}{GOOD}", COMPANY.replace("name: acme", "generateName: acme-"));
+    let other = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n";
+    let text = [&generated, &generated, other, other].join("---\n");
+    assert_eq!(Repository::with(&[("a.yaml", &text)]).findings(&[]), [] as [&str; 0]);
+}

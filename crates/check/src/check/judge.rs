@@ -13,6 +13,7 @@ use k8s_openapi::api::authentication::v1::UserInfo;
 use rayon::prelude::*;
 
 use super::bundle::{Bundle, Object, Placed};
+use super::duplicates;
 use super::known::Known;
 use super::merge_order;
 use super::order::{Applier, Sequence};
@@ -62,6 +63,8 @@ impl Judge {
             diagnostics
         };
         let mut findings: Vec<Diagnostic> = objects.par_iter().flat_map_iter(judge).collect();
+        let duplicates = duplicates::findings(&objects, self.conformance.schema_action(), position);
+        findings.extend(duplicates.iter().map(|(placed, finding)| diagnostic(placed, finding, None)));
         if let Some(applier) = applier {
             findings.extend(self.order(&objects, known, applier));
         }
@@ -150,6 +153,14 @@ fn diagnostic(placed: &Placed<'_>, finding: &Finding, at: Option<usize>) -> Diag
     let name = name.or_else(|| metadata["generateName"].as_str()).unwrap_or_default();
     let kind = object.value["kind"].as_str().unwrap_or_default();
     Diagnostic::new(Some(place), kind, name, finding)
+}
+
+/// The place of a field as text, such as `crm/a.yaml:3:19`.
+fn position(placed: &Placed<'_>, field: &FieldPath) -> String {
+    let Placed { file, document, object } = placed;
+    let at = document.tree.find(object.root, &steps(field)).position;
+    let (line, column) = file.input.text().line_and_column(at);
+    format!("{}:{line}:{column}", file.input.name)
 }
 
 fn steps(path: &FieldPath) -> Vec<Step> {

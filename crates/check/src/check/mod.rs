@@ -1,6 +1,7 @@
 //! Checks and fixes the objects of many files.
 
 mod bundle;
+mod duplicates;
 pub mod fix;
 mod judge;
 mod known;

@@ -4,6 +4,8 @@ use super::rule::{Rule, RuleId, UnknownRule};
 use crate::existence::UNRESOLVED;
 use crate::normalize::{Code, Field, Hint, ProfileKind};
 
+/// The code of a record that is in the checked files twice.
+pub const DUPLICATE_OBJECT: &str = "duplicate-object";
 /// The code of a merge key that overrides a key before it.
 pub const MERGE_ORDER: &str = "merge-order";
 /// The code of a reference that is sent before its target.
@@ -63,7 +65,7 @@ impl RuleId {
         };
         let others: &[ReasonCode] = match self {
             Self::DisplayName | Self::Domain | Self::LinkedinProfile => &[CANONICAL],
-            Self::Schema => &[MERGE_KEY],
+            Self::Schema => &FILES,
             Self::OrganizationExists
             | Self::CompanyExists
             | Self::UserExists
@@ -82,10 +84,17 @@ const CANONICAL: ReasonCode = ReasonCode {
            the message shows what to write",
 };
 
-const MERGE_KEY: ReasonCode = ReasonCode {
-    id: MERGE_ORDER,
-    text: "a merge key (<<) overrides a key before it, which other tools read differently; put << first",
-};
+/// The codes of `check`, which reads files.
+const FILES: [ReasonCode; 2] = [
+    ReasonCode {
+        id: MERGE_ORDER,
+        text: "a merge key (<<) overrides a key before it, which other tools read differently; put << first",
+    },
+    ReasonCode {
+        id: DUPLICATE_OBJECT,
+        text: "an earlier document has the same kind, namespace and name; the message shows its place",
+    },
+];
 
 const REFERENCES: [ReasonCode; 2] = [
     ReasonCode {

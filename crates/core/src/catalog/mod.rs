@@ -9,7 +9,7 @@ mod entries;
 mod help;
 mod rule;
 
-pub use codes::{MERGE_ORDER, NOT_CANONICAL, ORDER, ReasonCode, UnknownId, find};
+pub use codes::{DUPLICATE_OBJECT, MERGE_ORDER, NOT_CANONICAL, ORDER, ReasonCode, UnknownId, find};
 pub use help::{page, table};
 pub use rule::{Action, Example, Rule, RuleId, UnknownRule};
 
