@@ -153,3 +153,171 @@ fn generated_names_and_objects_of_other_groups_are_never_duplicates() {
     let text = [&generated, &generated, other, other].join("---\n");
     assert_eq!(Repository::with(&[("a.yaml", &text)]).findings(&[]), [] as [&str; 0]);
 }
+
+// Suppressions.
+
+/// A record with these lines below `spec`, and one line before the first key.
+fn commented(head: &str, spec: &str) -> String {
+    format!("{head}{COMPANY}spec:\n{spec}")
+}
+
+#[rstest]
+#[case::on_the_line_of_the_value("  displayName: '' # crm-admission: ignore display-name: why\n")]
+#[case::alone_on_the_line_before("  # crm-admission: ignore display-name: why\n  displayName: ''\n")]
+#[case::before_other_comments("  # crm-admission: ignore display-name: why\n  # more\n  displayName: ''\n")]
+#[case::with_a_colon_in_the_reason("  displayName: '' #crm-admission:ignore display-name: why: this\n")]
+#[case::of_several_rules("  displayName: '' # crm-admission: ignore display-name, schema: why\n")]
+#[case::on_the_last_line_of_the_value(
+    "  displayName: '\n\n    '  # crm-admission: ignore display-name: why\n"
+)]
+#[case::on_the_line_of_the_key("  displayName: # crm-admission: ignore display-name: why\n    ''\n")]
+#[case::in_a_flow_list(
+    "  displayName: Acme\n  domains: [\n    # crm-admission: ignore domain: why\n    com ]\n"
+)]
+#[case::of_one_code(
+    "  displayName: Acme\n  domains:\n  - co.uk # crm-admission: ignore domain/public-suffix: why\n"
+)]
+#[case::of_a_missing_field("  # crm-admission: ignore company-exists: not used\n  description: x\n")]
+fn a_comment_suppresses_findings(#[case] spec: &str) {
+    let repository = Repository::with(&[("a.yaml", &commented("", spec))]);
+    let ended = repository.check(&["--format", "json"]);
+    let suppressed =
+        ended.json()["findings"].as_array().unwrap().iter().filter(|f| f["suppressed"] == true).count();
+    if spec.contains("not used") {
+        // The missing field is reported at the key `spec`, so this comment holds for another field.
+        let expected =
+            ["a.yaml:4:1 Deny spec.displayName [display-name]", "a.yaml:5:3 Warn  [suppression/unused]"];
+        assert_eq!(ended.ends_with(1).findings(), expected);
+    } else {
+        let unused = ended.findings().iter().filter(|finding| finding.contains("suppression/")).count();
+        assert_eq!(
+            (suppressed, unused),
+            (1, usize::from(spec.contains(", schema"))),
+            "{:?}",
+            ended.findings()
+        );
+        ended.ends_with(0);
+    }
+}
+
+#[rstest]
+#[case::a_line_too_early("  # crm-admission: ignore display-name: why\n\n  displayName: ''\n", "5:3")]
+#[case::on_another_line(
+    "  displayName: ''\n  description: x # crm-admission: ignore display-name: why\n",
+    "6:18"
+)]
+#[case::of_another_code(
+    "  displayName: '' # crm-admission: ignore display-name/not-canonical: why\n",
+    "5:19"
+)]
+#[case::after_the_value("  displayName: ''\n  # crm-admission: ignore display-name: why\n", "6:3")]
+fn a_comment_in_another_place_suppresses_nothing_and_is_a_warning(#[case] spec: &str, #[case] at: &str) {
+    let repository = Repository::with(&[("a.yaml", &commented("", spec))]);
+    let findings = repository.findings(&[]);
+    assert!(findings.contains(&format!("a.yaml:{at} Warn  [suppression/unused]")), "{findings:?}");
+    assert!(findings.iter().any(|finding| finding.contains("Deny spec.displayName")), "{findings:?}");
+}
+
+#[rstest]
+#[case::block_scalar("  description: |\n    # crm-admission: ignore display-name: why\n  displayName: ''\n")]
+#[case::quoted(
+    "  description: \"\n    # crm-admission: ignore display-name: why\n    \"\n  displayName: ''\n"
+)]
+#[case::plain("  description: a\n    b# crm-admission:ignore display-name:why\n  displayName: ''\n")]
+#[case::about_something_else("  displayName: '' # crm-admission: see the handbook\n")]
+#[case::of_another_tool("  displayName: '' # crm-admission ignore display-name: why\n")]
+fn what_only_looks_like_a_suppression_is_none(#[case] spec: &str) {
+    let findings = Repository::with(&[("a.yaml", &commented("", spec))]).findings(&[]);
+    assert_eq!(findings.len(), 1, "{findings:?}");
+    assert!(findings[0].contains("Deny spec.displayName"), "{findings:?}");
+}
+
+#[test]
+fn a_comment_before_the_first_key_holds_for_its_document_only() {
+    let head = "# crm-admission: ignore domain,display-name: imported\n";
+    let spec = "  displayName: ''\n  domains: [com]\n";
+    let text = [
+        commented(head, spec),
+        commented("", spec).replace("acme", "b"),
+        commented(head, spec).replace("acme", "c"),
+    ];
+    let repository = Repository::with(&[("a.yaml", &text.join("---\n"))]);
+    let ended = repository.check(&["--format", "json"]);
+    let findings = ended.ends_with(1).json()["findings"].as_array().unwrap().clone();
+    let counted: Vec<&str> =
+        findings.iter().filter(|f| f["suppressed"] != true).map(|f| f["name"].as_str().unwrap()).collect();
+    assert_eq!((counted, findings.len()), (vec!["b", "b"], 6));
+    assert!(findings.iter().filter(|f| f["suppressed"] == true).all(|f| f["reason"] == "imported"));
+    assert_eq!(ended.json()["summary"]["suppressed"], 4);
+}
+
+#[test]
+fn a_value_behind_an_alias_is_suppressed_at_the_alias() {
+    let spec = "  displayName: Acme\n  domains:\n  - *bad # crm-admission: ignore domain: why\n";
+    let head = "x: &bad com\n";
+    let findings = Repository::with(&[("a.yaml", &commented(head, spec))]).check(&["--format", "json"]);
+    let findings = findings.json()["findings"].as_array().unwrap().clone();
+    let domain = findings.iter().find(|finding| finding["rule"] == "domain").unwrap();
+    assert_eq!((&domain["line"], &domain["suppressed"]), (&8.into(), &true.into()), "{findings:?}");
+}
+
+#[test]
+fn each_mistake_in_a_comment_is_a_warning_that_says_what_to_write() {
+    let spec = "  displayName: '' # crm-admission: ignore display-name\n  \
+                domains: [com] # crm-admission: ignore domian,domain/public-sufix,domain: why\n  \
+                description: x # crm-admission: ignore: why\n";
+    let repository = Repository::with(&[("a.yaml", &commented("", spec))]);
+    let ended = repository.check(&[]);
+    let expected = "\
+a.yaml:5:19: warn: Company \"acme\": give the reason: # crm-admission: ignore display-name: why this is accepted [suppression/no-reason]
+a.yaml:6:18: warn: Company \"acme\": no rule has the id \"domian\"; did you mean \"domain\"? [suppression/unknown-rule]
+a.yaml:6:18: warn: Company \"acme\": the rule domain has no code \"public-sufix\"; did you mean \"public-suffix\"? [suppression/unknown-rule]
+a.yaml:7:18: warn: Company \"acme\": name the rule after ignore, such as domain [suppression/unknown-rule]
+
+1 record in 1 file checked: 4 warnings; 2 suppressed, which the cluster will deny.
+";
+    assert_eq!(ended.ends_with(0).out, expected);
+    repository.check(&["--fail-on", "warn"]).ends_with(1);
+}
+
+#[test]
+fn a_comment_outside_of_records_is_reported_too() {
+    let text = "# crm-admission: ignore domain: why\n---\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: a} # crm-admission: ignore domain: why\n";
+    let out = Repository::with(&[("a.yaml", text)]).check(&[]).ends_with(0).out.clone();
+    assert!(out.starts_with("a.yaml:1:1: warn: no finding of domain is here; "), "{out}");
+    assert!(out.contains("\na.yaml:6:21: warn: ConfigMap \"a\": no finding of domain is here; "), "{out}");
+}
+
+#[test]
+fn a_suppressed_value_is_not_fixed() {
+    let spec =
+        "  displayName: Acme\n  domains:\n  - A.com # crm-admission: ignore domain: as it was\n  - B.com\n";
+    let repository = Repository::with(&[("a.yaml", &commented("", spec))]);
+    let out = repository.check(&["--fix", "--fail-on", "warn"]).ends_with(0).out.clone();
+    assert!(out.ends_with("no findings; 1 suppressed; 1 value fixed.\n"), "{out}");
+    assert_eq!(repository.read("a.yaml"), commented("", &spec.replace("B.com", "b.com")));
+}
+
+#[test]
+fn a_suppressed_finding_does_not_fail_a_check_and_is_in_the_reports_for_programs() {
+    let text = commented("", "  displayName: '' # crm-admission: ignore display-name: accepted by sales\n");
+    let repository = Repository::with(&[("a.yaml", &text)]);
+    let out = repository.check(&["--fail-on", "warn"]).ends_with(0).out.clone();
+    let expected = "1 record in 1 file checked: no findings; 1 suppressed, which the cluster will deny.\n";
+    assert_eq!(out, expected);
+    let sarif = repository.check(&["--format", "sarif"]).ends_with(0).json();
+    let results = &sarif["runs"][0]["results"];
+    assert_eq!(results.as_array().unwrap().len(), 1);
+    let expected = serde_json::json!([{"kind": "inSource", "justification": "accepted by sales"}]);
+    assert_eq!(results[0]["suppressions"], expected);
+    for format in ["junit", "github"] {
+        let out = repository.check(&["--format", format]).ends_with(0).out.clone();
+        assert!(!out.contains("[display-name]"), "{out}");
+    }
+}
+
+#[test]
+fn the_rule_about_comments_is_explained() {
+    let out = crate::cli::run(&["rules", "suppression/unused"]).1;
+    assert!(out.starts_with("suppression: ") && out.contains("unused: "), "{out}");
+}

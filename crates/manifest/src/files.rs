@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, Read};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
@@ -64,6 +65,7 @@ pub struct Input {
     text: Text,
     documents: Vec<Document>,
     errors: Vec<SyntaxError>,
+    loose_comments: Vec<Range<usize>>,
 }
 
 impl Input {
@@ -79,6 +81,7 @@ impl Input {
             text: Text::new(String::new()),
             documents: Vec::new(),
             errors: Vec::new(),
+            loose_comments: Vec::new(),
         };
         input.set_text(text);
         input
@@ -89,6 +92,7 @@ impl Input {
         self.text = Text::new(text);
         let parsed = documents::parse(&self.text, self.syntax);
         (self.documents, self.errors) = (parsed.documents, parsed.errors);
+        self.loose_comments = parsed.loose_comments;
     }
 
     /// Its text.
@@ -99,6 +103,11 @@ impl Input {
     /// Its documents. Those that cannot be read and empty ones are missing.
     pub fn documents(&self) -> &[Document] {
         &self.documents
+    }
+
+    /// The bytes of the comments that belong to no document, such as those between two separators.
+    pub fn loose_comments(&self) -> &[Range<usize>] {
+        &self.loose_comments
     }
 
     /// The problems of documents that cannot be read.

@@ -8,6 +8,7 @@ use rayon::prelude::*;
 use serde_json::Value;
 
 use super::fix::file::Rewritten;
+use super::suppressions::Suppressions;
 use crate::conformance::Identity;
 use crate::report::{Access, InputError};
 
@@ -164,6 +165,12 @@ impl File {
         documents.flat_map(move |(document, objects)| {
             objects.iter().map(move |object| Placed { file: self, document, object })
         })
+    }
+
+    /// The suppressions in its comments. Those of an encrypted document mean nothing, because it is not judged.
+    pub(super) fn suppressions(&self) -> Suppressions {
+        let documents = self.input.documents().iter().filter(|document| !is_encrypted(document));
+        Suppressions::new(self.input.text(), documents, self.input.loose_comments())
     }
 
     fn errors(&self) -> impl Iterator<Item = InputError> {

@@ -7,6 +7,7 @@ mod judge;
 mod known;
 mod merge_order;
 mod order;
+mod suppressions;
 
 pub use bundle::Bundle;
 pub use judge::Judge;

@@ -3,7 +3,7 @@
 use crm_core::catalog::Action;
 use serde::Serialize;
 
-use super::diagnostic::{Diagnostic, InputError};
+use super::diagnostic::{Diagnostic, InputError, Suppressed};
 use super::results::pretty;
 use super::summary::Report;
 
@@ -34,6 +34,10 @@ struct Finding<'r> {
     message: &'r str,
     #[serde(skip_serializing_if = "Option::is_none")]
     source: Option<&'r str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    suppressed: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'r str>,
 }
 
 #[derive(Serialize)]
@@ -51,6 +55,7 @@ struct Totals {
     other: usize,
     encrypted: usize,
     fixed: usize,
+    suppressed: usize,
     errors: usize,
     deny: usize,
     warn: usize,
@@ -58,8 +63,13 @@ struct Totals {
 }
 
 pub(super) fn render(report: &Report) -> String {
+    let suppressed = report.suppressed.iter().map(|Suppressed { finding, reason }| Finding {
+        suppressed: Some(true),
+        reason: Some(reason.as_str()).filter(|reason| !reason.is_empty()),
+        ..Finding::from(finding)
+    });
     pretty(&Document {
-        findings: report.findings.iter().map(Finding::from).collect(),
+        findings: report.findings.iter().map(Finding::from).chain(suppressed).collect(),
         errors: report.errors.iter().map(Error::from).collect(),
         left_out: &report.left_out,
         summary: Totals {
@@ -68,6 +78,7 @@ pub(super) fn render(report: &Report) -> String {
             other: report.summary.other,
             encrypted: report.summary.encrypted,
             fixed: report.summary.fixed,
+            suppressed: report.suppressed.len(),
             errors: report.errors.len(),
             deny: report.count(Action::Deny),
             warn: report.count(Action::Warn),
@@ -96,6 +107,8 @@ impl<'r> From<&'r Diagnostic> for Finding<'r> {
             action: finding.action,
             message: &finding.message,
             source: place.and_then(|place| place.template.as_deref()),
+            suppressed: None,
+            reason: None,
         }
     }
 }

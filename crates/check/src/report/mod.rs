@@ -16,7 +16,7 @@ pub mod text;
 
 use crm_core::catalog::Action;
 
-pub use diagnostic::{Access, Diagnostic, InputError, Place};
+pub use diagnostic::{Access, Diagnostic, InputError, Place, Suppressed};
 pub use results::{Results, Unlisted, pretty};
 pub use summary::{Report, Summary};
 pub use text::Colour;

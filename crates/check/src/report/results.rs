@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use crm_core::catalog::{Action, RuleId};
 use serde::Serialize;
 
-use super::diagnostic::{Diagnostic, InputError};
+use super::diagnostic::{Diagnostic, InputError, Suppressed};
 
 /// The contents of a report.
 #[derive(Clone, Debug)]
@@ -14,6 +14,8 @@ pub struct Results<'r> {
     pub command: &'static str,
     /// The listed findings.
     pub findings: Vec<&'r Diagnostic>,
+    /// The findings that comments suppress.
+    pub suppressed: &'r [Suppressed],
     /// The inputs that cannot be read.
     pub errors: &'r [InputError],
     /// The findings that are not listed, by rule.

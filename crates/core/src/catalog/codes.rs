@@ -1,6 +1,7 @@
 //! The reason codes of each rule, which messages show after the rule, and their texts.
 
 use super::rule::{Rule, RuleId, UnknownRule};
+use crate::api::names::nearest;
 use crate::existence::UNRESOLVED;
 use crate::normalize::{Code, Field, Hint, ProfileKind};
 
@@ -10,6 +11,14 @@ pub const DUPLICATE_OBJECT: &str = "duplicate-object";
 pub const MERGE_ORDER: &str = "merge-order";
 /// The code of a reference that is sent before its target.
 pub const ORDER: &str = "order";
+/// The code of a suppression without a reason.
+pub const NO_REASON: &str = "no-reason";
+/// The code of a suppression of a rule that does not exist.
+pub const UNKNOWN_RULE: &str = "unknown-rule";
+/// The code of a suppression that suppresses nothing.
+pub const UNUSED: &str = "unused";
+/// The minimum similarity of a suggested id (Jaro-Winkler, 0 to 1).
+const NEAR_MISS: f64 = 0.8;
 /// The code of a value that is valid but not canonical.
 pub const NOT_CANONICAL: &str = "not-canonical";
 
@@ -36,6 +45,18 @@ pub enum UnknownId {
         /// The unknown code.
         code: String,
     },
+}
+
+impl UnknownId {
+    /// The id or code that was probably meant.
+    pub fn meant(&self) -> Option<&'static str> {
+        match self {
+            Self::Rule(unknown) => nearest(RuleId::ALL.map(RuleId::as_str), &unknown.0, NEAR_MISS),
+            Self::Code { rule, code } => {
+                nearest(rule.codes().into_iter().map(|known| known.id), code, NEAR_MISS)
+            }
+        }
+    }
 }
 
 /// The rule and the code that messages show in brackets, such as `domain/email`. A rule alone has no code.
