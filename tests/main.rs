@@ -14,6 +14,7 @@ mod admission;
 mod audit;
 mod catalog;
 mod check;
+mod check_configuration;
 mod check_fix;
 mod check_repository;
 mod ci;

@@ -53,6 +53,16 @@ impl Repository {
     }
 
     pub(crate) fn check_input(&self, input: &str, args: &[&str]) -> Ended {
+        Ended::of(self.command().args(args).write_stdin(input))
+    }
+
+    /// A check in a directory of the repository, with these environment variables.
+    pub(crate) fn check_in(&self, directory: &str, variables: &[(&str, &str)], args: &[&str]) -> Ended {
+        let directory = self.path().join(directory);
+        Ended::of(self.command().current_dir(directory).envs(variables.iter().copied()).args(args))
+    }
+
+    fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_crm-admission"));
         // The developer's environment must not affect the test.
         let ours = std::env::vars().map(|(name, _)| name).filter(|name| name.starts_with("CRM_ADMISSION_"));
@@ -62,10 +72,8 @@ impl Repository {
         command.env_remove("KUBERNETES_SERVICE_HOST").env("KUBECONFIG", "/nonexistent/kubeconfig");
         // Nor may the global configuration of git.
         command.env("HOME", "/nonexistent").env_remove("XDG_CONFIG_HOME");
-        let output =
-            command.current_dir(self.path()).arg("check").args(args).write_stdin(input).output().unwrap();
-        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-        Ended { code: output.status.code().unwrap(), out: text(output.stdout), err: text(output.stderr) }
+        command.current_dir(self.path()).arg("check");
+        command
     }
 
     /// Each finding as `FILE:LINE:COLUMN ACTION FIELD [RULE/CODE]`.
@@ -77,6 +85,12 @@ impl Repository {
 }
 
 impl Ended {
+    fn of(command: &mut Command) -> Self {
+        let output = command.output().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        Self { code: output.status.code().unwrap(), out: text(output.stdout), err: text(output.stderr) }
+    }
+
     #[track_caller]
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {} {}", self.out, self.err))
