@@ -321,3 +321,28 @@ fn the_rule_about_comments_is_explained() {
     let out = crate::cli::run(&["rules", "suppression/unused"]).1;
     assert!(out.starts_with("suppression: ") && out.contains("unused: "), "{out}");
 }
+
+// Reports.
+
+#[test]
+fn the_report_for_gitlab_keeps_fingerprints_when_lines_move() {
+    let repository = Repository::with(&[("crm/a.yaml", &bad("acme")), ("crm/b.yaml", "a: [1\n")]);
+    let issues = |repository: &Repository, code| {
+        repository.check(&["crm", "--format", "gitlab"]).ends_with(code).json()
+    };
+    let before = issues(&repository, 2);
+    repository.write("crm/a.yaml", &format!("# moved\n{}", bad("acme")));
+    let after = issues(&repository, 2);
+    let [error, finding] = &after.as_array().unwrap()[..] else { panic!("{after}") };
+    assert_eq!(finding["location"], serde_json::json!({"path": "crm/a.yaml", "lines": {"begin": 5}}));
+    assert_eq!((&finding["check_name"], &finding["severity"]), (&"display-name".into(), &"critical".into()));
+    assert_eq!((&error["severity"], &before[0]), (&"blocker".into(), error));
+    assert_eq!(finding["fingerprint"], before[1]["fingerprint"]);
+    assert_ne!(finding["location"], before[1]["location"]);
+}
+
+#[test]
+fn the_report_in_json_has_a_version() {
+    let ended = Repository::new().check(&["--format", "json"]);
+    assert_eq!(ended.ends_with(0).json()["version"], 1);
+}

@@ -387,6 +387,7 @@ impl From<FormatArg> for report::Format {
             FormatArg::Junit => Self::Junit,
             FormatArg::Sarif => Self::Sarif,
             FormatArg::Github => Self::Github,
+            FormatArg::Gitlab => Self::Gitlab,
         }
     }
 }

@@ -61,6 +61,7 @@ pub(super) enum FormatArg {
     Junit,
     Sarif,
     Github,
+    Gitlab,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize, JsonSchema)]

@@ -7,9 +7,13 @@ use super::diagnostic::{Diagnostic, InputError, Suppressed};
 use super::results::pretty;
 use super::summary::Report;
 
+/// Changes if a program that reads the report would have to change.
+const VERSION: u32 = 1;
+
 /// The order of the fields is the order in which they are written.
 #[derive(Serialize)]
 struct Document<'r> {
+    version: u32,
     findings: Vec<Finding<'r>>,
     errors: Vec<Error<'r>>,
     #[serde(rename = "leftOut", skip_serializing_if = "<[_]>::is_empty")]
@@ -69,6 +73,7 @@ pub(super) fn render(report: &Report) -> String {
         ..Finding::from(finding)
     });
     pretty(&Document {
+        version: VERSION,
         findings: report.findings.iter().map(Finding::from).chain(suppressed).collect(),
         errors: report.errors.iter().map(Error::from).collect(),
         left_out: &report.left_out,

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use crm_core::catalog::{self, Action, ReportedRule, Rule, RuleId, SUPPRESSION};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 use serde_sarif::sarif::{
     self, ArtifactLocation, Invocation, Location, LogicalLocation, Message, MultiformatMessageString,
@@ -11,21 +10,15 @@ use serde_sarif::sarif::{
     Result as Finding, ResultLevel, Run, Sarif, Tool, ToolComponent,
 };
 
-use crm_manifest::STANDARD_INPUT;
-
 use super::diagnostic::Suppressed;
-use super::diagnostic::{Diagnostic, InputError, Place, plain_path};
-use super::results::{Results, UniqueNames, Unlisted, pretty};
+use super::diagnostic::{Diagnostic, InputError, Place};
+use super::results::{Results, UniqueNames, Unlisted, fingerprint, pretty, uri};
 
 const SCHEMA: &str = "https://json.schemastore.org/sarif-2.1.0.json";
 
 /// The key of the fingerprint. Its number changes if the fingerprints change. The key that GitHub itself uses is not
 /// set: its upload action computes a hash of the line.
 const FINGERPRINT: &str = "crmAdmission/v1";
-
-/// All characters but the unreserved ones of a path segment (RFC 3986) and the slash between segments. The colon is
-/// encoded, too, because in the first segment of a relative reference it would end a scheme.
-const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
 
 /// The results as SARIF.
 pub fn render(results: &Results<'_>) -> String {
@@ -163,13 +156,6 @@ fn rule_index(rule: ReportedRule) -> i64 {
     }
 }
 
-/// Does not change if lines move, so that an alert is not closed and opened again.
-fn fingerprint(finding: &Diagnostic, names: &mut UniqueNames) -> String {
-    let file = finding.place.as_ref().map_or_else(|| "stored".to_owned(), |place| uri(&place.file));
-    let place = format!("{file}#{}", finding.qualified_name());
-    names.unique(finding.rule.as_str(), format!("{}#{place}", finding.rule_and_code()))
-}
-
 fn properties(finding: &Diagnostic) -> PropertyBag {
     let mut properties = BTreeMap::from([
         ("action".to_owned(), json!(finding.action.as_str())),
@@ -197,14 +183,6 @@ fn physical(file: &str, place: Option<(usize, usize)>) -> PhysicalLocation {
 
 fn number(number: usize) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
-}
-
-fn uri(file: &str) -> String {
-    if file == STANDARD_INPUT {
-        return "stdin".to_owned();
-    }
-    let path = utf8_percent_encode(plain_path(file), ENCODED);
-    if file.starts_with('/') { format!("file://{path}") } else { path.to_string() }
 }
 
 fn invocation(results: &Results<'_>) -> Invocation {
