@@ -346,3 +346,16 @@ fn the_report_in_json_has_a_version() {
     let ended = Repository::new().check(&["--format", "json"]);
     assert_eq!(ended.ends_with(0).json()["version"], 1);
 }
+
+#[test]
+fn a_template_of_helm_is_an_error_that_says_what_to_check_instead() {
+    let template = format!("{COMPANY}spec:\n  displayName: {{{{ .Values.name }}}}\n");
+    let repository = Repository::with(&[("a.yaml", &template), ("b.yaml", "a: [\n")]);
+    let out = repository.check(&[]).ends_with(2).out.clone();
+    let said: Vec<&str> =
+        out.lines().filter(|line| line.contains("helm template … | crm-admission check -")).collect();
+    assert!(said.len() == 1 && said[0].starts_with("a.yaml:5:"), "{out}");
+    // A string with braces is a string.
+    let text = format!("{COMPANY}spec: {{displayName: '{{{{ acme }}}}'}}\n");
+    Repository::with(&[("a.yaml", &text)]).check(&[]).ends_with(0);
+}

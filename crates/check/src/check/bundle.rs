@@ -12,6 +12,10 @@ use super::suppressions::Suppressions;
 use crate::conformance::Identity;
 use crate::report::{Access, InputError};
 
+/// The advice for a file with `{{` that cannot be read.
+const TEMPLATE: &str =
+    "; if this is a template of Helm, check what it renders: helm template … | crm-admission check -";
+
 /// The files of one check.
 #[derive(Debug, Default)]
 pub struct Bundle {
@@ -167,6 +171,14 @@ impl File {
         })
     }
 
+    /// A template of Helm is no YAML, and this program does not render it.
+    fn with_advice(&self, mut error: InputError) -> InputError {
+        if self.input.text().as_str().contains("{{") {
+            error.message += TEMPLATE;
+        }
+        error
+    }
+
     /// The suppressions in its comments. Those of an encrypted document mean nothing, because it is not judged.
     pub(super) fn suppressions(&self) -> Suppressions {
         let documents = self.input.documents().iter().filter(|document| !is_encrypted(document));
@@ -184,6 +196,7 @@ impl File {
         let syntax = syntax.map(move |fault| error((fault.line, fault.column), &fault.message));
         let not_objects = self.not_objects.iter();
         syntax
+            .map(|error| self.with_advice(error))
             .chain(not_objects.map(move |not| error(self.input.text().line_and_column(not.at), not.message)))
     }
 }
