@@ -47,7 +47,7 @@ struct Finding<'r> {
     kind: &'r str,
     /// The name of the object, or its generateName; empty if it has neither.
     name: &'r str,
-    /// The field, such as spec.domains[1].
+    /// The field, such as `spec.domains[1]`.
     field: &'r str,
     /// The id of the rule.
     rule: &'static str,
