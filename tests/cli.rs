@@ -19,7 +19,7 @@ fn crm_admission() -> Command {
 }
 
 /// Runs the program. Returns the exit code, standard output and standard error.
-fn run(args: &[&str]) -> (i32, String, String) {
+pub(crate) fn run(args: &[&str]) -> (i32, String, String) {
     let output = crm_admission().args(args).output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     (output.status.code().unwrap(), text(output.stdout), text(output.stderr))

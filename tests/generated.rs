@@ -45,6 +45,16 @@ fn the_page_of_commands_is_up_to_date() {
 }
 
 #[test]
+fn the_schema_of_the_configuration_file_is_up_to_date() {
+    is_up_to_date("schemas/config.json", &cli::configuration::schema());
+}
+
+#[test]
+fn the_schema_of_the_report_is_up_to_date() {
+    is_up_to_date("schemas/report.json", &crm_check::report::json::schema());
+}
+
+#[test]
 fn the_table_of_the_findings_of_doctor_is_up_to_date() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/doctor.md");
     let page = std::fs::read_to_string(path).unwrap();

@@ -157,7 +157,7 @@ impl Run<'_> {
             (self.on_record)();
             for finding in &examined.findings {
                 let diagnostic = Diagnostic::new(None, kind.as_str(), &examined.name, finding);
-                written(self.report.add(diagnostic))?;
+                written(self.report.add(finding.rule, diagnostic))?;
             }
             if self.fixing == Fixing::Shown {
                 let changes = values(kind, &examined.name, &examined.changes);

@@ -6,9 +6,9 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
+use clap::Args;
 use clap::builder::BoolishValueParser;
-use clap::{Args, ValueEnum};
 use crm_check::check::fix::file::{Diff, Rewritten};
 use crm_check::check::fix::{Fixes, fix};
 use crm_check::check::{Applier, Bundle, Judge, Known};
@@ -18,12 +18,14 @@ use crm_core::catalog::Action;
 use crm_core::characters::printable;
 use crm_core::existence::{Fact, Objects};
 use crm_core::policy::Policy;
+use crm_manifest::{Ignored, Walk};
 use futures::StreamExt;
 use jiff::Timestamp;
 use k8s_openapi::api::authentication::v1::UserInfo;
 use kube::Client;
 
 use super::cluster::ClusterArgs;
+use super::configuration::{self, ApplierArg, FailOn, FormatArg, Located};
 use super::progress::Progress;
 use super::{Outcome, block_on, joined, output_file, print, print_exactly};
 use crate::cluster::Reader;
@@ -45,6 +47,13 @@ pub(super) struct Check {
     /// The same as PATH, as in kubectl.
     #[arg(short = 'f', long = "filename", num_args = 1, value_name = "PATH")]
     files: Vec<PathBuf>,
+    /// Leave out the files and directories that match this glob, which has the syntax of a line in .gitignore; may be
+    /// given more than once. A file that is given as PATH is always read.
+    #[arg(long, num_args = 1, env = "CRM_ADMISSION_EXCLUDE", value_delimiter = ',', value_name = "GLOB")]
+    exclude: Vec<String>,
+    /// Read also the files of directories that git ignores: those in .gitignore, .ignore and the global excludes.
+    #[arg(long, env = "CRM_ADMISSION_NO_IGNORE", value_parser = BoolishValueParser::new())]
+    no_ignore: bool,
     /// Files or directories with manifests of other objects. `check` looks up references in them, but neither checks nor
     /// fixes them.
     #[arg(long, num_args = 1, env = "CRM_ADMISSION_RESOURCES", value_delimiter = ',', value_name = "PATH")]
@@ -61,14 +70,7 @@ pub(super) struct Check {
     #[arg(long = "as", env = "CRM_ADMISSION_AS", value_name = "USER")]
     as_user: Option<String>,
     /// A group of that user; may be given more than once.
-    #[arg(
-        long,
-        num_args = 1,
-        requires = "as_user",
-        env = "CRM_ADMISSION_AS_GROUP",
-        value_delimiter = ',',
-        value_name = "GROUP"
-    )]
+    #[arg(long, num_args = 1, env = "CRM_ADMISSION_AS_GROUP", value_delimiter = ',', value_name = "GROUP")]
     as_group: Vec<String>,
     /// The tool that applies the files: warn about references that it would apply before their targets.
     #[arg(long, value_enum, env = "CRM_ADMISSION_APPLIER")]
@@ -80,9 +82,9 @@ pub(super) struct Check {
     /// Print the changes that --fix would make as a unified diff, and write nothing.
     #[arg(long, env = "CRM_ADMISSION_DIFF", value_parser = BoolishValueParser::new())]
     diff: bool,
-    /// Format of the report.
-    #[arg(short = 'o', long, value_enum, default_value_t = FormatArg::Text, env = "CRM_ADMISSION_FORMAT")]
-    format: FormatArg,
+    /// Format of the report. [default: text]
+    #[arg(short = 'o', long, value_enum, env = "CRM_ADMISSION_FORMAT")]
+    format: Option<FormatArg>,
     /// Print only findings: no summary, notes and progress.
     #[arg(short, long, env = "CRM_ADMISSION_QUIET", value_parser = BoolishValueParser::new())]
     quiet: bool,
@@ -90,34 +92,19 @@ pub(super) struct Check {
     /// --fix writes to standard output.
     #[arg(long, env = "CRM_ADMISSION_OUTPUT", value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Which findings make the command exit with 1.
-    #[arg(long, value_enum, default_value_t = FailOn::Deny, env = "CRM_ADMISSION_FAIL_ON", value_name = "ACTION")]
-    fail_on: FailOn,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum ApplierArg {
-    Kubectl,
-    Helm,
-    Argocd,
-    Flux,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum FormatArg {
-    Text,
-    Json,
-    Junit,
-    Sarif,
-    Github,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum FailOn {
-    /// Findings that the webhook would deny.
-    Deny,
-    /// Those, and warnings.
-    Warn,
+    /// Which findings make the command exit with 1. [default: deny]
+    #[arg(long, value_enum, env = "CRM_ADMISSION_FAIL_ON", value_name = "ACTION")]
+    fail_on: Option<FailOn>,
+    /// Configuration file with values for flags; by default the nearest .crm-admission.yaml, in the current directory or
+    /// above it up to the root of the git work tree. Flags and variables replace its values.
+    #[arg(long, env = "CRM_ADMISSION_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Use no configuration file.
+    #[arg(long, env = "CRM_ADMISSION_NO_CONFIG", value_parser = BoolishValueParser::new())]
+    no_config: bool,
+    /// The directory to which the globs of --exclude are relative, if it is not the current one.
+    #[arg(skip)]
+    excluded_from: Option<PathBuf>,
 }
 
 impl FailOn {
@@ -138,7 +125,13 @@ enum Delivery {
 }
 
 impl Check {
-    pub(super) fn run(self) -> anyhow::Result<Outcome> {
+    pub(super) fn run(mut self) -> anyhow::Result<Outcome> {
+        if !self.no_config {
+            self.complete(configuration::read(self.config.as_deref())?);
+        }
+        if self.as_user.is_none() && !self.as_group.is_empty() {
+            bail!("--as-group (asGroups in the configuration file) needs --as <USER>");
+        }
         let policy = match &self.policy {
             Some(path) => policy_source::read(path)?,
             None => Policy::default(),
@@ -146,7 +139,7 @@ impl Check {
         let judge = Judge::new(policy, self.requester(), Timestamp::now())?;
         let resources = crm_manifest::read_objects(&self.resources)?;
         let progress = Progress::new("files read", self.quiet);
-        let mut bundle = Bundle::read(&self.paths(), &self.resources, &|| progress.step())?;
+        let mut bundle = Bundle::read(&self.paths(), &self.resources, &self.walk()?, &|| progress.step())?;
         drop(progress);
 
         let fixes = self.fixes(&mut bundle, &judge);
@@ -162,6 +155,42 @@ impl Check {
         self.outcome(&report)
     }
 
+    /// Takes what neither a flag nor a variable gives from the configuration file.
+    fn complete(&mut self, located: Located) {
+        let file = &located.configuration;
+        if self.paths.is_empty() && self.files.is_empty() {
+            self.paths = located.paths(file.paths.as_ref());
+        }
+        if let (true, Some(exclude)) = (self.exclude.is_empty(), &file.exclude) {
+            self.exclude.clone_from(exclude);
+            self.excluded_from = Some(located.base().to_owned());
+        }
+        if self.resources.is_empty() {
+            self.resources = located.paths(file.resources.as_ref());
+        }
+        if self.policy.is_none() {
+            self.policy = file.policy.as_deref().map(|policy| located.path(policy));
+        }
+        // The groups of the file are those of its user, and not those of another one.
+        let is_same_user = self.as_user.is_none() || file.as_user.is_none();
+        if is_same_user && self.as_group.is_empty() {
+            self.as_group = file.as_groups.clone().unwrap_or_default();
+        }
+        self.as_user = self.as_user.take().or_else(|| file.as_user.clone());
+        self.applier = self.applier.or(file.applier);
+        self.format = self.format.or(file.format);
+        self.fail_on = self.fail_on.or(file.fail_on);
+    }
+
+    fn format(&self) -> FormatArg {
+        self.format.unwrap_or(FormatArg::Text)
+    }
+
+    /// The least action that makes the command fail.
+    fn fails_on(&self) -> Action {
+        self.fail_on.unwrap_or(FailOn::Deny).least()
+    }
+
     /// The changes of `--fix` or `--diff`. With `--diff` nothing is written, so the files are judged as they are.
     fn fixes(&self, bundle: &mut Bundle, judge: &Judge) -> Fixes {
         if !self.fix && !self.diff {
@@ -172,6 +201,12 @@ impl Check {
             fixes.rewritten.iter().for_each(|file| bundle.accept(file));
         }
         fixes
+    }
+
+    fn walk(&self) -> anyhow::Result<Walk> {
+        let ignored = if self.no_ignore { Ignored::Read } else { Ignored::LeftOut };
+        Walk::new(ignored, self.excluded_from.as_deref().unwrap_or(Path::new(".")), &self.exclude)
+            .context("--exclude")
     }
 
     fn paths(&self) -> Vec<PathBuf> {
@@ -272,7 +307,7 @@ impl Check {
             print(&self.rendered(report, Colour::Ansi))?;
         }
         // People see errors in the text report. Programs read the other reports, so people get the errors here.
-        if self.format != FormatArg::Text || self.output_file().is_some() {
+        if self.format() != FormatArg::Text || self.output_file().is_some() {
             let lines: String = report.errors.iter().map(|error| format!("error: {error}\n")).collect();
             io::stderr().write_all(lines.as_bytes())?;
         }
@@ -280,10 +315,10 @@ impl Check {
     }
 
     fn rendered(&self, report: &Report, colour: Colour) -> String {
-        if self.quiet && self.format == FormatArg::Text {
+        if self.quiet && self.format() == FormatArg::Text {
             return report::text::findings(report, colour);
         }
-        report::render(report, self.format.into(), self.fail_on.least(), colour)
+        report::render(report, self.format().into(), self.fails_on(), colour)
     }
 
     fn output_file(&self) -> Option<&Path> {
@@ -293,7 +328,7 @@ impl Check {
     fn outcome(&self, report: &Report) -> anyhow::Result<Outcome> {
         Ok(if !report.errors.is_empty() {
             Outcome::Incomplete
-        } else if report.findings.iter().any(|finding| finding.action >= self.fail_on.least()) {
+        } else if report.findings.iter().any(|finding| finding.action >= self.fails_on()) {
             Outcome::Findings
         } else {
             Outcome::Fine
@@ -352,6 +387,7 @@ impl From<FormatArg> for report::Format {
             FormatArg::Junit => Self::Junit,
             FormatArg::Sarif => Self::Sarif,
             FormatArg::Github => Self::Github,
+            FormatArg::Gitlab => Self::Gitlab,
         }
     }
 }

@@ -4,6 +4,7 @@ mod audit;
 mod certs;
 mod check;
 mod cluster;
+pub mod configuration;
 pub mod crds;
 mod doctor;
 mod policy;

@@ -2,15 +2,11 @@
 
 use anyhow::bail;
 use clap::{Args, ValueEnum};
-use crm_core::api::names::nearest;
-use crm_core::catalog::{self, RuleId, UnknownId};
+use crm_core::catalog::{self, UnknownId};
 use serde_json::Value;
 
 use super::{Outcome, print};
 use crate::invocation::invocation;
-
-/// The minimum similarity of a suggested id (Jaro-Winkler, 0 to 1).
-const NEAR_MISS: f64 = 0.8;
 
 #[derive(Debug, Args)]
 pub(super) struct Rules {
@@ -38,7 +34,15 @@ impl Rules {
                 Format::Markdown => catalog::page(),
             });
         };
-        let (rule, code) = match catalog::find(id.trim_start_matches('[').trim_end_matches(']')) {
+        let shown = id.trim_start_matches('[').trim_end_matches(']');
+        if shown.split('/').next() == Some(catalog::SUPPRESSION.id) {
+            return print(&match self.format {
+                Format::Text => catalog::SUPPRESSION.page_text(),
+                Format::Json => pretty(&catalog::SUPPRESSION.json()),
+                Format::Markdown => catalog::SUPPRESSION.section(),
+            });
+        }
+        let (rule, code) = match catalog::find(shown) {
             Ok(found) => found,
             Err(error) => bail!("{error}{}{}", where_listed(&error), did_you_mean(&error)),
         };
@@ -58,16 +62,7 @@ fn where_listed(error: &UnknownId) -> String {
 }
 
 fn did_you_mean(error: &UnknownId) -> String {
-    let meant = match error {
-        UnknownId::Rule(unknown) => nearest(RuleId::ALL.map(RuleId::as_str), &unknown.0, NEAR_MISS),
-        UnknownId::Code { rule, code } => {
-            nearest(rule.codes().into_iter().map(|known| known.id), code, NEAR_MISS)
-        }
-    };
-    match meant {
-        Some(known) => format!("; did you mean {known:?}?"),
-        None => String::new(),
-    }
+    error.meant().map(|known| format!("; did you mean {known:?}?")).unwrap_or_default()
 }
 
 fn pretty(value: &Value) -> String {

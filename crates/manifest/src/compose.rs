@@ -15,10 +15,18 @@ const MERGE: &str = "tag:yaml.org,2002:merge";
 /// The message for text that kubectl does not read.
 const LEFT_OUT: &str = "kubectl leaves out the text from here on: start another document with a line ---";
 
-/// The tree of the document in a text; `None` if it is empty. `base` is added to every place.
+/// The document in a text.
+pub(crate) struct Composed {
+    /// `None` if the document is empty.
+    pub(crate) tree: Option<Tree>,
+    /// The bytes of the comments, in order.
+    pub(crate) comments: Vec<Range<usize>>,
+}
+
+/// Reads the document in a text. `base` is added to every place.
 ///
 /// kubectl reads one document only. Any other is a fault.
-pub(crate) fn compose(text: &str, base: usize) -> Result<Option<Tree>, Fault> {
+pub(crate) fn compose(text: &str, base: usize) -> Result<Composed, Fault> {
     let lines = Lines::new(text, base);
     if let Some(at) = lines.text.find(is_not_allowed) {
         return Err(Fault { at: lines.place(at), message: "control characters are not allowed".to_owned() });
@@ -31,14 +39,16 @@ pub(crate) fn compose(text: &str, base: usize) -> Result<Option<Tree>, Fault> {
         has_aliases: false,
         alias_keys: HashSet::new(),
     };
-    let Some(tree) = composer.document()? else {
-        return Ok(None);
+    let tree = composer.document()?;
+    let comments = composer.parser.comments().into_iter().map(|range| lines.range(range)).collect();
+    let Some(tree) = tree else {
+        return Ok(Composed { tree, comments });
     };
     if composer.has_aliases {
         let limit = aliases::limit(&tree, &composer.alias_keys);
         limit.map_err(|error| Fault { at: error.at, message: error.to_string() })?;
     }
-    Ok(Some(tree).filter(|tree| !tree.is_null(tree.root)))
+    Ok(Composed { tree: Some(tree).filter(|tree| !tree.is_null(tree.root)), comments })
 }
 
 /// Whether kubectl does not accept a character wherever it is.

@@ -1,8 +1,10 @@
 //! Reads the documents of a text as kubectl does, each separately, so that a broken one does not affect the others.
 
+use std::ops::Range;
+
 use serde_json::Value;
 
-use crate::compose;
+use crate::compose::{self, Composed};
 use crate::fault::Fault;
 use crate::text::{BYTE_ORDER_MARK, Text};
 use crate::tree::Tree;
@@ -28,6 +30,8 @@ pub struct SyntaxError {
 pub(crate) struct Parsed {
     pub(crate) documents: Vec<Document>,
     pub(crate) errors: Vec<SyntaxError>,
+    /// The bytes of the comments that belong to no document.
+    pub(crate) loose_comments: Vec<Range<usize>>,
 }
 
 /// One document of a text.
@@ -37,6 +41,8 @@ pub struct Document {
     pub tree: Tree,
     /// The Helm template that it was rendered from, according to its `# Source:` comment.
     pub template: Option<String>,
+    /// The bytes of its comments, in order. JSON has none.
+    pub comments: Vec<Range<usize>>,
 }
 
 /// The syntax of a text.
@@ -80,7 +86,11 @@ pub(crate) fn parse(text: &Text, syntax: Syntax) -> Parsed {
         let (line, column) = text.line_and_column(at);
         SyntaxError { line, column, message }
     };
-    Parsed { documents: read.documents, errors: read.faults.into_iter().map(error).collect() }
+    Parsed {
+        documents: read.documents,
+        errors: read.faults.into_iter().map(error).collect(),
+        loose_comments: read.loose_comments,
+    }
 }
 
 /// The documents of a text or of a part of it, and the problems of the others.
@@ -88,17 +98,19 @@ pub(crate) fn parse(text: &Text, syntax: Syntax) -> Parsed {
 struct Read {
     documents: Vec<Document>,
     faults: Vec<Fault>,
+    loose_comments: Vec<Range<usize>>,
 }
 
 impl Read {
     fn yaml(text: &str, base: usize) -> Self {
         let (parts, faults) = cut::parts(text, base);
-        let mut read = Self { documents: Vec::new(), faults };
+        let mut read = Self { faults, ..Self::default() };
         for (start, part) in parts {
             match compose::compose(part, start) {
-                Ok(tree) => {
-                    read.documents.extend(tree.map(|tree| Document { tree, template: template(part) }))
+                Ok(Composed { tree: Some(tree), comments }) => {
+                    read.documents.push(Document { tree, template: template(part), comments });
                 }
+                Ok(Composed { tree: None, comments }) => read.loose_comments.extend(comments),
                 Err(fault) => read.faults.push(fault),
             }
         }
@@ -106,8 +118,9 @@ impl Read {
     }
 
     fn json(read: json::Read) -> Self {
-        let documents = read.trees.into_iter().map(|tree| Document { tree, template: None });
-        Self { documents: documents.collect(), faults: read.faults }
+        let documents =
+            read.trees.into_iter().map(|tree| Document { tree, template: None, comments: Vec::new() });
+        Self { documents: documents.collect(), faults: read.faults, ..Self::default() }
     }
 
     /// JSON. What comes after the first value, or instead of it, may be YAML.
@@ -128,6 +141,7 @@ impl Read {
         let mut read = Self::json(json.before(base + broken.after));
         read.documents.extend(yaml.documents);
         read.faults.extend(yaml.faults);
+        read.loose_comments.extend(yaml.loose_comments);
         read
     }
 }

@@ -1,18 +1,18 @@
 //! Finds manifest files and reads them.
 
 use std::collections::HashSet;
-use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Read};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use ignore::WalkBuilder;
 use rayon::prelude::*;
 use serde_json::Value;
 
 use crate::documents::{self, Document, Syntax, SyntaxError};
 use crate::text::Text;
 use crate::unfold::unfold;
+use crate::walk::{Unreadable, Walk};
 
 /// The path that stands for standard input, and its name in reports.
 pub const STANDARD_INPUT: &str = "-";
@@ -65,6 +65,7 @@ pub struct Input {
     text: Text,
     documents: Vec<Document>,
     errors: Vec<SyntaxError>,
+    loose_comments: Vec<Range<usize>>,
 }
 
 impl Input {
@@ -80,6 +81,7 @@ impl Input {
             text: Text::new(String::new()),
             documents: Vec::new(),
             errors: Vec::new(),
+            loose_comments: Vec::new(),
         };
         input.set_text(text);
         input
@@ -90,6 +92,7 @@ impl Input {
         self.text = Text::new(text);
         let parsed = documents::parse(&self.text, self.syntax);
         (self.documents, self.errors) = (parsed.documents, parsed.errors);
+        self.loose_comments = parsed.loose_comments;
     }
 
     /// Its text.
@@ -100,6 +103,11 @@ impl Input {
     /// Its documents. Those that cannot be read and empty ones are missing.
     pub fn documents(&self) -> &[Document] {
         &self.documents
+    }
+
+    /// The bytes of the comments that belong to no document, such as those between two separators.
+    pub fn loose_comments(&self) -> &[Range<usize>] {
+        &self.loose_comments
     }
 
     /// The problems of documents that cannot be read.
@@ -115,17 +123,24 @@ pub struct Inputs {
     pub inputs: Vec<Input>,
     /// The problems of the others.
     pub errors: Vec<ReadError>,
+    /// The names of the directories given in which every manifest was left out.
+    pub left_out: Vec<String>,
 }
 
 /// Reads the files given and, recursively, those of the directories given, in parallel; `-` is standard input.
 ///
-/// In a directory, it reads each `*.yaml`, `*.yml` and `*.json` that is not hidden, and does not follow links to
-/// directories. It omits the files in `except`, and those in directories of `except` unless `paths` names the file.
+/// In a directory, it reads each `*.yaml`, `*.yml` and `*.json` that is not hidden and that `walk` does not leave out. It
+/// does not follow links to directories. It omits the files in `except`, and those in directories of `except` unless `paths` names the file.
 /// `on_file` is called after each file.
 ///
 /// # Errors
 /// The only path given cannot be read. If there are others, its error is in [`Inputs::errors`].
-pub fn read(paths: &[PathBuf], except: &[PathBuf], on_file: &(dyn Fn() + Sync)) -> Result<Inputs, ReadError> {
+pub fn read(
+    paths: &[PathBuf],
+    except: &[PathBuf],
+    walk: &Walk,
+    on_file: &(dyn Fn() + Sync),
+) -> Result<Inputs, ReadError> {
     let given: HashSet<PathBuf> = paths.iter().filter_map(|path| real(path)).collect();
     let is_given = |file: &Path| file.ancestors().any(|part| given.contains(part));
     let read = |file: &Found| {
@@ -136,7 +151,7 @@ pub fn read(paths: &[PathBuf], except: &[PathBuf], on_file: &(dyn Fn() + Sync)) 
         on_file();
         input
     };
-    let Search { mut files, mut errors } = Search::new(paths);
+    let Search { mut files, mut errors, left_out, .. } = Search::new(paths, walk);
     if let ([_], [], [_]) = (paths, files.as_slice(), errors.as_slice()) {
         return Err(errors.swap_remove(0));
     }
@@ -149,7 +164,7 @@ pub fn read(paths: &[PathBuf], except: &[PathBuf], on_file: &(dyn Fn() + Sync)) 
             Err(error) => errors.push(error),
         }
     }
-    Ok(Inputs { inputs, errors })
+    Ok(Inputs { inputs, errors, left_out: left_out.iter().map(|path| name(path)).collect() })
 }
 
 fn omit(files: &mut Vec<Found>, given: &[PathBuf], except: &[PathBuf]) {
@@ -160,7 +175,8 @@ fn omit(files: &mut Vec<Found>, given: &[PathBuf], except: &[PathBuf]) {
         paths.iter().map(|path| real(path).unwrap_or_else(|| path.clone())).collect()
     };
     let (given, named) = (canonical(given), canonical(except));
-    let search = Search::new(except);
+    let everything = Walk::default();
+    let search = Search::new(except, &everything);
     let found: HashSet<&Path> = search.files.iter().map(Found::key).collect();
     files.retain(|file| {
         let file = file.key();
@@ -174,7 +190,8 @@ fn omit(files: &mut Vec<Found>, given: &[PathBuf], except: &[PathBuf]) {
 /// The first file that cannot be read, or has a document that is not an object.
 pub fn read_objects(paths: &[PathBuf]) -> Result<Vec<Value>, ReadError> {
     let mut objects = Vec::new();
-    let search = Search::new(paths);
+    let everything = Walk::default();
+    let search = Search::new(paths, &everything);
     if let Some(error) = search.errors.into_iter().next() {
         return Err(error);
     }
@@ -264,17 +281,20 @@ impl Found {
 }
 
 /// The files below some paths.
-#[derive(Debug, Default)]
-struct Search {
+#[derive(Debug)]
+struct Search<'w> {
+    walk: &'w Walk,
     /// Each once, even if it has several names.
     files: Vec<Found>,
     /// The paths that cannot be searched.
     errors: Vec<ReadError>,
+    /// The directories in which every manifest was left out.
+    left_out: Vec<PathBuf>,
 }
 
-impl Search {
-    fn new(paths: &[PathBuf]) -> Self {
-        let mut search = Self::default();
+impl<'w> Search<'w> {
+    fn new(paths: &[PathBuf], walk: &'w Walk) -> Self {
+        let mut search = Self { walk, files: Vec::new(), errors: Vec::new(), left_out: Vec::new() };
         let mut seen = HashSet::new();
         for path in paths {
             let files = search.below(path).into_iter().map(Found::new);
@@ -298,47 +318,14 @@ impl Search {
     }
 
     fn in_directory(&mut self, directory: &Path) -> Vec<PathBuf> {
-        let mut found = Vec::new();
-        // Only hidden entries are skipped. Files that git ignores are checked, too.
-        for entry in WalkBuilder::new(directory).standard_filters(false).hidden(true).build() {
-            match entry {
-                Ok(entry) if is_manifest(entry.path()) => match fs::metadata(entry.path()) {
-                    Ok(metadata) if metadata.is_file() => found.push(entry.into_path()),
-                    Ok(_) => {}
-                    // A dangling link, which kubectl does not skip either.
-                    Err(source) => self.errors.push(ReadError::Io { path: entry.into_path(), source }),
-                },
-                Ok(_) => {}
-                Err(error) => self.errors.push(unreadable(directory, error)),
-            }
+        let walked = self.walk.below(directory);
+        if self.walk.leaves_out_all(directory, &walked) {
+            self.left_out.push(directory.to_owned());
         }
-        found.sort();
-        found
+        let errors = walked.errors.into_iter();
+        self.errors.extend(errors.map(|Unreadable { path, cause: source }| ReadError::Io { path, source }));
+        walked.files
     }
-}
-
-/// The error of a directory below the one that was searched.
-fn unreadable(searched: &Path, error: ignore::Error) -> ReadError {
-    let mut path = searched.to_owned();
-    let mut cause = &error;
-    loop {
-        match cause {
-            ignore::Error::WithPath { path: of, err } => {
-                path.clone_from(of);
-                cause = err;
-            }
-            ignore::Error::WithDepth { err, .. } | ignore::Error::WithLineNumber { err, .. } => cause = err,
-            _ => break,
-        }
-    }
-    let message = cause.to_string();
-    let source = error.into_io_error().unwrap_or_else(|| io::Error::other(message));
-    ReadError::Io { path, source }
-}
-
-fn is_manifest(path: &Path) -> bool {
-    let extension = path.extension().and_then(OsStr::to_str);
-    matches!(extension, Some("yaml" | "yml" | "json"))
 }
 
 #[cfg(test)]
@@ -392,7 +379,8 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         fs::write(root.path().join("a.yaml"), "# é\n- \u{e9}".as_bytes().split_last().unwrap().1).unwrap();
         fs::write(root.path().join("b.yaml"), "b: 1\n").unwrap();
-        let Inputs { inputs, errors } = read(&[root.path().to_owned()], &[], &|| ()).unwrap();
+        let read = read(&[root.path().to_owned()], &[], &Walk::default(), &|| ());
+        let Inputs { inputs, errors, .. } = read.unwrap();
         assert_eq!((inputs.len(), errors.len()), (1, 1));
         let message = errors[0].to_string();
         assert!(message.ends_with("a.yaml:2:3: cannot be read: not UTF-8 text"), "{message}");

@@ -2,7 +2,7 @@
 //!
 //! Use it for a tool that points at places in manifests or changes them: a linter, a formatter, a language server.
 //!
-//! - [`read`] finds the files below some paths and reads them; [`documents()`] reads a text.
+//! - [`read`] finds the files below some paths, without those that a [`Walk`] leaves out, and reads them; [`documents()`] reads a text.
 //! - A [`Document`] is a [`Tree`] in which every value knows its bytes in the text. Scalars, anchors, merge keys and
 //!   JSON have the meaning that kubectl gives them. [`Text`] converts bytes to lines and columns.
 //! - [`unfold()`] replaces a `List` by its items.
@@ -50,6 +50,7 @@ mod tests;
 mod text;
 mod tree;
 mod unfold;
+mod walk;
 
 pub use diff::unified_diff;
 pub use documents::{Document, Syntax, SyntaxError, documents};
@@ -58,3 +59,4 @@ pub use replace::replace;
 pub use text::Text;
 pub use tree::{Content, Entry, Found, Layout, Node, NodeId, Overridden, Step, Style, Tree};
 pub use unfold::{NotAnObject, Object, unfold};
+pub use walk::{BadGlob, Ignored, Walk};

@@ -59,14 +59,14 @@ impl Text {
     }
 
     /// The first byte of the line of YAML that a byte is on.
-    pub(crate) fn line_start(&self, byte: usize) -> usize {
+    pub fn line_start(&self, byte: usize) -> usize {
         let lines = self.yaml_lines();
         let line = lines.partition_point(|start| *start <= byte).max(1);
         lines.get(line - 1).copied().unwrap_or(0)
     }
 
     /// The byte after the line of YAML that a byte is on, including its line break.
-    pub(crate) fn line_end(&self, byte: usize) -> usize {
+    pub fn line_end(&self, byte: usize) -> usize {
         let lines = self.yaml_lines();
         let next = lines.partition_point(|start| *start <= byte).max(1);
         lines.get(next).copied().unwrap_or(self.text.len())

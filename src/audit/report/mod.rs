@@ -115,14 +115,14 @@ impl<W: Write> Report<W> {
         Self { out, body }
     }
 
-    /// Adds one finding.
+    /// Adds one finding of a rule.
     ///
     /// # Errors
     /// Writing failed.
-    pub fn add(&mut self, finding: Diagnostic) -> io::Result<()> {
+    pub fn add(&mut self, rule: RuleId, finding: Diagnostic) -> io::Result<()> {
         match &mut self.body {
             Body::Text(shelf, _) | Body::Findings(shelf, _) | Body::Junit(shelf) | Body::Sarif(shelf) => {
-                shelf.put(finding)
+                shelf.put(rule, finding)
             }
             Body::Json(list) => list.add(&mut self.out, &finding)?,
             Body::Summary => {}
@@ -152,8 +152,8 @@ impl<W: Write> Report<W> {
 }
 
 impl Shelf {
-    fn put(&mut self, finding: Diagnostic) {
-        let kept = self.kept.entry(finding.rule).or_default();
+    fn put(&mut self, rule: RuleId, finding: Diagnostic) {
+        let kept = self.kept.entry(rule).or_default();
         if kept.len() < self.limit {
             kept.push(finding);
         }
@@ -175,6 +175,7 @@ impl Shelf {
         Results {
             command: "crm-admission audit",
             findings: self.kept.values().flatten().collect(),
+            suppressed: &[],
             errors: &[],
             unlisted: self
                 .by_rule(&totals.tally)
@@ -206,7 +207,7 @@ mod tests {
             kind: "Company".to_owned(),
             name: format!("acme-{index}"),
             field: "spec.domains[0]".to_owned(),
-            rule: RuleId::Domain,
+            rule: RuleId::Domain.into(),
             code: Some("bad-label"),
             action: Action::Deny,
             message: "Invalid value: \"a_b.com\": no domain name [domain/bad-label]".to_owned(),
@@ -221,7 +222,7 @@ mod tests {
         totals.add_not_fixed(NotFixed { kind: CrmKind::Company, name: "acme-1".to_owned(), reason });
         let mut out = Vec::new();
         let mut report = Report::new(&mut out, format, Colour::Plain, 2);
-        (0..5).for_each(|index| report.add(finding(index)).unwrap());
+        (0..5).for_each(|index| report.add(RuleId::Domain, finding(index)).unwrap());
         report.finish(&totals).unwrap();
         String::from_utf8(out).unwrap()
     }

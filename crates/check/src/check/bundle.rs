@@ -3,19 +3,26 @@
 use std::io;
 use std::path::PathBuf;
 
-use crm_manifest::{Document, Input, Inputs, NodeId, NotAnObject, ReadError, Step, unfold};
+use crm_manifest::{Document, Input, Inputs, NodeId, NotAnObject, ReadError, Step, Walk, unfold};
 use rayon::prelude::*;
 use serde_json::Value;
 
 use super::fix::file::Rewritten;
+use super::suppressions::Suppressions;
 use crate::conformance::Identity;
 use crate::report::{Access, InputError};
+
+/// The advice for a file with `{{` that cannot be read.
+const TEMPLATE: &str =
+    "; if this is a template of Helm, check what it renders: helm template … | crm-admission check -";
 
 /// The files of one check.
 #[derive(Debug, Default)]
 pub struct Bundle {
     pub(super) files: Vec<File>,
     errors: Vec<InputError>,
+    /// The names of the directories in which every manifest was left out.
+    left_out: Vec<String>,
     /// The number of fixed values.
     pub(super) fixed: usize,
 }
@@ -52,18 +59,20 @@ pub(super) struct Placed<'b> {
 
 impl Bundle {
     /// Reads files, directories and, for `-`, standard input, without the files of `except` and those in its
-    /// directories. A file in `paths` itself stays, unless `except` names it, too. `on_file` is called after each file.
+    /// directories, and without those that `walk` leaves out. A file in `paths` itself stays, unless `except` names it,
+    /// too. `on_file` is called after each file.
     ///
     /// # Errors
     /// The only path given cannot be read. If there are others, its error is part of the report.
     pub fn read(
         paths: &[PathBuf],
         except: &[PathBuf],
+        walk: &Walk,
         on_file: &(dyn Fn() + Sync),
     ) -> Result<Self, ReadError> {
-        let Inputs { inputs, errors } = crm_manifest::read(paths, except, on_file)?;
+        let Inputs { inputs, errors, left_out } = crm_manifest::read(paths, except, walk, on_file)?;
         let errors = errors.into_iter().map(InputError::from).collect();
-        Ok(Self { errors, ..Self::new(inputs) })
+        Ok(Self { errors, left_out, ..Self::new(inputs) })
     }
 
     /// The bundle of these files.
@@ -89,6 +98,11 @@ impl Bundle {
     /// The values of every object.
     pub fn values(&self) -> impl Iterator<Item = &Value> {
         self.objects().map(|placed| &placed.object.value)
+    }
+
+    /// The directories in which every manifest was left out.
+    pub(super) fn left_out(&self) -> &[String] {
+        &self.left_out
     }
 
     /// Everything that could not be read.
@@ -157,6 +171,20 @@ impl File {
         })
     }
 
+    /// A template of Helm is no YAML, and this program does not render it.
+    fn with_advice(&self, mut error: InputError) -> InputError {
+        if self.input.text().as_str().contains("{{") {
+            error.message += TEMPLATE;
+        }
+        error
+    }
+
+    /// The suppressions in its comments. Those of an encrypted document mean nothing, because it is not judged.
+    pub(super) fn suppressions(&self) -> Suppressions {
+        let documents = self.input.documents().iter().filter(|document| !is_encrypted(document));
+        Suppressions::new(self.input.text(), documents, self.input.loose_comments())
+    }
+
     fn errors(&self) -> impl Iterator<Item = InputError> {
         let error = |position, message: &str| InputError {
             file: self.input.name.clone(),
@@ -168,6 +196,7 @@ impl File {
         let syntax = syntax.map(move |fault| error((fault.line, fault.column), &fault.message));
         let not_objects = self.not_objects.iter();
         syntax
+            .map(|error| self.with_advice(error))
             .chain(not_objects.map(move |not| error(self.input.text().line_and_column(not.at), not.message)))
     }
 }

@@ -3,21 +3,23 @@
 use std::collections::{HashMap, HashSet};
 
 use crm_core::api::Target;
-use crm_core::catalog::RuleId;
+use crm_core::catalog::{Action, NOT_CANONICAL, ReportedRule, RuleId};
 use crm_core::policy::Policy;
 use crm_core::rules::{FieldPath, Finding, Reason, Reference, Segment};
-use crm_manifest::Step;
 use crm_manifest::edit;
+use crm_manifest::{Content, Document, Found, Step};
 use jiff::Timestamp;
 use k8s_openapi::api::authentication::v1::UserInfo;
 use rayon::prelude::*;
 
-use super::bundle::{Bundle, Object, Placed};
+use super::bundle::{Bundle, File, Object, Placed};
+use super::duplicates;
 use super::known::Known;
 use super::merge_order;
 use super::order::{Applier, Sequence};
+use super::suppressions::{Fault, Spot, Suppressions};
 use crate::conformance::{Conformance, Identity, Subject, UnusableSchema};
-use crate::report::{Diagnostic, Place, Report, Summary};
+use crate::report::{Diagnostic, Place, Report, Summary, Suppressed};
 
 /// Checks the objects of files.
 pub struct Judge {
@@ -52,25 +54,30 @@ impl Judge {
         let objects: Vec<Placed<'_>> = bundle.objects().collect();
         let judge = |placed: &Placed<'_>| {
             let findings = self.findings(placed.object, known).into_iter();
-            let mut diagnostics: Vec<Diagnostic> =
-                findings.map(|finding| diagnostic(placed, &finding, None)).collect();
+            let mut found: Vec<Located> = findings.map(|finding| located(placed, &finding, None)).collect();
             if placed.object.identity.kind().is_some() {
                 let orders = merge_order::findings(placed, self.conformance.schema_action()).into_iter();
-                diagnostics.extend(orders.map(|(at, finding)| diagnostic(placed, &finding, Some(at))));
+                found.extend(orders.map(|(at, finding)| located(placed, &finding, Some(at))));
             }
             on_object();
-            diagnostics
+            found
         };
-        let mut findings: Vec<Diagnostic> = objects.par_iter().flat_map_iter(judge).collect();
+        let mut found: Vec<Located> = objects.par_iter().flat_map_iter(judge).collect();
+        let duplicates = duplicates::findings(&objects, self.conformance.schema_action(), position);
+        found.extend(duplicates.iter().map(|(placed, finding)| located(placed, finding, None)));
         if let Some(applier) = applier {
-            findings.extend(self.order(&objects, known, applier));
+            found.extend(self.order(&objects, known, applier));
         }
-        sort(&mut findings, bundle);
+        let (mut findings, mut suppressed) = without_suppressed(found, bundle);
+        sort(&mut findings, bundle, |finding| finding);
+        sort(&mut suppressed, bundle, |suppressed| &suppressed.finding);
         let count = |identity| objects.iter().filter(|placed| placed.object.identity == identity).count();
         let (other, encrypted) = (count(Identity::Other), count(Identity::Encrypted));
         Report {
             findings,
+            suppressed,
             errors: bundle.errors(),
+            left_out: bundle.left_out().to_vec(),
             summary: Summary {
                 files: bundle.len(),
                 checked: objects.len() - other - encrypted,
@@ -82,25 +89,35 @@ impl Judge {
     }
 
     /// Warnings about references that an applier would send before their targets.
-    fn order(&self, objects: &[Placed<'_>], known: &Known, applier: Applier) -> Vec<Diagnostic> {
+    fn order(&self, objects: &[Placed<'_>], known: &Known, applier: Applier) -> Vec<Located> {
         let sequence = Sequence::new(objects.iter().map(|placed| &placed.object.value).collect(), applier);
-        let mut diagnostics = Vec::new();
+        let mut found = Vec::new();
         for (index, placed) in objects.iter().enumerate() {
             let references = self.references(placed.object).into_iter();
             for reference in references.filter(|reference| !known.exists_already(&reference.target)) {
                 let advice = sequence.advice(index, &reference, self.conformance.policy());
-                diagnostics.extend(advice.map(|finding| diagnostic(placed, &finding, None)));
+                found.extend(advice.map(|finding| located(placed, &finding, None)));
             }
         }
-        diagnostics
+        found
     }
 
     /// The changes that make the values of an object canonical.
-    pub(super) fn fixes(&self, object: &Object) -> Vec<edit::Change> {
+    pub(super) fn fixes(
+        &self,
+        document: &Document,
+        object: &Object,
+        suppressions: &Suppressions,
+    ) -> Vec<edit::Change> {
         let Some(subject) = self.subject(object) else {
             return Vec::new();
         };
-        let changes = self.conformance.fixes(&subject).into_iter();
+        let mut changes = self.conformance.fixes(&subject);
+        changes.retain(|change| {
+            let found = document.tree.find(object.root, &steps(&change.field));
+            !suppressions.cover(change.rule, Some(NOT_CANONICAL), &spot(document, &found, found.position))
+        });
+        let changes = changes.into_iter();
         changes.map(|change| edit::Change { path: steps(&change.field), value: change.after }).collect()
     }
 
@@ -126,29 +143,105 @@ impl Judge {
     }
 }
 
+/// A finding, and the bytes that it is about.
+struct Located {
+    rule: RuleId,
+    spot: Spot,
+    diagnostic: Diagnostic,
+}
+
+/// The findings that count, those about comments included, and the suppressed ones.
+fn without_suppressed(found: Vec<Located>, bundle: &Bundle) -> (Vec<Diagnostic>, Vec<Suppressed>) {
+    let mut suppressions: HashMap<&str, Suppressions> =
+        bundle.files.iter().map(|file| (file.input.name.as_str(), file.suppressions())).collect();
+    let (mut findings, mut suppressed) = (Vec::new(), Vec::new());
+    for Located { rule, spot, diagnostic } in found {
+        let file = diagnostic.place.as_ref().map_or("", |place| place.file.as_str());
+        let of_file = suppressions.get_mut(file);
+        match of_file.and_then(|suppressions| suppressions.suppress(rule, diagnostic.code, &spot)) {
+            Some(reason) => suppressed.push(Suppressed { finding: diagnostic, reason }),
+            None => findings.push(diagnostic),
+        }
+    }
+    for file in &bundle.files {
+        let faults = suppressions.get(file.input.name.as_str()).map(Suppressions::faults);
+        findings.extend(faults.unwrap_or_default().into_iter().map(|fault| about_comment(file, fault)));
+    }
+    (findings, suppressed)
+}
+
+/// A finding about a comment, with the first object of its document.
+fn about_comment(file: &File, fault: Fault) -> Diagnostic {
+    let mut documents = file.input.documents().iter().zip(&file.objects);
+    let has_it = |document: &Document| document.comments.iter().any(|comment| comment.start == fault.at);
+    let found = documents.find(|(document, _)| has_it(document));
+    let (kind, name) = found.and_then(|(_, objects)| objects.first()).map(kind_and_name).unwrap_or_default();
+    let rule = ReportedRule::Suppression;
+    Diagnostic {
+        place: Some(place(file, found.map(|(document, _)| document), fault.at)),
+        kind: kind.to_owned(),
+        name: name.to_owned(),
+        field: String::new(),
+        rule,
+        code: Some(fault.code),
+        action: Action::Warn,
+        message: format!("{} [{rule}/{}]", fault.message, fault.code),
+    }
+}
+
 /// Sorts by file, in the order of the bundle, and by place.
-fn sort(findings: &mut [Diagnostic], bundle: &Bundle) {
+fn sort<T>(findings: &mut [T], bundle: &Bundle, diagnostic: impl Fn(&T) -> &Diagnostic) {
     let names = bundle.files.iter().map(|file| file.input.name.as_str());
     let rank: HashMap<&str, usize> = names.enumerate().map(|(rank, name)| (name, rank)).collect();
     findings.sort_by_key(|finding| {
-        finding.place.as_ref().map(|place| (rank.get(place.file.as_str()).copied(), place.line, place.column))
+        let place = diagnostic(finding).place.as_ref();
+        place.map(|place| (rank.get(place.file.as_str()).copied(), place.line, place.column))
     });
 }
 
 /// A finding with its place: the given byte, or that of its field.
-fn diagnostic(placed: &Placed<'_>, finding: &Finding, at: Option<usize>) -> Diagnostic {
+fn located(placed: &Placed<'_>, finding: &Finding, at: Option<usize>) -> Located {
     let Placed { file, document, object } = placed;
     let found = document.tree.find(object.root, &steps(&finding.field));
     let is_unknown_field = finding.rule == RuleId::Schema && finding.reason == Reason::Forbidden;
     let of_field = found.key.filter(|_| is_unknown_field).unwrap_or(found.position);
     let at = at.unwrap_or(of_field);
+    let (kind, name) = kind_and_name(object);
+    Located {
+        rule: finding.rule,
+        spot: spot(document, &found, at),
+        diagnostic: Diagnostic::new(Some(place(file, Some(document), at)), kind, name, finding),
+    }
+}
+
+/// The bytes of a field with a finding at the byte `at`: those of its key, and of a scalar all.
+fn spot(document: &Document, found: &Found, at: usize) -> Spot {
+    let tree = &document.tree;
+    let node = found.node.map(|node| tree.node(node));
+    let scalar = node.filter(|node| node.range.start == at && matches!(node.content, Content::Scalar { .. }));
+    Spot { key: found.key, value: at..scalar.map_or(at, |node| node.range.end).max(at + 1) }
+}
+
+fn place(file: &File, document: Option<&Document>, at: usize) -> Place {
     let (line, column) = file.input.text().line_and_column(at);
-    let place = Place { file: file.input.name.clone(), line, column, template: document.template.clone() };
+    let template = document.and_then(|document| document.template.clone());
+    Place { file: file.input.name.clone(), line, column, template }
+}
+
+/// The kind of an object, and its name or what its name will start with.
+fn kind_and_name(object: &Object) -> (&str, &str) {
     let metadata = &object.value["metadata"];
     let name = metadata["name"].as_str().filter(|name| !name.is_empty());
     let name = name.or_else(|| metadata["generateName"].as_str()).unwrap_or_default();
-    let kind = object.value["kind"].as_str().unwrap_or_default();
-    Diagnostic::new(Some(place), kind, name, finding)
+    (object.value["kind"].as_str().unwrap_or_default(), name)
+}
+
+/// The place of a field as text, such as `crm/a.yaml:3:19`.
+fn position(placed: &Placed<'_>, field: &FieldPath) -> String {
+    let Placed { file, document, object } = placed;
+    let at = document.tree.find(object.root, &steps(field)).position;
+    let (line, column) = file.input.text().line_and_column(at);
+    format!("{}:{line}:{column}", file.input.name)
 }
 
 fn steps(path: &FieldPath) -> Vec<Step> {

@@ -1,11 +1,13 @@
 //! Checks and fixes the objects of many files.
 
 mod bundle;
+mod duplicates;
 pub mod fix;
 mod judge;
 mod known;
 mod merge_order;
 mod order;
+mod suppressions;
 
 pub use bundle::Bundle;
 pub use judge::Judge;

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crm_core::api::limits;
-use crm_core::catalog::{Action, RuleId};
+use crm_core::catalog::{Action, ReportedRule};
 use crm_core::characters::printable;
 use crm_core::quote::quote_truncated;
 use crm_core::rules::Finding;
@@ -21,13 +21,22 @@ pub struct Diagnostic {
     /// The leaf field, such as `spec.domains[1]`.
     pub field: String,
     /// The rule.
-    pub rule: RuleId,
+    pub rule: ReportedRule,
     /// The reason code, if the rule has several.
     pub code: Option<&'static str>,
     /// The action in the cluster.
     pub action: Action,
     /// The problem and the fix, in the words of a status cause of the webhook.
     pub message: String,
+}
+
+/// A finding that a comment in its file suppresses. The cluster knows no suppressions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Suppressed {
+    /// The finding.
+    pub finding: Diagnostic,
+    /// The reason that the comment gives; empty if it gives none.
+    pub reason: String,
 }
 
 /// A place in a file.
@@ -73,7 +82,7 @@ impl Diagnostic {
             kind: kind.to_owned(),
             name: name.to_owned(),
             field: finding.field.to_string(),
-            rule: finding.rule,
+            rule: finding.rule.into(),
             code: finding.code,
             action: finding.action,
             message: finding.message(),
@@ -109,7 +118,9 @@ impl Diagnostic {
             sentence.push_str(": ");
             sentence.push_str(&printable(&self.field));
         }
-        sentence.push_str(": ");
+        if !sentence.is_empty() {
+            sentence.push_str(": ");
+        }
         sentence.push_str(&printable(&self.message));
         sentence.push_str(&printable(&self.origin()));
         sentence

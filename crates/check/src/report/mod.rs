@@ -5,6 +5,7 @@
 
 mod diagnostic;
 mod github;
+mod gitlab;
 pub mod json;
 pub mod junit;
 mod results;
@@ -16,7 +17,7 @@ pub mod text;
 
 use crm_core::catalog::Action;
 
-pub use diagnostic::{Access, Diagnostic, InputError, Place};
+pub use diagnostic::{Access, Diagnostic, InputError, Place, Suppressed};
 pub use results::{Results, Unlisted, pretty};
 pub use summary::{Report, Summary};
 pub use text::Colour;
@@ -35,6 +36,8 @@ pub enum Format {
     Sarif,
     /// Workflow commands that GitHub shows as annotations.
     Github,
+    /// GitLab's Code Quality.
+    Gitlab,
 }
 
 /// The report in a format, with a line break at its end. Only [`Format::Text`] is coloured. `fails_on` is the least
@@ -46,6 +49,7 @@ pub fn render(report: &Report, format: Format, fails_on: Action, colour: Colour)
         Format::Junit => junit::render(&report.results(Some(fails_on))),
         Format::Sarif => sarif::render(&report.results(Some(fails_on))),
         Format::Github => github::render(report),
+        Format::Gitlab => gitlab::render(report),
     }
 }
 
@@ -56,7 +60,9 @@ mod tests {
     #[test]
     fn every_format_ends_in_one_line_break() {
         for report in [Report::default(), samples::report(), samples::hostile()] {
-            for format in [Format::Text, Format::Json, Format::Junit, Format::Sarif, Format::Github] {
+            for format in
+                [Format::Text, Format::Json, Format::Junit, Format::Sarif, Format::Github, Format::Gitlab]
+            {
                 let text = render(&report, format, Action::Deny, Colour::Plain);
                 assert!(text.ends_with('\n') && !text.ends_with("\n\n"), "{format:?}: {text:?}");
             }
@@ -65,7 +71,7 @@ mod tests {
 
     #[test]
     fn no_format_but_text_is_coloured() {
-        for format in [Format::Json, Format::Junit, Format::Sarif, Format::Github] {
+        for format in [Format::Json, Format::Junit, Format::Sarif, Format::Github, Format::Gitlab] {
             let [ansi, plain] = [Colour::Ansi, Colour::Plain]
                 .map(|colour| render(&samples::report(), format, Action::Deny, colour));
             assert_eq!(ansi, plain);

@@ -3,9 +3,11 @@
 use std::collections::HashMap;
 
 use crm_core::catalog::{Action, RuleId};
+use crm_manifest::STANDARD_INPUT;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 
-use super::diagnostic::{Diagnostic, InputError};
+use super::diagnostic::{Diagnostic, InputError, Suppressed, plain_path};
 
 /// The contents of a report.
 #[derive(Clone, Debug)]
@@ -14,6 +16,8 @@ pub struct Results<'r> {
     pub command: &'static str,
     /// The listed findings.
     pub findings: Vec<&'r Diagnostic>,
+    /// The findings that comments suppress.
+    pub suppressed: &'r [Suppressed],
     /// The inputs that cannot be read.
     pub errors: &'r [InputError],
     /// The findings that are not listed, by rule.
@@ -30,6 +34,10 @@ impl Results<'_> {
         self.fails_on.is_some_and(|least| action >= least)
     }
 }
+
+/// All characters but the unreserved ones of a path segment (RFC 3986) and the slash between segments. The colon is
+/// encoded, too, because in the first segment of a relative reference it would end a scheme.
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
 
 /// Findings of one rule that are not listed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +61,22 @@ impl UniqueNames {
         *times += 1;
         if *times == 1 { name } else { format!("{name} ({times})") }
     }
+}
+
+/// The identity of a finding. Does not change if lines move, so that an alert is not closed and opened again.
+pub(super) fn fingerprint(finding: &Diagnostic, names: &mut UniqueNames) -> String {
+    let file = finding.place.as_ref().map_or_else(|| "stored".to_owned(), |place| uri(&place.file));
+    let place = format!("{file}#{}", finding.qualified_name());
+    names.unique(finding.rule.as_str(), format!("{}#{place}", finding.rule_and_code()))
+}
+
+/// The file as a URI, relative if its path is.
+pub(super) fn uri(file: &str) -> String {
+    if file == STANDARD_INPUT {
+        return "stdin".to_owned();
+    }
+    let path = utf8_percent_encode(plain_path(file), ENCODED);
+    if file.starts_with('/') { format!("file://{path}") } else { path.to_string() }
 }
 
 /// The value as indented JSON, with a line break at its end.

@@ -20,7 +20,7 @@ pub(super) fn report() -> Report {
                 kind: "Company".to_owned(),
                 name: "acme-corp".to_owned(),
                 field: "spec.domains[1]".to_owned(),
-                rule: RuleId::Domain,
+                rule: RuleId::Domain.into(),
                 code: Some("bad-label"),
                 action: Action::Deny,
                 message: "Invalid value: \"a_b.com\": no domain name [domain/bad-label]".to_owned(),
@@ -35,7 +35,7 @@ pub(super) fn report() -> Report {
                 kind: "Company".to_owned(),
                 name: String::new(),
                 field: "metadata.labels[tier]".to_owned(),
-                rule: RuleId::LabelValue,
+                rule: RuleId::LabelValue.into(),
                 code: None,
                 action: Action::Warn,
                 message: "Unsupported value: \"gold\": one of \"a\", \"b\" [label-value]".to_owned(),
@@ -50,7 +50,7 @@ pub(super) fn report() -> Report {
                 kind: "Note".to_owned(),
                 name: "call".to_owned(),
                 field: "spec.content".to_owned(),
-                rule: RuleId::NoteContent,
+                rule: RuleId::NoteContent.into(),
                 code: None,
                 action: Action::Audit,
                 message: "Required value: say something [note-content]".to_owned(),
@@ -70,6 +70,8 @@ pub(super) fn report() -> Report {
                 message: "no such file".to_owned(),
             },
         ],
+        suppressed: Vec::new(),
+        left_out: Vec::new(),
         summary: Summary { files: 3, checked: 12, other: 5, encrypted: 0, fixed: 4 },
     }
 }
@@ -105,6 +107,7 @@ pub(super) fn stored(findings: &[Diagnostic]) -> Results<'_> {
     Results {
         command: "crm-admission audit",
         findings: findings.iter().collect(),
+        suppressed: &[],
         errors: &[],
         unlisted: vec![
             Unlisted { rule: RuleId::Domain, count: 7, action: Action::Deny },

@@ -2,29 +2,23 @@
 
 use std::collections::BTreeMap;
 
-use crm_core::catalog::{self, Action, Rule, RuleId};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use crm_core::catalog::{self, Action, ReportedRule, Rule, RuleId, SUPPRESSION};
 use serde_json::{Value, json};
 use serde_sarif::sarif::{
-    ArtifactLocation, Invocation, Location, LogicalLocation, Message, MultiformatMessageString, Notification,
-    PhysicalLocation, PropertyBag, Region, ReportingConfiguration, ReportingDescriptor, Result as Finding,
-    ResultLevel, Run, Sarif, Tool, ToolComponent,
+    self, ArtifactLocation, Invocation, Location, LogicalLocation, Message, MultiformatMessageString,
+    Notification, PhysicalLocation, PropertyBag, Region, ReportingConfiguration, ReportingDescriptor,
+    Result as Finding, ResultLevel, Run, Sarif, Tool, ToolComponent,
 };
 
-use crm_manifest::STANDARD_INPUT;
-
-use super::diagnostic::{Diagnostic, InputError, Place, plain_path};
-use super::results::{Results, UniqueNames, Unlisted, pretty};
+use super::diagnostic::Suppressed;
+use super::diagnostic::{Diagnostic, InputError, Place};
+use super::results::{Results, UniqueNames, Unlisted, fingerprint, pretty, uri};
 
 const SCHEMA: &str = "https://json.schemastore.org/sarif-2.1.0.json";
 
 /// The key of the fingerprint. Its number changes if the fingerprints change. The key that GitHub itself uses is not
 /// set: its upload action computes a hash of the line.
 const FINGERPRINT: &str = "crmAdmission/v1";
-
-/// All characters but the unreserved ones of a path segment (RFC 3986) and the slash between segments. The colon is
-/// encoded, too, because in the first segment of a relative reference it would end a scheme.
-const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
 
 /// The results as SARIF.
 pub fn render(results: &Results<'_>) -> String {
@@ -33,7 +27,7 @@ pub fn render(results: &Results<'_>) -> String {
         .tool(Tool::builder().driver(driver()).build())
         .invocations(vec![invocation(results)])
         .column_kind(json!("unicodeCodePoints"))
-        .results(results.findings.iter().map(|finding| result(finding, &mut names)).collect::<Vec<_>>())
+        .results(all_findings(results, &mut names))
         .build();
     pretty(&Sarif::builder().schema(SCHEMA).version(json!("2.1.0")).runs(vec![run]).build())
 }
@@ -43,7 +37,7 @@ fn driver() -> ToolComponent {
     ToolComponent::builder()
         .name("crm-admission")
         .version(env!("CARGO_PKG_VERSION"))
-        .rules(catalog::rules().iter().map(descriptor).collect::<Vec<_>>())
+        .rules(catalog::rules().iter().map(descriptor).chain([of_suppression()]).collect::<Vec<_>>())
         .build()
 }
 
@@ -58,6 +52,29 @@ fn descriptor(rule: &Rule) -> ReportingDescriptor {
         .help(help(rule))
         .default_configuration(configuration(rule.default_action))
         .properties(PropertyBag::builder().tags(tags).additional_properties(precision()).build())
+        .build()
+}
+
+fn of_suppression() -> ReportingDescriptor {
+    let message = |text: &str| MultiformatMessageString::builder().text(text).build();
+    ReportingDescriptor::builder()
+        .id(SUPPRESSION.id)
+        .name(pascal_case(SUPPRESSION.id))
+        .short_description(message(SUPPRESSION.title))
+        .full_description(message(SUPPRESSION.explanation))
+        .help(
+            MultiformatMessageString::builder()
+                .text(SUPPRESSION.fix)
+                .markdown(SUPPRESSION.help_markdown())
+                .build(),
+        )
+        .default_configuration(configuration(Action::Warn))
+        .properties(
+            PropertyBag::builder()
+                .tags(vec!["kubernetes".to_owned()])
+                .additional_properties(precision())
+                .build(),
+        )
         .build()
 }
 
@@ -96,6 +113,20 @@ fn level(action: Action) -> ResultLevel {
     }
 }
 
+/// The findings, and those that a comment suppresses.
+fn all_findings(results: &Results<'_>, names: &mut UniqueNames) -> Vec<Finding> {
+    let mut found: Vec<Finding> = results.findings.iter().map(|finding| result(finding, names)).collect();
+    for Suppressed { finding, reason } in results.suppressed {
+        let suppression = sarif::Suppression::builder().kind(json!("inSource"));
+        let suppression = match reason.as_str() {
+            "" => suppression.build(),
+            reason => suppression.justification(reason).build(),
+        };
+        found.push(Finding { suppressions: Some(vec![suppression]), ..result(finding, names) });
+    }
+    found
+}
+
 fn result(finding: &Diagnostic, names: &mut UniqueNames) -> Finding {
     let logical =
         LogicalLocation::builder().fully_qualified_name(finding.qualified_name()).kind("object").build();
@@ -118,15 +149,11 @@ fn result(finding: &Diagnostic, names: &mut UniqueNames) -> Finding {
 }
 
 /// The catalogue lists the rules in the order of their ids, and so does [`driver`].
-fn rule_index(rule: RuleId) -> i64 {
-    rule as i64
-}
-
-/// Does not change if lines move, so that an alert is not closed and opened again.
-fn fingerprint(finding: &Diagnostic, names: &mut UniqueNames) -> String {
-    let file = finding.place.as_ref().map_or_else(|| "stored".to_owned(), |place| uri(&place.file));
-    let place = format!("{file}#{}", finding.qualified_name());
-    names.unique(finding.rule.as_str(), format!("{}#{place}", finding.rule_and_code()))
+fn rule_index(rule: ReportedRule) -> i64 {
+    match rule {
+        ReportedRule::Rule(rule) => rule as i64,
+        ReportedRule::Suppression => number(RuleId::ALL.len()),
+    }
 }
 
 fn properties(finding: &Diagnostic) -> PropertyBag {
@@ -156,14 +183,6 @@ fn physical(file: &str, place: Option<(usize, usize)>) -> PhysicalLocation {
 
 fn number(number: usize) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
-}
-
-fn uri(file: &str) -> String {
-    if file == STANDARD_INPUT {
-        return "stdin".to_owned();
-    }
-    let path = utf8_percent_encode(plain_path(file), ENCODED);
-    if file.starts_with('/') { format!("file://{path}") } else { path.to_string() }
 }
 
 fn invocation(results: &Results<'_>) -> Invocation {
@@ -235,11 +254,12 @@ mod tests {
     fn every_rule_index_is_that_of_its_id() {
         let mut report = samples::report();
         let finding = report.findings[0].clone();
-        report.findings = RuleId::ALL.map(|rule| Diagnostic { rule, code: None, ..finding.clone() }).to_vec();
+        let rules = RuleId::ALL.map(ReportedRule::Rule).into_iter().chain([ReportedRule::Suppression]);
+        report.findings = rules.map(|rule| Diagnostic { rule, code: None, ..finding.clone() }).collect();
         let (sarif, _) = parsed(&report);
         let run = &sarif.runs[0];
         let rules = run.tool.driver.rules.as_ref().unwrap();
-        assert_eq!(rules.len(), RuleId::ALL.len());
+        assert_eq!(rules.len(), RuleId::ALL.len() + 1);
         for result in run.results.as_ref().unwrap() {
             let index = usize::try_from(result.rule_index.unwrap()).unwrap();
             assert_eq!(Some(&rules[index].id), result.rule_id.as_ref());

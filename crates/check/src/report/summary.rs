@@ -3,8 +3,9 @@
 use std::collections::HashSet;
 
 use crm_core::catalog::Action;
+use crm_core::characters::printable;
 
-use super::diagnostic::{Access, Diagnostic, InputError};
+use super::diagnostic::{Access, Diagnostic, InputError, Suppressed};
 use super::results::Results;
 
 /// The report of one check.
@@ -12,8 +13,12 @@ use super::results::Results;
 pub struct Report {
     /// The findings, in the order of the files and of their lines.
     pub findings: Vec<Diagnostic>,
+    /// The findings that comments suppress, in the same order. They do not count.
+    pub suppressed: Vec<Suppressed>,
     /// The inputs that cannot be read, and so were not checked.
     pub errors: Vec<InputError>,
+    /// The names of the directories in which git ignores every manifest, or the user excludes it.
+    pub left_out: Vec<String>,
     /// The counts.
     pub summary: Summary,
 }
@@ -44,6 +49,7 @@ impl Report {
         Results {
             command: "crm-admission check",
             findings: self.findings.iter().collect(),
+            suppressed: &self.suppressed,
             errors: &self.errors,
             unlisted: Vec::new(),
             summary: self.sentence(),
@@ -72,14 +78,29 @@ impl Report {
             (failed(Access::Read), "file could not be fully read", "files could not be fully read"),
             (failed(Access::Write), "file could not be written", "files could not be written"),
         ];
-        let mut sentence = verdict(self);
+        let mut sentence = verdict(self) + &suppressed(&self.suppressed);
         for (number, one, many) in aside {
             if number > 0 {
                 sentence += &format!("; {}", counted(number, one, many));
             }
         }
+        if !self.left_out.is_empty() {
+            let directories = self.left_out.iter().map(|name| printable(name)).collect::<Vec<_>>().join(", ");
+            sentence += &format!("; git ignores or --exclude leaves out all manifests in {directories}");
+        }
         sentence.push('.');
         sentence
+    }
+}
+
+/// The number of suppressed findings, and how many of them the cluster will deny all the same.
+fn suppressed(suppressed: &[Suppressed]) -> String {
+    let denied = suppressed.iter().filter(|suppressed| suppressed.finding.action == Action::Deny).count();
+    match (suppressed.len(), denied) {
+        (0, _) => String::new(),
+        (all, 0) => format!("; {all} suppressed"),
+        (all, denied) if all == denied => format!("; {all} suppressed, which the cluster will deny"),
+        (all, denied) => format!("; {all} suppressed, {denied} of which the cluster will deny"),
     }
 }
 

@@ -1,13 +1,24 @@
 //! The reason codes of each rule, which messages show after the rule, and their texts.
 
 use super::rule::{Rule, RuleId, UnknownRule};
+use crate::api::names::nearest;
 use crate::existence::UNRESOLVED;
 use crate::normalize::{Code, Field, Hint, ProfileKind};
 
+/// The code of a record that is in the checked files twice.
+pub const DUPLICATE_OBJECT: &str = "duplicate-object";
 /// The code of a merge key that overrides a key before it.
 pub const MERGE_ORDER: &str = "merge-order";
 /// The code of a reference that is sent before its target.
 pub const ORDER: &str = "order";
+/// The code of a suppression without a reason.
+pub const NO_REASON: &str = "no-reason";
+/// The code of a suppression of a rule that does not exist.
+pub const UNKNOWN_RULE: &str = "unknown-rule";
+/// The code of a suppression that suppresses nothing.
+pub const UNUSED: &str = "unused";
+/// The minimum similarity of a suggested id (Jaro-Winkler, 0 to 1).
+const NEAR_MISS: f64 = 0.8;
 /// The code of a value that is valid but not canonical.
 pub const NOT_CANONICAL: &str = "not-canonical";
 
@@ -34,6 +45,18 @@ pub enum UnknownId {
         /// The unknown code.
         code: String,
     },
+}
+
+impl UnknownId {
+    /// The id or code that was probably meant.
+    pub fn meant(&self) -> Option<&'static str> {
+        match self {
+            Self::Rule(unknown) => nearest(RuleId::ALL.map(RuleId::as_str), &unknown.0, NEAR_MISS),
+            Self::Code { rule, code } => {
+                nearest(rule.codes().into_iter().map(|known| known.id), code, NEAR_MISS)
+            }
+        }
+    }
 }
 
 /// The rule and the code that messages show in brackets, such as `domain/email`. A rule alone has no code.
@@ -63,7 +86,7 @@ impl RuleId {
         };
         let others: &[ReasonCode] = match self {
             Self::DisplayName | Self::Domain | Self::LinkedinProfile => &[CANONICAL],
-            Self::Schema => &[MERGE_KEY],
+            Self::Schema => &FILES,
             Self::OrganizationExists
             | Self::CompanyExists
             | Self::UserExists
@@ -82,10 +105,17 @@ const CANONICAL: ReasonCode = ReasonCode {
            the message shows what to write",
 };
 
-const MERGE_KEY: ReasonCode = ReasonCode {
-    id: MERGE_ORDER,
-    text: "a merge key (<<) overrides a key before it, which other tools read differently; put << first",
-};
+/// The codes of `check`, which reads files.
+const FILES: [ReasonCode; 2] = [
+    ReasonCode {
+        id: MERGE_ORDER,
+        text: "a merge key (<<) overrides a key before it, which other tools read differently; put << first",
+    },
+    ReasonCode {
+        id: DUPLICATE_OBJECT,
+        text: "an earlier document has the same kind, namespace and name; the message shows its place",
+    },
+];
 
 const REFERENCES: [ReasonCode; 2] = [
     ReasonCode {

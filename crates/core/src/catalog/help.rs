@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::codes::ReasonCode;
 use super::entries::RULES;
+use super::reported::SUPPRESSION;
 use super::rule::{Example, Rule};
 
 impl Rule {
@@ -94,6 +95,8 @@ pub fn page() -> String {
         text += "\n";
         text += &rule.section(None);
     }
+    text += "\n";
+    text += &SUPPRESSION.section();
     text
 }
 

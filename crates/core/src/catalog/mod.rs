@@ -7,10 +7,15 @@
 mod codes;
 mod entries;
 mod help;
+mod reported;
 mod rule;
 
-pub use codes::{MERGE_ORDER, NOT_CANONICAL, ORDER, ReasonCode, UnknownId, find};
+pub use codes::{
+    DUPLICATE_OBJECT, MERGE_ORDER, NO_REASON, NOT_CANONICAL, ORDER, ReasonCode, UNKNOWN_RULE, UNUSED,
+    UnknownId, find,
+};
 pub use help::{page, table};
+pub use reported::{ReportedRule, SUPPRESSION, Suppression};
 pub use rule::{Action, Example, Rule, RuleId, UnknownRule};
 
 impl RuleId {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::splice::Splice;
-use crate::compose;
+use crate::compose::{self, Composed};
 use crate::scalar::{self, Resolved};
 use crate::tree::{Content, Layout, Node, Style};
 
@@ -57,7 +57,7 @@ fn must_be_escaped(c: char) -> bool {
 
 /// Whether a scalar, or a list with only this scalar, has the value `value`.
 fn reads_as(written: &str, value: &str) -> bool {
-    let Ok(Some(tree)) = compose::compose(&format!("k: {written}\n"), 0) else {
+    let Ok(Composed { tree: Some(tree), .. }) = compose::compose(&format!("k: {written}\n"), 0) else {
         return false;
     };
     let read = tree.value(tree.root);

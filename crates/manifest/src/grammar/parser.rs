@@ -117,6 +117,11 @@ impl<'t> Parser<'t> {
         }
     }
 
+    /// The bytes of all comments so far.
+    pub(crate) fn comments(&mut self) -> Vec<Range<usize>> {
+        std::mem::take(&mut self.scanner.reader.comments)
+    }
+
     /// The end of the last part that was read.
     pub(crate) fn end(&self) -> usize {
         self.end

@@ -1,5 +1,7 @@
 //! The text, the current place in it, and the classes of characters.
 
+use std::ops::Range;
+
 /// A byte order mark is not part of the text.
 pub(super) const BYTE_ORDER_MARK: &str = "\u{feff}";
 /// The number of bytes that kubectl's parser reads at once.
@@ -21,6 +23,8 @@ pub(super) struct Mark {
 pub(super) struct Reader<'t> {
     text: &'t str,
     pub(super) mark: Mark,
+    /// The bytes of all comments so far.
+    pub(super) comments: Vec<Range<usize>>,
     buffer: Buffer,
 }
 
@@ -45,6 +49,7 @@ impl<'t> Reader<'t> {
         Self {
             text,
             mark: Mark { byte: start, ..Mark::default() },
+            comments: Vec::new(),
             buffer: Buffer { start, unread: 0, decoded: start, read: text.len().min(CHUNK) },
         }
     }
@@ -57,7 +62,7 @@ impl<'t> Reader<'t> {
     }
 
     fn refill(&mut self, length: usize) {
-        let Self { text, mark, buffer } = self;
+        let Self { text, mark, buffer, .. } = self;
         buffer.start = mark.byte;
         while buffer.unread < length {
             if buffer.decoded == text.floor_char_boundary(buffer.read) {
@@ -200,10 +205,12 @@ impl<'t> Reader<'t> {
     /// Steps over a comment, if one is next.
     pub(super) fn skip_comment(&mut self) {
         if self.is(b'#') {
+            let start = self.mark.byte;
             while !self.is_line_end() {
                 self.skip();
                 self.fill(1);
             }
+            self.comments.push(start..self.mark.byte);
         }
     }
 

@@ -20,7 +20,7 @@ pub struct Fixes {
     pub outside: Vec<Outside>,
 }
 
-/// Plans the changes that make all values canonical, if possible. The bundle and the files stay as they are.
+/// Plans the changes that make all values canonical, if possible, but those whose findings a comment suppresses. The bundle and the files stay as they are.
 pub fn fix(bundle: &Bundle, judge: &Judge) -> Fixes {
     let planned: Vec<(&File, Edited)> =
         bundle.files.par_iter().filter_map(|file| Some((file, edited(file, judge)?))).collect();
@@ -37,12 +37,15 @@ pub fn fix(bundle: &Bundle, judge: &Judge) -> Fixes {
 }
 
 fn edited(file: &File, judge: &Judge) -> Option<Edited> {
+    let suppressions = file.suppressions();
     let changes: Vec<Vec<edit::Change>> = file
-        .objects
+        .input
+        .documents()
         .iter()
-        .map(|objects| {
+        .zip(&file.objects)
+        .map(|(document, objects)| {
             let of_object = |object| {
-                let changes = judge.fixes(object).into_iter();
+                let changes = judge.fixes(document, object, &suppressions).into_iter();
                 changes.map(|change| change.below(&object.place)).collect::<Vec<_>>()
             };
             objects.iter().flat_map(of_object).collect()
