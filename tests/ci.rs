@@ -263,7 +263,8 @@ fn an_installed_program_is_not_built_again() {
     let root = tempfile::tempdir().unwrap();
     let bin = root.path().join("bin");
     fs::create_dir(&bin).unwrap();
-    fs::copy(PROGRAM, bin.join("crm-admission")).unwrap();
+    // Not a copy: another thread may start a process while the file is open for writing, and then it cannot be run.
+    std::os::unix::fs::symlink(PROGRAM, bin.join("crm-admission")).unwrap();
     // Without cargo in PATH, a build would fail.
     let output = command(at_root("scripts/action"))
         .args(["install", root.path().to_str().unwrap()])
@@ -482,7 +483,8 @@ fn the_example_for_gitlab_writes_a_report_and_fails_for_denied_records() {
     fs::copy(at_root("manifests/policy/default.yaml"), directory.path().join("policy.yaml")).unwrap();
     let bin = directory.path().join(".crm-admission/bin");
     fs::create_dir_all(&bin).unwrap();
-    fs::copy(PROGRAM, bin.join("crm-admission")).unwrap();
+    // Not a copy: another thread may start a process while the file is open for writing, and then it cannot be run.
+    std::os::unix::fs::symlink(PROGRAM, bin.join("crm-admission")).unwrap();
     let lines = job["script"].as_array().unwrap().iter().map(|line| line.as_str().unwrap());
     let script = lines.collect::<Vec<_>>().join("\n");
     let output = command("sh").args(["-e", "-c", &script]).current_dir(directory.path()).output().unwrap();

@@ -97,7 +97,11 @@ fn presented(address: &Address, server: &str, limit: Duration) -> io::Result<Vec
     let mut socket = connect(&targets, deadline)?;
     let mut outcome = Ok(());
     while outcome.is_ok() && connection.is_handshaking() {
-        outcome = step(&mut connection, &mut socket, deadline);
+        outcome = match step(&mut connection, &mut socket, deadline) {
+            // A signal ends a read with a timeout, even one that is handled elsewhere. The deadline stays the same.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
+            ended => ended,
+        };
     }
     // A server that requires client certificates aborts the handshake, but has presented its certificate before.
     match connection.peer_certificates() {
