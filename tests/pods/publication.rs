@@ -11,6 +11,7 @@ use crate::support::pods::family::Family;
 use crate::support::process::{Log, Process};
 use crate::support::repository;
 use crate::support::workspace::Workspace;
+use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -132,13 +133,16 @@ fn start_registry(cluster: &Cluster) -> Process {
     registry
 }
 
-/// The manifest that installs the release, and the name of the image in it.
-fn install_manifest() -> (PathBuf, String) {
+/// The manifest that installs the release, and the names of its image: with the digest and without the tag, as the kubelet
+/// asks for that of the manifest, and with the tag, as the chart has it.
+fn install_manifest() -> (PathBuf, [String; 2]) {
     let file = artifacts().join("install-self-managed.yaml");
     let text = fs::read_to_string(&file).unwrap();
     let image =
         text.lines().find_map(|line| line.trim_start().trim_start_matches("- ").strip_prefix("image: "));
-    (file, image.expect("an image").to_owned())
+    let (tagged, digest) = image.and_then(|image| image.split_once('@')).expect("an image with its digest");
+    let (repository, _) = tagged.rsplit_once(':').expect("a tag");
+    (file, [format!("{repository}@{digest}"), tagged.to_owned()])
 }
 
 #[test]
@@ -151,11 +155,11 @@ fn a_release_is_published_signed_pulled_by_digest_and_installed() {
         assert!(success, "{printed}");
     }
 
-    let (manifest, name) = install_manifest();
+    let (manifest, names) = install_manifest();
     let (_, image) = publication.image.split_once('/').unwrap();
     let from_nodes = format!("{}:{PORT}/{image}", Family::Ipv4.node(1)[0]);
     for node in cluster.nodes() {
-        node.pull(&from_nodes, &name).unwrap_or_else(|why| panic!("{why}"));
+        node.pull(&from_nodes, &names).unwrap_or_else(|why| panic!("{why}"));
     }
     let admin = cluster.plane().kubectl("admin");
     admin.apply_path(&manifest).succeeds();
@@ -164,7 +168,8 @@ fn a_release_is_published_signed_pulled_by_digest_and_installed() {
     admin.run(["delete", "-f", manifest.to_str().unwrap(), "--ignore-not-found"]).succeeds();
 
     let chart = format!("oci://{REGISTRY}/example/charts/crm-admission");
-    let install = ["install", "crm-admission", &chart, "--version", VERSION, "--plain-http", "--wait"];
+    let install =
+        ["install", "crm-admission", &chart, "--version", VERSION, "--plain-http", "--wait", "--timeout=60s"];
     cluster
         .run(&Helm::program(), &[&install[..], &["--namespace", NAMESPACE, "--create-namespace"]].concat());
     await_completion(cluster.plane());
@@ -181,20 +186,30 @@ fn alter(file: &Path) {
 #[test]
 fn what_was_altered_in_the_registry_is_refused() {
     let publication = Publication::start();
-    publication.sign();
-    alter(&publication.blob(&publication.image));
-    let (success, printed) = publication.verify(&publication.image);
-    assert!(!success && printed.contains("digest"), "{printed}");
+    let cluster = &publication.cluster;
+    let read = |digest: &str| -> Value {
+        serde_json::from_slice(&fs::read(publication.blob(digest)).unwrap()).unwrap()
+    };
+    // An index has the digest of each manifest, and a manifest those of its layers.
+    let index = read(&publication.image);
+    for manifest in index["manifests"].as_array().unwrap() {
+        for layer in read(text(&manifest["digest"]))["layers"].as_array().unwrap() {
+            alter(&publication.blob(text(&layer["digest"])));
+        }
+    }
+    let error = cluster.nodes()[0].pull(&publication.image, &[]).unwrap_err();
+    assert!(error.contains("digest"), "{error}");
 
-    // The signature covers the manifest of the chart, and the manifest has the digest of its content.
-    let manifest: serde_json::Value =
-        serde_json::from_slice(&fs::read(publication.blob(&publication.chart)).unwrap()).unwrap();
-    alter(&publication.blob(manifest["layers"][0]["digest"].as_str().unwrap()));
+    alter(&publication.blob(text(&read(&publication.chart)["layers"][0]["digest"])));
     let (repository, _) = publication.chart.split_once('@').unwrap();
     let pull = ["pull", &format!("oci://{repository}"), "--version", VERSION, "--plain-http"];
-    let output = publication.cluster.command(Helm::program()).args(pull).output().unwrap();
+    let output = cluster.command(Helm::program()).args(pull).output().unwrap();
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(!output.status.success() && error.contains("digest"), "{error}");
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap()
 }
 
 #[test]

@@ -86,14 +86,13 @@ impl Node {
         }
     }
 
-    /// Pulls an image from a registry without TLS, and gives it another name.
-    pub(crate) fn pull(&self, image: &str, name: &str) -> Result<(), String> {
-        let of_kubelet = ["--namespace", "k8s.io", "images"];
-        let pull = ["pull", "--local", "--plain-http", "--snapshotter", "native", image];
-        for args in [&pull[..], &["tag", image, name]] {
-            ctr(&self.machine, &self.socket, &[&of_kubelet, args].concat())?;
-        }
-        Ok(())
+    /// Pulls an image from a registry without TLS, and gives it further names.
+    pub(crate) fn pull(&self, image: &str, names: &[String]) -> Result<(), String> {
+        let run = |args: &[&str]| {
+            ctr(&self.machine, &self.socket, &[&["--namespace", "k8s.io", "images"], args].concat())
+        };
+        run(&["pull", "--local", "--plain-http", "--snapshotter", "native", image])?;
+        names.iter().try_for_each(|name| run(&["tag", image, name]).map(drop))
     }
 
     pub(crate) fn name(&self) -> &str {
