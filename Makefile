@@ -60,7 +60,7 @@ e2e: control-plane ## Run the tests with a real API server and kubectl (KUBERNET
 	@# Separately, because they need the whole machine.
 	$(if $(E2E),,$(CARGO) test --locked --test e2e -- rollout::)
 
-versions: ## Run `make e2e` on each version of Kubernetes, and write the table in the README (VERSIONS="1.31 1.32")
+versions: ## Run `make e2e` on each version of Kubernetes, and write the table in the README (VERSIONS="1.31 1.32"; PART=1)
 	scripts/versions $(VERSIONS)
 
 nodes: control-plane ## Build kubelet, containerd and others from source, once, and the program for images (needs Go; minutes)

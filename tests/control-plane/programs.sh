@@ -28,6 +28,12 @@ supported_versions() {
     version_of k8s.io/kubernetes "$modules/go.mod" | sed 's/^v\(1\.[0-9]*\).*/\1/'
 }
 
+# The modules of tests/e2e in which the API server decides: about schemas, expressions, permissions, and which webhook it
+# calls with what. The others take most of the time and are about our program under load, over time or with faults: audit,
+# certificates, deployment, doctor, faults, kubeconfigs, memory, outage, rollout and two_api_servers.
+decided_by_api_server="apply:: canonical_floor:: deletes:: floor:: guard:: harness:: one_call:: policy:: policy_schema::
+    recipes:: registration:: rights:: strict:: updates:: verdicts::"
+
 # The directory with the Go module of a supported version.
 module_of() { # VERSION
     if [ -n "$1" ] && [ -d "$modules/versions/$1" ]; then echo "$modules/versions/$1"; else echo "$modules"; fi
