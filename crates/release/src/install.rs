@@ -30,8 +30,7 @@ impl Manifests {
             rendered.replace(&image, &format!("image: {}:{}@{digest}\n", release.image, release.version));
         anyhow::ensure!(replaced != rendered, "the overlay {overlay} does not have the {image}");
         let mut objects: Vec<&str> = replaced.split("\n---\n").map(str::trim).collect();
-        // Applied last and deleted first: without a running server, it would block every write of a record.
-        objects.sort_by_key(|object| is_registration(object));
+        objects.sort_by_key(|object| rank(object));
         let head = format!("# {NAME} {}, overlay {overlay}.", release.version);
         let crds = crds.iter().map(String::as_str).map(str::trim);
         let install: Vec<&str> = crds.chain(objects.iter().copied()).collect();
@@ -50,8 +49,17 @@ impl Manifests {
     }
 }
 
-fn is_registration(object: &str) -> bool {
-    object.lines().any(|line| line.starts_with("kind: ") && line.ends_with("WebhookConfiguration"))
+/// The order in which objects are applied; they are deleted in the reverse order. The guard comes before the permission
+/// that it limits. The registration comes last, because without a running server it blocks every write of a record.
+fn rank(object: &str) -> u8 {
+    let has_line = |is: fn(&str) -> bool| object.lines().any(is);
+    if has_line(|line| line.trim() == "app.kubernetes.io/component: guard") {
+        0
+    } else if has_line(|line| line.starts_with("kind: ") && line.ends_with("WebhookConfiguration")) {
+        2
+    } else {
+        1
+    }
 }
 
 /// Reads the definitions of our kinds as they are in the repository.
@@ -69,12 +77,12 @@ pub fn crds(directory: &std::path::Path) -> anyhow::Result<Vec<String>> {
 mod tests {
     use super::*;
 
-    const RENDERED: &str =
-        "kind: MutatingWebhookConfiguration\n---\nkind: Deployment\nimage: crm-admission:0.2.0\n";
+    const RENDERED: &str = "kind: MutatingWebhookConfiguration\n---\nkind: Deployment\nimage: crm-admission:0.2.0\n---\n\
+                            labels:\n  app.kubernetes.io/component: guard\n";
 
     fn manifests(rendered: &str) -> anyhow::Result<Manifests> {
         let release = Release {
-            version: "1.2.3".to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
             revision: String::new(),
             time: 0,
             image: "registry.example.com/crm".to_owned(),
@@ -91,13 +99,17 @@ mod tests {
     }
 
     #[test]
-    fn kinds_come_first_and_the_registration_last() {
+    fn kinds_come_first_then_the_guard_and_the_registration_last() {
         let manifests = manifests(RENDERED).unwrap();
         let body: String = manifests.install.lines().skip(2).map(|line| format!("{line}\n")).collect();
         assert_eq!(
             body,
-            "kind: CustomResourceDefinition\n---\nkind: Deployment\n\
-             image: registry.example.com/crm:1.2.3@sha256:1\n---\nkind: MutatingWebhookConfiguration\n"
+            concat!(
+                "kind: CustomResourceDefinition\n---\nlabels:\n  app.kubernetes.io/component: guard\n---\n",
+                "kind: Deployment\nimage: registry.example.com/crm:",
+                env!("CARGO_PKG_VERSION"),
+                "@sha256:1\n---\nkind: MutatingWebhookConfiguration\n"
+            )
         );
     }
 
@@ -106,6 +118,7 @@ mod tests {
         let uninstall = manifests(RENDERED).unwrap().uninstall;
         assert!(!uninstall.contains("CustomResourceDefinition"));
         assert!(uninstall.lines().nth(1).unwrap().contains("MutatingWebhookConfiguration"));
+        assert!(uninstall.ends_with("component: guard\n"), "{uninstall}");
     }
 
     #[test]
