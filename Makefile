@@ -1,8 +1,6 @@
 # All tasks of this repository. `make help` lists them.
 
-# rustup reads the toolchain from rust-toolchain.toml. Only `yaml`, `alerts`, `e2e`, `cluster`, `bench`, `lint` and `publish`
-# need more: Go, and `lint` also Python with pip.
-# `e2e-pods` and `cluster PODS=1` also need root and some packages, and say which.
+# rustup reads the toolchain from rust-toolchain.toml. docs/development.md says what else a target needs.
 CARGO ?= cargo
 LISTEN ?= 127.0.0.1:9443
 ADMIN_LISTEN ?= 127.0.0.1:8080
