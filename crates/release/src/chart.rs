@@ -9,8 +9,14 @@ use crate::archive::{self, File};
 use crate::oci::{Layout, MANIFEST};
 use crate::{NAME, Release};
 
-/// The line in `values.yaml` with the name of the image, which is in no registry.
+/// What the chart says of its image in the repository, where no registry has it.
+const UNPUBLISHED: &str = "This image is in no registry: build it, push it to yours, and set its name here.";
+/// The same in a release.
+const PUBLISHED: &str = "The image of this release.";
+/// The line in `values.yaml` with the name of the image.
 const REPOSITORY: &str = "\n  repository: crm-admission\n";
+/// The row of the chart's README with that name.
+const ROW: &str = "| `image.repository` | string | `\"crm-admission\"` |";
 
 /// The `.tgz` of the chart in a directory, with the image of the release, and what `Chart.yaml` says.
 ///
@@ -24,9 +30,11 @@ pub fn pack(directory: &Path, release: &Release) -> anyhow::Result<(Vec<u8>, Val
         if file.path == format!("{NAME}/Chart.yaml") {
             metadata = serde_saphyr::from_str(&text).context("Chart.yaml")?;
         } else if file.path == format!("{NAME}/values.yaml") {
-            anyhow::ensure!(text.contains(REPOSITORY), "values.yaml does not have the line{REPOSITORY}");
-            file.content =
-                text.replace(REPOSITORY, &format!("\n  repository: {}\n", release.image)).into_bytes();
+            let line = format!("\n  repository: {}\n", release.image);
+            file.content = replaced(&text, &[(UNPUBLISHED, PUBLISHED), (REPOSITORY, &line)])?.into_bytes();
+        } else if file.path == format!("{NAME}/README.md") {
+            let row = ROW.replace(NAME, &release.image);
+            file.content = replaced(&text, &[(UNPUBLISHED, PUBLISHED), (ROW, &row)])?.into_bytes();
         }
     }
     let version = &metadata["version"];
@@ -36,6 +44,13 @@ pub fn pack(directory: &Path, release: &Release) -> anyhow::Result<(Vec<u8>, Val
         release.version
     );
     Ok((archive::gzip(&archive::tar(files, release.time)?)?, metadata))
+}
+
+fn replaced(text: &str, parts: &[(&str, &str)]) -> anyhow::Result<String> {
+    parts.iter().try_fold(text.to_owned(), |text, (old, new)| {
+        anyhow::ensure!(text.contains(old), "the chart does not have the text {old:?}");
+        Ok(text.replace(old, new))
+    })
 }
 
 /// The chart as an OCI artifact, with its SBOM.

@@ -3,7 +3,7 @@
 //! cargo-cyclonedx lists the crates of a program. It knows neither the file nor what the toolchain links, and writes the
 //! directory of the source. This adds and replaces that.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Context;
 use serde_json::{Value, json};
@@ -80,7 +80,7 @@ impl Toolchain {
 /// If the time of the release is not one.
 pub fn of_image(digest: &str, programs: &[Value], release: &Release) -> anyhow::Result<Value> {
     let mut components = BTreeMap::new();
-    let mut dependencies = BTreeMap::new();
+    let mut dependencies: BTreeMap<String, (Value, BTreeSet<String>)> = BTreeMap::new();
     let mut own = Vec::new();
     for program in programs {
         let mut component = program["metadata"]["component"].clone();
@@ -93,16 +93,18 @@ pub fn of_image(digest: &str, programs: &[Value], release: &Release) -> anyhow::
             components.insert(component["bom-ref"].to_string(), component.clone());
         }
         for dependency in program["dependencies"].as_array().into_iter().flatten() {
-            let mut dependency = dependency.clone();
-            if dependency["ref"] == shared {
-                dependency["ref"] = reference.clone();
-            }
-            dependencies.insert(dependency["ref"].to_string(), dependency);
+            let of = if dependency["ref"] == shared { &reference } else { &dependency["ref"] };
+            // A crate may depend on more for one architecture than for another.
+            let (_, all) =
+                dependencies.entry(of.to_string()).or_insert_with(|| (of.clone(), BTreeSet::new()));
+            let on = dependency["dependsOn"].as_array().into_iter().flatten().filter_map(Value::as_str);
+            all.extend(on.map(str::to_owned));
         }
     }
     let subject = image(digest, release);
     let root = json!({"ref": subject["bom-ref"], "dependsOn": own});
-    let dependencies: Vec<Value> = std::iter::once(root).chain(dependencies.into_values()).collect();
+    let dependencies = dependencies.into_values().map(|(of, on)| json!({"ref": of, "dependsOn": on}));
+    let dependencies: Vec<Value> = std::iter::once(root).chain(dependencies).collect();
     sbom(subject, components.into_values().collect(), dependencies, release)
 }
 
@@ -164,4 +166,40 @@ fn with_serial_number(mut sbom: Value) -> Value {
     sbom["serialNumber"] =
         json!(format!("urn:uuid:{head}-{middle}-8{}-8{}-{}", part(13..16), part(17..20), part(20..32)));
     sbom
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_image_depends_on_what_the_program_of_any_architecture_depends_on() {
+        let program = |architecture: &str, on: &[&str]| {
+            json!({
+                "metadata": {"component": {"bom-ref": "program", "name": format!("program-{architecture}")}},
+                "components": [{"bom-ref": "encoding"}],
+                "dependencies": [
+                    {"ref": "program", "dependsOn": ["encoding"]},
+                    {"ref": "encoding", "dependsOn": on},
+                ],
+            })
+        };
+        let release = Release {
+            version: "1.2.3".to_owned(),
+            revision: String::new(),
+            time: 0,
+            image: "registry.example.com/crm".to_owned(),
+            downloads: String::new(),
+            source: None,
+        };
+        let programs = [program("amd64", &["detect"]), program("arm64", &["simd"])];
+        let sbom = of_image("sha256:1", &programs, &release).unwrap();
+        let of = |name: &str| {
+            let all = sbom["dependencies"].as_array().unwrap();
+            all.iter().find(|dependency| dependency["ref"] == name).unwrap()["dependsOn"].clone()
+        };
+        assert_eq!(of("encoding"), json!(["detect", "simd"]));
+        assert_eq!(of("program-amd64"), json!(["encoding"]));
+        assert_eq!(of("program-arm64"), json!(["encoding"]));
+    }
 }
