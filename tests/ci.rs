@@ -5,7 +5,6 @@ use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::{Arc, Mutex};
@@ -335,9 +334,11 @@ fn released(program: &str) -> HashMap<String, Vec<u8>> {
     HashMap::from([file("SHA256SUMS"), file(&format!("{name}.tar.gz"))])
 }
 
+/// Another process writes it: a file that this one has open for writing may be busy when it is run.
 fn executable(path: &Path, script: &str) {
-    fs::write(path, format!("#!/bin/sh\n{script}\n")).unwrap();
-    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    let write = r#"printf '#!/bin/sh\n%s\n' "$1" >"$2" && chmod 755 "$2""#;
+    let status = command("sh").args(["-c", write, "sh", script]).arg(path).status().unwrap();
+    assert!(status.success(), "{}", path.display());
 }
 
 /// What `install` did: its exit code, its last line, and what the installed program prints.
@@ -375,17 +376,29 @@ fn install(releases: &Releases, repository: &str, reference: &str) -> Installed 
 /// The tag of this version.
 const TAG: &str = concat!("v", env!("CARGO_PKG_VERSION"));
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+const OTHER_COMMIT: &str = "fedcba9876543210fedcba9876543210fedcba98";
+
+/// What git asks a server for that has only files, and its answer if this commit has the tag of this version.
+fn tagged(commit: &str) -> (String, Vec<u8>) {
+    let tags = format!(
+        "1111111111111111111111111111111111111111\trefs/tags/{TAG}\n{commit}\trefs/tags/{TAG}^{{}}\n"
+    );
+    ("/owner/fork/info/refs?service=git-upload-pack".to_owned(), tags.into_bytes())
+}
 
 #[rstest]
 #[case::of_a_tag(TAG)]
-#[case::of_a_commit(COMMIT)]
+#[case::of_the_commit_of_a_tag(COMMIT)]
 fn the_action_installs_the_released_program(#[case] reference: &str) {
-    let releases = Releases::serve(released("echo released"), None);
+    let mut files = released("echo released");
+    files.extend([tagged(COMMIT)]);
+    let releases = Releases::serve(files, None);
     let (base, name) = release();
     let installed = install(&releases, "owner/fork", reference);
     let said = format!("downloaded crm-admission from SERVER{base}");
     assert_eq!(installed, Installed { code: Some(0), said, prints: Some("released\n".to_owned()) });
-    assert_eq!(releases.asked(), [format!("{base}/SHA256SUMS"), format!("{base}/{name}.tar.gz")]);
+    let downloads = [format!("{base}/SHA256SUMS"), format!("{base}/{name}.tar.gz")];
+    assert!(releases.asked().ends_with(&downloads), "{:?}", releases.asked());
 }
 
 #[test]
@@ -425,7 +438,11 @@ fn the_action_does_not_take_an_error_of_the_server_for_an_absent_release() {
 
 #[rstest]
 #[case::without_a_release("owner/fork", TAG, 1, concat!("owner/fork has no release v", env!("CARGO_PKG_VERSION")))]
-#[case::at_a_branch("owner/fork", "main", 0, concat!("\"main\" is neither the tag v", env!("CARGO_PKG_VERSION"), " nor a commit"))]
+#[case::at_a_branch("owner/fork", "main", 0, concat!("\"main\" is neither the tag v", env!("CARGO_PKG_VERSION"), " nor its commit"))]
+#[case::at_a_commit_that_has_another_tag(
+    "owner/fork", OTHER_COMMIT, 0,
+    concat!("\"", "fedcba9876543210fedcba9876543210fedcba98", "\" is neither the tag v", env!("CARGO_PKG_VERSION"), " nor its commit")
+)]
 #[case::in_its_own_repository("", "", 0, "the action is a directory of this repository")]
 fn the_action_builds(
     #[case] repository: &str,
@@ -434,12 +451,14 @@ fn the_action_builds(
     #[case] why: &str,
 ) {
     // A branch can be newer than a release, so it is built even if there is one.
-    let files = if calls == 0 { released("echo released") } else { HashMap::new() };
+    let mut files = if calls == 0 { released("echo released") } else { HashMap::new() };
+    files.extend([tagged(COMMIT)]);
     let releases = Releases::serve(files, None);
     let installed = install(&releases, repository, reference);
     let said = format!("building crm-admission, because {why}");
     assert_eq!(installed, Installed { code: Some(0), said, prints: Some("built\n".to_owned()) });
-    assert_eq!(releases.asked().len(), calls);
+    let downloads = |path: &String| path.contains("/releases/download/");
+    assert_eq!(releases.asked().into_iter().filter(downloads).count(), calls);
 }
 
 // Examples.
