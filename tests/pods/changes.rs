@@ -146,14 +146,29 @@ pub(crate) fn overlay_with(cluster: &Cluster, name: &str, overlay: &str, compone
     directory.display().to_string()
 }
 
-/// The documented wait for the CA.
+/// Waits until the webhook completes a record. Helm does not wait until kube-proxy knows the pods.
 #[track_caller]
-pub(crate) fn await_bundles(cluster: &Cluster) {
+pub(crate) fn await_completion(plane: &ControlPlane) {
+    let record = company("acme", "{displayName: Acme}");
+    let creator = "jsonpath={.spec.creatorRef.name}";
+    poll::until("a record with its creator", PATIENCE, || {
+        let create = ["create", "--dry-run=server", "-o", creator, "-f", "-"];
+        match plane.kubectl("alice").run_with(&record, create) {
+            created if created.stdout == "alice" => Seen::Ready(()),
+            other => Seen::NotYet(other.to_string()),
+        }
+    });
+}
+
+/// The documented wait for the CA, and until the API server reaches the webhook.
+#[track_caller]
+pub(crate) fn await_webhook(cluster: &Cluster) {
     let admin = cluster.plane().kubectl("admin");
     let condition = "--for=jsonpath={.webhooks[0].clientConfig.caBundle}";
     let names =
         ["mutatingwebhookconfiguration/crm-admission", "validatingwebhookconfiguration/crm-admission"];
     admin.run(["wait", condition, "--timeout=60s"].into_iter().chain(names)).succeeds();
+    await_completion(cluster.plane());
 }
 
 /// A certificate of an admin, as files.
@@ -273,7 +288,7 @@ fn no_change_of_a_release_of_helm_loses_a_write() {
 
     changes.make("helm install, first with failurePolicy: Ignore", |cluster| {
         helm(cluster, &["install", "--create-namespace", "--take-ownership", &image, ignore]);
-        await_bundles(cluster);
+        await_webhook(cluster);
         helm(cluster, &["upgrade", "--reuse-values", fail]);
     });
     required(changes.cluster.plane());
@@ -284,7 +299,7 @@ fn no_change_of_a_release_of_helm_loses_a_write() {
         let one_call = format!("--set=registration.oneCall={calls}");
         changes.make(&format!("helm upgrade to {what} for each write"), |cluster| {
             helm(cluster, &["upgrade", "--reuse-values", ignore, &one_call]);
-            await_bundles(cluster);
+            await_webhook(cluster);
             helm(cluster, &["upgrade", "--reuse-values", fail]);
         });
     }

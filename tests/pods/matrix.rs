@@ -3,11 +3,10 @@
 //! of the tests.
 
 use super::changes::{
-    Changes, NAMESPACE, Own, assert_healthy, await_bundles, helm, helm_without_waiting, image_values,
+    Changes, NAMESPACE, Own, assert_healthy, await_webhook, helm, helm_without_waiting, image_values,
     overlay_with, required, uninstall_release,
 };
 use super::neighbours::{renew_with_cert_manager, start_cert_manager};
-use super::places::await_completion;
 use crate::support::foreign_kinds::prometheus_operator_kinds;
 use crate::support::manifest;
 use crate::support::pods::cluster::{Cluster, IMAGE};
@@ -113,7 +112,7 @@ fn releases(family: Family) {
     let create = ["install", "--create-namespace", "--take-ownership", &repository, &tag];
     changes.make("install", |cluster| {
         helm(cluster, &[&create[..], &[IGNORE]].concat());
-        await_bundles(cluster);
+        await_webhook(cluster);
         upgrade(cluster, &[FAIL]);
     });
     check(&changes.cluster);
@@ -134,7 +133,7 @@ fn releases(family: Family) {
     for value in ["registration.oneCall=true", "registration.oneCall=false"] {
         changes.make(value, |cluster| {
             upgrade(cluster, &[IGNORE, &format!("--set={value}")]);
-            await_bundles(cluster);
+            await_webhook(cluster);
             upgrade(cluster, &[FAIL]);
         });
         check(&changes.cluster);
@@ -170,8 +169,7 @@ fn change_mode(cluster: &Cluster, mode: &str) {
     } else {
         upgrade(cluster, &[IGNORE, &mode_value]);
     }
-    await_bundles(cluster);
-    await_completion(cluster.plane());
+    await_webhook(cluster);
     upgrade(cluster, &[FAIL]);
 }
 

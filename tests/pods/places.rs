@@ -1,27 +1,10 @@
 //! Tests what some platforms do differently: OpenShift chooses the user of a pod, and on GKE and EKS, the API server may
 //! not reach every port or address.
 
-use super::changes::{helm, image_values, overlay_with, required};
-use crate::support::control_plane::ControlPlane;
+use super::changes::{await_completion, helm, image_values, overlay_with, required};
 use crate::support::pods::cluster::{Cluster, IMAGE};
 use crate::support::pods::family::Family;
-use crate::support::poll::{self, Seen};
 use crate::support::records::company;
-use std::time::Duration;
-
-/// Waits until the webhook completes a record. Helm does not wait until kube-proxy knows the pods.
-#[track_caller]
-pub(crate) fn await_completion(plane: &ControlPlane) {
-    let record = company("acme", "{displayName: Acme}");
-    let creator = "jsonpath={.spec.creatorRef.name}";
-    poll::until("a record with its creator", Duration::from_secs(60), || {
-        let create = ["create", "--dry-run=server", "-o", creator, "-f", "-"];
-        match plane.kubectl("alice").run_with(&record, create) {
-            created if created.stdout == "alice" => Seen::Ready(()),
-            other => Seen::NotYet(other.to_string()),
-        }
-    });
-}
 
 #[test]
 fn pods_run_as_any_user_that_the_platform_chooses() {

@@ -1,8 +1,7 @@
 //! Tests what `make release` has built as its users get it: pushed to a registry, signed, pulled by digest, and installed.
 //! `make publication` runs this.
 
-use super::changes::{NAMESPACE, assert_healthy};
-use super::places::await_completion;
+use super::changes::{NAMESPACE, assert_healthy, await_completion};
 use crate::support::control_plane;
 use crate::support::helm::Helm;
 use crate::support::net;

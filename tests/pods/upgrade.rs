@@ -1,7 +1,7 @@
 //! Tests upgrades from release 0.1.0 and the way back, during writes: no write fails, and records and certificates stay.
 
 use super::changes::{
-    Changes, NAMESPACE, assert_completes, assert_healthy, await_bundles, helm_with, image_values, required,
+    Changes, NAMESPACE, assert_completes, assert_healthy, await_webhook, helm_with, image_values, required,
     secret,
 };
 use crate::support::control_plane::ControlPlane;
@@ -85,7 +85,7 @@ fn an_upgrade_by_helm_and_the_rollback_lose_nothing() {
     let [[repository, first], [_, tag]] = &[FIRST_IMAGE, IMAGE].map(image_values);
     let first_chart = first_release().join("manifests/chart/crm-admission");
     helm_with(&cluster, &first_chart, &["install", "--create-namespace", repository, first]);
-    await_bundles(&cluster);
+    await_webhook(&cluster);
     write_records(cluster.plane());
     let before = Kept::read(cluster.plane());
     let mut changes = Changes::of(cluster);
