@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use clap::ValueEnum;
-use crm_core::api::names::nearest;
+use crm_core::api::names::{NEAR_MISS, nearest};
 use crm_core::quote::quote;
 use crm_manifest::{Content, Input, Step, Tree};
 use schemars::{JsonSchema, schema_for};
@@ -13,9 +13,6 @@ use serde_json::Value;
 
 /// The name of the file.
 const NAME: &str = ".crm-admission.yaml";
-/// The minimum similarity of a suggested key or value (Jaro-Winkler, 0 to 1).
-const NEAR_MISS: f64 = 0.8;
-
 /// Settings of `crm-admission check` for a repository. A flag or an environment variable replaces the value of a key.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

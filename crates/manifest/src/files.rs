@@ -130,7 +130,8 @@ pub struct Inputs {
 /// Reads the files given and, recursively, those of the directories given, in parallel; `-` is standard input.
 ///
 /// In a directory, it reads each `*.yaml`, `*.yml` and `*.json` that is not hidden and that `walk` does not leave out. It
-/// does not follow links to directories. It omits the files in `except`, and those in directories of `except` unless `paths` names the file.
+/// does not follow links to directories. It omits the files in `except`, and those in directories of `except` unless
+/// `paths` names the file.
 /// `on_file` is called after each file.
 ///
 /// # Errors

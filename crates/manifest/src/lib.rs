@@ -2,7 +2,8 @@
 //!
 //! Use it for a tool that points at places in manifests or changes them: a linter, a formatter, a language server.
 //!
-//! - [`read`] finds the files below some paths, without those that a [`Walk`] leaves out, and reads them; [`documents()`] reads a text.
+//! - [`read`] finds the files below some paths, without those that a [`Walk`] leaves out, and reads them;
+//!   [`documents()`] reads a text.
 //! - A [`Document`] is a [`Tree`] in which every value knows its bytes in the text. Scalars, anchors, merge keys and
 //!   JSON have the meaning that kubectl gives them. [`Text`] converts bytes to lines and columns.
 //! - [`unfold()`] replaces a `List` by its items.

@@ -1,15 +1,12 @@
 //! Recognizes CRM records by kind and version.
 
-use crm_core::api::names::nearest;
+use crm_core::api::names::{NEAR_MISS, nearest};
 use crm_core::api::{self, CrmKind};
 use crm_core::quote::quote;
 use crm_core::rules::{FieldPath, Reason, Shown};
 use serde_json::Value;
 
 use super::violation::Violation;
-
-/// The minimum similarity of a suggested kind (Jaro-Winkler, 0 to 1).
-const NEAR_MISS: f64 = 0.8;
 
 /// The identity of an object, according to its kind and version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crm_core::api::names::{is_label_key, is_label_value, is_subdomain, nearest, parse_time};
+use crm_core::api::names::{NEAR_MISS, is_label_key, is_label_value, is_subdomain, nearest, parse_time};
 use crm_core::api::{self, CrmKind};
 use crm_core::quote::{quote, wrong_type};
 use crm_core::rules::{FieldPath, Reason, Shown};
@@ -13,9 +13,6 @@ use serde_json::{Map, Value, json};
 
 use super::metadata;
 use super::violation::Violation;
-
-/// The minimum similarity of a suggested field (Jaro-Winkler, 0 to 1).
-const NEAR_MISS: f64 = 0.8;
 
 /// The compiled schemas of all kinds.
 pub(super) struct Schemas(BTreeMap<CrmKind, Schema>);

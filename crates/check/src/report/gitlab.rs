@@ -93,11 +93,7 @@ mod tests {
     #[test]
     fn a_fingerprint_is_unique_and_stays_when_lines_move() {
         let report = samples::report();
-        let mut moved = report.clone();
-        let place = moved.findings[0].place.as_mut().unwrap();
-        (place.line, place.column) = (place.line + 10, place.column + 2);
-        moved.errors[0].position = Some((9, 9));
-        moved.findings.push(moved.findings[0].clone());
+        let moved = samples::moved();
         let fingerprints = |report: &Report| -> Vec<String> {
             issues(report).iter().map(|issue| issue["fingerprint"].as_str().unwrap().to_owned()).collect()
         };

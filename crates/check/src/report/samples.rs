@@ -76,6 +76,16 @@ pub(super) fn report() -> Report {
     }
 }
 
+/// [`report`] after lines have moved, with one more finding that is the same as the first.
+pub(super) fn moved() -> Report {
+    let mut report = report();
+    let place = report.findings[0].place.as_mut().unwrap();
+    (place.line, place.column) = (place.line + 10, place.column + 2);
+    report.errors[0].position = Some((9, 9));
+    report.findings.push(report.findings[0].clone());
+    report
+}
+
 /// A report with control characters and markup in every string that users write.
 pub(super) fn hostile() -> Report {
     let text = "a%\r\n::error::,b:\u{1b}[31m\u{0}<&\"]]>\u{202e}\u{fffe}";

@@ -10,8 +10,7 @@ use serde_sarif::sarif::{
     Result as Finding, ResultLevel, Run, Sarif, Tool, ToolComponent,
 };
 
-use super::diagnostic::Suppressed;
-use super::diagnostic::{Diagnostic, InputError, Place};
+use super::diagnostic::{Diagnostic, InputError, Place, Suppressed};
 use super::results::{Results, UniqueNames, Unlisted, fingerprint, pretty, uri};
 
 const SCHEMA: &str = "https://json.schemastore.org/sarif-2.1.0.json";
@@ -37,44 +36,40 @@ fn driver() -> ToolComponent {
     ToolComponent::builder()
         .name("crm-admission")
         .version(env!("CARGO_PKG_VERSION"))
-        .rules(catalog::rules().iter().map(descriptor).chain([of_suppression()]).collect::<Vec<_>>())
+        .rules(catalog::rules().iter().map(of_rule).chain([of_suppression()]).collect::<Vec<_>>())
         .build()
 }
 
-fn descriptor(rule: &Rule) -> ReportingDescriptor {
-    let mut tags = vec!["kubernetes".to_owned()];
-    tags.extend(rule.kinds.iter().map(|kind| kind.as_str().to_owned()));
-    ReportingDescriptor::builder()
-        .id(rule.id.as_str())
-        .name(pascal_case(rule.id.as_str()))
-        .short_description(MultiformatMessageString::builder().text(rule.title).build())
-        .full_description(MultiformatMessageString::builder().text(rule.explanation).build())
-        .help(help(rule))
-        .default_configuration(configuration(rule.default_action))
-        .properties(PropertyBag::builder().tags(tags).additional_properties(precision()).build())
-        .build()
+fn of_rule(rule: &Rule) -> ReportingDescriptor {
+    let help = (rule.help_text(), rule.help_markdown());
+    let kinds = rule.kinds.iter().map(|kind| kind.as_str());
+    descriptor(rule.id.as_str(), [rule.title, rule.explanation], help, rule.default_action, kinds)
 }
 
 fn of_suppression() -> ReportingDescriptor {
-    let message = |text: &str| MultiformatMessageString::builder().text(text).build();
+    let help = (SUPPRESSION.fix.to_owned(), SUPPRESSION.help_markdown());
+    let texts = [SUPPRESSION.title, SUPPRESSION.explanation];
+    descriptor(SUPPRESSION.id, texts, help, Action::Warn, [])
+}
+
+/// `texts` are the title and the explanation, and `help` is given as text and as Markdown.
+fn descriptor<'k>(
+    id: &str,
+    texts: [&str; 2],
+    (text, markdown): (String, String),
+    action: Action,
+    kinds: impl IntoIterator<Item = &'k str>,
+) -> ReportingDescriptor {
+    let [title, explanation] = texts.map(|text| MultiformatMessageString::builder().text(text).build());
+    let tags: Vec<String> = ["kubernetes"].into_iter().chain(kinds).map(str::to_owned).collect();
     ReportingDescriptor::builder()
-        .id(SUPPRESSION.id)
-        .name(pascal_case(SUPPRESSION.id))
-        .short_description(message(SUPPRESSION.title))
-        .full_description(message(SUPPRESSION.explanation))
-        .help(
-            MultiformatMessageString::builder()
-                .text(SUPPRESSION.fix)
-                .markdown(SUPPRESSION.help_markdown())
-                .build(),
-        )
-        .default_configuration(configuration(Action::Warn))
-        .properties(
-            PropertyBag::builder()
-                .tags(vec!["kubernetes".to_owned()])
-                .additional_properties(precision())
-                .build(),
-        )
+        .id(id)
+        .name(pascal_case(id))
+        .short_description(title)
+        .full_description(explanation)
+        .help(MultiformatMessageString::builder().text(text).markdown(markdown).build())
+        .default_configuration(configuration(action))
+        .properties(PropertyBag::builder().tags(tags).additional_properties(precision()).build())
         .build()
 }
 
@@ -91,10 +86,6 @@ fn pascal_case(id: &str) -> String {
         name.push_str(rest);
     }
     name
-}
-
-fn help(rule: &Rule) -> MultiformatMessageString {
-    MultiformatMessageString::builder().text(rule.help_text()).markdown(rule.help_markdown()).build()
 }
 
 fn configuration(action: Action) -> ReportingConfiguration {
@@ -322,10 +313,7 @@ mod tests {
     #[test]
     fn a_fingerprint_is_unique_and_stays_when_lines_move() {
         let report = samples::report();
-        let mut moved = report.clone();
-        let place = moved.findings[0].place.as_mut().unwrap();
-        (place.line, place.column) = (place.line + 10, place.column + 2);
-        moved.findings.push(moved.findings[0].clone());
+        let moved = samples::moved();
         let fingerprints = |report| -> Vec<String> {
             let (sarif, _) = parsed(report);
             let results = sarif.runs.into_iter().flat_map(|run| run.results.unwrap());

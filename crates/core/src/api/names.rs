@@ -67,6 +67,9 @@ pub fn invisible_character(name: &str) -> Option<char> {
     name.chars().find(|c| is_invisible(*c))
 }
 
+/// The least similarity of a suggestion for most words, for [`nearest`].
+pub const NEAR_MISS: f64 = 0.8;
+
 /// The known word that is most similar to `written`, ignoring case, with a similarity of at least `least`
 /// (Jaro-Winkler, 0 to 1). Of equally similar words, the first.
 pub fn nearest<'w>(known: impl IntoIterator<Item = &'w str>, written: &str, least: f64) -> Option<&'w str> {

@@ -1,7 +1,7 @@
 //! The reason codes of each rule, which messages show after the rule, and their texts.
 
 use super::rule::{Rule, RuleId, UnknownRule};
-use crate::api::names::nearest;
+use crate::api::names::{NEAR_MISS, nearest};
 use crate::existence::UNRESOLVED;
 use crate::normalize::{Code, Field, Hint, ProfileKind};
 
@@ -17,8 +17,6 @@ pub const NO_REASON: &str = "no-reason";
 pub const UNKNOWN_RULE: &str = "unknown-rule";
 /// The code of a suppression that suppresses nothing.
 pub const UNUSED: &str = "unused";
-/// The minimum similarity of a suggested id (Jaro-Winkler, 0 to 1).
-const NEAR_MISS: f64 = 0.8;
 /// The code of a value that is valid but not canonical.
 pub const NOT_CANONICAL: &str = "not-canonical";
 

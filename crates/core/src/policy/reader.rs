@@ -4,10 +4,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use super::problem::Problem;
-use crate::api::names::{nearest, parse_time};
-
-/// How similar a known word must be to the given one to be suggested (Jaro-Winkler, 0 to 1).
-const NEAR_MISS: f64 = 0.8;
+use crate::api::names::{NEAR_MISS, nearest, parse_time};
 
 /// The problems found so far.
 #[derive(Default)]

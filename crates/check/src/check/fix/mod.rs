@@ -20,7 +20,8 @@ pub struct Fixes {
     pub outside: Vec<Outside>,
 }
 
-/// Plans the changes that make all values canonical, if possible, but those whose findings a comment suppresses. The bundle and the files stay as they are.
+/// Plans the changes that make all values canonical, if possible, but those whose findings a comment suppresses. The
+/// bundle and the files stay as they are.
 pub fn fix(bundle: &Bundle, judge: &Judge) -> Fixes {
     let planned: Vec<(&File, Edited)> =
         bundle.files.par_iter().filter_map(|file| Some((file, edited(file, judge)?))).collect();
