@@ -26,6 +26,7 @@ pub(super) fn findings(placed: &Placed<'_>, action: Action) -> Vec<(usize, Findi
             value: Shown::Nothing,
             text,
             action: action.min(Action::Warn),
+            suggestion: None,
             denies_from: None,
         };
         (overridden.at, finding)
