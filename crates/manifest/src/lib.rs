@@ -53,11 +53,11 @@ mod tree;
 mod unfold;
 mod walk;
 
-pub use diff::unified_diff;
+pub use diff::{replacements, unified_diff};
 pub use documents::{Document, Syntax, SyntaxError, documents};
 pub use files::{Input, Inputs, ReadError, STANDARD_INPUT, read, read_objects};
 pub use replace::replace;
 pub use text::Text;
-pub use tree::{Content, Entry, Found, Layout, Node, NodeId, Overridden, Step, Style, Tree};
+pub use tree::{Content, Entry, Found, Layout, Node, NodeId, Overridden, Pointed, Step, Style, Tree};
 pub use unfold::{NotAnObject, Object, unfold};
 pub use walk::{BadGlob, Ignored, Walk};
