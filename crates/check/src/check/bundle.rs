@@ -39,6 +39,17 @@ pub(super) struct File {
     encrypted: usize,
 }
 
+/// A part of a file that cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The byte in the text.
+    pub at: usize,
+    /// The problem.
+    pub message: String,
+    /// Whether it is valid YAML or JSON, but no object.
+    pub is_no_object: bool,
+}
+
 /// One object.
 #[derive(Debug)]
 pub(super) struct Object {
@@ -55,6 +66,8 @@ pub(super) struct Placed<'b> {
     pub(super) file: &'b File,
     pub(super) document: &'b Document,
     pub(super) object: &'b Object,
+    /// The index of the document in the file.
+    pub(super) index: usize,
 }
 
 impl Bundle {
@@ -137,14 +150,13 @@ impl Bundle {
 
     fn set_text(&mut self, rewritten: &Rewritten, text: &str) {
         if let Some(file) = self.files.iter_mut().find(|file| file.input.path == rewritten.path) {
-            file.input.set_text(text.to_owned());
-            file.unfold();
+            file.set_text(text.to_owned());
         }
     }
 }
 
 impl File {
-    fn new(input: Input) -> Self {
+    pub(super) fn new(input: Input) -> Self {
         let mut file = Self { input, objects: Vec::new(), not_objects: Vec::new(), encrypted: 0 };
         file.unfold();
         file
@@ -164,19 +176,23 @@ impl File {
         }
     }
 
-    fn objects(&self) -> impl Iterator<Item = Placed<'_>> {
-        let documents = self.input.documents().iter().zip(&self.objects);
-        documents.flat_map(move |(document, objects)| {
-            objects.iter().map(move |object| Placed { file: self, document, object })
+    pub(super) fn objects(&self) -> impl Iterator<Item = Placed<'_>> {
+        let documents = self.input.documents().iter().zip(&self.objects).enumerate();
+        documents.flat_map(move |(index, (document, objects))| {
+            objects.iter().map(move |object| Placed { file: self, document, object, index })
         })
     }
 
+    /// Replaces the text and reads it.
+    pub(super) fn set_text(&mut self, text: String) {
+        self.input.set_text(text);
+        self.unfold();
+    }
+
     /// A template of Helm is no YAML, and this program does not render it.
-    fn with_advice(&self, mut error: InputError) -> InputError {
-        if self.input.text().as_str().contains("{{") {
-            error.message += TEMPLATE;
-        }
-        error
+    fn with_advice(&self, message: &str) -> String {
+        let advice = if self.input.text().as_str().contains("{{") { TEMPLATE } else { "" };
+        format!("{message}{advice}")
     }
 
     /// The suppressions in its comments. Those of an encrypted document mean nothing, because it is not judged.
@@ -186,18 +202,27 @@ impl File {
     }
 
     fn errors(&self) -> impl Iterator<Item = InputError> {
-        let error = |position, message: &str| InputError {
+        let error = |fault: Fault| InputError {
             file: self.input.name.clone(),
             access: Access::Read,
-            position: Some(position),
-            message: message.to_owned(),
+            position: Some(self.input.text().line_and_column(fault.at)),
+            message: fault.message,
         };
-        let syntax = self.input.errors().iter();
-        let syntax = syntax.map(move |fault| error((fault.line, fault.column), &fault.message));
+        self.faults().into_iter().map(error)
+    }
+
+    /// Everything that cannot be read.
+    pub(super) fn faults(&self) -> Vec<Fault> {
+        let text = self.input.text();
+        let syntax = self.input.errors().iter().map(|error| Fault {
+            at: text.byte(error.line, error.column),
+            message: self.with_advice(&error.message),
+            is_no_object: false,
+        });
         let not_objects = self.not_objects.iter();
-        syntax
-            .map(|error| self.with_advice(error))
-            .chain(not_objects.map(move |not| error(self.input.text().line_and_column(not.at), not.message)))
+        let not_objects =
+            not_objects.map(|not| Fault { at: not.at, message: not.message.to_owned(), is_no_object: true });
+        syntax.chain(not_objects).collect()
     }
 }
 

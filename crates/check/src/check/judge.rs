@@ -5,8 +5,7 @@ use std::collections::{HashMap, HashSet};
 use crm_core::api::Target;
 use crm_core::catalog::{Action, NOT_CANONICAL, ReportedRule, RuleId};
 use crm_core::policy::Policy;
-use crm_core::rules::{FieldPath, Finding, Reason, Reference, Segment};
-use crm_manifest::edit;
+use crm_core::rules::{Change, FieldPath, Finding, Reason, Reference, Segment};
 use crm_manifest::{Content, Document, Found, Step};
 use jiff::Timestamp;
 use k8s_openapi::api::authentication::v1::UserInfo;
@@ -53,21 +52,12 @@ impl Judge {
     ) -> Report {
         let objects: Vec<Placed<'_>> = bundle.objects().collect();
         let judge = |placed: &Placed<'_>| {
-            let findings = self.findings(placed.object, known).into_iter();
-            let mut found: Vec<Located> = findings.map(|finding| located(placed, &finding, None)).collect();
-            if placed.object.identity.kind().is_some() {
-                let orders = merge_order::findings(placed, self.conformance.schema_action()).into_iter();
-                found.extend(orders.map(|(at, finding)| located(placed, &finding, Some(at))));
-            }
+            let found = self.object(placed, known);
             on_object();
             found
         };
         let mut found: Vec<Located> = objects.par_iter().flat_map_iter(judge).collect();
-        let duplicates = duplicates::findings(&objects, self.conformance.schema_action(), position);
-        found.extend(duplicates.iter().map(|(placed, finding)| located(placed, finding, None)));
-        if let Some(applier) = applier {
-            found.extend(self.order(&objects, known, applier));
-        }
+        found.extend(self.across(&objects, known, applier));
         let (mut findings, mut suppressed) = without_suppressed(found, bundle);
         sort(&mut findings, bundle, |finding| finding);
         sort(&mut suppressed, bundle, |suppressed| &suppressed.finding);
@@ -88,6 +78,43 @@ impl Judge {
         }
     }
 
+    /// Judges as at this time from now on.
+    pub fn set_now(&mut self, now: Timestamp) {
+        self.conformance.set_now(now);
+    }
+
+    /// The policy.
+    pub fn policy(&self) -> &Policy {
+        self.conformance.policy()
+    }
+
+    /// The findings about one object alone.
+    pub(super) fn object(&self, placed: &Placed<'_>, known: &Known) -> Vec<Located> {
+        let findings = self.findings(placed.object, known).into_iter();
+        let mut found: Vec<Located> = findings.map(|finding| located(placed, finding, None)).collect();
+        if placed.object.identity.kind().is_some() {
+            let orders = merge_order::findings(placed, self.conformance.schema_action()).into_iter();
+            found.extend(orders.map(|(at, finding)| located(placed, finding, Some(at))));
+        }
+        found
+    }
+
+    /// The findings about objects that depend on other objects of the bundle.
+    pub(super) fn across(
+        &self,
+        objects: &[Placed<'_>],
+        known: &Known,
+        applier: Option<Applier>,
+    ) -> Vec<Located> {
+        let duplicates = duplicates::findings(objects, self.conformance.schema_action(), position);
+        let mut found: Vec<Located> =
+            duplicates.into_iter().map(|(placed, finding)| located(placed, finding, None)).collect();
+        if let Some(applier) = applier {
+            found.extend(self.order(objects, known, applier));
+        }
+        found
+    }
+
     /// Warnings about references that an applier would send before their targets.
     fn order(&self, objects: &[Placed<'_>], known: &Known, applier: Applier) -> Vec<Located> {
         let sequence = Sequence::new(objects.iter().map(|placed| &placed.object.value).collect(), applier);
@@ -96,19 +123,19 @@ impl Judge {
             let references = self.references(placed.object).into_iter();
             for reference in references.filter(|reference| !known.exists_already(&reference.target)) {
                 let advice = sequence.advice(index, &reference, self.conformance.policy());
-                found.extend(advice.map(|finding| located(placed, &finding, None)));
+                found.extend(advice.map(|finding| located(placed, finding, None)));
             }
         }
         found
     }
 
-    /// The changes that make the values of an object canonical.
+    /// The changes that make the values of an object canonical, but those whose findings a comment suppresses.
     pub(super) fn fixes(
         &self,
         document: &Document,
         object: &Object,
         suppressions: &Suppressions,
-    ) -> Vec<edit::Change> {
+    ) -> Vec<Change> {
         let Some(subject) = self.subject(object) else {
             return Vec::new();
         };
@@ -117,8 +144,7 @@ impl Judge {
             let found = document.tree.find(object.root, &steps(&change.field));
             !suppressions.cover(change.rule, Some(NOT_CANONICAL), &spot(document, &found, found.position))
         });
-        let changes = changes.into_iter();
-        changes.map(|change| edit::Change { path: steps(&change.field), value: change.after }).collect()
+        changes
     }
 
     fn subject<'s>(&'s self, object: &'s Object) -> Option<Subject<'s>> {
@@ -126,7 +152,7 @@ impl Judge {
         Some(Subject::created(kind, &object.value, self.requester.as_ref()))
     }
 
-    fn references(&self, object: &Object) -> Vec<Reference> {
+    pub(super) fn references(&self, object: &Object) -> Vec<Reference> {
         self.subject(object).map(|subject| self.conformance.references(&subject)).unwrap_or_default()
     }
 
@@ -144,10 +170,19 @@ impl Judge {
 }
 
 /// A finding, and the bytes that it is about.
-struct Located {
-    rule: RuleId,
-    spot: Spot,
-    diagnostic: Diagnostic,
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Located {
+    pub(super) rule: RuleId,
+    pub(super) spot: Spot,
+    /// The byte that the diagnostic points at.
+    pub(super) at: usize,
+    pub(super) reason: Reason,
+    pub(super) suggestion: Option<String>,
+    /// The index of the document.
+    pub(super) document: usize,
+    /// The path of the field in the document.
+    pub(super) path: Vec<Step>,
+    pub(super) diagnostic: Diagnostic,
 }
 
 /// The findings that count, those about comments included, and the suppressed ones.
@@ -155,7 +190,7 @@ fn without_suppressed(found: Vec<Located>, bundle: &Bundle) -> (Vec<Diagnostic>,
     let mut suppressions: HashMap<&str, Suppressions> =
         bundle.files.iter().map(|file| (file.input.name.as_str(), file.suppressions())).collect();
     let (mut findings, mut suppressed) = (Vec::new(), Vec::new());
-    for Located { rule, spot, diagnostic } in found {
+    for Located { rule, spot, diagnostic, .. } in found {
         let file = diagnostic.place.as_ref().map_or("", |place| place.file.as_str());
         let of_file = suppressions.get_mut(file);
         match of_file.and_then(|suppressions| suppressions.suppress(rule, diagnostic.code, &spot)) {
@@ -165,13 +200,13 @@ fn without_suppressed(found: Vec<Located>, bundle: &Bundle) -> (Vec<Diagnostic>,
     }
     for file in &bundle.files {
         let faults = suppressions.get(file.input.name.as_str()).map(Suppressions::faults);
-        findings.extend(faults.unwrap_or_default().into_iter().map(|fault| about_comment(file, fault)));
+        findings.extend(faults.unwrap_or_default().into_iter().map(|fault| about_comment(file, &fault)));
     }
     (findings, suppressed)
 }
 
 /// A finding about a comment, with the first object of its document.
-fn about_comment(file: &File, fault: Fault) -> Diagnostic {
+pub(super) fn about_comment(file: &File, fault: &Fault) -> Diagnostic {
     let mut documents = file.input.documents().iter().zip(&file.objects);
     let has_it = |document: &Document| document.comments.iter().any(|comment| comment.start == fault.at);
     let found = documents.find(|(document, _)| has_it(document));
@@ -200,9 +235,10 @@ fn sort<T>(findings: &mut [T], bundle: &Bundle, diagnostic: impl Fn(&T) -> &Diag
 }
 
 /// A finding with its place: the given byte, or that of its field.
-fn located(placed: &Placed<'_>, finding: &Finding, at: Option<usize>) -> Located {
-    let Placed { file, document, object } = placed;
-    let found = document.tree.find(object.root, &steps(&finding.field));
+fn located(placed: &Placed<'_>, finding: Finding, at: Option<usize>) -> Located {
+    let Placed { file, document, object, index } = placed;
+    let path = steps(&finding.field);
+    let found = document.tree.find(object.root, &path);
     let is_unknown_field = finding.rule == RuleId::Schema && finding.reason == Reason::Forbidden;
     let of_field = found.key.filter(|_| is_unknown_field).unwrap_or(found.position);
     let at = at.unwrap_or(of_field);
@@ -210,7 +246,12 @@ fn located(placed: &Placed<'_>, finding: &Finding, at: Option<usize>) -> Located
     Located {
         rule: finding.rule,
         spot: spot(document, &found, at),
-        diagnostic: Diagnostic::new(Some(place(file, Some(document), at)), kind, name, finding),
+        at,
+        reason: finding.reason,
+        diagnostic: Diagnostic::new(Some(place(file, Some(document), at)), kind, name, &finding),
+        suggestion: finding.suggestion,
+        document: *index,
+        path: [object.place.as_slice(), &path].concat(),
     }
 }
 
@@ -238,13 +279,14 @@ fn kind_and_name(object: &Object) -> (&str, &str) {
 
 /// The place of a field as text, such as `crm/a.yaml:3:19`.
 fn position(placed: &Placed<'_>, field: &FieldPath) -> String {
-    let Placed { file, document, object } = placed;
+    let Placed { file, document, object, .. } = placed;
     let at = document.tree.find(object.root, &steps(field)).position;
     let (line, column) = file.input.text().line_and_column(at);
     format!("{}:{line}:{column}", file.input.name)
 }
 
-fn steps(path: &FieldPath) -> Vec<Step> {
+/// The steps of a path.
+pub(super) fn steps(path: &FieldPath) -> Vec<Step> {
     let step = |segment: &Segment| match segment {
         Segment::Field(name) => Step::Name(name.clone().into_owned()),
         Segment::Key(key) => Step::Name(key.clone()),

@@ -8,8 +8,10 @@ mod known;
 mod merge_order;
 mod order;
 mod suppressions;
+mod workspace;
 
-pub use bundle::Bundle;
+pub use bundle::{Bundle, Fault};
 pub use judge::Judge;
 pub use known::Known;
 pub use order::Applier;
+pub use workspace::{Checked, Marked, Workspace};

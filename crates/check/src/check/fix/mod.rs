@@ -4,11 +4,13 @@ pub mod file;
 #[cfg(test)]
 mod tests;
 
+use crm_core::rules::Change;
+use crm_manifest::Document;
 use crm_manifest::edit::{self, Edited};
 use rayon::prelude::*;
 
-use super::bundle::{Bundle, File};
-use super::judge::Judge;
+use super::bundle::{Bundle, File, Object};
+use super::judge::{Judge, steps};
 use file::{Outside, Rewritten};
 
 /// The changes of one bundle.
@@ -38,6 +40,15 @@ pub fn fix(bundle: &Bundle, judge: &Judge) -> Fixes {
 }
 
 fn edited(file: &File, judge: &Judge) -> Option<Edited> {
+    selected(file, judge, |_, _, _| true)
+}
+
+/// The file with those changes for which `wanted` is true, given the document, the object and the change.
+pub(super) fn selected(
+    file: &File,
+    judge: &Judge,
+    wanted: impl Fn(&Document, &Object, &Change) -> bool,
+) -> Option<Edited> {
     let suppressions = file.suppressions();
     let changes: Vec<Vec<edit::Change>> = file
         .input
@@ -45,9 +56,10 @@ fn edited(file: &File, judge: &Judge) -> Option<Edited> {
         .iter()
         .zip(&file.objects)
         .map(|(document, objects)| {
-            let of_object = |object| {
+            let of_object = |object: &Object| {
                 let changes = judge.fixes(document, object, &suppressions).into_iter();
-                changes.map(|change| change.below(&object.place)).collect::<Vec<_>>()
+                let changes = changes.filter(|change| wanted(document, object, change));
+                changes.map(|change| edit_of(object, change)).collect::<Vec<_>>()
             };
             objects.iter().flat_map(of_object).collect()
         })
@@ -57,4 +69,9 @@ fn edited(file: &File, judge: &Judge) -> Option<Edited> {
     }
     let edited = edit::edit(&file.input, &changes);
     (edited.count > 0).then_some(edited)
+}
+
+/// The change of a field as one of its document.
+fn edit_of(object: &Object, change: Change) -> edit::Change {
+    edit::Change { path: steps(&change.field), value: change.after }.below(&object.place)
 }
