@@ -8,14 +8,15 @@
     reason = "a benchmark that cannot run should fail"
 )]
 
-use std::fmt::Write;
+mod bundle;
+
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-const FILES: usize = 1000;
-const DOCUMENTS_IN_A_FILE: usize = 5;
+use bundle::{DOCUMENTS_IN_A_FILE, FILES, write_bundle};
+
 const ROUNDS: usize = 7;
 /// How often the memory of the running check is read.
 const GLANCE: Duration = Duration::from_millis(1);
@@ -113,33 +114,4 @@ fn read_values(directory: &Path) -> Sample {
     }
     assert_eq!(documents, FILES * DOCUMENTS_IN_A_FILE);
     Sample { took: start.elapsed(), peak: 0 }
-}
-
-fn write_bundle(directory: &Path) {
-    for file in 0..FILES {
-        let mut text = String::from("# Records as people write them.\n");
-        for document in 0..DOCUMENTS_IN_A_FILE {
-            let index = file * DOCUMENTS_IN_A_FILE + document;
-            let metadata =
-                format!("metadata:\n  name: record-{index}\n  labels:\n    crm.milo.io/source: referral\n");
-            let api = "---\napiVersion: crm.milo.io/v1alpha1\n";
-            let _ = match document {
-                0 | 1 => writeln!(
-                    text,
-                    "{api}kind: Company\n{metadata}spec:\n  displayName: Company {index}\n  description: >-\n    Makes things, and\n    sells them.\n  domains:\n  - HTTPS://Company-{index}.example/ # as pasted\n  - company-{index}.example.com\n  linkedinProfile: uk.linkedin.com/company/company-{index}/about/"
-                ),
-                2 | 3 => writeln!(
-                    text,
-                    "{api}kind: Person\n{metadata}spec:\n  displayName: Person {index}\n  jobTitle: \"Engineer\"\n  linkedinProfile: https://linkedin.com/in/person-{index}\n  companyRef:\n    name: record-{}",
-                    file * DOCUMENTS_IN_A_FILE
-                ),
-                _ => writeln!(
-                    text,
-                    "{api}kind: Note\n{metadata}spec:\n  subjectRef:\n    apiGroup: crm.milo.io\n    kind: Person\n    name: record-{}\n  content: |\n    Met at the fair.\n    Wants a quote.",
-                    index - 1
-                ),
-            };
-        }
-        fs::write(directory.join(format!("f{file:04}.yaml")), text).unwrap();
-    }
 }

@@ -23,6 +23,7 @@ mod crds;
 mod deletions;
 mod generated;
 mod imports;
+mod lsp;
 mod manifests;
 mod normalization;
 mod policies;

@@ -1,43 +1,25 @@
 //! `check`: checks the records in files as the webhook would, and fixes their values.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::Args;
 use clap::builder::BoolishValueParser;
 use crm_check::check::fix::file::{Diff, Rewritten};
 use crm_check::check::fix::{Fixes, fix};
 use crm_check::check::{Applier, Bundle, Judge, Known};
 use crm_check::report::{self, Access, Colour, Report};
-use crm_core::api::Target;
 use crm_core::catalog::Action;
 use crm_core::characters::printable;
-use crm_core::existence::{Fact, Objects};
-use crm_core::policy::Policy;
-use crm_manifest::{Ignored, Walk};
-use futures::StreamExt;
-use jiff::Timestamp;
-use k8s_openapi::api::authentication::v1::UserInfo;
-use kube::Client;
+use crm_core::existence::Objects;
 
-use super::cluster::ClusterArgs;
-use super::configuration::{self, ApplierArg, FailOn, FormatArg, Located};
+use super::configuration::{self, FailOn, FormatArg, Located};
+use super::judging::Judging;
 use super::progress::Progress;
-use super::{Outcome, block_on, joined, output_file, print, print_exactly};
-use crate::cluster::Reader;
-use crate::directory::{Live, LookupError};
-use crate::policy_source;
-
-/// The maximum number of lookups in the cluster at the same time.
-const CONCURRENT_LOOKUPS: usize = 16;
-/// The time limit of one lookup.
-const LOOKUP_LIMIT: Duration = Duration::from_secs(10);
-/// The API server adds every authenticated user to this group.
-const AUTHENTICATED: &str = "system:authenticated";
+use super::{Outcome, joined, output_file, print, print_exactly};
 
 #[derive(Debug, Args)]
 pub(super) struct Check {
@@ -47,34 +29,8 @@ pub(super) struct Check {
     /// The same as PATH, as in kubectl.
     #[arg(short = 'f', long = "filename", num_args = 1, value_name = "PATH")]
     files: Vec<PathBuf>,
-    /// Leave out the files and directories that match this glob, which has the syntax of a line in .gitignore; may be
-    /// given more than once. A file that is given as PATH is always read.
-    #[arg(long, num_args = 1, env = "CRM_ADMISSION_EXCLUDE", value_delimiter = ',', value_name = "GLOB")]
-    exclude: Vec<String>,
-    /// Read also the files of directories that git ignores: those in .gitignore, .ignore and the global excludes.
-    #[arg(long, env = "CRM_ADMISSION_NO_IGNORE", value_parser = BoolishValueParser::new())]
-    no_ignore: bool,
-    /// Files or directories with manifests of other objects. `check` looks up references in them, but neither checks nor
-    /// fixes them.
-    #[arg(long, num_args = 1, env = "CRM_ADMISSION_RESOURCES", value_delimiter = ',', value_name = "PATH")]
-    resources: Vec<PathBuf>,
-    /// Look up references in the cluster of --kubeconfig and --context, or of the current kubeconfig.
-    #[arg(long, env = "CRM_ADMISSION_CLUSTER", value_parser = BoolishValueParser::new())]
-    cluster: bool,
     #[command(flatten)]
-    asked: ClusterArgs,
-    /// Policy file; by default the built-in policy.
-    #[arg(long, env = "CRM_ADMISSION_POLICY", value_name = "FILE")]
-    policy: Option<PathBuf>,
-    /// The user who will create the records. Without it, `check` skips the rules that depend on the user.
-    #[arg(long = "as", env = "CRM_ADMISSION_AS", value_name = "USER")]
-    as_user: Option<String>,
-    /// A group of that user; may be given more than once.
-    #[arg(long, num_args = 1, env = "CRM_ADMISSION_AS_GROUP", value_delimiter = ',', value_name = "GROUP")]
-    as_group: Vec<String>,
-    /// The tool that applies the files: warn about references that it would apply before their targets.
-    #[arg(long, value_enum, env = "CRM_ADMISSION_APPLIER")]
-    applier: Option<ApplierArg>,
+    judging: Judging,
     /// Write canonical values to the files. Nothing else in the files changes. Does not write files outside PATH through
     /// symbolic links.
     #[arg(long, env = "CRM_ADMISSION_FIX", value_parser = BoolishValueParser::new())]
@@ -95,16 +51,6 @@ pub(super) struct Check {
     /// Which findings make the command exit with 1. [default: deny]
     #[arg(long, value_enum, env = "CRM_ADMISSION_FAIL_ON", value_name = "ACTION")]
     fail_on: Option<FailOn>,
-    /// Configuration file with values for flags; by default the nearest .crm-admission.yaml, in the current directory or
-    /// above it up to the root of the git work tree. Flags and variables replace its values.
-    #[arg(long, env = "CRM_ADMISSION_CONFIG", value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Use no configuration file.
-    #[arg(long, env = "CRM_ADMISSION_NO_CONFIG", value_parser = BoolishValueParser::new())]
-    no_config: bool,
-    /// The directory to which the globs of --exclude are relative, if it is not the current one.
-    #[arg(skip)]
-    excluded_from: Option<PathBuf>,
 }
 
 impl FailOn {
@@ -126,20 +72,14 @@ enum Delivery {
 
 impl Check {
     pub(super) fn run(mut self) -> anyhow::Result<Outcome> {
-        if !self.no_config {
-            self.complete(configuration::read(self.config.as_deref())?);
+        if !self.judging.no_config {
+            self.complete(&configuration::read(self.judging.config.as_deref())?);
         }
-        if self.as_user.is_none() && !self.as_group.is_empty() {
-            bail!("--as-group (asGroups in the configuration file) needs --as <USER>");
-        }
-        let policy = match &self.policy {
-            Some(path) => policy_source::read(path)?,
-            None => Policy::default(),
-        };
-        let judge = Judge::new(policy, self.requester(), Timestamp::now())?;
-        let resources = crm_manifest::read_objects(&self.resources)?;
+        let judge = self.judging.judge()?;
+        let resources = crm_manifest::read_objects(&self.judging.resources)?;
         let progress = Progress::new("files read", self.quiet);
-        let mut bundle = Bundle::read(&self.paths(), &self.resources, &self.walk()?, &|| progress.step())?;
+        let mut bundle =
+            Bundle::read(&self.paths(), &self.judging.resources, &self.judging.walk()?, &|| progress.step())?;
         drop(progress);
 
         let fixes = self.fixes(&mut bundle, &judge);
@@ -156,28 +96,12 @@ impl Check {
     }
 
     /// Takes what neither a flag nor a variable gives from the configuration file.
-    fn complete(&mut self, located: Located) {
+    fn complete(&mut self, located: &Located) {
         let file = &located.configuration;
         if self.paths.is_empty() && self.files.is_empty() {
             self.paths = located.paths(file.paths.as_ref());
         }
-        if let (true, Some(exclude)) = (self.exclude.is_empty(), &file.exclude) {
-            self.exclude.clone_from(exclude);
-            self.excluded_from = Some(located.base().to_owned());
-        }
-        if self.resources.is_empty() {
-            self.resources = located.paths(file.resources.as_ref());
-        }
-        if self.policy.is_none() {
-            self.policy = file.policy.as_deref().map(|policy| located.path(policy));
-        }
-        // The groups of the file are those of its user, and not those of another one.
-        let is_same_user = self.as_user.is_none() || file.as_user.is_none();
-        if is_same_user && self.as_group.is_empty() {
-            self.as_group = file.as_groups.clone().unwrap_or_default();
-        }
-        self.as_user = self.as_user.take().or_else(|| file.as_user.clone());
-        self.applier = self.applier.or(file.applier);
+        self.judging.complete(located);
         self.format = self.format.or(file.format);
         self.fail_on = self.fail_on.or(file.fail_on);
     }
@@ -203,12 +127,6 @@ impl Check {
         fixes
     }
 
-    fn walk(&self) -> anyhow::Result<Walk> {
-        let ignored = if self.no_ignore { Ignored::Read } else { Ignored::LeftOut };
-        Walk::new(ignored, self.excluded_from.as_deref().unwrap_or(Path::new(".")), &self.exclude)
-            .context("--exclude")
-    }
-
     fn paths(&self) -> Vec<PathBuf> {
         let given = joined(&self.paths, &self.files);
         if given.is_empty() { vec![PathBuf::from(".")] } else { given }
@@ -222,15 +140,6 @@ impl Check {
         Ok(())
     }
 
-    fn requester(&self) -> Option<UserInfo> {
-        let username = self.as_user.clone()?;
-        let mut groups = self.as_group.clone();
-        if !groups.iter().any(|group| group == AUTHENTICATED) {
-            groups.push(AUTHENTICATED.to_owned());
-        }
-        Some(UserInfo { username: Some(username), groups: Some(groups), ..UserInfo::default() })
-    }
-
     fn report(
         &self,
         bundle: &Bundle,
@@ -241,16 +150,15 @@ impl Check {
             bundle: Objects::new(bundle.values()),
             resources: Objects::new(resources),
             asked: HashMap::new(),
-            complete: self.cluster || !self.resources.is_empty(),
+            complete: self.judging.cluster || !self.judging.resources.is_empty(),
         };
-        if self.cluster {
+        if self.judging.cluster {
             let targets = judge.targets(bundle).into_iter();
             let unknown = targets.filter(|target| !known.exists_already(target)).collect();
-            let look_up = async |client| look_up(client, unknown, self.quiet).await;
-            known.asked = block_on(self.asked.ask(look_up))?;
+            known.asked = self.judging.look_up(unknown, self.quiet)?;
         }
         let progress = Progress::new("records checked", self.quiet);
-        Ok(judge.report(bundle, &known, self.applier.map(Applier::from), &|| progress.step()))
+        Ok(judge.report(bundle, &known, self.judging.applier.map(Applier::from), &|| progress.step()))
     }
 
     /// Writes the fixed files, or prints the changes. A file that cannot be written does not stop the others.
@@ -333,49 +241,6 @@ impl Check {
         } else {
             Outcome::Fine
         })
-    }
-}
-
-/// Looks up these objects in a cluster.
-async fn look_up(
-    client: Client,
-    targets: HashSet<Target>,
-    quiet: bool,
-) -> anyhow::Result<HashMap<Target, Fact>> {
-    let live = Live::new(Reader::new(client));
-    let progress = Progress::new("references looked up", quiet);
-    let answers = futures::stream::iter(targets).map(|target| {
-        let (live, progress) = (&live, &progress);
-        async move {
-            let answer = tokio::time::timeout(LOOKUP_LIMIT, live.presence(&target)).await;
-            progress.step();
-            match answer.unwrap_or(Err(LookupError::Late(LOOKUP_LIMIT))) {
-                Ok(presence) => Ok((target, presence.into())),
-                Err(error) => Err(anyhow::Error::new(error).context(lookup_failed(&target))),
-            }
-        }
-    });
-    // Stop at the first failure: the user asked for a result that includes the cluster.
-    let mut answers = answers.buffer_unordered(CONCURRENT_LOOKUPS);
-    let mut facts = HashMap::new();
-    while let Some(answer) = answers.next().await {
-        facts.extend([answer?]);
-    }
-    Ok(facts)
-}
-
-fn lookup_failed(target: &Target) -> String {
-    format!("cannot look up {} {:?} in the cluster", target.kind, target.name)
-}
-
-impl From<ApplierArg> for Applier {
-    fn from(applier: ApplierArg) -> Self {
-        match applier {
-            ApplierArg::Kubectl => Self::Kubectl,
-            ApplierArg::Helm => Self::Helm,
-            ApplierArg::Argocd => Self::ArgoCd,
-            ApplierArg::Flux => Self::Flux,
-        }
     }
 }
 
