@@ -7,6 +7,7 @@ use crm_manifest::STANDARD_INPUT;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 
+use super::baseline::Compared;
 use super::diagnostic::{Diagnostic, InputError, Suppressed, plain_path};
 
 /// The contents of a report.
@@ -18,6 +19,8 @@ pub struct Results<'r> {
     pub findings: Vec<&'r Diagnostic>,
     /// The findings that comments suppress.
     pub suppressed: &'r [Suppressed],
+    /// What a baseline makes of the findings, if one is used.
+    pub baseline: Option<&'r Compared>,
     /// The inputs that cannot be read.
     pub errors: &'r [InputError],
     /// The findings that are not listed, by rule.
