@@ -65,7 +65,7 @@ fn control_characters_are_escaped_and_long_lines_are_cut() {
 
 #[test]
 fn errors_have_their_line_too_and_the_summary_comes_last() {
-    let repository = Repository::with(&[("a.yaml", "a: [1,\nb: ]\n")]);
+    let repository = Repository::with(&[("a.yaml", "a: b: c\n")]);
     let ended = repository.check(&[".", "none.yaml", "--format", "full"]);
     let out = &ended.ends_with(2).out;
     assert!(out.contains("\n-->") && out.contains("--> none.yaml\n"), "{out}");

@@ -17,7 +17,8 @@ use super::results::pretty;
 /// The version of the file.
 const VERSION: u32 = 1;
 /// What to do if a baseline cannot be used.
-const WRITE_AGAIN: &str = "correct it, or delete the file and write it again with --write-baseline";
+const WRITE_AGAIN: &str =
+    "if this is a baseline, correct it, or delete it and write it again with --write-baseline";
 
 /// The findings that are known. The same finding can be there several times.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
