@@ -17,7 +17,7 @@ fn marked(text: &str) -> String {
 
 #[rstest]
 #[case::plain("  domains:\n  - co.uk # main\n", "  - co.uk # main\n    ^^^^^")]
-#[case::quoted("  domains: ['co.uk', a.io]\n", "  domains: ['co.uk', a.io]\n           ^^^^^^^")]
+#[case::quoted("  domains: ['co.uk', a.io]\n", "  domains: ['co.uk', a.io]\n            ^^^^^^^")]
 #[case::block("  domains:\n  - |2- # why | not\n      co.uk\n", "  - |2- # why | not\n    ^^^")]
 #[case::alias("  description: &d co.uk\n  domains: [*d]\n", "  domains: [*d]\n            ^^")]
 #[case::unknown_field("  colour: red\n", "  colour: red\n  ^^^^^^")]
@@ -91,5 +91,5 @@ fn without_a_terminal_the_report_is_text_and_quiet_leaves_only_findings() {
     let repository = Repository::with(&[("a.yaml", &format!("{COMPANY}spec: {{displayName: ''}}\n"))]);
     assert!(repository.check(&[]).ends_with(1).out.starts_with("a.yaml:4:21: deny: "));
     let out = repository.check(&["--format", "full", "--quiet"]).ends_with(1).out.clone();
-    assert!(out.starts_with("deny: Company \"acme\": ") && out.ends_with("known.\n\n"), "{out}");
+    assert!(out.starts_with("deny: Company \"acme\": ") && out.ends_with("or person.\n\n"), "{out}");
 }
