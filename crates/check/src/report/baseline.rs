@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::diagnostic::Diagnostic;
-use super::results::pretty;
+use super::indented::pretty;
 
 /// The version of the file.
 const VERSION: u32 = 1;

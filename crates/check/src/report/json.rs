@@ -6,7 +6,7 @@ use schemars::generate::SchemaSettings;
 use serde::Serialize;
 
 use super::diagnostic::{Diagnostic, InputError, Suppressed};
-use super::results::pretty;
+use super::indented::pretty;
 use super::summary::Report;
 
 /// The version of the report.

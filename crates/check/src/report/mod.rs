@@ -9,6 +9,7 @@ mod excerpt;
 pub mod full;
 mod github;
 mod gitlab;
+mod indented;
 pub mod json;
 pub mod junit;
 mod lasting;
@@ -23,8 +24,9 @@ use crm_core::catalog::Action;
 
 pub use diagnostic::{Access, Diagnostic, InputError, Place, Suppressed};
 pub use excerpt::Excerpt;
+pub use indented::pretty;
 pub use lasting::Lasting;
-pub use results::{Results, Unlisted, pretty};
+pub use results::{Results, Unlisted};
 pub use summary::{Report, Summary};
 pub use text::Colour;
 

@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use crm_core::catalog::{Action, RuleId};
 use crm_manifest::STANDARD_INPUT;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use serde::Serialize;
 
 use super::baseline::Compared;
 use super::diagnostic::{Diagnostic, InputError, Suppressed, plain_path};
@@ -80,14 +79,6 @@ pub(super) fn uri(file: &str) -> String {
     }
     let path = utf8_percent_encode(plain_path(file), ENCODED);
     if file.starts_with('/') { format!("file://{path}") } else { path.to_string() }
-}
-
-/// The value as indented JSON, with a line break at its end.
-pub fn pretty(value: &impl Serialize) -> String {
-    // Only maps whose keys are not strings and failing implementations can fail, and reports have neither.
-    let mut json = serde_json::to_string_pretty(value).unwrap_or_default();
-    json.push('\n');
-    json
 }
 
 #[cfg(test)]

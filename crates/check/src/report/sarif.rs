@@ -12,7 +12,8 @@ use serde_sarif::sarif::{
 
 use super::baseline::{Compared, Entry};
 use super::diagnostic::{Diagnostic, InputError, Place, Suppressed};
-use super::results::{Results, UniqueNames, Unlisted, fingerprint, pretty, uri};
+use super::indented::pretty;
+use super::results::{Results, UniqueNames, Unlisted, fingerprint, uri};
 
 const SCHEMA: &str = "https://json.schemastore.org/sarif-2.1.0.json";
 
