@@ -63,6 +63,10 @@ pub(super) struct Check {
     /// Look up references in the cluster of --kubeconfig and --context, or of the current kubeconfig.
     #[arg(long, env = "CRM_ADMISSION_CLUSTER", value_parser = BoolishValueParser::new())]
     cluster: bool,
+    /// The files contain every object that exists: a reference to any other object has the action of its rule, and is not
+    /// only a warning. --resources and --cluster have the same effect.
+    #[arg(long, env = "CRM_ADMISSION_COMPLETE", value_parser = BoolishValueParser::new())]
+    complete: bool,
     #[command(flatten)]
     asked: ClusterArgs,
     /// Policy file; by default the built-in policy.
@@ -135,7 +139,7 @@ enum Delivery {
 impl Check {
     pub(super) fn run(mut self) -> anyhow::Result<Outcome> {
         if !self.no_config {
-            self.complete(configuration::read(self.config.as_deref())?);
+            self.add_configuration(configuration::read(self.config.as_deref())?);
         }
         if self.as_user.is_none() && !self.as_group.is_empty() {
             bail!("--as-group (asGroups in the configuration file) needs --as <USER>");
@@ -169,7 +173,7 @@ impl Check {
     }
 
     /// Takes what neither a flag nor a variable gives from the configuration file.
-    fn complete(&mut self, located: Located) {
+    fn add_configuration(&mut self, located: Located) {
         let file = &located.configuration;
         if self.paths.is_empty() && self.files.is_empty() {
             self.paths = located.paths(file.paths.as_ref());
@@ -299,7 +303,7 @@ impl Check {
             bundle: Objects::new(bundle.values()),
             resources: Objects::new(resources),
             asked: HashMap::new(),
-            complete: self.cluster || !self.resources.is_empty(),
+            complete: self.complete || self.cluster || !self.resources.is_empty(),
         };
         if self.cluster {
             let targets = judge.targets(bundle).into_iter();

@@ -64,15 +64,17 @@ fn descriptor<'k>(
 ) -> ReportingDescriptor {
     let [title, explanation] = texts.map(|text| MultiformatMessageString::builder().text(text).build());
     let tags: Vec<String> = ["kubernetes"].into_iter().chain(kinds).map(str::to_owned).collect();
-    ReportingDescriptor::builder()
+    let mut descriptor = ReportingDescriptor::builder()
         .id(id)
-        .name(pascal_case(id))
         .short_description(title)
         .full_description(explanation)
         .help(MultiformatMessageString::builder().text(text).markdown(markdown).build())
         .default_configuration(configuration(action))
         .properties(PropertyBag::builder().tags(tags).additional_properties(precision()).build())
-        .build()
+        .build();
+    // SARIF allows no name that is the id in another case.
+    descriptor.name = Some(pascal_case(id)).filter(|name| !name.eq_ignore_ascii_case(id));
+    descriptor
 }
 
 /// GitHub sorts alerts by it. A rule is violated or not, so it is always very high.
@@ -322,6 +324,7 @@ mod tests {
         }
         let rules = &value["runs"][0]["tool"]["driver"]["rules"];
         assert_eq!(rules[1]["name"], "DisplayName");
+        assert_eq!((&rules[0]["id"], rules[0].get("name")), (&json!("schema"), None));
         assert_eq!(rules[1]["defaultConfiguration"], json!({"level": "error"}));
         assert_eq!(
             rules[1]["properties"],
