@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::fix::file::Rewritten;
 use super::suppressions::Suppressions;
 use crate::conformance::Identity;
-use crate::report::{Access, InputError};
+use crate::report::{Access, Excerpt, InputError};
 
 /// The advice for a file with `{{` that cannot be read.
 const TEMPLATE: &str =
@@ -113,7 +113,7 @@ impl Bundle {
     /// Adds a problem with a whole input.
     pub fn add_error(&mut self, file: &str, access: Access, message: &str) {
         let (file, message) = (file.to_owned(), message.to_owned());
-        self.errors.push(InputError { file, access, position: None, message });
+        self.errors.push(InputError { file, access, position: None, message, excerpt: None });
     }
 
     /// The text of standard input, if it was read.
@@ -186,11 +186,12 @@ impl File {
     }
 
     fn errors(&self) -> impl Iterator<Item = InputError> {
-        let error = |position, message: &str| InputError {
+        let error = |(line, column), message: &str| InputError {
             file: self.input.name.clone(),
             access: Access::Read,
-            position: Some(position),
+            position: Some((line, column)),
             message: message.to_owned(),
+            excerpt: Some(Excerpt::new(self.input.text().line(line), column, "")),
         };
         let syntax = self.input.errors().iter();
         let syntax = syntax.map(move |fault| error((fault.line, fault.column), &fault.message));
