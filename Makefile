@@ -146,7 +146,7 @@ release: ## Build everything that a release consists of, and check it: target/re
 	@CARGO="$(CARGO)" scripts/release
 	@scripts/release-check
 
-release-check: ## Try what `make release` has built, the program for arm64 too (needs qemu-user)
+release-check: ## Try what `make release` has built, the program for arm64 too (needs qemu-user and skopeo)
 	@scripts/release-check
 
 reproducible: ## Build a release from two clones of this commit, and compare (needs Python and Go; half an hour)
