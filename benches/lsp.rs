@@ -18,14 +18,15 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use bundle::{DOCUMENTS_IN_A_FILE, FILES, write_bundle};
+use bundle::{DOCUMENTS_IN_A_FILE, write_bundle};
 use client::Client;
 
+const FILES: usize = 1000;
 const ROUNDS: usize = 5;
 /// The number of changes in a round.
 const CHANGES: i32 = 40;
 /// The file that is edited. Two records of it refer to a company in it.
-const FILE: &str = "f0500.yaml";
+const FILE: &str = "f00500.yaml";
 
 /// The time that each of some calls took.
 struct Samples {
@@ -34,8 +35,9 @@ struct Samples {
 }
 
 fn main() {
-    let directory = tempfile::tempdir().unwrap();
-    write_bundle(directory.path());
+    let temporary = tempfile::tempdir().unwrap();
+    let directory = temporary.path().join("bundle");
+    write_bundle(&directory, FILES);
     let samples = |name| Samples { name, took: Vec::new() };
     let mut check = samples("check of the bundle");
     let mut start = samples("start of the server");
@@ -43,9 +45,9 @@ fn main() {
     let mut name = samples("diagnostics after a change of a name that two records refer to");
     let mut completion = samples("completion of a name out of 2,000");
     for _ in 0..ROUNDS {
-        check.time(|| check_bundle(directory.path()));
-        let text = fs::read_to_string(directory.path().join(FILE)).unwrap();
-        let mut client = start.time(|| started(directory.path(), &text));
+        check.time(|| check_bundle(&directory));
+        let text = fs::read_to_string(directory.join(FILE)).unwrap();
+        let mut client = start.time(|| started(&directory, &text));
         for change in 0..CHANGES {
             let of_value = text.replace("Makes things", &format!("Makes {change} things"));
             value.time(|| answered(&mut client, 3 * change + 2, &of_value));

@@ -4,14 +4,13 @@ use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 
-/// The number of files.
-pub(crate) const FILES: usize = 1000;
 /// The number of records in each file.
 pub(crate) const DOCUMENTS_IN_A_FILE: usize = 5;
 
-/// Writes the files.
-pub(crate) fn write_bundle(directory: &Path) {
-    for file in 0..FILES {
+/// Writes so many files into a new directory.
+pub(crate) fn write_bundle(directory: &Path, files: usize) {
+    fs::create_dir(directory).unwrap();
+    for file in 0..files {
         let mut text = String::from("# Records as people write them.\n");
         for document in 0..DOCUMENTS_IN_A_FILE {
             let index = file * DOCUMENTS_IN_A_FILE + document;
@@ -35,6 +34,6 @@ pub(crate) fn write_bundle(directory: &Path) {
                 ),
             };
         }
-        fs::write(directory.join(format!("f{file:04}.yaml")), text).unwrap();
+        fs::write(directory.join(format!("f{file:05}.yaml")), text).unwrap();
     }
 }

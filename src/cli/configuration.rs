@@ -37,6 +37,8 @@ pub(super) struct Configuration {
     pub(super) fail_on: Option<FailOn>,
     /// Format of the report.
     pub(super) format: Option<FormatArg>,
+    /// The baseline, relative to this file.
+    pub(super) baseline: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize, JsonSchema)]
@@ -54,6 +56,7 @@ pub(super) enum ApplierArg {
 #[schemars(inline)]
 pub(super) enum FormatArg {
     Text,
+    Full,
     Json,
     Junit,
     Sarif,

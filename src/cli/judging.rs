@@ -48,6 +48,10 @@ pub(super) struct Judging {
     /// Look up references in the cluster of --kubeconfig and --context, or of the current kubeconfig.
     #[arg(long, env = "CRM_ADMISSION_CLUSTER", value_parser = BoolishValueParser::new())]
     pub(super) cluster: bool,
+    /// The files contain every object that exists: a reference to any other object has the action of its rule, and is not
+    /// only a warning. --resources and --cluster have the same effect.
+    #[arg(long, env = "CRM_ADMISSION_COMPLETE", value_parser = BoolishValueParser::new())]
+    complete: bool,
     #[command(flatten)]
     asked: ClusterArgs,
     /// Policy file; by default the built-in policy.
@@ -75,8 +79,18 @@ pub(super) struct Judging {
 }
 
 impl Judging {
+    /// Whether every object is known without asking a cluster.
+    pub(super) fn is_complete(&self) -> bool {
+        self.complete || !self.resources.is_empty()
+    }
+
+    /// Whether every object is known, so that a reference to another one is wrong.
+    pub(super) fn knows_all(&self) -> bool {
+        self.cluster || self.is_complete()
+    }
+
     /// Takes what neither a flag nor a variable gives from the configuration file.
-    pub(super) fn complete(&mut self, located: &Located) {
+    pub(super) fn add_configuration(&mut self, located: &Located) {
         let file = &located.configuration;
         if let (true, Some(exclude)) = (self.exclude.is_empty(), &file.exclude) {
             self.exclude.clone_from(exclude);

@@ -46,7 +46,7 @@ fn set_up(mut judging: Judging, root: &Path) -> anyhow::Result<Setup> {
     let mut sources: Vec<PathBuf> = Vec::new();
     if !judging.no_config {
         let located = configuration::read_for(judging.config.as_deref(), root)?;
-        judging.complete(&located);
+        judging.add_configuration(&located);
         paths = located.paths(located.configuration.paths.as_ref());
     }
     sources.extend(judging.config.clone());
@@ -55,6 +55,7 @@ fn set_up(mut judging: Judging, root: &Path) -> anyhow::Result<Setup> {
         judge: judging.judge()?,
         applier: judging.applier.map(Applier::from),
         walk: judging.walk()?,
+        is_complete: judging.is_complete(),
         paths,
         resources: judging.resources,
         sources,

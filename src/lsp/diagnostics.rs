@@ -67,7 +67,7 @@ pub(super) fn of_finding(text: &Text, marked: &Marked, encoding: Encoding) -> Di
     let mut bytes = marked.bytes.clone();
     // A block of many lines is marked in its first one.
     let (line, _) = text.line_and_column(bytes.start);
-    if let Some(line) = text.line(line - 1) {
+    if let Some(line) = text.line_bytes(line - 1) {
         bytes.end = bytes.end.min(line.end).max(bytes.start);
     }
     Diagnostic {
@@ -83,7 +83,7 @@ pub(super) fn of_finding(text: &Text, marked: &Marked, encoding: Encoding) -> Di
 
 fn of_fault(text: &Text, fault: &Fault, encoding: Encoding) -> Diagnostic {
     let (line, _) = text.line_and_column(fault.at);
-    let end = text.line(line - 1).map_or(fault.at, |line| line.end.max(fault.at));
+    let end = text.line_bytes(line - 1).map_or(fault.at, |line| line.end.max(fault.at));
     Diagnostic {
         range: encoding.range(text, &(fault.at..end)),
         severity: Some(DiagnosticSeverity::Error),

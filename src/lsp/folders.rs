@@ -53,7 +53,7 @@ impl Folder {
     /// The folder cannot be set up.
     pub(super) fn load(&mut self, set_up: &SetUp) -> Result<(), String> {
         self.is_stale = false;
-        let Setup { judge, applier, walk, paths, resources, sources } = set_up(&self.root)?;
+        let Setup { judge, applier, walk, paths, resources, is_complete, sources } = set_up(&self.root)?;
         let objects = crm_manifest::read_objects(&resources).map_err(|error| error.to_string())?;
         let paths = if paths.is_empty() { vec![self.root.clone()] } else { paths };
         let bundle = if self.is_read {
@@ -61,8 +61,7 @@ impl Folder {
         } else {
             Bundle::default()
         };
-        let complete = !resources.is_empty();
-        let workspace = Workspace::new(judge, applier, &self.root, bundle, objects, complete);
+        let workspace = Workspace::new(judge, applier, &self.root, bundle, objects, is_complete);
         let on_disk = workspace.paths().map(Path::to_owned).collect();
         let results = HashMap::new();
         self.loaded = Some(Loaded { workspace, on_disk, resources, sources, results });

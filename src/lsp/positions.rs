@@ -42,7 +42,7 @@ impl Encoding {
     /// The byte of a position. One behind the end of its line is that end, and one in a character is its start.
     pub(super) fn byte(self, text: &Text, position: Position) -> usize {
         let line = position.line as usize;
-        let Some(bytes) = text.line(line) else {
+        let Some(bytes) = text.line_bytes(line) else {
             return text.as_str().len();
         };
         let start = start(text, line);
@@ -75,7 +75,7 @@ impl Encoding {
 
 /// The first byte of a line. For the protocol, a byte order mark is a character of the first line.
 fn start(text: &Text, line: usize) -> usize {
-    if line == 0 { 0 } else { text.line(line).map_or(text.as_str().len(), |bytes| bytes.start) }
+    if line == 0 { 0 } else { text.line_bytes(line).map_or(text.as_str().len(), |bytes| bytes.start) }
 }
 
 fn unsigned(number: usize) -> u32 {

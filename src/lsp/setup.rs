@@ -33,6 +33,8 @@ pub struct Setup {
     pub paths: Vec<PathBuf>,
     /// Files and directories with objects that exist elsewhere.
     pub resources: Vec<PathBuf>,
+    /// Whether every object that is in none of the files is missing.
+    pub is_complete: bool,
     /// The files that decide about the other fields, such as the policy.
     pub sources: Vec<PathBuf>,
 }

@@ -62,7 +62,7 @@ impl Text {
 
     /// The byte at a line and a column, both from 1, the column in Unicode characters.
     pub fn byte(&self, line: usize, column: usize) -> usize {
-        let Some(bytes) = line.checked_sub(1).and_then(|line| self.line(line)) else {
+        let Some(bytes) = line.checked_sub(1).and_then(|line| self.line_bytes(line)) else {
             return self.text.len();
         };
         let content = self.text.get(bytes.clone()).unwrap_or_default();
@@ -70,8 +70,14 @@ impl Text {
         before.map_or(bytes.end, |(at, _)| bytes.start + at)
     }
 
+    /// The line with this number, from 1, without its line break; empty if there is none.
+    pub fn line(&self, line: usize) -> &str {
+        let bytes = line.checked_sub(1).and_then(|line| self.line_bytes(line));
+        bytes.and_then(|bytes| self.text.get(bytes)).unwrap_or_default()
+    }
+
     /// The bytes of a line, from 0, without its line break; `None` after the last line.
-    pub fn line(&self, line: usize) -> Option<Range<usize>> {
+    pub fn line_bytes(&self, line: usize) -> Option<Range<usize>> {
         let start = *self.lines.get(line)?;
         let end = self.lines.get(line + 1).copied().unwrap_or(self.text.len());
         let content = self.text.get(start..end)?;
@@ -104,6 +110,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_line_is_without_its_line_break() {
+        let text = Text::new("\u{feff}a: é\r\nb\u{85}\rc\n".to_owned());
+        let lines = [0, 1, 2, 3, 4, 5].map(|line| text.line(line));
+        assert_eq!(lines, ["", "a: é", "b\u{85}", "c", "", ""]);
+    }
+
+    #[test]
     fn lines_and_columns_count_characters_from_one() {
         let text = Text::new("\u{feff}a: é x\r\nb: y\rc".to_owned());
         let at = |needle: &str| text.line_and_column(text.as_str().find(needle).unwrap());
@@ -119,9 +132,9 @@ mod tests {
             let (line, column) = text.line_and_column(at);
             assert_eq!(text.byte(line, column), at, "{needle}");
         }
-        assert_eq!((text.byte(1, 99), text.byte(9, 1), text.byte(0, 0)), (10, 17, 17));
+        assert_eq!((text.byte(1, 99), text.byte(9, 1), text.byte(0, 0)), (10, 18, 18));
         let lines: Vec<&str> =
-            (0..4).filter_map(|line| text.line(line)).map(|bytes| &text.as_str()[bytes]).collect();
+            (0..4).filter_map(|line| text.line_bytes(line)).map(|bytes| &text.as_str()[bytes]).collect();
         assert_eq!(lines, ["a: é x", "b: y", "c"]);
     }
 

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::fix::file::Rewritten;
 use super::suppressions::Suppressions;
 use crate::conformance::Identity;
-use crate::report::{Access, InputError};
+use crate::report::{Access, Excerpt, InputError};
 
 /// The advice for a file with `{{` that cannot be read.
 const TEMPLATE: &str =
@@ -126,7 +126,7 @@ impl Bundle {
     /// Adds a problem with a whole input.
     pub fn add_error(&mut self, file: &str, access: Access, message: &str) {
         let (file, message) = (file.to_owned(), message.to_owned());
-        self.errors.push(InputError { file, access, position: None, message });
+        self.errors.push(InputError { file, access, position: None, message, excerpt: None });
     }
 
     /// The text of standard input, if it was read.
@@ -202,11 +202,17 @@ impl File {
     }
 
     fn errors(&self) -> impl Iterator<Item = InputError> {
-        let error = |fault: Fault| InputError {
-            file: self.input.name.clone(),
-            access: Access::Read,
-            position: Some(self.input.text().line_and_column(fault.at)),
-            message: fault.message,
+        let error = |fault: Fault| {
+            let text = self.input.text();
+            let (line, column) = text.line_and_column(fault.at);
+            let excerpt = Excerpt::new(text.line(line), column, "");
+            InputError {
+                file: self.input.name.clone(),
+                access: Access::Read,
+                position: Some((line, column)),
+                message: fault.message,
+                excerpt: Some(excerpt),
+            }
         };
         self.faults().into_iter().map(error)
     }

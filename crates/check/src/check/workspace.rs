@@ -380,7 +380,7 @@ impl Workspace {
         let mut findings = Vec::new();
         for located in state.own.iter().flatten().chain(&state.across) {
             if suppressions.suppress(located.rule, located.diagnostic.code, &located.spot).is_none() {
-                findings.push(Marked::new(file.input.text(), located.clone()));
+                findings.push(Marked::new(located.clone()));
             }
         }
         for fault in suppressions.faults() {
@@ -419,10 +419,8 @@ impl Key {
 }
 
 impl Marked {
-    fn new(text: &Text, located: Located) -> Self {
-        let Located { spot, at, reason, suggestion, document, path, diagnostic, .. } = located;
-        let value = spot.value;
-        let bytes = if value.start == at && value.len() > 1 { value } else { at..word_end(text, at) };
+    fn new(located: Located) -> Self {
+        let Located { bytes, reason, suggestion, document, path, diagnostic, .. } = located;
         Self { diagnostic, bytes, reason: Some(reason), suggestion, document, path }
     }
 
@@ -431,18 +429,6 @@ impl Marked {
             text.as_str().get(at..).map_or(at, |rest| at + rest.lines().next().unwrap_or_default().len());
         Self { diagnostic, bytes: at..end, reason: None, suggestion: None, document: 0, path: Vec::new() }
     }
-}
-
-/// The end of the key or of the bracket at a byte.
-fn word_end(text: &Text, at: usize) -> usize {
-    let rest = text.as_str().get(at..).unwrap_or_default();
-    let quoted = rest.chars().next().filter(|first| matches!(first, '"' | '\''));
-    let length = match quoted {
-        Some(quote) => rest[1..].find([quote, '\n', '\r']).map(|end| end + 2),
-        None => rest.find(|c: char| c.is_whitespace() || ":,[]{}".contains(c)),
-    };
-    let first = rest.chars().next().map_or(0, char::len_utf8);
-    at + length.unwrap_or(rest.len()).max(first).min(rest.len())
 }
 
 #[cfg(test)]
@@ -571,15 +557,6 @@ mod tests {
         assert!(texts.iter().any(|text| text.contains("{name: acme-corp}")), "{texts:?}");
         let suppressed = workspace.suppressed(path, &checked[1].findings[0]).unwrap().text;
         assert!(suppressed.contains("\n# crm-admission: ignore schema: \nspec:"), "{suppressed}");
-    }
-
-    #[test]
-    fn the_bytes_are_those_of_the_key_or_value() {
-        let text = Text::new("a: {x: 1}\n\"b c\": 2\n".to_owned());
-        assert_eq!(word_end(&text, 0), 1);
-        assert_eq!(word_end(&text, 3), 4);
-        assert_eq!(word_end(&text, 10), 15);
-        assert_eq!(word_end(&text, text.as_str().len()), text.as_str().len());
     }
 
     #[test]
