@@ -16,6 +16,7 @@ mod catalog;
 mod check;
 mod check_configuration;
 mod check_fix;
+mod check_kustomize;
 mod check_repository;
 mod ci;
 mod cli;

@@ -11,7 +11,7 @@ use clap::Args;
 use clap::builder::BoolishValueParser;
 use crm_check::check::fix::file::{Diff, Rewritten};
 use crm_check::check::fix::{Fixes, fix};
-use crm_check::check::{Applier, Bundle, Judge, Known};
+use crm_check::check::{Applier, Bundle, Existing, Judge, Known};
 use crm_check::report::{self, Access, Colour, Report};
 use crm_core::api::Target;
 use crm_core::catalog::Action;
@@ -25,11 +25,12 @@ use k8s_openapi::api::authentication::v1::UserInfo;
 use kube::Client;
 
 use super::cluster::ClusterArgs;
-use super::configuration::{self, ApplierArg, FailOn, FormatArg, Located};
+use super::configuration::{self, ApplierArg, FailOn, FormatArg, KustomizeArg, Located};
 use super::progress::Progress;
 use super::{Outcome, block_on, joined, output_file, print, print_exactly};
 use crate::cluster::Reader;
 use crate::directory::{Live, LookupError};
+use crate::kustomize;
 use crate::policy_source;
 
 /// The maximum number of lookups in the cluster at the same time.
@@ -82,6 +83,10 @@ pub(super) struct Check {
     /// Print the changes that --fix would make as a unified diff, and write nothing.
     #[arg(long, env = "CRM_ADMISSION_DIFF", value_parser = BoolishValueParser::new())]
     diff: bool,
+    /// What to do with a directory that has a kustomization.yaml: check what `kustomize build` or `kubectl kustomize`
+    /// renders, or its resources as they stand. [default: auto]
+    #[arg(long, value_enum, env = "CRM_ADMISSION_KUSTOMIZE", value_name = "MODE")]
+    kustomize: Option<KustomizeArg>,
     /// Format of the report. [default: text]
     #[arg(short = 'o', long, value_enum, env = "CRM_ADMISSION_FORMAT")]
     format: Option<FormatArg>,
@@ -141,6 +146,7 @@ impl Check {
         let progress = Progress::new("files read", self.quiet);
         let mut bundle = Bundle::read(&self.paths(), &self.resources, &self.walk()?, &|| progress.step())?;
         drop(progress);
+        let not_built = self.build(&mut bundle)?;
 
         let fixes = self.fixes(&mut bundle, &judge);
         let mut report = self.report(&bundle, &judge, &resources)?;
@@ -150,8 +156,8 @@ impl Check {
             report = self.report(&bundle, &judge, &resources)?;
         }
         self.write_report(&report)?;
-        let notes: String = fixes.outside.iter().map(|outside| format!("note: {outside}\n")).collect();
-        self.note(&notes)?;
+        let notes = not_built.into_iter().chain(unfixed(&fixes));
+        self.note(&notes.map(|note| format!("note: {note}\n")).collect::<String>())?;
         self.outcome(&report)
     }
 
@@ -180,6 +186,17 @@ impl Check {
         self.applier = self.applier.or(file.applier);
         self.format = self.format.or(file.format);
         self.fail_on = self.fail_on.or(file.fail_on);
+        self.kustomize = self.kustomize.or(file.kustomize);
+    }
+
+    /// Builds the directories with a kustomization file, and returns notes about those that are not built.
+    fn build(&self, bundle: &mut Bundle) -> anyhow::Result<Vec<String>> {
+        let mode = match self.kustomize {
+            None | Some(KustomizeArg::Auto) => kustomize::Mode::Auto,
+            Some(KustomizeArg::Build) => kustomize::Mode::Build,
+            Some(KustomizeArg::Skip) => kustomize::Mode::Skip,
+        };
+        block_on(async { Ok(kustomize::build(bundle, mode).await?) })
     }
 
     fn format(&self) -> FormatArg {
@@ -238,7 +255,7 @@ impl Check {
         resources: &[serde_json::Value],
     ) -> anyhow::Result<Report> {
         let mut known = Known {
-            bundle: Objects::new(bundle.values()),
+            bundle: Existing::new(bundle),
             resources: Objects::new(resources),
             asked: HashMap::new(),
             complete: self.cluster || !self.resources.is_empty(),
@@ -362,6 +379,17 @@ async fn look_up(
         facts.extend([answer?]);
     }
     Ok(facts)
+}
+
+/// What `--fix` leaves as it is, and why.
+fn unfixed(fixes: &Fixes) -> impl Iterator<Item = String> {
+    let outside = fixes.outside.iter().map(ToString::to_string);
+    let rendered = match fixes.rendered {
+        0 => None,
+        1 => Some("1 value comes from a patch, a generator or a transformer of kustomize; fix it there".to_owned()),
+        many => Some(format!("{many} values come from patches, generators or transformers of kustomize; fix them there")),
+    };
+    outside.chain(rendered)
 }
 
 fn lookup_failed(target: &Target) -> String {

@@ -15,7 +15,7 @@ pub(super) fn report() -> Report {
                     file: "crm/companies.yaml".to_owned(),
                     line: 7,
                     column: 7,
-                    template: None,
+                    rendered_from: None,
                 }),
                 kind: "Company".to_owned(),
                 name: "acme-corp".to_owned(),
@@ -30,7 +30,7 @@ pub(super) fn report() -> Report {
                     file: "crm/companies.yaml".to_owned(),
                     line: 12,
                     column: 3,
-                    template: None,
+                    rendered_from: None,
                 }),
                 kind: "Company".to_owned(),
                 name: String::new(),
@@ -45,7 +45,7 @@ pub(super) fn report() -> Report {
                     file: "-".to_owned(),
                     line: 3,
                     column: 1,
-                    template: Some("crm/templates/note.yaml".to_owned()),
+                    rendered_from: Some("crm/templates/note.yaml".to_owned()),
                 }),
                 kind: "Note".to_owned(),
                 name: "call".to_owned(),
@@ -97,7 +97,7 @@ pub(super) fn hostile() -> Report {
         strings.into_iter().for_each(|string| text.clone_into(string));
         if let Some(place) = &mut finding.place {
             text.clone_into(&mut place.file);
-            place.template = Some(text.to_owned());
+            place.rendered_from = Some(text.to_owned());
         }
     }
     for error in &mut report.errors {
