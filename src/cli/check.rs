@@ -386,8 +386,12 @@ fn unfixed(fixes: &Fixes) -> impl Iterator<Item = String> {
     let outside = fixes.outside.iter().map(ToString::to_string);
     let rendered = match fixes.rendered {
         0 => None,
-        1 => Some("1 value comes from a patch, a generator or a transformer of kustomize; fix it there".to_owned()),
-        many => Some(format!("{many} values come from patches, generators or transformers of kustomize; fix them there")),
+        1 => Some(
+            "1 value comes from a patch, a generator or a transformer of kustomize; fix it there".to_owned(),
+        ),
+        many => Some(format!(
+            "{many} values come from patches, generators or transformers of kustomize; fix them there"
+        )),
     };
     outside.chain(rendered)
 }

@@ -108,5 +108,8 @@ fn refused(root: Root<'_>, obstacle: &Obstacle) -> Obstacle {
 
 /// How to check a unit that this program does not build.
 fn advice(root: Root<'_>) -> String {
-    format!("if it needs flags, build it and check the output: kustomize build {} … | crm-admission check -", root.name())
+    format!(
+        "if it needs flags, build it and check the output: kustomize build {} … | crm-admission check -",
+        root.name()
+    )
 }

@@ -54,9 +54,11 @@ impl Tool {
     /// the repository.
     pub(super) fn find() -> Option<Self> {
         let path = env::var_os("PATH")?;
-        let directories: Vec<PathBuf> = env::split_paths(&path).filter(|directory| directory.is_absolute()).collect();
+        let directories: Vec<PathBuf> =
+            env::split_paths(&path).filter(|directory| directory.is_absolute()).collect();
         PROGRAMS.into_iter().find_map(|(name, command)| {
-            let program = directories.iter().map(|directory| directory.join(name)).find(|file| is_program(file))?;
+            let program =
+                directories.iter().map(|directory| directory.join(name)).find(|file| is_program(file))?;
             Some(Self { program, command, name: format!("{name} {command}") })
         })
     }
@@ -101,9 +103,8 @@ impl Tool {
             _ => failed(error),
         })?;
         if !status.success() {
-            let errors = String::from_utf8_lossy(&errors);
-            let errors = errors.trim().trim_start_matches("Error: ").trim_start_matches("error: ");
-            let errors = if errors.is_empty() { status.to_string() } else { errors.to_owned() };
+            let errors = plain(&String::from_utf8_lossy(&errors));
+            let errors = if errors.is_empty() { status.to_string() } else { errors };
             return Err(BuildError::Failed { tool: tool(), errors });
         }
         String::from_utf8(output).map_err(|_| failed(io::Error::other("its output is not UTF-8 text")))
@@ -121,7 +122,9 @@ fn wrapper(root: Root<'_>) -> io::Result<(TempDir, PathBuf)> {
     // kustomize accepts no absolute path of a directory.
     let resource = relative(root.directory(), &base);
     let mut kustomization = root.only_at_root();
-    if let Some(Value::String(schema)) = kustomization.get_mut("openapi").and_then(|openapi| openapi.get_mut("path")) {
+    if let Some(Value::String(schema)) =
+        kustomization.get_mut("openapi").and_then(|openapi| openapi.get_mut("path"))
+    {
         // Only files below the kustomization file may be read.
         fs::copy(root.directory().join(&*schema), base.join(SCHEMA))?;
         SCHEMA.clone_into(schema);
@@ -141,13 +144,31 @@ fn relative(path: &Path, from: &Path) -> PathBuf {
     while path.peek().is_some() && path.peek() == from.peek() {
         (path.next(), from.next());
     }
-    from.map(|_| Component::ParentDir).chain(path).map(|part| AsRef::<OsStr>::as_ref(&part).to_owned()).collect()
+    from.map(|_| Component::ParentDir)
+        .chain(path)
+        .map(|part| AsRef::<OsStr>::as_ref(&part).to_owned())
+        .collect()
 }
 
 /// The part of an error that is about the unit itself, without what kustomize says about the temporary kustomization file.
 fn own_part<'e>(errors: &'e str, unit: &Path) -> &'e str {
-    let start = format!("recursed accumulation of path '{}': ", unit.display());
-    errors.split_once(&start).map_or(errors, |(_, own)| own)
+    let starts = ["recursed accumulation of path", "couldn't make target for path"].into_iter();
+    let mut own =
+        starts.filter_map(|start| Some(errors.split_once(&format!("{start} '{}': ", unit.display()))?.1));
+    own.next().unwrap_or(errors)
+}
+
+/// An error without what programs write around it: `Error: …`, or a line of a log.
+fn plain(errors: &str) -> String {
+    let errors = errors.trim();
+    if let Some((_, quoted)) = errors.split_once("] \"command failed\" err=\"") {
+        return quoted.trim_end_matches('"').replace("\\\"", "\"");
+    }
+    ["Error: ", "error: "]
+        .into_iter()
+        .find_map(|start| errors.strip_prefix(start))
+        .unwrap_or(errors)
+        .to_owned()
 }
 
 /// The manifests. If they are too large, the program is not waited for.
@@ -191,5 +212,14 @@ mod tests {
         let errors = "accumulating resources: accumulation err='…': recursed accumulation of path '/r/dev': missing name";
         assert_eq!(own_part(errors, Path::new("/r/dev")), "missing name");
         assert_eq!(own_part("unknown flag", Path::new("/r/dev")), "unknown flag");
+    }
+
+    #[test]
+    fn an_error_is_without_what_is_around_it() {
+        assert_eq!(plain("Error: no luck\n"), "no luck");
+        assert_eq!(
+            plain("E1201 05:25:27 29 run.go:72] \"command failed\" err=\"no \\\"luck\\\"\"\n"),
+            "no \"luck\""
+        );
     }
 }

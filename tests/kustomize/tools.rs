@@ -19,7 +19,8 @@ impl Tools {
         let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("target");
         let kustomize = target.join("tools/bin/kustomize");
         assert!(kustomize.is_file(), "{}: run tests/kustomize/build", kustomize.display());
-        let on_path = env::split_paths(&env::var_os("PATH").unwrap_or_default()).map(|path| path.join("kubectl"));
+        let path = env::var_os("PATH").unwrap_or_default();
+        let on_path = env::split_paths(&path).map(|path| path.join("kubectl"));
         let kubectl = on_path.chain([target.join("kubernetes/bin/kubectl")]).find(|file| file.is_file());
         let tools = [("kustomize", Some(kustomize)), ("kubectl", kubectl)];
         let directory = tempfile::tempdir().unwrap();

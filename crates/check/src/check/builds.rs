@@ -74,7 +74,8 @@ impl Bundle {
         let mut objects = Vec::with_capacity(rendered.len());
         for Rendered { value, origin } in rendered {
             let file = origin.and_then(|origin| self.file_of(&origin, members));
-            let file = file.or_else(|| self.file_at(root.file()?.real.as_deref()?, members, Standing::Kustomization));
+            let file = file
+                .or_else(|| self.file_at(root.file()?.real.as_deref()?, members, Standing::Kustomization));
             objects.extend(file.and_then(|index| Built::new(index, self.files.get(index)?, value)));
         }
         self.builds.push(Build { name: root.name(), objects, variants: BTreeSet::new() });
@@ -84,7 +85,9 @@ impl Bundle {
     fn file_of(&mut self, origin: &Origin, members: &Members) -> Option<usize> {
         match origin {
             Origin::File(path) => self.file_at(&fs::canonicalize(path).ok()?, members, Standing::Source),
-            Origin::Generator(path) => self.file_at(&fs::canonicalize(path).ok()?, members, Standing::Kustomization),
+            Origin::Generator(path) => {
+                self.file_at(&fs::canonicalize(path).ok()?, members, Standing::Kustomization)
+            }
         }
     }
 

@@ -34,7 +34,8 @@ impl Build {
     pub(super) fn objects<'b>(&'b self, index: usize, files: &'b [File]) -> impl Iterator<Item = Placed<'b>> {
         self.objects.iter().filter_map(move |built| {
             let file = files.get(built.file)?;
-            let rendering = Rendering { build: index, name: &self.name, original: built.original(&file.objects) };
+            let rendering =
+                Rendering { build: index, name: &self.name, original: built.original(&file.objects) };
             let document = file.input.documents().get(built.document)?;
             let (document_index, object) = (built.document, &built.object);
             Some(Placed { file, document, document_index, object, rendering: Some(rendering) })
@@ -114,8 +115,8 @@ fn original(objects: &[Vec<Object>], value: &Value) -> Option<(usize, usize)> {
     let all = objects.iter().enumerate().flat_map(|(document, objects)| {
         objects.iter().enumerate().map(move |(index, object)| ((document, index), &object.value))
     });
-    let same_kind =
-        all.filter(|(_, object)| object["kind"] == value["kind"] && object["apiVersion"] == value["apiVersion"]);
+    let same_kind = all
+        .filter(|(_, object)| object["kind"] == value["kind"] && object["apiVersion"] == value["apiVersion"]);
     let likely = same_kind.max_by_key(|(place, object)| (likeness(object), Reverse(*place)));
     likely.map(|(place, _)| place)
 }

@@ -82,12 +82,15 @@ impl Bundle {
     /// build.
     pub(super) fn objects(&self) -> impl Iterator<Item = Placed<'_>> {
         let as_they_stand = self.files.iter().filter(|file| file.is_judged()).flat_map(File::objects);
-        as_they_stand.chain(self.builds.iter().enumerate().flat_map(|(index, build)| build.objects(index, &self.files)))
+        as_they_stand.chain(
+            self.builds.iter().enumerate().flat_map(|(index, build)| build.objects(index, &self.files)),
+        )
     }
 
     /// The values of the objects that exist without a build.
     pub(super) fn standing_values(&self) -> impl Iterator<Item = &Value> {
-        let exist = |file: &&File| matches!(file.standing, Standing::Checked | Standing::Known);
+        let exist =
+            |file: &&File| matches!(file.standing, Standing::Checked | Standing::Known | Standing::Unbuilt);
         self.files.iter().filter(exist).flat_map(File::objects).map(|placed| &placed.object.value)
     }
 
@@ -127,10 +130,11 @@ impl Bundle {
     }
 
     fn set_text(&mut self, rewritten: &Rewritten, text: &str) {
-        let Some(index) = self.files.iter().position(|file| file.input.path == rewritten.path) else { return };
+        let Some(index) = self.files.iter().position(|file| file.input.path == rewritten.path) else {
+            return;
+        };
         let Some(file) = self.files.get_mut(index) else { return };
         let before = file.set_text(text.to_owned());
         self.builds.iter_mut().for_each(|build| build.carry(index, &before, file));
     }
 }
-

@@ -39,7 +39,7 @@ pub(super) enum Standing {
     Checked,
     /// Its objects exist, but are not checked: those of a component that nobody has built.
     Known,
-    /// Its objects belong to a unit that could not be built.
+    /// Its objects exist, but are not checked, because a unit could not be built.
     Unbuilt,
     /// They are checked as they stand, because the user has named the file. But it is a part of a unit, such as a patch, so
     /// its objects do not exist by themselves.
@@ -134,7 +134,8 @@ impl File {
     pub(super) fn objects(&self) -> impl Iterator<Item = Placed<'_>> {
         let documents = self.input.documents().iter().zip(&self.objects).enumerate();
         documents.flat_map(move |(document_index, (document, objects))| {
-            let placed = move |object| Placed { file: self, document, document_index, object, rendering: None };
+            let placed =
+                move |object| Placed { file: self, document, document_index, object, rendering: None };
             objects.iter().map(placed)
         })
     }

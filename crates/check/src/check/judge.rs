@@ -70,7 +70,8 @@ impl Judge {
         if let Some(applier) = applier {
             // Each build is applied by itself.
             let same_build = |a: &Placed<'_>, b: &Placed<'_>| build(a) == build(b);
-            found.extend(objects.chunk_by(same_build).flat_map(|objects| self.order(objects, known, applier)));
+            found
+                .extend(objects.chunk_by(same_build).flat_map(|objects| self.order(objects, known, applier)));
         }
         let found = without_repetitions(found);
         let (mut findings, mut suppressed) = without_suppressed(found, bundle);
@@ -140,7 +141,8 @@ impl Judge {
             return Vec::new();
         };
         let references = self.conformance.references(&subject).into_iter();
-        let facts = references.map(|Reference { rule, target }| (rule, known.fact(&target, build(placed)))).collect();
+        let facts =
+            references.map(|Reference { rule, target }| (rule, known.fact(&target, build(placed)))).collect();
         self.conformance.findings(&subject, &facts)
     }
 }
@@ -171,7 +173,9 @@ fn without_repetitions(found: Vec<Located>) -> Vec<Located> {
         let key = (place.file.clone(), place.line, place.column, field.clone(), message.clone());
         let first = places.get(&key).and_then(|index| kept.get_mut(*index));
         match first.and_then(|first| first.diagnostic.place.as_mut()) {
-            Some(first) => first.rendered_from = joined(first.rendered_from.take(), place.rendered_from.as_deref()),
+            Some(first) => {
+                first.rendered_from = joined(first.rendered_from.take(), place.rendered_from.as_deref())
+            }
             None => {
                 places.insert(key, kept.len());
                 kept.push(located);

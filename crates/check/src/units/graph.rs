@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use crm_core::quote::quote;
 use crm_manifest::{Input, Text};
 use serde_json::{Map, Value};
 
 use super::kustomization::{Kustomization, Mention, Role, files_in, has_name};
+use super::paths::normalized;
 
 /// The units below some paths, and those that they refer to.
 #[derive(Debug, Default)]
@@ -139,7 +140,12 @@ impl Units {
         members
     }
 
-    fn add(&mut self, input: Input, is_given: bool, by_directory: &mut HashMap<PathBuf, usize>) -> Option<usize> {
+    fn add(
+        &mut self,
+        input: Input,
+        is_given: bool,
+        by_directory: &mut HashMap<PathBuf, usize>,
+    ) -> Option<usize> {
         let directory = input.real.as_deref()?.parent()?.to_owned();
         if let Some(index) = by_directory.get(&directory) {
             return Some(*index);
@@ -159,7 +165,8 @@ impl Units {
         let (directory, shown) = (unit.directory.clone(), unit.shown());
         let (mut links, mut faults) = (Vec::new(), Vec::new());
         if let Some(at) = charts {
-            let message = "kustomize renders charts only with --enable-helm, which check does not use".to_owned();
+            let message =
+                "kustomize renders charts only with --enable-helm, which check does not use".to_owned();
             faults.push((at, message, Cause::Charts));
         }
         for Mention { path, at, role } in mentions {
@@ -188,7 +195,12 @@ impl Units {
     }
 
     /// The unit in a directory, which is read from the disk if necessary.
-    fn unit_in(&mut self, real: PathBuf, shown: &Path, by_directory: &mut HashMap<PathBuf, usize>) -> Option<usize> {
+    fn unit_in(
+        &mut self,
+        real: PathBuf,
+        shown: &Path,
+        by_directory: &mut HashMap<PathBuf, usize>,
+    ) -> Option<usize> {
         if let Some(index) = by_directory.get(&real) {
             return Some(*index);
         }
@@ -209,7 +221,9 @@ impl Units {
             .collect();
         let candidates = || {
             let units = self.units.iter().enumerate();
-            units.filter(|(_, unit)| unit.is_given && !unit.kustomization.is_component).map(|(index, _)| index)
+            units
+                .filter(|(_, unit)| unit.is_given && !unit.kustomization.is_component)
+                .map(|(index, _)| index)
         };
         let mut roots: Vec<usize> = candidates().filter(|index| !referred.contains(index)).collect();
         let mut reached = HashSet::new();
@@ -350,32 +364,20 @@ impl Obstacle {
     }
 }
 
-/// A path without `.`, and without `..` after a name. Links do not matter, because it is only shown.
-fn normalized(path: &Path) -> PathBuf {
-    let mut normalized = PathBuf::new();
-    for part in path.components() {
-        match part {
-            Component::CurDir => {}
-            Component::ParentDir if matches!(normalized.components().next_back(), Some(Component::Normal(_))) => {
-                normalized.pop();
-            }
-            part => normalized.push(part),
-        }
-    }
-    normalized
-}
-
 fn not_local(path: &str) -> String {
     format!("{}: check reads nothing from the network", quote(path))
 }
 
 /// Whether kustomize reads what a path names from the network, even if there is a file of this name.
 fn is_url(path: &str) -> bool {
-    path.contains("://") || ["git@", "git::", "gh:", "github.com/", "github.com:"].iter().any(|start| path.starts_with(start))
+    path.contains("://")
+        || ["git@", "git::", "gh:", "github.com/", "github.com:"].iter().any(|start| path.starts_with(start))
 }
 
 /// Whether a path that names no file is probably a repository.
 fn is_repository(path: &str) -> bool {
     let host = path.split(['/', ':']).next().unwrap_or_default();
-    path.contains("?ref=") || host.contains('@') || (host.contains('.') && !host.starts_with('.') && path.contains('/'))
+    path.contains("?ref=")
+        || host.contains('@')
+        || (host.contains('.') && !host.starts_with('.') && path.contains('/'))
 }

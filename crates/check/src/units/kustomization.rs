@@ -206,11 +206,17 @@ mod tests {
         let text = "helmCharts: [{name: a}]\nsortOptions: {order: fifo}\n";
         let kustomization = read(text).unwrap();
         assert_eq!(kustomization.charts, Some(0));
-        assert_eq!(Value::Object(kustomization.only_at_root), serde_json::json!({"sortOptions": {"order": "fifo"}}));
+        assert_eq!(
+            Value::Object(kustomization.only_at_root),
+            serde_json::json!({"sortOptions": {"order": "fifo"}})
+        );
     }
 
     #[test]
     fn a_wrong_type_names_nothing() {
-        assert_eq!(paths("resources: a\npatches: [1]\nconfigMapGenerator: [{files: 1}]\ncomponents: [null]\n"), []);
+        assert_eq!(
+            paths("resources: a\npatches: [1]\nconfigMapGenerator: [{files: 1}]\ncomponents: [null]\n"),
+            []
+        );
     }
 }

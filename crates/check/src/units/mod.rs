@@ -4,8 +4,9 @@
 
 mod graph;
 mod kustomization;
+mod paths;
 mod rendered;
 
-pub(crate) use graph::{Members, Part};
 pub use graph::{Cause, Obstacle, Root, Units};
+pub(crate) use graph::{Members, Part};
 pub(crate) use rendered::{Origin, Rendered, rendered};

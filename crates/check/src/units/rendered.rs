@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use crm_manifest::{Input, documents, unfold};
 use serde_json::Value;
 
+use super::paths::normalized;
+
 /// Where an object comes from. kustomize writes it with `buildMetadata: [originAnnotations]`.
 const ORIGIN: &str = "config.kubernetes.io/origin";
 
@@ -62,7 +64,8 @@ fn take_origin(object: &mut Value) -> Option<String> {
 
 fn origin(text: &str, base: &Path) -> Option<Origin> {
     let (_, origin) = documents(text).ok()?.into_iter().next()?;
-    let path = |key: &str| origin[key].as_str().map(|path| base.join(path));
+    // The base need not exist any more.
+    let path = |key: &str| origin[key].as_str().map(|path| normalized(&base.join(path)));
     path("path").map(Origin::File).or_else(|| path("configuredIn").map(Origin::Generator))
 }
 
@@ -78,7 +81,7 @@ mod tests {
                       kind: B\nmetadata:\n  annotations:\n    x: y\n    config.kubernetes.io/origin: |\n      configuredIn: k.yaml\n---\nkind: C\n";
         let [a, b, c] = rendered(output, Path::new("/t")).unwrap().try_into().unwrap();
         assert_eq!(a.value, json!({"kind": "A", "metadata": {"name": "a"}}));
-        assert_eq!(a.origin, Some(Origin::File("/t/../r/a.yaml".into())));
+        assert_eq!(a.origin, Some(Origin::File("/r/a.yaml".into())));
         assert_eq!(b.value, json!({"kind": "B", "metadata": {"annotations": {"x": "y"}}}));
         assert_eq!(b.origin, Some(Origin::Generator("/t/k.yaml".into())));
         assert_eq!((c.value, c.origin), (json!({"kind": "C"}), None));

@@ -97,7 +97,10 @@ impl fmt::Display for Outside {
         let target = self.target.display().to_string();
         if !self.is_link {
             let name = printable(&self.name);
-            return write!(f, "{name}: not fixed, because it is outside the given paths; pass it, too, to fix it");
+            return write!(
+                f,
+                "{name}: not fixed, because it is outside the given paths; pass it, too, to fix it"
+            );
         }
         write!(
             f,

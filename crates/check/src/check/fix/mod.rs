@@ -64,7 +64,8 @@ impl Plan {
     fn new(file: &File, objects: &[Placed<'_>], judge: &Judge) -> Self {
         let suppressions = file.suppressions();
         // Several builds can render the same object, so each change is planned once.
-        let mut planned: Vec<BTreeMap<Vec<Step>, edit::Change>> = vec![BTreeMap::new(); file.input.documents().len()];
+        let mut planned: Vec<BTreeMap<Vec<Step>, edit::Change>> =
+            vec![BTreeMap::new(); file.input.documents().len()];
         let mut rendered = BTreeSet::new();
         for placed in objects {
             let document = placed.document_index;
