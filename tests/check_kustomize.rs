@@ -135,7 +135,7 @@ fn a_tool_that_answers_something_else_is_an_error(#[case] script: &str, #[case] 
 #[test]
 fn a_path_that_does_not_exist_is_an_error_at_its_place_and_nothing_is_built() {
     let repository = units();
-    repository.write("base/kustomization.yml", "resources:\n- company.yaml\n- ../absent\n");
+    repository.write("base/kustomization.yml", "resources:\n- company.yaml\n- ../absent\nconfigMapGenerator: [{name: a, files: [data.json, k=more.yaml]}]\n");
     for mode in ["auto", "build"] {
         let ended =
             check(&repository, Some("echo run >&2; exit 1"), &["--kustomize", mode, "--format", "json"]);
@@ -155,7 +155,7 @@ fn a_path_that_does_not_exist_is_an_error_at_its_place_and_nothing_is_built() {
 )]
 #[case::data(
     "resources: [company.yaml]\nconfigMapGenerator: [{name: a, files: ['k=https://example.com/a']}]",
-    "2:39: \"https://example.com/a\": check reads nothing from the network"
+    "2:40: \"https://example.com/a\": check reads nothing from the network"
 )]
 #[case::charts(
     "resources: [company.yaml]\nhelmCharts: [{name: a}]",
