@@ -55,6 +55,11 @@ fn the_schema_of_the_report_is_up_to_date() {
 }
 
 #[test]
+fn the_schema_of_the_baseline_is_up_to_date() {
+    is_up_to_date("schemas/baseline.json", &crm_check::report::baseline::schema());
+}
+
+#[test]
 fn the_table_of_the_findings_of_doctor_is_up_to_date() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/doctor.md");
     let page = std::fs::read_to_string(path).unwrap();

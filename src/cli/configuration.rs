@@ -39,6 +39,8 @@ pub(super) struct Configuration {
     pub(super) format: Option<FormatArg>,
     /// What to do with directories that have a kustomization file.
     pub(super) kustomize: Option<KustomizeArg>,
+    /// The baseline, relative to this file.
+    pub(super) baseline: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize, JsonSchema)]
@@ -56,6 +58,7 @@ pub(super) enum ApplierArg {
 #[schemars(inline)]
 pub(super) enum FormatArg {
     Text,
+    Full,
     Json,
     Junit,
     Sarif,

@@ -1,6 +1,7 @@
 //! The command line: one file for each command; turns arguments into calls and errors into exit codes.
 
 mod audit;
+mod baseline;
 mod certs;
 mod check;
 mod cluster;

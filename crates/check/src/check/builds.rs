@@ -110,7 +110,8 @@ impl Bundle {
     }
 
     fn refuse(&mut self, Obstacle { file, position, message, .. }: Obstacle) {
-        let error = InputError { file, access: Access::Read, position: Some(position), message };
+        let error =
+            InputError { file, access: Access::Read, position: Some(position), message, excerpt: None };
         // Several units can refer to the one with the mistake.
         if !self.errors.contains(&error) {
             self.errors.push(error);

@@ -107,7 +107,7 @@ impl Bundle {
     /// Adds a problem with a whole input.
     pub fn add_error(&mut self, file: &str, access: Access, message: &str) {
         let (file, message) = (file.to_owned(), message.to_owned());
-        self.errors.push(InputError { file, access, position: None, message });
+        self.errors.push(InputError { file, access, position: None, message, excerpt: None });
     }
 
     /// The text of standard input, if it was read.

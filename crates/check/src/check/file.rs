@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::suppressions::Suppressions;
 use crate::conformance::Identity;
-use crate::report::{Access, InputError};
+use crate::report::{Access, Excerpt, InputError};
 
 /// The map that SOPS adds to a document that it encrypts.
 const SOPS: &str = "sops";
@@ -156,11 +156,12 @@ impl File {
 
     /// Everything in it that could not be read.
     pub(super) fn errors(&self) -> impl Iterator<Item = InputError> {
-        let error = |position, message: &str| InputError {
+        let error = |(line, column), message: &str| InputError {
             file: self.input.name.clone(),
             access: Access::Read,
-            position: Some(position),
+            position: Some((line, column)),
             message: message.to_owned(),
+            excerpt: Some(Excerpt::new(self.input.text().line(line), column, "")),
         };
         let syntax = self.input.errors().iter();
         let syntax = syntax.map(move |fault| error((fault.line, fault.column), &fault.message));
@@ -192,6 +193,11 @@ impl Placed<'_> {
     pub(super) fn find(&self, path: &[Step]) -> Found {
         let path = if self.stands(path) { path } else { &[] };
         self.document.tree.find(self.object.root, path)
+    }
+
+    /// The value of a field.
+    pub(super) fn value(&self, path: &[Step]) -> Option<&Value> {
+        field(&self.object.value, path)
     }
 
     /// Whether a field stands in the file with its value, or is missing there, too.

@@ -1,13 +1,14 @@
 //! Checks the objects of a bundle as if each were created.
 
 use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 
 use crm_core::api::Target;
 use crm_core::catalog::{Action, NOT_CANONICAL, ReportedRule, RuleId};
 use crm_core::policy::Policy;
 use crm_core::rules::{FieldPath, Finding, Reason, Reference, Segment};
 use crm_manifest::edit;
-use crm_manifest::{Content, Document, Found, Step};
+use crm_manifest::{Content, Document, Found, Step, Style};
 use jiff::Timestamp;
 use k8s_openapi::api::authentication::v1::UserInfo;
 use rayon::prelude::*;
@@ -20,7 +21,7 @@ use super::merge_order;
 use super::order::{Applier, Sequence};
 use super::suppressions::{Fault, Spot, Suppressions};
 use crate::conformance::{Conformance, Identity, Subject, UnusableSchema};
-use crate::report::{Diagnostic, Place, Report, Summary, Suppressed};
+use crate::report::{Diagnostic, Excerpt, Lasting, Place, Report, Summary, Suppressed};
 
 /// Checks the objects of files.
 pub struct Judge {
@@ -82,6 +83,7 @@ impl Judge {
         Report {
             findings,
             suppressed,
+            baseline: None,
             errors: bundle.errors(),
             left_out: bundle.left_out().to_vec(),
             summary: Summary {
@@ -217,8 +219,16 @@ fn about_comment(file: &File, fault: Fault) -> Diagnostic {
     let found = documents.find(|(document, _)| has_it(document));
     let (kind, name) = found.and_then(|(_, objects)| objects.first()).map(kind_and_name).unwrap_or_default();
     let rule = ReportedRule::Suppression;
+    let comment = file.input.text().as_str().get(fault.at..).and_then(|rest| rest.lines().next());
+    let comment = comment.unwrap_or_default();
+    let document = found.map(|(document, _)| document);
+    let lasting = found.and_then(|(_, objects)| objects.first());
     Diagnostic {
-        place: Some(place(file, found.and_then(|(document, _)| document.template.clone()), fault.at)),
+        place: Some(place(
+            file,
+            document.and_then(|document| document.template.clone()),
+            fault.at..fault.at + comment.len(),
+        )),
         kind: kind.to_owned(),
         name: name.to_owned(),
         field: String::new(),
@@ -226,6 +236,7 @@ fn about_comment(file: &File, fault: Fault) -> Diagnostic {
         code: Some(fault.code),
         action: Action::Warn,
         message: format!("{} [{rule}/{}]", fault.message, fault.code),
+        lasting: Some(lasting.map_or_else(Lasting::default, lasting_of).with_value(&comment.into())),
     }
 }
 
@@ -239,21 +250,36 @@ fn sort<T>(findings: &mut [T], bundle: &Bundle, diagnostic: impl Fn(&T) -> &Diag
     });
 }
 
-/// A finding with its place: the given byte, or that of its field.
-fn located(placed: &Placed<'_>, finding: &Finding, at: Option<usize>) -> Located {
+/// A finding with its place: the given bytes, or those of its field.
+fn located(placed: &Placed<'_>, finding: &Finding, at: Option<Range<usize>>) -> Located {
     let Placed { file, document, object, .. } = placed;
-    let found = placed.find(&steps(&finding.field));
+    let path = steps(&finding.field);
+    let found = placed.find(&path);
     let is_unknown_field = finding.rule == RuleId::Schema && finding.reason == Reason::Forbidden;
-    let of_field = found.key.filter(|_| is_unknown_field).unwrap_or(found.position);
-    let at = at.unwrap_or(of_field);
+    let key = found.key.clone().filter(|_| is_unknown_field);
+    let bytes = at.or(key).unwrap_or_else(|| marked(file, document, &found));
     let (kind, name) = kind_and_name(object);
+    let value = placed.value(&path).cloned().unwrap_or_default();
     let rendered_from = placed.rendered_from().map(str::to_owned).or_else(|| document.template.clone());
+    let diagnostic = Diagnostic::new(Some(place(file, rendered_from, bytes.clone())), kind, name, finding);
     Located {
         rule: finding.rule,
-        spot: spot(document, &found, at),
-        diagnostic: Diagnostic::new(Some(place(file, rendered_from, at)), kind, name, finding),
+        spot: spot(document, &found, bytes.start),
+        diagnostic: Diagnostic { lasting: Some(lasting_of(object).with_value(&value)), ..diagnostic },
         is_rendered: placed.rendering.is_some(),
     }
+}
+
+/// The bytes of a field to show. Of a block scalar this is its indicator.
+fn marked(file: &File, document: &Document, found: &Found) -> Range<usize> {
+    let node = found.node.map(|node| document.tree.node(node));
+    let is_block = node.is_some_and(|node| {
+        node.range.start == found.position
+            && matches!(node.content, Content::Scalar { style: Style::Block, .. })
+    });
+    let text = file.input.text().as_str().get(found.position..found.end).unwrap_or_default();
+    let word = text.find(char::is_whitespace).filter(|_| is_block);
+    found.position..word.map_or(found.end, |length| found.position + length)
 }
 
 /// The bytes of a field with a finding at the byte `at`: those of its key, and of a scalar all.
@@ -261,12 +287,17 @@ fn spot(document: &Document, found: &Found, at: usize) -> Spot {
     let tree = &document.tree;
     let node = found.node.map(|node| tree.node(node));
     let scalar = node.filter(|node| node.range.start == at && matches!(node.content, Content::Scalar { .. }));
-    Spot { key: found.key, value: at..scalar.map_or(at, |node| node.range.end).max(at + 1) }
+    Spot {
+        key: found.key.as_ref().map(|key| key.start),
+        value: at..scalar.map_or(at, |node| node.range.end).max(at + 1),
+    }
 }
 
-fn place(file: &File, rendered_from: Option<String>, at: usize) -> Place {
-    let (line, column) = file.input.text().line_and_column(at);
-    Place { file: file.input.name.clone(), line, column, rendered_from }
+fn place(file: &File, rendered_from: Option<String>, bytes: Range<usize>) -> Place {
+    let text = file.input.text();
+    let (line, column) = text.line_and_column(bytes.start);
+    let excerpt = Excerpt::new(text.line(line), column, text.as_str().get(bytes).unwrap_or_default());
+    Place { file: file.input.name.clone(), line, column, rendered_from, excerpt }
 }
 
 /// The kind of an object, and its name or what its name will start with.
@@ -275,6 +306,15 @@ fn kind_and_name(object: &Object) -> (&str, &str) {
     let name = metadata["name"].as_str().filter(|name| !name.is_empty());
     let name = name.or_else(|| metadata["generateName"].as_str()).unwrap_or_default();
     (object.value["kind"].as_str().unwrap_or_default(), name)
+}
+
+/// What a baseline knows of an object: no generated name, because each create makes another one.
+fn lasting_of(object: &Object) -> Lasting {
+    let text = |field: &str| {
+        let value = object.value["metadata"][field].as_str();
+        value.filter(|text| !text.is_empty()).map(str::to_owned)
+    };
+    Lasting { namespace: text("namespace"), name: text("name"), ..Lasting::default() }
 }
 
 /// The place of a field as text, such as `crm/a.yaml:3:19`.

@@ -6,7 +6,7 @@ use schemars::generate::SchemaSettings;
 use serde::Serialize;
 
 use super::diagnostic::{Diagnostic, InputError, Suppressed};
-use super::results::pretty;
+use super::indented::pretty;
 use super::summary::Report;
 
 /// The version of the report.
@@ -20,7 +20,8 @@ struct Document<'r> {
     /// Changes if a program that reads the report would have to change. New fields do not change it.
     #[schemars(extend("const" = VERSION))]
     version: u32,
-    /// The findings, in the order of the files and of their lines; after them, those that comments suppress.
+    /// The findings, in the order of the files and of their lines; after them, those that comments suppress and those
+    /// in the baseline.
     findings: Vec<Finding<'r>>,
     /// What could not be read or written. Then the exit code is 2.
     errors: Vec<Error<'r>>,
@@ -67,6 +68,9 @@ struct Finding<'r> {
     /// The reason that the comment gives.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'r str>,
+    /// Whether it is in the baseline. Then it does not count for the exit code, but the webhook acts all the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    baselined: Option<bool>,
 }
 
 /// A file, or a part of it, that could not be read or written.
@@ -96,6 +100,10 @@ struct Totals {
     fixed: usize,
     /// Findings that comments suppress.
     suppressed: usize,
+    /// Findings in the baseline.
+    baselined: usize,
+    /// Findings in the baseline that are no longer found.
+    stale: usize,
     /// Entries of errors.
     errors: usize,
     /// Findings that deny.
@@ -118,9 +126,12 @@ pub(super) fn render(report: &Report) -> String {
         reason: Some(reason.as_str()).filter(|reason| !reason.is_empty()),
         ..Finding::from(finding)
     });
+    let baseline = report.baseline.as_ref();
+    let known = baseline.map_or(&[][..], |baseline| &baseline.known);
+    let baselined = known.iter().map(|finding| Finding { baselined: Some(true), ..Finding::from(finding) });
     pretty(&Document {
         version: VERSION,
-        findings: report.findings.iter().map(Finding::from).chain(suppressed).collect(),
+        findings: report.findings.iter().map(Finding::from).chain(suppressed).chain(baselined).collect(),
         errors: report.errors.iter().map(Error::from).collect(),
         left_out: &report.left_out,
         summary: Totals {
@@ -130,6 +141,8 @@ pub(super) fn render(report: &Report) -> String {
             encrypted: report.summary.encrypted,
             fixed: report.summary.fixed,
             suppressed: report.suppressed.len(),
+            baselined: known.len(),
+            stale: baseline.map_or(0, |baseline| baseline.stale.len()),
             errors: report.errors.len(),
             deny: report.count(Action::Deny),
             warn: report.count(Action::Warn),
@@ -160,6 +173,7 @@ impl<'r> From<&'r Diagnostic> for Finding<'r> {
             source: place.and_then(|place| place.rendered_from.as_deref()),
             suppressed: None,
             reason: None,
+            baselined: None,
         }
     }
 }
@@ -175,6 +189,7 @@ impl<'r> From<&'r InputError> for Error<'r> {
 mod tests {
     use serde_json::Value;
 
+    use super::super::baseline::Compared;
     use super::super::samples;
     use super::*;
 
@@ -191,6 +206,8 @@ mod tests {
         let finding = suppressed.findings.remove(0);
         suppressed.suppressed.push(Suppressed { finding, reason: "why".to_owned() });
         suppressed.left_out.push("crm".to_owned());
+        let known = vec![suppressed.findings.remove(0)];
+        suppressed.baseline = Some(Compared { file: "b.json".to_owned(), known, stale: Vec::new() });
         for report in [Report::default(), samples::report(), samples::hostile(), suppressed] {
             let value: Value = serde_json::from_str(&render(&report)).unwrap();
             let problems: Vec<String> =

@@ -10,8 +10,10 @@ use serde_sarif::sarif::{
     Result as Finding, ResultLevel, Run, Sarif, Tool, ToolComponent,
 };
 
+use super::baseline::{Compared, Entry};
 use super::diagnostic::{Diagnostic, InputError, Place, Suppressed};
-use super::results::{Results, UniqueNames, Unlisted, fingerprint, pretty, uri};
+use super::indented::pretty;
+use super::results::{Results, UniqueNames, Unlisted, fingerprint, uri};
 
 const SCHEMA: &str = "https://json.schemastore.org/sarif-2.1.0.json";
 
@@ -104,7 +106,7 @@ fn level(action: Action) -> ResultLevel {
     }
 }
 
-/// The findings, and those that a comment suppresses.
+/// The findings, those that a comment suppresses, and with a baseline those in it, found or not.
 fn all_findings(results: &Results<'_>, names: &mut UniqueNames) -> Vec<Finding> {
     let mut found: Vec<Finding> = results.findings.iter().map(|finding| result(finding, names)).collect();
     for Suppressed { finding, reason } in results.suppressed {
@@ -115,7 +117,34 @@ fn all_findings(results: &Results<'_>, names: &mut UniqueNames) -> Vec<Finding> 
         };
         found.push(Finding { suppressions: Some(vec![suppression]), ..result(finding, names) });
     }
+    if let Some(Compared { file, known, stale }) = results.baseline {
+        let in_state = |state: &str, finding| Finding { baseline_state: Some(json!(state)), ..finding };
+        found = found.into_iter().map(|finding| in_state("new", finding)).collect();
+        found.extend(known.iter().map(|finding| in_state("unchanged", result(finding, names))));
+        found.extend(stale.iter().map(|entry| in_state("absent", no_longer_found(entry, file))));
+    }
     found
+}
+
+/// A known finding that is no longer found. GitHub rejects a file with a result that is in no file, so it is in that of
+/// the baseline.
+fn no_longer_found(entry: &Entry, baseline: &str) -> Finding {
+    let Entry { rule, code, kind, name, field, .. } = entry;
+    let object = [kind.as_str(), name.as_deref().unwrap_or_default(), field.as_str()];
+    let object = object.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/");
+    let logical = LogicalLocation::builder().fully_qualified_name(object.as_str()).kind("object").build();
+    let location = Location::builder()
+        .logical_locations(vec![logical])
+        .physical_location(physical(baseline, None))
+        .build();
+    let rule_and_code = code.as_ref().map_or_else(|| rule.clone(), |code| format!("{rule}/{code}"));
+    let text = format!("{object}: no longer found; write the baseline again [{rule_and_code}]");
+    Finding::builder()
+        .rule_id(rule.as_str())
+        .level(ResultLevel::Note)
+        .message(Message::builder().text(text).build())
+        .locations(vec![location])
+        .build()
 }
 
 fn result(finding: &Diagnostic, names: &mut UniqueNames) -> Finding {
@@ -203,6 +232,8 @@ fn notification(error: &InputError) -> Notification {
 
 #[cfg(test)]
 mod tests {
+    use super::super::baseline::Baseline;
+    use super::super::lasting::Lasting;
     use super::super::samples;
     use super::super::summary::Report;
     use super::*;
@@ -216,6 +247,24 @@ mod tests {
     fn each_finding_is_a_result() {
         let (_, value) = parsed(&samples::report());
         insta::assert_snapshot!(pretty(&value["runs"][0]["results"]));
+    }
+
+    #[test]
+    fn a_baseline_gives_each_result_a_state() {
+        let mut report = samples::report();
+        let finding = &mut report.findings[1];
+        finding.lasting = Some(Lasting::default().with_value(&json!("gold")));
+        let mut gone = finding.clone();
+        gone.field = "spec.domains[0]".to_owned();
+        let baseline = Baseline::of(&[finding.clone(), gone]);
+        report.compare("ci/known.json", &baseline);
+        let suppressed = Suppressed { finding: report.findings.remove(1), reason: "why".to_owned() };
+        report.suppressed.push(suppressed);
+        let (_, value) = parsed(&report);
+        let results = value["runs"][0]["results"].as_array().unwrap();
+        let states: Vec<_> = results.iter().map(|result| result["baselineState"].as_str().unwrap()).collect();
+        assert_eq!(states, ["new", "new", "unchanged", "absent"]);
+        insta::assert_snapshot!(pretty(&results[3]));
     }
 
     #[test]
