@@ -1,7 +1,10 @@
 //! Checks and fixes the objects of many files.
 
+mod builds;
+mod built;
 mod bundle;
 mod duplicates;
+mod file;
 pub mod fix;
 mod judge;
 mod known;
@@ -9,7 +12,8 @@ mod merge_order;
 mod order;
 mod suppressions;
 
+pub use builds::Outcome;
 pub use bundle::Bundle;
 pub use judge::Judge;
-pub use known::Known;
+pub use known::{Existing, Known};
 pub use order::Applier;
