@@ -19,7 +19,7 @@ E2E ?=
 VERSIONS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test smoke editor yaml alerts formats e2e versions e2e-pods neighbours publication matrix siege lint workflows deny fuzz bench soak image release release-check reproducible generate publish control-plane nodes cluster clean
+.PHONY: help build run test smoke editor yaml kustomize alerts formats e2e versions e2e-pods neighbours publication matrix siege lint workflows deny fuzz bench soak image release release-check reproducible generate publish control-plane nodes cluster clean
 
 help: ## List these targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '  make %-14s %s\n' "$$name" "$$text"; done
@@ -43,6 +43,10 @@ yaml: target/kubectl-yaml/kubectl-yaml ## Compare how files are read with kubect
 
 target/kubectl-yaml/kubectl-yaml: tests/kubectl-yaml/main.go tests/kubectl-yaml/go.mod tests/kubectl-yaml/go.sum
 	cd tests/kubectl-yaml && go build -o ../../$@ .
+
+kustomize: ## Test `check` with builds of kustomize, and of kubectl if it is there (needs Go)
+	tests/kustomize/build
+	$(CARGO) test --locked --test kustomize
 
 alerts: ## Test with promtool when the alerts fire, and when they do not (needs Go)
 	tests/alerts/build
@@ -103,7 +107,7 @@ cluster: $(if $(PODS),nodes,control-plane build) ## Start a control plane to try
 lint: deny workflows ## Check format, lints, licences, workflows, docs, that crm-core is pure, and generated files
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
-	$(CARGO) clippy --locked --test e2e --test e2e-pods --test siege --test yaml -- -D warnings
+	$(CARGO) clippy --locked --test e2e --test e2e-pods --test siege --test yaml --test kustomize -- -D warnings
 	CARGO="$(CARGO)" scripts/pure
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --workspace --document-private-items
 	$(CARGO) test --locked --test integration -- generated:: crds::

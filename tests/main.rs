@@ -18,6 +18,7 @@ mod check_baseline;
 mod check_configuration;
 mod check_fix;
 mod check_full;
+mod check_kustomize;
 mod check_repository;
 mod ci;
 mod cli;

@@ -10,7 +10,7 @@ use clap::Args;
 use clap::builder::BoolishValueParser;
 use crm_check::check::fix::file::{Diff, Rewritten};
 use crm_check::check::fix::{Fixes, fix};
-use crm_check::check::{Applier, Bundle, Judge, Known};
+use crm_check::check::{Applier, Bundle, Existing, Judge, Known};
 use crm_check::report::baseline::Baseline;
 use crm_check::report::{self, Access, Colour, InputError, Report};
 use crm_core::catalog::Action;
@@ -18,10 +18,11 @@ use crm_core::characters::printable;
 use crm_core::existence::Objects;
 
 use super::baseline::BaselineFile;
-use super::configuration::{self, FailOn, FormatArg, Located};
+use super::configuration::{self, FailOn, FormatArg, KustomizeArg, Located};
 use super::judging::Judging;
 use super::progress::Progress;
-use super::{Outcome, joined, output_file, print, print_exactly};
+use super::{Outcome, block_on, joined, output_file, print, print_exactly};
+use crate::kustomize;
 
 #[derive(Debug, Args)]
 pub(super) struct Check {
@@ -40,6 +41,10 @@ pub(super) struct Check {
     /// Print the changes that --fix would make as a unified diff, and write nothing.
     #[arg(long, env = "CRM_ADMISSION_DIFF", value_parser = BoolishValueParser::new())]
     diff: bool,
+    /// What to do with a directory that has a kustomization.yaml: check what `kustomize build` or `kubectl kustomize`
+    /// renders, or its resources as they stand. [default: auto]
+    #[arg(long, value_enum, env = "CRM_ADMISSION_KUSTOMIZE", value_name = "MODE")]
+    kustomize: Option<KustomizeArg>,
     /// Format of the report. [default: full if it is printed on a terminal, else text]
     #[arg(short = 'o', long, value_enum, env = "CRM_ADMISSION_FORMAT")]
     format: Option<FormatArg>,
@@ -90,6 +95,7 @@ impl Check {
         let mut bundle =
             Bundle::read(&self.paths(), &self.not_checked(), &self.judging.walk()?, &|| progress.step())?;
         drop(progress);
+        let not_built = self.build(&mut bundle)?;
 
         let fixes = self.fixes(&mut bundle, &judge);
         let mut report = self.report(&bundle, &judge, &resources)?;
@@ -102,8 +108,8 @@ impl Check {
             self.compare(&mut report, file)?;
         }
         self.write_report(&report)?;
-        let notes: String = fixes.outside.iter().map(|outside| format!("note: {outside}\n")).collect();
-        self.note(&notes)?;
+        let notes = not_built.into_iter().chain(unfixed(&fixes));
+        self.note(&notes.map(|note| format!("note: {note}\n")).collect::<String>())?;
         Ok(self.outcome(&report))
     }
 
@@ -116,9 +122,20 @@ impl Check {
         self.judging.add_configuration(located);
         self.format = self.format.or(file.format);
         self.fail_on = self.fail_on.or(file.fail_on);
+        self.kustomize = self.kustomize.or(file.kustomize);
         if self.baseline.is_none() {
             self.baseline = file.baseline.as_deref().map(|baseline| located.path(baseline));
         }
+    }
+
+    /// Builds the directories with a kustomization file, and returns notes about those that are not built.
+    fn build(&self, bundle: &mut Bundle) -> anyhow::Result<Vec<String>> {
+        let mode = match self.kustomize {
+            None | Some(KustomizeArg::Auto) => kustomize::Mode::Auto,
+            Some(KustomizeArg::Build) => kustomize::Mode::Build,
+            Some(KustomizeArg::Skip) => kustomize::Mode::Skip,
+        };
+        block_on(async { Ok(kustomize::build(bundle, mode).await?) })
     }
 
     fn format(&self) -> FormatArg {
@@ -204,7 +221,7 @@ impl Check {
         resources: &[serde_json::Value],
     ) -> anyhow::Result<Report> {
         let mut known = Known {
-            bundle: Objects::new(bundle.values()),
+            bundle: Existing::new(bundle),
             resources: Objects::new(resources),
             asked: HashMap::new(),
             complete: self.judging.knows_all(),
@@ -307,6 +324,21 @@ impl Check {
             Outcome::Fine
         }
     }
+}
+
+/// What `--fix` leaves as it is, and why.
+fn unfixed(fixes: &Fixes) -> impl Iterator<Item = String> {
+    let outside = fixes.outside.iter().map(ToString::to_string);
+    let rendered = match fixes.rendered {
+        0 => None,
+        1 => Some(
+            "1 value comes from a patch, a generator or a transformer of kustomize; fix it there".to_owned(),
+        ),
+        many => Some(format!(
+            "{many} values come from patches, generators or transformers of kustomize; fix them there"
+        )),
+    };
+    outside.chain(rendered)
 }
 
 impl From<FormatArg> for report::Format {

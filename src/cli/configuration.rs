@@ -37,6 +37,8 @@ pub(super) struct Configuration {
     pub(super) fail_on: Option<FailOn>,
     /// Format of the report.
     pub(super) format: Option<FormatArg>,
+    /// What to do with directories that have a kustomization file.
+    pub(super) kustomize: Option<KustomizeArg>,
     /// The baseline, relative to this file.
     pub(super) baseline: Option<PathBuf>,
 }
@@ -72,6 +74,18 @@ pub(super) enum FailOn {
     Deny,
     /// Those, and warnings.
     Warn,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub(super) enum KustomizeArg {
+    /// Build it, if it can be built here; else skip.
+    Auto,
+    /// Build it. If it cannot be built, the command exits with 2.
+    Build,
+    /// Check its resources as they stand, without patches, components and generators.
+    Skip,
 }
 
 /// A configuration, and the directory to which its paths are relative.
@@ -187,6 +201,7 @@ fn advice(key: &str, value: &Value) -> String {
         "applier" => words::<ApplierArg>(),
         "format" => words::<FormatArg>(),
         "failOn" => words::<FailOn>(),
+        "kustomize" => words::<KustomizeArg>(),
         _ => Vec::new(),
     };
     let meant = value.as_str().and_then(|text| nearest(words.iter().map(String::as_str), text, NEAR_MISS));

@@ -1,73 +1,30 @@
 //! The files of one check, with their objects.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 
-use crm_manifest::{Document, Input, Inputs, NodeId, NotAnObject, ReadError, Step, Walk, unfold};
+use crm_manifest::{Input, Inputs, ReadError, Walk};
 use rayon::prelude::*;
 use serde_json::Value;
 
+use super::built::Build;
+use super::file::{File, Placed, Standing};
 use super::fix::file::Rewritten;
-use super::suppressions::Suppressions;
-use crate::conformance::Identity;
-use crate::report::{Access, Excerpt, InputError};
-
-/// The advice for a file with `{{` that cannot be read.
-const TEMPLATE: &str =
-    "; if this is a template of Helm, check what it renders: helm template … | crm-admission check -";
+use crate::report::{Access, InputError};
+use crate::units::Units;
 
 /// The files of one check.
 #[derive(Debug, Default)]
 pub struct Bundle {
     pub(super) files: Vec<File>,
-    errors: Vec<InputError>,
+    /// What kustomize has rendered.
+    pub(super) builds: Vec<Build>,
+    pub(super) errors: Vec<InputError>,
     /// The names of the directories in which every manifest was left out.
     left_out: Vec<String>,
     /// The number of fixed values.
     pub(super) fixed: usize,
-}
-
-/// One file with its objects.
-#[derive(Debug)]
-pub(super) struct File {
-    pub(super) input: Input,
-    /// Those of each document, in order.
-    pub(super) objects: Vec<Vec<Object>>,
-    not_objects: Vec<NotAnObject>,
-    /// The number of documents that SOPS has encrypted. Their objects exist, but are neither judged nor fixed: a change
-    /// would break their signature.
-    encrypted: usize,
-}
-
-/// A part of a file that cannot be read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
-    /// The byte in the text.
-    pub at: usize,
-    /// The problem.
-    pub message: String,
-    /// Whether it is valid YAML or JSON, but no object.
-    pub is_no_object: bool,
-}
-
-/// One object.
-#[derive(Debug)]
-pub(super) struct Object {
-    pub(super) root: NodeId,
-    /// The path from the root of the document, if it is an item of a list.
-    pub(super) place: Vec<Step>,
-    pub(super) value: Value,
-    pub(super) identity: Identity,
-}
-
-/// An object and the document that it is in.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Placed<'b> {
-    pub(super) file: &'b File,
-    pub(super) document: &'b Document,
-    pub(super) object: &'b Object,
-    /// The index of the document in the file.
-    pub(super) index: usize,
 }
 
 impl Bundle {
@@ -93,6 +50,24 @@ impl Bundle {
         Self { files: inputs.into_par_iter().map(File::new).collect(), ..Self::default() }
     }
 
+    /// The directories with a kustomization file. All files are checked as they stand until [`Self::without_builds`] or
+    /// [`Self::with_builds`] is called.
+    pub fn units(&self) -> Units {
+        Units::find(self.files.iter().map(|file| &file.input))
+    }
+
+    /// Gives the files of some units, by their paths without links, their standing. `None` removes a file, unless the user
+    /// has named it.
+    pub(super) fn settle(&mut self, standings: &BTreeMap<PathBuf, Option<Standing>>) {
+        self.files.retain_mut(|file| {
+            let Some(standing) = file.input.real.as_ref().and_then(|real| standings.get(real)) else {
+                return true;
+            };
+            file.standing = standing.unwrap_or(Standing::Named);
+            standing.is_some() || file.input.is_named
+        });
+    }
+
     /// The number of encrypted documents.
     pub(super) fn encrypted(&self) -> usize {
         self.files.iter().map(|file| file.encrypted).sum()
@@ -100,17 +75,23 @@ impl Bundle {
 
     /// The number of files.
     pub(super) fn len(&self) -> usize {
-        self.files.len()
+        self.files.iter().filter(|file| file.standing != Standing::Kustomization).count()
     }
 
-    /// Every object, in the order of the files.
+    /// Every object to check: first those that are checked as they stand, in the order of the files, then those of each
+    /// build.
     pub(super) fn objects(&self) -> impl Iterator<Item = Placed<'_>> {
-        self.files.iter().flat_map(File::objects)
+        let as_they_stand = self.files.iter().filter(|file| file.is_judged()).flat_map(File::objects);
+        as_they_stand.chain(
+            self.builds.iter().enumerate().flat_map(|(index, build)| build.objects(index, &self.files)),
+        )
     }
 
-    /// The values of every object.
-    pub fn values(&self) -> impl Iterator<Item = &Value> {
-        self.objects().map(|placed| &placed.object.value)
+    /// The values of the objects that exist without a build.
+    pub(super) fn standing_values(&self) -> impl Iterator<Item = &Value> {
+        let exist =
+            |file: &&File| matches!(file.standing, Standing::Checked | Standing::Known | Standing::Unbuilt);
+        self.files.iter().filter(exist).flat_map(File::objects).map(|placed| &placed.object.value)
     }
 
     /// The directories in which every manifest was left out.
@@ -149,99 +130,11 @@ impl Bundle {
     }
 
     fn set_text(&mut self, rewritten: &Rewritten, text: &str) {
-        if let Some(file) = self.files.iter_mut().find(|file| file.input.path == rewritten.path) {
-            file.set_text(text.to_owned());
-        }
-    }
-}
-
-impl File {
-    pub(super) fn new(input: Input) -> Self {
-        let mut file = Self { input, objects: Vec::new(), not_objects: Vec::new(), encrypted: 0 };
-        file.unfold();
-        file
-    }
-
-    fn unfold(&mut self) {
-        (self.objects, self.not_objects, self.encrypted) = (Vec::new(), Vec::new(), 0);
-        for document in self.input.documents() {
-            let (objects, not_objects) = unfold(document);
-            let mut objects: Vec<Object> = objects.into_iter().map(Object::from).collect();
-            if is_encrypted(document) {
-                self.encrypted += 1;
-                objects.iter_mut().for_each(|object| object.identity = Identity::Encrypted);
-            }
-            self.objects.push(objects);
-            self.not_objects.extend(not_objects);
-        }
-    }
-
-    pub(super) fn objects(&self) -> impl Iterator<Item = Placed<'_>> {
-        let documents = self.input.documents().iter().zip(&self.objects).enumerate();
-        documents.flat_map(move |(index, (document, objects))| {
-            objects.iter().map(move |object| Placed { file: self, document, object, index })
-        })
-    }
-
-    /// Replaces the text and reads it.
-    pub(super) fn set_text(&mut self, text: String) {
-        self.input.set_text(text);
-        self.unfold();
-    }
-
-    /// A template of Helm is no YAML, and this program does not render it.
-    fn with_advice(&self, message: &str) -> String {
-        let advice = if self.input.text().as_str().contains("{{") { TEMPLATE } else { "" };
-        format!("{message}{advice}")
-    }
-
-    /// The suppressions in its comments. Those of an encrypted document mean nothing, because it is not judged.
-    pub(super) fn suppressions(&self) -> Suppressions {
-        let documents = self.input.documents().iter().filter(|document| !is_encrypted(document));
-        Suppressions::new(self.input.text(), documents, self.input.loose_comments())
-    }
-
-    fn errors(&self) -> impl Iterator<Item = InputError> {
-        let error = |fault: Fault| {
-            let text = self.input.text();
-            let (line, column) = text.line_and_column(fault.at);
-            let excerpt = Excerpt::new(text.line(line), column, "");
-            InputError {
-                file: self.input.name.clone(),
-                access: Access::Read,
-                position: Some((line, column)),
-                message: fault.message,
-                excerpt: Some(excerpt),
-            }
+        let Some(index) = self.files.iter().position(|file| file.input.path == rewritten.path) else {
+            return;
         };
-        self.faults().into_iter().map(error)
-    }
-
-    /// Everything that cannot be read.
-    pub(super) fn faults(&self) -> Vec<Fault> {
-        let text = self.input.text();
-        let syntax = self.input.errors().iter().map(|error| Fault {
-            at: text.byte(error.line, error.column),
-            message: self.with_advice(&error.message),
-            is_no_object: false,
-        });
-        let not_objects = self.not_objects.iter();
-        let not_objects =
-            not_objects.map(|not| Fault { at: not.at, message: not.message.to_owned(), is_no_object: true });
-        syntax.chain(not_objects).collect()
-    }
-}
-
-/// Whether SOPS has encrypted a document: it adds a map `sops` to it.
-fn is_encrypted(document: &Document) -> bool {
-    let tree = &document.tree;
-    let sops = tree.find(tree.root, &[Step::Name("sops".to_owned())]).node;
-    sops.is_some_and(|node| tree.value(node).is_object())
-}
-
-impl From<crm_manifest::Object> for Object {
-    fn from(object: crm_manifest::Object) -> Self {
-        let crm_manifest::Object { root, place, value } = object;
-        Self { root, place, identity: Identity::of(&value), value }
+        let Some(file) = self.files.get_mut(index) else { return };
+        let before = file.set_text(text.to_owned());
+        self.builds.iter_mut().for_each(|build| build.carry(index, &before, file));
     }
 }

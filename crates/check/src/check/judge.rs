@@ -6,15 +6,16 @@ use std::ops::Range;
 use crm_core::api::Target;
 use crm_core::catalog::{Action, NOT_CANONICAL, ReportedRule, RuleId};
 use crm_core::policy::Policy;
-use crm_core::rules::{Change, FieldPath, Finding, Reason, Reference, Segment};
+use crm_core::rules::{FieldPath, Finding, Reason, Reference, Segment};
+use crm_manifest::edit;
 use crm_manifest::{Content, Document, Found, Step, Style};
 use jiff::Timestamp;
 use k8s_openapi::api::authentication::v1::UserInfo;
 use rayon::prelude::*;
-use serde_json::Value;
 
-use super::bundle::{Bundle, File, Object, Placed};
+use super::bundle::Bundle;
 use super::duplicates;
+use super::file::{File, Object, Placed};
 use super::known::Known;
 use super::merge_order;
 use super::order::{Applier, Sequence};
@@ -60,6 +61,7 @@ impl Judge {
         };
         let mut found: Vec<Located> = objects.par_iter().flat_map_iter(judge).collect();
         found.extend(self.across(&objects, known, applier));
+        let found = without_repetitions(found);
         let (mut findings, mut suppressed) = without_suppressed(found, bundle);
         sort(&mut findings, bundle, |finding| finding);
         sort(&mut suppressed, bundle, |suppressed| &suppressed.finding);
@@ -93,9 +95,10 @@ impl Judge {
 
     /// The findings about one object alone.
     pub(super) fn object(&self, placed: &Placed<'_>, known: &Known) -> Vec<Located> {
-        let findings = self.findings(placed.object, known).into_iter();
+        let findings = self.findings(placed, known).into_iter();
         let mut found: Vec<Located> = findings.map(|finding| located(placed, finding, None)).collect();
-        if placed.object.identity.kind().is_some() {
+        // What kustomize has rendered has no merge keys any more.
+        if placed.object.identity.kind().is_some() && placed.rendering.is_none() {
             let orders = merge_order::findings(placed, self.conformance.schema_action()).into_iter();
             found.extend(orders.map(|(at, finding)| located(placed, finding, Some(at))));
         }
@@ -113,7 +116,10 @@ impl Judge {
         let mut found: Vec<Located> =
             duplicates.into_iter().map(|(placed, finding)| located(placed, finding, None)).collect();
         if let Some(applier) = applier {
-            found.extend(self.order(objects, known, applier));
+            // Each build is applied by itself.
+            let same_build = |a: &Placed<'_>, b: &Placed<'_>| build(a) == build(b);
+            found
+                .extend(objects.chunk_by(same_build).flat_map(|objects| self.order(objects, known, applier)));
         }
         found
     }
@@ -132,22 +138,19 @@ impl Judge {
         found
     }
 
-    /// The changes that make the values of an object canonical, but those whose findings a comment suppresses.
-    pub(super) fn fixes(
-        &self,
-        document: &Document,
-        object: &Object,
-        suppressions: &Suppressions,
-    ) -> Vec<Change> {
-        let Some(subject) = self.subject(object) else {
+    /// The changes that make the values of an object canonical.
+    pub(super) fn fixes(&self, placed: &Placed<'_>, suppressions: &Suppressions) -> Vec<edit::Change> {
+        let Some(subject) = self.subject(placed.object) else {
             return Vec::new();
         };
         let mut changes = self.conformance.fixes(&subject);
         changes.retain(|change| {
-            let found = document.tree.find(object.root, &steps(&change.field));
-            !suppressions.cover(change.rule, Some(NOT_CANONICAL), &spot(document, &found, found.position))
+            let found = placed.find(&steps(&change.field));
+            let spot = spot(placed.document, &found, found.position);
+            !suppressions.cover(change.rule, Some(NOT_CANONICAL), &spot)
         });
-        changes
+        let changes = changes.into_iter();
+        changes.map(|change| edit::Change { path: steps(&change.field), value: change.after }).collect()
     }
 
     fn subject<'s>(&'s self, object: &'s Object) -> Option<Subject<'s>> {
@@ -159,7 +162,8 @@ impl Judge {
         self.subject(object).map(|subject| self.conformance.references(&subject)).unwrap_or_default()
     }
 
-    fn findings(&self, object: &Object, known: &Known) -> Vec<Finding> {
+    fn findings(&self, placed: &Placed<'_>, known: &Known) -> Vec<Finding> {
+        let object = placed.object;
         if let Identity::Misfit(field) = object.identity {
             return self.conformance.misfit(field, &object.value, self.requester.as_ref());
         }
@@ -167,7 +171,8 @@ impl Judge {
             return Vec::new();
         };
         let references = self.conformance.references(&subject).into_iter();
-        let facts = references.map(|Reference { rule, target }| (rule, known.fact(&target))).collect();
+        let facts =
+            references.map(|Reference { rule, target }| (rule, known.fact(&target, build(placed)))).collect();
         self.conformance.findings(&subject, &facts)
     }
 }
@@ -186,6 +191,43 @@ pub(super) struct Located {
     /// The path of the field in the document.
     pub(super) path: Vec<Step>,
     pub(super) diagnostic: Diagnostic,
+    /// Whether kustomize has rendered the object.
+    pub(super) is_rendered: bool,
+}
+
+/// The index of the build that has rendered an object.
+fn build(placed: &Placed<'_>) -> Option<usize> {
+    placed.rendering.map(|rendering| rendering.build)
+}
+
+/// The findings, each once: several builds can render the same object. The names of these builds are joined.
+fn without_repetitions(found: Vec<Located>) -> Vec<Located> {
+    let mut places: HashMap<_, usize> = HashMap::new();
+    let mut kept: Vec<Located> = Vec::with_capacity(found.len());
+    for located in found {
+        let Diagnostic { place, field, message, .. } = &located.diagnostic;
+        let Some(place) = place.as_ref().filter(|_| located.is_rendered) else {
+            kept.push(located);
+            continue;
+        };
+        let key = (place.file.clone(), place.line, place.column, field.clone(), message.clone());
+        let first = places.get(&key).and_then(|index| kept.get_mut(*index));
+        match first.and_then(|first| first.diagnostic.place.as_mut()) {
+            Some(first) => {
+                first.rendered_from = joined(first.rendered_from.take(), place.rendered_from.as_deref())
+            }
+            None => {
+                places.insert(key, kept.len());
+                kept.push(located);
+            }
+        }
+    }
+    kept
+}
+
+/// The names of several builds; `None` if the finding is about what stands in the file.
+fn joined(names: Option<String>, name: Option<&str>) -> Option<String> {
+    Some(format!("{}, {}", names?, name?))
 }
 
 /// The findings that count, those about comments included, and the suppressed ones.
@@ -201,7 +243,7 @@ fn without_suppressed(found: Vec<Located>, bundle: &Bundle) -> (Vec<Diagnostic>,
             None => findings.push(diagnostic),
         }
     }
-    for file in &bundle.files {
+    for file in bundle.files.iter().filter(|file| file.has_findings()) {
         let faults = suppressions.get(file.input.name.as_str()).map(Suppressions::faults);
         findings.extend(faults.unwrap_or_default().into_iter().map(|fault| about_comment(file, &fault)));
     }
@@ -220,7 +262,11 @@ pub(super) fn about_comment(file: &File, fault: &Fault) -> Diagnostic {
     let document = found.map(|(document, _)| document);
     let lasting = found.and_then(|(_, objects)| objects.first());
     Diagnostic {
-        place: Some(place(file, document, fault.at..fault.at + comment.len())),
+        place: Some(place(
+            file,
+            document.and_then(|document| document.template.clone()),
+            fault.at..fault.at + comment.len(),
+        )),
         kind: kind.to_owned(),
         name: name.to_owned(),
         field: String::new(),
@@ -244,24 +290,26 @@ fn sort<T>(findings: &mut [T], bundle: &Bundle, diagnostic: impl Fn(&T) -> &Diag
 
 /// A finding with its place: the given bytes, or those of its field.
 fn located(placed: &Placed<'_>, finding: Finding, at: Option<Range<usize>>) -> Located {
-    let Placed { file, document, object, index } = placed;
+    let Placed { file, document, object, .. } = placed;
     let path = steps(&finding.field);
-    let found = document.tree.find(object.root, &path);
+    let found = placed.find(&path);
     let is_unknown_field = finding.rule == RuleId::Schema && finding.reason == Reason::Forbidden;
     let key = found.key.clone().filter(|_| is_unknown_field);
     let bytes = at.or(key).unwrap_or_else(|| marked(file, document, &found));
     let (kind, name) = kind_and_name(object);
-    let value = found.node.map_or(Value::Null, |node| document.tree.value(node));
-    let diagnostic = Diagnostic::new(Some(place(file, Some(document), bytes.clone())), kind, name, &finding);
+    let value = placed.value(&path).cloned().unwrap_or_default();
+    let rendered_from = placed.rendered_from().map(str::to_owned).or_else(|| document.template.clone());
+    let diagnostic = Diagnostic::new(Some(place(file, rendered_from, bytes.clone())), kind, name, &finding);
     Located {
         rule: finding.rule,
         spot: spot(document, &found, bytes.start),
         bytes,
         reason: finding.reason,
         suggestion: finding.suggestion,
-        document: *index,
+        document: placed.document_index,
         path: [object.place.as_slice(), &path].concat(),
         diagnostic: Diagnostic { lasting: Some(lasting_of(object).with_value(&value)), ..diagnostic },
+        is_rendered: placed.rendering.is_some(),
     }
 }
 
@@ -288,12 +336,11 @@ fn spot(document: &Document, found: &Found, at: usize) -> Spot {
     }
 }
 
-fn place(file: &File, document: Option<&Document>, bytes: Range<usize>) -> Place {
+fn place(file: &File, rendered_from: Option<String>, bytes: Range<usize>) -> Place {
     let text = file.input.text();
     let (line, column) = text.line_and_column(bytes.start);
     let excerpt = Excerpt::new(text.line(line), column, text.as_str().get(bytes).unwrap_or_default());
-    let template = document.and_then(|document| document.template.clone());
-    Place { file: file.input.name.clone(), line, column, template, excerpt }
+    Place { file: file.input.name.clone(), line, column, rendered_from, excerpt }
 }
 
 /// The kind of an object, and its name or what its name will start with.
@@ -315,10 +362,9 @@ fn lasting_of(object: &Object) -> Lasting {
 
 /// The place of a field as text, such as `crm/a.yaml:3:19`.
 fn position(placed: &Placed<'_>, field: &FieldPath) -> String {
-    let Placed { file, document, object, .. } = placed;
-    let at = document.tree.find(object.root, &steps(field)).position;
-    let (line, column) = file.input.text().line_and_column(at);
-    format!("{}:{line}:{column}", file.input.name)
+    let input = &placed.file.input;
+    let (line, column) = input.text().line_and_column(placed.find(&steps(field)).position);
+    format!("{}:{line}:{column}", input.name)
 }
 
 /// The steps of a path.

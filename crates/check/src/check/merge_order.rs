@@ -8,7 +8,7 @@ use crm_core::quote::quote;
 use crm_core::rules::{FieldPath, Finding, Reason, Shown};
 use crm_manifest::{Overridden, Step};
 
-use super::bundle::Placed;
+use super::file::Placed;
 
 /// The findings about an object, each with the bytes of its merge key.
 pub(super) fn findings(placed: &Placed<'_>, action: Action) -> Vec<(Range<usize>, Finding)> {

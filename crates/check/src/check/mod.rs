@@ -1,7 +1,10 @@
 //! Checks and fixes the objects of many files.
 
+mod builds;
+mod built;
 mod bundle;
 mod duplicates;
+mod file;
 pub mod fix;
 mod judge;
 mod known;
@@ -10,8 +13,10 @@ mod order;
 mod suppressions;
 mod workspace;
 
-pub use bundle::{Bundle, Fault};
+pub use builds::Outcome;
+pub use bundle::Bundle;
+pub use file::Fault;
 pub use judge::Judge;
-pub use known::Known;
+pub use known::{Existing, Known};
 pub use order::Applier;
 pub use workspace::{Checked, Marked, Workspace};

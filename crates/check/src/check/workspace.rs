@@ -15,10 +15,11 @@ use jiff::Timestamp;
 use rayon::prelude::*;
 use serde_json::Value;
 
-use super::bundle::{Bundle, Fault, File, Placed};
+use super::bundle::Bundle;
+use super::file::{Fault, File, Placed};
 use super::fix;
-use super::judge::{Judge, Located, about_comment, steps};
-use super::known::Known;
+use super::judge::{Judge, Located, about_comment};
+use super::known::{Existing, Known};
 use super::order::Applier;
 use super::suppressions;
 use crate::report::Diagnostic;
@@ -107,6 +108,9 @@ impl Workspace {
         resources: Vec<Value>,
         complete: bool,
     ) -> Self {
+        // kustomize runs too long to run while somebody types.
+        let units = bundle.units();
+        bundle.without_builds(&units);
         for file in &mut bundle.files {
             if let Some(relative) = file.input.path.as_ref().and_then(|path| path.strip_prefix(root).ok()) {
                 file.input.name = Input::new(relative, String::new()).name;
@@ -261,12 +265,8 @@ impl Workspace {
 
     /// The file with canonical values: all of them, or only the value of one finding.
     pub fn fixed(&self, path: &Path, only: Option<&Marked>) -> Option<Edited> {
-        fix::selected(self.file(path)?, &self.judge, |document, object, change| {
-            let is_it = |marked: &Marked| {
-                let found = document.tree.find(object.root, &steps(&change.field));
-                found.position == marked.bytes.start && change.field.to_string() == marked.diagnostic.field
-            };
-            only.is_none_or(is_it)
+        fix::selected(self.file(path)?, &self.judge, |document, path| {
+            only.is_none_or(|marked| marked.document == document && marked.path == path)
         })
     }
 
@@ -312,11 +312,11 @@ impl Workspace {
     fn existing(&self) -> impl Iterator<Item = &Value> {
         // First, so that what is in the text now counts.
         let remembered = self.states.iter().flat_map(|state| &state.remembered);
-        remembered.chain(self.bundle.values())
+        remembered.chain(self.bundle.standing_values())
     }
 
-    fn objects(&self) -> Objects {
-        Objects::new(self.existing())
+    fn objects(&self) -> Existing {
+        Existing::with(&self.bundle, self.states.iter().flat_map(|state| &state.remembered))
     }
 
     fn keys(&self, index: usize) -> BTreeSet<Key> {
@@ -327,7 +327,8 @@ impl Workspace {
     }
 
     fn judge_files(&mut self, stale: &BTreeSet<usize>) {
-        let files = self.bundle.files.iter().enumerate().filter(|(index, _)| stale.contains(index));
+        let is_stale = |(index, file): &(usize, &File)| stale.contains(index) && file.is_judged();
+        let files = self.bundle.files.iter().enumerate().filter(is_stale);
         let placed: Vec<(usize, Placed<'_>)> =
             files.flat_map(|(index, file)| file.objects().map(move |placed| (index, placed))).collect();
         let judged: Vec<(usize, Vec<Located>, Vec<Answered>)> = placed
@@ -335,7 +336,7 @@ impl Workspace {
             .map(|(index, placed)| {
                 let references = self.judge.references(placed.object).into_iter();
                 let fact = |Reference { target, .. }| {
-                    let fact = self.known.fact(&target);
+                    let fact = self.known.fact(&target, None);
                     (target, fact)
                 };
                 (*index, self.judge.object(placed, &self.known), references.map(fact).collect())

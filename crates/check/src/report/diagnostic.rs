@@ -53,8 +53,9 @@ pub struct Place {
     pub line: usize,
     /// From 1, in Unicode characters.
     pub column: usize,
-    /// The Helm template that the document was rendered from, according to its `# Source:` comment.
-    pub template: Option<String>,
+    /// What the object was rendered from: the Helm template according to the `# Source:` comment of the document; or the
+    /// directories that kustomize has built, if the object does not stand in the file so.
+    pub rendered_from: Option<String>,
     /// What is there.
     pub excerpt: Excerpt,
 }
@@ -144,10 +145,10 @@ impl Diagnostic {
         }
     }
 
-    /// The Helm template in parentheses, as the end of a sentence; empty if there is none.
+    /// What the object was rendered from in parentheses, as the end of a sentence; empty if it stands in the file.
     pub(super) fn origin(&self) -> String {
-        let template = self.place.as_ref().and_then(|place| place.template.as_ref());
-        template.map(|template| format!(" (from {template})")).unwrap_or_default()
+        let source = self.place.as_ref().and_then(|place| place.rendered_from.as_ref());
+        source.map(|source| format!(" (from {source})")).unwrap_or_default()
     }
 
     /// `Company/acme/spec.domains[1]`.

@@ -85,7 +85,7 @@ fn snippet(line: usize, excerpt: &Excerpt) -> Element<'_> {
 
 /// `--fix` cannot write what Helm renders.
 fn fix(finding: &Diagnostic) -> Message<'static> {
-    let is_rendered = finding.place.as_ref().is_some_and(|place| place.template.is_some());
+    let is_rendered = finding.place.as_ref().is_some_and(|place| place.rendered_from.is_some());
     let is_written = finding.code == Some(NOT_CANONICAL) && !is_rendered;
     Level::HELP.message(if is_written { WRITE } else { finding.rule.fix() })
 }

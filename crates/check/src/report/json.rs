@@ -59,7 +59,7 @@ struct Finding<'r> {
     action: Action,
     /// The problem and the fix.
     message: &'r str,
-    /// The Helm template that the document was rendered from.
+    /// What the object was rendered from: a Helm template, or the directories that kustomize has built.
     #[serde(skip_serializing_if = "Option::is_none")]
     source: Option<&'r str>,
     /// Whether a comment suppresses it. Then it does not count for the exit code, but the webhook acts all the same.
@@ -170,7 +170,7 @@ impl<'r> From<&'r Diagnostic> for Finding<'r> {
             code: finding.code,
             action: finding.action,
             message: &finding.message,
-            source: place.and_then(|place| place.template.as_deref()),
+            source: place.and_then(|place| place.rendered_from.as_deref()),
             suppressed: None,
             reason: None,
             baselined: None,

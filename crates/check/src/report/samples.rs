@@ -16,7 +16,7 @@ pub(super) fn report() -> Report {
                     file: "crm/companies.yaml".to_owned(),
                     line: 7,
                     column: 7,
-                    template: None,
+                    rendered_from: None,
                     excerpt: excerpt("  - a_b.com", 5, "a_b.com"),
                 }),
                 kind: "Company".to_owned(),
@@ -33,7 +33,7 @@ pub(super) fn report() -> Report {
                     file: "crm/companies.yaml".to_owned(),
                     line: 12,
                     column: 3,
-                    template: None,
+                    rendered_from: None,
                     excerpt: excerpt("  tier: gold", 3, "tier"),
                 }),
                 kind: "Company".to_owned(),
@@ -50,7 +50,7 @@ pub(super) fn report() -> Report {
                     file: "-".to_owned(),
                     line: 3,
                     column: 1,
-                    template: Some("crm/templates/note.yaml".to_owned()),
+                    rendered_from: Some("crm/templates/note.yaml".to_owned()),
                     excerpt: excerpt("spec: {}", 1, "spec"),
                 }),
                 kind: "Note".to_owned(),
@@ -111,7 +111,7 @@ pub(super) fn hostile() -> Report {
         strings.into_iter().for_each(|string| text.clone_into(string));
         if let Some(place) = &mut finding.place {
             text.clone_into(&mut place.file);
-            place.template = Some(text.to_owned());
+            place.rendered_from = Some(text.to_owned());
             place.excerpt = excerpt(&format!("{text}: x"), 1, text);
         }
     }

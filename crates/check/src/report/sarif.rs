@@ -186,8 +186,8 @@ fn properties(finding: &Diagnostic) -> PropertyBag {
         ("kind".to_owned(), json!(finding.kind)),
         ("name".to_owned(), json!(finding.name)),
     ]);
-    if let Some(template) = finding.place.as_ref().and_then(|place| place.template.as_deref()) {
-        properties.insert("source".to_owned(), Value::from(template));
+    if let Some(source) = finding.place.as_ref().and_then(|place| place.rendered_from.as_deref()) {
+        properties.insert("source".to_owned(), Value::from(source));
     }
     PropertyBag::builder().additional_properties(properties).build()
 }
