@@ -1,6 +1,6 @@
 //! `check`: checks the records in files as the webhook would, and fixes their values.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -11,14 +11,14 @@ use clap::Args;
 use clap::builder::BoolishValueParser;
 use crm_check::check::fix::file::{Diff, Rewritten};
 use crm_check::check::fix::{Fixes, fix};
-use crm_check::check::{Applier, Bundle, Judge, Known};
+use crm_check::check::{Applier, Bundle, Existing, Judge, Known};
 use crm_check::report::{self, Access, Colour, Report};
 use crm_core::api::Target;
 use crm_core::catalog::Action;
 use crm_core::characters::printable;
-use crm_core::existence::{Fact, Objects};
+use crm_core::existence::Fact;
 use crm_core::policy::Policy;
-use crm_manifest::{Ignored, Walk};
+use crm_manifest::{Ignored, Variables, Walk};
 use futures::StreamExt;
 use jiff::Timestamp;
 use k8s_openapi::api::authentication::v1::UserInfo;
@@ -27,6 +27,7 @@ use kube::Client;
 use super::cluster::ClusterArgs;
 use super::configuration::{self, ApplierArg, FailOn, FormatArg, Located};
 use super::progress::Progress;
+use super::variables::{self, Assignment};
 use super::{Outcome, block_on, joined, output_file, print, print_exactly};
 use crate::cluster::Reader;
 use crate::directory::{Live, LookupError};
@@ -72,6 +73,18 @@ pub(super) struct Check {
     /// A group of that user; may be given more than once.
     #[arg(long, num_args = 1, env = "CRM_ADMISSION_AS_GROUP", value_delimiter = ',', value_name = "GROUP")]
     as_group: Vec<String>,
+    /// The value of a variable such as ${NAME} in the files, as Flux substitutes it; may be given more than once. What
+    /// depends on a variable without a value and a default is not checked. In the environment variable, commas separate
+    /// several.
+    #[arg(
+        long,
+        num_args = 1,
+        env = variables::ENVIRONMENT,
+        hide_env_values = true,
+        value_parser = variables::parse,
+        value_name = "NAME=VALUE"
+    )]
+    var: Vec<Assignment>,
     /// The tool that applies the files: warn about references that it would apply before their targets.
     #[arg(long, value_enum, env = "CRM_ADMISSION_APPLIER")]
     applier: Option<ApplierArg>,
@@ -102,6 +115,9 @@ pub(super) struct Check {
     /// Use no configuration file.
     #[arg(long, env = "CRM_ADMISSION_NO_CONFIG", value_parser = BoolishValueParser::new())]
     no_config: bool,
+    /// The variables in the files.
+    #[arg(skip)]
+    variables: Variables,
     /// The directory to which the globs of --exclude are relative, if it is not the current one.
     #[arg(skip)]
     excluded_from: Option<PathBuf>,
@@ -126,6 +142,8 @@ enum Delivery {
 
 impl Check {
     pub(super) fn run(mut self) -> anyhow::Result<Outcome> {
+        self.var = variables::separated(std::mem::take(&mut self.var));
+        self.variables = variables::collect(None, &self.var);
         if !self.no_config {
             self.complete(configuration::read(self.config.as_deref())?);
         }
@@ -137,21 +155,26 @@ impl Check {
             None => Policy::default(),
         };
         let judge = Judge::new(policy, self.requester(), Timestamp::now())?;
-        let resources = crm_manifest::read_objects(&self.resources)?;
+        let resources = Existing::read(crm_manifest::read_objects(&self.resources)?, &self.variables);
         let progress = Progress::new("files read", self.quiet);
-        let mut bundle = Bundle::read(&self.paths(), &self.resources, &self.walk()?, &|| progress.step())?;
+        let (walk, variables) = (self.walk()?, self.variables.clone());
+        let mut bundle = Bundle::read(&self.paths(), &self.resources, &walk, variables, &|| progress.step())?;
         drop(progress);
 
         let fixes = self.fixes(&mut bundle, &judge);
-        let mut report = self.report(&bundle, &judge, &resources)?;
+        let mut known =
+            Known { resources, complete: self.cluster || !self.resources.is_empty(), ..Known::default() };
+        let mut report = self.report(&bundle, &judge, &mut known)?;
         // Before the report: if the report cannot be written, the changes are not lost.
         if self.deliver(&mut bundle, &fixes.rewritten)? == Delivery::Partial {
             // Files that could not be written are judged as they are.
-            report = self.report(&bundle, &judge, &resources)?;
+            report = self.report(&bundle, &judge, &mut known)?;
         }
         self.write_report(&report)?;
         let notes: String = fixes.outside.iter().map(|outside| format!("note: {outside}\n")).collect();
-        self.note(&notes)?;
+        let unknown = report.not_judged.variables.iter().map(String::as_str);
+        let used: BTreeSet<&str> = bundle.variables().collect();
+        self.note(&(notes + &variables::misspelled(&self.var, used.iter().copied(), unknown)))?;
         self.outcome(&report)
     }
 
@@ -180,6 +203,7 @@ impl Check {
         self.applier = self.applier.or(file.applier);
         self.format = self.format.or(file.format);
         self.fail_on = self.fail_on.or(file.fail_on);
+        self.variables = variables::collect(file.variables.as_ref(), &self.var);
     }
 
     fn format(&self) -> FormatArg {
@@ -231,26 +255,16 @@ impl Check {
         Some(UserInfo { username: Some(username), groups: Some(groups), ..UserInfo::default() })
     }
 
-    fn report(
-        &self,
-        bundle: &Bundle,
-        judge: &Judge,
-        resources: &[serde_json::Value],
-    ) -> anyhow::Result<Report> {
-        let mut known = Known {
-            bundle: Objects::new(bundle.values()),
-            resources: Objects::new(resources),
-            asked: HashMap::new(),
-            complete: self.cluster || !self.resources.is_empty(),
-        };
+    fn report(&self, bundle: &Bundle, judge: &Judge, known: &mut Known) -> anyhow::Result<Report> {
+        known.bundle = bundle.existing();
         if self.cluster {
             let targets = judge.targets(bundle).into_iter();
             let unknown = targets.filter(|target| !known.exists_already(target)).collect();
             let look_up = async |client| look_up(client, unknown, self.quiet).await;
-            known.asked = block_on(self.asked.ask(look_up))?;
+            known.asked.extend(block_on(self.asked.ask(look_up))?);
         }
         let progress = Progress::new("records checked", self.quiet);
-        Ok(judge.report(bundle, &known, self.applier.map(Applier::from), &|| progress.step()))
+        Ok(judge.report(bundle, known, self.applier.map(Applier::from), &|| progress.step()))
     }
 
     /// Writes the fixed files, or prints the changes. A file that cannot be written does not stop the others.

@@ -13,6 +13,7 @@ mod refs;
 mod rules;
 mod serve;
 mod usage;
+mod variables;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};

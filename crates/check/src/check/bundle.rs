@@ -3,11 +3,14 @@
 use std::io;
 use std::path::PathBuf;
 
-use crm_manifest::{Document, Input, Inputs, NodeId, NotAnObject, ReadError, Step, Walk, unfold};
+use crm_core::api;
+use crm_manifest::{Document, Input, Inputs, NodeId, NotAnObject, ReadError, Step, Variables, Walk, unfold};
 use rayon::prelude::*;
 use serde_json::Value;
 
 use super::fix::file::Rewritten;
+use super::known::Existing;
+use super::substitution::Substitution;
 use super::suppressions::Suppressions;
 use crate::conformance::Identity;
 use crate::report::{Access, InputError};
@@ -16,10 +19,14 @@ use crate::report::{Access, InputError};
 const TEMPLATE: &str =
     "; if this is a template of Helm, check what it renders: helm template … | crm-admission check -";
 
+/// The advice for a line with `${` that cannot be read.
+const VARIABLE: &str = "; between brackets, write a variable in quotes: \"${NAME}\"";
+
 /// The files of one check.
 #[derive(Debug, Default)]
 pub struct Bundle {
     pub(super) files: Vec<File>,
+    variables: Variables,
     errors: Vec<InputError>,
     /// The names of the directories in which every manifest was left out.
     left_out: Vec<String>,
@@ -45,7 +52,9 @@ pub(super) struct Object {
     pub(super) root: NodeId,
     /// The path from the root of the document, if it is an item of a list.
     pub(super) place: Vec<Step>,
+    /// Its value, with the variables replaced that are known.
     pub(super) value: Value,
+    pub(super) substitution: Substitution,
     pub(super) identity: Identity,
 }
 
@@ -60,7 +69,7 @@ pub(super) struct Placed<'b> {
 impl Bundle {
     /// Reads files, directories and, for `-`, standard input, without the files of `except` and those in its
     /// directories, and without those that `walk` leaves out. A file in `paths` itself stays, unless `except` names it,
-    /// too. `on_file` is called after each file.
+    /// too. `variables` are replaced in the objects. `on_file` is called after each file.
     ///
     /// # Errors
     /// The only path given cannot be read. If there are others, its error is part of the report.
@@ -68,16 +77,18 @@ impl Bundle {
         paths: &[PathBuf],
         except: &[PathBuf],
         walk: &Walk,
+        variables: Variables,
         on_file: &(dyn Fn() + Sync),
     ) -> Result<Self, ReadError> {
         let Inputs { inputs, errors, left_out } = crm_manifest::read(paths, except, walk, on_file)?;
         let errors = errors.into_iter().map(InputError::from).collect();
-        Ok(Self { errors, left_out, ..Self::new(inputs) })
+        Ok(Self { errors, left_out, ..Self::new(inputs, variables) })
     }
 
-    /// The bundle of these files.
-    pub fn new(inputs: Vec<Input>) -> Self {
-        Self { files: inputs.into_par_iter().map(File::new).collect(), ..Self::default() }
+    /// The bundle of these files. `variables` are replaced in the objects.
+    pub fn new(inputs: Vec<Input>, variables: Variables) -> Self {
+        let files = inputs.into_par_iter().map(|input| File::new(input, &variables)).collect();
+        Self { files, variables, ..Self::default() }
     }
 
     /// The number of encrypted documents.
@@ -95,9 +106,14 @@ impl Bundle {
         self.files.iter().flat_map(File::objects)
     }
 
-    /// The values of every object.
-    pub fn values(&self) -> impl Iterator<Item = &Value> {
-        self.objects().map(|placed| &placed.object.value)
+    /// The objects that exist when the bundle is applied.
+    pub fn existing(&self) -> Existing {
+        Existing::new(self.objects().map(|placed| (&placed.object.value, &placed.object.substitution)))
+    }
+
+    /// The names of the variables in the objects.
+    pub fn variables(&self) -> impl Iterator<Item = &str> {
+        self.objects().flat_map(|placed| placed.object.substitution.names())
     }
 
     /// The directories in which every manifest was left out.
@@ -138,23 +154,24 @@ impl Bundle {
     fn set_text(&mut self, rewritten: &Rewritten, text: &str) {
         if let Some(file) = self.files.iter_mut().find(|file| file.input.path == rewritten.path) {
             file.input.set_text(text.to_owned());
-            file.unfold();
+            file.unfold(&self.variables);
         }
     }
 }
 
 impl File {
-    fn new(input: Input) -> Self {
+    fn new(input: Input, variables: &Variables) -> Self {
         let mut file = Self { input, objects: Vec::new(), not_objects: Vec::new(), encrypted: 0 };
-        file.unfold();
+        file.unfold(variables);
         file
     }
 
-    fn unfold(&mut self) {
+    fn unfold(&mut self, variables: &Variables) {
         (self.objects, self.not_objects, self.encrypted) = (Vec::new(), Vec::new(), 0);
         for document in self.input.documents() {
             let (objects, not_objects) = unfold(document);
-            let mut objects: Vec<Object> = objects.into_iter().map(Object::from).collect();
+            let mut objects: Vec<Object> =
+                objects.into_iter().map(|object| Object::new(object, variables)).collect();
             if is_encrypted(document) {
                 self.encrypted += 1;
                 objects.iter_mut().for_each(|object| object.identity = Identity::Encrypted);
@@ -171,10 +188,14 @@ impl File {
         })
     }
 
-    /// A template of Helm is no YAML, and this program does not render it.
+    /// A template of Helm is no YAML, and this program does not render it. Neither is a variable between brackets.
     fn with_advice(&self, mut error: InputError) -> InputError {
-        if self.input.text().as_str().contains("{{") {
+        let text = self.input.text().as_str();
+        let line = error.position.and_then(|(line, _)| text.lines().nth(line.checked_sub(1)?));
+        if text.contains("{{") {
             error.message += TEMPLATE;
+        } else if line.is_some_and(|line| line.contains("${")) {
+            error.message += VARIABLE;
         }
         error
     }
@@ -208,9 +229,21 @@ fn is_encrypted(document: &Document) -> bool {
     sops.is_some_and(|node| tree.value(node).is_object())
 }
 
-impl From<crm_manifest::Object> for Object {
-    fn from(object: crm_manifest::Object) -> Self {
-        let crm_manifest::Object { root, place, value } = object;
-        Self { root, place, identity: Identity::of(&value), value }
+impl Object {
+    fn new(object: crm_manifest::Object, variables: &Variables) -> Self {
+        let crm_manifest::Object { root, place, mut value } = object;
+        let substitution = Substitution::new(&mut value, variables);
+        let identity = identity(&value, &substitution);
+        Self { root, place, identity, value, substitution }
     }
+}
+
+fn identity(object: &Value, substitution: &Substitution) -> Identity {
+    let is_unknown = |field: &str| substitution.unknown_at(&[Step::Name(field.to_owned())]).is_some();
+    let is_ours =
+        || object["apiVersion"].as_str().is_some_and(|version| api::group_of(version) == api::GROUP);
+    if is_unknown("apiVersion") || (is_unknown("kind") && is_ours()) {
+        return Identity::Hidden;
+    }
+    Identity::of(object)
 }

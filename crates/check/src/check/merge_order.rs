@@ -3,10 +3,11 @@
 
 use crm_core::catalog::{Action, MERGE_ORDER, RuleId};
 use crm_core::quote::quote;
-use crm_core::rules::{FieldPath, Finding, Reason, Shown};
-use crm_manifest::{Overridden, Step};
+use crm_core::rules::{Finding, Reason, Shown};
+use crm_manifest::Overridden;
 
 use super::bundle::Placed;
+use super::steps::path;
 
 /// The findings about an object, each with the byte of its merge key.
 pub(super) fn findings(placed: &Placed<'_>, action: Action) -> Vec<(usize, Finding)> {
@@ -31,11 +32,4 @@ pub(super) fn findings(placed: &Placed<'_>, action: Action) -> Vec<(usize, Findi
         (overridden.at, finding)
     };
     placed.document.tree.overridden(placed.object.root).into_iter().map(finding).collect()
-}
-
-fn path(steps: &[Step]) -> FieldPath {
-    steps.iter().fold(FieldPath::default(), |path, step| match step {
-        Step::Name(name) => path.field(name.clone()),
-        Step::Index(index) => path.index(*index),
-    })
 }

@@ -7,9 +7,11 @@ mod judge;
 mod known;
 mod merge_order;
 mod order;
+mod steps;
+mod substitution;
 mod suppressions;
 
 pub use bundle::Bundle;
 pub use judge::Judge;
-pub use known::Known;
+pub use known::{Existing, Known};
 pub use order::Applier;

@@ -19,7 +19,7 @@ use crm_core::catalog::Action;
 
 pub use diagnostic::{Access, Diagnostic, InputError, Place, Suppressed};
 pub use results::{Results, Unlisted, pretty};
-pub use summary::{Report, Summary};
+pub use summary::{NotJudged, Report, Summary};
 pub use text::Colour;
 
 /// The format of a report.
