@@ -178,21 +178,18 @@ impl Substitution {
             Replaced::Unreadable(expansion, why) => Some((path, expansion, why)),
             Replaced::Known(_) | Replaced::Unknown(_) => None,
         });
-        let findings = unreadable.map(move |(steps, expansion, why)| {
-            let names: Vec<&str> = expansion.names.iter().map(String::as_str).collect();
-            self.with_origin(Finding {
-                rule: RuleId::Schema,
-                code: None,
-                field: path(steps),
-                reason: Reason::Invalid,
-                value: Shown::of(&Value::String(expansion.text().unwrap_or_default())),
-                text: format!(
-                    "Flux cannot read it: {why}; put double quotes into the value of {}",
-                    names.join(" or ")
-                ),
-                action,
-                denies_from: None,
-            })
+        let findings = unreadable.map(move |(steps, expansion, why)| Finding {
+            rule: RuleId::Schema,
+            code: None,
+            field: path(steps),
+            reason: Reason::Invalid,
+            value: Shown::of(&Value::String(expansion.text().unwrap_or_default())),
+            text: format!(
+                "Flux cannot read it: {why}; put double quotes into the value of {}",
+                expansion.names.iter().cloned().collect::<Vec<_>>().join(" or ")
+            ),
+            action,
+            denies_from: None,
         });
         findings.filter(move |_| action != Action::Disabled)
     }
