@@ -19,7 +19,7 @@ E2E ?=
 VERSIONS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test smoke yaml alerts e2e versions e2e-pods neighbours publication matrix siege lint workflows deny fuzz bench soak image release release-check reproducible generate publish control-plane nodes cluster clean
+.PHONY: help build run test smoke yaml kustomize alerts formats e2e versions e2e-pods neighbours publication matrix siege lint workflows deny fuzz bench soak image release release-check reproducible generate publish control-plane nodes cluster clean
 
 help: ## List these targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '  make %-14s %s\n' "$$name" "$$text"; done
@@ -41,6 +41,10 @@ yaml: target/kubectl-yaml/kubectl-yaml ## Compare how files are read with kubect
 target/kubectl-yaml/kubectl-yaml: tests/kubectl-yaml/main.go tests/kubectl-yaml/go.mod tests/kubectl-yaml/go.sum
 	cd tests/kubectl-yaml && go build -o ../../$@ .
 
+kustomize: ## Test `check` with builds of kustomize, and of kubectl if it is there (needs Go)
+	tests/kustomize/build
+	$(CARGO) test --locked --test kustomize
+
 alerts: ## Test with promtool when the alerts fire, and when they do not (needs Go)
 	tests/alerts/build
 	@mkdir -p target/alerts
@@ -48,6 +52,10 @@ alerts: ## Test with promtool when the alerts fire, and when they do not (needs 
 	@sed '1,/^spec:$$/d; s/^  //' manifests/components/monitoring/prometheusrule.yaml > target/alerts/rules.yaml
 	$(TOOLS)/bin/promtool check rules target/alerts/rules.yaml
 	$(TOOLS)/bin/promtool test rules tests/alerts/*.yaml
+
+formats: build ## Validate records with kubeconform and the committed schemas, and reports in SARIF (needs Go and npm)
+	tests/formats/build
+	tests/formats/run
 
 # make passes KUBERNETES on in the environment, to `build` and to the tests.
 control-plane: ## Build etcd, kube-apiserver, kubectl and helm from source, once (needs Go; minutes; KUBERNETES=1.31)
@@ -96,7 +104,7 @@ cluster: $(if $(PODS),nodes,control-plane build) ## Start a control plane to try
 lint: deny workflows ## Check format, lints, licences, workflows, docs, that crm-core is pure, and generated files
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
-	$(CARGO) clippy --locked --test e2e --test e2e-pods --test siege --test yaml -- -D warnings
+	$(CARGO) clippy --locked --test e2e --test e2e-pods --test siege --test yaml --test kustomize -- -D warnings
 	CARGO="$(CARGO)" scripts/pure
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --workspace --document-private-items
 	$(CARGO) test --locked --test integration -- generated:: crds::
@@ -142,13 +150,13 @@ release: ## Build everything that a release consists of, and check it: target/re
 	@CARGO="$(CARGO)" scripts/release
 	@scripts/release-check
 
-release-check: ## Try what `make release` has built, the program for arm64 too (needs qemu-user)
+release-check: ## Try what `make release` has built, the program for arm64 too (needs qemu-user and skopeo)
 	@scripts/release-check
 
 reproducible: ## Build a release from two clones of this commit, and compare (needs Python and Go; half an hour)
 	@CARGO="$(CARGO)" scripts/reproducible
 
-generate: ## Write the generated files: CRDs, pages and tables in docs/, the floor, copies in the chart, and of the version
+generate: ## Write the generated files: CRDs, schemas, pages and tables in docs/, the floor, copies in the chart, and of the version
 	UPDATE_GENERATED=1 $(CARGO) test --locked --quiet --test integration -- generated:: crds::
 
 publish: ## Push the image and the chart of `make release` to REGISTRY=ghcr.io/example (needs Go and a login)

@@ -1,5 +1,5 @@
-//! Measures `check` on a large bundle of 5,000 documents in 1,000 files. For comparison, it also measures the start of
-//! the process, and reading the same documents with a YAML library. All take turns in one run.
+//! Measures `check` on a large bundle of 5,000 documents in 1,000 files, and on one of 20 times that size. For comparison,
+//! it also measures the start of the process, and reading the first bundle with a YAML library. All take turns in one run.
 
 #![allow(
     clippy::unwrap_used,
@@ -14,7 +14,10 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-const FILES: usize = 1000;
+/// A directory below that of the benchmark, and the number of files in it.
+type Bundle = (&'static str, usize);
+const BUNDLE: Bundle = ("bundle", 1000);
+const LARGE: Bundle = ("large", 20_000);
 const DOCUMENTS_IN_A_FILE: usize = 5;
 const ROUNDS: usize = 7;
 /// How often the memory of the running check is read.
@@ -36,11 +39,14 @@ struct Sample {
 
 fn main() {
     let directory = tempfile::tempdir().unwrap();
-    write_bundle(directory.path());
+    for bundle in [BUNDLE, LARGE] {
+        write_bundle(directory.path(), bundle);
+    }
     let mut contenders = [
         Contender { name: "check of the bundle", run: check_bundle, samples: Vec::new() },
         Contender { name: "check of one file", run: check_one, samples: Vec::new() },
         Contender { name: "check --diff of the bundle", run: diff_bundle, samples: Vec::new() },
+        Contender { name: "check of 20 times as many files", run: check_large, samples: Vec::new() },
         Contender { name: "serde-saphyr, values only, one thread", run: read_values, samples: Vec::new() },
     ];
     for _ in 0..ROUNDS {
@@ -49,8 +55,9 @@ fn main() {
         }
     }
     println!(
-        "{} documents in {FILES} files, {} threads, {ROUNDS} rounds",
-        FILES * DOCUMENTS_IN_A_FILE,
+        "{} documents in {} files, {} threads, {ROUNDS} rounds",
+        BUNDLE.1 * DOCUMENTS_IN_A_FILE,
+        BUNDLE.1,
         std::thread::available_parallelism().unwrap()
     );
     for Contender { name, samples, .. } in &mut contenders {
@@ -63,15 +70,19 @@ fn main() {
 }
 
 fn check_bundle(directory: &Path) -> Sample {
-    check(directory, &[])
+    check(&directory.join(BUNDLE.0), &[])
+}
+
+fn check_large(directory: &Path) -> Sample {
+    check(&directory.join(LARGE.0), &[])
 }
 
 fn diff_bundle(directory: &Path) -> Sample {
-    check(directory, &["--diff"])
+    check(&directory.join(BUNDLE.0), &["--diff"])
 }
 
 fn check_one(directory: &Path) -> Sample {
-    check(&directory.join("f0000.yaml"), &[])
+    check(&directory.join(BUNDLE.0).join("f00000.yaml"), &[])
 }
 
 fn check(path: &Path, args: &[&str]) -> Sample {
@@ -106,17 +117,19 @@ fn resident_peak(pid: u32) -> Option<u64> {
 fn read_values(directory: &Path) -> Sample {
     let start = Instant::now();
     let mut documents = 0;
-    for file in fs::read_dir(directory).unwrap() {
+    for file in fs::read_dir(directory.join(BUNDLE.0)).unwrap() {
         let text = fs::read_to_string(file.unwrap().path()).unwrap();
         let values: Vec<serde_json::Value> = serde_saphyr::from_multiple(&text).unwrap();
         documents += values.len();
     }
-    assert_eq!(documents, FILES * DOCUMENTS_IN_A_FILE);
+    assert_eq!(documents, BUNDLE.1 * DOCUMENTS_IN_A_FILE);
     Sample { took: start.elapsed(), peak: 0 }
 }
 
-fn write_bundle(directory: &Path) {
-    for file in 0..FILES {
+fn write_bundle(directory: &Path, (name, files): Bundle) {
+    let directory = directory.join(name);
+    fs::create_dir(&directory).unwrap();
+    for file in 0..files {
         let mut text = String::from("# Records as people write them.\n");
         for document in 0..DOCUMENTS_IN_A_FILE {
             let index = file * DOCUMENTS_IN_A_FILE + document;
@@ -140,6 +153,6 @@ fn write_bundle(directory: &Path) {
                 ),
             };
         }
-        fs::write(directory.join(format!("f{file:04}.yaml")), text).unwrap();
+        fs::write(directory.join(format!("f{file:05}.yaml")), text).unwrap();
     }
 }

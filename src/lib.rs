@@ -11,6 +11,7 @@ pub mod cluster;
 pub mod directory;
 pub mod doctor;
 pub mod invocation;
+pub mod kustomize;
 pub mod pki;
 pub mod policy_source;
 pub mod server;

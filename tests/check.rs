@@ -11,6 +11,10 @@ use serde_json::Value;
 
 use crate::repository::{COMPANY, GOOD, PERSON, Repository};
 
+/// The head of a policy.
+const POLICY: &str =
+    "apiVersion: admission.crm.milo.io/v1alpha1\nkind: AdmissionPolicy\nmetadata: {name: default}\n";
+
 /// The findings in one file with this text.
 #[track_caller]
 fn found_in(text: &str) -> Vec<String> {
@@ -420,6 +424,51 @@ fn references_resolve_within_the_bundle_in_any_order() {
     let found = repository.findings(&["a.yaml"]);
     assert_eq!(found, ["a.yaml:4:46 Warn spec.companyRef.name [company-exists/unresolved]"]);
     repository.check(&["a.yaml"]).ends_with(0);
+}
+
+#[test]
+fn in_complete_files_every_other_object_is_missing() {
+    let text = company("  displayName: Acme\n");
+    let refers_to =
+        |name: &str| format!("{PERSON}spec: {{displayName: Jane, companyRef: {{name: {name}}}}}\n");
+    let repository = Repository::with(&[("a.yaml", &refers_to("acmee")), ("b.yaml", &text)]);
+    let ended = repository.check(&["--complete"]);
+    let expected = "a.yaml:4:46: deny: Person \"jane\": spec.companyRef.name: Not found: \"acmee\": no Company of \
+                    that name; did you mean \"acme\"? [company-exists]\n";
+    assert!(ended.ends_with(1).out.starts_with(expected), "{}", ended.out);
+    // Without the flag it is a warning, and the cluster decides.
+    let expected = ["a.yaml:4:46 Warn spec.companyRef.name [company-exists/unresolved]"];
+    assert_eq!(repository.findings(&[]), expected);
+    let ended = repository.check_in("", &[("CRM_ADMISSION_COMPLETE", "true")], &[]);
+    assert!(ended.ends_with(1).out.contains("[company-exists]"), "{}", ended.out);
+    // Only the policy makes it less than an error.
+    let policy = format!("{POLICY}spec: {{rules: [{{rule: company-exists, action: Warn}}]}}\n");
+    repository.write("policy/p.yaml", &policy);
+    let args = ["a.yaml", "b.yaml", "--complete", "--policy", "policy/p.yaml"];
+    assert_eq!(repository.findings(&args), ["a.yaml:4:46 Warn spec.companyRef.name [company-exists]"]);
+    repository.check(&args).ends_with(0);
+    repository.write("a.yaml", &refers_to("acme"));
+    assert_eq!(repository.findings(&["--complete"]), [] as [&str; 0]);
+    // Objects in resources exist, too.
+    repository.write("a.yaml", &refers_to("globex"));
+    repository.write("there/globex.yaml", &text.replace("acme", "globex"));
+    let args = ["a.yaml", "--complete", "--resources", "there"];
+    assert_eq!(repository.findings(&args), [] as [&str; 0]);
+}
+
+#[test]
+fn complete_files_contain_the_users_and_organizations_too() {
+    let text = format!("{PERSON}spec: {{displayName: Jane, userRef: {{name: jane}}}}\n");
+    let policy = format!(
+        "{POLICY}spec:\n  rules: [{{rule: user-exists, action: Deny}}]\n  references: {{kinds: {{user: {{group: \
+         iam.miloapis.com, version: v1alpha1, kind: User, plural: users}}}}}}\n"
+    );
+    let repository = Repository::with(&[("crm/a.yaml", &text), ("p.yaml", &policy)]);
+    let args = ["crm", "--complete", "--policy", "p.yaml"];
+    assert_eq!(repository.findings(&args), ["crm/a.yaml:4:43 Deny spec.userRef.name [user-exists]"]);
+    let user = "apiVersion: iam.miloapis.com/v1alpha1\nkind: User\nmetadata: {name: jane}\n";
+    repository.write("crm/users.yaml", user);
+    assert_eq!(repository.findings(&args), [] as [&str; 0]);
 }
 
 #[test]

@@ -114,7 +114,7 @@ fn another_file_can_be_given_or_none_be_used() {
 #[case::a_list_for_a_string("as: [alice]\n", "1:5: as: invalid type: sequence, expected a string")]
 #[case::an_unknown_value(
     "format: jsn\n",
-    "1:9: format: unknown variant `jsn`, expected one of `text`, `json`, `junit`, `sarif`, `github`, `gitlab`; did you mean \"json\"?"
+    "1:9: format: unknown variant `jsn`, expected one of `text`, `full`, `json`, `junit`, `sarif`, `github`, `gitlab`; did you mean \"json\"?"
 )]
 #[case::no_map("- paths\n", "1:1: ")]
 #[case::no_yaml("paths: [\n", "2:1: did not find expected node content")]

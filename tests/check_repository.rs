@@ -251,6 +251,63 @@ fn a_comment_before_the_first_key_holds_for_its_document_only() {
     assert_eq!(ended.json()["summary"]["suppressed"], 4);
 }
 
+const WHY: &str = "# crm-admission: ignore display-name: imported\n";
+
+#[rstest]
+#[case::on_the_first_separator("", &format!("--- {WHY}"))]
+#[case::on_a_separator("apiVersion: v1\nkind: ConfigMap\n", &format!("--- {WHY}"))]
+#[case::on_a_separator_of_json("{\"apiVersion\": \"v1\", \"kind\": \"ConfigMap\"}\n", &format!("--- {WHY}"))]
+#[case::on_a_separator_after_an_empty_document("---\n---\n# empty\n", &format!("---  {WHY}"))]
+#[case::on_a_separator_after_a_comment("# head\n", &format!("--- {WHY}"))]
+#[case::on_a_separator_after_the_end_of_a_document("apiVersion: v1\nkind: ConfigMap\n...\n", &format!("--- {WHY}"))]
+#[case::before_the_first_separator(WHY, "---\n")]
+#[case::before_the_first_separator_and_after_others(&format!("# head\n{WHY}\n"), "--- # c\n# d\n")]
+#[case::after_a_separator("apiVersion: v1\nkind: ConfigMap\n", &format!("---\n{WHY}"))]
+fn a_comment_around_the_separator_before_a_document_holds_for_all_of_it(
+    #[case] before: &str,
+    #[case] separator: &str,
+) {
+    let text = format!("{before}{separator}{COMPANY}spec: {{displayName: ''}}\n");
+    let repository = Repository::with(&[("a.yaml", &text)]);
+    let ended = repository.check(&["--fail-on", "warn"]);
+    let said = "no findings; 1 suppressed, which the cluster will deny";
+    assert!(ended.ends_with(0).out.contains(said), "{text}{}", ended.out);
+    // Only for this one.
+    let second = format!("---\n{COMPANY}spec: {{displayName: ''}}\n").replace("acme", "other");
+    repository.write("a.yaml", &format!("{text}{second}"));
+    let out = repository.check(&[]).ends_with(1).out.clone();
+    assert!(out.contains("deny: Company \"other\": spec.displayName"), "{out}");
+    assert!(!out.contains("Company \"acme\""), "{out}");
+}
+
+#[rstest]
+#[case::at_the_end_of_the_document_before("apiVersion: v1\nkind: ConfigMap\n", "3:1")]
+#[case::after_that_end("apiVersion: v1\nkind: ConfigMap\n...\n", "4:1")]
+#[case::in_an_empty_document("---\n", "2:1")]
+#[case::in_an_empty_document_after_another("apiVersion: v1\nkind: ConfigMap\n---\n", "4:1")]
+fn a_comment_in_the_document_before_suppresses_nothing(#[case] before: &str, #[case] at: &str) {
+    let text = format!("{before}{WHY}---\n{COMPANY}spec: {{displayName: ''}}\n");
+    let out = Repository::with(&[("a.yaml", &text)]).check(&[]).ends_with(1).out.clone();
+    assert!(out.contains("deny: Company \"acme\": spec.displayName"), "{out}");
+    assert!(out.contains(&format!("a.yaml:{at}: warn: ")) && out.contains("[suppression/unused]"), "{out}");
+}
+
+#[test]
+fn a_comment_before_a_document_that_cannot_be_read_does_not_hold_for_the_next_one() {
+    let text = format!("{WHY}---\na: [\n---\n{COMPANY}spec: {{displayName: ''}}\n");
+    let out = Repository::with(&[("a.yaml", &text)]).check(&[]).ends_with(2).out.clone();
+    assert!(out.contains("deny: Company \"acme\": spec.displayName"), "{out}");
+}
+
+#[test]
+fn a_separator_without_a_document_keeps_no_comment_for_the_next_file() {
+    let repository = Repository::with(&[("a.yaml", &format!("{COMPANY}{GOOD}--- {WHY}"))]);
+    repository.write("b.yaml", &commented("", "  displayName: ''\n").replace("acme", "b"));
+    let found = repository.findings(&[]);
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert_eq!(found[0], "a.yaml:5:5 Warn  [suppression/unused]");
+}
+
 #[test]
 fn a_value_behind_an_alias_is_suppressed_at_the_alias() {
     let spec = "  displayName: Acme\n  domains:\n  - *bad # crm-admission: ignore domain: why\n";

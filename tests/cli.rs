@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
@@ -185,6 +186,31 @@ fn every_command_has_a_man_page() {
     }
     let (code, _, err) = run(&["man", "/dev/null/pages"]);
     assert!(code == 2 && err.contains("/dev/null/pages"), "{err}");
+}
+
+#[test]
+fn schemas_are_written_in_the_layout_of_catalogs() {
+    let directory = tempfile::tempdir().unwrap();
+    let new = directory.path().join("new/schemas");
+    let file = new.join("crm.milo.io/company_v1alpha1.json");
+    for _ in 0..2 {
+        let (code, out, err) = run(&["schemas", new.to_str().unwrap()]);
+        assert_eq!((code, out.as_str(), err.as_str()), (0, "", ""));
+        let committed =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas/crm.milo.io/company_v1alpha1.json");
+        assert_eq!(fs::read_to_string(&file).unwrap(), fs::read_to_string(committed).unwrap());
+        // The second run replaces what is there.
+        fs::write(&file, "{}").unwrap();
+    }
+    assert!(new.join("admission.crm.milo.io/admissionpolicy_v1alpha1.json").is_file());
+    // Others may read the files, and no temporary file is left.
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let plain = new.join("plain");
+    fs::write(&plain, "").unwrap();
+    assert_eq!(mode(&new.join("crm.milo.io/person_v1alpha1.json")), mode(&plain));
+    assert_eq!(fs::read_dir(new.join("crm.milo.io")).unwrap().count(), 3);
+    let (code, _, err) = run(&["schemas", "/dev/null/schemas"]);
+    assert!(code == 2 && err.contains("cannot write /dev/null/schemas/"), "{err}");
 }
 
 #[test]

@@ -55,6 +55,23 @@ fn the_schema_of_the_report_is_up_to_date() {
 }
 
 #[test]
+fn the_schema_of_the_baseline_is_up_to_date() {
+    is_up_to_date("schemas/baseline.json", &crm_check::report::baseline::schema());
+}
+
+#[test]
+fn the_schemas_of_all_kinds_are_up_to_date() {
+    let files = cli::schemas::files().unwrap();
+    for file in &files {
+        is_up_to_date(&format!("schemas/{}", file.path), &file.text);
+    }
+    // There is no schema of a removed kind.
+    let groups = std::fs::read_dir(path("schemas")).unwrap().map(|entry| entry.unwrap().path());
+    let stored = groups.filter(|group| group.is_dir()).flat_map(|group| std::fs::read_dir(group).unwrap());
+    assert_eq!(stored.count(), files.len());
+}
+
+#[test]
 fn the_table_of_the_findings_of_doctor_is_up_to_date() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/doctor.md");
     let page = std::fs::read_to_string(path).unwrap();

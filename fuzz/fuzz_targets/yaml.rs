@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::LazyLock;
 
 use crm_check::check::fix::fix;
-use crm_check::check::{Applier, Bundle, Judge, Known};
+use crm_check::check::{Applier, Bundle, Existing, Judge, Known};
 use crm_check::report::{Colour, Format, Report, render};
 use crm_core::catalog::Action;
 use crm_core::normalize::{DomainLists, domain};
@@ -60,7 +60,7 @@ fn values(input: &Input) -> Vec<Value> {
 
 fn report(name: &str, text: &str) -> Report {
     let bundle = Bundle::new(vec![input(name, text)], Variables::default());
-    let known = Known { bundle: bundle.existing(), complete: true, ..Known::default() };
+    let known = Known { bundle: Existing::new(&bundle), complete: true, ..Known::default() };
     JUDGE.report(&bundle, &known, Some(Applier::Kubectl), &|| ())
 }
 

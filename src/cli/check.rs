@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,8 +11,9 @@ use clap::Args;
 use clap::builder::BoolishValueParser;
 use crm_check::check::fix::file::{Diff, Rewritten};
 use crm_check::check::fix::{Fixes, fix};
-use crm_check::check::{Applier, Bundle, Existing, Judge, Known};
-use crm_check::report::{self, Access, Colour, Report};
+use crm_check::check::{Applier, Bundle, Declared, Existing, Judge, Known};
+use crm_check::report::baseline::Baseline;
+use crm_check::report::{self, Access, Colour, InputError, Report};
 use crm_core::api::Target;
 use crm_core::catalog::Action;
 use crm_core::characters::printable;
@@ -24,13 +25,15 @@ use jiff::Timestamp;
 use k8s_openapi::api::authentication::v1::UserInfo;
 use kube::Client;
 
+use super::baseline::BaselineFile;
 use super::cluster::ClusterArgs;
-use super::configuration::{self, ApplierArg, FailOn, FormatArg, Located};
+use super::configuration::{self, ApplierArg, FailOn, FormatArg, KustomizeArg, Located};
 use super::progress::Progress;
 use super::variables::{self, Assignment};
 use super::{Outcome, block_on, joined, output_file, print, print_exactly};
 use crate::cluster::Reader;
 use crate::directory::{Live, LookupError};
+use crate::kustomize;
 use crate::policy_source;
 
 /// The maximum number of lookups in the cluster at the same time.
@@ -62,6 +65,10 @@ pub(super) struct Check {
     /// Look up references in the cluster of --kubeconfig and --context, or of the current kubeconfig.
     #[arg(long, env = "CRM_ADMISSION_CLUSTER", value_parser = BoolishValueParser::new())]
     cluster: bool,
+    /// The files contain every object that exists: a reference to any other object has the action of its rule, and is not
+    /// only a warning. --resources and --cluster have the same effect.
+    #[arg(long, env = "CRM_ADMISSION_COMPLETE", value_parser = BoolishValueParser::new())]
+    complete: bool,
     #[command(flatten)]
     asked: ClusterArgs,
     /// Policy file; by default the built-in policy.
@@ -95,7 +102,11 @@ pub(super) struct Check {
     /// Print the changes that --fix would make as a unified diff, and write nothing.
     #[arg(long, env = "CRM_ADMISSION_DIFF", value_parser = BoolishValueParser::new())]
     diff: bool,
-    /// Format of the report. [default: text]
+    /// What to do with a directory that has a kustomization.yaml: check what `kustomize build` or `kubectl kustomize`
+    /// renders, or its resources as they stand. [default: auto]
+    #[arg(long, value_enum, env = "CRM_ADMISSION_KUSTOMIZE", value_name = "MODE")]
+    kustomize: Option<KustomizeArg>,
+    /// Format of the report. [default: full if it is printed on a terminal, else text]
     #[arg(short = 'o', long, value_enum, env = "CRM_ADMISSION_FORMAT")]
     format: Option<FormatArg>,
     /// Print only findings: no summary, notes and progress.
@@ -108,6 +119,12 @@ pub(super) struct Check {
     /// Which findings make the command exit with 1. [default: deny]
     #[arg(long, value_enum, env = "CRM_ADMISSION_FAIL_ON", value_name = "ACTION")]
     fail_on: Option<FailOn>,
+    /// File with findings that are known. They do not count, and the report only counts them.
+    #[arg(long, env = "CRM_ADMISSION_BASELINE", value_name = "FILE")]
+    baseline: Option<PathBuf>,
+    /// Write all present findings to the file of --baseline, and exit with 0.
+    #[arg(long, env = "CRM_ADMISSION_WRITE_BASELINE", value_parser = BoolishValueParser::new())]
+    write_baseline: bool,
     /// Configuration file with values for flags; by default the nearest .crm-admission.yaml, in the current directory or
     /// above it up to the root of the git work tree. Flags and variables replace its values.
     #[arg(long, env = "CRM_ADMISSION_CONFIG", value_name = "FILE")]
@@ -145,41 +162,48 @@ impl Check {
         self.var = variables::separated(std::mem::take(&mut self.var));
         self.variables = variables::collect(None, &self.var);
         if !self.no_config {
-            self.complete(configuration::read(self.config.as_deref())?);
+            self.add_configuration(configuration::read(self.config.as_deref())?);
         }
         if self.as_user.is_none() && !self.as_group.is_empty() {
             bail!("--as-group (asGroups in the configuration file) needs --as <USER>");
         }
+        let mut baseline = self.baseline_file()?;
         let policy = match &self.policy {
             Some(path) => policy_source::read(path)?,
             None => Policy::default(),
         };
         let judge = Judge::new(policy, self.requester(), Timestamp::now())?;
-        let resources = Existing::read(crm_manifest::read_objects(&self.resources)?, &self.variables);
+        let resources = Declared::read(crm_manifest::read_objects(&self.resources)?, &self.variables);
         let progress = Progress::new("files read", self.quiet);
         let (walk, variables) = (self.walk()?, self.variables.clone());
-        let mut bundle = Bundle::read(&self.paths(), &self.resources, &walk, variables, &|| progress.step())?;
+        let mut bundle =
+            Bundle::read(&self.paths(), &self.not_checked(), &walk, variables, &|| progress.step())?;
         drop(progress);
+        let not_built = self.build(&mut bundle)?;
 
         let fixes = self.fixes(&mut bundle, &judge);
-        let mut known =
-            Known { resources, complete: self.cluster || !self.resources.is_empty(), ..Known::default() };
+        let complete = self.complete || self.cluster || !self.resources.is_empty();
+        let mut known = Known { resources, complete, ..Known::default() };
         let mut report = self.report(&bundle, &judge, &mut known)?;
         // Before the report: if the report cannot be written, the changes are not lost.
         if self.deliver(&mut bundle, &fixes.rewritten)? == Delivery::Partial {
             // Files that could not be written are judged as they are.
             report = self.report(&bundle, &judge, &mut known)?;
         }
+        if let Some(file) = &mut baseline {
+            self.compare(&mut report, file)?;
+        }
         self.write_report(&report)?;
-        let notes: String = fixes.outside.iter().map(|outside| format!("note: {outside}\n")).collect();
         let unknown = report.not_judged.variables.iter().map(String::as_str);
         let used: BTreeSet<&str> = bundle.variables().collect();
-        self.note(&(notes + &variables::misspelled(&self.var, used.iter().copied(), unknown)))?;
-        self.outcome(&report)
+        let misspelled = variables::misspelled(&self.var, used.iter().copied(), unknown);
+        let notes = not_built.into_iter().chain(unfixed(&fixes)).chain(misspelled);
+        self.note(&notes.map(|note| format!("note: {note}\n")).collect::<String>())?;
+        Ok(self.outcome(&report))
     }
 
     /// Takes what neither a flag nor a variable gives from the configuration file.
-    fn complete(&mut self, located: Located) {
+    fn add_configuration(&mut self, located: Located) {
         let file = &located.configuration;
         if self.paths.is_empty() && self.files.is_empty() {
             self.paths = located.paths(file.paths.as_ref());
@@ -204,10 +228,66 @@ impl Check {
         self.format = self.format.or(file.format);
         self.fail_on = self.fail_on.or(file.fail_on);
         self.variables = variables::collect(file.variables.as_ref(), &self.var);
+        self.kustomize = self.kustomize.or(file.kustomize);
+        if self.baseline.is_none() {
+            self.baseline = file.baseline.as_deref().map(|baseline| located.path(baseline));
+        }
+    }
+
+    /// Builds the directories with a kustomization file, and returns notes about those that are not built.
+    fn build(&self, bundle: &mut Bundle) -> anyhow::Result<Vec<String>> {
+        let mode = match self.kustomize {
+            None | Some(KustomizeArg::Auto) => kustomize::Mode::Auto,
+            Some(KustomizeArg::Build) => kustomize::Mode::Build,
+            Some(KustomizeArg::Skip) => kustomize::Mode::Skip,
+        };
+        block_on(async { Ok(kustomize::build(bundle, mode).await?) })
     }
 
     fn format(&self) -> FormatArg {
-        self.format.unwrap_or(FormatArg::Text)
+        let is_for_terminal =
+            || self.output_file().is_none() && !self.takes_standard_output() && io::stdout().is_terminal();
+        self.format.unwrap_or_else(|| if is_for_terminal() { FormatArg::Full } else { FormatArg::Text })
+    }
+
+    /// The baseline, if there is one.
+    fn baseline_file(&self) -> anyhow::Result<Option<BaselineFile>> {
+        if self.write_baseline && self.diff {
+            bail!("--diff writes nothing, so use it without --write-baseline");
+        }
+        match &self.baseline {
+            Some(path) => Ok(Some(BaselineFile::read(path, self.write_baseline)?)),
+            None if self.write_baseline => {
+                bail!("--write-baseline needs --baseline <FILE> (baseline in the configuration file)")
+            }
+            None => Ok(None),
+        }
+    }
+
+    /// Writes the baseline if that is wanted, and leaves only the findings that are not in it. An incomplete check writes
+    /// none, because the findings in what cannot be read would be missing.
+    fn compare(&self, report: &mut Report, file: &mut BaselineFile) -> anyhow::Result<()> {
+        if self.write_baseline && report.errors.is_empty() {
+            file.write(Baseline::of(&report.findings))?;
+            let number = file.baseline.len();
+            let findings = if number == 1 { "finding" } else { "findings" };
+            self.note(&format!("note: {number} {findings} written to {}\n", printable(&file.name())))?;
+        } else if self.write_baseline {
+            report.errors.push(InputError {
+                file: file.name(),
+                access: Access::Write,
+                position: None,
+                message: "the baseline is not written, because not all files could be checked".to_owned(),
+                excerpt: None,
+            });
+        }
+        report.compare(&file.name(), &file.baseline);
+        Ok(())
+    }
+
+    /// The files that are not to be checked, even if they are in a directory to check.
+    fn not_checked(&self) -> Vec<PathBuf> {
+        self.resources.iter().chain(&self.baseline).cloned().collect()
     }
 
     /// The least action that makes the command fail.
@@ -256,7 +336,7 @@ impl Check {
     }
 
     fn report(&self, bundle: &Bundle, judge: &Judge, known: &mut Known) -> anyhow::Result<Report> {
-        known.bundle = bundle.existing();
+        known.bundle = Existing::new(bundle);
         if self.cluster {
             let targets = judge.targets(bundle).into_iter();
             let unknown = targets.filter(|target| !known.exists_already(target)).collect();
@@ -320,17 +400,23 @@ impl Check {
         } else {
             print(&self.rendered(report, Colour::Ansi))?;
         }
-        // People see errors in the text report. Programs read the other reports, so people get the errors here.
-        if self.format() != FormatArg::Text || self.output_file().is_some() {
+        // People see errors in their report. Programs read the other reports, so people get the errors here.
+        if !self.is_for_people() || self.output_file().is_some() {
             let lines: String = report.errors.iter().map(|error| format!("error: {error}\n")).collect();
             io::stderr().write_all(lines.as_bytes())?;
         }
         Ok(())
     }
 
+    fn is_for_people(&self) -> bool {
+        matches!(self.format(), FormatArg::Text | FormatArg::Full)
+    }
+
     fn rendered(&self, report: &Report, colour: Colour) -> String {
-        if self.quiet && self.format() == FormatArg::Text {
-            return report::text::findings(report, colour);
+        match self.format() {
+            FormatArg::Text if self.quiet => return report::text::findings(report, colour),
+            FormatArg::Full if self.quiet => return report::full::findings(report, colour),
+            _ => {}
         }
         report::render(report, self.format().into(), self.fails_on(), colour)
     }
@@ -339,14 +425,16 @@ impl Check {
         output_file(self.output.as_deref())
     }
 
-    fn outcome(&self, report: &Report) -> anyhow::Result<Outcome> {
-        Ok(if !report.errors.is_empty() {
+    fn outcome(&self, report: &Report) -> Outcome {
+        if !report.errors.is_empty() {
             Outcome::Incomplete
-        } else if report.findings.iter().any(|finding| finding.action >= self.fails_on()) {
+        } else if !self.write_baseline
+            && report.findings.iter().any(|finding| finding.action >= self.fails_on())
+        {
             Outcome::Findings
         } else {
             Outcome::Fine
-        })
+        }
     }
 }
 
@@ -378,6 +466,21 @@ async fn look_up(
     Ok(facts)
 }
 
+/// What `--fix` leaves as it is, and why.
+fn unfixed(fixes: &Fixes) -> impl Iterator<Item = String> {
+    let outside = fixes.outside.iter().map(ToString::to_string);
+    let rendered = match fixes.rendered {
+        0 => None,
+        1 => Some(
+            "1 value comes from a patch, a generator or a transformer of kustomize; fix it there".to_owned(),
+        ),
+        many => Some(format!(
+            "{many} values come from patches, generators or transformers of kustomize; fix them there"
+        )),
+    };
+    outside.chain(rendered)
+}
+
 fn lookup_failed(target: &Target) -> String {
     format!("cannot look up {} {:?} in the cluster", target.kind, target.name)
 }
@@ -397,6 +500,7 @@ impl From<FormatArg> for report::Format {
     fn from(format: FormatArg) -> Self {
         match format {
             FormatArg::Text => Self::Text,
+            FormatArg::Full => Self::Full,
             FormatArg::Json => Self::Json,
             FormatArg::Junit => Self::Junit,
             FormatArg::Sarif => Self::Sarif,

@@ -1,6 +1,7 @@
 //! The command line: one file for each command; turns arguments into calls and errors into exit codes.
 
 mod audit;
+mod baseline;
 mod certs;
 mod check;
 mod cluster;
@@ -11,6 +12,7 @@ mod policy;
 mod progress;
 mod refs;
 mod rules;
+pub mod schemas;
 mod serve;
 mod usage;
 mod variables;
@@ -61,6 +63,16 @@ enum Command {
     Policy(policy::PolicyArgs),
     /// Print the CustomResourceDefinitions as YAML.
     Crds,
+    /// Write the JSON Schemas of all kinds into a directory, for editors and offline validators.
+    ///
+    /// The files have the paths that catalogs of schemas use, such as DIR/crm.milo.io/company_v1alpha1.json. They describe
+    /// manifests as users write them, so creatorRef is optional, and unknown fields are errors.
+    #[command(arg_required_else_help = true)]
+    Schemas {
+        /// The directory, which is created if it does not exist.
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+    },
     /// Print a script that completes commands and flags in a shell.
     ///
     #[command(visible_alias = "completion", after_help = completions_help())]
@@ -125,6 +137,7 @@ fn run(cli: Cli) -> ExitCode {
         Command::Rules(rules) => rules.run(),
         Command::Policy(policy) => policy.run(),
         Command::Crds => crds::render().and_then(|text| print(&text)),
+        Command::Schemas { directory } => schemas::write_to(&directory),
         Command::Completions { shell } => print_exactly(&completions(shell)),
         Command::Man { directory } => write_man_pages(&directory),
         Command::Version => print(&format!("crm-admission {}\n", env!("CARGO_PKG_VERSION"))),

@@ -87,13 +87,13 @@ pub(super) fn misspelled<'n>(
     given: &[Assignment],
     used: impl Iterator<Item = &'n str> + Clone,
     unknown: impl Iterator<Item = &'n str> + Clone,
-) -> String {
+) -> Vec<String> {
     let note = |Assignment { name, .. }: &Assignment| {
         if used.clone().any(|used| used == name) {
             return None;
         }
         let meant = nearest(unknown.clone(), name, NEAR_MISS)?;
-        Some(format!("note: no value uses the variable {name}; did you mean {meant}?\n"))
+        Some(format!("no value uses the variable {name}; did you mean {meant}?"))
     };
     given.iter().filter_map(note).collect()
 }

@@ -21,6 +21,7 @@ mod apply;
 mod audit;
 mod canonical_floor;
 mod certificates;
+mod chart;
 mod deletes;
 mod deployment;
 mod doctor;

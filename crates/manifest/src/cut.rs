@@ -1,21 +1,33 @@
 //! Cuts a text into documents where kubectl does, before it parses any of them.
 
+use std::ops::Range;
+
 use crate::fault::Fault;
 
 /// What a line between two documents starts with.
-const SEPARATOR: &str = "---";
+pub(crate) const SEPARATOR: &str = "---";
 /// The number of bytes in which kubectl looks for the bracket that JSON starts with.
 const LOOK_AHEAD: usize = 4096;
 
-/// Cuts YAML. Returns the parts, each with its first byte, and the lines that look like separators but are none.
-/// `base` is added to every place.
+/// The text of one document, before it is parsed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Part<'t> {
+    /// Its first byte.
+    pub(crate) start: usize,
+    pub(crate) text: &'t str,
+    /// The bytes of the comment on the separator before it, which kubectl cuts off.
+    pub(crate) comment: Option<Range<usize>>,
+}
+
+/// Cuts YAML. Returns the parts, and the lines that look like separators but are none. `base` is added to every place.
 ///
 /// A separator at the start of a part belongs to it. So do directives, which leads nowhere.
-pub(crate) fn parts(text: &str, base: usize) -> (Vec<(usize, &str)>, Vec<Fault>) {
+pub(crate) fn parts(text: &str, base: usize) -> (Vec<Part<'_>>, Vec<Fault>) {
     let mut parts = Vec::new();
     let mut faults = Vec::new();
     let mut start = 0;
     let mut is_kept = true;
+    let mut comment = None;
     let mut at = 0;
     for line in text.split_inclusive('\n') {
         if let Some(after) = line.strip_prefix(SEPARATOR) {
@@ -27,15 +39,22 @@ pub(crate) fn parts(text: &str, base: usize) -> (Vec<(usize, &str)>, Vec<Fault>)
                 faults.push(Fault { at, message });
             }
             if !is_separator || at > start {
-                parts.extend(text.get(start..at).filter(|_| is_kept).map(|part| (base + start, part)));
+                parts.extend(part(text, start..at, base, comment.take()).filter(|_| is_kept));
                 start = at + line.len();
                 is_kept = is_separator;
+                let hash = start - content.len();
+                comment =
+                    content.starts_with('#').then(|| base + hash..base + hash + content.trim_end().len());
             }
         }
         at += line.len();
     }
-    parts.extend(text.get(start..).filter(|_| is_kept).map(|part| (base + start, part)));
+    parts.extend(part(text, start..text.len(), base, comment).filter(|_| is_kept));
     (parts, faults)
+}
+
+fn part(text: &str, bytes: Range<usize>, base: usize, comment: Option<Range<usize>>) -> Option<Part<'_>> {
+    Some(Part { start: base + bytes.start, text: text.get(bytes)?, comment })
 }
 
 /// Whether kubectl tries to read a text as JSON first.
@@ -64,7 +83,15 @@ mod tests {
     use super::*;
 
     fn cut(text: &str) -> Vec<&str> {
-        parts(text, 0).0.into_iter().map(|(_, part)| part).collect()
+        parts(text, 0).0.into_iter().map(|part| part.text).collect()
+    }
+
+    #[test]
+    fn a_part_has_the_comment_of_the_separator_before_it() {
+        let text = "a\n---  # é  \r\nb\n---\n--- # in the part\nc\n---\nd\n--- #";
+        let (parts, _) = parts(text, 10);
+        let comments = parts.into_iter().map(|part| part.comment.map(|at| &text[at.start - 10..at.end - 10]));
+        assert_eq!(comments.collect::<Vec<_>>(), [None, Some("# é"), None, None, Some("#")]);
     }
 
     #[test]
@@ -79,6 +106,7 @@ mod tests {
     fn what_follows_the_dashes_on_their_line_is_an_error_and_the_others_are_cut() {
         let text = "a\n---  {b: 1}\nc: 1\n---\nd\n";
         let (parts, faults) = parts(text, 10);
+        let parts: Vec<_> = parts.iter().map(|part| (part.start, part.text)).collect();
         assert_eq!(parts, [(10, "a\n"), (33, "d\n")]);
         assert_eq!(faults.iter().map(|fault| fault.at).collect::<Vec<_>>(), [17]);
         assert_eq!(super::parts("a\n----\nb\n", 0).1.len(), 1);

@@ -5,10 +5,11 @@ use std::ops::Range;
 use serde_json::Value;
 
 use crate::compose::{self, Composed};
+use crate::cut::{self, Part, SEPARATOR};
 use crate::fault::Fault;
+use crate::json;
 use crate::text::{BYTE_ORDER_MARK, Text};
 use crate::tree::Tree;
-use crate::{cut, json};
 
 /// Helm writes it before each document.
 const SOURCE: &str = "# Source: ";
@@ -105,15 +106,29 @@ impl Read {
     fn yaml(text: &str, base: usize) -> Self {
         let (parts, faults) = cut::parts(text, base);
         let mut read = Self { faults, ..Self::default() };
-        for (start, part) in parts {
-            match compose::compose(part, start) {
-                Ok(Composed { tree: Some(tree), comments }) => {
-                    read.documents.push(Document { tree, template: template(part), comments });
+        // kubectl cuts off what is before the first separator, too. In YAML, comments there belong to the next document.
+        let mut head = Vec::new();
+        for (index, Part { start, text: part, comment }) in parts.into_iter().enumerate() {
+            let Composed { tree, comments } = match compose::compose(part, start) {
+                Ok(composed) => composed,
+                Err(fault) => {
+                    read.faults.push(fault);
+                    head.clear();
+                    continue;
                 }
-                Ok(Composed { tree: None, comments }) => read.loose_comments.extend(comments),
-                Err(fault) => read.faults.push(fault),
+            };
+            if part.starts_with(SEPARATOR) {
+                // The next document is the empty one before this separator.
+                read.loose_comments.append(&mut head);
+            }
+            let comments = head.drain(..).chain(comment).chain(comments).collect();
+            match tree {
+                Some(tree) => read.documents.push(Document { tree, template: template(part), comments }),
+                None if index == 0 && !part.starts_with(SEPARATOR) => head = comments,
+                None => read.loose_comments.extend(comments),
             }
         }
+        read.loose_comments.extend(head);
         read
     }
 

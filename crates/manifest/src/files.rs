@@ -60,6 +60,8 @@ pub struct Input {
     pub real: Option<PathBuf>,
     /// Whether a link leads to it from a given path, but it is outside of all given paths.
     pub is_outside: bool,
+    /// Whether the file itself was given, and not only a directory in which it is.
+    pub is_named: bool,
     /// Its syntax.
     pub syntax: Syntax,
     text: Text,
@@ -77,6 +79,7 @@ impl Input {
             path: Some(path.to_owned()).filter(|path| path.as_os_str() != STANDARD_INPUT),
             real: None,
             is_outside: false,
+            is_named: false,
             syntax: if is_json { Syntax::Json } else { Syntax::Yaml },
             text: Text::new(String::new()),
             documents: Vec::new(),
@@ -129,8 +132,8 @@ pub struct Inputs {
 
 /// Reads the files given and, recursively, those of the directories given, in parallel; `-` is standard input.
 ///
-/// In a directory, it reads each `*.yaml`, `*.yml` and `*.json` that is not hidden and that `walk` does not leave out. It
-/// does not follow links to directories. It omits the files in `except`, and those in directories of `except` unless
+/// In a directory, it reads each `*.yaml`, `*.yml`, `*.json` and `Kustomization` that is not hidden and that `walk` does not
+/// leave out. It does not follow links to directories. It omits the files in `except`, and those in directories of `except` unless
 /// `paths` names the file.
 /// `on_file` is called after each file.
 ///
@@ -148,6 +151,7 @@ pub fn read(
         let mut input = input(file);
         if let (Ok(input), Some(real)) = (&mut input, &file.real) {
             input.is_outside = !is_given(real);
+            input.is_named = given.contains(real);
         }
         on_file();
         input

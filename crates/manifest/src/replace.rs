@@ -1,11 +1,11 @@
-//! Replaces the content of a file atomically.
+//! Replaces the content of a file, or creates one, atomically.
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, fchown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::Path;
 
-use tempfile::NamedTempFile;
+use tempfile::{Builder, NamedTempFile};
 
 /// Replaces the content of a file if it is still `before`. At any moment the file has either the old content or the new
 /// one. Its mode and owner, and links to it, stay the same.
@@ -33,6 +33,20 @@ pub fn replace(path: &Path, before: &[u8], after: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
+/// Creates a file with this content. At no moment is there a part of it.
+///
+/// # Errors
+/// There is a file or a link of this name, or its directory does not exist or is not writable.
+pub fn create(path: &Path, content: &[u8]) -> io::Result<()> {
+    let beside = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // As for any new file: the mask of the process takes bits away.
+    let mut file = Builder::new().permissions(fs::Permissions::from_mode(0o666)).tempfile_in(beside)?;
+    file.write_all(content)?;
+    file.as_file().sync_all()?;
+    file.persist_noclobber(path)?;
+    Ok(())
+}
+
 fn has_no_links(path: &Path) -> io::Result<()> {
     if fs::canonicalize(path)? == path {
         return Ok(());
@@ -55,7 +69,7 @@ fn take_over(file: &File, of: &Metadata) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::os::unix::fs::symlink;
     use std::path::PathBuf;
 
     use super::*;
@@ -121,6 +135,18 @@ mod tests {
         assert!(error.to_string().contains("has changed since it was read"), "{error}");
         assert_eq!(fs::read_to_string(&path).unwrap(), "theirs");
         assert_eq!(names(directory.path()), ["a.yaml"]);
+    }
+
+    #[test]
+    fn a_created_file_is_readable_as_any_other_and_replaces_nothing() {
+        let (directory, path) = directory_with("old");
+        let new = path.with_file_name("b.json");
+        create(&new, b"new").unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode();
+        assert_eq!((fs::read_to_string(&new).unwrap(), mode(&new)), ("new".to_owned(), mode(&path)));
+        assert_eq!(create(&path, b"new").unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "old");
+        assert_eq!(names(directory.path()), ["a.yaml", "b.json"]);
     }
 
     #[test]

@@ -127,7 +127,7 @@ fn merge_keys_that_override_a_key_before_them_are_listed() {
     let overridden = tree.overridden(tree.root);
     let places: Vec<_> = overridden
         .iter()
-        .map(|overridden| (input.text().line_and_column(overridden.at), overridden.key.as_str()))
+        .map(|overridden| (input.text().line_and_column(overridden.at.start), overridden.key.as_str()))
         .collect();
     assert_eq!(places, [((4, 3), "a"), ((5, 3), "b")]);
 }

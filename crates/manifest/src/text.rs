@@ -58,6 +58,15 @@ impl Text {
         (line, before.chars().count() + 1)
     }
 
+    /// The line with this number, from 1, without its line break; empty if there is none.
+    pub fn line(&self, line: usize) -> &str {
+        let Some(start) = line.checked_sub(1).and_then(|index| self.lines.get(index)) else { return "" };
+        let end = self.lines.get(line).copied().unwrap_or(self.text.len());
+        let line = self.text.get(*start..end).unwrap_or_default();
+        let line = line.strip_suffix('\n').unwrap_or(line);
+        line.strip_suffix('\r').unwrap_or(line)
+    }
+
     /// The first byte of the line of YAML that a byte is on.
     pub fn line_start(&self, byte: usize) -> usize {
         let lines = self.yaml_lines();
@@ -80,6 +89,13 @@ impl Text {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_is_without_its_line_break() {
+        let text = Text::new("\u{feff}a: é\r\nb\u{85}\rc\n".to_owned());
+        let lines = [0, 1, 2, 3, 4, 5].map(|line| text.line(line));
+        assert_eq!(lines, ["", "a: é", "b\u{85}", "c", "", ""]);
+    }
 
     #[test]
     fn lines_and_columns_count_characters_from_one() {

@@ -76,8 +76,8 @@ pub struct Entry {
 /// A key that a merge key after it overrides. Other readers let the key win.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Overridden {
-    /// The byte of the merge key.
-    pub at: usize,
+    /// The bytes of the merge key.
+    pub at: Range<usize>,
     /// The path of the map with both keys.
     pub map: Vec<Step>,
     /// The key that it overrides.
@@ -124,8 +124,10 @@ pub struct Found {
     pub node: Option<NodeId>,
     /// The byte to point at.
     pub position: usize,
-    /// The byte of the key that leads to it; `None` for a list entry, the root and a missing node.
-    pub key: Option<usize>,
+    /// The byte after what is there: the value, the alias or the key.
+    pub end: usize,
+    /// The bytes of the key that leads to it; `None` for a list entry, the root and a missing node.
+    pub key: Option<Range<usize>>,
 }
 
 impl Tree {
@@ -212,7 +214,7 @@ impl Tree {
     pub fn overridden(&self, from: NodeId) -> Vec<Overridden> {
         let mut overridden = Vec::new();
         self.search_overridden(from, &mut Vec::new(), &mut overridden);
-        overridden.sort_by_key(|overridden| overridden.at);
+        overridden.sort_by_key(|overridden| overridden.at.start);
         overridden
     }
 
@@ -248,7 +250,7 @@ impl Tree {
             for field in merged.entries {
                 if !known.insert(&field.key) {
                     let key = field.key.clone();
-                    overridden.push(Overridden { at: entry.key_range.start, map: map.to_vec(), key });
+                    overridden.push(Overridden { at: entry.key_range.clone(), map: map.to_vec(), key });
                 }
             }
         }
@@ -277,30 +279,32 @@ impl Tree {
     /// parent. A block collection has no visible start, so its position is its key.
     pub fn find(&self, from: NodeId, path: &[Step]) -> Found {
         let mut at = from;
-        let mut key: Option<usize> = None;
-        let mut through: Option<usize> = None;
+        let mut key: Option<Range<usize>> = None;
+        let mut through: Option<Range<usize>> = None;
         for step in path {
             let is_alias = matches!(self.node(at).content, Content::Alias(_));
             // A missing field is reported at the key of its map.
-            let missing_at = through.or(key);
+            let missing_at = through.clone().or_else(|| key.clone());
             if through.is_none() && is_alias {
-                through = Some(self.node(at).range.start);
+                through = Some(self.node(at).range.clone());
             }
             let next = match step {
                 Step::Name(name) => self.entry(at, name).map(|(entry, alias)| {
-                    let by = alias.map(|alias| self.node(alias).range.start);
-                    (entry.value, Some(entry.key_range.start), by)
+                    let by = alias.map(|alias| self.node(alias).range.clone());
+                    (entry.value, Some(entry.key_range.clone()), by)
                 }),
                 Step::Index(index) => self.index(at, *index).map(|entry| (entry, None, None)),
             };
             let Some((node, next_key, by)) = next else {
-                return Found { node: None, position: missing_at.unwrap_or(self.start(at)), key: None };
+                let place = missing_at.unwrap_or_else(|| self.node(at).range.clone());
+                return Found { node: None, position: place.start, end: place.end, key: None };
             };
             through = through.or(by);
             (at, key) = (node, next_key);
         }
-        let position = through.unwrap_or_else(|| self.shown_at(at, key));
-        Found { node: Some(at), position, key: key.filter(|_| through.is_none()) }
+        let key = key.filter(|_| through.is_none());
+        let place = through.unwrap_or_else(|| self.shown_at(at, key.clone()));
+        Found { node: Some(at), position: place.start, end: place.end, key }
     }
 
     fn index(&self, sequence: NodeId, index: usize) -> Option<NodeId> {
@@ -310,18 +314,14 @@ impl Tree {
         }
     }
 
-    fn start(&self, id: NodeId) -> usize {
-        self.node(id).range.start
-    }
-
-    fn shown_at(&self, id: NodeId, key: Option<usize>) -> usize {
+    fn shown_at(&self, id: NodeId, key: Option<Range<usize>>) -> Range<usize> {
         let node = self.node(id);
         let by_key = match &node.content {
             Content::Scalar { .. } => node.range.is_empty(),
             Content::Sequence { layout, .. } | Content::Mapping { layout, .. } => *layout == Layout::Block,
             Content::Alias(_) => false,
         };
-        key.filter(|_| by_key).unwrap_or(node.range.start)
+        key.filter(|_| by_key).unwrap_or_else(|| node.range.clone())
     }
 }
 

@@ -145,5 +145,7 @@ fn reason(error: ignore::Error) -> (Option<PathBuf>, String) {
 
 fn is_manifest(path: &Path) -> bool {
     let extension = path.extension().and_then(OsStr::to_str);
+    // kustomize reads its own file under this name, too.
     matches!(extension, Some("yaml" | "yml" | "json"))
+        || path.file_name().is_some_and(|name| name == "Kustomization")
 }

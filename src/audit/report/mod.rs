@@ -176,6 +176,7 @@ impl Shelf {
             command: "crm-admission audit",
             findings: self.kept.values().flatten().collect(),
             suppressed: &[],
+            baseline: None,
             errors: &[],
             unlisted: self
                 .by_rule(&totals.tally)
@@ -211,6 +212,7 @@ mod tests {
             code: Some("bad-label"),
             action: Action::Deny,
             message: "Invalid value: \"a_b.com\": no domain name [domain/bad-label]".to_owned(),
+            lasting: None,
         };
         let fails_on = Some(Action::Deny);
         let mut totals = Totals { policy: "built-in".to_owned(), fails_on, ..Totals::default() };

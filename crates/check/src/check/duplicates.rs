@@ -1,11 +1,13 @@
 //! Finds records that are in the files twice. Whatever applies the files keeps the one that it sends last.
+//!
+//! Two builds of kustomize can have the same record: they are deployed in different places.
 
 use std::collections::HashMap;
 
 use crm_core::catalog::{Action, DUPLICATE_OBJECT, RuleId};
 use crm_core::rules::{FieldPath, Finding, Reason, Shown};
 
-use super::bundle::Placed;
+use super::file::{Placed, Standing};
 use super::steps::steps;
 
 /// The findings, each with the record that has the kind, namespace and name of an earlier one. `position` gives the
@@ -28,10 +30,17 @@ pub(super) fn findings<'o, 'b>(
         let metadata = &placed.object.value["metadata"];
         let name = metadata["name"].as_str().filter(|name| !name.is_empty());
         let (Some(kind), Some(name)) = (placed.object.identity.kind(), name) else { continue };
-        let first: &Placed<'b> = firsts.entry((kind, metadata["namespace"].as_str(), name)).or_insert(placed);
-        if std::ptr::eq(first, placed) {
+        if placed.file.standing == Standing::Named {
             continue;
         }
+        let build = placed.rendering.map(|rendering| rendering.build);
+        let record = (kind, metadata["namespace"].as_str(), name);
+        // Objects without a build come first.
+        let earlier = firsts.get(&(None, record)).or_else(|| firsts.get(&(build, record)));
+        let Some(first): Option<&&Placed<'b>> = earlier else {
+            firsts.insert((build, record), placed);
+            continue;
+        };
         let finding = Finding {
             rule: RuleId::Schema,
             code: Some(DUPLICATE_OBJECT),

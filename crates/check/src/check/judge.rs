@@ -1,26 +1,28 @@
 //! Checks the objects of a bundle as if each were created.
 
 use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 
 use crm_core::api::Target;
 use crm_core::catalog::{Action, NOT_CANONICAL, ReportedRule, RuleId};
 use crm_core::policy::Policy;
-use crm_core::rules::{Change, Effect, FieldPath, Finding, Reason, Reference};
+use crm_core::rules::{Change, Effect, Facts, FieldPath, Finding, Reason, Reference};
 use crm_manifest::edit;
-use crm_manifest::{Content, Document, Found, Part, Step};
+use crm_manifest::{Content, Document, Found, Part, Step, Style};
 use jiff::Timestamp;
 use k8s_openapi::api::authentication::v1::UserInfo;
 use rayon::prelude::*;
 
-use super::bundle::{Bundle, File, Object, Placed};
+use super::bundle::Bundle;
 use super::duplicates;
+use super::file::{File, Object, Placed};
 use super::known::Known;
 use super::merge_order;
 use super::order::{Applier, Sequence};
 use super::steps::steps;
 use super::suppressions::{Fault, Spot, Suppressions};
 use crate::conformance::{Conformance, Identity, Subject, UnusableSchema};
-use crate::report::{Diagnostic, NotJudged, Place, Report, Summary, Suppressed};
+use crate::report::{Diagnostic, Excerpt, Lasting, NotJudged, Place, Report, Summary, Suppressed};
 
 /// Checks the objects of files.
 pub struct Judge {
@@ -67,8 +69,12 @@ impl Judge {
         let duplicates = duplicates::findings(&objects, self.conformance.schema_action(), position);
         found.extend(duplicates.iter().map(|(placed, finding)| located(placed, finding, None)));
         if let Some(applier) = applier {
-            found.extend(self.order(&objects, known, applier));
+            // Each build is applied by itself.
+            let same_build = |a: &Placed<'_>, b: &Placed<'_>| build(a) == build(b);
+            found
+                .extend(objects.chunk_by(same_build).flat_map(|objects| self.order(objects, known, applier)));
         }
+        let found = without_repetitions(found);
         let (mut findings, mut suppressed) = without_suppressed(found, &open, bundle);
         sort(&mut findings, bundle, |finding| finding);
         sort(&mut suppressed, bundle, |suppressed| &suppressed.finding);
@@ -77,6 +83,7 @@ impl Judge {
         Report {
             findings,
             suppressed,
+            baseline: None,
             errors: bundle.errors(),
             left_out: bundle.left_out().to_vec(),
             not_judged: not_judged(&objects),
@@ -111,24 +118,16 @@ impl Judge {
     }
 
     /// The changes that make the values of an object canonical.
-    pub(super) fn fixes(
-        &self,
-        document: &Document,
-        object: &Object,
-        suppressions: &Suppressions,
-    ) -> Vec<edit::Change> {
-        let Some(subject) = self.subject(object) else {
+    pub(super) fn fixes(&self, placed: &Placed<'_>, suppressions: &Suppressions) -> Vec<edit::Change> {
+        let Some(subject) = self.subject(placed.object) else {
             return Vec::new();
         };
         let mut changes = self.conformance.fixes(&subject);
         changes.retain(|change| {
-            let found = document.tree.find(object.root, &steps(&change.field));
-            !is_of_variable(object, change)
-                && !suppressions.cover(
-                    change.rule,
-                    Some(NOT_CANONICAL),
-                    &spot(document, &found, found.position),
-                )
+            let found = placed.find(&steps(&change.field));
+            let spot = spot(placed.document, &found, found.position);
+            !is_of_variable(placed.object, change)
+                && !suppressions.cover(change.rule, Some(NOT_CANONICAL), &spot)
         });
         let changes = changes.into_iter();
         changes.map(|change| edit::Change { path: steps(&change.field), value: change.after }).collect()
@@ -150,34 +149,36 @@ impl Judge {
     /// Checks one object.
     fn examined(&self, placed: &Placed<'_>, known: &Known) -> Examined {
         let Placed { document, object, .. } = placed;
-        let references = self.references(object).into_iter();
-        let (answered, unanswered): (Vec<_>, Vec<_>) = references
-            .map(|reference| {
-                let fact = known.fact(&reference.target);
-                (reference, fact)
-            })
-            .partition(|(_, fact)| fact.is_some());
-        let facts =
-            answered.into_iter().filter_map(|(reference, fact)| Some((reference.rule, fact?))).collect();
-        let findings = match object.identity {
-            Identity::Misfit(field) => self.conformance.misfit(field, &object.value, self.requester.as_ref()),
-            _ => self
-                .subject(object)
-                .map_or_else(Vec::new, |subject| self.conformance.findings(&subject, &facts)),
-        };
+        let (mut answered, mut unanswered) = (Vec::new(), Vec::new());
+        for reference in self.references(object) {
+            match known.fact(&reference.target, build(placed)) {
+                Some(fact) => answered.push((reference.rule, fact)),
+                None => unanswered.push(reference.field()),
+            }
+        }
+        let findings = self.findings(object, &answered.into_iter().collect());
         let findings = object.substitution.judged(findings, self.conformance.schema_action()).into_iter();
         let mut found: Vec<Located> = findings.map(|finding| located(placed, &finding, None)).collect();
-        if object.identity.kind().is_some() {
+        // What kustomize has rendered has no merge keys any more.
+        if object.identity.kind().is_some() && placed.rendering.is_none() {
             let orders = merge_order::findings(placed, self.conformance.schema_action()).into_iter();
             found.extend(orders.map(|(at, finding)| located(placed, &finding, Some(at))));
         }
         let spot_of = |path: &[Step]| {
-            let found = document.tree.find(object.root, &object.substitution.written(path));
+            let found = placed.find(path);
             spot(document, &found, found.position)
         };
         let unknown = object.substitution.unknown().map(|(path, _)| spot_of(path));
-        let unanswered = unanswered.iter().map(|(reference, _)| spot_of(&steps(&reference.field())));
+        let unanswered = unanswered.iter().map(|field| spot_of(&steps(field)));
         Examined { found, open: unknown.chain(unanswered).collect() }
+    }
+
+    fn findings(&self, object: &Object, facts: &Facts) -> Vec<Finding> {
+        if let Identity::Misfit(field) = object.identity {
+            return self.conformance.misfit(field, &object.value, self.requester.as_ref());
+        }
+        let subject = self.subject(object);
+        subject.map_or_else(Vec::new, |subject| self.conformance.findings(&subject, facts))
     }
 }
 
@@ -226,6 +227,42 @@ struct Located {
     rule: RuleId,
     spot: Spot,
     diagnostic: Diagnostic,
+    is_rendered: bool,
+}
+
+/// The index of the build that has rendered an object.
+fn build(placed: &Placed<'_>) -> Option<usize> {
+    placed.rendering.map(|rendering| rendering.build)
+}
+
+/// The findings, each once: several builds can render the same object. The names of these builds are joined.
+fn without_repetitions(found: Vec<Located>) -> Vec<Located> {
+    let mut places: HashMap<_, usize> = HashMap::new();
+    let mut kept: Vec<Located> = Vec::with_capacity(found.len());
+    for located in found {
+        let Diagnostic { place, field, message, .. } = &located.diagnostic;
+        let Some(place) = place.as_ref().filter(|_| located.is_rendered) else {
+            kept.push(located);
+            continue;
+        };
+        let key = (place.file.clone(), place.line, place.column, field.clone(), message.clone());
+        let first = places.get(&key).and_then(|index| kept.get_mut(*index));
+        match first.and_then(|first| first.diagnostic.place.as_mut()) {
+            Some(first) => {
+                first.rendered_from = joined(first.rendered_from.take(), place.rendered_from.as_deref())
+            }
+            None => {
+                places.insert(key, kept.len());
+                kept.push(located);
+            }
+        }
+    }
+    kept
+}
+
+/// The names of several builds; `None` if the finding is about what stands in the file.
+fn joined(names: Option<String>, name: Option<&str>) -> Option<String> {
+    Some(format!("{}, {}", names?, name?))
 }
 
 /// The findings that count, those about comments included, and the suppressed ones.
@@ -242,7 +279,7 @@ fn without_suppressed(
         }
     }
     let (mut findings, mut suppressed) = (Vec::new(), Vec::new());
-    for Located { rule, spot, diagnostic } in found {
+    for Located { rule, spot, diagnostic, .. } in found {
         let file = diagnostic.place.as_ref().map_or("", |place| place.file.as_str());
         let of_file = suppressions.get_mut(file);
         match of_file.and_then(|suppressions| suppressions.suppress(rule, diagnostic.code, &spot)) {
@@ -250,7 +287,7 @@ fn without_suppressed(
             None => findings.push(diagnostic),
         }
     }
-    for file in &bundle.files {
+    for file in bundle.files.iter().filter(|file| file.has_findings()) {
         let faults = suppressions.get(file.input.name.as_str()).map(Suppressions::faults);
         findings.extend(faults.unwrap_or_default().into_iter().map(|fault| about_comment(file, fault)));
     }
@@ -264,8 +301,16 @@ fn about_comment(file: &File, fault: Fault) -> Diagnostic {
     let found = documents.find(|(document, _)| has_it(document));
     let (kind, name) = found.and_then(|(_, objects)| objects.first()).map(kind_and_name).unwrap_or_default();
     let rule = ReportedRule::Suppression;
+    let comment = file.input.text().as_str().get(fault.at..).and_then(|rest| rest.lines().next());
+    let comment = comment.unwrap_or_default();
+    let document = found.map(|(document, _)| document);
+    let lasting = found.and_then(|(_, objects)| objects.first());
     Diagnostic {
-        place: Some(place(file, found.map(|(document, _)| document), fault.at)),
+        place: Some(place(
+            file,
+            document.and_then(|document| document.template.clone()),
+            fault.at..fault.at + comment.len(),
+        )),
         kind: kind.to_owned(),
         name: name.to_owned(),
         field: String::new(),
@@ -273,6 +318,7 @@ fn about_comment(file: &File, fault: Fault) -> Diagnostic {
         code: Some(fault.code),
         action: Action::Warn,
         message: format!("{} [{rule}/{}]", fault.message, fault.code),
+        lasting: Some(lasting.map_or_else(Lasting::default, lasting_of).with_value(&comment.into())),
     }
 }
 
@@ -286,19 +332,36 @@ fn sort<T>(findings: &mut [T], bundle: &Bundle, diagnostic: impl Fn(&T) -> &Diag
     });
 }
 
-/// A finding with its place: the given byte, or that of its field.
-fn located(placed: &Placed<'_>, finding: &Finding, at: Option<usize>) -> Located {
-    let Placed { file, document, object } = placed;
-    let found = document.tree.find(object.root, &object.substitution.written(&steps(&finding.field)));
+/// A finding with its place: the given bytes, or those of its field.
+fn located(placed: &Placed<'_>, finding: &Finding, at: Option<Range<usize>>) -> Located {
+    let Placed { file, document, object, .. } = placed;
+    let path = steps(&finding.field);
+    let found = placed.find(&path);
     let is_unknown_field = finding.rule == RuleId::Schema && finding.reason == Reason::Forbidden;
-    let of_field = found.key.filter(|_| is_unknown_field).unwrap_or(found.position);
-    let at = at.unwrap_or(of_field);
+    let key = found.key.clone().filter(|_| is_unknown_field);
+    let bytes = at.or(key).unwrap_or_else(|| marked(file, document, &found));
     let (kind, name) = kind_and_name(object);
+    let value = placed.value(&path).cloned().unwrap_or_default();
+    let rendered_from = placed.rendered_from().map(str::to_owned).or_else(|| document.template.clone());
+    let diagnostic = Diagnostic::new(Some(place(file, rendered_from, bytes.clone())), kind, name, finding);
     Located {
         rule: finding.rule,
-        spot: spot(document, &found, at),
-        diagnostic: Diagnostic::new(Some(place(file, Some(document), at)), kind, name, finding),
+        spot: spot(document, &found, bytes.start),
+        diagnostic: Diagnostic { lasting: Some(lasting_of(object).with_value(&value)), ..diagnostic },
+        is_rendered: placed.rendering.is_some(),
     }
+}
+
+/// The bytes of a field to show. Of a block scalar this is its indicator.
+fn marked(file: &File, document: &Document, found: &Found) -> Range<usize> {
+    let node = found.node.map(|node| document.tree.node(node));
+    let is_block = node.is_some_and(|node| {
+        node.range.start == found.position
+            && matches!(node.content, Content::Scalar { style: Style::Block, .. })
+    });
+    let text = file.input.text().as_str().get(found.position..found.end).unwrap_or_default();
+    let word = text.find(char::is_whitespace).filter(|_| is_block);
+    found.position..word.map_or(found.end, |length| found.position + length)
 }
 
 /// The bytes of a field with a finding at the byte `at`: those of its key, and of a scalar all.
@@ -306,13 +369,17 @@ fn spot(document: &Document, found: &Found, at: usize) -> Spot {
     let tree = &document.tree;
     let node = found.node.map(|node| tree.node(node));
     let scalar = node.filter(|node| node.range.start == at && matches!(node.content, Content::Scalar { .. }));
-    Spot { key: found.key, value: at..scalar.map_or(at, |node| node.range.end).max(at + 1) }
+    Spot {
+        key: found.key.as_ref().map(|key| key.start),
+        value: at..scalar.map_or(at, |node| node.range.end).max(at + 1),
+    }
 }
 
-fn place(file: &File, document: Option<&Document>, at: usize) -> Place {
-    let (line, column) = file.input.text().line_and_column(at);
-    let template = document.and_then(|document| document.template.clone());
-    Place { file: file.input.name.clone(), line, column, template }
+fn place(file: &File, rendered_from: Option<String>, bytes: Range<usize>) -> Place {
+    let text = file.input.text();
+    let (line, column) = text.line_and_column(bytes.start);
+    let excerpt = Excerpt::new(text.line(line), column, text.as_str().get(bytes).unwrap_or_default());
+    Place { file: file.input.name.clone(), line, column, rendered_from, excerpt }
 }
 
 /// The kind of an object, and its name or what its name will start with.
@@ -323,10 +390,18 @@ fn kind_and_name(object: &Object) -> (&str, &str) {
     (object.value["kind"].as_str().unwrap_or_default(), name)
 }
 
+/// What a baseline knows of an object: no generated name, because each create makes another one.
+fn lasting_of(object: &Object) -> Lasting {
+    let text = |field: &str| {
+        let value = object.value["metadata"][field].as_str();
+        value.filter(|text| !text.is_empty()).map(str::to_owned)
+    };
+    Lasting { namespace: text("namespace"), name: text("name"), ..Lasting::default() }
+}
+
 /// The place of a field as text, such as `crm/a.yaml:3:19`.
 fn position(placed: &Placed<'_>, field: &FieldPath) -> String {
-    let Placed { file, document, object } = placed;
-    let at = document.tree.find(object.root, &object.substitution.written(&steps(field))).position;
-    let (line, column) = file.input.text().line_and_column(at);
-    format!("{}:{line}:{column}", file.input.name)
+    let input = &placed.file.input;
+    let (line, column) = input.text().line_and_column(placed.find(&steps(field)).position);
+    format!("{}:{line}:{column}", input.name)
 }

@@ -1,12 +1,15 @@
 //! Knows which objects exist, from files and answers of a cluster.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use crm_core::api::{self, Target};
 use crm_core::existence::{Fact, Objects, Presence};
 use crm_manifest::{Expansion, Part, Step, Variables};
 use serde_json::Value;
 
+use super::built::Build;
+use super::bundle::Bundle;
+use super::file::Object;
 use super::substitution::Substitution;
 
 /// The known objects.
@@ -15,16 +18,28 @@ pub struct Known {
     /// The objects of the bundle.
     pub bundle: Existing,
     /// The objects of other files that exist.
-    pub resources: Existing,
+    pub resources: Declared,
     /// The answers of a cluster.
     pub asked: HashMap<Target, Fact>,
     /// Whether these are all objects, so that every other one is missing.
     pub complete: bool,
 }
 
-/// The objects in files.
+/// The objects of a bundle.
+///
+/// Builds of kustomize that share resources are variants, such as for development and production. They are deployed in
+/// different places, so none has the objects of the other. All other objects exist together.
 #[derive(Default)]
 pub struct Existing {
+    /// Those that exist without a build.
+    standing: Declared,
+    /// Those of each build, and the indexes of its variants.
+    builds: Vec<(Declared, BTreeSet<usize>)>,
+}
+
+/// The objects in files.
+#[derive(Default)]
+pub struct Declared {
     objects: Objects,
     hidden: Vec<Hidden>,
 }
@@ -37,14 +52,35 @@ struct Hidden {
     name: Expansion,
 }
 
+impl Existing {
+    /// The objects of this bundle.
+    pub fn new(bundle: &Bundle) -> Self {
+        let declared = |build: &Build| Declared::new(build.objects_alone().map(parts));
+        let builds = bundle.builds.iter().map(|build| (declared(build), build.variants.clone()));
+        Self { standing: Declared::new(bundle.standing_objects().map(parts)), builds: builds.collect() }
+    }
+
+    /// Those that exist where the objects of a build are deployed; without a build, all.
+    fn beside(&self, build: Option<usize>) -> impl Iterator<Item = &Declared> {
+        let exists = move |variants: &BTreeSet<usize>| build.is_none_or(|build| !variants.contains(&build));
+        let builds = self.builds.iter().filter(move |(_, variants)| exists(variants));
+        std::iter::once(&self.standing).chain(builds.map(|(declared, _)| declared))
+    }
+}
+
+fn parts(object: &Object) -> (&Value, &Substitution) {
+    (&object.value, &object.substitution)
+}
+
 impl Known {
-    /// Whether a target exists, as far as known; `None` if that depends on unknown variables.
-    pub(super) fn fact(&self, target: &Target) -> Option<Fact> {
-        let files = [&self.bundle, &self.resources];
-        if let Some(presence) = files.iter().find_map(|files| files.objects.presence(target)) {
+    /// Whether a target exists, as far as known, for an object of this build, or of none; `None` if that depends on unknown
+    /// variables.
+    pub(super) fn fact(&self, target: &Target, build: Option<usize>) -> Option<Fact> {
+        let everything = || self.bundle.beside(build).chain([&self.resources]);
+        if let Some(presence) = everything().find_map(|declared| declared.objects.presence(target)) {
             return Some(presence.into());
         }
-        let suggestion = || files.iter().find_map(|files| files.objects.nearest(target));
+        let suggestion = || everything().find_map(|declared| declared.objects.nearest(target));
         let fact = match self.asked.get(target) {
             Some(Fact::Missing { suggestion: None }) => Fact::Missing { suggestion: suggestion() },
             Some(fact) => fact.clone(),
@@ -52,7 +88,8 @@ impl Known {
             None => Fact::Unresolved { suggestion: suggestion() },
         };
         let is_missing = matches!(fact, Fact::Missing { .. } | Fact::Unresolved { .. });
-        let can_exist = || files.iter().any(|files| files.hidden.iter().any(|hidden| hidden.can_be(target)));
+        let can_exist =
+            || everything().flat_map(|declared| &declared.hidden).any(|hidden| hidden.can_be(target));
         (!is_missing || !can_exist()).then_some(fact)
     }
 
@@ -63,7 +100,7 @@ impl Known {
     }
 }
 
-impl Existing {
+impl Declared {
     /// The objects of these manifests, with their variables replaced.
     pub fn read(manifests: Vec<Value>, variables: &Variables) -> Self {
         let replaced = |mut manifest: Value| {
@@ -75,7 +112,7 @@ impl Existing {
     }
 
     /// These objects, whose variables are replaced already.
-    pub(super) fn new<'o>(objects: impl Iterator<Item = (&'o Value, &'o Substitution)>) -> Self {
+    fn new<'o>(objects: impl Iterator<Item = (&'o Value, &'o Substitution)>) -> Self {
         let mut hidden = Vec::new();
         let known = objects.filter_map(|(object, substitution)| {
             let found = Hidden::of(object, substitution);

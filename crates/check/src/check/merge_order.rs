@@ -1,16 +1,18 @@
 //! Finds merge keys that override a key before them. kubectl lets the merge key win; other tools let the own key win, and
 //! so read another record from the same file.
 
+use std::ops::Range;
+
 use crm_core::catalog::{Action, MERGE_ORDER, RuleId};
 use crm_core::quote::quote;
 use crm_core::rules::{Finding, Reason, Shown};
 use crm_manifest::Overridden;
 
-use super::bundle::Placed;
+use super::file::Placed;
 use super::steps::path;
 
-/// The findings about an object, each with the byte of its merge key.
-pub(super) fn findings(placed: &Placed<'_>, action: Action) -> Vec<(usize, Finding)> {
+/// The findings about an object, each with the bytes of its merge key.
+pub(super) fn findings(placed: &Placed<'_>, action: Action) -> Vec<(Range<usize>, Finding)> {
     if action == Action::Disabled {
         return Vec::new();
     }

@@ -1,7 +1,10 @@
 //! Checks and fixes the objects of many files.
 
+mod builds;
+mod built;
 mod bundle;
 mod duplicates;
+mod file;
 pub mod fix;
 mod judge;
 mod known;
@@ -11,7 +14,8 @@ mod steps;
 mod substitution;
 mod suppressions;
 
+pub use builds::Outcome;
 pub use bundle::Bundle;
 pub use judge::Judge;
-pub use known::{Existing, Known};
+pub use known::{Declared, Existing, Known};
 pub use order::Applier;

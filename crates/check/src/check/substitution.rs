@@ -79,6 +79,28 @@ impl Substitution {
         hidden.chain(self.open_keys().map(|(path, _)| path)).any(is_part)
     }
 
+    /// Whether the values at, above and below this path are from the same variables as those of another object.
+    pub(super) fn agrees(&self, other: &Self, path: &[Step]) -> bool {
+        self.around(path).eq(other.around(path))
+    }
+
+    /// Takes what another object has at this path and below it.
+    pub(super) fn take(&mut self, other: &Self, path: &[Step]) {
+        self.values.retain(|place, _| !place.starts_with(path));
+        self.keys.retain(|place, _| !place.starts_with(path));
+        let values = other.values.iter().filter(|(place, _)| place.starts_with(path));
+        self.values.extend(values.map(|(place, replaced)| (place.clone(), replaced.clone())));
+        let keys = other.keys.iter().filter(|(place, _)| place.starts_with(path));
+        self.keys.extend(keys.map(|(place, key)| (place.clone(), key.clone())));
+    }
+
+    /// The values and the keys at, above and below this path.
+    fn around(&self, path: &[Step]) -> impl Iterator<Item = (&[Step], &Expansion)> {
+        let values = self.values.iter().map(|(place, replaced)| (place.as_slice(), replaced.expansion()));
+        let keys = self.keys.iter().map(|(place, key)| (place.as_slice(), &key.expansion));
+        values.chain(keys).filter(move |(place, _)| place.starts_with(path) || path.starts_with(place))
+    }
+
     /// The unknown values and keys, with their paths.
     pub(super) fn unknown(&self) -> impl Iterator<Item = (&[Step], &Expansion)> {
         let values = self.values.iter().filter_map(|(path, replaced)| match replaced {

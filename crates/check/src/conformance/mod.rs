@@ -2,6 +2,7 @@
 
 mod identity;
 mod metadata;
+mod published;
 mod schema;
 mod violation;
 
@@ -23,6 +24,7 @@ use schema::Schemas;
 use violation::Violation;
 
 pub use identity::Identity;
+pub use published::ManifestSchema;
 pub use schema::UnusableSchema;
 
 /// Checks objects under one policy.

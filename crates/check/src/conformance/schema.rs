@@ -27,10 +27,16 @@ struct Schema {
 #[error("the schema of {kind} cannot be used")]
 pub struct UnusableSchema {
     /// The kind.
-    kind: &'static str,
+    kind: String,
     /// The cause.
     #[source]
     source: Box<dyn std::error::Error + Send + Sync>,
+}
+
+impl UnusableSchema {
+    pub(super) fn new(kind: &str, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self { kind: kind.to_owned(), source: source.into() }
+    }
 }
 
 impl Schemas {
@@ -41,10 +47,11 @@ impl Schemas {
             let Some(kind) = CrmKind::of(&crd.spec.group, api::VERSION, &crd.spec.names.kind) else {
                 continue;
             };
-            let unusable = |source| UnusableSchema { kind: kind.as_str(), source };
-            let crd = serde_json::to_value(&crd).map_err(|error| unusable(error.into()))?;
+            let crd =
+                serde_json::to_value(&crd).map_err(|error| UnusableSchema::new(kind.as_str(), error))?;
             let document = object_schema(&crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]);
-            let validator = validator(&document).map_err(|error| unusable(error.into()))?;
+            let validator =
+                validator(&document).map_err(|error| UnusableSchema::new(kind.as_str(), error))?;
             schemas.insert(kind, Schema { document, validator });
         }
         Ok(Self(schemas))
@@ -94,12 +101,12 @@ const LABEL_VALUE: &str = "label-value";
 const LABEL_KEY: &str = "label-key";
 const ANNOTATION_KEY: &str = "annotation-key";
 const FINALIZER: &str = "finalizer";
-const METADATA_TIME: &str = "metadata-time";
+pub(super) const METADATA_TIME: &str = "metadata-time";
 const API_VERSION: &str = "api-version";
 
 /// The schema of a whole object: that of the definition without unknown fields, and that of the metadata, which the API
 /// server validates itself. The status is not validated: the API server drops it when a record is created.
-fn object_schema(definition: &Value) -> Value {
+pub(super) fn object_schema(definition: &Value) -> Value {
     let mut schema = json_schema(definition.clone());
     schema["properties"]["apiVersion"] = json!({"type": "string"});
     schema["properties"]["kind"] = json!({"type": "string"});

@@ -9,6 +9,9 @@ use crm_core::quote::quote_truncated;
 use crm_core::rules::Finding;
 use crm_manifest::ReadError;
 
+use super::excerpt::Excerpt;
+use super::lasting::Lasting;
+
 /// A finding about one object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
@@ -28,6 +31,8 @@ pub struct Diagnostic {
     pub action: Action,
     /// The problem and the fix, in the words of a status cause of the webhook.
     pub message: String,
+    /// What stays when lines move; `None` if no baseline is about it.
+    pub lasting: Option<Lasting>,
 }
 
 /// A finding that a comment in its file suppresses. The cluster knows no suppressions.
@@ -48,8 +53,11 @@ pub struct Place {
     pub line: usize,
     /// From 1, in Unicode characters.
     pub column: usize,
-    /// The Helm template that the document was rendered from, according to its `# Source:` comment.
-    pub template: Option<String>,
+    /// What the object was rendered from: the Helm template according to the `# Source:` comment of the document; or the
+    /// directories that kustomize has built, if the object does not stand in the file so.
+    pub rendered_from: Option<String>,
+    /// What is there.
+    pub excerpt: Excerpt,
 }
 
 /// A file that cannot be read or written, or a part of one that cannot be read.
@@ -63,6 +71,8 @@ pub struct InputError {
     pub position: Option<(usize, usize)>,
     /// The problem.
     pub message: String,
+    /// What is at the position.
+    pub excerpt: Option<Excerpt>,
 }
 
 /// What fails on a file.
@@ -86,6 +96,7 @@ impl Diagnostic {
             code: finding.code,
             action: finding.action,
             message: finding.message(),
+            lasting: None,
         }
     }
 
@@ -134,10 +145,10 @@ impl Diagnostic {
         }
     }
 
-    /// The Helm template in parentheses, as the end of a sentence; empty if there is none.
+    /// What the object was rendered from in parentheses, as the end of a sentence; empty if it stands in the file.
     pub(super) fn origin(&self) -> String {
-        let template = self.place.as_ref().and_then(|place| place.template.as_ref());
-        template.map(|template| format!(" (from {template})")).unwrap_or_default()
+        let source = self.place.as_ref().and_then(|place| place.rendered_from.as_ref());
+        source.map(|source| format!(" (from {source})")).unwrap_or_default()
     }
 
     /// `Company/acme/spec.domains[1]`.
@@ -183,11 +194,11 @@ impl From<ReadError> for InputError {
         match error {
             ReadError::Io { source, .. } => {
                 let message = format!("cannot be read: {source}");
-                Self { file, access: Access::Read, position: None, message }
+                Self { file, access: Access::Read, position: None, message, excerpt: None }
             }
             ReadError::Syntax { fault, .. } => {
                 let position = Some((fault.line, fault.column));
-                Self { file, access: Access::Read, position, message: fault.message }
+                Self { file, access: Access::Read, position, message: fault.message, excerpt: None }
             }
         }
     }

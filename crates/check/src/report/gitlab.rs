@@ -4,7 +4,8 @@ use crm_core::catalog::Action;
 use serde::Serialize;
 
 use super::diagnostic::{Diagnostic, InputError, Place, plain_path};
-use super::results::{UniqueNames, fingerprint, pretty};
+use super::indented::pretty;
+use super::results::{UniqueNames, fingerprint};
 use super::summary::Report;
 
 /// One finding, in the fields that GitLab reads.

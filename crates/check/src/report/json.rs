@@ -8,7 +8,7 @@ use schemars::generate::SchemaSettings;
 use serde::Serialize;
 
 use super::diagnostic::{Diagnostic, InputError, Suppressed};
-use super::results::pretty;
+use super::indented::pretty;
 use super::summary::Report;
 
 /// The version of the report.
@@ -22,7 +22,8 @@ struct Document<'r> {
     /// Changes if a program that reads the report would have to change. New fields do not change it.
     #[schemars(extend("const" = VERSION))]
     version: u32,
-    /// The findings, in the order of the files and of their lines; after them, those that comments suppress.
+    /// The findings, in the order of the files and of their lines; after them, those that comments suppress and those
+    /// in the baseline.
     findings: Vec<Finding<'r>>,
     /// What could not be read or written. Then the exit code is 2.
     errors: Vec<Error<'r>>,
@@ -67,7 +68,7 @@ struct Finding<'r> {
     action: Action,
     /// The problem and the fix.
     message: &'r str,
-    /// The Helm template that the document was rendered from.
+    /// What the object was rendered from: a Helm template, or the directories that kustomize has built.
     #[serde(skip_serializing_if = "Option::is_none")]
     source: Option<&'r str>,
     /// Whether a comment suppresses it. Then it does not count for the exit code, but the webhook acts all the same.
@@ -76,6 +77,9 @@ struct Finding<'r> {
     /// The reason that the comment gives.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'r str>,
+    /// Whether it is in the baseline. Then it does not count for the exit code, but the webhook acts all the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    baselined: Option<bool>,
 }
 
 /// A file, or a part of it, that could not be read or written.
@@ -108,6 +112,10 @@ struct Totals {
     fixed: usize,
     /// Findings that comments suppress.
     suppressed: usize,
+    /// Findings in the baseline.
+    baselined: usize,
+    /// Findings in the baseline that are no longer found.
+    stale: usize,
     /// Entries of errors.
     errors: usize,
     /// Findings that deny.
@@ -130,9 +138,12 @@ pub(super) fn render(report: &Report) -> String {
         reason: Some(reason.as_str()).filter(|reason| !reason.is_empty()),
         ..Finding::from(finding)
     });
+    let baseline = report.baseline.as_ref();
+    let known = baseline.map_or(&[][..], |baseline| &baseline.known);
+    let baselined = known.iter().map(|finding| Finding { baselined: Some(true), ..Finding::from(finding) });
     pretty(&Document {
         version: VERSION,
-        findings: report.findings.iter().map(Finding::from).chain(suppressed).collect(),
+        findings: report.findings.iter().map(Finding::from).chain(suppressed).chain(baselined).collect(),
         errors: report.errors.iter().map(Error::from).collect(),
         left_out: &report.left_out,
         unknown_variables: &report.not_judged.variables,
@@ -145,6 +156,8 @@ pub(super) fn render(report: &Report) -> String {
             not_judged: report.not_judged.values,
             fixed: report.summary.fixed,
             suppressed: report.suppressed.len(),
+            baselined: known.len(),
+            stale: baseline.map_or(0, |baseline| baseline.stale.len()),
             errors: report.errors.len(),
             deny: report.count(Action::Deny),
             warn: report.count(Action::Warn),
@@ -172,9 +185,10 @@ impl<'r> From<&'r Diagnostic> for Finding<'r> {
             code: finding.code,
             action: finding.action,
             message: &finding.message,
-            source: place.and_then(|place| place.template.as_deref()),
+            source: place.and_then(|place| place.rendered_from.as_deref()),
             suppressed: None,
             reason: None,
+            baselined: None,
         }
     }
 }
@@ -190,6 +204,7 @@ impl<'r> From<&'r InputError> for Error<'r> {
 mod tests {
     use serde_json::Value;
 
+    use super::super::baseline::Compared;
     use super::super::samples;
     use super::*;
 
@@ -208,6 +223,8 @@ mod tests {
         suppressed.left_out.push("crm".to_owned());
         suppressed.not_judged.variables.insert("DOMAIN".to_owned());
         suppressed.not_judged.expressions.insert("${NAME,,}".to_owned());
+        let known = vec![suppressed.findings.remove(0)];
+        suppressed.baseline = Some(Compared { file: "b.json".to_owned(), known, stale: Vec::new() });
         for report in [Report::default(), samples::report(), samples::hostile(), suppressed] {
             let value: Value = serde_json::from_str(&render(&report)).unwrap();
             let problems: Vec<String> =

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use crm_core::catalog::{Action, RuleId};
 use crm_manifest::STANDARD_INPUT;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use serde::Serialize;
 
+use super::baseline::Compared;
 use super::diagnostic::{Diagnostic, InputError, Suppressed, plain_path};
 
 /// The contents of a report.
@@ -18,6 +18,8 @@ pub struct Results<'r> {
     pub findings: Vec<&'r Diagnostic>,
     /// The findings that comments suppress.
     pub suppressed: &'r [Suppressed],
+    /// What a baseline makes of the findings, if one is used.
+    pub baseline: Option<&'r Compared>,
     /// The inputs that cannot be read.
     pub errors: &'r [InputError],
     /// The findings that are not listed, by rule.
@@ -77,14 +79,6 @@ pub(super) fn uri(file: &str) -> String {
     }
     let path = utf8_percent_encode(plain_path(file), ENCODED);
     if file.starts_with('/') { format!("file://{path}") } else { path.to_string() }
-}
-
-/// The value as indented JSON, with a line break at its end.
-pub fn pretty(value: &impl Serialize) -> String {
-    // Only maps whose keys are not strings and failing implementations can fail, and reports have neither.
-    let mut json = serde_json::to_string_pretty(value).unwrap_or_default();
-    json.push('\n');
-    json
 }
 
 #[cfg(test)]

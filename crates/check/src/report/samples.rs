@@ -3,6 +3,7 @@
 use crm_core::catalog::{Action, RuleId};
 
 use super::diagnostic::{Access, Diagnostic, InputError, Place};
+use super::excerpt::Excerpt;
 use super::results::{Results, Unlisted};
 use super::summary::{NotJudged, Report, Summary};
 
@@ -15,7 +16,8 @@ pub(super) fn report() -> Report {
                     file: "crm/companies.yaml".to_owned(),
                     line: 7,
                     column: 7,
-                    template: None,
+                    rendered_from: None,
+                    excerpt: excerpt("  - a_b.com", 5, "a_b.com"),
                 }),
                 kind: "Company".to_owned(),
                 name: "acme-corp".to_owned(),
@@ -24,13 +26,15 @@ pub(super) fn report() -> Report {
                 code: Some("bad-label"),
                 action: Action::Deny,
                 message: "Invalid value: \"a_b.com\": no domain name [domain/bad-label]".to_owned(),
+                lasting: None,
             },
             Diagnostic {
                 place: Some(Place {
                     file: "crm/companies.yaml".to_owned(),
                     line: 12,
                     column: 3,
-                    template: None,
+                    rendered_from: None,
+                    excerpt: excerpt("  tier: gold", 3, "tier"),
                 }),
                 kind: "Company".to_owned(),
                 name: String::new(),
@@ -39,13 +43,15 @@ pub(super) fn report() -> Report {
                 code: None,
                 action: Action::Warn,
                 message: "Unsupported value: \"gold\": one of \"a\", \"b\" [label-value]".to_owned(),
+                lasting: None,
             },
             Diagnostic {
                 place: Some(Place {
                     file: "-".to_owned(),
                     line: 3,
                     column: 1,
-                    template: Some("crm/templates/note.yaml".to_owned()),
+                    rendered_from: Some("crm/templates/note.yaml".to_owned()),
+                    excerpt: excerpt("spec: {}", 1, "spec"),
                 }),
                 kind: "Note".to_owned(),
                 name: "call".to_owned(),
@@ -54,6 +60,7 @@ pub(super) fn report() -> Report {
                 code: None,
                 action: Action::Audit,
                 message: "Required value: say something [note-content]".to_owned(),
+                lasting: None,
             },
         ],
         errors: vec![
@@ -62,19 +69,26 @@ pub(super) fn report() -> Report {
                 access: Access::Read,
                 position: Some((2, 4)),
                 message: "did not find expected ',' or ']'".to_owned(),
+                excerpt: Some(excerpt("a: [1", 4, "")),
             },
             InputError {
                 file: "absent.yaml".to_owned(),
                 access: Access::Read,
                 position: None,
                 message: "no such file".to_owned(),
+                excerpt: None,
             },
         ],
         suppressed: Vec::new(),
+        baseline: None,
         left_out: Vec::new(),
         not_judged: NotJudged::default(),
         summary: Summary { files: 3, checked: 12, other: 5, encrypted: 0, fixed: 4 },
     }
+}
+
+fn excerpt(line: &str, column: usize, marked: &str) -> Excerpt {
+    Excerpt::new(line, column, marked)
 }
 
 /// [`report`] after lines have moved, with one more finding that is the same as the first.
@@ -98,12 +112,14 @@ pub(super) fn hostile() -> Report {
         strings.into_iter().for_each(|string| text.clone_into(string));
         if let Some(place) = &mut finding.place {
             text.clone_into(&mut place.file);
-            place.template = Some(text.to_owned());
+            place.rendered_from = Some(text.to_owned());
+            place.excerpt = excerpt(&format!("{text}: x"), 1, text);
         }
     }
     for error in &mut report.errors {
         text.clone_into(&mut error.file);
         text.clone_into(&mut error.message);
+        error.excerpt = Some(excerpt(text, 4, ""));
     }
     report
 }
@@ -119,6 +135,7 @@ pub(super) fn stored(findings: &[Diagnostic]) -> Results<'_> {
         command: "crm-admission audit",
         findings: findings.iter().collect(),
         suppressed: &[],
+        baseline: None,
         errors: &[],
         unlisted: vec![
             Unlisted { rule: RuleId::Domain, count: 7, action: Action::Deny },

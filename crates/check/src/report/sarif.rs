@@ -10,8 +10,10 @@ use serde_sarif::sarif::{
     Result as Finding, ResultLevel, Run, Sarif, Tool, ToolComponent,
 };
 
+use super::baseline::{Compared, Entry};
 use super::diagnostic::{Diagnostic, InputError, Place, Suppressed};
-use super::results::{Results, UniqueNames, Unlisted, fingerprint, pretty, uri};
+use super::indented::pretty;
+use super::results::{Results, UniqueNames, Unlisted, fingerprint, uri};
 
 const SCHEMA: &str = "https://json.schemastore.org/sarif-2.1.0.json";
 
@@ -62,15 +64,17 @@ fn descriptor<'k>(
 ) -> ReportingDescriptor {
     let [title, explanation] = texts.map(|text| MultiformatMessageString::builder().text(text).build());
     let tags: Vec<String> = ["kubernetes"].into_iter().chain(kinds).map(str::to_owned).collect();
-    ReportingDescriptor::builder()
+    let mut descriptor = ReportingDescriptor::builder()
         .id(id)
-        .name(pascal_case(id))
         .short_description(title)
         .full_description(explanation)
         .help(MultiformatMessageString::builder().text(text).markdown(markdown).build())
         .default_configuration(configuration(action))
         .properties(PropertyBag::builder().tags(tags).additional_properties(precision()).build())
-        .build()
+        .build();
+    // SARIF allows no name that is the id in another case.
+    descriptor.name = Some(pascal_case(id)).filter(|name| !name.eq_ignore_ascii_case(id));
+    descriptor
 }
 
 /// GitHub sorts alerts by it. A rule is violated or not, so it is always very high.
@@ -104,7 +108,7 @@ fn level(action: Action) -> ResultLevel {
     }
 }
 
-/// The findings, and those that a comment suppresses.
+/// The findings, those that a comment suppresses, and with a baseline those in it, found or not.
 fn all_findings(results: &Results<'_>, names: &mut UniqueNames) -> Vec<Finding> {
     let mut found: Vec<Finding> = results.findings.iter().map(|finding| result(finding, names)).collect();
     for Suppressed { finding, reason } in results.suppressed {
@@ -115,7 +119,34 @@ fn all_findings(results: &Results<'_>, names: &mut UniqueNames) -> Vec<Finding> 
         };
         found.push(Finding { suppressions: Some(vec![suppression]), ..result(finding, names) });
     }
+    if let Some(Compared { file, known, stale }) = results.baseline {
+        let in_state = |state: &str, finding| Finding { baseline_state: Some(json!(state)), ..finding };
+        found = found.into_iter().map(|finding| in_state("new", finding)).collect();
+        found.extend(known.iter().map(|finding| in_state("unchanged", result(finding, names))));
+        found.extend(stale.iter().map(|entry| in_state("absent", no_longer_found(entry, file))));
+    }
     found
+}
+
+/// A known finding that is no longer found. GitHub rejects a file with a result that is in no file, so it is in that of
+/// the baseline.
+fn no_longer_found(entry: &Entry, baseline: &str) -> Finding {
+    let Entry { rule, code, kind, name, field, .. } = entry;
+    let object = [kind.as_str(), name.as_deref().unwrap_or_default(), field.as_str()];
+    let object = object.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/");
+    let logical = LogicalLocation::builder().fully_qualified_name(object.as_str()).kind("object").build();
+    let location = Location::builder()
+        .logical_locations(vec![logical])
+        .physical_location(physical(baseline, None))
+        .build();
+    let rule_and_code = code.as_ref().map_or_else(|| rule.clone(), |code| format!("{rule}/{code}"));
+    let text = format!("{object}: no longer found; write the baseline again [{rule_and_code}]");
+    Finding::builder()
+        .rule_id(rule.as_str())
+        .level(ResultLevel::Note)
+        .message(Message::builder().text(text).build())
+        .locations(vec![location])
+        .build()
 }
 
 fn result(finding: &Diagnostic, names: &mut UniqueNames) -> Finding {
@@ -155,8 +186,8 @@ fn properties(finding: &Diagnostic) -> PropertyBag {
         ("kind".to_owned(), json!(finding.kind)),
         ("name".to_owned(), json!(finding.name)),
     ]);
-    if let Some(template) = finding.place.as_ref().and_then(|place| place.template.as_deref()) {
-        properties.insert("source".to_owned(), Value::from(template));
+    if let Some(source) = finding.place.as_ref().and_then(|place| place.rendered_from.as_deref()) {
+        properties.insert("source".to_owned(), Value::from(source));
     }
     PropertyBag::builder().additional_properties(properties).build()
 }
@@ -203,6 +234,8 @@ fn notification(error: &InputError) -> Notification {
 
 #[cfg(test)]
 mod tests {
+    use super::super::baseline::Baseline;
+    use super::super::lasting::Lasting;
     use super::super::samples;
     use super::super::summary::Report;
     use super::*;
@@ -216,6 +249,24 @@ mod tests {
     fn each_finding_is_a_result() {
         let (_, value) = parsed(&samples::report());
         insta::assert_snapshot!(pretty(&value["runs"][0]["results"]));
+    }
+
+    #[test]
+    fn a_baseline_gives_each_result_a_state() {
+        let mut report = samples::report();
+        let finding = &mut report.findings[1];
+        finding.lasting = Some(Lasting::default().with_value(&json!("gold")));
+        let mut gone = finding.clone();
+        gone.field = "spec.domains[0]".to_owned();
+        let baseline = Baseline::of(&[finding.clone(), gone]);
+        report.compare("ci/known.json", &baseline);
+        let suppressed = Suppressed { finding: report.findings.remove(1), reason: "why".to_owned() };
+        report.suppressed.push(suppressed);
+        let (_, value) = parsed(&report);
+        let results = value["runs"][0]["results"].as_array().unwrap();
+        let states: Vec<_> = results.iter().map(|result| result["baselineState"].as_str().unwrap()).collect();
+        assert_eq!(states, ["new", "new", "unchanged", "absent"]);
+        insta::assert_snapshot!(pretty(&results[3]));
     }
 
     #[test]
@@ -273,6 +324,7 @@ mod tests {
         }
         let rules = &value["runs"][0]["tool"]["driver"]["rules"];
         assert_eq!(rules[1]["name"], "DisplayName");
+        assert_eq!((&rules[0]["id"], rules[0].get("name")), (&json!("schema"), None));
         assert_eq!(rules[1]["defaultConfiguration"], json!({"level": "error"}));
         assert_eq!(
             rules[1]["properties"],

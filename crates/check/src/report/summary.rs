@@ -6,6 +6,7 @@ use crm_core::catalog::Action;
 use crm_core::characters::printable;
 use crm_core::quote::quote;
 
+use super::baseline::{Baseline, Compared};
 use super::diagnostic::{Access, Diagnostic, InputError, Suppressed};
 use super::results::Results;
 
@@ -19,6 +20,8 @@ pub struct Report {
     pub findings: Vec<Diagnostic>,
     /// The findings that comments suppress, in the same order. They do not count.
     pub suppressed: Vec<Suppressed>,
+    /// What a baseline makes of the findings, if one is used.
+    pub baseline: Option<Compared>,
     /// The inputs that cannot be read, and so were not checked.
     pub errors: Vec<InputError>,
     /// The names of the directories in which git ignores every manifest, or the user excludes it.
@@ -61,17 +64,43 @@ impl Report {
         self.findings.iter().filter(|finding| finding.action == action).count()
     }
 
+    /// Leaves only the findings that are not in a baseline. `file` is its name in reports.
+    pub fn compare(&mut self, file: &str, baseline: &Baseline) {
+        let (new, compared) = baseline.compare(file, std::mem::take(&mut self.findings));
+        self.findings = new;
+        self.baseline = Some(compared);
+    }
+
     /// The contents for programs.
     pub(super) fn results(&self, fails_on: Option<Action>) -> Results<'_> {
         Results {
             command: "crm-admission check",
             findings: self.findings.iter().collect(),
             suppressed: &self.suppressed,
+            baseline: self.baseline.as_ref(),
             errors: &self.errors,
             unlisted: Vec::new(),
             summary: self.sentence(),
             fails_on,
         }
+    }
+
+    /// The findings that comments suppress and those in the baseline, and what the baseline has besides.
+    fn not_counted(&self) -> String {
+        let mut text = aside(self.suppressed.iter().map(|suppressed| &suppressed.finding), "suppressed");
+        if let Some(Compared { known, stale, .. }) = &self.baseline {
+            text += &aside(known.iter(), "in the baseline");
+            if !stale.is_empty() {
+                text += &format!("; {} stale in the baseline, because they are no longer found", stale.len());
+            }
+        }
+        text
+    }
+
+    /// Whether there is something to say about records.
+    fn is_about_records(&self) -> bool {
+        let known = self.baseline.as_ref().is_some_and(|baseline| !baseline.known.is_empty());
+        self.summary.checked > 0 || known || !self.findings.is_empty()
     }
 
     /// The report in one sentence.
@@ -80,7 +109,7 @@ impl Report {
             let errors = self.errors.iter().filter(|error| error.access == access);
             errors.map(|error| error.file.as_str()).collect::<HashSet<_>>().len()
         };
-        let aside = [
+        let others = [
             (self.summary.fixed, "value fixed", "values fixed"),
             (
                 self.summary.other,
@@ -95,8 +124,8 @@ impl Report {
             (failed(Access::Read), "file could not be fully read", "files could not be fully read"),
             (failed(Access::Write), "file could not be written", "files could not be written"),
         ];
-        let mut sentence = verdict(self) + &suppressed(&self.suppressed);
-        for (number, one, many) in aside {
+        let mut sentence = verdict(self) + &self.not_counted();
+        for (number, one, many) in others {
             if number > 0 {
                 sentence += &format!("; {}", counted(number, one, many));
             }
@@ -111,14 +140,16 @@ impl Report {
     }
 }
 
-/// The number of suppressed findings, and how many of them the cluster will deny all the same.
-fn suppressed(suppressed: &[Suppressed]) -> String {
-    let denied = suppressed.iter().filter(|suppressed| suppressed.finding.action == Action::Deny).count();
-    match (suppressed.len(), denied) {
+/// The number of findings that do not count, and how many of them the cluster will deny all the same. `how` says why
+/// they do not.
+fn aside<'d>(findings: impl Iterator<Item = &'d Diagnostic>, how: &str) -> String {
+    let actions: Vec<Action> = findings.map(|finding| finding.action).collect();
+    let denied = actions.iter().filter(|action| **action == Action::Deny).count();
+    match (actions.len(), denied) {
         (0, _) => String::new(),
-        (all, 0) => format!("; {all} suppressed"),
-        (all, denied) if all == denied => format!("; {all} suppressed, which the cluster will deny"),
-        (all, denied) => format!("; {all} suppressed, {denied} of which the cluster will deny"),
+        (all, 0) => format!("; {all} {how}"),
+        (all, denied) if all == denied => format!("; {all} {how}, which the cluster will deny"),
+        (all, denied) => format!("; {all} {how}, {denied} of which the cluster will deny"),
     }
 }
 
@@ -149,7 +180,7 @@ fn listed(texts: impl ExactSizeIterator<Item = String>, separator: &str) -> Stri
 
 fn verdict(report: &Report) -> String {
     let files = counted(report.summary.files, "file", "files");
-    if report.summary.checked == 0 && report.findings.is_empty() {
+    if !report.is_about_records() {
         return match report.summary.files {
             0 => "nothing to check: no files were read".to_owned(),
             _ => format!("nothing to check: no CRM records in {files}"),
@@ -217,6 +248,7 @@ mod tests {
             access: Access::Read,
             position,
             message: "bad".to_owned(),
+            excerpt: None,
         };
         let mut report = Report { errors: vec![error(Some((1, 1))), error(None)], ..Report::default() };
         assert_eq!(

@@ -1,11 +1,12 @@
 //! What a finding of a report can be about: a rule of policies, or a comment that suppresses findings.
 
 use std::fmt;
+use std::str::FromStr;
 
 use serde_json::{Value, json};
 
 use super::codes::{NO_REASON, ReasonCode, UNKNOWN_RULE, UNUSED};
-use super::rule::RuleId;
+use super::rule::{RuleId, UnknownRule};
 
 /// What a finding of a report is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -55,11 +56,27 @@ impl ReportedRule {
             Self::Suppression => SUPPRESSION.id,
         }
     }
+
+    /// What the user should do about a finding.
+    pub fn fix(self) -> &'static str {
+        match self {
+            Self::Rule(rule) => rule.rule().fix,
+            Self::Suppression => SUPPRESSION.fix,
+        }
+    }
 }
 
 impl fmt::Display for ReportedRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
+    }
+}
+
+impl FromStr for ReportedRule {
+    type Err = UnknownRule;
+
+    fn from_str(id: &str) -> Result<Self, Self::Err> {
+        if id == SUPPRESSION.id { Ok(Self::Suppression) } else { id.parse().map(Self::Rule) }
     }
 }
 

@@ -24,13 +24,15 @@ pub struct Rewritten {
     pub count: usize,
 }
 
-/// A file that is not written, because a link leads to it out of the given paths.
+/// A file that is not written, because it is outside of the given paths.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outside {
-    /// The name of the link in reports.
+    /// The name of the file, or of the link to it, in reports.
     pub name: String,
     /// The file itself.
     pub target: PathBuf,
+    /// Whether a link leads to it. Otherwise kustomize does.
+    pub is_link: bool,
 }
 
 impl Rewritten {
@@ -93,6 +95,13 @@ impl Diff {
 impl fmt::Display for Outside {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let target = self.target.display().to_string();
+        if !self.is_link {
+            let name = printable(&self.name);
+            return write!(
+                f,
+                "{name}: not fixed, because it is outside the given paths; pass it, too, to fix it"
+            );
+        }
         write!(
             f,
             "{}: not fixed, because it is a link to {}, outside the given paths; pass that path to fix it",

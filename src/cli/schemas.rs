@@ -1,0 +1,52 @@
+//! `schemas`: writes the JSON Schemas of all kinds into a directory, for editors and other validators.
+
+use std::fs::{self, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use anyhow::Context;
+use crm_check::conformance::ManifestSchema;
+
+use super::{Outcome, crds};
+
+/// One file that the command writes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct File {
+    /// The path below the directory, such as `crm.milo.io/company_v1alpha1.json`.
+    pub path: String,
+    /// The schema, with a line break at its end.
+    pub text: String,
+}
+
+/// All files.
+///
+/// # Errors
+/// A definition is invalid. None of this program is known to be.
+pub fn files() -> anyhow::Result<Vec<File>> {
+    let schemas = crds::definitions().into_iter().map(|definition| {
+        let ManifestSchema { path, schema } = ManifestSchema::of(&definition)?;
+        Ok(File { path, text: crm_check::report::pretty(&schema) })
+    });
+    schemas.collect()
+}
+
+pub(super) fn write_to(directory: &Path) -> anyhow::Result<Outcome> {
+    for File { path, text } in files()? {
+        let path = directory.join(path);
+        write(&path, &text).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(Outcome::Fine)
+}
+
+/// Writes a whole file or none, because an editor may read it at any time.
+fn write(path: &Path, text: &str) -> io::Result<()> {
+    let directory = path.parent().unwrap_or(Path::new("."));
+    fs::create_dir_all(directory)?;
+    // The mode of other new files, and not that of temporary ones. The umask restricts it.
+    let mode = Permissions::from_mode(0o666);
+    let mut file = tempfile::Builder::new().permissions(mode).tempfile_in(directory)?;
+    file.write_all(text.as_bytes())?;
+    file.persist(path)?;
+    Ok(())
+}

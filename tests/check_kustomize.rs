@@ -1,0 +1,198 @@
+//! Tests what `check` makes of directories with a kustomization file, without a tool to build them or with one that fails.
+//! `make kustomize` tests real builds.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
+use rstest::rstest;
+
+use crate::repository::{Ended, Repository};
+
+const DENIED: &str =
+    "apiVersion: crm.milo.io/v1alpha1\nkind: Company\nmetadata: {name: acme}\nspec: {displayName: ''}\n";
+const FOUND: &str = "4:21 Deny spec.displayName [display-name]";
+
+/// A unit with a denied record, and everything that is no record: patches, the data of generators, a component.
+fn units() -> Repository {
+    Repository::with(&[
+        (
+            "base/kustomization.yml",
+            "resources: [company.yaml]\nconfigMapGenerator: [{name: a, files: [data.json, k=more.yaml]}]\n",
+        ),
+        ("base/company.yaml", DENIED),
+        ("base/data.json", "[1]"),
+        ("base/more.yaml", "no object"),
+        (
+            "dev/Kustomization",
+            "resources: [../base]\ncomponents: [../component]\npatches: [{path: merge.yaml}, {path: ops.yaml}]\n",
+        ),
+        ("dev/merge.yaml", &DENIED.replace("displayName", "unknown")),
+        ("dev/ops.yaml", "- {op: remove, path: /spec/domains}\n"),
+        (
+            "component/kustomization.yaml",
+            "apiVersion: kustomize.config.k8s.io/v1alpha1\nkind: Component\nresources: [added.yaml]\n",
+        ),
+        ("component/added.yaml", &DENIED.replace("acme", "added")),
+        (
+            "plain.yaml",
+            "apiVersion: crm.milo.io/v1alpha1\nkind: Person\nmetadata: {name: jane}\nspec: {displayName: Jane, companyRef: {name: added}}\n",
+        ),
+    ])
+}
+
+/// A check with this script as `kustomize`; without a script, with no program at all.
+fn check(repository: &Repository, script: Option<&str>, args: &[&str]) -> Ended {
+    let bin = repository.path().join("bin");
+    if let Some(script) = script {
+        fs::create_dir_all(&bin).unwrap();
+        let program = bin.join("kustomize");
+        fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    repository.check_in(".", &[("PATH", bin.to_str().unwrap())], args)
+}
+
+#[test]
+fn without_builds_resources_are_checked_as_they_stand_and_nothing_else_is_a_record() {
+    let ended = check(&units(), None, &["--kustomize", "skip", "--format", "json"]);
+    assert_eq!(ended.ends_with(1).findings(), [format!("base/company.yaml:{FOUND}")]);
+    assert_eq!(ended.err, "");
+    // The record of the component exists, and is not checked.
+    assert_eq!(ended.json()["summary"]["checked"], 2);
+}
+
+#[test]
+fn without_a_tool_the_resources_are_checked_as_they_stand_and_a_note_says_so() {
+    let ended = check(&units(), None, &["--format", "json"]);
+    assert_eq!(ended.ends_with(1).findings(), [format!("base/company.yaml:{FOUND}")]);
+    let note = "note: neither kustomize nor kubectl is on the PATH, so 1 directory with a kustomization file is not built: \
+                its resources are checked as they stand; install one, or give --kustomize skip\n";
+    assert_eq!(ended.err, note);
+    assert_eq!(check(&units(), None, &["--quiet"]).err, "");
+    // Only where there is something to build.
+    assert_eq!(check(&units(), None, &["plain.yaml"]).err, "");
+}
+
+#[test]
+fn build_without_a_tool_is_an_error() {
+    let ended = check(&units(), None, &["--kustomize", "build"]);
+    let said = "error: --kustomize build needs the program kustomize or kubectl, and neither is on the PATH; install one ";
+    assert!(ended.ends_with(2).err.starts_with(said), "{}", ended.err);
+    let repository = units();
+    repository.write(".crm-admission.yaml", "kustomize: build\n");
+    assert!(check(&repository, None, &[]).ends_with(2).err.starts_with(said));
+    check(&repository, None, &["--kustomize", "skip"]).ends_with(1);
+}
+
+#[test]
+fn an_unknown_mode_is_an_error() {
+    let ended = check(&units(), None, &["--kustomize", "never"]);
+    assert!(ended.ends_with(2).err.contains("[possible values: auto, build, skip]"), "{}", ended.err);
+    let repository = units();
+    repository.write(".crm-admission.yaml", "kustomize: bild\n");
+    let ended = check(&repository, None, &[]);
+    assert!(ended.ends_with(2).err.contains("did you mean \"build\"?"), "{}", ended.err);
+}
+
+#[test]
+fn a_patch_that_is_named_is_read() {
+    let args = ["--kustomize", "skip", "--format", "json", ".", "dev/merge.yaml"];
+    let ended = check(&units(), None, &args);
+    let expected = [
+        "base/company.yaml:4:21 Deny spec.displayName [display-name]",
+        "dev/merge.yaml:4:1 Deny spec.displayName [display-name]",
+        "dev/merge.yaml:4:8 Deny spec.unknown [schema]",
+    ];
+    let mut found = ended.ends_with(1).findings();
+    found.sort();
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn a_build_that_fails_is_an_error_and_the_rest_is_checked() {
+    let repository = units();
+    repository.write("other.yaml", &DENIED.replace("acme", "other"));
+    let ended = check(&repository, Some("echo 'Error: no luck' >&2; exit 1"), &["--format", "json"]);
+    // Its records exist for others.
+    assert_eq!(ended.ends_with(2).findings(), [format!("other.yaml:{FOUND}")]);
+    let said = "error: dev/Kustomization: kustomize build fails: no luck; if it needs flags, build it and check the output: \
+                kustomize build dev … | crm-admission check -\n";
+    assert_eq!(ended.err, said);
+}
+
+#[rstest]
+#[case::no_yaml("echo 'a: ['", "the output of the build cannot be read: line 2, column 1: ")]
+#[case::no_object("echo '- a'", "the output of the build cannot be read: no object: ")]
+#[case::no_text("printf '\\377'", "kustomize build cannot be run: its output is not UTF-8 text")]
+#[case::no_reason("exit 3", "kustomize build fails: exit status: 3; ")]
+#[case::too_large("while :; do printf '%065536d' 0; done", "kustomize build renders more than 64 MiB; ")]
+fn a_tool_that_answers_something_else_is_an_error(#[case] script: &str, #[case] expected: &str) {
+    let ended = check(&units(), Some(script), &["--format", "json"]);
+    let expected = format!("error: dev/Kustomization: {expected}");
+    assert!(ended.ends_with(2).err.starts_with(&expected), "{}", ended.err);
+}
+
+#[test]
+fn a_path_that_does_not_exist_is_an_error_at_its_place_and_nothing_is_built() {
+    let repository = units();
+    repository.write("base/kustomization.yml", "resources:\n- company.yaml\n- ../absent\nconfigMapGenerator: [{name: a, files: [data.json, k=more.yaml]}]\n");
+    for mode in ["auto", "build"] {
+        let ended =
+            check(&repository, Some("echo run >&2; exit 1"), &["--kustomize", mode, "--format", "json"]);
+        let said = "error: base/kustomization.yml:3:3: \"../absent\": cannot be read: No such file or directory (os error 2)\n";
+        assert_eq!(ended.ends_with(2).err, said);
+    }
+}
+
+#[rstest]
+#[case::a_url(
+    "resources: ['https://example.com/a.yaml', company.yaml]",
+    "1:13: \"https://example.com/a.yaml\": check reads nothing from the network"
+)]
+#[case::a_repository(
+    "resources: [company.yaml, 'example.com/a//b?ref=v1']",
+    "1:27: \"example.com/a//b?ref=v1\": check reads nothing from the network"
+)]
+#[case::data(
+    "resources: [company.yaml]\nconfigMapGenerator: [{name: a, files: ['k=https://example.com/a']}]",
+    "2:40: \"https://example.com/a\": check reads nothing from the network"
+)]
+#[case::charts(
+    "resources: [company.yaml]\nhelmCharts: [{name: a}]",
+    "2:13: kustomize renders charts only with --enable-helm, which check does not use"
+)]
+fn what_needs_the_network_is_not_built(#[case] kustomization: &str, #[case] expected: &str) {
+    let repository = Repository::with(&[("a/kustomization.yaml", kustomization), ("a/company.yaml", DENIED)]);
+    let script = Some("echo run >&2; exit 1");
+    let ended = check(&repository, script, &["--format", "json"]);
+    assert_eq!(ended.ends_with(1).findings(), [format!("a/company.yaml:{FOUND}")]);
+    let note = format!(
+        "note: a is not built, and its resources are checked as they stand: a/kustomization.yaml:{expected}\n"
+    );
+    assert_eq!(ended.err, note);
+    let ended = check(&repository, script, &["--format", "json", "--kustomize", "build"]);
+    let error = format!("error: a/kustomization.yaml:{expected}; ");
+    assert!(ended.ends_with(2).err.starts_with(&error), "{}", ended.err);
+}
+
+#[test]
+fn a_kustomization_of_flux_is_an_object_and_its_directory_no_unit() {
+    let flux = "apiVersion: kustomize.toolkit.fluxcd.io/v1\nkind: Kustomization\nmetadata: {name: a}\nspec: {path: ./a}\n";
+    let repository = Repository::with(&[("kustomization.yaml", flux), ("company.yaml", DENIED)]);
+    let ended = check(&repository, Some("exit 1"), &["--format", "json"]);
+    assert_eq!(ended.ends_with(1).json()["summary"]["other"], 1);
+}
+
+#[test]
+fn units_that_refer_to_each_other_in_a_circle_are_left_to_the_tool() {
+    let repository = Repository::with(&[
+        ("a/kustomization.yaml", "resources: [../b]"),
+        ("b/kustomization.yaml", "resources: [../a]"),
+    ]);
+    let ended = check(&repository, Some("echo 'Error: cycle' >&2; exit 1"), &["--format", "json"]);
+    assert!(
+        ended.ends_with(2).err.contains("a/kustomization.yaml: kustomize build fails: cycle"),
+        "{}",
+        ended.err
+    );
+}
