@@ -1,6 +1,6 @@
 //! `check`: checks the records in files as the webhook would, and fixes their values.
 
-use std::collections::HashMap;
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -10,17 +10,17 @@ use clap::Args;
 use clap::builder::BoolishValueParser;
 use crm_check::check::fix::file::{Diff, Rewritten};
 use crm_check::check::fix::{Fixes, fix};
-use crm_check::check::{Applier, Bundle, Existing, Judge, Known};
+use crm_check::check::{Applier, Bundle, Declared, Existing, Judge, Known};
 use crm_check::report::baseline::Baseline;
 use crm_check::report::{self, Access, Colour, InputError, Report};
 use crm_core::catalog::Action;
 use crm_core::characters::printable;
-use crm_core::existence::Objects;
 
 use super::baseline::BaselineFile;
 use super::configuration::{self, FailOn, FormatArg, KustomizeArg, Located};
 use super::judging::Judging;
 use super::progress::Progress;
+use super::variables;
 use super::{Outcome, block_on, joined, output_file, print, print_exactly};
 use crate::kustomize;
 
@@ -90,25 +90,31 @@ impl Check {
         }
         let mut baseline = self.baseline_file()?;
         let judge = self.judging.judge()?;
-        let resources = crm_manifest::read_objects(&self.judging.resources)?;
+        let variables = self.judging.variables();
+        let resources = Declared::read(crm_manifest::read_objects(&self.judging.resources)?, &variables);
         let progress = Progress::new("files read", self.quiet);
+        let walk = self.judging.walk()?;
         let mut bundle =
-            Bundle::read(&self.paths(), &self.not_checked(), &self.judging.walk()?, &|| progress.step())?;
+            Bundle::read(&self.paths(), &self.not_checked(), &walk, variables, &|| progress.step())?;
         drop(progress);
         let not_built = self.build(&mut bundle)?;
 
         let fixes = self.fixes(&mut bundle, &judge);
-        let mut report = self.report(&bundle, &judge, &resources)?;
+        let mut known = Known { resources, complete: self.judging.knows_all(), ..Known::default() };
+        let mut report = self.report(&bundle, &judge, &mut known)?;
         // Before the report: if the report cannot be written, the changes are not lost.
         if self.deliver(&mut bundle, &fixes.rewritten)? == Delivery::Partial {
             // Files that could not be written are judged as they are.
-            report = self.report(&bundle, &judge, &resources)?;
+            report = self.report(&bundle, &judge, &mut known)?;
         }
         if let Some(file) = &mut baseline {
             self.compare(&mut report, file)?;
         }
         self.write_report(&report)?;
-        let notes = not_built.into_iter().chain(unfixed(&fixes));
+        let unknown = report.not_judged.variables.iter().map(String::as_str);
+        let used: BTreeSet<&str> = bundle.variables().collect();
+        let misspelled = variables::misspelled(&self.judging.given(), used.iter().copied(), unknown);
+        let notes = not_built.into_iter().chain(unfixed(&fixes)).chain(misspelled);
         self.note(&notes.map(|note| format!("note: {note}\n")).collect::<String>())?;
         Ok(self.outcome(&report))
     }
@@ -214,25 +220,15 @@ impl Check {
         Ok(())
     }
 
-    fn report(
-        &self,
-        bundle: &Bundle,
-        judge: &Judge,
-        resources: &[serde_json::Value],
-    ) -> anyhow::Result<Report> {
-        let mut known = Known {
-            bundle: Existing::new(bundle),
-            resources: Objects::new(resources),
-            asked: HashMap::new(),
-            complete: self.judging.knows_all(),
-        };
+    fn report(&self, bundle: &Bundle, judge: &Judge, known: &mut Known) -> anyhow::Result<Report> {
+        known.bundle = Existing::new(bundle);
         if self.judging.cluster {
             let targets = judge.targets(bundle).into_iter();
             let unknown = targets.filter(|target| !known.exists_already(target)).collect();
-            known.asked = self.judging.look_up(unknown, self.quiet)?;
+            known.asked.extend(self.judging.look_up(unknown, self.quiet)?);
         }
         let progress = Progress::new("records checked", self.quiet);
-        Ok(judge.report(bundle, &known, self.judging.applier.map(Applier::from), &|| progress.step()))
+        Ok(judge.report(bundle, known, self.judging.applier.map(Applier::from), &|| progress.step()))
     }
 
     /// Writes the fixed files, or prints the changes. A file that cannot be written does not stop the others.

@@ -1,6 +1,6 @@
 //! What `check` and `lsp` judge records by: the flags, completed by the configuration file.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crm_check::check::{Applier, Judge};
 use crm_core::api::Target;
 use crm_core::existence::Fact;
 use crm_core::policy::Policy;
-use crm_manifest::{Ignored, Walk};
+use crm_manifest::{Ignored, Variables, Walk};
 use futures::StreamExt;
 use jiff::Timestamp;
 use k8s_openapi::api::authentication::v1::UserInfo;
@@ -21,6 +21,7 @@ use super::block_on;
 use super::cluster::ClusterArgs;
 use super::configuration::{ApplierArg, Located};
 use super::progress::Progress;
+use super::variables::{self, Assignment};
 use crate::cluster::Reader;
 use crate::directory::{Live, LookupError};
 use crate::policy_source;
@@ -63,6 +64,18 @@ pub(super) struct Judging {
     /// A group of that user; may be given more than once.
     #[arg(long, num_args = 1, env = "CRM_ADMISSION_AS_GROUP", value_delimiter = ',', value_name = "GROUP")]
     as_group: Vec<String>,
+    /// The value of a variable such as ${NAME} in the files, as Flux substitutes it; may be given more than once. What
+    /// depends on a variable without a value and a default is not checked. In the environment variable, commas separate
+    /// several.
+    #[arg(
+        long,
+        num_args = 1,
+        env = variables::ENVIRONMENT,
+        hide_env_values = true,
+        value_parser = variables::parse,
+        value_name = "NAME=VALUE"
+    )]
+    var: Vec<Assignment>,
     /// The tool that applies the files: warn about references that it would apply before their targets.
     #[arg(long, value_enum, env = "CRM_ADMISSION_APPLIER")]
     pub(super) applier: Option<ApplierArg>,
@@ -73,6 +86,9 @@ pub(super) struct Judging {
     /// Use no configuration file.
     #[arg(long, env = "CRM_ADMISSION_NO_CONFIG", value_parser = BoolishValueParser::new())]
     pub(super) no_config: bool,
+    /// The variables of the configuration file.
+    #[arg(skip)]
+    configured: BTreeMap<String, String>,
     /// The directory to which the globs of --exclude are relative, if it is not the current one.
     #[arg(skip)]
     pub(super) excluded_from: Option<PathBuf>,
@@ -109,6 +125,17 @@ impl Judging {
         }
         self.as_user = self.as_user.take().or_else(|| file.as_user.clone());
         self.applier = self.applier.or(file.applier);
+        self.configured = file.variables.clone().unwrap_or_default();
+    }
+
+    /// The variables that are given by flags.
+    pub(super) fn given(&self) -> Vec<Assignment> {
+        variables::separated(self.var.clone())
+    }
+
+    /// The variables in the files.
+    pub(super) fn variables(&self) -> Variables {
+        variables::collect(&self.configured, &self.given())
     }
 
     pub(super) fn judge(&self) -> anyhow::Result<Judge> {

@@ -55,6 +55,7 @@ fn set_up(mut judging: Judging, root: &Path) -> anyhow::Result<Setup> {
         judge: judging.judge()?,
         applier: judging.applier.map(Applier::from),
         walk: judging.walk()?,
+        variables: judging.variables(),
         is_complete: judging.is_complete(),
         paths,
         resources: judging.resources,

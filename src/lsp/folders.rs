@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crm_check::check::{Bundle, Checked, Workspace};
+use crm_check::units::is_kustomization;
 use crm_core::api::Target;
 use crm_core::existence::Fact;
 use jiff::Timestamp;
@@ -53,13 +54,14 @@ impl Folder {
     /// The folder cannot be set up.
     pub(super) fn load(&mut self, set_up: &SetUp) -> Result<(), String> {
         self.is_stale = false;
-        let Setup { judge, applier, walk, paths, resources, is_complete, sources } = set_up(&self.root)?;
+        let Setup { judge, applier, walk, variables, paths, resources, is_complete, sources } =
+            set_up(&self.root)?;
         let objects = crm_manifest::read_objects(&resources).map_err(|error| error.to_string())?;
         let paths = if paths.is_empty() { vec![self.root.clone()] } else { paths };
         let bundle = if self.is_read {
-            Bundle::read(&paths, &resources, &walk, &|| {}).map_err(|error| error.to_string())?
+            Bundle::read(&paths, &resources, &walk, variables, &|| {}).map_err(|error| error.to_string())?
         } else {
-            Bundle::default()
+            Bundle::new(Vec::new(), variables)
         };
         let workspace = Workspace::new(judge, applier, &self.root, bundle, objects, is_complete);
         let on_disk = workspace.paths().map(Path::to_owned).collect();
@@ -101,11 +103,13 @@ impl Folder {
         self.loaded.as_ref().is_some_and(|loaded| loaded.on_disk.contains(path))
     }
 
-    /// Whether everything depends on this file: the configuration, the policy, and objects that exist elsewhere.
+    /// Whether everything depends on this file: the configuration, the policy, kustomization files, and objects that exist
+    /// elsewhere.
     pub(super) fn depends_on(&self, path: &Path) -> bool {
         let is_configuration = path.file_name().is_some_and(|name| name == CONFIGURATION);
+        let says_what_files_are = is_configuration || is_kustomization(path);
         let loaded = self.loaded.as_ref();
-        is_configuration
+        says_what_files_are
             || loaded.is_some_and(|loaded| {
                 loaded.sources.iter().any(|source| source == path)
                     || loaded.resources.iter().any(|resource| path.starts_with(resource))

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crm_check::check::{Applier, Judge};
 use crm_core::api::Target;
 use crm_core::existence::Fact;
-use crm_manifest::Walk;
+use crm_manifest::{Variables, Walk};
 
 /// Sets up a folder. The error is for the user.
 pub type SetUp = Box<dyn Fn(&Path) -> Result<Setup, String>>;
@@ -29,6 +29,8 @@ pub struct Setup {
     pub applier: Option<Applier>,
     /// Which files are left out.
     pub walk: Walk,
+    /// Those that are replaced in the objects.
+    pub variables: Variables,
     /// The files and directories to read; the folder if there are none.
     pub paths: Vec<PathBuf>,
     /// Files and directories with objects that exist elsewhere.

@@ -203,3 +203,65 @@ fn a_cluster_that_cannot_be_reached_is_named_once_and_the_files_are_judged() {
     assert!(shown["params"]["message"].as_str().unwrap().contains("/nonexistent/kubeconfig"), "{shown}");
     assert_eq!(client.diagnostics("jane.yaml"), [MISSING]);
 }
+
+#[test]
+fn variables_are_replaced_and_nothing_is_said_about_unknown_ones() {
+    let acme = format!(
+        "{COMPANY}spec:\n  displayName: Acme\n  # crm-admission: ignore linkedin-profile: later\n  linkedinProfile: ${{PROFILE}}\n  domains: [\"${{DOMAIN}}\"]\n"
+    );
+    let jane = person("${EMPLOYER}");
+    let repository = Repository::with(&[
+        (".crm-admission.yaml", "variables: {DOMAIN: Acme.com, EMPLOYER: acme}\n"),
+        ("acme.yaml", &acme),
+        ("jane.yaml", &jane),
+    ]);
+    let mut client = Client::new(repository.path(), &[]);
+    client.open("acme.yaml", &acme);
+    let found = client.raw_diagnostics("acme.yaml");
+    let said: Vec<&str> = found.iter().map(|found| found["message"].as_str().unwrap()).collect();
+    assert!(said.len() == 1 && said[0].contains("; the value comes from ${DOMAIN}"), "{said:?}");
+    // The value of a variable stands elsewhere, so it can only be accepted here.
+    let actions = client.actions("acme.yaml", 7, 13, None);
+    let titles: Vec<&str> = actions.iter().map(|action| action["title"].as_str().unwrap()).collect();
+    assert_eq!(titles, ["Ignore domain/not-canonical here, with a reason"]);
+    client.open("jane.yaml", &jane);
+    assert_eq!(client.diagnostics("jane.yaml"), NONE);
+    let mut client = Client::new(repository.path(), &["--var", "EMPLOYER=globex"]);
+    assert_eq!(client.diagnostics("jane.yaml"), ["6:10-21 warning company-exists/unresolved"]);
+}
+
+#[test]
+fn a_record_with_an_unknown_name_can_be_the_one_that_is_referred_to() {
+    let unknown = company("\"${NAME}\"");
+    let repository = Repository::with(&[("any.yaml", &unknown), ("jane.yaml", &person("acme"))]);
+    let mut client = Client::new(repository.path(), &[]);
+    client.open("jane.yaml", &person("acme"));
+    assert_eq!(client.diagnostics("jane.yaml"), NONE);
+    client.open("any.yaml", &company("globex"));
+    assert_eq!(client.diagnostics("jane.yaml"), [MISSING]);
+    client.change("any.yaml", 2, &unknown.replace("Company", "\"${KIND}\""));
+    assert_eq!(client.diagnostics("jane.yaml"), NONE);
+    // Such a name is not completed.
+    client.change("any.yaml", 3, &unknown);
+    let text = format!("{PERSON}spec:\n  companyRef:\n    name: |\n");
+    assert_eq!(client.completed("jane.yaml", &text), []);
+}
+
+#[test]
+fn patches_of_kustomize_are_no_records() {
+    let (unit, patch) = ("resources: [acme.yaml]\n", format!("{COMPANY}spec: {{domains: [acme.com]}}\n"));
+    let patched = format!("{unit}patches: [{{path: patch.yaml}}]\n");
+    let repository = Repository::with(&[
+        ("kustomization.yaml", &patched),
+        ("acme.yaml", &company("acme")),
+        ("patch.yaml", &patch),
+    ]);
+    let mut client = Client::new(repository.path(), &[]);
+    client.open("patch.yaml", &patch);
+    assert_eq!(client.diagnostics("patch.yaml"), NONE);
+    repository.write("kustomization.yaml", unit);
+    let changes = json!([{"uri": client.uri("kustomization.yaml"), "type": 2}]);
+    client.notify("workspace/didChangeWatchedFiles", json!({"changes": changes}));
+    let found = client.diagnostics("patch.yaml");
+    assert!(found.iter().any(|found| found.ends_with("error schema")), "{found:?}");
+}

@@ -5,10 +5,11 @@ use std::ops::Range;
 
 use crm_core::api::Target;
 use crm_core::catalog::{Action, NOT_CANONICAL, ReportedRule, RuleId};
+use crm_core::existence::Fact;
 use crm_core::policy::Policy;
-use crm_core::rules::{FieldPath, Finding, Reason, Reference, Segment};
+use crm_core::rules::{Change, Effect, Facts, FieldPath, Finding, Reason, Reference};
 use crm_manifest::edit;
-use crm_manifest::{Content, Document, Found, Step, Style};
+use crm_manifest::{Content, Document, Found, Part, Step, Style};
 use jiff::Timestamp;
 use k8s_openapi::api::authentication::v1::UserInfo;
 use rayon::prelude::*;
@@ -19,9 +20,10 @@ use super::file::{File, Object, Placed};
 use super::known::Known;
 use super::merge_order;
 use super::order::{Applier, Sequence};
+use super::steps::steps;
 use super::suppressions::{Fault, Spot, Suppressions};
 use crate::conformance::{Conformance, Identity, Subject, UnusableSchema};
-use crate::report::{Diagnostic, Excerpt, Lasting, Place, Report, Summary, Suppressed};
+use crate::report::{Diagnostic, Excerpt, Lasting, NotJudged, Place, Report, Summary, Suppressed};
 
 /// Checks the objects of files.
 pub struct Judge {
@@ -55,28 +57,34 @@ impl Judge {
     ) -> Report {
         let objects: Vec<Placed<'_>> = bundle.objects().collect();
         let judge = |placed: &Placed<'_>| {
-            let found = self.object(placed, known);
+            let examined = self.examined(placed, known);
             on_object();
-            found
+            examined
         };
-        let mut found: Vec<Located> = objects.par_iter().flat_map_iter(judge).collect();
+        let examined: Vec<Examined> = objects.par_iter().map(judge).collect();
+        let (mut found, mut open) = (Vec::new(), Vec::new());
+        for (placed, examined) in objects.iter().zip(examined) {
+            found.extend(examined.found);
+            open.extend(examined.open.into_iter().map(|spot| (placed.file.input.name.as_str(), spot)));
+        }
         found.extend(self.across(&objects, known, applier));
         let found = without_repetitions(found);
-        let (mut findings, mut suppressed) = without_suppressed(found, bundle);
+        let (mut findings, mut suppressed) = without_suppressed(found, &open, bundle);
         sort(&mut findings, bundle, |finding| finding);
         sort(&mut suppressed, bundle, |suppressed| &suppressed.finding);
         let count = |identity| objects.iter().filter(|placed| placed.object.identity == identity).count();
-        let (other, encrypted) = (count(Identity::Other), count(Identity::Encrypted));
+        let aside = [Identity::Other, Identity::Encrypted, Identity::Hidden].map(count);
         Report {
             findings,
             suppressed,
             baseline: None,
             errors: bundle.errors(),
             left_out: bundle.left_out().to_vec(),
+            not_judged: not_judged(&objects),
             summary: Summary {
                 files: bundle.len(),
-                checked: objects.len() - other - encrypted,
-                other,
+                checked: objects.len() - aside.iter().sum::<usize>(),
+                other: count(Identity::Other),
                 encrypted: bundle.encrypted(),
                 fixed: bundle.fixed,
             },
@@ -91,18 +99,6 @@ impl Judge {
     /// The policy.
     pub fn policy(&self) -> &Policy {
         self.conformance.policy()
-    }
-
-    /// The findings about one object alone.
-    pub(super) fn object(&self, placed: &Placed<'_>, known: &Known) -> Vec<Located> {
-        let findings = self.findings(placed, known).into_iter();
-        let mut found: Vec<Located> = findings.map(|finding| located(placed, finding, None)).collect();
-        // What kustomize has rendered has no merge keys any more.
-        if placed.object.identity.kind().is_some() && placed.rendering.is_none() {
-            let orders = merge_order::findings(placed, self.conformance.schema_action()).into_iter();
-            found.extend(orders.map(|(at, finding)| located(placed, finding, Some(at))));
-        }
-        found
     }
 
     /// The findings about objects that depend on other objects of the bundle.
@@ -126,9 +122,15 @@ impl Judge {
 
     /// Warnings about references that an applier would send before their targets.
     fn order(&self, objects: &[Placed<'_>], known: &Known, applier: Applier) -> Vec<Located> {
+        // The place of an object depends on its name and annotations.
+        let is_placed = |placed: &&Placed<'_>| {
+            let place = [&["kind"][..], &["apiVersion"], &["metadata", "name"], &["metadata", "annotations"]];
+            !place.iter().any(|field| placed.object.substitution.hides(&steps(&FieldPath::of(field))))
+        };
+        let objects: Vec<&Placed<'_>> = objects.iter().filter(is_placed).collect();
         let sequence = Sequence::new(objects.iter().map(|placed| &placed.object.value).collect(), applier);
         let mut found = Vec::new();
-        for (index, placed) in objects.iter().enumerate() {
+        for (index, placed) in objects.into_iter().enumerate() {
             let references = self.references(placed.object).into_iter();
             for reference in references.filter(|reference| !known.exists_already(&reference.target)) {
                 let advice = sequence.advice(index, &reference, self.conformance.policy());
@@ -147,7 +149,8 @@ impl Judge {
         changes.retain(|change| {
             let found = placed.find(&steps(&change.field));
             let spot = spot(placed.document, &found, found.position);
-            !suppressions.cover(change.rule, Some(NOT_CANONICAL), &spot)
+            !is_of_variable(placed.object, change)
+                && !suppressions.cover(change.rule, Some(NOT_CANONICAL), &spot)
         });
         let changes = changes.into_iter();
         changes.map(|change| edit::Change { path: steps(&change.field), value: change.after }).collect()
@@ -158,24 +161,96 @@ impl Judge {
         Some(Subject::created(kind, &object.value, self.requester.as_ref()))
     }
 
-    pub(super) fn references(&self, object: &Object) -> Vec<Reference> {
-        self.subject(object).map(|subject| self.conformance.references(&subject)).unwrap_or_default()
+    /// The references of an object to known targets.
+    fn references(&self, object: &Object) -> Vec<Reference> {
+        let references = self.subject(object).map(|subject| self.conformance.references(&subject));
+        let mut references = references.unwrap_or_default();
+        references.retain(|reference| object.substitution.shows(reference));
+        references
     }
 
-    fn findings(&self, placed: &Placed<'_>, known: &Known) -> Vec<Finding> {
-        let object = placed.object;
+    /// Checks one object alone.
+    pub(super) fn examined(&self, placed: &Placed<'_>, known: &Known) -> Examined {
+        let Placed { document, object, .. } = placed;
+        let (mut answered, mut unanswered) = (Vec::new(), Vec::new());
+        let mut facts = Vec::new();
+        for reference in self.references(object) {
+            let fact = known.fact(&reference.target, build(placed));
+            match fact.clone() {
+                Some(fact) => answered.push((reference.rule, fact)),
+                None => unanswered.push(reference.field()),
+            }
+            facts.push((reference.target, fact));
+        }
+        let findings = self.findings(object, &answered.into_iter().collect());
+        let findings = object.substitution.judged(findings, self.conformance.schema_action()).into_iter();
+        let mut found: Vec<Located> = findings.map(|finding| located(placed, finding, None)).collect();
+        // What kustomize has rendered has no merge keys any more.
+        if object.identity.kind().is_some() && placed.rendering.is_none() {
+            let orders = merge_order::findings(placed, self.conformance.schema_action()).into_iter();
+            found.extend(orders.map(|(at, finding)| located(placed, finding, Some(at))));
+        }
+        let spot_of = |path: &[Step]| {
+            let found = placed.find(path);
+            spot(document, &found, found.position)
+        };
+        let unknown = object.substitution.unknown().map(|(path, _)| spot_of(path));
+        let unanswered = unanswered.iter().map(|field| spot_of(&steps(field)));
+        Examined { found, open: unknown.chain(unanswered).collect(), facts }
+    }
+
+    fn findings(&self, object: &Object, facts: &Facts) -> Vec<Finding> {
         if let Identity::Misfit(field) = object.identity {
             return self.conformance.misfit(field, &object.value, self.requester.as_ref());
         }
-        let Some(subject) = self.subject(object) else {
-            return Vec::new();
-        };
-        let references = self.conformance.references(&subject).into_iter();
-        let facts =
-            references.map(|Reference { rule, target }| (rule, known.fact(&target, build(placed)))).collect();
-        self.conformance.findings(&subject, &facts)
+        let subject = self.subject(object);
+        subject.map_or_else(Vec::new, |subject| self.conformance.findings(&subject, facts))
     }
 }
+
+/// Whether a change would replace a variable, or remove an entry because of one.
+fn is_of_variable(object: &Object, change: &Change) -> bool {
+    let first = match change.effect {
+        Effect::DuplicateRemoved { first } => change.field.sibling(first),
+        _ => None,
+    };
+    [Some(&change.field), first.as_ref()]
+        .into_iter()
+        .flatten()
+        .any(|field| object.substitution.holds(&steps(field)))
+}
+
+/// The values on which nothing is judged, because they depend on unknown variables.
+fn not_judged(objects: &[Placed<'_>]) -> NotJudged {
+    let mut not_judged = NotJudged::default();
+    for Placed { object, .. } in objects {
+        if matches!(object.identity, Identity::Other | Identity::Encrypted) {
+            continue;
+        }
+        for (_, expansion) in object.substitution.unknown() {
+            not_judged.values += 1;
+            for part in &expansion.parts {
+                match part {
+                    Part::Text(_) => {}
+                    Part::Unknown(name) => drop(not_judged.variables.insert(name.clone())),
+                    Part::Expression(text) => drop(not_judged.expressions.insert(text.clone())),
+                }
+            }
+        }
+    }
+    not_judged
+}
+
+/// What is known about one object.
+pub(super) struct Examined {
+    pub(super) found: Vec<Located>,
+    /// What was not judged. A comment that suppresses findings there may be needed.
+    pub(super) open: Vec<Spot>,
+    pub(super) facts: Vec<Answered>,
+}
+
+/// The target of a reference, and what is known about it; `None` if that depends on unknown variables.
+pub(super) type Answered = (Target, Option<Fact>);
 
 /// A finding, and the bytes that it is about.
 #[derive(Clone, Debug, PartialEq)]
@@ -231,9 +306,18 @@ fn joined(names: Option<String>, name: Option<&str>) -> Option<String> {
 }
 
 /// The findings that count, those about comments included, and the suppressed ones.
-fn without_suppressed(found: Vec<Located>, bundle: &Bundle) -> (Vec<Diagnostic>, Vec<Suppressed>) {
+fn without_suppressed(
+    found: Vec<Located>,
+    open: &[(&str, Spot)],
+    bundle: &Bundle,
+) -> (Vec<Diagnostic>, Vec<Suppressed>) {
     let mut suppressions: HashMap<&str, Suppressions> =
         bundle.files.iter().map(|file| (file.input.name.as_str(), file.suppressions())).collect();
+    for (file, spot) in open {
+        if let Some(suppressions) = suppressions.get_mut(file) {
+            suppressions.excuse(spot);
+        }
+    }
     let (mut findings, mut suppressed) = (Vec::new(), Vec::new());
     for Located { rule, spot, diagnostic, .. } in found {
         let file = diagnostic.place.as_ref().map_or("", |place| place.file.as_str());
@@ -305,7 +389,8 @@ fn located(placed: &Placed<'_>, finding: Finding, at: Option<Range<usize>>) -> L
         spot: spot(document, &found, bytes.start),
         bytes,
         reason: finding.reason,
-        suggestion: finding.suggestion,
+        // A variable has its value elsewhere.
+        suggestion: finding.suggestion.filter(|_| !object.substitution.holds(&path)),
         document: placed.document_index,
         path: [object.place.as_slice(), &path].concat(),
         diagnostic: Diagnostic { lasting: Some(lasting_of(object).with_value(&value)), ..diagnostic },
@@ -365,14 +450,4 @@ fn position(placed: &Placed<'_>, field: &FieldPath) -> String {
     let input = &placed.file.input;
     let (line, column) = input.text().line_and_column(placed.find(&steps(field)).position);
     format!("{}:{line}:{column}", input.name)
-}
-
-/// The steps of a path.
-pub(super) fn steps(path: &FieldPath) -> Vec<Step> {
-    let step = |segment: &Segment| match segment {
-        Segment::Field(name) => Step::Name(name.clone().into_owned()),
-        Segment::Key(key) => Step::Name(key.clone()),
-        Segment::Index(index) => Step::Index(*index),
-    };
-    path.segments().iter().map(step).collect()
 }

@@ -10,6 +10,8 @@ mod judge;
 mod known;
 mod merge_order;
 mod order;
+mod steps;
+mod substitution;
 mod suppressions;
 mod workspace;
 
@@ -17,6 +19,6 @@ pub use builds::Outcome;
 pub use bundle::Bundle;
 pub use file::Fault;
 pub use judge::Judge;
-pub use known::{Existing, Known};
+pub use known::{Declared, Existing, Known};
 pub use order::Applier;
 pub use workspace::{Checked, Marked, Workspace};

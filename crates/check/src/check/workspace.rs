@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use crm_core::api::Target;
 use crm_core::catalog::{ReportedRule, RuleId};
-use crm_core::existence::{Fact, Objects};
+use crm_core::existence::Fact;
 use crm_core::policy::Policy;
-use crm_core::rules::{Reason, Reference};
+use crm_core::rules::Reason;
 use crm_manifest::edit::{self, Edited};
 use crm_manifest::{Input, Step, Text};
 use jiff::Timestamp;
@@ -16,12 +16,13 @@ use rayon::prelude::*;
 use serde_json::Value;
 
 use super::bundle::Bundle;
-use super::file::{Fault, File, Placed};
+use super::file::{Fault, File, Object, Placed};
 use super::fix;
-use super::judge::{Judge, Located, about_comment};
-use super::known::{Existing, Known};
+use super::judge::{Answered, Examined, Judge, Located, about_comment};
+use super::known::{Declared, Existing, Known, is_hidden, parts, replaced};
 use super::order::Applier;
-use super::suppressions;
+use super::substitution::Substitution;
+use super::suppressions::{self, Spot};
 use crate::report::Diagnostic;
 
 /// The files of a workspace, with what is known about each.
@@ -30,9 +31,11 @@ pub struct Workspace {
     applier: Option<Applier>,
     root: PathBuf,
     bundle: Bundle,
+    /// The files that hold no records in their own right, such as patches of kustomize.
+    aside: HashSet<PathBuf>,
     /// One for each file of the bundle, in the same order.
     states: Vec<State>,
-    resources: Vec<Value>,
+    resources: Vec<(Value, Substitution)>,
     known: Known,
     /// The objects that have appeared or disappeared since the last judgment.
     moved: HashSet<Key>,
@@ -42,21 +45,20 @@ pub struct Workspace {
     doubted: HashSet<Target>,
 }
 
-/// The target of a reference, and what was known about it.
-type Answered = (Target, Fact);
-
 /// What is known about a file.
 #[derive(Default)]
 struct State {
     /// The findings about each object alone; `None` if they must be found anew.
     own: Option<Vec<Located>>,
+    /// What was not judged in them.
+    open: Vec<Spot>,
     /// The findings about its objects that depend on other objects.
     across: Vec<Located>,
     /// The targets of its references.
     facts: Vec<Answered>,
     /// The objects of its last text without syntax errors, if its text has one now: a document that cannot be read while
     /// somebody edits it still exists.
-    remembered: Vec<Value>,
+    remembered: Vec<Object>,
 }
 
 /// An object, as references see it.
@@ -67,6 +69,8 @@ struct Key {
     namespace: String,
     name: String,
     is_being_deleted: bool,
+    /// Whether its kind or name depends on unknown variables, so that it can be one of many.
+    is_hidden: bool,
 }
 
 /// The result for one file.
@@ -108,9 +112,14 @@ impl Workspace {
         resources: Vec<Value>,
         complete: bool,
     ) -> Self {
+        let resources = replaced(resources, &bundle.variables);
+        let declared = Declared::new(resources.iter().map(|(value, substitution)| (value, substitution)));
         // kustomize runs too long to run while somebody types.
         let units = bundle.units();
+        let mut aside = paths(&bundle);
         bundle.without_builds(&units);
+        let kept = paths(&bundle);
+        aside.retain(|path| !kept.contains(path));
         for file in &mut bundle.files {
             if let Some(relative) = file.input.path.as_ref().and_then(|path| path.strip_prefix(root).ok()) {
                 file.input.name = Input::new(relative, String::new()).name;
@@ -122,7 +131,8 @@ impl Workspace {
             root: root.to_owned(),
             states: bundle.files.iter().map(|_| State::default()).collect(),
             bundle,
-            known: Known { resources: Objects::new(&resources), complete, ..Known::default() },
+            aside,
+            known: Known { resources: declared, complete, ..Known::default() },
             resources,
             moved: HashSet::new(),
             awaited: HashSet::new(),
@@ -147,8 +157,11 @@ impl Workspace {
         self.bundle.files.iter().filter_map(|file| file.input.path.as_deref())
     }
 
-    /// Replaces the text of a file, or adds the file.
+    /// Replaces the text of a file, or adds the file, unless it holds no records in its own right.
     pub fn set(&mut self, path: &Path, text: String) {
+        if self.aside.contains(path) {
+            return;
+        }
         let index = match self.index(path) {
             Some(index) => index,
             None => self.add(path),
@@ -161,12 +174,11 @@ impl Workspace {
             return;
         }
         let had_errors = !file.input.errors().is_empty();
-        let objects: Vec<Value> = file.objects().map(|placed| placed.object.value.clone()).collect();
-        file.set_text(text);
+        let objects = file.set_text(text, &self.bundle.variables);
         if file.input.errors().is_empty() {
             state.remembered.clear();
         } else if !had_errors {
-            state.remembered = objects;
+            state.remembered = objects.into_iter().flatten().collect();
         }
         state.own = None;
         let after = self.keys(index);
@@ -187,7 +199,9 @@ impl Workspace {
     pub fn answer(&mut self, answers: impl IntoIterator<Item = (Target, Fact)>) {
         let answers: HashMap<Target, Fact> = answers.into_iter().collect();
         for state in &mut self.states {
-            if state.facts.iter().any(|(target, fact)| answers.get(target).is_some_and(|new| new != fact)) {
+            let is_news =
+                |(target, fact): &Answered| answers.get(target).is_some_and(|new| fact.as_ref() != Some(new));
+            if state.facts.iter().any(is_news) {
                 state.own = None;
             }
         }
@@ -205,10 +219,8 @@ impl Workspace {
     /// answer, nothing is said about them.
     pub fn ask(&mut self) -> HashSet<Target> {
         let facts = self.states.iter().flat_map(|state| &state.facts);
-        let unknown = facts.filter(|(target, fact)| {
-            matches!(fact, Fact::Missing { .. } | Fact::Unresolved { .. })
-                && !self.known.asked.contains_key(target)
-        });
+        let unknown = facts
+            .filter(|(target, fact)| is_unsettled(fact.as_ref()) && !self.known.asked.contains_key(target));
         let mut targets: HashSet<Target> = unknown.map(|(target, _)| target.clone()).collect();
         self.answer(targets.iter().map(|target| (target.clone(), Fact::Exists)));
         self.awaited.extend(targets.iter().cloned());
@@ -219,12 +231,13 @@ impl Workspace {
     /// The names of the known objects of a kind, with the display names of records.
     pub fn names(&self, group: &str, kind: &str) -> BTreeMap<String, Option<String>> {
         let mut names = BTreeMap::new();
-        for value in self.existing().chain(&self.resources) {
-            let Some(key) = Key::of(value).filter(|key| key.group == group && key.kind == kind) else {
-                continue;
-            };
-            let title = value["spec"]["displayName"].as_str().map(str::to_owned);
-            names.insert(key.name, title);
+        let resources = self.resources.iter().map(|(value, substitution)| (value, substitution));
+        for (value, substitution) in self.existing().map(parts).chain(resources) {
+            let key = Key::of(value, substitution).filter(|key| key.group == group && key.kind == kind);
+            let Some(key) = key.filter(|key| !key.is_hidden) else { continue };
+            let field = ["spec", "displayName"].map(|name| Step::Name(name.to_owned()));
+            let title = value["spec"]["displayName"].as_str().filter(|_| !substitution.hides(&field));
+            names.insert(key.name, title.map(str::to_owned));
         }
         let answered = self.known.asked.iter().filter(|(target, _)| !self.awaited.contains(*target));
         let exists = answered.filter(|(_, fact)| **fact == Fact::Exists);
@@ -243,7 +256,7 @@ impl Workspace {
             self.known.bundle = self.objects();
             let moved = std::mem::take(&mut self.moved);
             for state in &mut self.states {
-                if state.facts.iter().any(|(target, fact)| depends(target, fact, &moved)) {
+                if state.facts.iter().any(|(target, fact)| depends(target, fact.as_ref(), &moved)) {
                     state.own = None;
                 }
             }
@@ -303,16 +316,16 @@ impl Workspace {
     fn add(&mut self, path: &Path) -> usize {
         let mut input = Input::new(path.strip_prefix(&self.root).unwrap_or(path), String::new());
         input.path = Some(path.to_owned());
-        self.bundle.files.push(File::new(input));
+        self.bundle.files.push(File::new(input, &self.bundle.variables));
         self.states.push(State::default());
         self.states.len() - 1
     }
 
     /// Every object that exists in the files.
-    fn existing(&self) -> impl Iterator<Item = &Value> {
+    fn existing(&self) -> impl Iterator<Item = &Object> {
         // First, so that what is in the text now counts.
         let remembered = self.states.iter().flat_map(|state| &state.remembered);
-        remembered.chain(self.bundle.standing_values())
+        remembered.chain(self.bundle.standing_objects())
     }
 
     fn objects(&self) -> Existing {
@@ -320,10 +333,11 @@ impl Workspace {
     }
 
     fn keys(&self, index: usize) -> BTreeSet<Key> {
-        let values = self.bundle.files.get(index).into_iter().flat_map(File::objects);
-        let values = values.map(|placed| &placed.object.value);
+        let placed = self.bundle.files.get(index).into_iter().flat_map(File::objects);
+        let objects = placed.map(|placed| placed.object);
         let remembered = self.states.get(index).into_iter().flat_map(|state| &state.remembered);
-        values.chain(remembered).filter_map(Key::of).collect()
+        let all = objects.chain(remembered).map(parts);
+        all.filter_map(|(value, substitution)| Key::of(value, substitution)).collect()
     }
 
     fn judge_files(&mut self, stale: &BTreeSet<usize>) {
@@ -331,25 +345,18 @@ impl Workspace {
         let files = self.bundle.files.iter().enumerate().filter(is_stale);
         let placed: Vec<(usize, Placed<'_>)> =
             files.flat_map(|(index, file)| file.objects().map(move |placed| (index, placed))).collect();
-        let judged: Vec<(usize, Vec<Located>, Vec<Answered>)> = placed
-            .par_iter()
-            .map(|(index, placed)| {
-                let references = self.judge.references(placed.object).into_iter();
-                let fact = |Reference { target, .. }| {
-                    let fact = self.known.fact(&target, None);
-                    (target, fact)
-                };
-                (*index, self.judge.object(placed, &self.known), references.map(fact).collect())
-            })
-            .collect();
+        let examine =
+            |(index, placed): &(usize, Placed<'_>)| (*index, self.judge.examined(placed, &self.known));
+        let examined: Vec<(usize, Examined)> = placed.par_iter().map(examine).collect();
         for index in stale {
             if let Some(state) = self.states.get_mut(*index) {
-                (state.own, state.facts) = (Some(Vec::new()), Vec::new());
+                (state.own, state.open, state.facts) = (Some(Vec::new()), Vec::new(), Vec::new());
             }
         }
-        for (index, found, facts) in judged {
+        for (index, Examined { found, open, facts }) in examined {
             if let Some(state) = self.states.get_mut(index) {
                 state.own.get_or_insert_default().extend(found);
+                state.open.extend(open);
                 state.facts.extend(facts);
             }
         }
@@ -378,13 +385,15 @@ impl Workspace {
     fn checked(&self, index: usize) -> Option<Checked> {
         let (file, state) = (self.bundle.files.get(index)?, self.states.get(index)?);
         let mut suppressions = file.suppressions();
+        state.open.iter().for_each(|spot| suppressions.excuse(spot));
         let mut findings = Vec::new();
         for located in state.own.iter().flatten().chain(&state.across) {
             if suppressions.suppress(located.rule, located.diagnostic.code, &located.spot).is_none() {
                 findings.push(Marked::new(located.clone()));
             }
         }
-        for fault in suppressions.faults() {
+        let faults = if file.has_findings() { suppressions.faults() } else { Vec::new() };
+        for fault in faults {
             findings.push(Marked::comment(file.input.text(), fault.at, about_comment(file, &fault)));
         }
         findings.sort_by_key(|marked| marked.bytes.start);
@@ -392,19 +401,27 @@ impl Workspace {
     }
 }
 
+fn paths(bundle: &Bundle) -> HashSet<PathBuf> {
+    bundle.files.iter().filter_map(|file| file.input.path.clone()).collect()
+}
+
+/// Whether the files do not have a target, or may have it.
+fn is_unsettled(fact: Option<&Fact>) -> bool {
+    matches!(fact, None | Some(Fact::Missing { .. } | Fact::Unresolved { .. }))
+}
+
 /// Whether the fact about a target may be another one since these objects have appeared or disappeared. A suggestion may
 /// be another one whatever their names are.
-fn depends(target: &Target, fact: &Fact, moved: &HashSet<Key>) -> bool {
-    let suggests = matches!(fact, Fact::Missing { .. } | Fact::Unresolved { .. });
+fn depends(target: &Target, fact: Option<&Fact>, moved: &HashSet<Key>) -> bool {
+    let is_unsettled = is_unsettled(fact);
     moved.iter().any(|key| {
-        key.kind == target.kind.kind
-            && key.group == target.kind.group
-            && (suggests || key.name == target.name)
+        let is_of_kind = key.kind == target.kind.kind && key.group == target.kind.group;
+        (is_of_kind && key.name == target.name) || (is_unsettled && (is_of_kind || key.is_hidden))
     })
 }
 
 impl Key {
-    fn of(object: &Value) -> Option<Self> {
+    fn of(object: &Value, substitution: &Substitution) -> Option<Self> {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let metadata = &object["metadata"];
         let version = object["apiVersion"].as_str()?;
@@ -414,6 +431,7 @@ impl Key {
             namespace: text(&metadata["namespace"]),
             name: text(&metadata["name"]),
             is_being_deleted: !metadata["deletionTimestamp"].is_null(),
+            is_hidden: is_hidden(object, substitution),
         };
         (!key.kind.is_empty() && !key.name.is_empty()).then_some(key)
     }
@@ -434,6 +452,7 @@ impl Marked {
 
 #[cfg(test)]
 mod tests {
+    use crm_manifest::Variables;
     use serde_json::json;
 
     use super::*;
@@ -445,7 +464,7 @@ mod tests {
     fn workspace(files: &[(&str, &str)]) -> Workspace {
         let inputs = files.iter().map(|(path, text)| Input::new(Path::new(path), (*text).to_owned()));
         let judge = Judge::new(Policy::default(), None, noon()).unwrap();
-        let bundle = Bundle::new(inputs.collect());
+        let bundle = Bundle::new(inputs.collect(), Variables::default());
         Workspace::new(judge, None, Path::new("/w"), bundle, Vec::new(), true)
     }
 
@@ -562,8 +581,7 @@ mod tests {
 
     #[test]
     fn objects_without_a_name_are_no_targets() {
-        assert!(
-            Key::of(&json!({"apiVersion": "v1", "kind": "A", "metadata": {"generateName": "a-"}})).is_none()
-        );
+        let object = json!({"apiVersion": "v1", "kind": "A", "metadata": {"generateName": "a-"}});
+        assert!(Key::of(&object, &Substitution::default()).is_none());
     }
 }

@@ -23,6 +23,7 @@ use verify::Verifier;
 pub use change::{Change, Edited};
 pub use comment::comment;
 pub use rename::rename;
+pub(crate) use scalar::is_plain_in_block;
 pub use scalar::literal;
 
 /// Makes the changes that do not affect the meaning of any other value. `changes` has those of each document of the
