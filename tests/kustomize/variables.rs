@@ -1,7 +1,8 @@
 //! Variables in what was built: Flux replaces them after the build.
 
 use crate::builds::check;
-use crate::repository::Repository;
+use crate::repository::{Ended, Repository};
+use crate::tools::Tools;
 
 const COMPANY: &str = "\
 apiVersion: crm.milo.io/v1alpha1
@@ -26,6 +27,13 @@ fn repository() -> Repository {
         ("prod/kustomization.yaml", "resources: [../base]\npatches: [{path: patch.yaml}]\n"),
         ("prod/patch.yaml", patch),
     ])
+}
+
+fn fix(repository: &Repository, directory: &str, args: &[&str]) -> Ended {
+    let tools = Tools::new();
+    let path = tools.paths().next().unwrap();
+    let args = [args, &["--fix", "--format", "json"]].concat();
+    repository.check_in(directory, &[("PATH", path.to_str().unwrap())], &args)
 }
 
 #[test]
@@ -64,10 +72,19 @@ fn a_patch_that_replaces_a_variable_by_its_value_is_not_in_the_file() {
 #[test]
 fn a_fix_leaves_variables_as_they_are() {
     let repository = repository();
-    let tools = crate::tools::Tools::new();
-    let path = tools.paths().next().unwrap();
-    let args = ["--fix", "--var", "country=COM", "--var", "name=Acme", "--format", "json"];
-    let ended = repository.check_in(".", &[("PATH", path.to_str().unwrap())], &args);
+    let ended = fix(&repository, ".", &["--var", "country=COM", "--var", "name=Acme"]);
     assert_eq!(repository.read("base/company.yaml"), COMPANY.replace("HTTPS://Acme.com/", "acme.com"));
     assert_eq!(ended.json()["summary"]["fixed"], 1, "{}", ended.out);
+}
+
+#[test]
+fn a_variable_that_a_fix_moves_is_still_not_judged() {
+    let repository = repository();
+    let twice = "  - HTTPS://Acme.com/\n  - acme.com\n";
+    let company = COMPANY.replace("${name}", "Acme");
+    repository.write("base/company.yaml", &company.replace("  - HTTPS://Acme.com/\n", twice));
+    let ended = fix(&repository, "dev", &[".", "../base"]);
+    assert_eq!(repository.read("base/company.yaml"), company.replace("HTTPS://Acme.com/", "acme.com"));
+    assert_eq!(ended.ends_with(0).findings(), [] as [&str; 0]);
+    assert_eq!(ended.json()["summary"]["notJudged"], 1);
 }
