@@ -56,12 +56,23 @@ pub fn replacements(before: &str, after: &str) -> Vec<(Range<usize>, String)> {
     };
     let diff = TextDiff::configure().newline_terminated(true).diff_slices(&old, &new);
     let changed = diff.ops().iter().filter(|op| op.tag() != DiffTag::Equal);
-    let replacement = |op: &DiffOp| {
-        let range = bytes(&old_starts, op.old_range())?;
-        let text = after.get(bytes(&new_starts, op.new_range())?)?;
+    let replacement = |(old, new): (Range<usize>, Range<usize>)| {
+        let range = bytes(&old_starts, old)?;
+        let text = after.get(bytes(&new_starts, new)?)?;
         Some(narrowed(before, range, text))
     };
-    changed.filter_map(replacement).collect()
+    changed.flat_map(line_by_line).filter_map(replacement).collect()
+}
+
+/// The lines of a change in pairs, and what one side has more.
+fn line_by_line(op: &DiffOp) -> Vec<(Range<usize>, Range<usize>)> {
+    let (old, new) = (op.old_range(), op.new_range());
+    let one = |line: usize| line..line + 1;
+    let mut pairs: Vec<_> = old.clone().map(one).zip(new.clone().map(one)).collect();
+    if old.len() != new.len() {
+        pairs.push((old.start + pairs.len()..old.end, new.start + pairs.len()..new.end));
+    }
+    pairs
 }
 
 /// A replacement without what both texts start and end with.

@@ -15,10 +15,15 @@ pub fn comment(input: &Input, document: usize, at: usize, comment: &str) -> Opti
     }
     let text = input.text();
     let tree = &input.documents().get(document)?.tree;
+    let root = tree.node(tree.root).range.start;
+    // kubectl tries to read it as JSON.
+    if text.as_str().get(root..)?.starts_with('{') {
+        return None;
+    }
     let (start, end) = (text.line_start(at), text.line_end(at));
     let line = text.as_str().get(start..end)?;
     let content = line.trim_end_matches(['\r', '\n', '\u{85}', '\u{2028}', '\u{2029}']);
-    let is_first = tree.node(tree.root).range.start >= start;
+    let is_first = root >= start;
     let (place, added) = if is_first {
         (start + content.trim_end().len(), format!(" {}", comment.trim_end()))
     } else {
