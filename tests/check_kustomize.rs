@@ -74,6 +74,31 @@ fn without_a_tool_the_resources_are_checked_as_they_stand_and_a_note_says_so() {
 }
 
 #[test]
+fn a_tool_cannot_reach_the_network_by_default() {
+    let says = "echo \"Error: $HTTP_PROXY,$HTTPS_PROXY,$http_proxy,$https_proxy,$NO_PROXY,$no_proxy,${GIT_ALLOW_PROTOCOL-all}\" >&2";
+    let ended = check(&units(), Some(&format!("{says}; exit 1")), &["--format", "json"]);
+    let nowhere = ["http://127.0.0.1:9"; 4].join(",");
+    let said = format!("error: dev/Kustomization: kustomize build fails: {nowhere},,,; ");
+    assert!(ended.ends_with(2).err.starts_with(&said), "{}", ended.err);
+}
+
+#[test]
+fn a_directory_for_temporary_files_in_the_unit_is_an_error_with_the_fix() {
+    let repository = units();
+    repository.write("dev/tmp/none", "");
+    let (bin, temporary) = (repository.path().join("bin"), repository.path().join("dev/tmp"));
+    check(&repository, Some("exit 1"), &[]).ends_with(2);
+    let environment = [("PATH", bin.to_str().unwrap()), ("TMPDIR", temporary.to_str().unwrap())];
+    let ended = repository.check_in(".", &environment, &["--format", "json"]);
+    let said = format!(
+        "error: dev/Kustomization: cannot prepare the build: the directory for temporary files, {}, is inside of the \
+         directory to build; set TMPDIR to one outside; ",
+        temporary.display()
+    );
+    assert!(ended.ends_with(2).err.starts_with(&said), "{}", ended.err);
+}
+
+#[test]
 fn build_without_a_tool_is_an_error() {
     let ended = check(&units(), None, &["--kustomize", "build"]);
     let said = "error: --kustomize build needs the program kustomize or kubectl, and neither is on the PATH; install one ";
@@ -139,7 +164,8 @@ fn a_path_that_does_not_exist_is_an_error_at_its_place_and_nothing_is_built() {
     for mode in ["auto", "build"] {
         let ended =
             check(&repository, Some("echo run >&2; exit 1"), &["--kustomize", mode, "--format", "json"]);
-        let said = "error: base/kustomization.yml:3:3: \"../absent\": cannot be read: No such file or directory (os error 2)\n";
+        let said = "error: base/kustomization.yml:3:3: \"../absent\": cannot be read: No such file or directory (os error 2); \
+                    correct it, or give --kustomize skip\n";
         assert_eq!(ended.ends_with(2).err, said);
     }
 }
