@@ -110,6 +110,12 @@ fn build_without_a_tool_is_an_error() {
 }
 
 #[test]
+fn existing_objects_can_be_in_units() {
+    let ended = check(&units(), None, &["plain.yaml", "--resources", ".", "--format", "json"]);
+    assert!(ended.ends_with(0).findings().is_empty(), "{}", ended.out);
+}
+
+#[test]
 fn an_unknown_mode_is_an_error() {
     let ended = check(&units(), None, &["--kustomize", "never"]);
     assert!(ended.ends_with(2).err.contains("[possible values: auto, build, skip]"), "{}", ended.err);
