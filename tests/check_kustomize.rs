@@ -74,6 +74,39 @@ fn without_a_tool_the_resources_are_checked_as_they_stand_and_a_note_says_so() {
 }
 
 #[test]
+fn without_a_tool_the_resources_of_a_base_outside_of_the_paths_are_checked_too() {
+    let ended = check(&units(), None, &["--format", "json", "dev"]);
+    assert_eq!(ended.ends_with(1).findings(), [format!("base/company.yaml:{FOUND}")]);
+    // What is left out on purpose is left out.
+    let args = ["--kustomize", "skip", "--exclude", "/base", "--format", "json"];
+    assert!(check(&units(), None, &args).ends_with(0).findings().is_empty());
+}
+
+#[test]
+fn units_that_are_not_built_can_have_the_same_record_and_one_cannot_have_it_twice() {
+    let valid = DENIED.replace("''", "Acme");
+    let repository = Repository::with(&[
+        ("dev/kustomization.yaml", "resources: [company.yaml]\n"),
+        ("dev/company.yaml", &valid),
+        ("prod/kustomization.yaml", "resources: [company.yaml]\n"),
+        ("prod/company.yaml", &valid),
+    ]);
+    let findings =
+        |path| check(&repository, None, &["--kustomize", "skip", "--format", "json", path]).findings();
+    assert_eq!(findings("."), [] as [&str; 0]);
+    repository.write("prod/kustomization.yaml", "resources: [company.yaml, again.yaml]\n");
+    repository.write("prod/again.yaml", &valid);
+    assert_eq!(findings("."), ["prod/company.yaml:3:18 Warn metadata.name [schema/duplicate-object]"]);
+    // What is in no unit can be deployed beside each.
+    repository.write("all.yaml", &valid);
+    let beside = ["dev/company.yaml", "prod/again.yaml", "prod/company.yaml"];
+    assert_eq!(
+        findings("."),
+        beside.map(|file| format!("{file}:3:18 Warn metadata.name [schema/duplicate-object]"))
+    );
+}
+
+#[test]
 fn a_tool_cannot_reach_the_network_by_default() {
     let says = "echo \"Error: $HTTP_PROXY,$HTTPS_PROXY,$http_proxy,$https_proxy,$NO_PROXY,$no_proxy,${GIT_ALLOW_PROTOCOL-all}\" >&2";
     let ended = check(&units(), Some(&format!("{says}; exit 1")), &["--format", "json"]);
