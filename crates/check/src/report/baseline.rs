@@ -27,7 +27,7 @@ pub struct Baseline(Vec<Entry>);
 /// The findings of `crm-admission check` that are known, as `--write-baseline` writes them.
 // The order of the fields is the order in which they are written.
 #[derive(Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object with version and findings")]
 #[schemars(title = "Baseline of crm-admission check")]
 struct Document {
     /// Changes if programs of other versions cannot read the file.
@@ -41,7 +41,7 @@ struct Document {
 /// One known finding.
 // The order of the fields is the order in which entries are sorted.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[serde(deny_unknown_fields, rename_all = "camelCase", expecting = "an object that describes a finding")]
 pub struct Entry {
     /// The id of the rule.
     #[serde(deserialize_with = "rule")]
@@ -295,7 +295,11 @@ mod tests {
     #[case::empty("", "1:1: EOF while parsing a value")]
     #[case::no_json("version: 1\n", "1:1: expected value")]
     #[case::conflict("{\n<<<<<<< ours\n", "2:1: key must be a string")]
-    #[case::no_baseline("[]", "1:2: invalid length 0, expected struct Document with 2 elements")]
+    #[case::no_baseline("[]", "1:2: invalid length 0, expected an object with version and findings")]
+    #[case::no_finding(
+        "{\"version\": 1, \"findings\": [7]}",
+        "1:29: invalid type: integer `7`, expected an object that describes a finding"
+    )]
     #[case::version(
         "{\"version\": 2, \"findings\": []}",
         "1:13: the baseline has version 2, and this program reads version 1"
