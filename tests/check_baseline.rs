@@ -182,6 +182,7 @@ fn a_link_to_a_baseline_stays_a_link() {
 #[case::no_file(&["--baseline", "none.json"], "none.json: the baseline does not exist; --write-baseline creates it")]
 #[case::no_baseline(&["--write-baseline"], "--write-baseline needs --baseline <FILE> (baseline in the configuration file)")]
 #[case::diff(&["--baseline", "b.json", "--write-baseline", "--diff"], "--diff writes nothing, so use it without --write-baseline")]
+#[case::output(&["--baseline", "two.json", "--output", "two.json"], "two.json: --output would overwrite the baseline; give the report another name")]
 #[case::standard_input(&["--baseline", "-"], "--baseline needs the name of a file, not -")]
 #[case::directory(&["--baseline", "crm"], "crm: the baseline cannot be read: ")]
 #[case::no_directory(&["--baseline", "none/b.json", "--write-baseline"], "none/b.json: the baseline cannot be written: ")]

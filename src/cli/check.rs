@@ -255,7 +255,13 @@ impl Check {
         if self.write_baseline && self.diff {
             bail!("--diff writes nothing, so use it without --write-baseline");
         }
-        match &self.baseline {
+        match self.baseline.as_deref() {
+            Some(path) if self.output_file() == Some(path) => {
+                bail!(
+                    "{}: --output would overwrite the baseline; give the report another name",
+                    path.display()
+                )
+            }
             Some(path) => Ok(Some(BaselineFile::read(path, self.write_baseline)?)),
             None if self.write_baseline => {
                 bail!("--write-baseline needs --baseline <FILE> (baseline in the configuration file)")
