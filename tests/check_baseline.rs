@@ -50,7 +50,7 @@ fn only_findings_that_are_not_in_the_baseline_count() {
     repository.write("crm/a.yaml", &company("name: acme", "domains: [com.au, acme.com]"));
     let out = repository.check(&COMPARE).ends_with(1).out.clone();
     let summary =
-        "would be denied (1 finding denies); 2 stale in the baseline, because they are no longer found.\n";
+        "would be denied (1 finding denies); 2 stale in the baseline (no longer found).\n";
     assert!(out.contains("\"com.au\"") && out.ends_with(summary), "{out}");
 }
 

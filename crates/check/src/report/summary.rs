@@ -91,7 +91,7 @@ impl Report {
         if let Some(Compared { known, stale, .. }) = &self.baseline {
             text += &aside(known.iter(), "in the baseline");
             if !stale.is_empty() {
-                text += &format!("; {} stale in the baseline, because they are no longer found", stale.len());
+                text += &format!("; {} stale in the baseline (no longer found)", stale.len());
             }
         }
         text
