@@ -245,8 +245,11 @@ impl Check {
     }
 
     fn format(&self) -> FormatArg {
-        let is_for_terminal =
-            || self.output_file().is_none() && !self.takes_standard_output() && io::stdout().is_terminal();
+        let is_for_terminal = || match self.takes_standard_output() {
+            _ if self.output_file().is_some() => false,
+            true => io::stderr().is_terminal(),
+            false => io::stdout().is_terminal(),
+        };
         self.format.unwrap_or_else(|| if is_for_terminal() { FormatArg::Full } else { FormatArg::Text })
     }
 
