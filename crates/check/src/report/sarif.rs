@@ -128,8 +128,8 @@ fn all_findings(results: &Results<'_>, names: &mut UniqueNames) -> Vec<Finding> 
     found
 }
 
-/// A known finding that is no longer found. GitHub rejects a file with a result that is in no file, so it is in that of
-/// the baseline.
+/// A known finding that is no longer found. GitHub rejects a file with a result that is in no file, so it is at the start
+/// of that of the baseline.
 fn no_longer_found(entry: &Entry, baseline: &str) -> Finding {
     let Entry { rule, code, kind, name, field, .. } = entry;
     let object = [kind.as_str(), name.as_deref().unwrap_or_default(), field.as_str()];
@@ -137,7 +137,7 @@ fn no_longer_found(entry: &Entry, baseline: &str) -> Finding {
     let logical = LogicalLocation::builder().fully_qualified_name(object.as_str()).kind("object").build();
     let location = Location::builder()
         .logical_locations(vec![logical])
-        .physical_location(physical(baseline, None))
+        .physical_location(physical(baseline, Some((1, 1))))
         .build();
     let rule_and_code = code.as_ref().map_or_else(|| rule.clone(), |code| format!("{rule}/{code}"));
     let text = format!("{object}: no longer found; write the baseline again [{rule_and_code}]");
