@@ -132,6 +132,15 @@ fn an_incomplete_check_writes_no_baseline() {
 }
 
 #[test]
+fn nothing_is_stale_if_a_file_cannot_be_read() {
+    let repository = known();
+    repository.check(&WRITE).ends_with(0);
+    repository.write("crm/a.yaml", "a: [\n");
+    let out = repository.check(&COMPARE).ends_with(2).out.clone();
+    assert!(out.contains("1 file could not be fully read") && !out.contains("stale"), "{out}");
+}
+
+#[test]
 fn what_is_fixed_or_suppressed_is_not_in_the_baseline() {
     let repository = known();
     let text = "domains: [co.uk]} # crm-admission: ignore domain: old\n#";

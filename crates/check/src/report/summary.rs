@@ -66,7 +66,11 @@ impl Report {
 
     /// Leaves only the findings that are not in a baseline. `file` is its name in reports.
     pub fn compare(&mut self, file: &str, baseline: &Baseline) {
-        let (new, compared) = baseline.compare(file, std::mem::take(&mut self.findings));
+        let (new, mut compared) = baseline.compare(file, std::mem::take(&mut self.findings));
+        // They can be in what could not be read.
+        if !self.errors.is_empty() {
+            compared.stale.clear();
+        }
         self.findings = new;
         self.baseline = Some(compared);
     }
