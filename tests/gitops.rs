@@ -2,55 +2,16 @@
 //! record or cannot be judged.
 
 use std::fs;
-use std::path::Path;
 
-use crate::repository::Repository;
+use rstest::rstest;
 
-/// The mistakes in files that are applied as they are.
-const PLAIN: [&str; 8] = [
-    "crm/americas/companies.yaml:30:5 Warn spec.domains[0] [domain/not-canonical]",
-    "crm/americas/companies.yaml:127:25 Warn metadata.labels[crm.milo.io/source] [label-value]",
-    "crm/americas/people.yaml:53:16 Deny spec.displayName [display-name]",
-    "crm/emea/notes.yaml:54:11 Deny spec.subjectRef.kind [subject-kind]",
-    "crm/emea/people.yaml:36:11 Warn spec.companyRef.name [company-exists/unresolved]",
-    "crm/partners/companies.yaml:79:5 Deny spec.domains[0] [domain/bad-char]",
-    "crm/partners/companies.yaml:246:9 Warn metadata.name [schema/duplicate-object]",
-    "rendered/demo.yaml:22:20 Deny spec.linkedinProfile [linkedin-profile/wrong-kind]",
-];
-/// The mistakes in files from which kustomize builds records.
-const BUILT: [&str; 2] = [
-    "apps/crm/base/companies.yaml:11:3 Deny spec.descripton [schema]",
-    "apps/crm/overlays/production/visits.yaml:11:13 Deny spec.followUp [schema]",
-];
+use crate::gitops_fixture::{BUILT, PLAIN, fixture};
+
 /// The directories with the plain files.
 const DIRECTORIES: [&str; 4] = ["clusters", "crm", "rendered", "secrets"];
 /// The files with the records from which kustomize builds.
 const SOURCES: [&str; 3] =
     ["apps/crm/base/companies.yaml", "apps/crm/base/people.yaml", "apps/crm/overlays/production/visits.yaml"];
-
-/// A copy of the fixture in a work tree of git. The files that git would treat specially in our repository have their
-/// names only in the copy.
-fn fixture() -> Repository {
-    let repository = Repository::with(&[(".git/HEAD", "ref: refs/heads/main\n")]);
-    copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/gitops"), repository.path());
-    for (name, real) in [("gitignore", ".gitignore"), ("crm-admission.yaml", ".crm-admission.yaml")] {
-        fs::rename(repository.path().join(name), repository.path().join(real)).unwrap();
-    }
-    repository
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), target).unwrap();
-        }
-    }
-}
 
 #[test]
 fn exactly_the_ten_mistakes_are_found_in_their_places() {
@@ -123,4 +84,27 @@ fn a_fix_changes_one_line_and_no_variable() {
     let expected = before.replace("HTTPS://Cobaltlogistics.com/", "cobaltlogistics.com");
     assert_eq!(repository.read("crm/americas/companies.yaml"), expected);
     assert_eq!(repository.read("crm/emea/companies.yaml"), variables);
+}
+
+// The patches of the overlays neither make nor repair a mistake, so the same ten are found as in a build, which
+// `make kustomize` tests. The records of the base count once here, and once for each overlay there.
+#[rstest]
+#[case::skipped(&["--kustomize", "skip"], "")]
+#[case::no_tool(&[], "note: neither kustomize nor kubectl is on the PATH, so 2 directories with a kustomization file are not built")]
+fn without_a_build_the_resources_of_overlays_are_checked_as_they_stand(
+    #[case] args: &[&str],
+    #[case] note: &str,
+) {
+    let repository = fixture();
+    let nothing = repository.path().join("empty");
+    fs::create_dir(&nothing).unwrap();
+    let args = [args, &["--format", "json"]].concat();
+    let ended = repository.check_in(".", &[("PATH", nothing.to_str().unwrap())], &args);
+    assert_eq!(ended.ends_with(1).findings(), [&PLAIN[..], &BUILT].concat());
+    let summary = &ended.json()["summary"];
+    let counts =
+        ["checked", "encrypted", "notJudged", "errors"].map(|count| summary[count].as_u64().unwrap());
+    assert_eq!(counts, [300, 2, 0, 0]);
+    assert_eq!(ended.err.is_empty(), note.is_empty());
+    assert!(ended.err.starts_with(note), "{}", ended.err);
 }

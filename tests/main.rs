@@ -27,6 +27,7 @@ mod crds;
 mod deletions;
 mod generated;
 mod gitops;
+mod gitops_fixture;
 mod imports;
 mod manifests;
 mod normalization;

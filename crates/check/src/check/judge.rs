@@ -194,14 +194,20 @@ fn is_of_variable(object: &Object, change: &Change) -> bool {
         .any(|field| object.substitution.holds(&steps(field)))
 }
 
-/// The values on which nothing is judged, because they depend on unknown variables.
+/// The values on which nothing is judged, because they depend on unknown variables. Several builds can render the same
+/// value.
 fn not_judged(objects: &[Placed<'_>]) -> NotJudged {
-    let mut not_judged = NotJudged::default();
-    for Placed { object, .. } in objects {
+    let (mut not_judged, mut places) = (NotJudged::default(), HashSet::new());
+    for placed in objects {
+        let object = placed.object;
         if matches!(object.identity, Identity::Other | Identity::Encrypted) {
             continue;
         }
-        for (_, expansion) in object.substitution.unknown() {
+        for (path, expansion) in object.substitution.unknown() {
+            let patched_by = build(placed).filter(|_| !placed.stands(path));
+            if !places.insert((&placed.file.input.name, placed.find(path).position, path, patched_by)) {
+                continue;
+            }
             not_judged.values += 1;
             for part in &expansion.parts {
                 match part {
