@@ -162,7 +162,7 @@ fn own_part<'e>(errors: &'e str, unit: &Path) -> &'e str {
 fn plain(errors: &str) -> String {
     let errors = errors.trim();
     if let Some((_, quoted)) = errors.split_once("] \"command failed\" err=\"") {
-        return quoted.trim_end_matches('"').replace("\\\"", "\"");
+        return quoted.strip_suffix('"').unwrap_or(quoted).replace("\\\"", "\"");
     }
     ["Error: ", "error: "]
         .into_iter()

@@ -16,7 +16,7 @@ pub(super) struct Kustomization {
     /// Whether it is a component, which is no deployment by itself.
     pub(super) is_component: bool,
     pub(super) mentions: Vec<Mention>,
-    /// The byte of the field with charts of Helm.
+    /// The byte of the value of the field with charts of Helm.
     pub(super) charts: Option<usize>,
     /// The fields that count only in the kustomization that is built, and not in those that it refers to.
     pub(super) only_at_root: Map<String, Value>,
@@ -180,8 +180,8 @@ mod tests {
         let text = "patchesStrategicMerge: [a]\ncrds: [b]\nconfigurations: [c]\ngenerators: [d]\ntransformers: [e]\n\
                     validators: [f]\npatches: [{path: g}, {patch: x}]\npatchesJson6902: [{path: h}]\n\
                     replacements: [{path: i}]\nconfigMapGenerator: [{files: [j, key=k], envs: [l], env: m}]\n\
-                    secretGenerator: [{files: [n]}]\nopenapi: {path: o}\n";
-        let names = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "m", "j", "k", "l", "n", "o"];
+                    secretGenerator: [{files: [o]}]\nopenapi: {path: p}\n";
+        let names = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "m", "j", "k", "l", "o", "p"];
         assert_eq!(paths(text), expected(Role::Input, &names));
     }
 
@@ -205,7 +205,7 @@ mod tests {
     fn charts_and_the_fields_of_the_root_are_known() {
         let text = "helmCharts: [{name: a}]\nsortOptions: {order: fifo}\n";
         let kustomization = read(text).unwrap();
-        assert_eq!(kustomization.charts, Some(0));
+        assert_eq!(kustomization.charts, Some("helmCharts: ".len()));
         assert_eq!(
             Value::Object(kustomization.only_at_root),
             serde_json::json!({"sortOptions": {"order": "fifo"}})

@@ -78,11 +78,11 @@ mod tests {
     #[test]
     fn the_annotation_is_read_and_removed() {
         let output = "kind: A\nmetadata:\n  name: a\n  annotations:\n    config.kubernetes.io/origin: |\n      path: ../r/a.yaml\n---\n\
-                      kind: B\nmetadata:\n  annotations:\n    x: y\n    config.kubernetes.io/origin: |\n      configuredIn: k.yaml\n---\nkind: C\n";
+                      kind: B\nmetadata:\n  annotations:\n    x: z\n    config.kubernetes.io/origin: |\n      configuredIn: k.yaml\n---\nkind: C\n";
         let [a, b, c] = rendered(output, Path::new("/t")).unwrap().try_into().unwrap();
         assert_eq!(a.value, json!({"kind": "A", "metadata": {"name": "a"}}));
         assert_eq!(a.origin, Some(Origin::File("/r/a.yaml".into())));
-        assert_eq!(b.value, json!({"kind": "B", "metadata": {"annotations": {"x": "y"}}}));
+        assert_eq!(b.value, json!({"kind": "B", "metadata": {"annotations": {"x": "z"}}}));
         assert_eq!(b.origin, Some(Origin::Generator("/t/k.yaml".into())));
         assert_eq!((c.value, c.origin), (json!({"kind": "C"}), None));
     }
