@@ -70,6 +70,8 @@ pub struct Entry {
 pub struct Compared {
     /// The file of the baseline.
     pub file: String,
+    /// Of each finding, new or known, in the order of the check, whether it is known.
+    pub is_known: Vec<bool>,
     /// The findings in the baseline. They do not count.
     pub known: Vec<Diagnostic>,
     /// What is in the baseline, but is no longer found.
@@ -134,9 +136,26 @@ impl Baseline {
                 true
             })
         };
-        let (known, new) = findings.into_iter().partition(|finding| is_known(finding));
+        let is_known: Vec<bool> = findings.iter().map(&mut is_known).collect();
+        let mut marks = is_known.iter();
+        let (known, new) = findings.into_iter().partition(|_| marks.next() == Some(&true));
         let stale = left.into_iter().flat_map(|(entry, count)| std::iter::repeat_n(entry.clone(), count));
-        (new, Compared { file: file.to_owned(), known, stale: stale.collect() })
+        let stale = stale.collect();
+        (new, Compared { file: file.to_owned(), is_known, known, stale })
+    }
+}
+
+impl Compared {
+    /// All findings in the order of the check, and whether each is known. `new` are those that are not.
+    pub(super) fn all<'d>(
+        &'d self,
+        new: impl IntoIterator<Item = &'d Diagnostic>,
+    ) -> impl Iterator<Item = (&'d Diagnostic, bool)> {
+        let (mut known, mut new) = (self.known.iter(), new.into_iter());
+        self.is_known.iter().filter_map(move |is_known| {
+            let finding = if *is_known { known.next() } else { new.next() };
+            Some((finding?, *is_known))
+        })
     }
 }
 
