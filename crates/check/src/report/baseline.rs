@@ -2,12 +2,15 @@
 //! values.
 
 use std::collections::BTreeMap;
+use std::fmt::{self, Formatter};
+use std::marker::PhantomData;
 
 use crm_core::api::names::{NEAR_MISS, nearest};
 use crm_core::catalog::{ReportedRule, RuleId, SUPPRESSION};
 use crm_core::quote::quote;
 use schemars::{JsonSchema, schema_for};
-use serde::de::{Deserializer, Error as _};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -27,7 +30,7 @@ pub struct Baseline(Vec<Entry>);
 /// The findings of `crm-admission check` that are known, as `--write-baseline` writes them.
 // The order of the fields is the order in which they are written.
 #[derive(Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, expecting = "an object with version and findings")]
+#[serde(deny_unknown_fields)]
 #[schemars(title = "Baseline of crm-admission check")]
 struct Document {
     /// Changes if programs of other versions cannot read the file.
@@ -35,19 +38,23 @@ struct Document {
     #[schemars(extend("const" = VERSION))]
     version: u32,
     /// The findings, sorted. One that is found several times is there as often.
+    #[serde(deserialize_with = "entries")]
     findings: Vec<Entry>,
 }
 
 /// One known finding.
 // The order of the fields is the order in which entries are sorted.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "camelCase", expecting = "an object that describes a finding")]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Entry {
     /// The id of the rule.
     #[serde(deserialize_with = "rule")]
     #[schemars(with = "String", extend("enum" = rules()))]
     pub(super) rule: String,
     /// The reason code, if the rule has several.
+    // With a function of its own, the field is required, even if it can be null.
+    #[serde(deserialize_with = "Option::deserialize")]
+    #[schemars(with = "Value", extend("type" = ["string", "null"]))]
     pub(super) code: Option<String>,
     /// The kind of the object.
     pub(super) kind: String,
@@ -103,8 +110,15 @@ impl Baseline {
     /// # Errors
     /// It is not JSON, not a baseline, or one of another version.
     pub fn parse(text: &str) -> Result<Self, BadBaseline> {
-        match serde_json::from_str::<Document>(text) {
-            Ok(document) => Ok(Self(document.findings)),
+        let at_start = |message: &str| BadBaseline { line: 1, column: 1, message: message.to_owned() };
+        if text.starts_with('\u{feff}') {
+            return Err(at_start("the file starts with a byte order mark; save it as UTF-8 without one"));
+        }
+        if text.trim().is_empty() {
+            return Err(at_start("the file is empty"));
+        }
+        match serde_json::from_str::<Object<Document>>(text) {
+            Ok(Object(document)) => Ok(Self(document.findings)),
             Err(error) => Err(BadBaseline::from(&error)),
         }
     }
@@ -184,6 +198,48 @@ fn rules() -> Vec<&'static str> {
     RuleId::ALL.map(RuleId::as_str).into_iter().chain([SUPPRESSION.id]).collect()
 }
 
+/// What a baseline writes as an object.
+trait Described {
+    /// What it is, for errors.
+    const WHAT: &'static str;
+}
+
+impl Described for Document {
+    const WHAT: &'static str = "an object with version and findings";
+}
+
+impl Described for Entry {
+    const WHAT: &'static str = "an object that describes a finding";
+}
+
+/// Reads a value from an object only. A derived `Deserialize` also reads an array of the values of all fields.
+struct Object<T>(T);
+
+impl<'de, T: Deserialize<'de> + Described> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(ObjectVisitor(PhantomData))
+    }
+}
+
+struct ObjectVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de> + Described> Visitor<'de> for ObjectVisitor<T> {
+    type Value = Object<T>;
+
+    fn expecting(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
+        formatter.write_str(T::WHAT)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(map)).map(Object)
+    }
+}
+
+fn entries<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Entry>, D::Error> {
+    let entries = Vec::<Object<Entry>>::deserialize(deserializer)?;
+    Ok(entries.into_iter().map(|Object(entry)| entry).collect())
+}
+
 fn version<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
     let version = Value::deserialize(deserializer)?;
     if version == VERSION {
@@ -257,6 +313,7 @@ mod tests {
         let schema = serde_json::from_str(&schema()).unwrap();
         let validator = jsonschema::draft202012::new(&schema).unwrap();
         let value = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+        let hash = "0".repeat(64);
         for findings in [&findings()[..], &[]] {
             assert!(validator.is_valid(&value(&Baseline::of(findings).text())));
         }
@@ -264,6 +321,13 @@ mod tests {
             r#"{"version": 2, "findings": []}"#,
             r#"{"version": 1, "findings": [], "more": 1}"#,
             r#"{"version": 1, "findings": [{"rule": "no", "code": null, "kind": "", "field": "", "valueSha256": ""}]}"#,
+            "[1, []]",
+            &format!(
+                r#"{{"version": 1, "findings": [["domain", null, "Company", null, null, "", "{hash}"]]}}"#
+            ),
+            &format!(
+                r#"{{"version": 1, "findings": [{{"rule": "domain", "kind": "", "field": "", "valueSha256": "{hash}"}}]}}"#
+            ),
         ] {
             assert!(!validator.is_valid(&value(text)) && Baseline::parse(text).is_err(), "{text}");
         }
@@ -311,10 +375,17 @@ mod tests {
     }
 
     #[rstest]
-    #[case::empty("", "1:1: EOF while parsing a value")]
+    #[case::empty("", "1:1: the file is empty")]
+    #[case::blank(" \n", "1:1: the file is empty")]
+    #[case::byte_order_mark("\u{feff}{}", "1:1: the file starts with a byte order mark")]
     #[case::no_json("version: 1\n", "1:1: expected value")]
     #[case::conflict("{\n<<<<<<< ours\n", "2:1: key must be a string")]
-    #[case::no_baseline("[]", "1:2: invalid length 0, expected an object with version and findings")]
+    #[case::no_baseline("[]", "1:1: invalid type: sequence, expected an object with version and findings")]
+    #[case::array("[1, []]", "1:1: invalid type: sequence, expected an object with version and findings")]
+    #[case::finding_as_array(
+        "{\"version\": 1, \"findings\": [[\"domain\"]]}",
+        "1:28: invalid type: sequence, expected an object that describes a finding"
+    )]
     #[case::no_finding(
         "{\"version\": 1, \"findings\": [7]}",
         "1:29: invalid type: integer `7`, expected an object that describes a finding"
