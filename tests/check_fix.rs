@@ -11,7 +11,7 @@ use crm_check::check::fix::file::Diff;
 use crm_check::check::fix::fix;
 use crm_check::check::{Bundle, Judge};
 use crm_core::policy::Policy;
-use crm_manifest::{Walk, documents};
+use crm_manifest::{Variables, Walk, documents};
 use jiff::Timestamp;
 use proptest::prelude::*;
 use rstest::rstest;
@@ -253,7 +253,7 @@ fn fixed(text: &str) -> Option<String> {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("a.yaml");
     fs::write(&path, text).unwrap();
-    let bundle = Bundle::read(&[path], &[], &Walk::default(), &|| ()).unwrap();
+    let bundle = Bundle::read(&[path], &[], &Walk::default(), Variables::default(), &|| ()).unwrap();
     let rewritten = fix(&bundle, &JUDGE).rewritten;
     assert!(rewritten.len() <= 1);
     let diff = Diff::new(&rewritten, &directory.path().canonicalize().unwrap()).text;

@@ -10,7 +10,7 @@ use crm_check::report::{Colour, Format, Report, render};
 use crm_core::catalog::Action;
 use crm_core::normalize::{DomainLists, domain};
 use crm_core::policy::Policy;
-use crm_manifest::{Input, unified_diff};
+use crm_manifest::{Input, Variables, unified_diff};
 use jiff::Timestamp;
 use libfuzzer_sys::{Corpus, fuzz_target};
 use serde_json::Value;
@@ -59,14 +59,14 @@ fn values(input: &Input) -> Vec<Value> {
 }
 
 fn report(name: &str, text: &str) -> Report {
-    let bundle = Bundle::new(vec![input(name, text)]);
+    let bundle = Bundle::new(vec![input(name, text)], Variables::default());
     let known = Known { bundle: Existing::new(&bundle), complete: true, ..Known::default() };
     JUDGE.report(&bundle, &known, Some(Applier::Kubectl), &|| ())
 }
 
 /// The text that `--fix` would write; `None` if it would not write.
 fn fixed(name: &str, text: &str) -> Option<String> {
-    let bundle = Bundle::new(vec![input(name, text)]);
+    let bundle = Bundle::new(vec![input(name, text)], Variables::default());
     fix(&bundle, &JUDGE).rewritten.pop().map(|rewritten| rewritten.after)
 }
 

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crm_core::api::{ResourceKind, Target};
+use crm_core::api::{self, ResourceKind, Target};
 use crm_core::existence::{Objects, Presence};
 use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
@@ -30,7 +30,7 @@ impl Files {
     /// A directory of these objects.
     pub fn new<'a>(objects: impl IntoIterator<Item = &'a Value> + Clone) -> Self {
         let held = objects.clone().into_iter().filter_map(|object| {
-            let group = object["apiVersion"].as_str()?.split_once('/').map_or("", |(group, _)| group);
+            let group = api::group_of(object["apiVersion"].as_str()?);
             Some((group.to_owned(), object["kind"].as_str()?.to_owned()))
         });
         Self { held: held.collect(), objects: Objects::new(objects) }

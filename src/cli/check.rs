@@ -1,6 +1,6 @@
 //! `check`: checks the records in files as the webhook would, and fixes their values.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -11,15 +11,15 @@ use clap::Args;
 use clap::builder::BoolishValueParser;
 use crm_check::check::fix::file::{Diff, Rewritten};
 use crm_check::check::fix::{Fixes, fix};
-use crm_check::check::{Applier, Bundle, Existing, Judge, Known};
+use crm_check::check::{Applier, Bundle, Declared, Existing, Judge, Known};
 use crm_check::report::baseline::Baseline;
 use crm_check::report::{self, Access, Colour, InputError, Report};
 use crm_core::api::Target;
 use crm_core::catalog::Action;
 use crm_core::characters::printable;
-use crm_core::existence::{Fact, Objects};
+use crm_core::existence::Fact;
 use crm_core::policy::Policy;
-use crm_manifest::{Ignored, Walk};
+use crm_manifest::{Ignored, Variables, Walk};
 use futures::StreamExt;
 use jiff::Timestamp;
 use k8s_openapi::api::authentication::v1::UserInfo;
@@ -29,6 +29,7 @@ use super::baseline::BaselineFile;
 use super::cluster::ClusterArgs;
 use super::configuration::{self, ApplierArg, FailOn, FormatArg, KustomizeArg, Located};
 use super::progress::Progress;
+use super::variables::{self, Assignment};
 use super::{Outcome, block_on, joined, output_file, print, print_exactly};
 use crate::cluster::Reader;
 use crate::directory::{Live, LookupError};
@@ -79,6 +80,18 @@ pub(super) struct Check {
     /// A group of that user; may be given more than once.
     #[arg(long, num_args = 1, env = "CRM_ADMISSION_AS_GROUP", value_delimiter = ',', value_name = "GROUP")]
     as_group: Vec<String>,
+    /// The value of a variable such as ${NAME} in the files, as Flux substitutes it; may be given more than once. What
+    /// depends on a variable without a value and a default is not checked. In the environment variable, commas separate
+    /// several.
+    #[arg(
+        long,
+        num_args = 1,
+        env = variables::ENVIRONMENT,
+        hide_env_values = true,
+        value_parser = variables::parse,
+        value_name = "NAME=VALUE"
+    )]
+    var: Vec<Assignment>,
     /// The tool that applies the files: warn about references that it would apply before their targets.
     #[arg(long, value_enum, env = "CRM_ADMISSION_APPLIER")]
     applier: Option<ApplierArg>,
@@ -119,6 +132,9 @@ pub(super) struct Check {
     /// Use no configuration file.
     #[arg(long, env = "CRM_ADMISSION_NO_CONFIG", value_parser = BoolishValueParser::new())]
     no_config: bool,
+    /// The variables in the files.
+    #[arg(skip)]
+    variables: Variables,
     /// The directory to which the globs of --exclude are relative, if it is not the current one.
     #[arg(skip)]
     excluded_from: Option<PathBuf>,
@@ -143,6 +159,8 @@ enum Delivery {
 
 impl Check {
     pub(super) fn run(mut self) -> anyhow::Result<Outcome> {
+        self.var = variables::separated(std::mem::take(&mut self.var));
+        self.variables = variables::collect(None, &self.var);
         if !self.no_config {
             self.add_configuration(configuration::read(self.config.as_deref())?);
         }
@@ -155,25 +173,31 @@ impl Check {
             None => Policy::default(),
         };
         let judge = Judge::new(policy, self.requester(), Timestamp::now())?;
-        let resources = crm_manifest::read_objects(&self.resources)?;
+        let resources = Declared::read(crm_manifest::read_objects(&self.resources)?, &self.variables);
         let progress = Progress::new("files read", self.quiet);
+        let (walk, variables) = (self.walk()?, self.variables.clone());
         let mut bundle =
-            Bundle::read(&self.paths(), &self.not_checked(), &self.walk()?, &|| progress.step())?;
+            Bundle::read(&self.paths(), &self.not_checked(), &walk, variables, &|| progress.step())?;
         drop(progress);
         let not_built = self.build(&mut bundle)?;
 
         let fixes = self.fixes(&mut bundle, &judge);
-        let mut report = self.report(&bundle, &judge, &resources)?;
+        let complete = self.complete || self.cluster || !self.resources.is_empty();
+        let mut known = Known { resources, complete, ..Known::default() };
+        let mut report = self.report(&bundle, &judge, &mut known)?;
         // Before the report: if the report cannot be written, the changes are not lost.
         if self.deliver(&mut bundle, &fixes.rewritten)? == Delivery::Partial {
             // Files that could not be written are judged as they are.
-            report = self.report(&bundle, &judge, &resources)?;
+            report = self.report(&bundle, &judge, &mut known)?;
         }
         if let Some(file) = &mut baseline {
             self.compare(&mut report, file)?;
         }
         self.write_report(&report)?;
-        let notes = not_built.into_iter().chain(unfixed(&fixes));
+        let unknown = report.not_judged.variables.iter().map(String::as_str);
+        let used: BTreeSet<&str> = bundle.variables().collect();
+        let misspelled = variables::misspelled(&self.var, used.iter().copied(), unknown);
+        let notes = not_built.into_iter().chain(unfixed(&fixes)).chain(misspelled);
         self.note(&notes.map(|note| format!("note: {note}\n")).collect::<String>())?;
         Ok(self.outcome(&report))
     }
@@ -203,6 +227,7 @@ impl Check {
         self.applier = self.applier.or(file.applier);
         self.format = self.format.or(file.format);
         self.fail_on = self.fail_on.or(file.fail_on);
+        self.variables = variables::collect(file.variables.as_ref(), &self.var);
         self.kustomize = self.kustomize.or(file.kustomize);
         if self.baseline.is_none() {
             self.baseline = file.baseline.as_deref().map(|baseline| located.path(baseline));
@@ -310,26 +335,16 @@ impl Check {
         Some(UserInfo { username: Some(username), groups: Some(groups), ..UserInfo::default() })
     }
 
-    fn report(
-        &self,
-        bundle: &Bundle,
-        judge: &Judge,
-        resources: &[serde_json::Value],
-    ) -> anyhow::Result<Report> {
-        let mut known = Known {
-            bundle: Existing::new(bundle),
-            resources: Objects::new(resources),
-            asked: HashMap::new(),
-            complete: self.complete || self.cluster || !self.resources.is_empty(),
-        };
+    fn report(&self, bundle: &Bundle, judge: &Judge, known: &mut Known) -> anyhow::Result<Report> {
+        known.bundle = Existing::new(bundle);
         if self.cluster {
             let targets = judge.targets(bundle).into_iter();
             let unknown = targets.filter(|target| !known.exists_already(target)).collect();
             let look_up = async |client| look_up(client, unknown, self.quiet).await;
-            known.asked = block_on(self.asked.ask(look_up))?;
+            known.asked.extend(block_on(self.asked.ask(look_up))?);
         }
         let progress = Progress::new("records checked", self.quiet);
-        Ok(judge.report(bundle, &known, self.applier.map(Applier::from), &|| progress.step()))
+        Ok(judge.report(bundle, known, self.applier.map(Applier::from), &|| progress.step()))
     }
 
     /// Writes the fixed files, or prints the changes. A file that cannot be written does not stop the others.

@@ -1,5 +1,6 @@
 //! The configuration file of `check`, `.crm-admission.yaml`: its keys are long flags.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -10,6 +11,8 @@ use crm_manifest::{Content, Input, Step, Tree};
 use schemars::{JsonSchema, schema_for};
 use serde::Deserialize;
 use serde_json::Value;
+
+use super::variables;
 
 /// The name of the file.
 const NAME: &str = ".crm-admission.yaml";
@@ -37,6 +40,8 @@ pub(super) struct Configuration {
     pub(super) fail_on: Option<FailOn>,
     /// Format of the report.
     pub(super) format: Option<FormatArg>,
+    /// The values of variables such as `${NAME}` in the files. --var replaces those that it gives.
+    pub(super) variables: Option<BTreeMap<String, String>>,
     /// What to do with directories that have a kustomization file.
     pub(super) kustomize: Option<KustomizeArg>,
     /// The baseline, relative to this file.
@@ -154,12 +159,23 @@ fn parse(input: &Input) -> anyhow::Result<Configuration> {
         bail!("{}: unknown key {}: {advice}", place(at), quote(&key));
     }
     let value = tree.value(tree.root);
-    serde_path_to_error::deserialize(&value).map_err(|error| {
+    let at = |path: &str| {
+        let steps: Vec<Step> = path.split('.').map(|part| Step::Name(part.to_owned())).collect();
+        place(tree.find(tree.root, &steps).position)
+    };
+    let configuration: Configuration = serde_path_to_error::deserialize(&value).map_err(|error| {
         let path = error.path().to_string();
         let key = path.split(['.', '[']).next().unwrap_or_default();
-        let at = tree.find(tree.root, &[Step::Name(key.to_owned())]).position;
-        anyhow::anyhow!("{}: {path}: {}{}", place(at), error.inner(), advice(key, &value[key]))
-    })
+        // Of a value in a list, the place is that of the list.
+        let place = at(path.split('[').next().unwrap_or_default());
+        anyhow::anyhow!("{place}: {path}: {}{}", error.inner(), advice(key, &value[key]))
+    })?;
+    let names = configuration.variables.iter().flatten().map(|(name, _)| name);
+    for name in names {
+        variables::check_name(name)
+            .map_err(|why| anyhow::anyhow!("{}: {why}", at(&format!("variables.{name}"))))?;
+    }
+    Ok(configuration)
 }
 
 /// The keys of the file, from its schema.
@@ -190,6 +206,8 @@ fn advice(key: &str, value: &Value) -> String {
     let meant = value.as_str().and_then(|text| nearest(words.iter().map(String::as_str), text, NEAR_MISS));
     match (meant, value) {
         (Some(meant), _) => format!("; did you mean {}?", quote(meant)),
+        (None, Value::Object(_)) if key == "variables" => "; write it in quotes".to_owned(),
+        (None, _) if key == "variables" => "; write a map: variables: {NAME: value}".to_owned(),
         (None, Value::String(text)) if words.is_empty() => {
             format!("; write a list: {key}: [{}]", quote(text))
         }

@@ -15,6 +15,7 @@ mod rules;
 pub mod schemas;
 mod serve;
 mod usage;
+mod variables;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};

@@ -142,7 +142,8 @@ const SCHEMA: &str = "openapi.json";
 fn relative(path: &Path, from: &Path) -> PathBuf {
     let (mut path, mut from) = (path.components().peekable(), from.components().peekable());
     while path.peek().is_some() && path.peek() == from.peek() {
-        (path.next(), from.next());
+        path.next();
+        from.next();
     }
     from.map(|_| Component::ParentDir)
         .chain(path)

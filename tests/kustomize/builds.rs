@@ -57,7 +57,7 @@ fn repository() -> Repository {
 
 /// What a check says with each of the tools, which is the same.
 #[track_caller]
-fn check(repository: &Repository, directory: &str, args: &[&str]) -> Ended {
+pub(crate) fn check(repository: &Repository, directory: &str, args: &[&str]) -> Ended {
     let tools = Tools::new();
     let check =
         |path: std::path::PathBuf| repository.check_in(directory, &[("PATH", path.to_str().unwrap())], args);

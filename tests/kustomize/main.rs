@@ -13,5 +13,10 @@
 #[allow(dead_code, reason = "other tests use the rest")]
 mod repository;
 
+#[path = "../gitops_fixture.rs"]
+mod gitops_fixture;
+
 mod builds;
+mod gitops;
 mod tools;
+mod variables;

@@ -7,6 +7,7 @@
 //! - A [`Document`] is a [`Tree`] in which every value knows its bytes in the text. Scalars, anchors, merge keys and
 //!   JSON have the meaning that kubectl gives them. [`Text`] converts bytes to lines and columns.
 //! - [`unfold()`] replaces a `List` by its items.
+//! - [`Variables`] replaces `${NAME}` in a string, and [`reread()`] gives the result the type that Flux gives it.
 //! - [`edit::edit`] changes strings and removes list entries, and leaves all other bytes as they are. It checks the
 //!   result: the new text, read again, has the old values with exactly these changes.
 //! - [`replace()`] and [`create`] write a file atomically, and [`unified_diff`] shows a change.
@@ -51,6 +52,7 @@ mod tests;
 mod text;
 mod tree;
 mod unfold;
+mod variables;
 mod walk;
 
 pub use diff::unified_diff;
@@ -60,4 +62,5 @@ pub use replace::{create, replace};
 pub use text::Text;
 pub use tree::{Content, Entry, Found, Layout, Node, NodeId, Overridden, Step, Style, Tree};
 pub use unfold::{NotAnObject, Object, unfold};
+pub use variables::{Expansion, Holder, Part, Variables, has_variables, reread};
 pub use walk::{BadGlob, Ignored, Walk};

@@ -76,7 +76,9 @@ impl Bundle {
             let file = origin.and_then(|origin| self.file_of(&origin, members));
             let file = file
                 .or_else(|| self.file_at(root.file()?.real.as_deref()?, members, Standing::Kustomization));
-            objects.extend(file.and_then(|index| Built::new(index, self.files.get(index)?, value)));
+            objects.extend(
+                file.and_then(|index| Built::new(index, self.files.get(index)?, value, &self.variables)),
+            );
         }
         self.builds.push(Build { name: root.name(), objects, variants: BTreeSet::new() });
     }
@@ -100,7 +102,7 @@ impl Bundle {
         let text = fs::read_to_string(real).ok()?;
         let mut input = Input::new(&members.shown(real), text);
         input.real = Some(real.to_owned());
-        self.files.push(File::extra(input, standing));
+        self.files.push(File::extra(input, standing, &self.variables));
         Some(self.files.len() - 1)
     }
 

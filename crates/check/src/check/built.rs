@@ -3,9 +3,10 @@
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
+use crm_manifest::{Step, Variables};
 use serde_json::Value;
 
-use super::file::{File, Object, Placed, Rendering, Standing};
+use super::file::{File, Object, Placed, Rendering, Standing, field, field_mut};
 
 /// The objects that one unit renders.
 #[derive(Debug)]
@@ -35,16 +36,16 @@ impl Build {
         self.objects.iter().filter_map(move |built| {
             let file = files.get(built.file)?;
             let rendering =
-                Rendering { build: index, name: &self.name, original: built.original(&file.objects) };
+                Rendering { build: index, name: &self.name, original: built.object_in(&file.objects) };
             let document = file.input.documents().get(built.document)?;
             let (document_index, object) = (built.document, &built.object);
             Some(Placed { file, document, document_index, object, rendering: Some(rendering) })
         })
     }
 
-    /// The values of its objects.
-    pub(super) fn values(&self) -> impl Iterator<Item = &Value> {
-        self.objects.iter().map(|built| &built.object.value)
+    /// Its objects without their places.
+    pub(super) fn objects_alone(&self) -> impl Iterator<Item = &Object> {
+        self.objects.iter().map(|built| &built.object)
     }
 
     /// Makes the changes of a file whose objects were those of `before`.
@@ -52,9 +53,9 @@ impl Build {
         for built in self.objects.iter_mut().filter(|built| built.file == index) {
             let root = file.input.documents().get(built.document).map(|document| document.tree.root);
             let (old, new) = (built.object_in(before), built.object_in(&file.objects));
-            let changed = old.zip(new).map(|(old, new)| (old.value.clone(), new.clone()));
+            let changed = old.zip(new).map(|(old, new)| (old.clone(), new.clone()));
             if let Some((old, new)) = changed {
-                carry(&old, &new.value, &mut built.object.value);
+                carry(&old, &new, &mut built.object, &mut Vec::new());
                 (built.object.root, built.object.place) = (new.root, new.place);
             } else if let Some(root) = root {
                 built.object.root = root;
@@ -63,42 +64,43 @@ impl Build {
     }
 }
 
-/// Makes the change from `old` to `new` in a value, where it was as in `old`.
-fn carry(old: &Value, new: &Value, value: &mut Value) {
-    if value == old {
-        value.clone_from(new);
-    } else if let (Value::Object(old), Value::Object(new), Value::Object(fields)) = (old, new, value) {
-        for (key, value) in fields.iter_mut() {
-            if let Some((old, new)) = old.get(key).zip(new.get(key)) {
-                carry(old, new, value);
-            }
+/// Makes the change from `old` to `new` in a field of an object, and in those below it, where it was as in `old`.
+fn carry(old: &Object, new: &Object, object: &mut Object, path: &mut Vec<Step>) {
+    let Some(after) = field(&new.value, path) else { return };
+    if object.agrees(old, path) {
+        if let Some(value) = field_mut(&mut object.value, path) {
+            value.clone_from(after);
+            object.substitution.take(&new.substitution, path);
         }
+        return;
+    }
+    let Some(Value::Object(fields)) = field(&object.value, path) else { return };
+    for key in fields.keys().cloned().collect::<Vec<_>>() {
+        path.push(Step::Name(key));
+        carry(old, new, object, path);
+        path.pop();
     }
 }
 
 impl Built {
     /// A rendered object, at the place of the one that it comes from, or of the first one in the file; `None` if the file
     /// has no document.
-    pub(super) fn new(file_index: usize, file: &File, value: Value) -> Option<Self> {
+    pub(super) fn new(file_index: usize, file: &File, value: Value, variables: &Variables) -> Option<Self> {
         let is_generated = file.standing == Standing::Kustomization;
-        let original = if is_generated { None } else { original(&file.objects, &value) };
-        let (document, root, place) = match original {
+        let object = Object::rendered(file.input.documents().first()?.tree.root, value, variables);
+        let original = if is_generated { None } else { original(&file.objects, &object.value) };
+        let (document, original, object) = match original {
             Some((document, index)) => {
-                let object = file.objects.get(document)?.get(index)?;
-                (document, object.root, object.place.clone())
+                let Object { root, place, .. } = file.objects.get(document)?.get(index)?.clone();
+                (document, Some(index), Object { root, place, ..object })
             }
-            None => (0, file.input.documents().first()?.tree.root, Vec::new()),
+            None => (0, None, object),
         };
-        let object = Object::rendered(root, place, value);
-        Some(Self { object, file: file_index, document, original: original.map(|(_, index)| index) })
+        Some(Self { object, file: file_index, document, original })
     }
 
     fn object_in<'o>(&self, objects: &'o [Vec<Object>]) -> Option<&'o Object> {
         objects.get(self.document)?.get(self.original?)
-    }
-
-    fn original<'o>(&self, objects: &'o [Vec<Object>]) -> Option<&'o Value> {
-        self.object_in(objects).map(|object| &object.value)
     }
 }
 

@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 
-use crm_manifest::{Input, Inputs, ReadError, Walk};
+use crm_manifest::{Input, Inputs, ReadError, Variables, Walk};
 use rayon::prelude::*;
-use serde_json::Value;
 
 use super::built::Build;
-use super::file::{File, Placed, Standing};
+use super::file::{File, Object, Placed, Standing};
 use super::fix::file::Rewritten;
 use crate::report::{Access, InputError};
 use crate::units::Units;
@@ -18,6 +17,8 @@ use crate::units::Units;
 #[derive(Debug, Default)]
 pub struct Bundle {
     pub(super) files: Vec<File>,
+    /// Those that are replaced in the objects.
+    pub(super) variables: Variables,
     /// What kustomize has rendered.
     pub(super) builds: Vec<Build>,
     pub(super) errors: Vec<InputError>,
@@ -30,7 +31,7 @@ pub struct Bundle {
 impl Bundle {
     /// Reads files, directories and, for `-`, standard input, without the files of `except` and those in its
     /// directories, and without those that `walk` leaves out. A file in `paths` itself stays, unless `except` names it,
-    /// too. `on_file` is called after each file.
+    /// too. `variables` are replaced in the objects. `on_file` is called after each file.
     ///
     /// # Errors
     /// The only path given cannot be read. If there are others, its error is part of the report.
@@ -38,16 +39,18 @@ impl Bundle {
         paths: &[PathBuf],
         except: &[PathBuf],
         walk: &Walk,
+        variables: Variables,
         on_file: &(dyn Fn() + Sync),
     ) -> Result<Self, ReadError> {
         let Inputs { inputs, errors, left_out } = crm_manifest::read(paths, except, walk, on_file)?;
         let errors = errors.into_iter().map(InputError::from).collect();
-        Ok(Self { errors, left_out, ..Self::new(inputs) })
+        Ok(Self { errors, left_out, ..Self::new(inputs, variables) })
     }
 
-    /// The bundle of these files.
-    pub fn new(inputs: Vec<Input>) -> Self {
-        Self { files: inputs.into_par_iter().map(File::new).collect(), ..Self::default() }
+    /// The bundle of these files. `variables` are replaced in the objects.
+    pub fn new(inputs: Vec<Input>, variables: Variables) -> Self {
+        let files = inputs.into_par_iter().map(|input| File::new(input, &variables)).collect();
+        Self { files, variables, ..Self::default() }
     }
 
     /// The directories with a kustomization file. All files are checked as they stand until [`Self::without_builds`] or
@@ -87,11 +90,18 @@ impl Bundle {
         )
     }
 
-    /// The values of the objects that exist without a build.
-    pub(super) fn standing_values(&self) -> impl Iterator<Item = &Value> {
+    /// The objects that exist without a build.
+    pub(super) fn standing_objects(&self) -> impl Iterator<Item = &Object> {
         let exist =
             |file: &&File| matches!(file.standing, Standing::Checked | Standing::Known | Standing::Unbuilt);
-        self.files.iter().filter(exist).flat_map(File::objects).map(|placed| &placed.object.value)
+        self.files.iter().filter(exist).flat_map(File::objects).map(|placed| placed.object)
+    }
+
+    /// The names of the variables in the objects.
+    pub fn variables(&self) -> impl Iterator<Item = &str> {
+        let as_they_stand = self.files.iter().flat_map(File::objects).map(|placed| placed.object);
+        let all = as_they_stand.chain(self.builds.iter().flat_map(Build::objects_alone));
+        all.flat_map(|object| object.substitution.names())
     }
 
     /// The directories in which every manifest was left out.
@@ -134,7 +144,7 @@ impl Bundle {
             return;
         };
         let Some(file) = self.files.get_mut(index) else { return };
-        let before = file.set_text(text.to_owned());
+        let before = file.set_text(text.to_owned(), &self.variables);
         self.builds.iter_mut().for_each(|build| build.carry(index, &before, file));
     }
 }

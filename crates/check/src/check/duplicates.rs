@@ -8,6 +8,7 @@ use crm_core::catalog::{Action, DUPLICATE_OBJECT, RuleId};
 use crm_core::rules::{FieldPath, Finding, Reason, Shown};
 
 use super::file::{Placed, Standing};
+use super::steps::steps;
 
 /// The findings, each with the record that has the kind, namespace and name of an earlier one. `position` gives the
 /// place of a field as text.
@@ -22,7 +23,10 @@ pub(super) fn findings<'o, 'b>(
     let field = FieldPath::of(&["metadata", "name"]);
     let mut firsts = HashMap::new();
     let mut findings = Vec::new();
-    for placed in objects {
+    let identity =
+        [&["metadata", "name"][..], &["metadata", "namespace"]].map(|path| steps(&FieldPath::of(path)));
+    let is_known = |placed: &&Placed<'b>| !identity.iter().any(|path| placed.object.substitution.hides(path));
+    for placed in objects.iter().filter(is_known) {
         let metadata = &placed.object.value["metadata"];
         let name = metadata["name"].as_str().filter(|name| !name.is_empty());
         let (Some(kind), Some(name)) = (placed.object.identity.kind(), name) else { continue };

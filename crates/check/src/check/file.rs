@@ -1,8 +1,10 @@
 //! One file of a check, with its objects.
 
-use crm_manifest::{Document, Found, Input, NodeId, NotAnObject, Step, unfold};
+use crm_core::api;
+use crm_manifest::{Document, Found, Input, NodeId, NotAnObject, Step, Variables, unfold};
 use serde_json::Value;
 
+use super::substitution::Substitution;
 use super::suppressions::Suppressions;
 use crate::conformance::Identity;
 use crate::report::{Access, Excerpt, InputError};
@@ -12,6 +14,8 @@ const SOPS: &str = "sops";
 /// The advice for a file with `{{` that cannot be read.
 const TEMPLATE: &str =
     "; if this is a template of Helm, check what it renders: helm template … | crm-admission check -";
+/// The advice for a line with `${` that cannot be read.
+const VARIABLE: &str = "; between brackets, write a variable in quotes: \"${NAME}\"";
 
 /// One file with its objects.
 #[derive(Debug)]
@@ -52,7 +56,9 @@ pub(super) struct Object {
     pub(super) root: NodeId,
     /// The path from the root of the document, if it is an item of a list.
     pub(super) place: Vec<Step>,
+    /// Its value, with the variables replaced that are known.
     pub(super) value: Value,
+    pub(super) substitution: Substitution,
     pub(super) identity: Identity,
 }
 
@@ -76,11 +82,11 @@ pub(super) struct Rendering<'b> {
     /// The name of the directory that was built.
     pub(super) name: &'b str,
     /// The object as it stands in its file; `None` if it was generated.
-    pub(super) original: Option<&'b Value>,
+    pub(super) original: Option<&'b Object>,
 }
 
 impl File {
-    pub(super) fn new(input: Input) -> Self {
+    pub(super) fn new(input: Input, variables: &Variables) -> Self {
         let mut file = Self {
             input,
             objects: Vec::new(),
@@ -89,14 +95,14 @@ impl File {
             standing: Standing::Checked,
             is_extra: false,
         };
-        file.unfold();
+        file.unfold(variables);
         file
     }
 
     /// A file that kustomize has read, and that is not among the given paths.
-    pub(super) fn extra(mut input: Input, standing: Standing) -> Self {
+    pub(super) fn extra(mut input: Input, standing: Standing, variables: &Variables) -> Self {
         input.is_outside = true;
-        Self { is_extra: true, standing, ..Self::new(input) }
+        Self { is_extra: true, standing, ..Self::new(input, variables) }
     }
 
     /// Whether its objects are checked as they stand.
@@ -110,18 +116,20 @@ impl File {
     }
 
     /// Replaces the text, and returns the objects of the former one.
-    pub(super) fn set_text(&mut self, text: String) -> Vec<Vec<Object>> {
+    pub(super) fn set_text(&mut self, text: String, variables: &Variables) -> Vec<Vec<Object>> {
         let before = std::mem::take(&mut self.objects);
         self.input.set_text(text);
-        self.unfold();
+        self.unfold(variables);
         before
     }
 
-    fn unfold(&mut self) {
+    fn unfold(&mut self, variables: &Variables) {
         (self.objects, self.not_objects, self.encrypted) = (Vec::new(), Vec::new(), 0);
         for document in self.input.documents() {
             let (objects, not_objects) = unfold(document);
-            let mut objects: Vec<Object> = objects.into_iter().map(Object::from).collect();
+            let object =
+                |crm_manifest::Object { root, place, value }| Object::new(root, place, value, variables);
+            let mut objects: Vec<Object> = objects.into_iter().map(object).collect();
             if is_encrypted(document) {
                 self.encrypted += 1;
                 objects.iter_mut().for_each(|object| object.identity = Identity::Encrypted);
@@ -140,10 +148,14 @@ impl File {
         })
     }
 
-    /// A template of Helm is no YAML, and this program does not render it.
+    /// A template of Helm is no YAML, and this program does not render it. Neither is a variable between brackets.
     fn with_advice(&self, mut error: InputError) -> InputError {
-        if self.input.text().as_str().contains("{{") {
+        let text = self.input.text().as_str();
+        let line = error.position.and_then(|(line, _)| text.lines().nth(line.checked_sub(1)?));
+        if text.contains("{{") {
             error.message += TEMPLATE;
+        } else if line.is_some_and(|line| line.contains("${")) {
+            error.message += VARIABLE;
         }
         error
     }
@@ -180,19 +192,44 @@ fn is_encrypted(document: &Document) -> bool {
 }
 
 impl Object {
-    /// An object that was rendered, at the place of another.
-    pub(super) fn rendered(root: NodeId, place: Vec<Step>, value: Value) -> Self {
-        let identity = if value[SOPS].is_object() { Identity::Encrypted } else { Identity::of(&value) };
-        Self { root, place, value, identity }
+    /// An object with the variables in its value replaced.
+    pub(super) fn new(root: NodeId, place: Vec<Step>, mut value: Value, variables: &Variables) -> Self {
+        let substitution = Substitution::new(&mut value, variables);
+        let identity = identity(&value, &substitution);
+        Self { root, place, value, substitution, identity }
     }
+
+    /// An object that was rendered.
+    pub(super) fn rendered(root: NodeId, value: Value, variables: &Variables) -> Self {
+        let object = Self::new(root, Vec::new(), value, variables);
+        let identity = if object.value[SOPS].is_object() { Identity::Encrypted } else { object.identity };
+        Self { identity, ..object }
+    }
+
+    /// Whether a field has the same value as that of another object, from the same variables.
+    pub(super) fn agrees(&self, other: &Self, path: &[Step]) -> bool {
+        field(&self.value, path) == field(&other.value, path)
+            && self.substitution.agrees(&other.substitution, path)
+    }
+}
+
+fn identity(object: &Value, substitution: &Substitution) -> Identity {
+    let is_unknown = |field: &str| substitution.unknown_at(&[Step::Name(field.to_owned())]).is_some();
+    let is_ours =
+        || object["apiVersion"].as_str().is_some_and(|version| api::group_of(version) == api::GROUP);
+    if is_unknown("apiVersion") || (is_unknown("kind") && is_ours()) {
+        return Identity::Hidden;
+    }
+    Identity::of(object)
 }
 
 impl Placed<'_> {
     /// The node and the byte of a field. If the object was rendered and the field does not stand in the file with this
     /// value, those of the object.
     pub(super) fn find(&self, path: &[Step]) -> Found {
-        let path = if self.stands(path) { path } else { &[] };
-        self.document.tree.find(self.object.root, path)
+        let original = self.rendering.and_then(|rendering| rendering.original).unwrap_or(self.object);
+        let path = if self.stands(path) { original.substitution.written(path) } else { Vec::new() };
+        self.document.tree.find(self.object.root, &path)
     }
 
     /// The value of a field.
@@ -205,29 +242,29 @@ impl Placed<'_> {
         match self.rendering {
             None => true,
             Some(Rendering { original, .. }) => {
-                original.is_some_and(|original| field(original, path) == field(&self.object.value, path))
+                original.is_some_and(|original| original.agrees(self.object, path))
             }
         }
     }
 
     /// The name of the directory whose build has rendered it, unless it stands in the file exactly so.
     pub(super) fn rendered_from(&self) -> Option<&str> {
-        let rendering = self.rendering.filter(|rendering| rendering.original != Some(&self.object.value));
-        rendering.map(|rendering| rendering.name)
+        self.rendering.filter(|_| !self.stands(&[])).map(|rendering| rendering.name)
     }
 }
 
 /// The value at a path.
-fn field<'v>(value: &'v Value, path: &[Step]) -> Option<&'v Value> {
+pub(super) fn field<'v>(value: &'v Value, path: &[Step]) -> Option<&'v Value> {
     path.iter().try_fold(value, |value, step| match step {
         Step::Name(name) => value.get(name),
         Step::Index(index) => value.get(index),
     })
 }
 
-impl From<crm_manifest::Object> for Object {
-    fn from(object: crm_manifest::Object) -> Self {
-        let crm_manifest::Object { root, place, value } = object;
-        Self { root, place, identity: Identity::of(&value), value }
-    }
+/// The value at a path, to change it.
+pub(super) fn field_mut<'v>(value: &'v mut Value, path: &[Step]) -> Option<&'v mut Value> {
+    path.iter().try_fold(value, |value, step| match step {
+        Step::Name(name) => value.get_mut(name),
+        Step::Index(index) => value.get_mut(index),
+    })
 }

@@ -6,9 +6,9 @@ use std::ops::Range;
 use crm_core::api::Target;
 use crm_core::catalog::{Action, NOT_CANONICAL, ReportedRule, RuleId};
 use crm_core::policy::Policy;
-use crm_core::rules::{FieldPath, Finding, Reason, Reference, Segment};
+use crm_core::rules::{Change, Effect, Facts, FieldPath, Finding, Reason, Reference};
 use crm_manifest::edit;
-use crm_manifest::{Content, Document, Found, Step, Style};
+use crm_manifest::{Content, Document, Found, Part, Step, Style};
 use jiff::Timestamp;
 use k8s_openapi::api::authentication::v1::UserInfo;
 use rayon::prelude::*;
@@ -19,9 +19,10 @@ use super::file::{File, Object, Placed};
 use super::known::Known;
 use super::merge_order;
 use super::order::{Applier, Sequence};
+use super::steps::steps;
 use super::suppressions::{Fault, Spot, Suppressions};
 use crate::conformance::{Conformance, Identity, Subject, UnusableSchema};
-use crate::report::{Diagnostic, Excerpt, Lasting, Place, Report, Summary, Suppressed};
+use crate::report::{Diagnostic, Excerpt, Lasting, NotJudged, Place, Report, Summary, Suppressed};
 
 /// Checks the objects of files.
 pub struct Judge {
@@ -55,17 +56,16 @@ impl Judge {
     ) -> Report {
         let objects: Vec<Placed<'_>> = bundle.objects().collect();
         let judge = |placed: &Placed<'_>| {
-            let findings = self.findings(placed, known).into_iter();
-            let mut found: Vec<Located> = findings.map(|finding| located(placed, &finding, None)).collect();
-            // What kustomize has rendered has no merge keys any more.
-            if placed.object.identity.kind().is_some() && placed.rendering.is_none() {
-                let orders = merge_order::findings(placed, self.conformance.schema_action()).into_iter();
-                found.extend(orders.map(|(at, finding)| located(placed, &finding, Some(at))));
-            }
+            let examined = self.examined(placed, known);
             on_object();
-            found
+            examined
         };
-        let mut found: Vec<Located> = objects.par_iter().flat_map_iter(judge).collect();
+        let examined: Vec<Examined> = objects.par_iter().map(judge).collect();
+        let (mut found, mut open) = (Vec::new(), Vec::new());
+        for (placed, examined) in objects.iter().zip(examined) {
+            found.extend(examined.found);
+            open.extend(examined.open.into_iter().map(|spot| (placed.file.input.name.as_str(), spot)));
+        }
         let duplicates = duplicates::findings(&objects, self.conformance.schema_action(), position);
         found.extend(duplicates.iter().map(|(placed, finding)| located(placed, finding, None)));
         if let Some(applier) = applier {
@@ -75,21 +75,22 @@ impl Judge {
                 .extend(objects.chunk_by(same_build).flat_map(|objects| self.order(objects, known, applier)));
         }
         let found = without_repetitions(found);
-        let (mut findings, mut suppressed) = without_suppressed(found, bundle);
+        let (mut findings, mut suppressed) = without_suppressed(found, &open, bundle);
         sort(&mut findings, bundle, |finding| finding);
         sort(&mut suppressed, bundle, |suppressed| &suppressed.finding);
         let count = |identity| objects.iter().filter(|placed| placed.object.identity == identity).count();
-        let (other, encrypted) = (count(Identity::Other), count(Identity::Encrypted));
+        let aside = [Identity::Other, Identity::Encrypted, Identity::Hidden].map(count);
         Report {
             findings,
             suppressed,
             baseline: None,
             errors: bundle.errors(),
             left_out: bundle.left_out().to_vec(),
+            not_judged: not_judged(&objects),
             summary: Summary {
                 files: bundle.len(),
-                checked: objects.len() - other - encrypted,
-                other,
+                checked: objects.len() - aside.iter().sum::<usize>(),
+                other: count(Identity::Other),
                 encrypted: bundle.encrypted(),
                 fixed: bundle.fixed,
             },
@@ -98,9 +99,15 @@ impl Judge {
 
     /// Warnings about references that an applier would send before their targets.
     fn order(&self, objects: &[Placed<'_>], known: &Known, applier: Applier) -> Vec<Located> {
+        // The place of an object depends on its name and annotations.
+        let is_placed = |placed: &&Placed<'_>| {
+            let place = [&["kind"][..], &["apiVersion"], &["metadata", "name"], &["metadata", "annotations"]];
+            !place.iter().any(|field| placed.object.substitution.hides(&steps(&FieldPath::of(field))))
+        };
+        let objects: Vec<&Placed<'_>> = objects.iter().filter(is_placed).collect();
         let sequence = Sequence::new(objects.iter().map(|placed| &placed.object.value).collect(), applier);
         let mut found = Vec::new();
-        for (index, placed) in objects.iter().enumerate() {
+        for (index, placed) in objects.into_iter().enumerate() {
             let references = self.references(placed.object).into_iter();
             for reference in references.filter(|reference| !known.exists_already(&reference.target)) {
                 let advice = sequence.advice(index, &reference, self.conformance.policy());
@@ -119,7 +126,8 @@ impl Judge {
         changes.retain(|change| {
             let found = placed.find(&steps(&change.field));
             let spot = spot(placed.document, &found, found.position);
-            !suppressions.cover(change.rule, Some(NOT_CANONICAL), &spot)
+            !is_of_variable(placed.object, change)
+                && !suppressions.cover(change.rule, Some(NOT_CANONICAL), &spot)
         });
         let changes = changes.into_iter();
         changes.map(|change| edit::Change { path: steps(&change.field), value: change.after }).collect()
@@ -130,23 +138,94 @@ impl Judge {
         Some(Subject::created(kind, &object.value, self.requester.as_ref()))
     }
 
+    /// The references of an object to known targets.
     fn references(&self, object: &Object) -> Vec<Reference> {
-        self.subject(object).map(|subject| self.conformance.references(&subject)).unwrap_or_default()
+        let references = self.subject(object).map(|subject| self.conformance.references(&subject));
+        let mut references = references.unwrap_or_default();
+        references.retain(|reference| object.substitution.shows(reference));
+        references
     }
 
-    fn findings(&self, placed: &Placed<'_>, known: &Known) -> Vec<Finding> {
-        let object = placed.object;
+    /// Checks one object.
+    fn examined(&self, placed: &Placed<'_>, known: &Known) -> Examined {
+        let Placed { document, object, .. } = placed;
+        let (mut answered, mut unanswered) = (Vec::new(), Vec::new());
+        for reference in self.references(object) {
+            match known.fact(&reference.target, build(placed)) {
+                Some(fact) => answered.push((reference.rule, fact)),
+                None => unanswered.push(reference.field()),
+            }
+        }
+        let findings = self.findings(object, &answered.into_iter().collect());
+        let findings = object.substitution.judged(findings, self.conformance.schema_action()).into_iter();
+        let mut found: Vec<Located> = findings.map(|finding| located(placed, &finding, None)).collect();
+        // What kustomize has rendered has no merge keys any more.
+        if object.identity.kind().is_some() && placed.rendering.is_none() {
+            let orders = merge_order::findings(placed, self.conformance.schema_action()).into_iter();
+            found.extend(orders.map(|(at, finding)| located(placed, &finding, Some(at))));
+        }
+        let spot_of = |path: &[Step]| {
+            let found = placed.find(path);
+            spot(document, &found, found.position)
+        };
+        let unknown = object.substitution.unknown().map(|(path, _)| spot_of(path));
+        let unanswered = unanswered.iter().map(|field| spot_of(&steps(field)));
+        Examined { found, open: unknown.chain(unanswered).collect() }
+    }
+
+    fn findings(&self, object: &Object, facts: &Facts) -> Vec<Finding> {
         if let Identity::Misfit(field) = object.identity {
             return self.conformance.misfit(field, &object.value, self.requester.as_ref());
         }
-        let Some(subject) = self.subject(object) else {
-            return Vec::new();
-        };
-        let references = self.conformance.references(&subject).into_iter();
-        let facts =
-            references.map(|Reference { rule, target }| (rule, known.fact(&target, build(placed)))).collect();
-        self.conformance.findings(&subject, &facts)
+        let subject = self.subject(object);
+        subject.map_or_else(Vec::new, |subject| self.conformance.findings(&subject, facts))
     }
+}
+
+/// Whether a change would replace a variable, or remove an entry because of one.
+fn is_of_variable(object: &Object, change: &Change) -> bool {
+    let first = match change.effect {
+        Effect::DuplicateRemoved { first } => change.field.sibling(first),
+        _ => None,
+    };
+    [Some(&change.field), first.as_ref()]
+        .into_iter()
+        .flatten()
+        .any(|field| object.substitution.holds(&steps(field)))
+}
+
+/// The values on which nothing is judged, because they depend on unknown variables. Several builds can render the same
+/// value.
+fn not_judged(objects: &[Placed<'_>]) -> NotJudged {
+    let (mut not_judged, mut places) = (NotJudged::default(), HashSet::new());
+    for placed in objects {
+        let object = placed.object;
+        if matches!(object.identity, Identity::Other | Identity::Encrypted) {
+            continue;
+        }
+        for (path, expansion) in object.substitution.unknown() {
+            let patched_by = build(placed).filter(|_| !placed.stands(path));
+            if !places.insert((&placed.file.input.name, placed.find(path).position, path, patched_by)) {
+                continue;
+            }
+            not_judged.values += 1;
+            for part in &expansion.parts {
+                match part {
+                    Part::Text(_) => {}
+                    Part::Unknown(name) => drop(not_judged.variables.insert(name.clone())),
+                    Part::Expression(text) => drop(not_judged.expressions.insert(text.clone())),
+                }
+            }
+        }
+    }
+    not_judged
+}
+
+/// What is known about one object.
+struct Examined {
+    found: Vec<Located>,
+    /// What was not judged. A comment that suppresses findings there may be needed.
+    open: Vec<Spot>,
 }
 
 /// A finding, and the bytes that it is about.
@@ -193,9 +272,18 @@ fn joined(names: Option<String>, name: Option<&str>) -> Option<String> {
 }
 
 /// The findings that count, those about comments included, and the suppressed ones.
-fn without_suppressed(found: Vec<Located>, bundle: &Bundle) -> (Vec<Diagnostic>, Vec<Suppressed>) {
+fn without_suppressed(
+    found: Vec<Located>,
+    open: &[(&str, Spot)],
+    bundle: &Bundle,
+) -> (Vec<Diagnostic>, Vec<Suppressed>) {
     let mut suppressions: HashMap<&str, Suppressions> =
         bundle.files.iter().map(|file| (file.input.name.as_str(), file.suppressions())).collect();
+    for (file, spot) in open {
+        if let Some(suppressions) = suppressions.get_mut(file) {
+            suppressions.excuse(spot);
+        }
+    }
     let (mut findings, mut suppressed) = (Vec::new(), Vec::new());
     for Located { rule, spot, diagnostic, .. } in found {
         let file = diagnostic.place.as_ref().map_or("", |place| place.file.as_str());
@@ -322,13 +410,4 @@ fn position(placed: &Placed<'_>, field: &FieldPath) -> String {
     let input = &placed.file.input;
     let (line, column) = input.text().line_and_column(placed.find(&steps(field)).position);
     format!("{}:{line}:{column}", input.name)
-}
-
-fn steps(path: &FieldPath) -> Vec<Step> {
-    let step = |segment: &Segment| match segment {
-        Segment::Field(name) => Step::Name(name.clone().into_owned()),
-        Segment::Key(key) => Step::Name(key.clone()),
-        Segment::Index(index) => Step::Index(*index),
-    };
-    path.segments().iter().map(step).collect()
 }

@@ -5,10 +5,11 @@ use std::ops::Range;
 
 use crm_core::catalog::{Action, MERGE_ORDER, RuleId};
 use crm_core::quote::quote;
-use crm_core::rules::{FieldPath, Finding, Reason, Shown};
-use crm_manifest::{Overridden, Step};
+use crm_core::rules::{Finding, Reason, Shown};
+use crm_manifest::Overridden;
 
 use super::file::Placed;
+use super::steps::path;
 
 /// The findings about an object, each with the bytes of its merge key.
 pub(super) fn findings(placed: &Placed<'_>, action: Action) -> Vec<(Range<usize>, Finding)> {
@@ -33,11 +34,4 @@ pub(super) fn findings(placed: &Placed<'_>, action: Action) -> Vec<(Range<usize>
         (overridden.at, finding)
     };
     placed.document.tree.overridden(placed.object.root).into_iter().map(finding).collect()
-}
-
-fn path(steps: &[Step]) -> FieldPath {
-    steps.iter().fold(FieldPath::default(), |path, step| match step {
-        Step::Name(name) => path.field(name.clone()),
-        Step::Index(index) => path.index(*index),
-    })
 }

@@ -10,10 +10,12 @@ mod judge;
 mod known;
 mod merge_order;
 mod order;
+mod steps;
+mod substitution;
 mod suppressions;
 
 pub use builds::Outcome;
 pub use bundle::Bundle;
 pub use judge::Judge;
-pub use known::{Existing, Known};
+pub use known::{Declared, Existing, Known};
 pub use order::Applier;

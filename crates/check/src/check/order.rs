@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::collections::HashMap;
 
-use crm_core::api::Target;
+use crm_core::api::{self, Target};
 use crm_core::catalog::{Action, ORDER};
 use crm_core::policy::{DryRunMode, Policy};
 use crm_core::quote::quote;
@@ -242,7 +242,7 @@ fn flux_stage(kind: &str) -> Phase {
 }
 
 fn identity(object: &Value) -> (&str, &str, &str) {
-    let group = text(&object["apiVersion"]).split_once('/').map_or("", |(group, _)| group);
+    let group = api::group_of(text(&object["apiVersion"]));
     (group, text(&object["kind"]), text(&object["metadata"]["name"]))
 }
 

@@ -92,6 +92,13 @@ impl Suppressions {
         reason
     }
 
+    /// Counts the suppressions there as used: what is there was not judged, so they may be needed.
+    pub(super) fn excuse(&mut self, spot: &Spot) {
+        for suppression in self.0.iter_mut().filter(|suppression| suppression.holds_at(spot)) {
+            suppression.rules.iter_mut().for_each(|named| named.is_used = true);
+        }
+    }
+
     /// Whether a finding would be suppressed.
     pub(super) fn cover(&self, rule: RuleId, code: Option<&str>, spot: &Spot) -> bool {
         let mut here = self.0.iter().filter(|suppression| suppression.holds_at(spot));

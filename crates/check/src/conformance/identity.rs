@@ -20,6 +20,8 @@ pub enum Identity {
     Other,
     /// An object in a document that is encrypted, so its values are unknown.
     Encrypted,
+    /// An object that may be a record, but its kind or version depends on an unknown variable.
+    Hidden,
 }
 
 impl Identity {

@@ -1,5 +1,7 @@
 //! A report as one JSON object.
 
+use std::collections::BTreeSet;
+
 use crm_core::catalog::Action;
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
@@ -28,6 +30,13 @@ struct Document<'r> {
     /// The directories in which git ignores every manifest, or --exclude leaves it out.
     #[serde(rename = "leftOut", skip_serializing_if = "<[_]>::is_empty")]
     left_out: &'r [String],
+    /// The variables without a value and a default, on which values depend that were not judged. `--var NAME=VALUE` gives
+    /// one.
+    #[serde(rename = "unknownVariables", skip_serializing_if = "BTreeSet::is_empty")]
+    unknown_variables: &'r BTreeSet<String>,
+    /// The expressions that check does not evaluate, on which values depend that were not judged.
+    #[serde(rename = "unevaluatedExpressions", skip_serializing_if = "BTreeSet::is_empty")]
+    unevaluated_expressions: &'r BTreeSet<String>,
     /// The counts.
     summary: Totals,
 }
@@ -96,6 +105,9 @@ struct Totals {
     other: usize,
     /// Documents encrypted by SOPS, which were not checked.
     encrypted: usize,
+    /// Values that were not judged, because they depend on unknown variables.
+    #[serde(rename = "notJudged")]
+    not_judged: usize,
     /// Values that --fix changed.
     fixed: usize,
     /// Findings that comments suppress.
@@ -134,11 +146,14 @@ pub(super) fn render(report: &Report) -> String {
         findings: report.findings.iter().map(Finding::from).chain(suppressed).chain(baselined).collect(),
         errors: report.errors.iter().map(Error::from).collect(),
         left_out: &report.left_out,
+        unknown_variables: &report.not_judged.variables,
+        unevaluated_expressions: &report.not_judged.expressions,
         summary: Totals {
             files: report.summary.files,
             checked: report.summary.checked,
             other: report.summary.other,
             encrypted: report.summary.encrypted,
+            not_judged: report.not_judged.values,
             fixed: report.summary.fixed,
             suppressed: report.suppressed.len(),
             baselined: known.len(),
@@ -206,6 +221,8 @@ mod tests {
         let finding = suppressed.findings.remove(0);
         suppressed.suppressed.push(Suppressed { finding, reason: "why".to_owned() });
         suppressed.left_out.push("crm".to_owned());
+        suppressed.not_judged.variables.insert("DOMAIN".to_owned());
+        suppressed.not_judged.expressions.insert("${NAME,,}".to_owned());
         let known = vec![suppressed.findings.remove(0)];
         suppressed.baseline = Some(Compared { file: "b.json".to_owned(), known, stale: Vec::new() });
         for report in [Report::default(), samples::report(), samples::hostile(), suppressed] {

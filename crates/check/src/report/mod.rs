@@ -27,7 +27,7 @@ pub use excerpt::Excerpt;
 pub use indented::pretty;
 pub use lasting::Lasting;
 pub use results::{Results, Unlisted};
-pub use summary::{Report, Summary};
+pub use summary::{NotJudged, Report, Summary};
 pub use text::Colour;
 
 /// The format of a report.

@@ -5,7 +5,7 @@ use crm_core::catalog::{Action, RuleId};
 use super::diagnostic::{Access, Diagnostic, InputError, Place};
 use super::excerpt::Excerpt;
 use super::results::{Results, Unlisted};
-use super::summary::{Report, Summary};
+use super::summary::{NotJudged, Report, Summary};
 
 /// A finding of each action, a file that is not YAML, one that does not exist, and a document rendered by Helm.
 pub(super) fn report() -> Report {
@@ -82,6 +82,7 @@ pub(super) fn report() -> Report {
         suppressed: Vec::new(),
         baseline: None,
         left_out: Vec::new(),
+        not_judged: NotJudged::default(),
         summary: Summary { files: 3, checked: 12, other: 5, encrypted: 0, fixed: 4 },
     }
 }

@@ -1,13 +1,17 @@
 //! The report of a check, and its summary in one sentence.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use crm_core::catalog::Action;
 use crm_core::characters::printable;
+use crm_core::quote::quote;
 
 use super::baseline::{Baseline, Compared};
 use super::diagnostic::{Access, Diagnostic, InputError, Suppressed};
 use super::results::Results;
+
+/// How many unknown variables the summary names.
+const LISTED: usize = 5;
 
 /// The report of one check.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -22,8 +26,21 @@ pub struct Report {
     pub errors: Vec<InputError>,
     /// The names of the directories in which git ignores every manifest, or the user excludes it.
     pub left_out: Vec<String>,
+    /// What was not judged.
+    pub not_judged: NotJudged,
     /// The counts.
     pub summary: Summary,
+}
+
+/// What was not judged, because it depends on variables without a value.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NotJudged {
+    /// The number of values.
+    pub values: usize,
+    /// The names of the unknown variables.
+    pub variables: BTreeSet<String>,
+    /// The expressions that are not evaluated, such as `${NAME,,}`.
+    pub expressions: BTreeSet<String>,
 }
 
 /// The counts of one check.
@@ -113,6 +130,7 @@ impl Report {
                 sentence += &format!("; {}", counted(number, one, many));
             }
         }
+        sentence += &not_judged(&self.not_judged);
         if !self.left_out.is_empty() {
             let directories = self.left_out.iter().map(|name| printable(name)).collect::<Vec<_>>().join(", ");
             sentence += &format!("; git ignores or --exclude leaves out all manifests in {directories}");
@@ -133,6 +151,31 @@ fn aside<'d>(findings: impl Iterator<Item = &'d Diagnostic>, how: &str) -> Strin
         (all, denied) if all == denied => format!("; {all} {how}, which the cluster will deny"),
         (all, denied) => format!("; {all} {how}, {denied} of which the cluster will deny"),
     }
+}
+
+/// What was not judged, and what to do about it.
+fn not_judged(NotJudged { values, variables, expressions }: &NotJudged) -> String {
+    if *values == 0 {
+        return String::new();
+    }
+    let mut sentence = format!("; {}", counted(*values, "value was not judged", "values were not judged"));
+    let given = variables.iter().map(|name| format!("--var {}=…", printable(name)));
+    if !variables.is_empty() {
+        sentence += &format!(", because variables are unknown: give {}", listed(given, " "));
+    }
+    if !expressions.is_empty() {
+        let also = if variables.is_empty() { ", because" } else { "; and" };
+        let quoted = expressions.iter().map(|text| quote(text));
+        sentence += &format!("{also} check does not evaluate {}", listed(quoted, ", "));
+    }
+    sentence
+}
+
+/// The first of some texts, and the number of the others.
+fn listed(texts: impl ExactSizeIterator<Item = String>, separator: &str) -> String {
+    let others = texts.len().saturating_sub(LISTED);
+    let listed = texts.take(LISTED).collect::<Vec<_>>().join(separator);
+    if others > 0 { format!("{listed} and {others} more") } else { listed }
 }
 
 fn verdict(report: &Report) -> String {
@@ -233,6 +276,39 @@ mod tests {
             report.sentence(),
             "2 records in 2 files checked: 1 would be denied (2 findings deny), 2 warnings, 2 only recorded."
         );
+    }
+
+    #[test]
+    fn what_was_not_judged_is_counted_and_the_fix_is_said() {
+        let sentence = |values, variables: &[&str], expressions: &[&str]| {
+            let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+            let not_judged =
+                NotJudged { values, variables: names(variables), expressions: names(expressions) };
+            let summary = Summary { files: 1, checked: 1, ..Summary::default() };
+            Report { summary, not_judged, ..Report::default() }.sentence()
+        };
+        let start = "1 record in 1 file checked: no findings; ";
+        let cases = [
+            (
+                sentence(1, &["A"], &[]),
+                "1 value was not judged, because variables are unknown: give --var A=….",
+            ),
+            (
+                sentence(7, &["A", "B", "C", "D", "E", "F", "G"], &[]),
+                "7 values were not judged, because variables are unknown: give --var A=… --var B=… --var C=… --var D=… --var E=… and 2 more.",
+            ),
+            (
+                sentence(2, &["A"], &["${B,,}"]),
+                "2 values were not judged, because variables are unknown: give --var A=…; and check does not evaluate \"${B,,}\".",
+            ),
+            (
+                sentence(1, &[], &["${B\n}", "${C:0}"]),
+                "1 value was not judged, because check does not evaluate \"${B\\n}\", \"${C:0}\".",
+            ),
+        ];
+        for (found, expected) in cases {
+            assert_eq!(found.strip_prefix(start), Some(expected));
+        }
     }
 
     #[test]

@@ -48,6 +48,11 @@ pub fn crds(rule_ids: &[&str]) -> Vec<CustomResourceDefinition> {
     vec![policy::crd(rule_ids), Company::crd(), Note::crd(), Person::crd()]
 }
 
+/// The group in the `apiVersion` of an object; empty for the core group.
+pub fn group_of(api_version: &str) -> &str {
+    api_version.split_once('/').map_or("", |(group, _)| group)
+}
+
 #[cfg(test)]
 mod tests {
     use kube::Resource;

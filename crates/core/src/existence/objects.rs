@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::Presence;
 use super::names::Names;
-use crate::api::{CrmKind, ResourceKind, Target, VERSION};
+use crate::api::{CrmKind, ResourceKind, Target, VERSION, group_of};
 use crate::links::{Count, Dependents, NAMED, Tally, Visibility};
 
 /// The namespace of a manifest without one, as in kubectl.
@@ -79,7 +79,7 @@ impl Objects {
             return;
         }
         let metadata = &object["metadata"];
-        let group = version.split_once('/').map_or("", |(group, _)| group);
+        let group = group_of(version);
         let namespace = metadata["namespace"].as_str().filter(|namespace| !namespace.is_empty());
         let presence =
             if metadata["deletionTimestamp"].is_null() { Presence::Exists } else { Presence::Terminating };

@@ -66,6 +66,14 @@ impl FieldPath {
         }
     }
 
+    /// The path of another entry of the same list; `None` if this is not an entry of a list.
+    pub fn sibling(&self, index: usize) -> Option<Self> {
+        match self.0.split_last() {
+            Some((Segment::Index(_), list)) => Some(Self(list.into()).index(index)),
+            _ => None,
+        }
+    }
+
     /// The steps from the object to the field.
     pub fn segments(&self) -> &[Segment] {
         &self.0

@@ -18,6 +18,7 @@ use crate::files::Input;
 use verify::Verifier;
 
 pub use change::{Change, Edited};
+pub(crate) use scalar::is_plain_in_block;
 
 /// Makes the changes that do not affect the meaning of any other value. `changes` has those of each document of the
 /// input, in the same order.

@@ -32,6 +32,11 @@ pub(super) fn literal(value: &str, layout: Layout) -> String {
     if !value.contains(must_be_escaped) && reads_as(&single, value) { single } else { double_quoted(value) }
 }
 
+/// Whether a string outside of brackets needs no quotes.
+pub(crate) fn is_plain_in_block(value: &str) -> bool {
+    is_plain(value, Layout::Block)
+}
+
 /// Whether every reader reads the plain string as itself.
 fn is_plain(value: &str, layout: Layout) -> bool {
     const INDICATORS: &str = "-?:,[]{}#&*!|>'\"%@`=<";

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::LazyLock;
 
 use crm_core::policy::Policy;
-use crm_manifest::{Input, unified_diff};
+use crm_manifest::{Input, Variables, unified_diff};
 use jiff::Timestamp;
 use rstest::rstest;
 use serde_json::Value;
@@ -31,7 +31,7 @@ fn fixed(name: &str, before: &str) -> (String, usize) {
 }
 
 fn fixed_once(name: &str, before: &str) -> (String, usize) {
-    let bundle = Bundle::new(vec![Input::new(Path::new(name), before.to_owned())]);
+    let bundle = Bundle::new(vec![Input::new(Path::new(name), before.to_owned())], Variables::default());
     match super::fix(&bundle, &JUDGE).rewritten.pop() {
         Some(rewritten) => {
             let diff = unified_diff(name, before, &rewritten.after);

@@ -1,0 +1,137 @@
+//! Reads the variables of `--var`, and of its environment variable.
+
+use std::collections::BTreeMap;
+
+use crm_core::api::names::{NEAR_MISS, nearest};
+use crm_core::quote::quote;
+use crm_manifest::Variables;
+
+/// The environment variable of `--var`.
+pub(super) const ENVIRONMENT: &str = "CRM_ADMISSION_VAR";
+
+/// One `NAME=VALUE`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Assignment {
+    name: String,
+    value: String,
+}
+
+/// Reads one `NAME=VALUE`.
+///
+/// # Errors
+/// What is wrong, and what was probably meant.
+pub(super) fn parse(text: &str) -> Result<Assignment, String> {
+    let Some((name, value)) = text.split_once('=') else {
+        let name = if Variables::is_name(text) { text } else { "NAME" };
+        return Err(format!("it has no value; write --var {name}=VALUE"));
+    };
+    check_name(name)?;
+    Ok(Assignment { name: name.to_owned(), value: value.to_owned() })
+}
+
+/// Checks the name of a variable.
+///
+/// # Errors
+/// What is wrong, and what was probably meant.
+pub(super) fn check_name(name: &str) -> Result<(), String> {
+    if Variables::is_name(name) {
+        return Ok(());
+    }
+    let bare = name.trim().trim_start_matches('$').trim_start_matches('{').trim_end_matches('}');
+    let meant: String = bare.chars().map(|c| if matches!(c, '-' | '.' | ' ') { '_' } else { c }).collect();
+    let advice = if Variables::is_name(&meant) {
+        format!("did you mean {}?", quote(&meant))
+    } else {
+        "it consists of letters, digits and _, and does not start with a digit".to_owned()
+    };
+    Err(format!("{} cannot be the name of a variable: {advice}", quote(name)))
+}
+
+/// The variables of the configuration file, and those that are given, which replace them.
+pub(super) fn collect(of_file: Option<&BTreeMap<String, String>>, given: &[Assignment]) -> Variables {
+    let mut variables = Variables::default();
+    for (name, value) in of_file.into_iter().flatten() {
+        variables.set(name, value);
+    }
+    for Assignment { name, value } in given {
+        variables.set(name, value);
+    }
+    variables
+}
+
+/// Several variables can be in one environment variable: a comma before another `NAME=` separates them.
+pub(super) fn separated(given: Vec<Assignment>) -> Vec<Assignment> {
+    let is_from_environment = |Assignment { name, value }: &Assignment| {
+        std::env::var(ENVIRONMENT).is_ok_and(|text| text == format!("{name}={value}"))
+    };
+    match &given[..] {
+        [one] if is_from_environment(one) => split(one),
+        _ => given,
+    }
+}
+
+fn split(one: &Assignment) -> Vec<Assignment> {
+    let mut split: Vec<Assignment> = Vec::new();
+    for part in format!("{}={}", one.name, one.value).split(',') {
+        match (parse(part), split.last_mut()) {
+            (Ok(assignment), _) => split.push(assignment),
+            (Err(_), Some(last)) => last.value.extend([",", part]),
+            (Err(_), None) => {}
+        }
+    }
+    split
+}
+
+/// Notes about given variables that no value uses, but that are probably meant to be unknown ones.
+pub(super) fn misspelled<'n>(
+    given: &[Assignment],
+    used: impl Iterator<Item = &'n str> + Clone,
+    unknown: impl Iterator<Item = &'n str> + Clone,
+) -> Vec<String> {
+    let note = |Assignment { name, .. }: &Assignment| {
+        if used.clone().any(|used| used == name) {
+            return None;
+        }
+        let meant = nearest(unknown.clone(), name, NEAR_MISS)?;
+        Some(format!("no value uses the variable {name}; did you mean {meant}?"))
+    };
+    given.iter().filter_map(note).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn assignment(name: &str, value: &str) -> Assignment {
+        Assignment { name: name.to_owned(), value: value.to_owned() }
+    }
+
+    #[test]
+    fn an_assignment_has_a_name_and_a_value() {
+        assert_eq!(parse("A=b=c,d"), Ok(assignment("A", "b=c,d")));
+        assert_eq!(parse("A="), Ok(assignment("A", "")));
+        let cases = [
+            ("DOMAIN", "it has no value; write --var DOMAIN=VALUE"),
+            ("acme.com", "it has no value; write --var NAME=VALUE"),
+            (
+                "=b",
+                "\"\" cannot be the name of a variable: it consists of letters, digits and _, and does not start with a digit",
+            ),
+            ("${A}=b", "\"${A}\" cannot be the name of a variable: did you mean \"A\"?"),
+            ("my-name=b", "\"my-name\" cannot be the name of a variable: did you mean \"my_name\"?"),
+            (
+                "1=b",
+                "\"1\" cannot be the name of a variable: it consists of letters, digits and _, and does not start with a digit",
+            ),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(parse(text), Err(expected.to_owned()));
+        }
+    }
+
+    #[test]
+    fn commas_separate_assignments_but_not_parts_of_a_value() {
+        let expected = [assignment("A", "x,y"), assignment("B", "1"), assignment("C", "[a, b]")];
+        assert_eq!(split(&assignment("A", "x,y,B=1,C=[a, b]")), expected);
+    }
+}
