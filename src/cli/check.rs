@@ -19,6 +19,7 @@ use crm_core::catalog::Action;
 use crm_core::characters::printable;
 use crm_core::existence::Fact;
 use crm_core::policy::Policy;
+use crm_core::quote::quote;
 use crm_manifest::{Ignored, Variables, Walk};
 use futures::StreamExt;
 use jiff::Timestamp;
@@ -119,7 +120,8 @@ pub(super) struct Check {
     /// Which findings make the command exit with 1. [default: deny]
     #[arg(long, value_enum, env = "CRM_ADMISSION_FAIL_ON", value_name = "ACTION")]
     fail_on: Option<FailOn>,
-    /// File with findings that are known. They do not count, and the report only counts them.
+    /// File with known findings. They do not affect the exit code; the report gives their number, and json and sarif list
+    /// them.
     #[arg(long, env = "CRM_ADMISSION_BASELINE", value_name = "FILE")]
     baseline: Option<PathBuf>,
     /// Write all present findings to the file of --baseline, and exit with 0.
@@ -246,8 +248,11 @@ impl Check {
     }
 
     fn format(&self) -> FormatArg {
-        let is_for_terminal =
-            || self.output_file().is_none() && !self.takes_standard_output() && io::stdout().is_terminal();
+        let is_for_terminal = || match self.takes_standard_output() {
+            _ if self.output_file().is_some() => false,
+            true => io::stderr().is_terminal(),
+            false => io::stdout().is_terminal(),
+        };
         self.format.unwrap_or_else(|| if is_for_terminal() { FormatArg::Full } else { FormatArg::Text })
     }
 
@@ -256,7 +261,13 @@ impl Check {
         if self.write_baseline && self.diff {
             bail!("--diff writes nothing, so use it without --write-baseline");
         }
-        match &self.baseline {
+        match self.baseline.as_deref() {
+            Some(path) if self.output_file() == Some(path) => {
+                bail!(
+                    "{}: --output would overwrite the baseline; give the report another name",
+                    path.display()
+                )
+            }
             Some(path) => Ok(Some(BaselineFile::read(path, self.write_baseline)?)),
             None if self.write_baseline => {
                 bail!("--write-baseline needs --baseline <FILE> (baseline in the configuration file)")
@@ -483,7 +494,7 @@ fn unfixed(fixes: &Fixes) -> impl Iterator<Item = String> {
 }
 
 fn lookup_failed(target: &Target) -> String {
-    format!("cannot look up {} {:?} in the cluster", target.kind, target.name)
+    format!("cannot look up {} {} in the cluster", target.kind, quote(&target.name))
 }
 
 impl From<ApplierArg> for Applier {

@@ -173,19 +173,23 @@ impl File {
 
     /// Everything in it that could not be read.
     pub(super) fn errors(&self) -> impl Iterator<Item = InputError> {
-        let error = |(line, column), message: &str| InputError {
+        let text = self.input.text();
+        let error = |position, message: &str, excerpt| InputError {
             file: self.input.name.clone(),
             access: Access::Read,
-            position: Some((line, column)),
+            position: Some(position),
             message: message.to_owned(),
-            excerpt: Some(Excerpt::new(self.input.text().line(line), column, "")),
+            excerpt: Some(excerpt),
         };
-        let syntax = self.input.errors().iter();
-        let syntax = syntax.map(move |fault| error((fault.line, fault.column), &fault.message));
-        let not_objects = self.not_objects.iter();
-        syntax
-            .map(|error| self.with_advice(error))
-            .chain(not_objects.map(move |not| error(self.input.text().line_and_column(not.at), not.message)))
+        let syntax = self.input.errors().iter().map(move |fault| {
+            let excerpt = Excerpt::new(text.line(fault.line), fault.column, "");
+            error((fault.line, fault.column), &fault.message, excerpt)
+        });
+        let not_objects = self.not_objects.iter().map(move |not| {
+            let (line, start) = text.line_around(not.at);
+            error(text.line_and_column(not.at), not.message, Excerpt::at_byte(line, start, ""))
+        });
+        syntax.map(|error| self.with_advice(error)).chain(not_objects)
     }
 }
 

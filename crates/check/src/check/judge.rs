@@ -397,7 +397,8 @@ fn spot(document: &Document, found: &Found, at: usize) -> Spot {
 fn place(file: &File, rendered_from: Option<String>, bytes: Range<usize>) -> Place {
     let text = file.input.text();
     let (line, column) = text.line_and_column(bytes.start);
-    let excerpt = Excerpt::new(text.line(line), column, text.as_str().get(bytes).unwrap_or_default());
+    let (shown, start) = text.line_around(bytes.start);
+    let excerpt = Excerpt::at_byte(shown, start, text.as_str().get(bytes).unwrap_or_default());
     Place { file: file.input.name.clone(), line, column, rendered_from, excerpt }
 }
 
