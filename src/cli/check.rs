@@ -175,7 +175,8 @@ impl Check {
             None => Policy::default(),
         };
         let judge = Judge::new(policy, self.requester(), Timestamp::now())?;
-        let resources = Declared::read(crm_manifest::read_objects(&self.resources)?, &self.variables);
+        let resources = Bundle::read(&self.resources, &[], &Walk::default(), self.variables.clone(), &|| ())?;
+        let resources = Declared::existing(resources).map_err(|error| anyhow::anyhow!("{error}"))?;
         let progress = Progress::new("files read", self.quiet);
         let (walk, variables) = (self.walk()?, self.variables.clone());
         let mut bundle =

@@ -1,5 +1,7 @@
 //! One file of a check, with its objects.
 
+use std::collections::BTreeSet;
+
 use crm_core::api;
 use crm_manifest::{Document, Found, Input, NodeId, NotAnObject, Step, Variables, unfold};
 use serde_json::Value;
@@ -30,6 +32,8 @@ pub(super) struct File {
     pub(super) standing: Standing,
     /// Whether it is read only because kustomize has read it. Then it is not among the given paths.
     pub(super) is_extra: bool,
+    /// The units that have its objects as they stand, because they are not built.
+    pub(super) units: BTreeSet<usize>,
 }
 
 /// What a file is for the check. If it is several for several units, the first of these counts.
@@ -37,10 +41,10 @@ pub(super) struct File {
 pub(super) enum Standing {
     /// A kustomization file of a unit that is built.
     Kustomization,
+    /// Its objects are checked as they stand. If a unit that is built has them, too, they are also checked as rendered.
+    Checked,
     /// kustomize renders its objects, which are checked as rendered.
     Source,
-    /// Its objects are checked as they stand.
-    Checked,
     /// Its objects exist, but are not checked: those of a component that nobody has built.
     Known,
     /// Its objects exist, but are not checked, because a unit could not be built.
@@ -94,6 +98,7 @@ impl File {
             encrypted: 0,
             standing: Standing::Checked,
             is_extra: false,
+            units: BTreeSet::new(),
         };
         file.unfold(variables);
         file
@@ -251,10 +256,26 @@ impl Placed<'_> {
         }
     }
 
+    /// Whether it is at the place of another object, because nobody knows the one that it was rendered from.
+    pub(super) fn is_displaced(&self) -> bool {
+        let of = |original: &Object| is_named_after(&self.object.value, &original.value);
+        self.rendering.is_some_and(|rendering| !rendering.original.is_some_and(of))
+    }
+
     /// The name of the directory whose build has rendered it, unless it stands in the file exactly so.
     pub(super) fn rendered_from(&self) -> Option<&str> {
         self.rendering.filter(|_| !self.stands(&[])).map(|rendering| rendering.name)
     }
+}
+
+/// Whether an object can be rendered from one: kustomize adds a prefix and a suffix to its name.
+pub(super) fn is_named_after(object: &Value, original: &Value) -> bool {
+    name(object).contains(name(original))
+}
+
+/// The name of an object; empty if it has none.
+pub(super) fn name(object: &Value) -> &str {
+    object["metadata"]["name"].as_str().unwrap_or_default()
 }
 
 /// The value at a path.
