@@ -49,8 +49,7 @@ fn only_findings_that_are_not_in_the_baseline_count() {
     fs::remove_file(repository.path().join("crm/b.yaml")).unwrap();
     repository.write("crm/a.yaml", &company("name: acme", "domains: [com.au, acme.com]"));
     let out = repository.check(&COMPARE).ends_with(1).out.clone();
-    let summary =
-        "would be denied (1 finding denies); 2 stale in the baseline, because they are no longer found.\n";
+    let summary = "would be denied (1 finding denies); 2 stale in the baseline (no longer found).\n";
     assert!(out.contains("\"com.au\"") && out.ends_with(summary), "{out}");
 }
 
@@ -132,6 +131,15 @@ fn an_incomplete_check_writes_no_baseline() {
 }
 
 #[test]
+fn nothing_is_stale_if_a_file_cannot_be_read() {
+    let repository = known();
+    repository.check(&WRITE).ends_with(0);
+    repository.write("crm/a.yaml", "a: [\n");
+    let out = repository.check(&COMPARE).ends_with(2).out.clone();
+    assert!(out.contains("1 file could not be fully read") && !out.contains("stale"), "{out}");
+}
+
+#[test]
 fn what_is_fixed_or_suppressed_is_not_in_the_baseline() {
     let repository = known();
     let text = "domains: [co.uk]} # crm-admission: ignore domain: old\n#";
@@ -182,17 +190,21 @@ fn a_link_to_a_baseline_stays_a_link() {
 #[case::no_file(&["--baseline", "none.json"], "none.json: the baseline does not exist; --write-baseline creates it")]
 #[case::no_baseline(&["--write-baseline"], "--write-baseline needs --baseline <FILE> (baseline in the configuration file)")]
 #[case::diff(&["--baseline", "b.json", "--write-baseline", "--diff"], "--diff writes nothing, so use it without --write-baseline")]
+#[case::output(&["--baseline", "two.json", "--output", "two.json"], "two.json: --output would overwrite the baseline; give the report another name")]
 #[case::standard_input(&["--baseline", "-"], "--baseline needs the name of a file, not -")]
 #[case::directory(&["--baseline", "crm"], "crm: the baseline cannot be read: ")]
 #[case::no_directory(&["--baseline", "none/b.json", "--write-baseline"], "none/b.json: the baseline cannot be written: ")]
-#[case::a_link_to_nothing(&["--baseline", "link", "--write-baseline"], "link: the baseline cannot be written: ")]
+#[case::a_link_to_nothing(&["--baseline", "link", "--write-baseline"], "link: the baseline is a link to a file that does not exist; correct or delete the link\n")]
+#[case::a_link_to_nothing_to_read(&["--baseline", "link"], "link: the baseline is a link to a file that does not exist; correct or delete the link\n")]
+#[case::empty_name(&["--config", "no-name.yaml"], "no-name.yaml:1:11: baseline: give the name of a file\n")]
 #[case::records(&["--baseline", "crm/a.yaml", "--write-baseline"], "crm/a.yaml:1:1: expected value; if this is a baseline, correct it")]
-#[case::empty(&["--baseline", "empty"], "empty:1:1: EOF while parsing a value; if this is a baseline, correct it")]
+#[case::empty(&["--baseline", "empty"], "empty:1:1: the file is empty; if this is a baseline, correct it")]
 #[case::another_version(&["--baseline", "two.json"], "two.json:1:13: the baseline has version 2, and this program reads version 1; ")]
 fn a_mistake_is_an_error_that_says_what_to_do(#[case] args: &[&str], #[case] expected: &str) {
     let repository = known();
     let records = repository.read("crm/a.yaml");
     repository.write("empty", "");
+    repository.write("no-name.yaml", "baseline: ''\n");
     repository.write("two.json", "{\"version\": 2, \"findings\": []}");
     symlink("nothing", repository.path().join("link")).unwrap();
     let ended = repository.check(&[&["crm"], args].concat());

@@ -74,6 +74,64 @@ fn without_a_tool_the_resources_are_checked_as_they_stand_and_a_note_says_so() {
 }
 
 #[test]
+fn without_a_tool_the_resources_of_a_base_outside_of_the_paths_are_checked_too() {
+    let ended = check(&units(), None, &["--format", "json", "dev"]);
+    assert_eq!(ended.ends_with(1).findings(), [format!("base/company.yaml:{FOUND}")]);
+    // What is left out on purpose is left out.
+    let args = ["--kustomize", "skip", "--exclude", "/base", "--format", "json"];
+    assert!(check(&units(), None, &args).ends_with(0).findings().is_empty());
+}
+
+#[test]
+fn units_that_are_not_built_can_have_the_same_record_and_one_cannot_have_it_twice() {
+    let valid = DENIED.replace("''", "Acme");
+    let repository = Repository::with(&[
+        ("dev/kustomization.yaml", "resources: [company.yaml]\n"),
+        ("dev/company.yaml", &valid),
+        ("prod/kustomization.yaml", "resources: [company.yaml]\n"),
+        ("prod/company.yaml", &valid),
+    ]);
+    let findings =
+        |path| check(&repository, None, &["--kustomize", "skip", "--format", "json", path]).findings();
+    assert_eq!(findings("."), [] as [&str; 0]);
+    repository.write("prod/kustomization.yaml", "resources: [company.yaml, again.yaml]\n");
+    repository.write("prod/again.yaml", &valid);
+    assert_eq!(findings("."), ["prod/company.yaml:3:18 Warn metadata.name [schema/duplicate-object]"]);
+    // What is in no unit can be deployed beside each.
+    repository.write("all.yaml", &valid);
+    let beside = ["dev/company.yaml", "prod/again.yaml", "prod/company.yaml"];
+    assert_eq!(
+        findings("."),
+        beside.map(|file| format!("{file}:3:18 Warn metadata.name [schema/duplicate-object]"))
+    );
+}
+
+#[test]
+fn a_tool_cannot_reach_the_network_by_default() {
+    let says = "echo \"Error: $HTTP_PROXY,$HTTPS_PROXY,$http_proxy,$https_proxy,$NO_PROXY,$no_proxy,${GIT_ALLOW_PROTOCOL-all}\" >&2";
+    let ended = check(&units(), Some(&format!("{says}; exit 1")), &["--format", "json"]);
+    let nowhere = ["http://127.0.0.1:9"; 4].join(",");
+    let said = format!("error: dev/Kustomization: kustomize build fails: {nowhere},,,; ");
+    assert!(ended.ends_with(2).err.starts_with(&said), "{}", ended.err);
+}
+
+#[test]
+fn a_directory_for_temporary_files_in_the_unit_is_an_error_with_the_fix() {
+    let repository = units();
+    repository.write("dev/tmp/none", "");
+    let (bin, temporary) = (repository.path().join("bin"), repository.path().join("dev/tmp"));
+    check(&repository, Some("exit 1"), &[]).ends_with(2);
+    let environment = [("PATH", bin.to_str().unwrap()), ("TMPDIR", temporary.to_str().unwrap())];
+    let ended = repository.check_in(".", &environment, &["--format", "json"]);
+    let said = format!(
+        "error: dev/Kustomization: cannot prepare the build: the directory for temporary files, {}, is inside of the \
+         directory to build; set TMPDIR to one outside; ",
+        temporary.display()
+    );
+    assert!(ended.ends_with(2).err.starts_with(&said), "{}", ended.err);
+}
+
+#[test]
 fn build_without_a_tool_is_an_error() {
     let ended = check(&units(), None, &["--kustomize", "build"]);
     let said = "error: --kustomize build needs the program kustomize or kubectl, and neither is on the PATH; install one ";
@@ -82,6 +140,12 @@ fn build_without_a_tool_is_an_error() {
     repository.write(".crm-admission.yaml", "kustomize: build\n");
     assert!(check(&repository, None, &[]).ends_with(2).err.starts_with(said));
     check(&repository, None, &["--kustomize", "skip"]).ends_with(1);
+}
+
+#[test]
+fn existing_objects_can_be_in_units() {
+    let ended = check(&units(), None, &["plain.yaml", "--resources", ".", "--format", "json"]);
+    assert!(ended.ends_with(0).findings().is_empty(), "{}", ended.out);
 }
 
 #[test]
@@ -139,7 +203,8 @@ fn a_path_that_does_not_exist_is_an_error_at_its_place_and_nothing_is_built() {
     for mode in ["auto", "build"] {
         let ended =
             check(&repository, Some("echo run >&2; exit 1"), &["--kustomize", mode, "--format", "json"]);
-        let said = "error: base/kustomization.yml:3:3: \"../absent\": cannot be read: No such file or directory (os error 2)\n";
+        let said = "error: base/kustomization.yml:3:3: \"../absent\": cannot be read: No such file or directory (os error 2); \
+                    correct it, or give --kustomize skip\n";
         assert_eq!(ended.ends_with(2).err, said);
     }
 }

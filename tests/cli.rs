@@ -211,6 +211,8 @@ fn schemas_are_written_in_the_layout_of_catalogs() {
     assert_eq!(fs::read_dir(new.join("crm.milo.io")).unwrap().count(), 3);
     let (code, _, err) = run(&["schemas", "/dev/null/schemas"]);
     assert!(code == 2 && err.contains("cannot write /dev/null/schemas/"), "{err}");
+    let (code, _, err) = run(&["schemas", "-"]);
+    assert_eq!((code, err.as_str()), (2, "error: schemas needs the name of a directory, not -\n"));
 }
 
 #[test]

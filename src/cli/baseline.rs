@@ -26,6 +26,11 @@ impl BaselineFile {
         }
         let before = match fs::read_to_string(path) {
             Ok(text) => Some(text),
+            Err(error) if error.kind() == ErrorKind::NotFound && path.is_symlink() => {
+                bail!(
+                    "{name}: the baseline is a link to a file that does not exist; correct or delete the link"
+                )
+            }
             Err(error) if error.kind() == ErrorKind::NotFound && is_written => None,
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 bail!("{name}: the baseline does not exist; --write-baseline creates it")
@@ -34,7 +39,7 @@ impl BaselineFile {
         };
         let baseline = match before.as_deref() {
             None => Baseline::default(),
-            Some("") if is_written => Baseline::default(),
+            Some(text) if is_written && text.trim().is_empty() => Baseline::default(),
             Some(text) => Baseline::parse(text).map_err(|error| anyhow!("{name}:{error}"))?,
         };
         Ok(Self { path: path.to_owned(), before, baseline })

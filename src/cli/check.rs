@@ -15,6 +15,7 @@ use crm_check::report::baseline::Baseline;
 use crm_check::report::{self, Access, Colour, InputError, Report};
 use crm_core::catalog::Action;
 use crm_core::characters::printable;
+use crm_manifest::Walk;
 
 use super::baseline::BaselineFile;
 use super::configuration::{self, FailOn, FormatArg, KustomizeArg, Located};
@@ -58,7 +59,8 @@ pub(super) struct Check {
     /// Which findings make the command exit with 1. [default: deny]
     #[arg(long, value_enum, env = "CRM_ADMISSION_FAIL_ON", value_name = "ACTION")]
     fail_on: Option<FailOn>,
-    /// File with findings that are known. They do not count, and the report only counts them.
+    /// File with known findings. They do not affect the exit code; the report gives their number, and json and sarif list
+    /// them.
     #[arg(long, env = "CRM_ADMISSION_BASELINE", value_name = "FILE")]
     baseline: Option<PathBuf>,
     /// Write all present findings to the file of --baseline, and exit with 0.
@@ -91,7 +93,9 @@ impl Check {
         let mut baseline = self.baseline_file()?;
         let judge = self.judging.judge()?;
         let variables = self.judging.variables();
-        let resources = Declared::read(crm_manifest::read_objects(&self.judging.resources)?, &variables);
+        let no_walk = Walk::default();
+        let mut resources = Bundle::read(&self.judging.resources, &[], &no_walk, variables.clone(), &|| ())?;
+        let resources = Declared::existing(&mut resources).map_err(|error| anyhow::anyhow!("{error}"))?;
         let progress = Progress::new("files read", self.quiet);
         let walk = self.judging.walk()?;
         let mut bundle =
@@ -145,8 +149,11 @@ impl Check {
     }
 
     fn format(&self) -> FormatArg {
-        let is_for_terminal =
-            || self.output_file().is_none() && !self.takes_standard_output() && io::stdout().is_terminal();
+        let is_for_terminal = || match self.takes_standard_output() {
+            _ if self.output_file().is_some() => false,
+            true => io::stderr().is_terminal(),
+            false => io::stdout().is_terminal(),
+        };
         self.format.unwrap_or_else(|| if is_for_terminal() { FormatArg::Full } else { FormatArg::Text })
     }
 
@@ -155,7 +162,13 @@ impl Check {
         if self.write_baseline && self.diff {
             bail!("--diff writes nothing, so use it without --write-baseline");
         }
-        match &self.baseline {
+        match self.baseline.as_deref() {
+            Some(path) if self.output_file() == Some(path) => {
+                bail!(
+                    "{}: --output would overwrite the baseline; give the report another name",
+                    path.display()
+                )
+            }
             Some(path) => Ok(Some(BaselineFile::read(path, self.write_baseline)?)),
             None if self.write_baseline => {
                 bail!("--write-baseline needs --baseline <FILE> (baseline in the configuration file)")

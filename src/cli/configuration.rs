@@ -187,6 +187,9 @@ fn parse(input: &Input) -> anyhow::Result<Configuration> {
         let place = at(path.split('[').next().unwrap_or_default());
         anyhow::anyhow!("{place}: {path}: {}{}", error.inner(), advice(key, &value[key]))
     })?;
+    if configuration.baseline.as_ref().is_some_and(|name| name.as_os_str().is_empty()) {
+        bail!("{}: baseline: give the name of a file", at("baseline"));
+    }
     let names = configuration.variables.iter().flatten().map(|(name, _)| name);
     for name in names {
         variables::check_name(name)

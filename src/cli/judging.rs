@@ -11,6 +11,7 @@ use crm_check::check::{Applier, Judge};
 use crm_core::api::Target;
 use crm_core::existence::Fact;
 use crm_core::policy::Policy;
+use crm_core::quote::quote;
 use crm_manifest::{Ignored, Variables, Walk};
 use futures::StreamExt;
 use jiff::Timestamp;
@@ -203,7 +204,7 @@ async fn look_up(
 }
 
 fn lookup_failed(target: &Target) -> String {
-    format!("cannot look up {} {:?} in the cluster", target.kind, target.name)
+    format!("cannot look up {} {} in the cluster", target.kind, quote(&target.name))
 }
 
 impl From<ApplierArg> for Applier {

@@ -1,11 +1,10 @@
 //! `schemas`: writes the JSON Schemas of all kinds into a directory, for editors and other validators.
 
-use std::fs::{self, Permissions};
-use std::io::{self, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::fs;
+use std::io;
 use std::path::Path;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use crm_check::conformance::ManifestSchema;
 
 use super::{Outcome, crds};
@@ -32,6 +31,9 @@ pub fn files() -> anyhow::Result<Vec<File>> {
 }
 
 pub(super) fn write_to(directory: &Path) -> anyhow::Result<Outcome> {
+    if directory.as_os_str() == crm_manifest::STANDARD_INPUT {
+        bail!("schemas needs the name of a directory, not -");
+    }
     for File { path, text } in files()? {
         let path = directory.join(path);
         write(&path, &text).with_context(|| format!("cannot write {}", path.display()))?;
@@ -41,12 +43,6 @@ pub(super) fn write_to(directory: &Path) -> anyhow::Result<Outcome> {
 
 /// Writes a whole file or none, because an editor may read it at any time.
 fn write(path: &Path, text: &str) -> io::Result<()> {
-    let directory = path.parent().unwrap_or(Path::new("."));
-    fs::create_dir_all(directory)?;
-    // The mode of other new files, and not that of temporary ones. The umask restricts it.
-    let mode = Permissions::from_mode(0o666);
-    let mut file = tempfile::Builder::new().permissions(mode).tempfile_in(directory)?;
-    file.write_all(text.as_bytes())?;
-    file.persist(path)?;
-    Ok(())
+    fs::create_dir_all(path.parent().unwrap_or(Path::new(".")))?;
+    crm_manifest::put(path, text.as_bytes())
 }

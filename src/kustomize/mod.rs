@@ -99,11 +99,11 @@ fn skipped(root: Root<'_>, obstacle: &Obstacle) -> String {
 
 /// An obstacle with what to do about it.
 fn refused(root: Root<'_>, obstacle: &Obstacle) -> Obstacle {
-    let mut obstacle = obstacle.clone();
-    if obstacle.cause != Cause::Mistake {
-        obstacle.message = format!("{}; {}, or give --kustomize auto", obstacle.message, advice(root));
-    }
-    obstacle
+    let advice = match obstacle.cause {
+        Cause::Mistake => "correct it, or give --kustomize skip".to_owned(),
+        Cause::Remote | Cause::Charts => format!("{}, or give --kustomize auto", advice(root)),
+    };
+    Obstacle { message: format!("{}; {advice}", obstacle.message), ..obstacle.clone() }
 }
 
 /// How to check a unit that this program does not build.

@@ -19,11 +19,26 @@ use tokio::time::timeout;
 /// The programs and their commands, best first.
 const PROGRAMS: [(&str, &str); 2] = [("kustomize", "build"), ("kubectl", "kustomize")];
 /// The time limit of one build.
-const LIMIT: Duration = Duration::from_secs(60);
+///
+/// kustomize compares each resource with all others, so 5,000 resources can take more than a minute.
+const LIMIT: Duration = Duration::from_secs(300);
 /// The maximum size of the manifests of one build, in bytes: as that of a file.
 const MAX_OUTPUT: u64 = 64 * 1024 * 1024;
 /// The maximum size of its errors, in bytes. The rest is cut off.
 const MAX_ERRORS: u64 = 16 * 1024;
+
+/// The environment of a build: kustomize also reads URLs that stand in the files of generators and transformers. These
+/// variables let it reach no other machine, by HTTP or by git.
+const NO_NETWORK: [(&str, &str); 7] = [
+    // Nothing listens on the port `discard`.
+    ("HTTP_PROXY", "http://127.0.0.1:9"),
+    ("HTTPS_PROXY", "http://127.0.0.1:9"),
+    ("http_proxy", "http://127.0.0.1:9"),
+    ("https_proxy", "http://127.0.0.1:9"),
+    ("NO_PROXY", ""),
+    ("no_proxy", ""),
+    ("GIT_ALLOW_PROTOCOL", ""),
+];
 
 /// A program that builds.
 #[derive(Clone, Debug)]
@@ -86,6 +101,7 @@ impl Tool {
         let mut child = Command::new(&self.program)
             .arg(self.command)
             .arg(directory)
+            .envs(NO_NETWORK)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -119,6 +135,13 @@ fn is_program(file: &Path) -> bool {
 fn wrapper(root: Root<'_>) -> io::Result<(TempDir, PathBuf)> {
     let wrapper = tempfile::Builder::new().prefix("crm-admission-").tempdir()?;
     let base = fs::canonicalize(wrapper.path())?;
+    if base.starts_with(root.directory()) {
+        // kustomize would take the reference for a circle.
+        return Err(io::Error::other(format!(
+            "the directory for temporary files, {}, is inside of the directory to build; set TMPDIR to one outside",
+            env::temp_dir().display()
+        )));
+    }
     // kustomize accepts no absolute path of a directory.
     let resource = relative(root.directory(), &base);
     let mut kustomization = root.only_at_root();

@@ -8,6 +8,7 @@ use crm_check::check::{Bundle, Checked, Workspace};
 use crm_check::units::is_kustomization;
 use crm_core::api::Target;
 use crm_core::existence::Fact;
+use crm_manifest::Walk;
 use jiff::Timestamp;
 
 use super::documents::Documents;
@@ -56,14 +57,16 @@ impl Folder {
         self.is_stale = false;
         let Setup { judge, applier, walk, variables, paths, resources, is_complete, sources } =
             set_up(&self.root)?;
-        let objects = crm_manifest::read_objects(&resources).map_err(|error| error.to_string())?;
+        let elsewhere = Bundle::read(&resources, &[], &Walk::default(), variables.clone(), &|| {});
+        let elsewhere = elsewhere.map_err(|error| error.to_string())?;
         let paths = if paths.is_empty() { vec![self.root.clone()] } else { paths };
         let bundle = if self.is_read {
             Bundle::read(&paths, &resources, &walk, variables, &|| {}).map_err(|error| error.to_string())?
         } else {
             Bundle::new(Vec::new(), variables)
         };
-        let workspace = Workspace::new(judge, applier, &self.root, bundle, objects, is_complete);
+        let workspace = Workspace::new(judge, applier, &self.root, bundle, elsewhere, is_complete)
+            .map_err(|error| error.to_string())?;
         let on_disk = workspace.paths().map(Path::to_owned).collect();
         let results = HashMap::new();
         self.loaded = Some(Loaded { workspace, on_disk, resources, sources, results });

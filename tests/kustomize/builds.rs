@@ -123,6 +123,16 @@ fn a_comment_in_the_file_suppresses_what_is_found_there() {
 }
 
 #[test]
+fn a_comment_outside_of_the_given_paths_may_be_for_another_build() {
+    let repository = repository();
+    let comment = "# crm-admission: ignore display-name: known in dev\n";
+    repository.write("base/company.yaml", &COMPANY.replace("# The first customer.\n", comment));
+    let args = ["--kustomize", "build", "--format", "json", "overlays/prod"];
+    let findings = check(&repository, ".", &args).findings();
+    assert!(findings.iter().all(|finding| !finding.contains("suppression")), "{findings:?}");
+}
+
+#[test]
 fn a_base_outside_of_the_given_paths_is_read_and_not_fixed() {
     let repository = repository();
     let ended =
@@ -154,6 +164,42 @@ fn objects_with_other_names_are_found_in_their_files() {
 }
 
 #[test]
+fn an_object_is_found_although_the_prefix_is_the_name_of_another() {
+    let acme = COMPANY.replace("acme-corp", "acme").replace("HTTPS://Acme.com/", "acme.com");
+    let repository = Repository::with(&[
+        ("kustomization.yaml", "resources: [companies.yaml]\nnamePrefix: acme-\n"),
+        ("companies.yaml", &format!("{acme}---\n{}", COMPANY.replace("acme-corp", "b"))),
+    ]);
+    let ended = check(&repository, ".", &BUILD);
+    assert_eq!(ended.findings(), ["companies.yaml:19:5 Warn spec.domains[0] [domain/not-canonical]"]);
+}
+
+#[test]
+fn findings_in_objects_whose_own_places_are_unknown_are_all_reported() {
+    let rename = |from, to| {
+        let patch = format!(r#"[{{"op": "replace", "path": "/metadata/name", "value": "{to}"}}]"#);
+        format!(
+            "- target: {{kind: Company, name: {from}}}\n  options: {{allowNameChange: true}}\n  patch: '{patch}'\n"
+        )
+    };
+    let company = |name| COMPANY.replace("acme-corp", name);
+    let repository = Repository::with(&[
+        (
+            "kustomization.yaml",
+            &format!("resources: [companies.yaml]\npatches:\n{}{}", rename("a", "x"), rename("b", "y")),
+        ),
+        (
+            "companies.yaml",
+            &format!("{}---\n{}", company("a"), company("b").replace("# The first", "# Another")),
+        ),
+    ]);
+    let ended = check(&repository, ".", &BUILD);
+    let names: Vec<_> =
+        ended.json()["findings"].as_array().unwrap().iter().map(|finding| finding["name"].clone()).collect();
+    assert_eq!(names, ["x", "y"], "{}", ended.out);
+}
+
+#[test]
 fn a_reference_does_not_find_the_record_of_a_variant() {
     let repository = repository();
     repository.write(
@@ -170,6 +216,43 @@ fn a_reference_does_not_find_the_record_of_a_variant() {
     repository.write("companies/acme.yaml", COMPANY);
     assert!(
         check(&repository, ".", &BUILD).findings().iter().all(|finding| !finding.contains("company-exists"))
+    );
+}
+
+#[test]
+fn a_base_of_a_unit_that_is_not_built_is_also_checked_as_it_stands() {
+    let repository = repository();
+    repository.write("base/company.yaml", &COMPANY.replace("displayName: Acme", "displayName: ' '"));
+    let patch = "apiVersion: crm.milo.io/v1alpha1\nkind: Company\nmetadata: {name: acme-corp}\nspec: {displayName: Acme}\n";
+    repository.write("overlays/dev/patch.yaml", patch);
+    repository
+        .write("overlays/dev/kustomization.yaml", "resources: [../../base]\npatches: [{path: patch.yaml}]\n");
+    repository
+        .write("overlays/prod/kustomization.yml", "resources: [../../base, 'https://example.com/a.yaml']\n");
+    // Each once, and what dev renders is no duplicate of the file that it comes from.
+    assert_eq!(
+        check(&repository, ".", &["--format", "json"]).ends_with(1).findings(),
+        [
+            "base/company.yaml:7:16 Deny spec.displayName [display-name]",
+            "base/company.yaml:9:5 Warn spec.domains[0] [domain/not-canonical]",
+        ]
+    );
+}
+
+#[test]
+fn builds_that_share_only_other_objects_are_deployed_together() {
+    let repository = Repository::with(&[
+        ("common/kustomization.yaml", "resources: [namespace.yaml]\n"),
+        ("common/namespace.yaml", "apiVersion: v1\nkind: Namespace\nmetadata: {name: crm}\n"),
+        ("companies/kustomization.yaml", "resources: [../common, company.yaml]\n"),
+        ("companies/company.yaml", COMPANY),
+        ("people/kustomization.yaml", "resources: [../common, people.yaml]\n"),
+        ("people/people.yaml", PERSON),
+    ]);
+    let ended = check(&repository, ".", &[&BUILD[..], &["--complete"]].concat());
+    assert_eq!(
+        ended.ends_with(0).findings(),
+        ["companies/company.yaml:9:5 Warn spec.domains[0] [domain/not-canonical]"]
     );
 }
 

@@ -10,7 +10,7 @@
 //! - [`Variables`] replaces `${NAME}` in a string, and [`reread()`] gives the result the type that Flux gives it.
 //! - [`edit::edit`] changes strings and removes list entries, and leaves all other bytes as they are. It checks the
 //!   result: the new text, read again, has the old values with exactly these changes.
-//! - [`replace()`] and [`create`] write a file atomically, and [`unified_diff`] shows a change.
+//! - [`replace()`], [`create`] and [`put`] write a file atomically, and [`unified_diff`] shows a change.
 //!
 //! ```
 //! use std::path::Path;
@@ -58,7 +58,7 @@ mod walk;
 pub use diff::{replacements, unified_diff};
 pub use documents::{Document, Syntax, SyntaxError, documents};
 pub use files::{Input, Inputs, ReadError, STANDARD_INPUT, read, read_objects};
-pub use replace::{create, replace};
+pub use replace::{create, put, replace};
 pub use text::Text;
 pub use tree::{Content, Entry, Found, Layout, Node, NodeId, Overridden, Pointed, Step, Style, Tree};
 pub use unfold::{NotAnObject, Object, unfold};

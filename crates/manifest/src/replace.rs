@@ -38,13 +38,28 @@ pub fn replace(path: &Path, before: &[u8], after: &[u8]) -> io::Result<()> {
 /// # Errors
 /// There is a file or a link of this name, or its directory does not exist or is not writable.
 pub fn create(path: &Path, content: &[u8]) -> io::Result<()> {
+    new_beside(path, content)?.persist_noclobber(path)?;
+    Ok(())
+}
+
+/// Creates a file with this content, or replaces the file or the link of this name by it. At any moment the file has
+/// either the old content or the new one. It has the mode of a new file.
+///
+/// # Errors
+/// There is a directory of this name, or its directory does not exist or is not writable.
+pub fn put(path: &Path, content: &[u8]) -> io::Result<()> {
+    new_beside(path, content)?.persist(path)?;
+    Ok(())
+}
+
+/// A temporary file with this content, in the same directory so that it can be renamed.
+fn new_beside(path: &Path, content: &[u8]) -> io::Result<NamedTempFile> {
     let beside = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     // As for any new file: the mask of the process takes bits away.
     let mut file = Builder::new().permissions(fs::Permissions::from_mode(0o666)).tempfile_in(beside)?;
     file.write_all(content)?;
     file.as_file().sync_all()?;
-    file.persist_noclobber(path)?;
-    Ok(())
+    Ok(file)
 }
 
 fn has_no_links(path: &Path) -> io::Result<()> {
@@ -146,6 +161,10 @@ mod tests {
         assert_eq!((fs::read_to_string(&new).unwrap(), mode(&new)), ("new".to_owned(), mode(&path)));
         assert_eq!(create(&path, b"new").unwrap_err().kind(), io::ErrorKind::AlreadyExists);
         assert_eq!(fs::read_to_string(&path).unwrap(), "old");
+        put(&path, b"newer").unwrap();
+        put(&new, b"newer").unwrap();
+        assert_eq!((fs::read_to_string(&path).unwrap(), mode(&path)), ("newer".to_owned(), mode(&new)));
+        assert_eq!(fs::read_to_string(&new).unwrap(), "newer");
         assert_eq!(names(directory.path()), ["a.yaml", "b.json"]);
     }
 

@@ -86,6 +86,13 @@ impl Text {
         Some(start..start + content.len())
     }
 
+    /// The line that a byte is on, as [`Self::line`] returns it, and the byte of this line.
+    pub fn line_around(&self, byte: usize) -> (&str, usize) {
+        let line = self.lines.partition_point(|start| *start <= byte).max(1);
+        let start = self.lines.get(line - 1).copied().unwrap_or(0);
+        (self.line(line), byte.saturating_sub(start))
+    }
+
     /// The first byte of the line of YAML that a byte is on.
     pub fn line_start(&self, byte: usize) -> usize {
         let lines = self.yaml_lines();
@@ -114,6 +121,13 @@ mod tests {
         let text = Text::new("\u{feff}a: é\r\nb\u{85}\rc\n".to_owned());
         let lines = [0, 1, 2, 3, 4, 5].map(|line| text.line(line));
         assert_eq!(lines, ["", "a: é", "b\u{85}", "c", "", ""]);
+    }
+
+    #[test]
+    fn a_byte_has_its_line_and_its_place_in_it() {
+        let text = Text::new("\u{feff}a: é\r\nb".to_owned());
+        let at = [0, 3, 6, 8, 10, 11].map(|byte| text.line_around(byte));
+        assert_eq!(at, [("a: é", 0), ("a: é", 0), ("a: é", 3), ("a: é", 5), ("b", 0), ("b", 1)]);
     }
 
     #[test]

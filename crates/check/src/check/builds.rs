@@ -31,12 +31,43 @@ pub enum Outcome {
     Skipped,
 }
 
+/// The indexes of the units that have the objects of a file as they stand, by its path without links.
+type Owners = BTreeMap<PathBuf, BTreeSet<usize>>;
+
 impl Bundle {
     /// Leaves aside what is no record in its own right: kustomization files, patches, and what generators read. Records of
     /// components only exist.
     pub fn without_builds(&mut self, units: &Units) {
         let standings = units.members().parts.into_iter();
         self.settle(&standings.map(|(file, part)| (file, without_build(part))).collect());
+        let mut owners = Owners::new();
+        for (index, root) in units.roots().enumerate() {
+            self.add_as_they_stand(index, &root.members(), &mut owners);
+        }
+        self.set_owners(&owners);
+    }
+
+    /// Takes the objects of a unit that is not built as they stand. Reads those of its files that are outside of the given
+    /// paths, such as those of its base. A file below these paths that is missing was left out on purpose.
+    fn add_as_they_stand(&mut self, unit: usize, members: &Members, owners: &mut Owners) {
+        for (real, part) in &members.parts {
+            let Some(standing) = without_build(*part) else { continue };
+            owners.entry(real.clone()).or_default().insert(unit);
+            if !self.given.iter().any(|given| real.starts_with(given)) {
+                let file = self.file_at(real, members, standing);
+                if let Some(file) = file.and_then(|index| self.files.get_mut(index)) {
+                    // A build can have read it before.
+                    file.standing = file.standing.min(standing);
+                }
+            }
+        }
+    }
+
+    fn set_owners(&mut self, owners: &Owners) {
+        for file in &mut self.files {
+            let units = file.input.real.as_ref().and_then(|real| owners.get(real));
+            file.units = units.cloned().unwrap_or_default();
+        }
     }
 
     /// Checks what the units render in place of their files. `outcomes` are those of [`Units::roots`], in order.
@@ -52,8 +83,8 @@ impl Bundle {
             }
         }
         self.settle(&standings);
-        let mut resources = Vec::new();
-        for ((root, members), outcome) in roots.into_iter().zip(outcomes) {
+        let (mut resources, mut owners) = (Vec::new(), Owners::new());
+        for (index, ((root, members), outcome)) in roots.into_iter().zip(outcomes).enumerate() {
             match outcome {
                 Outcome::Built { output, base } => match rendered(&output, &base) {
                     Ok(objects) => {
@@ -64,9 +95,10 @@ impl Bundle {
                 },
                 Outcome::Failed(message) => self.fail(root, &message),
                 Outcome::Refused(obstacle) => self.refuse(obstacle),
-                Outcome::Skipped => {}
+                Outcome::Skipped => self.add_as_they_stand(index, &members, &mut owners),
             }
         }
+        self.set_owners(&owners);
         self.find_variants(&resources);
     }
 
@@ -99,7 +131,7 @@ impl Bundle {
         if let Some(index) = self.files.iter().position(is_it) {
             return Some(index);
         }
-        let text = fs::read_to_string(real).ok()?;
+        let text = if real.is_file() { fs::read_to_string(real).ok()? } else { return None };
         let mut input = Input::new(&members.shown(real), text);
         input.real = Some(real.to_owned());
         self.files.push(File::extra(input, standing, &self.variables));
@@ -120,11 +152,16 @@ impl Bundle {
         }
     }
 
-    /// Finds the builds that share resources. `members` are those of each build.
+    /// Finds the builds that share files with records. `members` are those of each build. Builds of one deployment can share
+    /// other files, such as a namespace.
     fn find_variants(&mut self, members: &[Members]) {
+        let has_record = |file: &&File| file.objects().any(|placed| placed.object.identity.kind().is_some());
+        let with_records: BTreeSet<&Path> =
+            self.files.iter().filter(has_record).filter_map(|file| file.input.real.as_deref()).collect();
         let mut by_resource: BTreeMap<&Path, Vec<usize>> = BTreeMap::new();
         for (index, members) in members.iter().enumerate() {
-            members.resources().for_each(|file| by_resource.entry(file).or_default().push(index));
+            let shared = members.resources().filter(|file| with_records.contains(*file));
+            shared.for_each(|file| by_resource.entry(file).or_default().push(index));
         }
         for (build, index) in self.builds.iter_mut().zip(0..) {
             let sharing = by_resource.values().filter(|builds| builds.contains(&index)).flatten();

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use crm_manifest::{Step, Variables};
 use serde_json::Value;
 
-use super::file::{File, Object, Placed, Rendering, Standing, field, field_mut};
+use super::file::{File, Object, Placed, Rendering, Standing, field, field_mut, is_named_after, name};
 
 /// The objects that one unit renders.
 #[derive(Debug)]
@@ -14,7 +14,7 @@ pub(super) struct Build {
     /// The name of its directory.
     pub(super) name: String,
     pub(super) objects: Vec<Built>,
-    /// The indexes of the builds that are variants of it: they share resources, so they are deployed elsewhere.
+    /// The indexes of the builds that are variants of it: they share records, so they are deployed elsewhere.
     pub(super) variants: BTreeSet<usize>,
 }
 
@@ -107,12 +107,14 @@ impl Built {
 /// The document and the index of the object in a file that was rendered as `value`. kustomize can have given it a prefix, a
 /// suffix or another namespace.
 fn original(objects: &[Vec<Object>], value: &Value) -> Option<(usize, usize)> {
-    let name = |object: &Value| object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
     let rendered = name(value);
+    // A prefix can make the name of one object look like that of another, so the content counts first.
     let likeness = |object: &Value| {
         let written = name(object);
+        let part = is_named_after(value, object).then_some(written.len());
+        let is_same = part.is_some() && object["spec"] == value["spec"];
         let is_in_place = object["metadata"]["namespace"] == value["metadata"]["namespace"];
-        (written == rendered, rendered.contains(&written).then_some(written.len()), is_in_place)
+        (is_same, written == rendered, part, is_in_place)
     };
     let all = objects.iter().enumerate().flat_map(|(document, objects)| {
         objects.iter().enumerate().map(move |(index, object)| ((document, index), &object.value))

@@ -1,6 +1,7 @@
 //! The files of one check, with their objects.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::io;
 use std::path::PathBuf;
 
@@ -22,6 +23,8 @@ pub struct Bundle {
     /// What kustomize has rendered.
     pub(super) builds: Vec<Build>,
     pub(super) errors: Vec<InputError>,
+    /// The given paths, without links.
+    pub(super) given: Vec<PathBuf>,
     /// The names of the directories in which every manifest was left out.
     left_out: Vec<String>,
     /// The number of fixed values.
@@ -44,7 +47,8 @@ impl Bundle {
     ) -> Result<Self, ReadError> {
         let Inputs { inputs, errors, left_out } = crm_manifest::read(paths, except, walk, on_file)?;
         let errors = errors.into_iter().map(InputError::from).collect();
-        Ok(Self { errors, left_out, ..Self::new(inputs, variables) })
+        let given = paths.iter().filter_map(|path| fs::canonicalize(path).ok()).collect();
+        Ok(Self { errors, left_out, given, ..Self::new(inputs, variables) })
     }
 
     /// The bundle of these files. `variables` are replaced in the objects.

@@ -1,6 +1,6 @@
 //! Finds records that are in the files twice. Whatever applies the files keeps the one that it sends last.
 //!
-//! Two builds of kustomize can have the same record: they are deployed in different places.
+//! Two units of kustomize can have the same record: they are deployed in different places.
 
 use std::collections::HashMap;
 
@@ -21,7 +21,7 @@ pub(super) fn findings<'o, 'b>(
         return Vec::new();
     }
     let field = FieldPath::of(&["metadata", "name"]);
-    let mut firsts = HashMap::new();
+    let mut earlier: HashMap<_, Vec<&Placed<'b>>> = HashMap::new();
     let mut findings = Vec::new();
     let identity =
         [&["metadata", "name"][..], &["metadata", "namespace"]].map(|path| steps(&FieldPath::of(path)));
@@ -33,12 +33,9 @@ pub(super) fn findings<'o, 'b>(
         if placed.file.standing == Standing::Named {
             continue;
         }
-        let build = placed.rendering.map(|rendering| rendering.build);
-        let record = (kind, metadata["namespace"].as_str(), name);
-        // Objects without a build come first.
-        let earlier = firsts.get(&(None, record)).or_else(|| firsts.get(&(build, record)));
-        let Some(first): Option<&&Placed<'b>> = earlier else {
-            firsts.insert((build, record), placed);
+        let same = earlier.entry((kind, metadata["namespace"].as_str(), name)).or_default();
+        let Some(first) = same.iter().copied().find(|first| are_together(first, placed)) else {
+            same.push(placed);
             continue;
         };
         let finding = Finding {
@@ -59,4 +56,17 @@ pub(super) fn findings<'o, 'b>(
         findings.push((placed, finding));
     }
     findings
+}
+
+/// Whether two records can be deployed in the same place: those of two units are not, and those of no unit can be everywhere.
+fn are_together(one: &Placed<'_>, other: &Placed<'_>) -> bool {
+    match (one.rendering, other.rendering) {
+        (Some(one), Some(other)) => one.build == other.build,
+        (Some(_), None) => other.file.units.is_empty(),
+        (None, Some(_)) => one.file.units.is_empty(),
+        (None, None) => {
+            let (one, other) = (&one.file.units, &other.file.units);
+            one.is_empty() || other.is_empty() || !one.is_disjoint(other)
+        }
+    }
 }

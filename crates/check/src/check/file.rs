@@ -1,5 +1,7 @@
 //! One file of a check, with its objects.
 
+use std::collections::BTreeSet;
+
 use crm_core::api;
 use crm_manifest::{Document, Found, Input, NodeId, NotAnObject, Step, SyntaxError, Variables, unfold};
 use serde_json::Value;
@@ -30,6 +32,8 @@ pub(super) struct File {
     pub(super) standing: Standing,
     /// Whether it is read only because kustomize has read it. Then it is not among the given paths.
     pub(super) is_extra: bool,
+    /// The units that have its objects as they stand, because they are not built.
+    pub(super) units: BTreeSet<usize>,
 }
 
 /// What a file is for the check. If it is several for several units, the first of these counts.
@@ -37,10 +41,10 @@ pub(super) struct File {
 pub(super) enum Standing {
     /// A kustomization file of a unit that is built.
     Kustomization,
+    /// Its objects are checked as they stand. If a unit that is built has them, too, they are also checked as rendered.
+    Checked,
     /// kustomize renders its objects, which are checked as rendered.
     Source,
-    /// Its objects are checked as they stand.
-    Checked,
     /// Its objects exist, but are not checked: those of a component that nobody has built.
     Known,
     /// Its objects exist, but are not checked, because a unit could not be built.
@@ -105,6 +109,7 @@ impl File {
             encrypted: 0,
             standing: Standing::Checked,
             is_extra: false,
+            units: BTreeSet::new(),
         };
         file.unfold(variables);
         file
@@ -180,16 +185,15 @@ impl File {
 
     /// Everything in it that could not be read.
     pub(super) fn errors(&self) -> impl Iterator<Item = InputError> {
+        let text = self.input.text();
         let error = |fault: Fault| {
-            let text = self.input.text();
-            let (line, column) = text.line_and_column(fault.at);
-            let excerpt = Excerpt::new(text.line(line), column, "");
+            let (line, start) = text.line_around(fault.at);
             InputError {
                 file: self.input.name.clone(),
                 access: Access::Read,
-                position: Some((line, column)),
+                position: Some(text.line_and_column(fault.at)),
                 message: fault.message,
-                excerpt: Some(excerpt),
+                excerpt: Some(Excerpt::at_byte(line, start, "")),
             }
         };
         self.faults().into_iter().map(error)
@@ -273,10 +277,26 @@ impl Placed<'_> {
         }
     }
 
+    /// Whether it is at the place of another object, because nobody knows the one that it was rendered from.
+    pub(super) fn is_displaced(&self) -> bool {
+        let of = |original: &Object| is_named_after(&self.object.value, &original.value);
+        self.rendering.is_some_and(|rendering| !rendering.original.is_some_and(of))
+    }
+
     /// The name of the directory whose build has rendered it, unless it stands in the file exactly so.
     pub(super) fn rendered_from(&self) -> Option<&str> {
         self.rendering.filter(|_| !self.stands(&[])).map(|rendering| rendering.name)
     }
+}
+
+/// Whether an object can be rendered from one: kustomize adds a prefix and a suffix to its name.
+pub(super) fn is_named_after(object: &Value, original: &Value) -> bool {
+    name(object).contains(name(original))
+}
+
+/// The name of an object; empty if it has none.
+pub(super) fn name(object: &Value) -> &str {
+    object["metadata"]["name"].as_str().unwrap_or_default()
 }
 
 /// The value at a path.

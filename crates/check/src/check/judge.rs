@@ -274,6 +274,8 @@ pub(super) struct Located {
     pub(super) diagnostic: Diagnostic,
     /// Whether kustomize has rendered the object.
     pub(super) is_rendered: bool,
+    /// Whether it is at the place of another object.
+    pub(super) is_displaced: bool,
 }
 
 /// The index of the build that has rendered an object.
@@ -281,18 +283,24 @@ fn build(placed: &Placed<'_>) -> Option<usize> {
     placed.rendering.map(|rendering| rendering.build)
 }
 
-/// The findings, each once: several builds can render the same object. The names of these builds are joined.
+/// The findings, each once: several builds can render the same object, which can also be checked as it stands. The names of
+/// these builds are joined.
 fn without_repetitions(found: Vec<Located>) -> Vec<Located> {
+    if !found.iter().any(|located| located.is_rendered) {
+        return found;
+    }
     let mut places: HashMap<_, usize> = HashMap::new();
     let mut kept: Vec<Located> = Vec::with_capacity(found.len());
     for located in found {
-        let Diagnostic { place, field, message, .. } = &located.diagnostic;
-        let Some(place) = place.as_ref().filter(|_| located.is_rendered) else {
+        let Diagnostic { place, field, message, kind, name, .. } = &located.diagnostic;
+        let Some(place) = place else {
             kept.push(located);
             continue;
         };
-        let key = (place.file.clone(), place.line, place.column, field.clone(), message.clone());
-        let first = places.get(&key).and_then(|index| kept.get_mut(*index));
+        // Several objects whose own places are unknown are at the same one.
+        let object = located.is_displaced.then(|| (kind.clone(), name.clone()));
+        let key = (place.file.clone(), place.line, place.column, field.clone(), message.clone(), object);
+        let first = places.get(&key).filter(|_| located.is_rendered).and_then(|index| kept.get_mut(*index));
         match first.and_then(|first| first.diagnostic.place.as_mut()) {
             Some(first) => {
                 first.rendered_from = joined(first.rendered_from.take(), place.rendered_from.as_deref())
@@ -306,9 +314,12 @@ fn without_repetitions(found: Vec<Located>) -> Vec<Located> {
     kept
 }
 
-/// The names of several builds; `None` if the finding is about what stands in the file.
+/// The names of several builds, each once; `None` if the finding is about what stands in the file.
 fn joined(names: Option<String>, name: Option<&str>) -> Option<String> {
-    Some(format!("{}, {}", names?, name?))
+    let (names, name) = (names?, name?);
+    // One build can render a file twice, with different names.
+    let is_known = names.split(", ").any(|known| known == name);
+    Some(if is_known { names } else { format!("{names}, {name}") })
 }
 
 /// The findings that count, those about comments included, and the suppressed ones.
@@ -333,7 +344,8 @@ fn without_suppressed(
             None => findings.push(diagnostic),
         }
     }
-    for file in bundle.files.iter().filter(|file| file.has_findings()) {
+    // Comments in a file outside of the given paths can be for a build that is not among them.
+    for file in bundle.files.iter().filter(|file| file.has_findings() && !file.is_extra) {
         let faults = suppressions.get(file.input.name.as_str()).map(Suppressions::faults);
         findings.extend(faults.unwrap_or_default().into_iter().map(|fault| about_comment(file, &fault)));
     }
@@ -401,6 +413,7 @@ fn located(placed: &Placed<'_>, finding: Finding, at: Option<Range<usize>>) -> L
         path: [object.place.as_slice(), &path].concat(),
         diagnostic: Diagnostic { lasting: Some(lasting_of(object).with_value(&value)), ..diagnostic },
         is_rendered: placed.rendering.is_some(),
+        is_displaced: placed.is_displaced(),
     }
 }
 
@@ -430,7 +443,8 @@ fn spot(document: &Document, found: &Found, at: usize) -> Spot {
 fn place(file: &File, rendered_from: Option<String>, bytes: Range<usize>) -> Place {
     let text = file.input.text();
     let (line, column) = text.line_and_column(bytes.start);
-    let excerpt = Excerpt::new(text.line(line), column, text.as_str().get(bytes).unwrap_or_default());
+    let (shown, start) = text.line_around(bytes.start);
+    let excerpt = Excerpt::at_byte(shown, start, text.as_str().get(bytes).unwrap_or_default());
     Place { file: file.input.name.clone(), line, column, rendered_from, excerpt }
 }
 

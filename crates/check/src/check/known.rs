@@ -4,13 +4,13 @@ use std::collections::{BTreeSet, HashMap};
 
 use crm_core::api::{self, Target};
 use crm_core::existence::{Fact, Objects, Presence};
-use crm_manifest::{Expansion, Part, Step, Variables};
+use crm_manifest::{Expansion, Part, Step};
 use serde_json::Value;
 
 use super::built::Build;
 use super::bundle::Bundle;
 use super::file::Object;
-use super::substitution::Substitution;
+use crate::report::InputError;
 
 /// The known objects.
 #[derive(Default)]
@@ -27,7 +27,7 @@ pub struct Known {
 
 /// The objects of a bundle.
 ///
-/// Builds of kustomize that share resources are variants, such as for development and production. They are deployed in
+/// Builds of kustomize that share records are variants, such as for development and production. They are deployed in
 /// different places, so none has the objects of the other. All other objects exist together.
 #[derive(Default)]
 pub struct Existing {
@@ -60,10 +60,9 @@ impl Existing {
 
     /// The objects of this bundle and, where it has none of their names, these.
     pub(super) fn with<'o>(bundle: &'o Bundle, others: impl Iterator<Item = &'o Object>) -> Self {
-        let declared = |build: &Build| Declared::new(build.objects_alone().map(parts));
+        let declared = |build: &Build| Declared::of(build.objects_alone());
         let builds = bundle.builds.iter().map(|build| (declared(build), build.variants.clone()));
-        let standing = Declared::new(others.chain(bundle.standing_objects()).map(parts));
-        Self { standing, builds: builds.collect() }
+        Self { standing: Declared::of(others.chain(bundle.standing_objects())), builds: builds.collect() }
     }
 
     /// Those that exist where the objects of a build are deployed; without a build, all.
@@ -74,22 +73,9 @@ impl Existing {
     }
 }
 
-pub(super) fn parts(object: &Object) -> (&Value, &Substitution) {
-    (&object.value, &object.substitution)
-}
-
-/// Replaces the variables in manifests.
-pub(super) fn replaced(manifests: Vec<Value>, variables: &Variables) -> Vec<(Value, Substitution)> {
-    let replaced = |mut manifest: Value| {
-        let substitution = Substitution::new(&mut manifest, variables);
-        (manifest, substitution)
-    };
-    manifests.into_iter().map(replaced).collect()
-}
-
 /// Whether the kind or the name of an object depends on unknown variables.
-pub(super) fn is_hidden(object: &Value, substitution: &Substitution) -> bool {
-    Hidden::of(object, substitution).is_some()
+pub(super) fn is_hidden(object: &Object) -> bool {
+    Hidden::of(object).is_some()
 }
 
 impl Known {
@@ -121,20 +107,28 @@ impl Known {
 }
 
 impl Declared {
-    /// The objects of these manifests, with their variables replaced.
-    pub fn read(manifests: Vec<Value>, variables: &Variables) -> Self {
-        let manifests = replaced(manifests, variables);
-        Self::new(manifests.iter().map(|(manifest, substitution)| (manifest, substitution)))
+    /// The objects of files that stand for what exists. Of a unit, these are its resources as they stand: patches and what
+    /// generators read are no objects.
+    ///
+    /// # Errors
+    /// A file cannot be read.
+    pub fn existing(bundle: &mut Bundle) -> Result<Self, Box<InputError>> {
+        let units = bundle.units();
+        bundle.without_builds(&units);
+        match bundle.errors().into_iter().next() {
+            Some(error) => Err(Box::new(error)),
+            None => Ok(Self::of(bundle.standing_objects())),
+        }
     }
 
-    /// These objects, whose variables are replaced already.
-    pub(super) fn new<'o>(objects: impl Iterator<Item = (&'o Value, &'o Substitution)>) -> Self {
+    /// These objects of a bundle.
+    fn of<'o>(objects: impl Iterator<Item = &'o Object>) -> Self {
         let mut hidden = Vec::new();
-        let known = objects.filter_map(|(object, substitution)| {
-            let found = Hidden::of(object, substitution);
+        let known = objects.filter_map(|object| {
+            let found = Hidden::of(object);
             let is_known = found.is_none();
             hidden.extend(found);
-            is_known.then_some(object)
+            is_known.then_some(&object.value)
         });
         let objects = Objects::new(known);
         Self { objects, hidden }
@@ -142,7 +136,7 @@ impl Declared {
 }
 
 impl Hidden {
-    fn of(object: &Value, substitution: &Substitution) -> Option<Self> {
+    fn of(Object { value: object, substitution, .. }: &Object) -> Option<Self> {
         let name = |name: &str| Step::Name(name.to_owned());
         let unknown = |path: &[Step]| substitution.unknown_at(path);
         let (kind, version) = (unknown(&[name("kind")]), unknown(&[name("apiVersion")]));

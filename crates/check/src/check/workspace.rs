@@ -19,11 +19,10 @@ use super::bundle::Bundle;
 use super::file::{Fault, File, Object, Placed};
 use super::fix;
 use super::judge::{Answered, Examined, Judge, Located, about_comment};
-use super::known::{Declared, Existing, Known, is_hidden, parts, replaced};
+use super::known::{Declared, Existing, Known, is_hidden};
 use super::order::Applier;
-use super::substitution::Substitution;
 use super::suppressions::{self, Spot};
-use crate::report::Diagnostic;
+use crate::report::{Diagnostic, InputError};
 
 /// The files of a workspace, with what is known about each.
 pub struct Workspace {
@@ -35,7 +34,7 @@ pub struct Workspace {
     aside: HashSet<PathBuf>,
     /// One for each file of the bundle, in the same order.
     states: Vec<State>,
-    resources: Vec<(Value, Substitution)>,
+    resources: Bundle,
     known: Known,
     /// The objects that have appeared or disappeared since the last judgment.
     moved: HashSet<Key>,
@@ -104,16 +103,18 @@ pub struct Marked {
 impl Workspace {
     /// The workspace of these files. Names of files in `root` are relative to it. `resources` are objects that exist
     /// elsewhere; `complete` says whether every object that is known nowhere is missing.
+    ///
+    /// # Errors
+    /// A file of `resources` cannot be read.
     pub fn new(
         judge: Judge,
         applier: Option<Applier>,
         root: &Path,
         mut bundle: Bundle,
-        resources: Vec<Value>,
+        mut resources: Bundle,
         complete: bool,
-    ) -> Self {
-        let resources = replaced(resources, &bundle.variables);
-        let declared = Declared::new(resources.iter().map(|(value, substitution)| (value, substitution)));
+    ) -> Result<Self, Box<InputError>> {
+        let declared = Declared::existing(&mut resources)?;
         // kustomize runs too long to run while somebody types.
         let units = bundle.units();
         let mut aside = paths(&bundle);
@@ -139,7 +140,7 @@ impl Workspace {
             doubted: HashSet::new(),
         };
         workspace.known.bundle = workspace.objects();
-        workspace
+        Ok(workspace)
     }
 
     /// The policy.
@@ -231,12 +232,12 @@ impl Workspace {
     /// The names of the known objects of a kind, with the display names of records.
     pub fn names(&self, group: &str, kind: &str) -> BTreeMap<String, Option<String>> {
         let mut names = BTreeMap::new();
-        let resources = self.resources.iter().map(|(value, substitution)| (value, substitution));
-        for (value, substitution) in self.existing().map(parts).chain(resources) {
-            let key = Key::of(value, substitution).filter(|key| key.group == group && key.kind == kind);
+        for object in self.existing().chain(self.resources.standing_objects()) {
+            let key = Key::of(object).filter(|key| key.group == group && key.kind == kind);
             let Some(key) = key.filter(|key| !key.is_hidden) else { continue };
             let field = ["spec", "displayName"].map(|name| Step::Name(name.to_owned()));
-            let title = value["spec"]["displayName"].as_str().filter(|_| !substitution.hides(&field));
+            let title = object.value["spec"]["displayName"].as_str();
+            let title = title.filter(|_| !object.substitution.hides(&field));
             names.insert(key.name, title.map(str::to_owned));
         }
         let answered = self.known.asked.iter().filter(|(target, _)| !self.awaited.contains(*target));
@@ -336,8 +337,7 @@ impl Workspace {
         let placed = self.bundle.files.get(index).into_iter().flat_map(File::objects);
         let objects = placed.map(|placed| placed.object);
         let remembered = self.states.get(index).into_iter().flat_map(|state| &state.remembered);
-        let all = objects.chain(remembered).map(parts);
-        all.filter_map(|(value, substitution)| Key::of(value, substitution)).collect()
+        objects.chain(remembered).filter_map(Key::of).collect()
     }
 
     fn judge_files(&mut self, stale: &BTreeSet<usize>) {
@@ -421,7 +421,9 @@ fn depends(target: &Target, fact: Option<&Fact>, moved: &HashSet<Key>) -> bool {
 }
 
 impl Key {
-    fn of(object: &Value, substitution: &Substitution) -> Option<Self> {
+    fn of(object: &Object) -> Option<Self> {
+        let is_hidden = is_hidden(object);
+        let object = &object.value;
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let metadata = &object["metadata"];
         let version = object["apiVersion"].as_str()?;
@@ -431,7 +433,7 @@ impl Key {
             namespace: text(&metadata["namespace"]),
             name: text(&metadata["name"]),
             is_being_deleted: !metadata["deletionTimestamp"].is_null(),
-            is_hidden: is_hidden(object, substitution),
+            is_hidden,
         };
         (!key.kind.is_empty() && !key.name.is_empty()).then_some(key)
     }
@@ -453,7 +455,6 @@ impl Marked {
 #[cfg(test)]
 mod tests {
     use crm_manifest::Variables;
-    use serde_json::json;
 
     use super::*;
 
@@ -465,7 +466,7 @@ mod tests {
         let inputs = files.iter().map(|(path, text)| Input::new(Path::new(path), (*text).to_owned()));
         let judge = Judge::new(Policy::default(), None, noon()).unwrap();
         let bundle = Bundle::new(inputs.collect(), Variables::default());
-        Workspace::new(judge, None, Path::new("/w"), bundle, Vec::new(), true)
+        Workspace::new(judge, None, Path::new("/w"), bundle, Bundle::default(), true).unwrap()
     }
 
     fn company(name: &str) -> String {
@@ -581,7 +582,9 @@ mod tests {
 
     #[test]
     fn objects_without_a_name_are_no_targets() {
-        let object = json!({"apiVersion": "v1", "kind": "A", "metadata": {"generateName": "a-"}});
-        assert!(Key::of(&object, &Substitution::default()).is_none());
+        let workspace =
+            workspace(&[("/w/a.yaml", "apiVersion: v1\nkind: A\nmetadata: {generateName: a-}\n")]);
+        let objects: Vec<&Object> = workspace.existing().collect();
+        assert_eq!((objects.len(), Key::of(objects[0])), (1, None));
     }
 }

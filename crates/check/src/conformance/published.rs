@@ -73,8 +73,14 @@ fn translate(schema: &mut Value) {
     }
 }
 
-/// For the API server, a null in the metadata means the same as no field, and kubectl writes `creationTimestamp: null`.
+/// For the API server, a null in the metadata means the same as no field or an empty string, and kubectl writes
+/// `creationTimestamp: null`.
 fn accept_nulls(metadata: &mut Value) {
+    for map in ["labels", "annotations"] {
+        if let Some(values) = metadata["properties"][map].get_mut("additionalProperties") {
+            or_null(values);
+        }
+    }
     let fields = metadata["properties"].as_object_mut();
     fields.into_iter().flat_map(|fields| fields.values_mut()).for_each(or_null);
 }
@@ -157,6 +163,15 @@ mod tests {
             "spec": {"domains": ["HTTPS://Acme.com/"], "description": null},
         });
         assert_eq!(problems(written), [] as [&str; 0]);
+        let mut company = json!({
+            "apiVersion": "crm.milo.io/v1alpha1",
+            "kind": "Company",
+            "metadata": {"name": "acme", "labels": {"a": null}, "annotations": {"a": null}},
+            "spec": {"displayName": "Acme"},
+        });
+        assert_eq!(problems_of(&company), [] as [&str; 0]);
+        company["metadata"]["annotations"]["a"] = json!(1);
+        assert_eq!(problems_of(&company), ["/metadata/annotations/a"]);
     }
 
     #[rstest]

@@ -2,12 +2,15 @@
 //! values.
 
 use std::collections::BTreeMap;
+use std::fmt::{self, Formatter};
+use std::marker::PhantomData;
 
 use crm_core::api::names::{NEAR_MISS, nearest};
 use crm_core::catalog::{ReportedRule, RuleId, SUPPRESSION};
 use crm_core::quote::quote;
 use schemars::{JsonSchema, schema_for};
-use serde::de::{Deserializer, Error as _};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -35,6 +38,7 @@ struct Document {
     #[schemars(extend("const" = VERSION))]
     version: u32,
     /// The findings, sorted. One that is found several times is there as often.
+    #[serde(deserialize_with = "entries")]
     findings: Vec<Entry>,
 }
 
@@ -48,6 +52,9 @@ pub struct Entry {
     #[schemars(with = "String", extend("enum" = rules()))]
     pub(super) rule: String,
     /// The reason code, if the rule has several.
+    // With a function of its own, the field is required, even if it can be null.
+    #[serde(deserialize_with = "Option::deserialize")]
+    #[schemars(with = "Value", extend("type" = ["string", "null"]))]
     pub(super) code: Option<String>,
     /// The kind of the object.
     pub(super) kind: String,
@@ -70,6 +77,8 @@ pub struct Entry {
 pub struct Compared {
     /// The file of the baseline.
     pub file: String,
+    /// Of each finding, new or known, in the order of the check, whether it is known.
+    pub is_known: Vec<bool>,
     /// The findings in the baseline. They do not count.
     pub known: Vec<Diagnostic>,
     /// What is in the baseline, but is no longer found.
@@ -101,8 +110,15 @@ impl Baseline {
     /// # Errors
     /// It is not JSON, not a baseline, or one of another version.
     pub fn parse(text: &str) -> Result<Self, BadBaseline> {
-        match serde_json::from_str::<Document>(text) {
-            Ok(document) => Ok(Self(document.findings)),
+        let at_start = |message: &str| BadBaseline { line: 1, column: 1, message: message.to_owned() };
+        if text.starts_with('\u{feff}') {
+            return Err(at_start("the file starts with a byte order mark; save it as UTF-8 without one"));
+        }
+        if text.trim().is_empty() {
+            return Err(at_start("the file is empty"));
+        }
+        match serde_json::from_str::<Object<Document>>(text) {
+            Ok(Object(document)) => Ok(Self(document.findings)),
             Err(error) => Err(BadBaseline::from(&error)),
         }
     }
@@ -134,9 +150,26 @@ impl Baseline {
                 true
             })
         };
-        let (known, new) = findings.into_iter().partition(|finding| is_known(finding));
+        let is_known: Vec<bool> = findings.iter().map(&mut is_known).collect();
+        let mut marks = is_known.iter();
+        let (known, new) = findings.into_iter().partition(|_| marks.next() == Some(&true));
         let stale = left.into_iter().flat_map(|(entry, count)| std::iter::repeat_n(entry.clone(), count));
-        (new, Compared { file: file.to_owned(), known, stale: stale.collect() })
+        let stale = stale.collect();
+        (new, Compared { file: file.to_owned(), is_known, known, stale })
+    }
+}
+
+impl Compared {
+    /// All findings in the order of the check, and whether each is known. `new` are those that are not.
+    pub(super) fn all<'d>(
+        &'d self,
+        new: impl IntoIterator<Item = &'d Diagnostic>,
+    ) -> impl Iterator<Item = (&'d Diagnostic, bool)> {
+        let (mut known, mut new) = (self.known.iter(), new.into_iter());
+        self.is_known.iter().filter_map(move |is_known| {
+            let finding = if *is_known { known.next() } else { new.next() };
+            Some((finding?, *is_known))
+        })
     }
 }
 
@@ -163,6 +196,48 @@ pub fn schema() -> String {
 /// The ids that a finding can have.
 fn rules() -> Vec<&'static str> {
     RuleId::ALL.map(RuleId::as_str).into_iter().chain([SUPPRESSION.id]).collect()
+}
+
+/// What a baseline writes as an object.
+trait Described {
+    /// What it is, for errors.
+    const WHAT: &'static str;
+}
+
+impl Described for Document {
+    const WHAT: &'static str = "an object with version and findings";
+}
+
+impl Described for Entry {
+    const WHAT: &'static str = "an object that describes a finding";
+}
+
+/// Reads a value from an object only. A derived `Deserialize` also reads an array of the values of all fields.
+struct Object<T>(T);
+
+impl<'de, T: Deserialize<'de> + Described> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(ObjectVisitor(PhantomData))
+    }
+}
+
+struct ObjectVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de> + Described> Visitor<'de> for ObjectVisitor<T> {
+    type Value = Object<T>;
+
+    fn expecting(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
+        formatter.write_str(T::WHAT)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(map)).map(Object)
+    }
+}
+
+fn entries<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Entry>, D::Error> {
+    let entries = Vec::<Object<Entry>>::deserialize(deserializer)?;
+    Ok(entries.into_iter().map(|Object(entry)| entry).collect())
 }
 
 fn version<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
@@ -238,6 +313,7 @@ mod tests {
         let schema = serde_json::from_str(&schema()).unwrap();
         let validator = jsonschema::draft202012::new(&schema).unwrap();
         let value = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+        let hash = "0".repeat(64);
         for findings in [&findings()[..], &[]] {
             assert!(validator.is_valid(&value(&Baseline::of(findings).text())));
         }
@@ -245,6 +321,13 @@ mod tests {
             r#"{"version": 2, "findings": []}"#,
             r#"{"version": 1, "findings": [], "more": 1}"#,
             r#"{"version": 1, "findings": [{"rule": "no", "code": null, "kind": "", "field": "", "valueSha256": ""}]}"#,
+            "[1, []]",
+            &format!(
+                r#"{{"version": 1, "findings": [["domain", null, "Company", null, null, "", "{hash}"]]}}"#
+            ),
+            &format!(
+                r#"{{"version": 1, "findings": [{{"rule": "domain", "kind": "", "field": "", "valueSha256": "{hash}"}}]}}"#
+            ),
         ] {
             assert!(!validator.is_valid(&value(text)) && Baseline::parse(text).is_err(), "{text}");
         }
@@ -292,10 +375,21 @@ mod tests {
     }
 
     #[rstest]
-    #[case::empty("", "1:1: EOF while parsing a value")]
+    #[case::empty("", "1:1: the file is empty")]
+    #[case::blank(" \n", "1:1: the file is empty")]
+    #[case::byte_order_mark("\u{feff}{}", "1:1: the file starts with a byte order mark")]
     #[case::no_json("version: 1\n", "1:1: expected value")]
     #[case::conflict("{\n<<<<<<< ours\n", "2:1: key must be a string")]
-    #[case::no_baseline("[]", "1:2: invalid length 0, expected struct Document with 2 elements")]
+    #[case::no_baseline("[]", "1:1: invalid type: sequence, expected an object with version and findings")]
+    #[case::array("[1, []]", "1:1: invalid type: sequence, expected an object with version and findings")]
+    #[case::finding_as_array(
+        "{\"version\": 1, \"findings\": [[\"domain\"]]}",
+        "1:28: invalid type: sequence, expected an object that describes a finding"
+    )]
+    #[case::no_finding(
+        "{\"version\": 1, \"findings\": [7]}",
+        "1:29: invalid type: integer `7`, expected an object that describes a finding"
+    )]
     #[case::version(
         "{\"version\": 2, \"findings\": []}",
         "1:13: the baseline has version 2, and this program reads version 1"

@@ -27,6 +27,12 @@ impl Excerpt {
     /// there; of one with several lines, the first is marked.
     pub fn new(line: &str, column: usize, problem: &str) -> Self {
         let start = line.char_indices().nth(column.saturating_sub(1)).map_or(line.len(), |(at, _)| at);
+        Self::at_byte(line, start, problem)
+    }
+
+    /// The same for a byte of the line. A line of any length takes the same time, because all records of a JSON file can
+    /// be on one line.
+    pub fn at_byte(line: &str, start: usize, problem: &str) -> Self {
         let (before, rest) = line.split_at_checked(start).unwrap_or((line, ""));
         let problem = problem.lines().next().unwrap_or_default().trim_end();
         let mut excerpt = Self::default();

@@ -2,7 +2,7 @@
 
 use annotate_snippets::{AnnotationKind, Element, Group, Level, Message, Renderer, Snippet};
 use anstyle::{AnsiColor, Style};
-use crm_core::catalog::{Action, NOT_CANONICAL};
+use crm_core::catalog::{Action, DUPLICATE_OBJECT, MERGE_ORDER, NOT_CANONICAL, ORDER};
 use crm_core::characters::printable;
 
 use super::diagnostic::{Diagnostic, InputError};
@@ -48,7 +48,11 @@ fn of_finding(finding: &Diagnostic, colour: Colour) -> String {
         Some(place) => group.element(snippet(place.line, &place.excerpt)),
         None => group,
     };
-    rendered(group.element(fix(finding)), &finding.position(), line, colour)
+    let group = match fix(finding) {
+        Some(fix) => group.element(fix),
+        None => group,
+    };
+    rendered(group, &finding.position(), line, colour)
 }
 
 /// The problem as text, with a blank line after it. The library would count the column in the excerpt, so the line with
@@ -83,11 +87,15 @@ fn snippet(line: usize, excerpt: &Excerpt) -> Element<'_> {
     Snippet::source(excerpt.text.as_str()).line_start(line).annotation(mark).into()
 }
 
-/// `--fix` cannot write what Helm renders.
-fn fix(finding: &Diagnostic) -> Message<'static> {
+/// `--fix` cannot write what Helm renders. For some codes the fix of the rule would be the wrong one, and the message has
+/// the right one.
+fn fix(finding: &Diagnostic) -> Option<Message<'static>> {
+    if matches!(finding.code, Some(DUPLICATE_OBJECT | MERGE_ORDER | ORDER)) {
+        return None;
+    }
     let is_rendered = finding.place.as_ref().is_some_and(|place| place.rendered_from.is_some());
     let is_written = finding.code == Some(NOT_CANONICAL) && !is_rendered;
-    Level::HELP.message(if is_written { WRITE } else { finding.rule.fix() })
+    Some(Level::HELP.message(if is_written { WRITE } else { finding.rule.fix() }))
 }
 
 #[cfg(test)]

@@ -32,19 +32,22 @@ struct Lines {
 pub(super) fn render(report: &Report) -> String {
     let mut names = UniqueNames::default();
     let mut issues: Vec<Issue> = report.errors.iter().map(|error| unreadable(error, &mut names)).collect();
-    let findings = report.findings.iter();
-    issues.extend(findings.filter_map(|finding| issue(finding, finding.place.as_ref()?, &mut names)));
+    for (finding, is_known) in report.results(None).all() {
+        // Of known ones, too, because the fingerprints of the others depend on their number.
+        let issue = finding.place.as_ref().map(|place| issue(finding, place, &mut names));
+        issues.extend(issue.filter(|_| !is_known));
+    }
     pretty(&issues)
 }
 
-fn issue(finding: &Diagnostic, place: &Place, names: &mut UniqueNames) -> Option<Issue> {
-    Some(Issue {
+fn issue(finding: &Diagnostic, place: &Place, names: &mut UniqueNames) -> Issue {
+    Issue {
         description: finding.sentence(),
         check_name: finding.rule_and_code(),
         fingerprint: fingerprint(finding, names),
         severity: severity(finding.action),
         location: location(&place.file, Some(place.line)),
-    })
+    }
 }
 
 /// A file that was not checked is worse than any finding in it.
@@ -74,6 +77,7 @@ fn location(file: &str, line: Option<usize>) -> Location {
 mod tests {
     use serde_json::Value;
 
+    use super::super::baseline::Baseline;
     use super::super::samples;
     use super::*;
 
@@ -101,6 +105,15 @@ mod tests {
         let (before, after) = (fingerprints(&report), fingerprints(&moved));
         assert_eq!(before, after[..before.len()]);
         assert!(!before.contains(&after[before.len()]), "{after:?}");
+    }
+
+    #[test]
+    fn a_fingerprint_is_the_same_with_a_baseline() {
+        let mut report = samples::twins();
+        let before = issues(&report);
+        report.compare("b.json", &Baseline::of(&report.findings[..1]));
+        assert_eq!(before.len(), 2);
+        assert_eq!(issues(&report), before[1..]);
     }
 
     #[test]

@@ -224,7 +224,12 @@ mod tests {
         suppressed.not_judged.variables.insert("DOMAIN".to_owned());
         suppressed.not_judged.expressions.insert("${NAME,,}".to_owned());
         let known = vec![suppressed.findings.remove(0)];
-        suppressed.baseline = Some(Compared { file: "b.json".to_owned(), known, stale: Vec::new() });
+        suppressed.baseline = Some(Compared {
+            file: "b.json".to_owned(),
+            is_known: vec![true, false],
+            known,
+            stale: Vec::new(),
+        });
         for report in [Report::default(), samples::report(), samples::hostile(), suppressed] {
             let value: Value = serde_json::from_str(&render(&report)).unwrap();
             let problems: Vec<String> =

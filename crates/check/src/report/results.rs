@@ -31,6 +31,15 @@ pub struct Results<'r> {
 }
 
 impl Results<'_> {
+    /// All findings in the order of the check, and whether each is known.
+    pub(super) fn all(&self) -> Box<dyn Iterator<Item = (&Diagnostic, bool)> + '_> {
+        let new = self.findings.iter().copied();
+        match self.baseline {
+            Some(compared) => Box::new(compared.all(new)),
+            None => Box::new(new.map(|finding| (finding, false))),
+        }
+    }
+
     /// Whether a finding with this action makes the command fail.
     pub(super) fn fails(&self, action: Action) -> bool {
         self.fails_on.is_some_and(|least| action >= least)

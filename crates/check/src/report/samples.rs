@@ -1,9 +1,11 @@
 //! Reports for the tests of all formats.
 
 use crm_core::catalog::{Action, RuleId};
+use serde_json::json;
 
 use super::diagnostic::{Access, Diagnostic, InputError, Place};
 use super::excerpt::Excerpt;
+use super::lasting::Lasting;
 use super::results::{Results, Unlisted};
 use super::summary::{NotJudged, Report, Summary};
 
@@ -98,6 +100,21 @@ pub(super) fn moved() -> Report {
     (place.line, place.column) = (place.line + 10, place.column + 2);
     report.errors[0].position = Some((9, 9));
     report.findings.push(report.findings[0].clone());
+    report
+}
+
+/// A report with two findings that differ in their lines and values only.
+pub(super) fn twins() -> Report {
+    let mut report = Report { findings: report().findings, ..Report::default() };
+    report.findings.truncate(1);
+    let mut twin = report.findings[0].clone();
+    if let Some(place) = twin.place.as_mut() {
+        place.line += 10;
+    }
+    report.findings.push(twin);
+    for (finding, value) in report.findings.iter_mut().zip(["a", "b"]) {
+        finding.lasting = Some(Lasting::default().with_value(&json!(value)));
+    }
     report
 }
 

@@ -110,7 +110,11 @@ fn level(action: Action) -> ResultLevel {
 
 /// The findings, those that a comment suppresses, and with a baseline those in it, found or not.
 fn all_findings(results: &Results<'_>, names: &mut UniqueNames) -> Vec<Finding> {
-    let mut found: Vec<Finding> = results.findings.iter().map(|finding| result(finding, names)).collect();
+    let (mut found, mut known) = (Vec::new(), Vec::new());
+    for (finding, is_known) in results.all() {
+        let list = if is_known { &mut known } else { &mut found };
+        list.push(result(finding, names));
+    }
     for Suppressed { finding, reason } in results.suppressed {
         let suppression = sarif::Suppression::builder().kind(json!("inSource"));
         let suppression = match reason.as_str() {
@@ -119,17 +123,20 @@ fn all_findings(results: &Results<'_>, names: &mut UniqueNames) -> Vec<Finding> 
         };
         found.push(Finding { suppressions: Some(vec![suppression]), ..result(finding, names) });
     }
-    if let Some(Compared { file, known, stale }) = results.baseline {
+    if let Some(Compared { file, stale, .. }) = results.baseline {
         let in_state = |state: &str, finding| Finding { baseline_state: Some(json!(state)), ..finding };
         found = found.into_iter().map(|finding| in_state("new", finding)).collect();
-        found.extend(known.iter().map(|finding| in_state("unchanged", result(finding, names))));
+        // Some programs hide what is suppressed, but not what is unchanged.
+        let external = sarif::Suppression::builder().kind(json!("external")).build();
+        let known = known.into_iter().map(|finding| in_state("unchanged", finding));
+        found.extend(known.map(|finding| Finding { suppressions: Some(vec![external.clone()]), ..finding }));
         found.extend(stale.iter().map(|entry| in_state("absent", no_longer_found(entry, file))));
     }
     found
 }
 
-/// A known finding that is no longer found. GitHub rejects a file with a result that is in no file, so it is in that of
-/// the baseline.
+/// A known finding that is no longer found. GitHub rejects a file with a result that is in no file, so it is at the start
+/// of that of the baseline.
 fn no_longer_found(entry: &Entry, baseline: &str) -> Finding {
     let Entry { rule, code, kind, name, field, .. } = entry;
     let object = [kind.as_str(), name.as_deref().unwrap_or_default(), field.as_str()];
@@ -137,7 +144,7 @@ fn no_longer_found(entry: &Entry, baseline: &str) -> Finding {
     let logical = LogicalLocation::builder().fully_qualified_name(object.as_str()).kind("object").build();
     let location = Location::builder()
         .logical_locations(vec![logical])
-        .physical_location(physical(baseline, None))
+        .physical_location(physical(baseline, Some((1, 1))))
         .build();
     let rule_and_code = code.as_ref().map_or_else(|| rule.clone(), |code| format!("{rule}/{code}"));
     let text = format!("{object}: no longer found; write the baseline again [{rule_and_code}]");
@@ -259,13 +266,16 @@ mod tests {
         let mut gone = finding.clone();
         gone.field = "spec.domains[0]".to_owned();
         let baseline = Baseline::of(&[finding.clone(), gone]);
-        report.compare("ci/known.json", &baseline);
-        let suppressed = Suppressed { finding: report.findings.remove(1), reason: "why".to_owned() };
+        let suppressed = Suppressed { finding: report.findings.remove(2), reason: "why".to_owned() };
         report.suppressed.push(suppressed);
+        report.errors.clear();
+        report.compare("ci/known.json", &baseline);
         let (_, value) = parsed(&report);
         let results = value["runs"][0]["results"].as_array().unwrap();
         let states: Vec<_> = results.iter().map(|result| result["baselineState"].as_str().unwrap()).collect();
         assert_eq!(states, ["new", "new", "unchanged", "absent"]);
+        let hidden: Vec<_> = results.iter().map(|result| &result["suppressions"][0]["kind"]).collect();
+        assert_eq!(hidden, [&Value::Null, &json!("inSource"), &json!("external"), &Value::Null]);
         insta::assert_snapshot!(pretty(&results[3]));
     }
 
@@ -374,6 +384,24 @@ mod tests {
         let (before, after) = (fingerprints(&report), fingerprints(&moved));
         assert_eq!(before, after[..3]);
         assert_eq!(after[3], format!("{} (2)", after[0]));
+    }
+
+    #[test]
+    fn a_fingerprint_is_the_same_with_a_baseline() {
+        let fingerprints = |report: &Report| -> BTreeMap<usize, String> {
+            let (sarif, _) = parsed(report);
+            let results = sarif.runs.into_iter().flat_map(|run| run.results.unwrap());
+            let of = |result: Finding| {
+                let line = result.locations.unwrap()[0].physical_location.clone()?.region?.start_line?;
+                Some((usize::try_from(line).unwrap(), result.partial_fingerprints?.get(FINGERPRINT)?.clone()))
+            };
+            results.filter_map(of).collect()
+        };
+        let mut report = samples::twins();
+        let before = fingerprints(&report);
+        report.compare("b.json", &Baseline::of(&report.findings[1..]));
+        assert_eq!((report.findings.len(), before.len()), (1, 2));
+        assert_eq!(fingerprints(&report), before);
     }
 
     #[test]

@@ -66,7 +66,11 @@ impl Report {
 
     /// Leaves only the findings that are not in a baseline. `file` is its name in reports.
     pub fn compare(&mut self, file: &str, baseline: &Baseline) {
-        let (new, compared) = baseline.compare(file, std::mem::take(&mut self.findings));
+        let (new, mut compared) = baseline.compare(file, std::mem::take(&mut self.findings));
+        // They can be in what could not be read.
+        if !self.errors.is_empty() {
+            compared.stale.clear();
+        }
         self.findings = new;
         self.baseline = Some(compared);
     }
@@ -91,7 +95,7 @@ impl Report {
         if let Some(Compared { known, stale, .. }) = &self.baseline {
             text += &aside(known.iter(), "in the baseline");
             if !stale.is_empty() {
-                text += &format!("; {} stale in the baseline, because they are no longer found", stale.len());
+                text += &format!("; {} stale in the baseline (no longer found)", stale.len());
             }
         }
         text

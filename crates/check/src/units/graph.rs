@@ -175,7 +175,8 @@ impl Units {
                 _ if is_url(&path) => Err((not_local(&path), Cause::Remote)),
                 Ok(real) if real.is_dir() => {
                     self.unit_in(real, &shown, by_directory).map(Linked::Unit).ok_or_else(|| {
-                        (format!("{}: no kustomization file in this directory", quote(&path)), Cause::Mistake)
+                        let message = "this directory has no kustomization file that can be read";
+                        (format!("{}: {message}", quote(&path)), Cause::Mistake)
                     })
                 }
                 Ok(real) => Ok(Linked::File { real, shown }),

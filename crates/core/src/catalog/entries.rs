@@ -19,7 +19,7 @@ pub(super) static RULES: [Rule; RuleId::ALL.len()] = [
         default_action: Action::Deny,
         title: "Fields have the correct type",
         explanation: "A rule cannot check a value of the wrong type, such as a number instead of a string, so a wrong type is a finding of its own. The schema in the CustomResourceDefinition requires the same and more, and the API server enforces it even if this rule is disabled. Under this rule, `crm-admission check` reports everything that the schema requires, including unknown fields.",
-        fix: "Give the value the type that the message names. Put a string in quotes if YAML would read it as a number or a boolean. `kubectl explain` shows the type of every field.",
+        fix: "Correct the field that the message names: give it the right type, remove an unknown one, or add a missing one. Put a string in quotes if YAML would read it as a number or a boolean. `kubectl explain` shows the type of every field.",
         example: Example {
             stored: None,
             bad: manifest!("Company", "acme-corp", "spec:" "  displayName: 42"),
