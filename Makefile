@@ -19,7 +19,7 @@ E2E ?=
 VERSIONS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test smoke yaml kustomize alerts formats e2e versions e2e-pods neighbours publication matrix siege lint workflows deny fuzz bench soak image release release-check reproducible generate publish control-plane nodes cluster clean
+.PHONY: help build run test smoke editor yaml kustomize alerts formats e2e versions e2e-pods neighbours publication matrix siege lint workflows deny fuzz bench soak image release release-check reproducible generate publish control-plane nodes cluster clean
 
 help: ## List these targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '  make %-14s %s\n' "$$name" "$$text"; done
@@ -34,6 +34,9 @@ run: build ## Serve on the example records, and print two calls to try
 
 test: ## Run all tests that need only Rust
 	$(CARGO) test --locked --workspace
+
+editor: build ## Drive the language server with Neovim (needs nvim)
+	tests/editor/run target/debug/crm-admission
 
 yaml: target/kubectl-yaml/kubectl-yaml ## Compare how files are read with kubectl (needs Go; YAML_FILES=2000 YAML_SEED=1)
 	$(CARGO) test --locked --test yaml -- --nocapture
@@ -137,7 +140,7 @@ fuzz: $(TOOLS)/bin/cargo-fuzz ## Try random input on each target of fuzz/ for SE
 $(TOOLS)/bin/cargo-fuzz:
 	$(CARGO) install --quiet --locked --root $(TOOLS) --version $(CARGO_FUZZ_VERSION) cargo-fuzz
 
-bench: ## Compare the program with others, and write docs/performance.md (BENCH_ONLY=direct,api,scale,engine,check)
+bench: ## Compare the program with others, and write docs/performance.md (BENCH_ONLY=direct,api,scale,engine,check,lsp)
 	CARGO="$(CARGO)" scripts/bench
 
 soak: ## Run the program under full load for SECONDS=180, and print its resource usage

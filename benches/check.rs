@@ -8,17 +8,19 @@
     reason = "a benchmark that cannot run should fail"
 )]
 
-use std::fmt::Write;
+mod bundle;
+
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use bundle::{DOCUMENTS_IN_A_FILE, write_bundle};
+
 /// A directory below that of the benchmark, and the number of files in it.
 type Bundle = (&'static str, usize);
 const BUNDLE: Bundle = ("bundle", 1000);
 const LARGE: Bundle = ("large", 20_000);
-const DOCUMENTS_IN_A_FILE: usize = 5;
 const ROUNDS: usize = 7;
 /// How often the memory of the running check is read.
 const GLANCE: Duration = Duration::from_millis(1);
@@ -40,7 +42,7 @@ struct Sample {
 fn main() {
     let directory = tempfile::tempdir().unwrap();
     for bundle in [BUNDLE, LARGE] {
-        write_bundle(directory.path(), bundle);
+        write_bundle(&directory.path().join(bundle.0), bundle.1);
     }
     let mut contenders = [
         Contender { name: "check of the bundle", run: check_bundle, samples: Vec::new() },
@@ -124,35 +126,4 @@ fn read_values(directory: &Path) -> Sample {
     }
     assert_eq!(documents, BUNDLE.1 * DOCUMENTS_IN_A_FILE);
     Sample { took: start.elapsed(), peak: 0 }
-}
-
-fn write_bundle(directory: &Path, (name, files): Bundle) {
-    let directory = directory.join(name);
-    fs::create_dir(&directory).unwrap();
-    for file in 0..files {
-        let mut text = String::from("# Records as people write them.\n");
-        for document in 0..DOCUMENTS_IN_A_FILE {
-            let index = file * DOCUMENTS_IN_A_FILE + document;
-            let metadata =
-                format!("metadata:\n  name: record-{index}\n  labels:\n    crm.milo.io/source: referral\n");
-            let api = "---\napiVersion: crm.milo.io/v1alpha1\n";
-            let _ = match document {
-                0 | 1 => writeln!(
-                    text,
-                    "{api}kind: Company\n{metadata}spec:\n  displayName: Company {index}\n  description: >-\n    Makes things, and\n    sells them.\n  domains:\n  - HTTPS://Company-{index}.example/ # as pasted\n  - company-{index}.example.com\n  linkedinProfile: uk.linkedin.com/company/company-{index}/about/"
-                ),
-                2 | 3 => writeln!(
-                    text,
-                    "{api}kind: Person\n{metadata}spec:\n  displayName: Person {index}\n  jobTitle: \"Engineer\"\n  linkedinProfile: https://linkedin.com/in/person-{index}\n  companyRef:\n    name: record-{}",
-                    file * DOCUMENTS_IN_A_FILE
-                ),
-                _ => writeln!(
-                    text,
-                    "{api}kind: Note\n{metadata}spec:\n  subjectRef:\n    apiGroup: crm.milo.io\n    kind: Person\n    name: record-{}\n  content: |\n    Met at the fair.\n    Wants a quote.",
-                    index - 1
-                ),
-            };
-        }
-        fs::write(directory.join(format!("f{file:05}.yaml")), text).unwrap();
-    }
 }

@@ -12,6 +12,7 @@ pub mod directory;
 pub mod doctor;
 pub mod invocation;
 pub mod kustomize;
+pub mod lsp;
 pub mod pki;
 pub mod policy_source;
 pub mod server;

@@ -29,6 +29,7 @@ mod generated;
 mod gitops;
 mod gitops_fixture;
 mod imports;
+mod lsp;
 mod manifests;
 mod normalization;
 mod policies;

@@ -22,10 +22,11 @@ pub(crate) enum Part {
     Scale,
     Engine,
     Check,
+    Lsp,
 }
 
 impl Part {
-    const ALL: [Self; 5] = [Self::Direct, Self::Api, Self::Scale, Self::Engine, Self::Check];
+    const ALL: [Self; 6] = [Self::Direct, Self::Api, Self::Scale, Self::Engine, Self::Check, Self::Lsp];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -34,6 +35,7 @@ impl Part {
             Self::Scale => "scale",
             Self::Engine => "engine",
             Self::Check => "check",
+            Self::Lsp => "lsp",
         }
     }
 }
@@ -114,7 +116,7 @@ fn parts() -> Vec<Part> {
     let part = |name: &str| {
         Part::ALL.into_iter().find(|part| part.name() == name).unwrap_or_else(|| {
             panic!(
-                "BENCH_ONLY={wanted}: no part {name:?}; the parts are direct, api, scale, engine and check"
+                "BENCH_ONLY={wanted}: no part {name:?}; the parts are direct, api, scale, engine, check and lsp"
             )
         })
     };

@@ -1,10 +1,9 @@
 //! `check`: checks the records in files as the webhook would, and fixes their values.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Args;
@@ -14,35 +13,17 @@ use crm_check::check::fix::{Fixes, fix};
 use crm_check::check::{Applier, Bundle, Declared, Existing, Judge, Known};
 use crm_check::report::baseline::Baseline;
 use crm_check::report::{self, Access, Colour, InputError, Report};
-use crm_core::api::Target;
 use crm_core::catalog::Action;
 use crm_core::characters::printable;
-use crm_core::existence::Fact;
-use crm_core::policy::Policy;
-use crm_core::quote::quote;
-use crm_manifest::{Ignored, Variables, Walk};
-use futures::StreamExt;
-use jiff::Timestamp;
-use k8s_openapi::api::authentication::v1::UserInfo;
-use kube::Client;
+use crm_manifest::Walk;
 
 use super::baseline::BaselineFile;
-use super::cluster::ClusterArgs;
-use super::configuration::{self, ApplierArg, FailOn, FormatArg, KustomizeArg, Located};
+use super::configuration::{self, FailOn, FormatArg, KustomizeArg, Located};
+use super::judging::Judging;
 use super::progress::Progress;
-use super::variables::{self, Assignment};
+use super::variables;
 use super::{Outcome, block_on, joined, output_file, print, print_exactly};
-use crate::cluster::Reader;
-use crate::directory::{Live, LookupError};
 use crate::kustomize;
-use crate::policy_source;
-
-/// The maximum number of lookups in the cluster at the same time.
-const CONCURRENT_LOOKUPS: usize = 16;
-/// The time limit of one lookup.
-const LOOKUP_LIMIT: Duration = Duration::from_secs(10);
-/// The API server adds every authenticated user to this group.
-const AUTHENTICATED: &str = "system:authenticated";
 
 #[derive(Debug, Args)]
 pub(super) struct Check {
@@ -52,50 +33,8 @@ pub(super) struct Check {
     /// The same as PATH, as in kubectl.
     #[arg(short = 'f', long = "filename", num_args = 1, value_name = "PATH")]
     files: Vec<PathBuf>,
-    /// Leave out the files and directories that match this glob, which has the syntax of a line in .gitignore; may be
-    /// given more than once. A file that is given as PATH is always read.
-    #[arg(long, num_args = 1, env = "CRM_ADMISSION_EXCLUDE", value_delimiter = ',', value_name = "GLOB")]
-    exclude: Vec<String>,
-    /// Read also the files of directories that git ignores: those in .gitignore, .ignore and the global excludes.
-    #[arg(long, env = "CRM_ADMISSION_NO_IGNORE", value_parser = BoolishValueParser::new())]
-    no_ignore: bool,
-    /// Files or directories with manifests of other objects. `check` looks up references in them, but neither checks nor
-    /// fixes them.
-    #[arg(long, num_args = 1, env = "CRM_ADMISSION_RESOURCES", value_delimiter = ',', value_name = "PATH")]
-    resources: Vec<PathBuf>,
-    /// Look up references in the cluster of --kubeconfig and --context, or of the current kubeconfig.
-    #[arg(long, env = "CRM_ADMISSION_CLUSTER", value_parser = BoolishValueParser::new())]
-    cluster: bool,
-    /// The files contain every object that exists: a reference to any other object has the action of its rule, and is not
-    /// only a warning. --resources and --cluster have the same effect.
-    #[arg(long, env = "CRM_ADMISSION_COMPLETE", value_parser = BoolishValueParser::new())]
-    complete: bool,
     #[command(flatten)]
-    asked: ClusterArgs,
-    /// Policy file; by default the built-in policy.
-    #[arg(long, env = "CRM_ADMISSION_POLICY", value_name = "FILE")]
-    policy: Option<PathBuf>,
-    /// The user who will create the records. Without it, `check` skips the rules that depend on the user.
-    #[arg(long = "as", env = "CRM_ADMISSION_AS", value_name = "USER")]
-    as_user: Option<String>,
-    /// A group of that user; may be given more than once.
-    #[arg(long, num_args = 1, env = "CRM_ADMISSION_AS_GROUP", value_delimiter = ',', value_name = "GROUP")]
-    as_group: Vec<String>,
-    /// The value of a variable such as ${NAME} in the files, as Flux substitutes it; may be given more than once. What
-    /// depends on a variable without a value and a default is not checked. In the environment variable, commas separate
-    /// several.
-    #[arg(
-        long,
-        num_args = 1,
-        env = variables::ENVIRONMENT,
-        hide_env_values = true,
-        value_parser = variables::parse,
-        value_name = "NAME=VALUE"
-    )]
-    var: Vec<Assignment>,
-    /// The tool that applies the files: warn about references that it would apply before their targets.
-    #[arg(long, value_enum, env = "CRM_ADMISSION_APPLIER")]
-    applier: Option<ApplierArg>,
+    judging: Judging,
     /// Write canonical values to the files. Nothing else in the files changes. Does not write files outside PATH through
     /// symbolic links.
     #[arg(long, env = "CRM_ADMISSION_FIX", value_parser = BoolishValueParser::new())]
@@ -127,19 +66,6 @@ pub(super) struct Check {
     /// Write all present findings to the file of --baseline, and exit with 0.
     #[arg(long, env = "CRM_ADMISSION_WRITE_BASELINE", value_parser = BoolishValueParser::new())]
     write_baseline: bool,
-    /// Configuration file with values for flags; by default the nearest .crm-admission.yaml, in the current directory or
-    /// above it up to the root of the git work tree. Flags and variables replace its values.
-    #[arg(long, env = "CRM_ADMISSION_CONFIG", value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Use no configuration file.
-    #[arg(long, env = "CRM_ADMISSION_NO_CONFIG", value_parser = BoolishValueParser::new())]
-    no_config: bool,
-    /// The variables in the files.
-    #[arg(skip)]
-    variables: Variables,
-    /// The directory to which the globs of --exclude are relative, if it is not the current one.
-    #[arg(skip)]
-    excluded_from: Option<PathBuf>,
 }
 
 impl FailOn {
@@ -161,32 +87,24 @@ enum Delivery {
 
 impl Check {
     pub(super) fn run(mut self) -> anyhow::Result<Outcome> {
-        self.var = variables::separated(std::mem::take(&mut self.var));
-        self.variables = variables::collect(None, &self.var);
-        if !self.no_config {
-            self.add_configuration(configuration::read(self.config.as_deref())?);
-        }
-        if self.as_user.is_none() && !self.as_group.is_empty() {
-            bail!("--as-group (asGroups in the configuration file) needs --as <USER>");
+        if !self.judging.no_config {
+            self.add_configuration(&configuration::read(self.judging.config.as_deref())?);
         }
         let mut baseline = self.baseline_file()?;
-        let policy = match &self.policy {
-            Some(path) => policy_source::read(path)?,
-            None => Policy::default(),
-        };
-        let judge = Judge::new(policy, self.requester(), Timestamp::now())?;
-        let resources = Bundle::read(&self.resources, &[], &Walk::default(), self.variables.clone(), &|| ())?;
+        let judge = self.judging.judge()?;
+        let variables = self.judging.variables();
+        let resources =
+            Bundle::read(&self.judging.resources, &[], &Walk::default(), variables.clone(), &|| ())?;
         let resources = Declared::existing(resources).map_err(|error| anyhow::anyhow!("{error}"))?;
         let progress = Progress::new("files read", self.quiet);
-        let (walk, variables) = (self.walk()?, self.variables.clone());
+        let walk = self.judging.walk()?;
         let mut bundle =
             Bundle::read(&self.paths(), &self.not_checked(), &walk, variables, &|| progress.step())?;
         drop(progress);
         let not_built = self.build(&mut bundle)?;
 
         let fixes = self.fixes(&mut bundle, &judge);
-        let complete = self.complete || self.cluster || !self.resources.is_empty();
-        let mut known = Known { resources, complete, ..Known::default() };
+        let mut known = Known { resources, complete: self.judging.knows_all(), ..Known::default() };
         let mut report = self.report(&bundle, &judge, &mut known)?;
         // Before the report: if the report cannot be written, the changes are not lost.
         if self.deliver(&mut bundle, &fixes.rewritten)? == Delivery::Partial {
@@ -199,38 +117,21 @@ impl Check {
         self.write_report(&report)?;
         let unknown = report.not_judged.variables.iter().map(String::as_str);
         let used: BTreeSet<&str> = bundle.variables().collect();
-        let misspelled = variables::misspelled(&self.var, used.iter().copied(), unknown);
+        let misspelled = variables::misspelled(&self.judging.given(), used.iter().copied(), unknown);
         let notes = not_built.into_iter().chain(unfixed(&fixes)).chain(misspelled);
         self.note(&notes.map(|note| format!("note: {note}\n")).collect::<String>())?;
         Ok(self.outcome(&report))
     }
 
     /// Takes what neither a flag nor a variable gives from the configuration file.
-    fn add_configuration(&mut self, located: Located) {
+    fn add_configuration(&mut self, located: &Located) {
         let file = &located.configuration;
         if self.paths.is_empty() && self.files.is_empty() {
             self.paths = located.paths(file.paths.as_ref());
         }
-        if let (true, Some(exclude)) = (self.exclude.is_empty(), &file.exclude) {
-            self.exclude.clone_from(exclude);
-            self.excluded_from = Some(located.base().to_owned());
-        }
-        if self.resources.is_empty() {
-            self.resources = located.paths(file.resources.as_ref());
-        }
-        if self.policy.is_none() {
-            self.policy = file.policy.as_deref().map(|policy| located.path(policy));
-        }
-        // The groups of the file are those of its user, and not those of another one.
-        let is_same_user = self.as_user.is_none() || file.as_user.is_none();
-        if is_same_user && self.as_group.is_empty() {
-            self.as_group = file.as_groups.clone().unwrap_or_default();
-        }
-        self.as_user = self.as_user.take().or_else(|| file.as_user.clone());
-        self.applier = self.applier.or(file.applier);
+        self.judging.add_configuration(located);
         self.format = self.format.or(file.format);
         self.fail_on = self.fail_on.or(file.fail_on);
-        self.variables = variables::collect(file.variables.as_ref(), &self.var);
         self.kustomize = self.kustomize.or(file.kustomize);
         if self.baseline.is_none() {
             self.baseline = file.baseline.as_deref().map(|baseline| located.path(baseline));
@@ -299,7 +200,7 @@ impl Check {
 
     /// The files that are not to be checked, even if they are in a directory to check.
     fn not_checked(&self) -> Vec<PathBuf> {
-        self.resources.iter().chain(&self.baseline).cloned().collect()
+        self.judging.resources.iter().chain(&self.baseline).cloned().collect()
     }
 
     /// The least action that makes the command fail.
@@ -319,12 +220,6 @@ impl Check {
         fixes
     }
 
-    fn walk(&self) -> anyhow::Result<Walk> {
-        let ignored = if self.no_ignore { Ignored::Read } else { Ignored::LeftOut };
-        Walk::new(ignored, self.excluded_from.as_deref().unwrap_or(Path::new(".")), &self.exclude)
-            .context("--exclude")
-    }
-
     fn paths(&self) -> Vec<PathBuf> {
         let given = joined(&self.paths, &self.files);
         if given.is_empty() { vec![PathBuf::from(".")] } else { given }
@@ -338,25 +233,15 @@ impl Check {
         Ok(())
     }
 
-    fn requester(&self) -> Option<UserInfo> {
-        let username = self.as_user.clone()?;
-        let mut groups = self.as_group.clone();
-        if !groups.iter().any(|group| group == AUTHENTICATED) {
-            groups.push(AUTHENTICATED.to_owned());
-        }
-        Some(UserInfo { username: Some(username), groups: Some(groups), ..UserInfo::default() })
-    }
-
     fn report(&self, bundle: &Bundle, judge: &Judge, known: &mut Known) -> anyhow::Result<Report> {
         known.bundle = Existing::new(bundle);
-        if self.cluster {
+        if self.judging.cluster {
             let targets = judge.targets(bundle).into_iter();
             let unknown = targets.filter(|target| !known.exists_already(target)).collect();
-            let look_up = async |client| look_up(client, unknown, self.quiet).await;
-            known.asked.extend(block_on(self.asked.ask(look_up))?);
+            known.asked.extend(self.judging.look_up(unknown, self.quiet)?);
         }
         let progress = Progress::new("records checked", self.quiet);
-        Ok(judge.report(bundle, known, self.applier.map(Applier::from), &|| progress.step()))
+        Ok(judge.report(bundle, known, self.judging.applier.map(Applier::from), &|| progress.step()))
     }
 
     /// Writes the fixed files, or prints the changes. A file that cannot be written does not stop the others.
@@ -450,34 +335,6 @@ impl Check {
     }
 }
 
-/// Looks up these objects in a cluster.
-async fn look_up(
-    client: Client,
-    targets: HashSet<Target>,
-    quiet: bool,
-) -> anyhow::Result<HashMap<Target, Fact>> {
-    let live = Live::new(Reader::new(client));
-    let progress = Progress::new("references looked up", quiet);
-    let answers = futures::stream::iter(targets).map(|target| {
-        let (live, progress) = (&live, &progress);
-        async move {
-            let answer = tokio::time::timeout(LOOKUP_LIMIT, live.presence(&target)).await;
-            progress.step();
-            match answer.unwrap_or(Err(LookupError::Late(LOOKUP_LIMIT))) {
-                Ok(presence) => Ok((target, presence.into())),
-                Err(error) => Err(anyhow::Error::new(error).context(lookup_failed(&target))),
-            }
-        }
-    });
-    // Stop at the first failure: the user asked for a result that includes the cluster.
-    let mut answers = answers.buffer_unordered(CONCURRENT_LOOKUPS);
-    let mut facts = HashMap::new();
-    while let Some(answer) = answers.next().await {
-        facts.extend([answer?]);
-    }
-    Ok(facts)
-}
-
 /// What `--fix` leaves as it is, and why.
 fn unfixed(fixes: &Fixes) -> impl Iterator<Item = String> {
     let outside = fixes.outside.iter().map(ToString::to_string);
@@ -491,21 +348,6 @@ fn unfixed(fixes: &Fixes) -> impl Iterator<Item = String> {
         )),
     };
     outside.chain(rendered)
-}
-
-fn lookup_failed(target: &Target) -> String {
-    format!("cannot look up {} {} in the cluster", target.kind, quote(&target.name))
-}
-
-impl From<ApplierArg> for Applier {
-    fn from(applier: ApplierArg) -> Self {
-        match applier {
-            ApplierArg::Kubectl => Self::Kubectl,
-            ApplierArg::Helm => Self::Helm,
-            ApplierArg::Argocd => Self::ArgoCd,
-            ApplierArg::Flux => Self::Flux,
-        }
-    }
 }
 
 impl From<FormatArg> for report::Format {

@@ -108,7 +108,17 @@ pub fn schema() -> String {
 
 /// Reads the given file; without one, the nearest in the current directory and those above it in the work tree of git.
 pub(super) fn read(given: Option<&Path>) -> anyhow::Result<Located> {
-    let Some(file) = given.map(Path::to_owned).or_else(nearest_file) else {
+    read_if_found(given.map(Path::to_owned).or_else(nearest_file))
+}
+
+/// Reads the given file; without one, the nearest in this directory and those above it in the work tree of git. Paths
+/// start with the directory.
+pub(super) fn read_for(given: Option<&Path>, directory: &Path) -> anyhow::Result<Located> {
+    read_if_found(given.map(Path::to_owned).or_else(|| nearest_to(directory, Path::to_owned)))
+}
+
+fn read_if_found(file: Option<PathBuf>) -> anyhow::Result<Located> {
+    let Some(file) = file else {
         return Ok(Located::default());
     };
     let text = std::fs::read_to_string(&file)
@@ -119,17 +129,24 @@ pub(super) fn read(given: Option<&Path>) -> anyhow::Result<Located> {
 }
 
 fn nearest_file() -> Option<PathBuf> {
-    let current = std::env::current_dir().ok()?;
     let mut up = PathBuf::new();
-    for directory in current.ancestors() {
-        let file = up.join(NAME);
+    nearest_to(&std::env::current_dir().ok()?, |_| {
+        let this = up.clone();
+        up.push("..");
+        this
+    })
+}
+
+/// The nearest file in a directory and those above it. `written` gives a directory as it is to be written.
+fn nearest_to(directory: &Path, mut written: impl FnMut(&Path) -> PathBuf) -> Option<PathBuf> {
+    for directory in directory.ancestors() {
+        let file = written(directory).join(NAME);
         if file.is_file() {
             return Some(file);
         }
         if directory.join(".git").exists() {
             return None;
         }
-        up.push("..");
     }
     None
 }

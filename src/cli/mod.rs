@@ -8,6 +8,8 @@ mod cluster;
 pub mod configuration;
 pub mod crds;
 mod doctor;
+mod judging;
+mod lsp;
 mod policy;
 mod progress;
 mod refs;
@@ -48,6 +50,11 @@ enum Command {
     Serve(Box<serve::Serve>),
     /// Check records in files as the webhook would, without a cluster.
     Check(check::Check),
+    /// Run the language server on standard input and output, for an editor.
+    ///
+    /// It shows what `check` finds in YAML and JSON, with quick fixes, hover and completion. Exit codes: 0 the client has
+    /// shut it down, 1 the client has disappeared.
+    Lsp(lsp::Lsp),
     /// Audit stored records as the webhook would, and fix values with --fix.
     Audit(audit::Audit),
     /// Show the references of a record and its dependents, or list dangling references.
@@ -132,6 +139,7 @@ fn run(cli: Cli) -> ExitCode {
     let outcome = match cli.command {
         Command::Serve(serve) => serve.run(),
         Command::Check(check) => check.run(),
+        Command::Lsp(lsp) => lsp.run(),
         Command::Audit(audit) => audit.run(),
         Command::Refs(refs) => refs.run(),
         Command::Rules(rules) => rules.run(),

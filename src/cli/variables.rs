@@ -48,9 +48,9 @@ pub(super) fn check_name(name: &str) -> Result<(), String> {
 }
 
 /// The variables of the configuration file, and those that are given, which replace them.
-pub(super) fn collect(of_file: Option<&BTreeMap<String, String>>, given: &[Assignment]) -> Variables {
+pub(super) fn collect(of_file: &BTreeMap<String, String>, given: &[Assignment]) -> Variables {
     let mut variables = Variables::default();
-    for (name, value) in of_file.into_iter().flatten() {
+    for (name, value) in of_file {
         variables.set(name, value);
     }
     for Assignment { name, value } in given {

@@ -1,6 +1,8 @@
 //! Shows a change of a file as a unified diff for `git apply` and `patch -p1`.
 
-use similar::{ChangeTag, DiffOp, TextDiff};
+use std::ops::Range;
+
+use similar::{ChangeTag, DiffOp, DiffTag, TextDiff};
 
 /// The number of unchanged lines around each change.
 const CONTEXT: usize = 3;
@@ -34,6 +36,55 @@ pub fn unified_diff(name: &str, before: &str, after: &str) -> String {
         }
     }
     unified
+}
+
+/// The parts of a text to replace so that it becomes another one, in order: of each changed line only what differs.
+pub fn replacements(before: &str, after: &str) -> Vec<(Range<usize>, String)> {
+    let [old, new] = [before, after].map(|text| text.split_inclusive('\n').collect::<Vec<_>>());
+    let starts = |lines: &[&str]| {
+        let mut at = 0;
+        let mut starts = vec![0];
+        starts.extend(lines.iter().map(|line| {
+            at += line.len();
+            at
+        }));
+        starts
+    };
+    let (old_starts, new_starts) = (starts(&old), starts(&new));
+    let bytes = |starts: &[usize], lines: Range<usize>| -> Option<Range<usize>> {
+        Some(*starts.get(lines.start)?..*starts.get(lines.end)?)
+    };
+    let diff = TextDiff::configure().newline_terminated(true).diff_slices(&old, &new);
+    let changed = diff.ops().iter().filter(|op| op.tag() != DiffTag::Equal);
+    let replacement = |(old, new): (Range<usize>, Range<usize>)| {
+        let range = bytes(&old_starts, old)?;
+        let text = after.get(bytes(&new_starts, new)?)?;
+        Some(narrowed(before, range, text))
+    };
+    changed.flat_map(line_by_line).filter_map(replacement).collect()
+}
+
+/// The lines of a change in pairs, and what one side has more.
+fn line_by_line(op: &DiffOp) -> Vec<(Range<usize>, Range<usize>)> {
+    let (old, new) = (op.old_range(), op.new_range());
+    let one = |line: usize| line..line + 1;
+    let mut pairs: Vec<_> = old.clone().map(one).zip(new.clone().map(one)).collect();
+    if old.len() != new.len() {
+        pairs.push((old.start + pairs.len()..old.end, new.start + pairs.len()..new.end));
+    }
+    pairs
+}
+
+/// A replacement without what both texts start and end with.
+fn narrowed(before: &str, range: Range<usize>, text: &str) -> (Range<usize>, String) {
+    let old = before.get(range.clone()).unwrap_or_default();
+    let same = |pair: &(char, char)| pair.0 == pair.1;
+    let length = |pair: (char, char)| pair.0.len_utf8();
+    let start: usize = old.chars().zip(text.chars()).take_while(same).map(length).sum();
+    let (old, new) = (old.get(start..).unwrap_or_default(), text.get(start..).unwrap_or_default());
+    let end: usize = old.chars().rev().zip(new.chars().rev()).take_while(same).map(length).sum();
+    let text = new.get(..new.len() - end).unwrap_or_default();
+    (range.start + start..range.end - end, text.to_owned())
 }
 
 /// The lines of a hunk: the first, from 1, and their number if it is not 1.
@@ -74,7 +125,22 @@ fn quoted(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::unified_diff;
+    use super::{replacements, unified_diff};
+
+    #[test]
+    fn replacements_hold_only_what_differs() {
+        let before = "a: ONE # é\r\nb: 2\nc: 3\nd: 4";
+        let after = "a: one # é\r\nc: 3\nx\nd: 5";
+        let parts = replacements(before, after);
+        let mut text = before.to_owned();
+        for (range, new) in parts.iter().rev() {
+            text.replace_range(range.clone(), new);
+        }
+        assert_eq!(text, after);
+        assert_eq!(parts[0], (3..6, "one".to_owned()));
+        assert!(parts.iter().all(|(range, new)| range.len() + new.len() < 8), "{parts:?}");
+        assert_eq!(replacements(before, before), []);
+    }
 
     #[test]
     fn a_change_is_shown_with_its_context() {

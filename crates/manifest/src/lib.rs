@@ -55,12 +55,12 @@ mod unfold;
 mod variables;
 mod walk;
 
-pub use diff::unified_diff;
+pub use diff::{replacements, unified_diff};
 pub use documents::{Document, Syntax, SyntaxError, documents};
 pub use files::{Input, Inputs, ReadError, STANDARD_INPUT, read, read_objects};
 pub use replace::{create, put, replace};
 pub use text::Text;
-pub use tree::{Content, Entry, Found, Layout, Node, NodeId, Overridden, Step, Style, Tree};
+pub use tree::{Content, Entry, Found, Layout, Node, NodeId, Overridden, Pointed, Step, Style, Tree};
 pub use unfold::{NotAnObject, Object, unfold};
 pub use variables::{Expansion, Holder, Part, Variables, has_variables, reread};
 pub use walk::{BadGlob, Ignored, Walk};

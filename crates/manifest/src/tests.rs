@@ -180,3 +180,21 @@ fn a_document_that_cannot_be_read_does_not_hide_the_line_that_is_no_separator() 
     let input = Input::new(Path::new("a.yaml"), "a: [\n--- x\nb: 1\n---\nc: 1\n".to_owned());
     assert_eq!((input.documents().len(), input.errors().len()), (1, 2));
 }
+
+#[test]
+fn a_byte_points_at_a_key_or_a_scalar() {
+    let text = "a:\n  - b: one\n    c: {d: 'two'}\ne: &x 3\nf: *x\n";
+    let input = Input::new(Path::new("a.yaml"), text.to_owned());
+    let tree = &input.documents()[0].tree;
+    let pointed = |needle: &str| {
+        let at = text.find(needle).unwrap() + 1;
+        tree.pointed(at).map(|pointed| (format!("{:?}", pointed.path), &text[pointed.bytes], pointed.is_key))
+    };
+    let name = |name: &str| format!("Name({name:?})");
+    let below = |rest: &str| format!("[Name(\"a\"), Index(0), {rest}]");
+    assert_eq!(pointed("b:"), Some((below(&name("b")), "b", true)));
+    assert_eq!(pointed("one"), Some((below(&name("b")), "one", false)));
+    assert_eq!(pointed("'two'"), Some((below("Name(\"c\"), Name(\"d\")"), "'two'", false)));
+    assert_eq!(pointed("*x"), Some((format!("[{}]", name("f")), "*x", false)));
+    assert_eq!(pointed("\n  -"), None);
+}

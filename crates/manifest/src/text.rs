@@ -1,5 +1,7 @@
 //! The text of a file, with the line and column of each byte.
 
+use std::ops::Range;
+
 /// A text with an index of its lines.
 ///
 /// Editors and reports count lines by `\n`, `\r\n` and `\r`. For YAML, U+0085, U+2028 and U+2029 end a line, too.
@@ -58,13 +60,30 @@ impl Text {
         (line, before.chars().count() + 1)
     }
 
+    /// The byte at a line and a column, both from 1, the column in Unicode characters.
+    pub fn byte(&self, line: usize, column: usize) -> usize {
+        let Some(bytes) = line.checked_sub(1).and_then(|line| self.line_bytes(line)) else {
+            return self.text.len();
+        };
+        let content = self.text.get(bytes.clone()).unwrap_or_default();
+        let before = content.char_indices().nth(column.saturating_sub(1));
+        before.map_or(bytes.end, |(at, _)| bytes.start + at)
+    }
+
     /// The line with this number, from 1, without its line break; empty if there is none.
     pub fn line(&self, line: usize) -> &str {
-        let Some(start) = line.checked_sub(1).and_then(|index| self.lines.get(index)) else { return "" };
-        let end = self.lines.get(line).copied().unwrap_or(self.text.len());
-        let line = self.text.get(*start..end).unwrap_or_default();
-        let line = line.strip_suffix('\n').unwrap_or(line);
-        line.strip_suffix('\r').unwrap_or(line)
+        let bytes = line.checked_sub(1).and_then(|line| self.line_bytes(line));
+        bytes.and_then(|bytes| self.text.get(bytes)).unwrap_or_default()
+    }
+
+    /// The bytes of a line, from 0, without its line break; `None` after the last line.
+    pub fn line_bytes(&self, line: usize) -> Option<Range<usize>> {
+        let start = *self.lines.get(line)?;
+        let end = self.lines.get(line + 1).copied().unwrap_or(self.text.len());
+        let content = self.text.get(start..end)?;
+        let content = content.strip_suffix('\n').unwrap_or(content);
+        let content = content.strip_suffix('\r').unwrap_or(content);
+        Some(start..start + content.len())
     }
 
     /// The line that a byte is on, as [`Self::line`] returns it, and the byte of this line.
@@ -117,6 +136,20 @@ mod tests {
         let at = |needle: &str| text.line_and_column(text.as_str().find(needle).unwrap());
         assert_eq!((at("a"), at("x"), at("b"), at("y"), at("c")), ((1, 1), (1, 6), (2, 1), (2, 4), (3, 1)));
         assert_eq!(Text::new(String::new()).line_and_column(0), (1, 1));
+    }
+
+    #[test]
+    fn a_place_has_its_byte_and_a_line_its_bytes() {
+        let text = Text::new("\u{feff}a: é x\r\nb: y\rc".to_owned());
+        for needle in ["a", "é", "x", "b", "y", "c"] {
+            let at = text.as_str().find(needle).unwrap();
+            let (line, column) = text.line_and_column(at);
+            assert_eq!(text.byte(line, column), at, "{needle}");
+        }
+        assert_eq!((text.byte(1, 99), text.byte(9, 1), text.byte(0, 0)), (10, 18, 18));
+        let lines: Vec<&str> =
+            (0..4).filter_map(|line| text.line_bytes(line)).map(|bytes| &text.as_str()[bytes]).collect();
+        assert_eq!(lines, ["a: é x", "b: y", "c"]);
     }
 
     #[test]

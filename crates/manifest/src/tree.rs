@@ -130,7 +130,52 @@ pub struct Found {
     pub key: Option<Range<usize>>,
 }
 
+/// What is written at a byte.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pointed {
+    /// The path of the value, or of the value that the key belongs to.
+    pub path: Vec<Step>,
+    /// The bytes of the key or value.
+    pub bytes: Range<usize>,
+    /// Whether it is a key.
+    pub is_key: bool,
+}
+
 impl Tree {
+    /// The key or the scalar at a byte; `None` between them. One behind an alias is where its anchor is.
+    pub fn pointed(&self, byte: usize) -> Option<Pointed> {
+        self.pointed_in(self.root, byte, &mut Vec::new())
+    }
+
+    fn pointed_in(&self, id: NodeId, byte: usize, path: &mut Vec<Step>) -> Option<Pointed> {
+        let touches = |range: &Range<usize>| range.start <= byte && byte <= range.end;
+        let node = self.node(id);
+        let here = |path: &[Step], bytes: &Range<usize>, is_key| {
+            Some(Pointed { path: path.to_vec(), bytes: bytes.clone(), is_key })
+        };
+        match &node.content {
+            Content::Scalar { .. } | Content::Alias(_) => {
+                touches(&node.range).then(|| here(path, &node.range, false)).flatten()
+            }
+            Content::Sequence { entries, .. } => entries.iter().enumerate().find_map(|(index, entry)| {
+                path.push(Step::Index(index));
+                let found = self.pointed_in(*entry, byte, path);
+                path.pop();
+                found
+            }),
+            Content::Mapping { entries, .. } => entries.iter().find_map(|entry| {
+                path.push(Step::Name(entry.key.clone()));
+                let found = if touches(&entry.key_range) {
+                    here(path, &entry.key_range, true)
+                } else {
+                    self.pointed_in(entry.value, byte, path)
+                };
+                path.pop();
+                found
+            }),
+        }
+    }
+
     /// A tree of nodes in the order of their creation; the last one is the root.
     fn new(nodes: Vec<Node>) -> Option<Self> {
         let root = NodeId(nodes.len().checked_sub(1)?);

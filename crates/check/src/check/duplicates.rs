@@ -50,6 +50,7 @@ pub(super) fn findings<'o, 'b>(
                 position(first, &field)
             ),
             action: action.min(Action::Warn),
+            suggestion: None,
             denies_from: None,
         };
         findings.push((placed, finding));

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crm_core::api;
-use crm_manifest::{Document, Found, Input, NodeId, NotAnObject, Step, Variables, unfold};
+use crm_manifest::{Document, Found, Input, NodeId, NotAnObject, Step, SyntaxError, Variables, unfold};
 use serde_json::Value;
 
 use super::substitution::Substitution;
@@ -52,6 +52,17 @@ pub(super) enum Standing {
     /// They are checked as they stand, because the user has named the file. But it is a part of a unit, such as a patch, so
     /// its objects do not exist by themselves.
     Named,
+}
+
+/// A part of a file that cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The byte in the text.
+    pub at: usize,
+    /// The problem.
+    pub message: String,
+    /// Whether it is valid YAML or JSON, but no object.
+    pub is_no_object: bool,
 }
 
 /// One object.
@@ -154,15 +165,16 @@ impl File {
     }
 
     /// A template of Helm is no YAML, and this program does not render it. Neither is a variable between brackets.
-    fn with_advice(&self, mut error: InputError) -> InputError {
-        let text = self.input.text().as_str();
-        let line = error.position.and_then(|(line, _)| text.lines().nth(line.checked_sub(1)?));
-        if text.contains("{{") {
-            error.message += TEMPLATE;
-        } else if line.is_some_and(|line| line.contains("${")) {
-            error.message += VARIABLE;
-        }
-        error
+    fn with_advice(&self, error: &SyntaxError) -> String {
+        let text = self.input.text();
+        let advice = if text.as_str().contains("{{") {
+            TEMPLATE
+        } else if text.line(error.line).contains("${") {
+            VARIABLE
+        } else {
+            ""
+        };
+        format!("{}{advice}", error.message)
     }
 
     /// The suppressions in its comments. Those of an encrypted document mean nothing, because it is not judged.
@@ -173,23 +185,33 @@ impl File {
 
     /// Everything in it that could not be read.
     pub(super) fn errors(&self) -> impl Iterator<Item = InputError> {
-        let text = self.input.text();
-        let error = |position, message: &str, excerpt| InputError {
-            file: self.input.name.clone(),
-            access: Access::Read,
-            position: Some(position),
-            message: message.to_owned(),
-            excerpt: Some(excerpt),
+        let error = |fault: Fault| {
+            let text = self.input.text();
+            let (line, start) = text.line_around(fault.at);
+            let excerpt = Excerpt::at_byte(line, start, "");
+            InputError {
+                file: self.input.name.clone(),
+                access: Access::Read,
+                position: Some(text.line_and_column(fault.at)),
+                message: fault.message,
+                excerpt: Some(excerpt),
+            }
         };
-        let syntax = self.input.errors().iter().map(move |fault| {
-            let excerpt = Excerpt::new(text.line(fault.line), fault.column, "");
-            error((fault.line, fault.column), &fault.message, excerpt)
+        self.faults().into_iter().map(error)
+    }
+
+    /// The same with bytes.
+    pub(super) fn faults(&self) -> Vec<Fault> {
+        let text = self.input.text();
+        let syntax = self.input.errors().iter().map(|error| Fault {
+            at: text.byte(error.line, error.column),
+            message: self.with_advice(error),
+            is_no_object: false,
         });
-        let not_objects = self.not_objects.iter().map(move |not| {
-            let (line, start) = text.line_around(not.at);
-            error(text.line_and_column(not.at), not.message, Excerpt::at_byte(line, start, ""))
-        });
-        syntax.map(|error| self.with_advice(error)).chain(not_objects)
+        let not_objects = self.not_objects.iter();
+        let not_objects =
+            not_objects.map(|not| Fault { at: not.at, message: not.message.to_owned(), is_no_object: true });
+        syntax.chain(not_objects).collect()
     }
 }
 

@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use crm_core::api::Target;
 use crm_core::catalog::{Action, NOT_CANONICAL, ReportedRule, RuleId};
+use crm_core::existence::Fact;
 use crm_core::policy::Policy;
 use crm_core::rules::{Change, Effect, Facts, FieldPath, Finding, Reason, Reference};
 use crm_manifest::edit;
@@ -66,14 +67,7 @@ impl Judge {
             found.extend(examined.found);
             open.extend(examined.open.into_iter().map(|spot| (placed.file.input.name.as_str(), spot)));
         }
-        let duplicates = duplicates::findings(&objects, self.conformance.schema_action(), position);
-        found.extend(duplicates.iter().map(|(placed, finding)| located(placed, finding, None)));
-        if let Some(applier) = applier {
-            // Each build is applied by itself.
-            let same_build = |a: &Placed<'_>, b: &Placed<'_>| build(a) == build(b);
-            found
-                .extend(objects.chunk_by(same_build).flat_map(|objects| self.order(objects, known, applier)));
-        }
+        found.extend(self.across(&objects, known, applier));
         let found = without_repetitions(found);
         let (mut findings, mut suppressed) = without_suppressed(found, &open, bundle);
         sort(&mut findings, bundle, |finding| finding);
@@ -97,6 +91,35 @@ impl Judge {
         }
     }
 
+    /// Judges as at this time from now on.
+    pub fn set_now(&mut self, now: Timestamp) {
+        self.conformance.set_now(now);
+    }
+
+    /// The policy.
+    pub fn policy(&self) -> &Policy {
+        self.conformance.policy()
+    }
+
+    /// The findings about objects that depend on other objects of the bundle.
+    pub(super) fn across(
+        &self,
+        objects: &[Placed<'_>],
+        known: &Known,
+        applier: Option<Applier>,
+    ) -> Vec<Located> {
+        let duplicates = duplicates::findings(objects, self.conformance.schema_action(), position);
+        let mut found: Vec<Located> =
+            duplicates.into_iter().map(|(placed, finding)| located(placed, finding, None)).collect();
+        if let Some(applier) = applier {
+            // Each build is applied by itself.
+            let same_build = |a: &Placed<'_>, b: &Placed<'_>| build(a) == build(b);
+            found
+                .extend(objects.chunk_by(same_build).flat_map(|objects| self.order(objects, known, applier)));
+        }
+        found
+    }
+
     /// Warnings about references that an applier would send before their targets.
     fn order(&self, objects: &[Placed<'_>], known: &Known, applier: Applier) -> Vec<Located> {
         // The place of an object depends on its name and annotations.
@@ -111,7 +134,7 @@ impl Judge {
             let references = self.references(placed.object).into_iter();
             for reference in references.filter(|reference| !known.exists_already(&reference.target)) {
                 let advice = sequence.advice(index, &reference, self.conformance.policy());
-                found.extend(advice.map(|finding| located(placed, &finding, None)));
+                found.extend(advice.map(|finding| located(placed, finding, None)));
             }
         }
         found
@@ -146,23 +169,26 @@ impl Judge {
         references
     }
 
-    /// Checks one object.
-    fn examined(&self, placed: &Placed<'_>, known: &Known) -> Examined {
+    /// Checks one object alone.
+    pub(super) fn examined(&self, placed: &Placed<'_>, known: &Known) -> Examined {
         let Placed { document, object, .. } = placed;
         let (mut answered, mut unanswered) = (Vec::new(), Vec::new());
+        let mut facts = Vec::new();
         for reference in self.references(object) {
-            match known.fact(&reference.target, build(placed)) {
+            let fact = known.fact(&reference.target, build(placed));
+            match fact.clone() {
                 Some(fact) => answered.push((reference.rule, fact)),
                 None => unanswered.push(reference.field()),
             }
+            facts.push((reference.target, fact));
         }
         let findings = self.findings(object, &answered.into_iter().collect());
         let findings = object.substitution.judged(findings, self.conformance.schema_action()).into_iter();
-        let mut found: Vec<Located> = findings.map(|finding| located(placed, &finding, None)).collect();
+        let mut found: Vec<Located> = findings.map(|finding| located(placed, finding, None)).collect();
         // What kustomize has rendered has no merge keys any more.
         if object.identity.kind().is_some() && placed.rendering.is_none() {
             let orders = merge_order::findings(placed, self.conformance.schema_action()).into_iter();
-            found.extend(orders.map(|(at, finding)| located(placed, &finding, Some(at))));
+            found.extend(orders.map(|(at, finding)| located(placed, finding, Some(at))));
         }
         let spot_of = |path: &[Step]| {
             let found = placed.find(path);
@@ -170,7 +196,7 @@ impl Judge {
         };
         let unknown = object.substitution.unknown().map(|(path, _)| spot_of(path));
         let unanswered = unanswered.iter().map(|field| spot_of(&steps(field)));
-        Examined { found, open: unknown.chain(unanswered).collect() }
+        Examined { found, open: unknown.chain(unanswered).collect(), facts }
     }
 
     fn findings(&self, object: &Object, facts: &Facts) -> Vec<Finding> {
@@ -222,20 +248,34 @@ fn not_judged(objects: &[Placed<'_>]) -> NotJudged {
 }
 
 /// What is known about one object.
-struct Examined {
-    found: Vec<Located>,
+pub(super) struct Examined {
+    pub(super) found: Vec<Located>,
     /// What was not judged. A comment that suppresses findings there may be needed.
-    open: Vec<Spot>,
+    pub(super) open: Vec<Spot>,
+    pub(super) facts: Vec<Answered>,
 }
 
+/// The target of a reference, and what is known about it; `None` if that depends on unknown variables.
+pub(super) type Answered = (Target, Option<Fact>);
+
 /// A finding, and the bytes that it is about.
-struct Located {
-    rule: RuleId,
-    spot: Spot,
-    diagnostic: Diagnostic,
-    is_rendered: bool,
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Located {
+    pub(super) rule: RuleId,
+    pub(super) spot: Spot,
+    /// The bytes to show.
+    pub(super) bytes: Range<usize>,
+    pub(super) reason: Reason,
+    pub(super) suggestion: Option<String>,
+    /// The index of the document.
+    pub(super) document: usize,
+    /// The path of the field in the document.
+    pub(super) path: Vec<Step>,
+    pub(super) diagnostic: Diagnostic,
+    /// Whether kustomize has rendered the object.
+    pub(super) is_rendered: bool,
     /// Whether it is at the place of another object.
-    is_displaced: bool,
+    pub(super) is_displaced: bool,
 }
 
 /// The index of the build that has rendered an object.
@@ -307,13 +347,13 @@ fn without_suppressed(
     // Comments in a file outside of the given paths can be for a build that is not among them.
     for file in bundle.files.iter().filter(|file| file.has_findings() && !file.is_extra) {
         let faults = suppressions.get(file.input.name.as_str()).map(Suppressions::faults);
-        findings.extend(faults.unwrap_or_default().into_iter().map(|fault| about_comment(file, fault)));
+        findings.extend(faults.unwrap_or_default().into_iter().map(|fault| about_comment(file, &fault)));
     }
     (findings, suppressed)
 }
 
 /// A finding about a comment, with the first object of its document.
-fn about_comment(file: &File, fault: Fault) -> Diagnostic {
+pub(super) fn about_comment(file: &File, fault: &Fault) -> Diagnostic {
     let mut documents = file.input.documents().iter().zip(&file.objects);
     let has_it = |document: &Document| document.comments.iter().any(|comment| comment.start == fault.at);
     let found = documents.find(|(document, _)| has_it(document));
@@ -351,7 +391,7 @@ fn sort<T>(findings: &mut [T], bundle: &Bundle, diagnostic: impl Fn(&T) -> &Diag
 }
 
 /// A finding with its place: the given bytes, or those of its field.
-fn located(placed: &Placed<'_>, finding: &Finding, at: Option<Range<usize>>) -> Located {
+fn located(placed: &Placed<'_>, finding: Finding, at: Option<Range<usize>>) -> Located {
     let Placed { file, document, object, .. } = placed;
     let path = steps(&finding.field);
     let found = placed.find(&path);
@@ -361,10 +401,16 @@ fn located(placed: &Placed<'_>, finding: &Finding, at: Option<Range<usize>>) -> 
     let (kind, name) = kind_and_name(object);
     let value = placed.value(&path).cloned().unwrap_or_default();
     let rendered_from = placed.rendered_from().map(str::to_owned).or_else(|| document.template.clone());
-    let diagnostic = Diagnostic::new(Some(place(file, rendered_from, bytes.clone())), kind, name, finding);
+    let diagnostic = Diagnostic::new(Some(place(file, rendered_from, bytes.clone())), kind, name, &finding);
     Located {
         rule: finding.rule,
         spot: spot(document, &found, bytes.start),
+        bytes,
+        reason: finding.reason,
+        // A variable has its value elsewhere.
+        suggestion: finding.suggestion.filter(|_| !object.substitution.holds(&path)),
+        document: placed.document_index,
+        path: [object.place.as_slice(), &path].concat(),
         diagnostic: Diagnostic { lasting: Some(lasting_of(object).with_value(&value)), ..diagnostic },
         is_rendered: placed.rendering.is_some(),
         is_displaced: placed.is_displaced(),

@@ -4,12 +4,13 @@ use std::collections::{BTreeSet, HashMap};
 
 use crm_core::api::{self, Target};
 use crm_core::existence::{Fact, Objects, Presence};
-use crm_manifest::{Expansion, Part, Step};
+use crm_manifest::{Expansion, Part, Step, Variables};
 use serde_json::Value;
 
 use super::built::Build;
 use super::bundle::Bundle;
 use super::file::Object;
+use super::substitution::Substitution;
 use crate::report::InputError;
 
 /// The known objects.
@@ -55,9 +56,15 @@ struct Hidden {
 impl Existing {
     /// The objects of this bundle.
     pub fn new(bundle: &Bundle) -> Self {
-        let declared = |build: &Build| Declared::of(build.objects_alone());
+        Self::with(bundle, std::iter::empty())
+    }
+
+    /// The objects of this bundle and, where it has none of their names, these.
+    pub(super) fn with<'o>(bundle: &'o Bundle, others: impl Iterator<Item = &'o Object>) -> Self {
+        let declared = |build: &Build| Declared::new(build.objects_alone().map(parts));
         let builds = bundle.builds.iter().map(|build| (declared(build), build.variants.clone()));
-        Self { standing: Declared::of(bundle.standing_objects()), builds: builds.collect() }
+        let standing = Declared::new(others.chain(bundle.standing_objects()).map(parts));
+        Self { standing, builds: builds.collect() }
     }
 
     /// Those that exist where the objects of a build are deployed; without a build, all.
@@ -66,6 +73,24 @@ impl Existing {
         let builds = self.builds.iter().filter(move |(_, variants)| exists(variants));
         std::iter::once(&self.standing).chain(builds.map(|(declared, _)| declared))
     }
+}
+
+pub(super) fn parts(object: &Object) -> (&Value, &Substitution) {
+    (&object.value, &object.substitution)
+}
+
+/// Replaces the variables in manifests.
+pub(super) fn replaced(manifests: Vec<Value>, variables: &Variables) -> Vec<(Value, Substitution)> {
+    let replaced = |mut manifest: Value| {
+        let substitution = Substitution::new(&mut manifest, variables);
+        (manifest, substitution)
+    };
+    manifests.into_iter().map(replaced).collect()
+}
+
+/// Whether the kind or the name of an object depends on unknown variables.
+pub(super) fn is_hidden(object: &Value, substitution: &Substitution) -> bool {
+    Hidden::of(object, substitution).is_some()
 }
 
 impl Known {
@@ -107,18 +132,18 @@ impl Declared {
         bundle.without_builds(&units);
         match bundle.errors().into_iter().next() {
             Some(error) => Err(Box::new(error)),
-            None => Ok(Self::of(bundle.standing_objects())),
+            None => Ok(Self::new(bundle.standing_objects().map(parts))),
         }
     }
 
-    /// These objects of a bundle.
-    fn of<'o>(objects: impl Iterator<Item = &'o Object>) -> Self {
+    /// These objects, whose variables are replaced already.
+    pub(super) fn new<'o>(objects: impl Iterator<Item = (&'o Value, &'o Substitution)>) -> Self {
         let mut hidden = Vec::new();
-        let known = objects.filter_map(|object| {
-            let found = Hidden::of(object);
+        let known = objects.filter_map(|(object, substitution)| {
+            let found = Hidden::of(object, substitution);
             let is_known = found.is_none();
             hidden.extend(found);
-            is_known.then_some(&object.value)
+            is_known.then_some(object)
         });
         let objects = Objects::new(known);
         Self { objects, hidden }
@@ -126,7 +151,7 @@ impl Declared {
 }
 
 impl Hidden {
-    fn of(Object { value: object, substitution, .. }: &Object) -> Option<Self> {
+    fn of(object: &Value, substitution: &Substitution) -> Option<Self> {
         let name = |name: &str| Step::Name(name.to_owned());
         let unknown = |path: &[Step]| substitution.unknown_at(path);
         let (kind, version) = (unknown(&[name("kind")]), unknown(&[name("apiVersion")]));

@@ -29,6 +29,7 @@ pub(super) fn findings(placed: &Placed<'_>, action: Action) -> Vec<(Range<usize>
             value: Shown::Nothing,
             text,
             action: action.min(Action::Warn),
+            suggestion: None,
             denies_from: None,
         };
         (overridden.at, finding)

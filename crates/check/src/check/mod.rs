@@ -13,9 +13,12 @@ mod order;
 mod steps;
 mod substitution;
 mod suppressions;
+mod workspace;
 
 pub use builds::Outcome;
 pub use bundle::Bundle;
+pub use file::Fault;
 pub use judge::Judge;
 pub use known::{Declared, Existing, Known};
 pub use order::Applier;
+pub use workspace::{Checked, Marked, Workspace};

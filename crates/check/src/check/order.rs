@@ -171,6 +171,7 @@ impl<'o> Sequence<'o> {
             value: Shown::Text(target.name.clone()),
             text: advice_text(self.applier, dry_run, kind, order, target),
             action: Action::Warn,
+            suggestion: None,
             denies_from: None,
         })
     }

@@ -211,6 +211,7 @@ impl Substitution {
                 expansion.names.iter().cloned().collect::<Vec<_>>().join(" or ")
             ),
             action,
+            suggestion: None,
             denies_from: None,
         });
         findings.filter(move |_| action != Action::Disabled)

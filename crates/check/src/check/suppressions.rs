@@ -39,7 +39,7 @@ struct Named {
 }
 
 /// The bytes of what a finding is about.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Spot {
     /// The first byte of the key, if there is one.
     pub(super) key: Option<usize>,
@@ -54,6 +54,11 @@ pub(super) struct Fault {
     pub(super) at: usize,
     pub(super) code: &'static str,
     pub(super) message: String,
+}
+
+/// A comment that suppresses a `RULE` or `RULE/CODE`, up to its reason.
+pub(super) fn comment(rule: &str) -> String {
+    format!("# {PREFIX} {IGNORE} {rule}: ")
 }
 
 impl Suppressions {

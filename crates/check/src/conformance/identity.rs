@@ -48,22 +48,32 @@ impl Identity {
     }
 }
 
+/// The only `apiVersion` of records.
+fn accepted_version() -> String {
+    format!("{}/{}", api::GROUP, api::VERSION)
+}
+
 /// The violation of an object whose kind or version does not exist.
 pub(super) fn violation(field: &'static str, object: &Value) -> Violation {
     let path = FieldPath::of(&[field]);
     let value = &object[field];
-    let version = format!("{}/{}", api::GROUP, api::VERSION);
     let kinds = CrmKind::ALL.map(CrmKind::as_str);
-    let accepted = if field == "kind" { kinds.join(", ") } else { version };
+    let accepted = if field == "kind" { kinds.join(", ") } else { accepted_version() };
     if value.is_null() {
         let text =
             format!("set it to {}", if field == "kind" { format!("one of {accepted}") } else { accepted });
-        return Violation { field: path, reason: Reason::Required, value: Shown::Nothing, text };
+        let (reason, value) = (Reason::Required, Shown::Nothing);
+        return Violation { field: path, reason, value, text, suggestion: None };
     }
     let meant = value.as_str().filter(|_| field == "kind").and_then(|kind| nearest(kinds, kind, NEAR_MISS));
     let text = match meant {
         Some(kind) => format!("did you mean {}?", quote(kind)),
         None => format!("supported: {accepted}"),
     };
-    Violation { field: path, reason: Reason::NotSupported, value: Shown::of(value), text }
+    let suggestion = match field {
+        "kind" => meant.map(str::to_owned),
+        // There is only one version.
+        _ => Some(accepted_version()),
+    };
+    Violation { field: path, reason: Reason::NotSupported, value: Shown::of(value), text, suggestion }
 }

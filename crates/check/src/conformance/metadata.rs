@@ -47,6 +47,7 @@ fn events(metadata: &Value) -> Vec<Violation> {
             reason: Reason::NotSupported,
             value: Shown::Text("Event".to_owned()),
             text: "an Event cannot be an owner".to_owned(),
+            suggestion: None,
         });
     events.collect()
 }
@@ -61,5 +62,11 @@ fn finalizers(metadata: &Value) -> Option<Violation> {
 }
 
 fn invalid(field: &'static str, value: Shown, text: String) -> Violation {
-    Violation { field: FieldPath::of(&["metadata", field]), reason: Reason::Invalid, value, text }
+    Violation {
+        field: FieldPath::of(&["metadata", field]),
+        reason: Reason::Invalid,
+        value,
+        text,
+        suggestion: None,
+    }
 }

@@ -95,6 +95,11 @@ impl Conformance {
         Self { fixing: fixing(&policy), policy, schemas: Arc::clone(&self.schemas), now: self.now }
     }
 
+    /// Checks as at this time from now on.
+    pub fn set_now(&mut self, now: Timestamp) {
+        self.now = now;
+    }
+
     /// The policy.
     pub fn policy(&self) -> &Policy {
         &self.policy
@@ -161,13 +166,14 @@ impl Conformance {
         if effective.action == Action::Disabled || requester.is_some_and(exempt) {
             return Vec::new();
         }
-        let finding = |Violation { field, reason, value, text }| Finding {
+        let finding = |Violation { field, reason, value, text, suggestion }| Finding {
             rule: RuleId::Schema,
             code: None,
             field,
             reason,
             value,
             text,
+            suggestion,
             action: effective.action,
             denies_from: effective.denies_from,
         };

@@ -223,13 +223,15 @@ fn primary_contacts(person: &Value) -> Option<Violation> {
         reason: Reason::Invalid,
         value: Shown::Text(format!("{primary} primary contacts")),
         text: "at most one contact can be primary".to_owned(),
+        suggestion: None,
     })
 }
 
 fn violations(error: &ValidationError<'_>, schema: &Value) -> Vec<Violation> {
     let field = field(error);
     let instance = error.instance();
-    let one = |field, reason, value, text: String| vec![Violation { field, reason, value, text }];
+    let one =
+        |field, reason, value, text: String| vec![Violation { field, reason, value, text, suggestion: None }];
     let required = |field, text: &str| one(field, Reason::Required, Shown::Nothing, text.to_owned());
     let invalid = |text| one(field.clone(), Reason::Invalid, Shown::of(instance), text);
     match error.kind() {
@@ -273,15 +275,13 @@ fn violations(error: &ValidationError<'_>, schema: &Value) -> Vec<Violation> {
 
 fn unknown_field(parent: &FieldPath, name: &str, known: &Value) -> Violation {
     let known = known.as_object().into_iter().flat_map(Map::keys).map(String::as_str);
-    let mut text = "unknown field".to_owned();
-    if let Some(meant) = nearest(known, name, NEAR_MISS) {
-        text.push_str("; did you mean ");
-        text.push_str(&quote(meant));
-        text.push('?');
-    } else {
-        text.push_str("; remove it");
-    }
-    Violation { field: parent.field(name.to_owned()), reason: Reason::Forbidden, value: Shown::Nothing, text }
+    let meant = nearest(known, name, NEAR_MISS);
+    let text = match meant {
+        Some(meant) => format!("unknown field; did you mean {}?", quote(meant)),
+        None => "unknown field; remove it".to_owned(),
+    };
+    let (field, suggestion) = (parent.field(name.to_owned()), meant.map(str::to_owned));
+    Violation { field, reason: Reason::Forbidden, value: Shown::Nothing, text, suggestion }
 }
 
 /// The part of the schema that a value violates.

@@ -9,4 +9,6 @@ pub(super) struct Violation {
     pub(super) reason: Reason,
     pub(super) value: Shown,
     pub(super) text: String,
+    /// As in [`crm_core::rules::Finding::suggestion`].
+    pub(super) suggestion: Option<String>,
 }

@@ -8,7 +8,7 @@ use crm_core::quote::quote;
 use crm_manifest::{Input, Text};
 use serde_json::{Map, Value};
 
-use super::kustomization::{Kustomization, Mention, Role, files_in, has_name};
+use super::kustomization::{Kustomization, Mention, Role, files_in, is_kustomization};
 use super::paths::normalized;
 
 /// The units below some paths, and those that they refer to.
@@ -107,7 +107,7 @@ impl Units {
     pub fn find<'i>(inputs: impl Iterator<Item = &'i Input>) -> Self {
         let mut found = Self::default();
         let mut by_directory = HashMap::new();
-        for input in inputs.filter(|input| input.path.as_deref().is_some_and(has_name)) {
+        for input in inputs.filter(|input| input.path.as_deref().is_some_and(is_kustomization)) {
             found.add(input.clone(), true, &mut by_directory);
         }
         let mut next = 0;

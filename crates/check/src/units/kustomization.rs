@@ -44,7 +44,7 @@ pub(super) enum Role {
 }
 
 /// Whether kustomize reads a file of this name as a kustomization file.
-pub(super) fn has_name(path: &Path) -> bool {
+pub fn is_kustomization(path: &Path) -> bool {
     path.file_name().is_some_and(|name| NAMES.iter().any(|own| name == *own))
 }
 

@@ -9,4 +9,5 @@ mod rendered;
 
 pub use graph::{Cause, Obstacle, Root, Units};
 pub(crate) use graph::{Members, Part};
+pub use kustomization::is_kustomization;
 pub(crate) use rendered::{Origin, Rendered, rendered};

@@ -60,6 +60,8 @@ pub struct TargetProblem {
     pub code: Option<&'static str>,
     /// The problem, and the name that the user probably meant.
     pub text: String,
+    /// That name.
+    pub suggestion: Option<String>,
 }
 
 /// The code of a reference to an unknown object.
@@ -92,6 +94,14 @@ impl Fact {
         matches!(self, Self::Missing { .. } | Self::Terminating)
     }
 
+    /// The name that the user probably meant.
+    pub fn suggestion(&self) -> Option<&str> {
+        match self {
+            Self::Missing { suggestion } | Self::Unresolved { suggestion } => suggestion.as_deref(),
+            Self::Exists | Self::Terminating | Self::Unchecked => None,
+        }
+    }
+
     /// The problem with a reference to a target of that kind; `None` if the target exists.
     pub fn problem(&self, kind: &ResourceKind, origin: Origin) -> Option<TargetProblem> {
         let text = match self {
@@ -105,7 +115,7 @@ impl Fact {
             Self::Unchecked => "could not be checked, try again".to_owned(),
         };
         let code = matches!(self, Self::Unresolved { .. }).then_some(UNRESOLVED);
-        Some(TargetProblem { code, text })
+        Some(TargetProblem { code, text, suggestion: self.suggestion().map(str::to_owned) })
     }
 }
 

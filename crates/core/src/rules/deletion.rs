@@ -87,7 +87,7 @@ pub fn evaluate_deletion(
 fn problem(deletion: &Deletion<'_>, text: String) -> Problem {
     let field = FieldPath::of(&["metadata", "name"]);
     let value = Shown::Text(deletion.name.to_owned());
-    Problem { rule: RULE, code: None, field, reason: Reason::Referenced, value, text }
+    Problem { rule: RULE, code: None, field, reason: Reason::Referenced, value, text, suggestion: None }
 }
 
 /// The text about the dependents of the record, if it has any.

@@ -28,6 +28,7 @@ pub(super) struct Problem {
     pub(super) reason: Reason,
     pub(super) value: Shown,
     pub(super) text: String,
+    pub(super) suggestion: Option<String>,
 }
 
 /// The strictest action that a problem may have, whatever the policy says; the strictest first.
@@ -56,13 +57,14 @@ impl Weight {
 impl Problem {
     /// A missing value.
     pub(super) fn required(rule: RuleId, field: FieldPath, text: impl Into<String>) -> Self {
-        Self { rule, code: None, field, reason: Reason::Required, value: Shown::Nothing, text: text.into() }
+        let (reason, value) = (Reason::Required, Shown::Nothing);
+        Self { rule, code: None, field, reason, value, text: text.into(), suggestion: None }
     }
 
     /// An invalid value.
     pub(super) fn invalid(rule: RuleId, field: FieldPath, value: &str, text: impl Into<String>) -> Self {
-        let value = Shown::Text(value.to_owned());
-        Self { rule, code: None, field, reason: Reason::Invalid, value, text: text.into() }
+        let (reason, value) = (Reason::Invalid, Shown::Text(value.to_owned()));
+        Self { rule, code: None, field, reason, value, text: text.into(), suggestion: None }
     }
 
     pub(super) fn with_reason(self, reason: Reason) -> Self {
@@ -71,6 +73,10 @@ impl Problem {
 
     pub(super) fn with_code(self, code: &'static str) -> Self {
         Self { code: Some(code), ..self }
+    }
+
+    pub(super) fn with_suggestion(self, meant: Option<&str>) -> Self {
+        Self { suggestion: meant.map(str::to_owned), ..self }
     }
 
     pub(super) fn with_value(self, value: Shown) -> Self {
@@ -108,10 +114,11 @@ impl<'a> Judge<'a> {
             Weight::AtMostWarn => effective.action.min(Action::Warn),
             Weight::AtMostAudit => effective.action.min(Action::Audit),
         };
-        let Problem { rule, code, field, reason, value, text } = problem;
+        let Problem { rule, code, field, reason, value, text, suggestion } = problem;
         // The date matters only if the rule will deny from then on.
         let denies_from = effective.denies_from.filter(|_| weight == Weight::Full);
-        verdict.findings.push(Finding { rule, code, field, reason, value, text, action, denies_from });
+        let finding = Finding { rule, code, field, reason, value, text, suggestion, action, denies_from };
+        verdict.findings.push(finding);
     }
 }
 

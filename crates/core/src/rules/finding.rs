@@ -77,6 +77,8 @@ pub struct Finding {
     pub value: Shown,
     /// The problem and its fix.
     pub text: String,
+    /// What the user probably meant: another value, or for an unknown field another name of the field.
+    pub suggestion: Option<String>,
     /// The action.
     pub action: Action,
     /// The time from which a `Deny` that still acts as `Warn` denies.

@@ -21,8 +21,10 @@ pub(super) fn label_values(evaluation: &mut Evaluation<'_>) {
         match given {
             Some(value) if label.allowed.contains(value) => {}
             Some(value) => {
-                let problem = Problem::invalid(RuleId::LabelValue, field(label), value, choice(label, value));
-                evaluation.report(problem.with_reason(Reason::NotSupported), weight);
+                let problem = Problem::invalid(RuleId::LabelValue, field(label), value, choice(label, value))
+                    .with_reason(Reason::NotSupported)
+                    .with_suggestion(nearest(&label.allowed, value));
+                evaluation.report(problem, weight);
             }
             None if label.required => {
                 let text = format!("set it to one of {}", listed(label));

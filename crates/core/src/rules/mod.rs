@@ -100,8 +100,9 @@ pub fn without_write(verdict: Verdict) -> Verdict {
     let values =
         changes.iter().filter(|change| !matches!(change.effect, Effect::Defaulted | Effect::Restored));
     findings.extend(values.map(|change| {
-        let Problem { rule, code, field, reason, value, text } = missing_change(change);
-        Finding { rule, code, field, reason, value, text, action: Action::Warn, denies_from: None }
+        let Problem { rule, code, field, reason, value, text, suggestion } = missing_change(change);
+        let action = Action::Warn;
+        Finding { rule, code, field, reason, value, text, suggestion, action, denies_from: None }
     }));
     Verdict { changes: Vec::new(), findings, exempted }
 }

@@ -192,12 +192,14 @@ fn unaccepted(evaluation: &mut Evaluation<'_>, subject: &Subject<'_>, weight: We
         }
         true => {
             let kinds: Vec<String> = subjects.iter().map(|known| known.kind.clone()).collect();
-            let text = match nearest(&kinds, kind) {
+            let meant = nearest(&kinds, kind);
+            let text = match meant {
                 Some(meant) => format!("did you mean \"{meant}\"?"),
                 None => format!("notes may be about {}", listed(subjects)),
             };
             Problem::invalid(RuleId::SubjectKind, path.field("kind"), kind, text)
                 .with_reason(Reason::NotSupported)
+                .with_suggestion(meant)
         }
     };
     evaluation.report(problem, weight);

@@ -160,7 +160,7 @@ pub(super) fn existence(
         Operation::Stored => Origin::Stored,
         Operation::Create | Operation::Update(_) => Origin::Written,
     };
-    let Some(TargetProblem { code, text }) = fact.problem(kind, origin) else {
+    let Some(TargetProblem { code, text, suggestion }) = fact.problem(kind, origin) else {
         return;
     };
     let reason = match fact {
@@ -171,7 +171,7 @@ pub(super) fn existence(
     };
     let weight = weight.at_most(leniency(evaluation, reason)).at_most(Weight::ratchet(code.is_some()));
     let value = Shown::Text(name.to_owned());
-    evaluation.report(Problem { rule, code, field: path, reason, value, text }, weight);
+    evaluation.report(Problem { rule, code, field: path, reason, value, text, suggestion }, weight);
 }
 
 /// The weight that the policy allows for a problem with a reference in this request.

@@ -1,12 +1,15 @@
-//! Changes strings and removes list entries in the text of a manifest, and leaves all other bytes as they are.
+//! Changes strings and keys, removes list entries and adds comments in the text of a manifest, and leaves all other bytes
+//! as they are.
 //!
 //! [`edit`] plans each change on the text. It keeps a change only if the new text, read again, has the old values with
 //! exactly the changes that were asked for.
 
 mod change;
+mod comment;
 mod entries;
 mod lists;
 mod plan;
+mod rename;
 mod scalar;
 mod sharing;
 mod splice;
@@ -18,7 +21,10 @@ use crate::files::Input;
 use verify::Verifier;
 
 pub use change::{Change, Edited};
+pub use comment::comment;
+pub use rename::rename;
 pub(crate) use scalar::is_plain_in_block;
+pub use scalar::literal;
 
 /// Makes the changes that do not affect the meaning of any other value. `changes` has those of each document of the
 /// input, in the same order.

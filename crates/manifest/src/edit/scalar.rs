@@ -24,7 +24,7 @@ pub(super) fn rewrite(text: &str, node: &Node, value: &str, layout: Layout) -> O
 }
 
 /// The shortest form of a string: plain if possible.
-pub(super) fn literal(value: &str, layout: Layout) -> String {
+pub fn literal(value: &str, layout: Layout) -> String {
     if is_plain(value, layout) {
         return value.to_owned();
     }

@@ -22,9 +22,13 @@ pub(super) struct Verifier<'f> {
 
 impl<'f> Verifier<'f> {
     pub(super) fn new(input: &'f Input, changes: &'f [Vec<Change>]) -> Self {
-        let trees = input.documents().iter().map(|document| &document.tree);
-        let values = trees.map(|tree| tree.value(tree.root)).collect();
-        Self { input, changes, values, kept: Vec::new(), text: input.text().as_str().to_owned() }
+        Self {
+            input,
+            changes,
+            values: values(input),
+            kept: Vec::new(),
+            text: input.text().as_str().to_owned(),
+        }
     }
 
     /// Keeps all of these that can be applied together; halving finds those that cannot.
@@ -54,12 +58,7 @@ impl<'f> Verifier<'f> {
     fn text_as_expected(&self) -> Option<String> {
         let splices = self.kept.iter().flat_map(|candidate| &candidate.splices);
         let text = Text::new(apply(self.input.text().as_str(), splices)?);
-        let parsed = documents::parse(&text, self.input.syntax);
-        let same_size = parsed.errors.len() == self.input.errors().len()
-            && parsed.documents.len() == self.input.documents().len();
-        let documents = parsed.documents.iter().map(|document| &document.tree);
-        let as_expected = documents.map(|tree| tree.value(tree.root)).eq(self.expected());
-        (same_size && as_expected).then(|| text.into_string())
+        has_values(self.input, &text, &self.expected()).then(|| text.into_string())
     }
 
     fn expected(&self) -> Vec<Value> {
@@ -88,6 +87,21 @@ impl<'f> Verifier<'f> {
     }
 }
 
+/// The values of the documents of an input.
+pub(super) fn values(input: &Input) -> Vec<Value> {
+    let trees = input.documents().iter().map(|document| &document.tree);
+    trees.map(|tree| tree.value(tree.root)).collect()
+}
+
+/// Whether the documents of a text have these values, and it has as many problems as the input.
+pub(super) fn has_values(input: &Input, text: &Text, expected: &[Value]) -> bool {
+    let parsed = documents::parse(text, input.syntax);
+    let trees = parsed.documents.iter().map(|document| &document.tree);
+    parsed.errors.len() == input.errors().len()
+        && parsed.documents.len() == input.documents().len()
+        && trees.map(|tree| tree.value(tree.root)).eq(expected.iter().cloned())
+}
+
 fn last_index(path: &[Step]) -> Option<usize> {
     match path.last()? {
         Step::Index(index) => Some(*index),
@@ -112,7 +126,8 @@ fn remove(document: &mut Value, path: &[Step]) {
     }
 }
 
-fn at<'v>(document: &'v mut Value, path: &[Step]) -> Option<&'v mut Value> {
+/// The value at a path.
+pub(super) fn at<'v>(document: &'v mut Value, path: &[Step]) -> Option<&'v mut Value> {
     path.iter().try_fold(document, |value, step| match step {
         Step::Name(name) => value.get_mut(name),
         Step::Index(index) => value.get_mut(index),

@@ -36,7 +36,9 @@ pub fn fix(bundle: &Bundle, judge: &Judge) -> Fixes {
     let planned: Vec<(&File, Plan)> = bundle
         .files
         .par_iter()
-        .filter_map(|file| Some((file, Plan::new(file, by_file.get(file.input.name.as_str())?, judge))))
+        .filter_map(|file| {
+            Some((file, Plan::new(file, by_file.get(file.input.name.as_str())?, judge, |_, _| true)))
+        })
         .collect();
     let mut fixes = Fixes::default();
     for (file, plan) in planned {
@@ -53,6 +55,16 @@ pub fn fix(bundle: &Bundle, judge: &Judge) -> Fixes {
     fixes
 }
 
+/// The file with those changes for which `wanted` is true, given the index of the document and the path in it.
+pub(super) fn selected(
+    file: &File,
+    judge: &Judge,
+    wanted: impl Fn(usize, &[Step]) -> bool,
+) -> Option<Edited> {
+    let objects: Vec<Placed<'_>> = file.objects().filter(|_| file.is_judged()).collect();
+    Plan::new(file, &objects, judge, wanted).edited
+}
+
 /// The changes of one file.
 struct Plan {
     edited: Option<Edited>,
@@ -61,7 +73,13 @@ struct Plan {
 }
 
 impl Plan {
-    fn new(file: &File, objects: &[Placed<'_>], judge: &Judge) -> Self {
+    /// The changes for which `wanted` is true, given the index of the document and the path in it.
+    fn new(
+        file: &File,
+        objects: &[Placed<'_>],
+        judge: &Judge,
+        wanted: impl Fn(usize, &[Step]) -> bool,
+    ) -> Self {
         let suppressions = file.suppressions();
         // Several builds can render the same object, so each change is planned once.
         let mut planned: Vec<BTreeMap<Vec<Step>, edit::Change>> =
@@ -71,6 +89,9 @@ impl Plan {
             let document = placed.document_index;
             for change in judge.fixes(placed, &suppressions) {
                 let change_there = change.clone().below(&placed.object.place);
+                if !wanted(document, &change_there.path) {
+                    continue;
+                }
                 match planned.get_mut(document) {
                     Some(changes) if placed.stands(list_of(&change.path)) => {
                         changes.entry(change_there.path.clone()).or_insert(change_there);

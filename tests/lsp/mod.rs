@@ -1,0 +1,7 @@
+//! Tests the language server as an editor calls it.
+
+mod actions;
+pub(crate) mod client;
+mod files;
+mod protocol;
+mod typing;
