@@ -31,6 +31,7 @@ mod gitops_fixture;
 mod imports;
 mod lsp;
 mod manifests;
+mod milo;
 mod normalization;
 mod policies;
 mod policy_documents;

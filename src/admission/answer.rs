@@ -5,12 +5,12 @@ use std::fmt::{self, Write};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use crm_core::api::{GROUP, limits};
+use crm_core::api::{CrmKind, GROUP, limits};
 use crm_core::catalog::{Action, RuleId};
 use crm_core::patch;
 use crm_core::policy::Policy;
 use crm_core::quote::quote;
-use crm_core::rules::{Finding, Reason, Verdict};
+use crm_core::rules::{Finding, OwnerReference, Reason, Verdict};
 use serde::Serialize;
 
 use super::message;
@@ -127,8 +127,11 @@ pub(super) fn decided(review: &Review<'_>, verdict: &Verdict, policy: &Policy) -
     };
     match (decision, &review.matter) {
         (Decision::Denied, _) => response.status = Some(status(review, verdict)),
-        (Decision::Allowed, Matter::Write(write)) if !verdict.changes.is_empty() => {
-            let patch = patch::patch(&write.object, &verdict.changes);
+        (Decision::Allowed, Matter::Write(write))
+            if !verdict.changes.is_empty() || verdict.owner.is_some() =>
+        {
+            let mut patch = patch::patch(&write.object, &verdict.changes);
+            patch.0.extend(verdict.owner.as_ref().map(|owner| patch::add_owner(&write.object, owner)));
             response.patch = serde_json::to_vec(&patch).ok().map(|json| STANDARD.encode(json));
             response.patch_type = Some("JSONPatch");
         }
@@ -167,11 +170,13 @@ fn annotations<'a>(verdict: &Verdict, decision: Decision, policy: &'a Policy) ->
     }
     let rules = actions.iter().map(|(rule, action)| format!("{rule}={action}"));
     // A denied request changes nothing.
-    let changes = verdict.changes.iter().filter(|_| decision == Decision::Allowed);
+    let owner = verdict.owner.as_ref().map(|_| OwnerReference::field());
+    let changes = verdict.changes.iter().map(|change| change.field.clone()).chain(owner);
+    let changes = changes.filter(|_| decision == Decision::Allowed);
     let exemptions: BTreeSet<&str> =
         verdict.exempted.iter().map(|exempted| exempted.exemption.as_str()).collect();
     Annotations {
-        changes: joined(changes.map(|change| &change.field)),
+        changes: joined(changes),
         decision: decision.as_str(),
         exempted_by: joined(exemptions),
         policy: &policy.origin,
@@ -196,7 +201,8 @@ fn status(review: &Review<'_>, verdict: &Verdict) -> Status {
     let denying: Vec<&Finding> =
         verdict.findings.iter().filter(|finding| finding.action == Action::Deny).collect();
     let causes = causes(&denying);
-    let what = format!("{kind}.{} {}", GROUP, quote(&review.name));
+    let group = review.kind.map_or(GROUP, CrmKind::group);
+    let what = format!("{kind}.{group} {}", quote(&review.name));
     let (code, reason, why) = match &review.matter {
         Matter::Deletion(_) => {
             let texts: Vec<String> = denying.iter().map(|finding| finding.rest()).collect();
@@ -209,8 +215,7 @@ fn status(review: &Review<'_>, verdict: &Verdict) -> Status {
         _ => (422, "Invalid", format!("is invalid: {}", aggregate(&causes))),
     };
     let message = format!("{what} {why}");
-    let details =
-        Details { name: review.name.chars().take(limits::NAME).collect(), group: GROUP, kind, causes };
+    let details = Details { name: review.name.chars().take(limits::NAME).collect(), group, kind, causes };
     Status { status: "Failure", code, reason, message, details }
 }
 

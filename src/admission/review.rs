@@ -250,7 +250,19 @@ struct Metadata<'a> {
     name: Option<Text<'a>>,
     #[serde(borrow)]
     generate_name: Option<Text<'a>>,
+    #[serde(borrow)]
+    namespace: Option<Text<'a>>,
     labels: Option<BTreeMap<String, String>>,
+    #[serde(borrow)]
+    owner_references: Option<Vec<Owner<'a>>>,
+}
+
+/// An entry of `metadata.ownerReferences`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Owner<'a> {
+    #[serde(borrow)]
+    uid: Option<Text<'a>>,
 }
 
 /// Parses a field that is an object or null: serde alone would accept a list for a struct.
@@ -355,7 +367,11 @@ impl<'a> ObjectParts<'a> {
     fn into_record(self) -> (Metadata<'a>, Record) {
         let mut metadata = self.metadata.unwrap_or_default();
         let labels = metadata.labels.take().unwrap_or_default();
-        (metadata, Record { labels, spec: self.spec })
+        let namespace = metadata.namespace.take().map(|namespace| namespace.0.into_owned());
+        let owners = metadata.owner_references.take().map(|owners| {
+            owners.into_iter().filter_map(|owner| owner.uid.map(|uid| uid.0.into_owned())).collect()
+        });
+        (metadata, Record { labels, spec: self.spec, namespace, owners })
     }
 }
 

@@ -4,7 +4,7 @@ use json_patch::jsonptr::{PointerBuf, Token};
 use json_patch::{AddOperation, Patch, PatchOperation, RemoveOperation, ReplaceOperation};
 use serde_json::{Value, json};
 
-use crate::rules::{Change, Effect, FieldPath, Record, Segment};
+use crate::rules::{Change, Effect, FieldPath, OwnerReference, Record, Segment};
 
 /// The patch that makes `changes` in `object`. It is valid for that object only.
 pub fn patch(object: &Record, changes: &[Change]) -> Patch {
@@ -30,6 +30,18 @@ pub fn patch(object: &Record, changes: &[Change]) -> Patch {
     }
     operations.extend(removals.into_iter().rev());
     Patch(operations)
+}
+
+/// The operation that adds an owner reference to the object.
+pub fn add_owner(object: &Record, owner: &OwnerReference) -> PatchOperation {
+    let list = OwnerReference::field();
+    let entry = json!(owner);
+    if object.owners.is_none() {
+        return add(list, json!([entry]));
+    }
+    let mut path = pointer(&list);
+    path.push_back(Token::new("-"));
+    PatchOperation::Add(AddOperation { path, value: entry })
 }
 
 /// Sets a field of a reference. A reference that is missing or null is created; an existing one keeps its other fields.

@@ -87,6 +87,7 @@ impl RuleId {
             Self::Schema => &FILES,
             Self::OrganizationExists
             | Self::CompanyExists
+            | Self::ContactExists
             | Self::UserExists
             | Self::CreatorExists
             | Self::SubjectExists => &REFERENCES,
