@@ -42,6 +42,7 @@ pub fn references(request: &Request<'_>, policy: &Policy) -> Vec<Reference> {
         return Vec::new();
     }
     let mut questions = references::questions(request, policy);
+    questions.extend(contacts::questions(request, policy));
     if request.kind.model() == CrmKind::Note {
         questions.extend(note::question(request, policy));
     }
@@ -70,6 +71,7 @@ fn evaluate_rules(evaluation: &mut Evaluation<'_>) {
         }
         creator::creator(evaluation);
         references::references(evaluation);
+        contacts::contacts(evaluation);
         owner::add(evaluation);
     }
     labels::label_values(evaluation);

@@ -3,7 +3,6 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::contacts;
 use super::creator::{Creator, name_path, segment_problem, stored_creator};
 use super::evaluation::{Evaluation, ObjectValue, Problem, Weight};
 use super::finding::{Reason, Shown};
@@ -68,7 +67,6 @@ pub(super) fn questions(request: &Request<'_>, policy: &Policy) -> Vec<Reference
         link.to.name_format().accepts(name).then_some(Reference { key: rule.into(), target })
     };
     let mut questions: Vec<Reference> = plain_links(request.kind, policy).filter_map(of_link).collect();
-    questions.extend(contacts::questions(request, policy));
     questions.extend(creator_question(request, policy));
     questions
 }
@@ -100,7 +98,6 @@ pub(super) fn references(evaluation: &mut Evaluation<'_>) {
     for (link, rule) in plain_links(evaluation.request.kind, evaluation.policy) {
         check(evaluation, link, rule);
     }
-    contacts::contacts(evaluation);
     creator_exists(evaluation);
 }
 
