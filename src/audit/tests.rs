@@ -336,7 +336,8 @@ async fn times_told(about_milo: &[(u16, Value)]) -> usize {
     let told = std::cell::RefCell::new(Vec::new());
     let tell = |error: &ListError| told.borrow_mut().push(error.note());
     let policy = Policy::default();
-    let relations = refs::of_record(&reader, CrmKind::Company, "acme", &policy, &existence, &tell).await.unwrap();
+    let relations =
+        refs::of_record(&reader, CrmKind::Company, "acme", &policy, &existence, &tell).await.unwrap();
     assert_eq!(relations.from, []);
     assert_eq!(asked.lock().unwrap().len(), 3 + about_milo.len());
     let told = told.into_inner();

@@ -7,7 +7,6 @@ use crate::support::kubectl::{Kubectl, Outcome};
 use crate::support::manifest;
 use crate::support::poll::{self, Seen};
 use crate::support::records::{bundle, company, note_on, person};
-use crate::support::webhook::Reach;
 use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::LazyLock;
@@ -161,7 +160,7 @@ fn the_rules_for_notes_hold_for_both_kinds() {
     let nowhere = milo_note_on("ruled-call", None, &about_company("ruld"), "");
     denied(
         &nowhere,
-        "ClusterNote.notes.miloapis.com \"ruled-call\" is invalid: spec.subjectRef.name: Not found: \"ruld\": no Company of that name; did you mean \"ruled\"?",
+        "ClusterNote \"ruled-call\" is invalid: spec.subjectRef.name: Not found: \"ruld\": no Company of that name; did you mean \"ruled\"?",
     );
     denied(
         &milo_note_on("ruled-call", None, &about_contact("ruled", "crm"), ""),
@@ -251,14 +250,6 @@ fn audits_and_references_have_the_notes() {
     assert!(refs.stdout.contains("ClusterNote.notes.miloapis.com/shown-call"), "{}", refs.told());
     let refs = run(plane, "admin", &["refs", "note.notes.miloapis.com", "crm/shown-mail"]).ends_with(0);
     assert!(refs.stdout.contains("Contact/crm/shown"), "{}", refs.told());
-    // bob may not list them.
-    let refs = run(
-        plane,
-        "bob",
-        &["refs", "company", "shown", "--policy", manifest("policy/milo.yaml").to_str().unwrap()],
-    );
-    assert!(refs.stderr.contains("may not list"), "{}", refs.told());
-
     let kinds =
         ["audit", "--kind", "clusternote,note.notes.miloapis.com", "--format", "json", "--fail-on", "never"];
     let audit = run(plane, "admin", &kinds).ends_with(0).json();
@@ -270,7 +261,6 @@ fn audits_and_references_have_the_notes() {
 #[test]
 fn the_webhook_is_registered_as_doctor_expects() {
     let site = site();
-    site.webhook.await_reach(Reach::Called);
     let doctor = run(&site.plane, "admin", &["doctor", "--format", "json"]);
     assert!(!doctor.stdout.contains("registration-changed"), "{}", doctor.told());
 }
