@@ -11,6 +11,7 @@ use crm_core::quote::quote;
 use crm_core::rules::authenticated;
 use jiff::Timestamp;
 use k8s_openapi::api::authentication::v1::UserInfo;
+use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 use super::decide::{Decision, decide};
@@ -23,6 +24,8 @@ const USER: &str = "alice";
 /// What the API server adds to the metadata of a stored record.
 const OF_SERVER: [&str; 6] =
     ["creationTimestamp", "generation", "managedFields", "resourceVersion", "selfLink", "uid"];
+/// The fields by which people know an object.
+const FIRST: [&str; 5] = ["apiVersion", "kind", "name", "generateName", "displayName"];
 /// What comes before the cases.
 const HEAD: &str = r#"# A test of a policy. To run it: crm-admission policy test FILE
 apiVersion: API_VERSION
@@ -144,13 +147,32 @@ fn case(name: &str, object: &Value, decision: &Decision) -> String {
 
 /// An object as YAML. If kubectl would read that differently, as JSON, which is YAML, too.
 fn block(object: &Value) -> String {
-    let yaml = serde_saphyr::to_string(object).ok().filter(|yaml| {
+    let yaml = serde_saphyr::to_string(&NamesFirst(object)).ok().filter(|yaml| {
         let read = crm_manifest::documents(&format!("object:\n{}", indented(yaml, 2)));
         read.is_ok_and(
             |documents| matches!(documents.as_slice(), [(_, document)] if document["object"] == *object),
         )
     });
     yaml.unwrap_or_else(|| crm_check::report::pretty(object))
+}
+
+/// A value whose maps begin with the fields by which people know an object.
+struct NamesFirst<'v>(&'v Value);
+
+impl Serialize for NamesFirst<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Value::Object(fields) => {
+                let place = |key: &str| FIRST.iter().position(|first| *first == key).unwrap_or(FIRST.len());
+                let mut fields: Vec<(&String, NamesFirst<'_>)> =
+                    fields.iter().map(|(key, value)| (key, NamesFirst(value))).collect();
+                fields.sort_by_key(|(key, _)| place(key));
+                serializer.collect_map(fields)
+            }
+            Value::Array(entries) => serializer.collect_seq(entries.iter().map(NamesFirst)),
+            scalar => scalar.serialize(serializer),
+        }
+    }
 }
 
 fn indented(text: &str, width: usize) -> String {
