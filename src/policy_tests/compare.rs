@@ -40,18 +40,22 @@ impl Line {
 
 /// The parts of an expectation that a decision does not meet.
 pub(super) fn compare(expect: &Expect, decision: &Decision) -> Vec<Mismatch> {
+    let findings =
+        expect.findings.as_ref().and_then(|findings| compare_findings(findings, &decision.findings));
+    // The findings say why a request is denied.
+    let denial = decision.denial.clone().filter(|_| findings.is_none());
     let parts = [
-        expect.allowed.and_then(|allowed| compare_allowed(allowed, decision)),
-        expect.findings.as_ref().and_then(|findings| compare_findings(findings, &decision.findings)),
+        expect.allowed.and_then(|allowed| compare_allowed(allowed, decision.allowed, denial)),
+        findings,
         expect.changes.as_ref().and_then(|changes| compare_changes(changes, decision)),
         expect.message.as_ref().and_then(|message| compare_message(message, decision)),
     ];
     parts.into_iter().flatten().collect()
 }
 
-fn compare_allowed(allowed: bool, decision: &Decision) -> Option<Mismatch> {
-    let got = Line { note: decision.denial.clone(), ..Line::unmet(decision.allowed.to_string()) };
-    (allowed != decision.allowed).then(|| Mismatch {
+fn compare_allowed(allowed: bool, is_allowed: bool, denial: Option<String>) -> Option<Mismatch> {
+    let got = Line { note: denial, ..Line::unmet(is_allowed.to_string()) };
+    (allowed != is_allowed).then(|| Mismatch {
         part: "allowed",
         expected: vec![Line::unmet(allowed.to_string())],
         got: vec![got],

@@ -71,7 +71,9 @@ pub async fn scaffold(objects: &[Value], now: Timestamp) -> anyhow::Result<Strin
         let times: &mut usize = names.entry(name(object)).or_default();
         *times += 1;
         let number = if *times == 1 { String::new() } else { format!(" ({times})") };
-        cases += &case(&format!("{}{number}", name(object)), request.record(), &decision);
+        let name = format!("{}{number}", name(object));
+        let notes = if cases.is_empty() { Notes::Shown } else { Notes::LeftOut };
+        cases += &case(&name, request.record(), &decision, notes);
     }
     if cases.is_empty() {
         bail!("there is no Company, Person or Note; a test needs a record");
@@ -112,7 +114,7 @@ fn request(object: &Value) -> Request {
 fn existing(objects: &[Value]) -> String {
     let mut text =
         "  # What exists: objects, and paths of files with objects, relative to this file.\n".to_owned();
-    text += if objects.is_empty() { "  existing: []\n" } else { "  existing:\n" };
+    let mut lines: Vec<String> = Vec::new();
     for object in objects {
         let field = |value: &Value| value.as_str().map(|text| Value::from(text).to_string());
         let metadata = &object["metadata"];
@@ -122,25 +124,45 @@ fn existing(objects: &[Value]) -> String {
             continue;
         };
         let namespace = field(&metadata["namespace"]).map(|namespace| format!(", namespace: {namespace}"));
-        let namespace = namespace.unwrap_or_default();
-        text +=
-            &format!("  - {{apiVersion: {version}, kind: {kind}, metadata: {{name: {name}{namespace}}}}}\n");
+        let name = format!("{name}{}", namespace.unwrap_or_default());
+        let line = format!("  - {{apiVersion: {version}, kind: {kind}, metadata: {{name: {name}}}}}\n");
+        if !lines.contains(&line) {
+            lines.push(line);
+        }
     }
-    text
+    text += if lines.is_empty() { "  existing: []\n" } else { "  existing:\n" };
+    text + &lines.concat()
 }
 
-fn case(name: &str, object: &Value, decision: &Decision) -> String {
+/// Whether a case explains its fields. The first one does.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Notes {
+    Shown,
+    LeftOut,
+}
+
+impl Notes {
+    /// A comment on a line of its own.
+    fn line(self, indent: usize, comment: &str) -> String {
+        match self {
+            Self::Shown => format!("{:indent$}# {comment}\n", ""),
+            Self::LeftOut => String::new(),
+        }
+    }
+}
+
+fn case(name: &str, object: &Value, decision: &Decision, notes: Notes) -> String {
     let mut text = format!("  - name: {}\n", Value::from(name));
-    text += "    # The user who sends the request. Also: uid, groups, extra.\n";
+    text += &notes.line(4, "The user who sends the request. Also: uid, groups, extra.");
     text += &format!("    user: {{name: {USER}}}\n");
-    text += "    # CREATE, UPDATE (which needs oldObject, too) or DELETE (which has only oldObject).\n";
+    text += &notes.line(4, "CREATE, UPDATE (with oldObject, too) or DELETE (with oldObject only).");
     text += "    operation: CREATE\n";
     text += &format!("    object:\n{}", indented(&block(object), 6));
-    text += "    # What is expected. What is not named here is not compared.\n    expect:\n";
-    text += &format!("      allowed: {}\n", decision.allowed);
-    text += &findings(decision);
+    text += &notes.line(4, "What is expected. What is not named here is not compared.");
+    text += &format!("    expect:\n      allowed: {}\n", decision.allowed);
+    text += &findings(decision, notes);
     if decision.allowed {
-        text += &changes(decision);
+        text += &changes(decision, notes);
     }
     text
 }
@@ -180,22 +202,26 @@ fn indented(text: &str, width: usize) -> String {
     text.lines().map(line).collect()
 }
 
-fn findings(decision: &Decision) -> String {
+fn findings(decision: &Decision, notes: Notes) -> String {
+    let mut text =
+        notes.line(6, "All findings. The rule is enough: a code, the action and the field are optional.");
     if decision.findings.is_empty() {
-        return "      findings: []\n".to_owned();
+        return text + "      findings: []\n";
     }
-    let mut text = "      # All findings. The rule alone is enough; a code, the action and the field are optional.\n      findings:\n".to_owned();
+    text += "      findings:\n";
     for finding in &decision.findings {
         text += &format!("      - {}\n", ExpectedFinding::of(finding));
     }
     text
 }
 
-fn changes(decision: &Decision) -> String {
+fn changes(decision: &Decision, notes: Notes) -> String {
+    let mut text =
+        notes.line(6, "The fields that the webhook changes, with their new values; null for a removed one.");
     if decision.changes.is_empty() {
-        return "      changes: {}\n".to_owned();
+        return text + "      changes: {}\n";
     }
-    let mut text = "      # The fields that the webhook changes, and their new values; null for a removed one.\n      changes:\n".to_owned();
+    text += "      changes:\n";
     for change in &decision.changes {
         let after = change.after.as_deref().map_or(Value::Null, Value::from);
         text += &format!("        {}: {after}\n", change.field);

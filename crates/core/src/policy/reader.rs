@@ -80,7 +80,9 @@ impl<'a> Fields<'a> {
 
     /// The value of a field. A null means a missing value.
     pub fn value(&mut self, name: &'static str) -> Option<&'a Value> {
-        self.known.push(name);
+        if !self.known.contains(&name) {
+            self.known.push(name);
+        }
         self.fields?.get(name).filter(|value| !value.is_null())
     }
 
@@ -245,7 +247,10 @@ impl<'a> Fields<'a> {
     pub fn report_unknown(self, problems: &mut ProblemList) {
         for name in self.fields.into_iter().flat_map(Map::keys) {
             if !self.known.contains(&name.as_str()) {
-                let hint = did_you_mean(name, &self.known);
+                let hint = match did_you_mean(name, &self.known) {
+                    none if none.is_empty() => format!("; the fields are {}", self.known.join(", ")),
+                    hint => hint,
+                };
                 problems.add(&self.at(name), format!("Forbidden: unknown field{hint}"));
             }
         }
