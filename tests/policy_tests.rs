@@ -559,6 +559,8 @@ fn full() -> Value {
 #[case::as_it_is("", json!(null), true)]
 #[case::unknown_field("/x", json!(1), false)]
 #[case::unknown_field_of_the_spec("/spec/x", json!(1), false)]
+#[case::unknown_field_of_the_metadata("/metadata/x", json!(1), false)]
+#[case::labels("/metadata/labels", json!({"a": "b"}), true)]
 #[case::unknown_field_of_a_case("/spec/cases/0/x", json!(1), false)]
 #[case::unknown_field_of_a_user("/spec/cases/0/user/x", json!(1), false)]
 #[case::unknown_field_of_an_expectation("/spec/cases/0/expect/x", json!(1), false)]

@@ -64,10 +64,14 @@ pub(super) fn read(placed: &Placed<'_>) -> Result<Suite, Vec<InputError>> {
     }
 }
 
-/// The name of the test; empty if it has none. The API server would validate the rest of the metadata.
+/// The name of the test; empty if it has none. Labels and annotations are for people and other programs.
 fn name(top: &mut Fields<'_>, problems: &mut ProblemList) -> String {
     let mut metadata = top.object("metadata", problems);
-    metadata.string("name", problems).unwrap_or_default().to_owned()
+    let name = metadata.string("name", problems).unwrap_or_default().to_owned();
+    metadata.value("labels");
+    metadata.value("annotations");
+    metadata.report_unknown(problems);
+    name
 }
 
 /// The path of another file, relative to the directory of the test.

@@ -23,6 +23,8 @@ pub fn schema() -> Value {
             "kind": {"const": KIND, "description": "The kind of the document."},
             "metadata": object("The name of the test, for reports.", json!({
                 "name": text("The name."),
+                "labels": {"type": "object", "description": "They have no effect."},
+                "annotations": {"type": "object", "description": "They have no effect."},
             })),
             "spec": object("The test.", json!({
                 "policy": text("The path of the policy, relative to this file; by default the built-in policy."),
