@@ -153,7 +153,7 @@ fn time_user_dry_run_and_field_manager_reach_the_policy() {
             "user: {{name: a, uid: u}}\nobject: {blank}\nexpect: {{allowed: true, message: denied from 2026-11-24, changes: {{spec.creatorRef.name: u}}}}"
         ),
         format!(
-            "user: {{name: a, uid: u, extra: {{id: [x]}}}}\nobject: {ACME}\nexpect: {{changes: {{spec.creatorRef.name: x}}}}"
+            "user: {{name: a, uid: u, extra: {{id: x}}}}\nobject: {ACME}\nexpect: {{changes: {{spec.creatorRef.name: x}}}}"
         ),
         format!("user: {{name: a, uid: u, groups: [g]}}\nobject: {person}\nexpect: {{findings: []}}"),
         format!(
@@ -213,7 +213,7 @@ fn time_user_dry_run_and_field_manager_reach_the_policy() {
 #[case::no_record(&case("object: acme\nexpect: {allowed: true}"), "8:13: spec.cases[0].object: Invalid value: must be an object")]
 #[case::labels_of_a_wrong_type(&case("object: {apiVersion: crm.milo.io/v1alpha1, kind: Company, metadata: {name: a, labels: 1}}\nexpect: {allowed: true}"), "7:5: the webhook cannot read this request: not an AdmissionReview that can be read: request.object.metadata is missing or has a wrong type")]
 #[case::no_time(&case("object: ACME\nexpect: {allowed: true}").replace("2026-11-23T12:00:00Z", "tomorrow"), "5:8: spec.now: Invalid value: \"tomorrow\": must be a time such as 2027-01-15T00:00:00Z")]
-#[case::extra_of_a_wrong_type(&case("user: {extra: {id: x}}\nobject: ACME\nexpect: {allowed: true}"), "8:24: spec.cases[0].user.extra.id: Invalid value: must be a list of strings")]
+#[case::extra_of_a_wrong_type(&case("user: {extra: {id: 1}}\nobject: ACME\nexpect: {allowed: true}"), "8:24: spec.cases[0].user.extra.id: Invalid value: must be a list of strings")]
 #[case::empty_user(&case("user: {name: ''}\nobject: ACME\nexpect: {allowed: true}"), "8:18: spec.cases[0].user.name: Required value: set it")]
 #[case::another_version(&case("object: ACME\nexpect: {allowed: true}").replace("admission.crm.milo.io/v1alpha1", "admission.crm.milo.io/v1"), "1:13: apiVersion: Unsupported value: \"admission.crm.milo.io/v1\": must be admission.crm.milo.io/v1alpha1")]
 #[case::without_a_version(&case("object: ACME\nexpect: {allowed: true}").replace("apiVersion: admission.crm.milo.io/v1alpha1\n", ""), "1:1: apiVersion: Required value: must be admission.crm.milo.io/v1alpha1")]
@@ -439,7 +439,7 @@ fn junit_has_a_test_for_each_case() {
     let report = repository.read("report.xml");
     assert!(report.contains("tests=\"3\" skipped=\"0\" failures=\"1\" errors=\"1\""), "{report}");
     for part in [
-        "<testcase name=\"t: c\" classname=\"t.yaml\" file=\"t.yaml\" line=\"7\"/>",
+        "<testcase name=\"c\" classname=\"t\" file=\"t.yaml\" line=\"7\"/>",
         "<failure message=\"not as expected: allowed, findings, changes, message\" type=\"expectation\">",
         "<error message=",
     ] {

@@ -12,6 +12,7 @@ mod expectation;
 mod files;
 mod place;
 pub mod report;
+mod request;
 mod run;
 mod scaffold;
 pub mod schema;

@@ -4,8 +4,9 @@ use crm_core::api::policy as policy_kind;
 use crm_core::catalog::{Action, RuleId};
 use serde_json::{Value, json};
 
-use super::document::{KIND, MAX_CASES, SOMEBODY, api_version};
+use super::document::{KIND, MAX_CASES, api_version};
 use super::expectation::{ACTIONS, MAX_LISTED};
+use super::request::SOMEBODY;
 use super::suite::Operation;
 
 /// The path of the schema in a catalog of schemas.
@@ -94,9 +95,9 @@ fn user() -> Value {
             "uid": text("The uid."),
             "groups": list(groups, json!({"type": "string"}), None),
             "extra": {
-                "description": "Other attributes of the user.",
+                "description": "Other attributes of the user, each a list of strings or a string.",
                 "type": "object",
-                "additionalProperties": {"type": "array", "items": {"type": "string"}},
+                "additionalProperties": {"type": ["array", "string"], "items": {"type": "string"}},
             },
         }),
     )

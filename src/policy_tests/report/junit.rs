@@ -14,8 +14,8 @@ pub(super) fn render(results: &Results) -> String {
     }
     for case in &results.cases {
         let status = status(case);
-        let class = printable(&case.file);
-        let name = names.unique(&class, printable(&case.full_name()));
+        let class = printable(if case.test.is_empty() { &case.file } else { &case.test });
+        let name = names.unique(&class, printable(&case.name));
         suites.add(&case.file, placed(name, &class, status, Some((&case.file, Some(case.position.0)))));
     }
     suites.render("crm-admission policy test")

@@ -219,7 +219,7 @@ impl<'a> Fields<'a> {
         Some(entries.into_iter().filter_map(text).collect())
     }
 
-    /// The map in a field, from keys to lists of strings; `None` for a missing map.
+    /// The map in a field, from keys to lists of strings, where a string is a list of one; `None` for a missing map.
     pub fn map_of_strings(
         &mut self,
         name: &'static str,
@@ -230,6 +230,7 @@ impl<'a> Fields<'a> {
         for (key, value) in map.fields? {
             let at = map.at(key);
             let entries = match value {
+                Value::String(one) => Some(vec![one.as_str()]),
                 Value::Array(entries) => entries.iter().map(Value::as_str).collect::<Option<Vec<&str>>>(),
                 _ => None,
             };
