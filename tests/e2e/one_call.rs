@@ -265,5 +265,5 @@ fn only_the_floor_checks_a_spec_that_a_later_webhook_changes_with_annotations() 
     // With two calls, it is checked.
     site.webhook.register();
     annotate("example.com/employer=none").fails().prints_error("[company-exists]");
-    annotate("example.com/creator=none").fails().prints_error("[creator-immutable]");
+    annotate("example.com/creator=none").fails().prints_error("spec.creatorRef.name: field is immutable");
 }

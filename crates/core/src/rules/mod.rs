@@ -34,7 +34,7 @@ pub use finding::{Change, Effect, Exempted, Finding, OwnerReference, Reason, Sho
 pub use owner::owner;
 pub use path::{FieldPath, Segment};
 pub use references::looked_up;
-pub use request::{Facts, Operation, Record, Reference, ReferenceKey, Request};
+pub use request::{AUTHENTICATED, Facts, Operation, Record, Reference, ReferenceKey, Request, authenticated};
 
 /// The references to look up before [`evaluate`] can decide.
 pub fn references(request: &Request<'_>, policy: &Policy) -> Vec<Reference> {
