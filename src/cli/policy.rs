@@ -1,4 +1,4 @@
-//! `policy`: validates a policy without a cluster, and prints the effective policy.
+//! `policy`: validates a policy without a cluster, prints the effective policy, and tries a policy on writes.
 
 use std::path::{Path, PathBuf};
 
@@ -6,6 +6,7 @@ use anyhow::Context;
 use clap::{Args, Subcommand};
 use crm_core::policy::{self, Policy};
 
+use super::policy_replay::Replay;
 use super::{Outcome, print};
 use crate::policy_source::{self, PolicyFileError};
 use crm_core::characters::printable;
@@ -35,6 +36,12 @@ enum PolicyCommand {
         #[arg(short = 'f', long, value_name = "FILE", conflicts_with = "file")]
         filename: Option<PathBuf>,
     },
+    /// Try a policy on the writes in audit logs of the API server: which would newly be denied, or warned of?
+    ///
+    /// Decides each write of a Company, Person or Note under two policies. Exit codes: 0 nothing would newly be denied, 1
+    /// something would, 2 the logs could not be read, not even one write could be decided, or some events were unreadable
+    /// and nothing would newly be denied.
+    Replay(Box<Replay>),
 }
 
 impl PolicyArgs {
@@ -50,6 +57,7 @@ impl PolicyArgs {
                     .context("the policy cannot be written as YAML")?;
                 print(&yaml)
             }
+            PolicyCommand::Replay(replay) => replay.run(),
         }
     }
 }
