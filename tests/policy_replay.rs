@@ -125,7 +125,8 @@ impl Logs {
     }
 
     fn policy(&self, name: &str, spec: &str) -> &Self {
-        let head = "apiVersion: admission.crm.milo.io/v1alpha1\nkind: AdmissionPolicy\nmetadata: {name: default}";
+        let head =
+            "apiVersion: admission.crm.milo.io/v1alpha1\nkind: AdmissionPolicy\nmetadata: {name: default}";
         self.write(name, format!("{head}\nspec: {spec}\n"))
     }
 
@@ -159,14 +160,23 @@ impl Ran {
 
     #[track_caller]
     fn says(&self, line: &str) -> &Self {
-        assert!(self.stdout.lines().any(|printed| printed == line), "no {line:?} in\n{}\n{}", self.stdout, self.stderr);
+        assert!(
+            self.stdout.lines().any(|printed| printed == line),
+            "no {line:?} in\n{}\n{}",
+            self.stdout,
+            self.stderr
+        );
         self
     }
 }
 
 /// Replays these events under a policy with this spec, compared with the built-in one, as JSON.
 fn replayed(spec: &str, events: &[Event]) -> Ran {
-    Logs::new().policy("new.yaml", spec).write("audit.log", lines(events)).replay(&["audit.log", "-o", "json"])
+    Logs::new().policy("new.yaml", spec).write("audit.log", lines(events)).replay(&[
+        "audit.log",
+        "-o",
+        "json",
+    ])
 }
 
 #[test]
@@ -215,7 +225,8 @@ fn values_are_shown_only_on_request() {
 fn nothing_newly_denied_is_fine() {
     let ran = replayed(STRICTER, &[company("create", "acme")]);
     assert_eq!((ran.code, ran.counts()), (Some(0), [1, 0, 0, 0]));
-    let warned = replayed("{rules: [{rule: domain, action: Warn}]}", &[bad_domain("create", "acme").denied_by_us()]);
+    let warned =
+        replayed("{rules: [{rule: domain, action: Warn}]}", &[bad_domain("create", "acme").denied_by_us()]);
     assert_eq!((warned.code, warned.counts()), (Some(0), [1, 0, 1, 0]));
     let warned = replayed(
         "{labels: [{key: crm.milo.io/source, kinds: [Company], allowed: [referral], required: true}]}",
@@ -262,7 +273,11 @@ fn the_impersonated_user_decides() {
     let create = |name| company("create", name).labelled("cold-call").by("admin");
     let ran = replayed(
         exempt,
-        &[create("a").with("/impersonatedUser", json!({"username": "bob"})), create("b").by("bob"), create("c")],
+        &[
+            create("a").with("/impersonatedUser", json!({"username": "bob"})),
+            create("b").by("bob"),
+            create("c"),
+        ],
     );
     assert_eq!(ran.counts()[1], 1);
     assert_eq!(ran.json()["groups"][0]["users"], json!([{"name": "admin", "writes": 1}]));
@@ -293,7 +308,9 @@ fn the_field_manager_is_the_parameter() {
     let absent = company("get", "acme").without("requestObject").answered(404, "not found");
     let flux = person("ada", "acme").with("/requestURI", json!("/x?dryRun=All&fieldManager=flux"));
     // Admission does not see what the API server makes of the user agent.
-    let agent = person("bob", "acme").with("/requestURI", json!("/x?dryRun=All")).with("/userAgent", json!("flux/v2"));
+    let agent = person("bob", "acme")
+        .with("/requestURI", json!("/x?dryRun=All"))
+        .with("/userAgent", json!("flux/v2"));
     logs.policy("old.yaml", "{rules: [{rule: company-exists, action: Disabled}]}").policy("new.yaml", policy);
     logs.write("audit.log", lines(&[absent, flux, agent]));
     let ran = logs.replay(&["audit.log", "-o", "json", "--against", "old.yaml"]);
@@ -324,15 +341,21 @@ fn an_update_is_judged_by_the_last_state_in_the_log() {
     let json = ran.json();
     assert_eq!(json["summary"]["withoutOldObject"], 1);
     assert_eq!(json["summary"]["differencesWithoutOldObject"]["newlyDenied"], 1);
-    let known: Vec<&Value> =
-        json["groups"][0]["examples"].as_array().unwrap().iter().map(|example| &example["oldObjectKnown"]).collect();
+    let known: Vec<&Value> = json["groups"][0]["examples"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|example| &example["oldObjectKnown"])
+        .collect();
     assert_eq!(known, [true, true, false]);
 }
 
 #[test]
 fn without_the_old_object_immutable_fields_and_the_creator_are_no_reason() {
-    let own = "{rules: [{rule: creator-is-requester, action: Deny}, {rule: creator-immutable, action: Deny}]}";
-    let update = Event::new("update", "Company", "a", json!({"displayName": "A", "creatorRef": {"name": "zoe"}}));
+    let own =
+        "{rules: [{rule: creator-is-requester, action: Deny}, {rule: creator-immutable, action: Deny}]}";
+    let update =
+        Event::new("update", "Company", "a", json!({"displayName": "A", "creatorRef": {"name": "zoe"}}));
     let ran = replayed(own, &[update]);
     assert_eq!(ran.counts(), [1, 0, 0, 0]);
 }
@@ -347,7 +370,11 @@ fn the_last_state_is_what_the_webhook_stored() {
     let ran = replayed(policy, &[create, update]);
     assert_eq!(ran.counts(), [2, 1, 0, 0]);
     // The answer has the last word.
-    let create = company("create", "a").resulting_in("Company", "a", json!({"displayName": "A", "domains": ["co.uk"]}));
+    let create = company("create", "a").resulting_in(
+        "Company",
+        "a",
+        json!({"displayName": "A", "domains": ["co.uk"]}),
+    );
     let update = Event::new("update", "Company", "a", json!({"displayName": "B", "domains": ["co.uk"]}));
     let logs = Logs::new();
     logs.policy("old.yaml", LAXER).policy("new.yaml", "{}").write("audit.log", lines(&[create, update]));
@@ -441,7 +468,8 @@ fn references_are_looked_up_in_manifests() {
 
 #[test]
 fn kinds_of_other_groups_are_looked_up_in_the_log() {
-    let kinds = "references: {kinds: {user: {group: iam.example.com, version: v1, kind: User, plural: users}}}";
+    let kinds =
+        "references: {kinds: {user: {group: iam.example.com, version: v1, kind: User, plural: users}}}";
     let user = |verb: &str, name: &str| {
         let event = company(verb, name).with("/objectRef/apiGroup", json!("iam.example.com"));
         event.with("/objectRef/resource", json!("users"))
@@ -489,7 +517,8 @@ fn a_deletion_is_judged_by_the_dependents_in_the_log() {
 fn rules_act_as_at_the_time_of_the_write() {
     let dated = r#"{rules: [{rule: label-value, action: Deny, enforceAfter: "2026-11-24T00:00:00Z"}]}"#;
     let create = |name| company("create", name).labelled("cold-call");
-    let ran = replayed(dated, &[create("a").at("2026-11-23T12:00:00Z"), create("b").at("2026-11-24T12:00:00Z")]);
+    let ran =
+        replayed(dated, &[create("a").at("2026-11-23T12:00:00Z"), create("b").at("2026-11-24T12:00:00Z")]);
     assert_eq!(ran.counts(), [2, 1, 0, 0]);
     assert_eq!(ran.json()["groups"][0]["objects"][0]["name"], "b");
 }
@@ -535,7 +564,8 @@ fn every_form_of_a_log_is_read() {
 #[test]
 fn files_are_read_in_the_order_of_time() {
     let create = company("create", "a").labelled("cold-call").at("2026-11-23T12:00:00Z");
-    let update = Event::new("update", "Company", "a", json!({"displayName": "Other"})).at("2026-11-23T13:00:00Z");
+    let update =
+        Event::new("update", "Company", "a", json!({"displayName": "Other"})).at("2026-11-23T13:00:00Z");
     let again = company("update", "a").labelled("cold-call").at("2026-11-23T14:00:00Z");
     let other = || company("get", "x").without("requestObject").at("2026-11-23T11:00:00Z");
     let logs = Logs::new();
@@ -565,10 +595,14 @@ fn unreadable_lines_are_counted_and_named_and_the_exit_code_is_not_green() {
     let good = lines(&[company("create", "a")]);
     let denied = lines(&[company("create", "b").labelled("cold-call")]);
     let wrong_type = lines(&[company("create", "c").with("/requestObject/metadata/labels", json!({"a": 1}))]);
-    let no_time = lines(&[company("create", "d").without("requestReceivedTimestamp").without("stageTimestamp")]);
-    let broken = format!("{good}\n{{\"cut\": \"crm.milo.io\n{{\"crm.milo.io\": nothing}}\n{wrong_type}{no_time}");
+    let no_time =
+        lines(&[company("create", "d").without("requestReceivedTimestamp").without("stageTimestamp")]);
+    let broken =
+        format!("{good}\n{{\"cut\": \"crm.milo.io\n{{\"crm.milo.io\": nothing}}\n{wrong_type}{no_time}");
     let logs = Logs::new();
-    logs.policy("new.yaml", STRICTER).write("audit.log", &broken).write("denied.log", format!("{broken}{denied}"));
+    logs.policy("new.yaml", STRICTER)
+        .write("audit.log", &broken)
+        .write("denied.log", format!("{broken}{denied}"));
     let ran = logs.replay(&["audit.log"]);
     assert_eq!(ran.code, Some(2));
     assert!(ran.stderr.contains("4 events could not be read"), "{}", ran.stderr);
@@ -645,9 +679,15 @@ fn the_limit_bounds_examples_users_and_objects() {
 fn json_has_a_version() {
     let ran = replayed(STRICTER, &[company("create", "a").labelled("cold-call")]);
     let json = ran.json();
-    assert_eq!((&json["version"], &json["policy"], &json["against"]), (&json!(1), &json!("new.yaml"), &json!("built-in")));
+    assert_eq!(
+        (&json["version"], &json["policy"], &json["against"]),
+        (&json!(1), &json!("new.yaml"), &json!("built-in"))
+    );
     let group = &json["groups"][0];
-    assert_eq!((&group["difference"], &group["rule"], &group["writes"]), (&json!("newlyDenied"), &json!("label-value"), &json!(1)));
+    assert_eq!(
+        (&group["difference"], &group["rule"], &group["writes"]),
+        (&json!("newlyDenied"), &json!("label-value"), &json!(1))
+    );
 }
 
 #[test]

@@ -81,7 +81,11 @@ impl Replay {
         let after = policy_source::read(&self.policy)?;
         let heading = |before: &Policy| Heading {
             policy: self.policy.display().to_string(),
-            against: if self.is_against_a_file() { self.against.display().to_string() } else { before.origin.clone() },
+            against: if self.is_against_a_file() {
+                self.against.display().to_string()
+            } else {
+                before.origin.clone()
+            },
             limit: self.limit,
         };
         let (tally, heading) = block_on(async {
@@ -107,7 +111,9 @@ impl Replay {
         let is_input = |path: &&PathBuf| path.as_os_str() == crm_manifest::STANDARD_INPUT;
         let policies = [&self.policy, &self.against];
         if logs.iter().chain(policies).filter(is_input).count() > 1 {
-            bail!("only one of --policy, --against and AUDITLOG can be `-`, because standard input can be read only once");
+            bail!(
+                "only one of --policy, --against and AUDITLOG can be `-`, because standard input can be read only once"
+            );
         }
         Ok(())
     }

@@ -138,7 +138,11 @@ fn is_event(api_version: &str, kind: &str) -> bool {
 
 /// The messages of serde repeat values.
 fn why(error: &serde_json::Error) -> &'static str {
-    if error.is_data() { "a field of the event has a wrong type or is there twice" } else { "the event is not JSON" }
+    if error.is_data() {
+        "a field of the event has a wrong type or is there twice"
+    } else {
+        "the event is not JSON"
+    }
 }
 
 impl Head<'_> {
@@ -188,7 +192,9 @@ impl Event<'_> {
         }
         let options = self.request_object.filter(|_| self.verb == "delete");
         let options = options.and_then(|options| serde_json::from_str::<Options>(options.get()).ok());
-        options.and_then(|options| options.dry_run).is_some_and(|modes| modes.iter().any(|mode| mode == DRY_RUN))
+        options
+            .and_then(|options| options.dry_run)
+            .is_some_and(|modes| modes.iter().any(|mode| mode == DRY_RUN))
     }
 
     /// A parameter of the request.
@@ -213,7 +219,8 @@ impl Event<'_> {
 
     fn is_denied_by_us(&self) -> bool {
         let message = self.response_status.as_ref().map_or("", |status| &status.message);
-        let name = message.strip_prefix(DENIED_BY).and_then(|rest| rest.split_once('"')).map(|(name, _)| name);
+        let name =
+            message.strip_prefix(DENIED_BY).and_then(|rest| rest.split_once('"')).map(|(name, _)| name);
         name.is_some_and(|name| name.ends_with(OUR_WEBHOOK)) || self.is_annotated_as_denied()
     }
 
@@ -233,7 +240,8 @@ mod tests {
     use super::*;
 
     fn with(fields: Value) -> String {
-        let mut event = json!({"kind": "Event", "apiVersion": "audit.k8s.io/v1", "stage": "ResponseComplete"});
+        let mut event =
+            json!({"kind": "Event", "apiVersion": "audit.k8s.io/v1", "stage": "ResponseComplete"});
         event.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
         event.to_string()
     }
@@ -284,7 +292,8 @@ mod tests {
 
     #[test]
     fn the_annotation_of_our_webhook_shows_a_denial() {
-        let denied = json!({"validate.crm.milo.io/decision": "denied", "mutate.crm.milo.io/decision": "allowed"});
+        let denied =
+            json!({"validate.crm.milo.io/decision": "denied", "mutate.crm.milo.io/decision": "allowed"});
         assert_eq!(answer_of(json!({"code": 422}), denied), Answer::DeniedByUs);
         let allowed = json!({"mutate.crm.milo.io/decision": "allowed"});
         assert_eq!(answer_of(json!({"code": 422}), allowed), Answer::Refused);

@@ -58,7 +58,7 @@ impl Answers {
                 state.refers(kind, &name, &manifest["spec"]);
             }
         }
-        let resources = resources.as_ref().map(|manifests| Objects::new(manifests));
+        let resources = resources.as_ref().map(Objects::new);
         Self { resources, cluster, asked: HashMap::new() }
     }
 
@@ -72,7 +72,8 @@ impl Answers {
         state: &State,
     ) -> Result<(), NoAnswer> {
         let Some(cluster) = &self.cluster else { return Ok(()) };
-        let is_open = |target: &&Target| self.here(target, state).is_none() && !self.asked.contains_key(*target);
+        let is_open =
+            |target: &&Target| self.here(target, state).is_none() && !self.asked.contains_key(*target);
         let open: HashSet<Target> = targets.filter(is_open).cloned().collect();
         if open.is_empty() {
             return Ok(());

@@ -1,11 +1,11 @@
 //! Decides one write under two policies.
 
+use crm_core::api::{CrmKind, ResourceKind};
 use crm_core::comparison::{Compared, compare};
+use crm_core::existence::Fact;
 use crm_core::links::{Dependents, Tally};
 use crm_core::policy::Policy;
 use crm_core::rules::{self, Change, Deletion, Facts, Finding, Reference, Request};
-use crm_core::api::{CrmKind, ResourceKind};
-use crm_core::existence::Fact;
 use jiff::Timestamp;
 use std::sync::Arc;
 

@@ -50,7 +50,8 @@ pub async fn replay(
     let answers = Answers::new(existing, &mut state);
     let needles = Needles::new(kinds.iter().map(AsRef::as_ref));
     let mut logs = Logs::open(paths, needles)?;
-    let mut run = Run { policies, answers, state, seen: Seen::default(), tally: Tally::default(), listing, on_write };
+    let mut run =
+        Run { policies, answers, state, seen: Seen::default(), tally: Tally::default(), listing, on_write };
     while let Some(text) = logs.next()? {
         if let Err(why) = run.take(&text).await? {
             logs.unreadable().add(&text.place, why);
@@ -129,12 +130,13 @@ impl Run<'_> {
             Err(why) => return Ok(Err(why)),
         };
         let Some(object) = event.object_ref.take() else { return Ok(Ok(())) };
-        let matters = object.subresource.is_empty() && self.state.has_kind(&object.api_group, &object.resource);
-        if !event.is_complete() || !matters || !self.seen.is_new(&event.audit_id) {
+        let known = self.state.kind(&object.api_group, &object.resource);
+        let Some(kind) = known.filter(|_| object.subresource.is_empty() && event.is_complete()) else {
+            return Ok(Ok(()));
+        };
+        if !self.seen.is_new(&event.audit_id) {
             return Ok(Ok(()));
         }
-        let is_record = |kind: &CrmKind| kind.plural() == object.resource && kind.resource().group == object.api_group;
-        let kind = CrmKind::ALL.into_iter().find(is_record);
         match (kind, Verb::of(&event.verb)) {
             (Some(kind), Some(verb)) => {
                 let Some(now) = event.time() else { return Ok(Err(WITHOUT_A_TIME)) };
@@ -158,7 +160,11 @@ impl Run<'_> {
         }
     }
 
-    async fn take_write(&mut self, write: &Write<'_>, event: &Event<'_>) -> Result<Result<(), Unread>, NoAnswer> {
+    async fn take_write(
+        &mut self,
+        write: &Write<'_>,
+        event: &Event<'_>,
+    ) -> Result<Result<(), Unread>, NoAnswer> {
         let stored = event.response_object.filter(|_| matches!(write.answer, Answer::Done { .. }));
         let stored = stored.and_then(|object| state::stored(write.kind, object));
         if write.verb == Verb::Delete {
@@ -196,7 +202,12 @@ impl Run<'_> {
     }
 
     /// Decides a create or an update, and keeps what it changes.
-    async fn decide(&mut self, write: &Write<'_>, given: &Given, stored: Option<&Stored>) -> Result<(), NoAnswer> {
+    async fn decide(
+        &mut self,
+        write: &Write<'_>,
+        given: &Given,
+        stored: Option<&Stored>,
+    ) -> Result<(), NoAnswer> {
         let creates = write.verb == Verb::Create || write.answer == Answer::Done { created: true };
         let name = if given.is_named || write.name.is_empty() { &given.name } else { write.name };
         let last = if creates { None } else { self.state.last(write.kind, name) };
@@ -205,7 +216,11 @@ impl Run<'_> {
             kind: write.kind,
             object: &given.record,
             // Without the old object, every field counts as changed.
-            operation: if creates { Operation::Create } else { Operation::Update(last.as_ref().unwrap_or(&unknown)) },
+            operation: if creates {
+                Operation::Create
+            } else {
+                Operation::Update(last.as_ref().unwrap_or(&unknown))
+            },
             requester: Some(&write.user),
             dry_run: write.dry_run,
             field_manager: write.field_manager.as_deref(),
@@ -219,8 +234,8 @@ impl Run<'_> {
         self.tally.not_judged += distinct(&open);
         self.tally.patches += u64::from(write.verb == Verb::Patch);
         self.add(write, name, &verdicts, creates || last.is_some());
-        let admitted = patch::applied(&given.record, &verdicts.changes);
-        self.keep(write, stored, Some((given, &admitted)));
+        let admitted = stored.is_none().then(|| (given, patch::applied(&given.record, &verdicts.changes)));
+        self.keep(write, stored, admitted);
         Ok(())
     }
 
@@ -239,14 +254,14 @@ impl Run<'_> {
     }
 
     /// Keeps what a write has stored. A dry run, and a write that was denied, store nothing.
-    fn keep(&mut self, write: &Write<'_>, stored: Option<&Stored>, admitted: Option<(&Given, &Record)>) {
+    fn keep(&mut self, write: &Write<'_>, stored: Option<&Stored>, admitted: Option<(&Given, Record)>) {
         if write.dry_run || !matches!(write.answer, Answer::Done { .. }) {
             return;
         }
         match (stored, admitted) {
             (Some(stored), _) => self.state.keep(write.kind, stored),
             (None, Some((given, record))) if given.is_named => {
-                self.state.keep_record(write.kind, &given.name, record);
+                self.state.keep_record(write.kind, &given.name, &record);
             }
             (None, _) => self.state.lose(write.kind, write.name),
         }
@@ -303,7 +318,8 @@ impl Run<'_> {
             }
             "get" if answer == Answer::NotFound => see(&mut self.state, Presence::Missing),
             "get" if is_done => {
-                let stored = event.response_object.zip(kind).and_then(|(object, kind)| state::stored(kind, object));
+                let stored =
+                    event.response_object.zip(kind).and_then(|(object, kind)| state::stored(kind, object));
                 match (kind, stored) {
                     (Some(kind), Some(stored)) => self.state.keep(kind, &stored),
                     _ => see(&mut self.state, Presence::Exists),
@@ -318,8 +334,7 @@ impl Run<'_> {
     }
 
     fn see(&mut self, write: &Write<'_>, presence: Presence) {
-        let resource = write.kind.resource();
-        self.state.observe(&resource.group, &resource.plural, "", write.name, presence);
+        self.state.observe_record(write.kind, write.name, presence);
     }
 }
 

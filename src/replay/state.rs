@@ -5,13 +5,13 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use crm_core::api::{CrmKind, ResourceKind, Target, group_of};
+use crm_core::api::{CrmKind, ResourceKind, Target, VERSION, group_of};
 use crm_core::existence::{Names, Presence};
-use crm_core::links::{Dependents, NAMED};
+use crm_core::links::{Dependents, Link, NAMED};
 use crm_core::rules::Record;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
 
 /// A record by its kind and name.
 type Key = (CrmKind, Box<str>);
@@ -27,6 +27,8 @@ pub(super) struct State {
 /// The objects of one kind.
 struct Known {
     kind: ResourceKind,
+    /// The kind of record, if these are records.
+    record: Option<CrmKind>,
     seen: Names,
     gone: Names,
 }
@@ -78,6 +80,18 @@ struct RawMetadata<'a> {
     labels: Option<&'a RawValue>,
 }
 
+/// What is kept of a record.
+#[derive(Serialize)]
+struct Kept<'a> {
+    metadata: KeptMetadata<'a>,
+    spec: &'a Value,
+}
+
+#[derive(Serialize)]
+struct KeptMetadata<'a> {
+    labels: &'a BTreeMap<String, String>,
+}
+
 /// A record in a request or in an answer.
 pub(super) struct Given {
     /// The name, or its prefix if the API server generates it.
@@ -110,7 +124,7 @@ pub(super) fn given(object: &RawValue) -> Option<Given> {
 /// Reads the record in an answer; `None` if the answer is something else, such as a Status.
 pub(super) fn stored(kind: CrmKind, object: &RawValue) -> Option<Stored> {
     let raw: Raw<'_> = serde_json::from_str(object.get()).ok()?;
-    if raw.kind != kind.as_str() || group_of(&raw.api_version) != kind.resource().group {
+    if CrmKind::of(group_of(&raw.api_version), VERSION, &raw.kind) != Some(kind) {
         return None;
     }
     let metadata = raw.metadata?;
@@ -136,23 +150,34 @@ fn record(json: &str) -> Option<Record> {
     Some(Record { labels: metadata.unwrap_or_default().labels.unwrap_or_default(), spec })
 }
 
+impl Known {
+    fn set(&self, namespace: &str, name: &str, presence: Presence) {
+        if name.is_empty() {
+            return;
+        }
+        let namespace = Some(namespace).filter(|_| self.kind.namespaced);
+        let is_there = presence == Presence::Exists;
+        self.seen.set(namespace, name, if is_there { Presence::Exists } else { Presence::Missing });
+        self.gone.set(namespace, name, if is_there { Presence::Missing } else { Presence::Exists });
+    }
+}
+
 impl State {
     /// Nothing is known yet. `kinds` are the kinds that are looked up, besides those of records.
     pub(super) fn new<'k>(kinds: impl IntoIterator<Item = &'k ResourceKind>) -> Self {
         let mut state = Self { kinds: Vec::new(), records: HashMap::new(), referring: HashMap::new() };
-        let records = CrmKind::ALL.map(CrmKind::resource);
-        for kind in records.into_iter().chain(kinds.into_iter().cloned()) {
+        let records = CrmKind::ALL.into_iter().map(|kind| (kind.resource(), Some(kind)));
+        for (kind, record) in records.chain(kinds.into_iter().map(|kind| (kind.clone(), None))) {
             if state.known(&kind.group, &kind.plural).is_none() {
-                let (seen, gone) = (Names::default(), Names::default());
-                state.kinds.push(Known { kind, seen, gone });
+                state.kinds.push(Known { kind, record, seen: Names::default(), gone: Names::default() });
             }
         }
         state
     }
 
-    /// Whether objects of this group and plural matter.
-    pub(super) fn has_kind(&self, group: &str, plural: &str) -> bool {
-        self.known(group, plural).is_some()
+    /// Whether objects of this group and plural matter, and which records they are.
+    pub(super) fn kind(&self, group: &str, plural: &str) -> Option<Option<CrmKind>> {
+        self.known(group, plural).map(|known| known.record)
     }
 
     fn known(&self, group: &str, plural: &str) -> Option<&Known> {
@@ -160,12 +185,24 @@ impl State {
     }
 
     /// The log shows that an object exists, or that there is none of that name.
-    pub(super) fn observe(&mut self, group: &str, plural: &str, namespace: &str, name: &str, presence: Presence) {
-        let Some(known) = self.known(group, plural).filter(|_| !name.is_empty()) else { return };
-        let namespace = Some(namespace).filter(|_| known.kind.namespaced);
-        let is_there = presence == Presence::Exists;
-        known.seen.set(namespace, name, if is_there { Presence::Exists } else { Presence::Missing });
-        known.gone.set(namespace, name, if is_there { Presence::Missing } else { Presence::Exists });
+    pub(super) fn observe(
+        &mut self,
+        group: &str,
+        plural: &str,
+        namespace: &str,
+        name: &str,
+        presence: Presence,
+    ) {
+        if let Some(known) = self.known(group, plural) {
+            known.set(namespace, name, presence);
+        }
+    }
+
+    /// The same for a record.
+    pub(super) fn observe_record(&mut self, kind: CrmKind, name: &str, presence: Presence) {
+        if let Some(known) = self.kinds.iter().find(|known| known.record == Some(kind)) {
+            known.set("", name, presence);
+        }
     }
 
     /// Whether an object exists; `None` if the log does not say.
@@ -181,14 +218,17 @@ impl State {
 
     /// Keeps the state of a record as the answer has it.
     pub(super) fn keep(&mut self, kind: CrmKind, stored: &Stored) {
-        let to = stored.record().and_then(|record| target(kind, &record.spec));
+        let to = refers_to_records(kind).then(|| stored.record()).flatten();
+        let to = to.and_then(|record| target(kind, &record.spec));
         self.set(kind, &stored.name, Last { json: Some(stored.json.as_str().into()), to });
     }
 
     /// Keeps the state of a record.
     pub(super) fn keep_record(&mut self, kind: CrmKind, name: &str, record: &Record) {
-        let json = json!({"metadata": {"labels": record.labels}, "spec": record.spec}).to_string();
-        self.set(kind, name, Last { json: Some(json.into()), to: target(kind, &record.spec) });
+        let kept = Kept { metadata: KeptMetadata { labels: &record.labels }, spec: &record.spec };
+        // Strings, numbers and maps with string keys always have a JSON form.
+        let json = serde_json::to_string(&kept).ok().map(Box::from);
+        self.set(kind, name, Last { json, to: target(kind, &record.spec) });
     }
 
     /// A write changed a record in a way that the log does not show.
@@ -202,21 +242,19 @@ impl State {
             let json = last.json.clone();
             self.set(kind, name, Last { json, to: None });
         }
-        let resource = kind.resource();
-        self.observe(&resource.group, &resource.plural, "", name, Presence::Missing);
+        self.observe_record(kind, name, Presence::Missing);
     }
 
     /// Many records of a kind are deleted, and the log does not say which.
     pub(super) fn forget(&mut self, group: &str, plural: &str) {
-        let kind = CrmKind::ALL.into_iter().find(|kind| kind.plural() == plural && kind.resource().group == group);
-        if let Some(known) = self.known(group, plural) {
-            known.seen.replace(Names::default());
-        }
-        if let Some(kind) = kind {
+        let Some(known) = self.known(group, plural) else { return };
+        known.seen.replace(Names::default());
+        if let Some(kind) = known.record {
             self.records.retain(|(of, _), _| *of != kind);
-            for referring in self.referring.values_mut() {
+            self.referring.retain(|_, referring| {
                 referring.retain(|(of, _)| *of != kind);
-            }
+                !referring.is_empty()
+            });
         }
     }
 
@@ -244,8 +282,7 @@ impl State {
         if name.is_empty() {
             return;
         }
-        let resource = kind.resource();
-        self.observe(&resource.group, &resource.plural, "", name, Presence::Exists);
+        self.observe_record(kind, name, Presence::Exists);
         let key = (kind, Box::from(name));
         self.set_target(&key, last.to.clone());
         self.records.insert(key, last);
@@ -270,6 +307,11 @@ impl State {
     }
 }
 
+/// Whether records of a kind refer to others.
+fn refers_to_records(kind: CrmKind) -> bool {
+    Link::of(kind).any(|link| !link.to.records().is_empty())
+}
+
 /// The record that a record refers to.
 fn target(kind: CrmKind, spec: &Value) -> Option<Key> {
     Dependents::target(kind, spec).map(|(of, name)| (of, name.into()))
@@ -277,6 +319,8 @@ fn target(kind: CrmKind, spec: &Value) -> Option<Key> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn raw(object: &Value) -> Box<RawValue> {

@@ -123,10 +123,22 @@ mod tests {
     }
 
     #[rstest]
-    #[case::denied_instead_of_warned_of(domain(Action::Warn), domain(Action::Deny), Some(Difference::NewlyDenied))]
+    #[case::denied_instead_of_warned_of(
+        domain(Action::Warn),
+        domain(Action::Deny),
+        Some(Difference::NewlyDenied)
+    )]
     #[case::denied_instead_of_nothing(vec![], domain(Action::Deny), Some(Difference::NewlyDenied))]
-    #[case::warned_of_instead_of_denied(domain(Action::Deny), domain(Action::Warn), Some(Difference::NoLongerDenied))]
-    #[case::warned_of_instead_of_recorded(domain(Action::Audit), domain(Action::Warn), Some(Difference::NewlyWarned))]
+    #[case::warned_of_instead_of_denied(
+        domain(Action::Deny),
+        domain(Action::Warn),
+        Some(Difference::NoLongerDenied)
+    )]
+    #[case::warned_of_instead_of_recorded(
+        domain(Action::Audit),
+        domain(Action::Warn),
+        Some(Difference::NewlyWarned)
+    )]
     #[case::recorded_instead_of_warned_of(domain(Action::Warn), domain(Action::Audit), None)]
     #[case::warned_of_by_both(domain(Action::Warn), domain(Action::Warn), None)]
     #[case::denied_by_both(domain(Action::Deny), domain(Action::Deny), None)]
@@ -163,9 +175,6 @@ mod tests {
         (0..4).for_each(|_| differences.add(Difference::NewlyDenied));
         (0..2).for_each(|_| differences.add(Difference::NoLongerDenied));
         (0..1037).for_each(|_| differences.add(Difference::NewlyWarned));
-        assert_eq!(
-            differences.to_string(),
-            "4 would newly be denied, 2 no longer, 1,037 newly warned of"
-        );
+        assert_eq!(differences.to_string(), "4 would newly be denied, 2 no longer, 1,037 newly warned of");
     }
 }

@@ -74,11 +74,8 @@ pub(super) fn summary(totals: &Totals) -> String {
     let records = counted(tally.records, "record", "records");
     let mut text = format!("{records} audited, policy {}: {found}.\n", printable(&totals.policy));
     if let Some(in_force) = &totals.in_force {
-        text += &format!(
-            "Compared with {}, which is in force: {}.\n",
-            printable(in_force),
-            tally.differences
-        );
+        text +=
+            &format!("Compared with {}, which is in force: {}.\n", printable(in_force), tally.differences);
     }
     text
 }

@@ -85,7 +85,8 @@ impl LogFile {
         unreadable: &mut Unreadable,
     ) -> Result<Option<Text>, LogError> {
         loop {
-            let Some((line, part)) = self.cut.next(&mut self.buffer).map_err(|source| self.failed(source))? else {
+            let Some((line, part)) = self.cut.next(&mut self.buffer).map_err(|source| self.failed(source))?
+            else {
                 self.check_is_log()?;
                 return Ok(None);
             };
@@ -108,7 +109,9 @@ impl LogFile {
     /// Reading failed, or this is no audit log.
     pub(super) fn first_time(mut self) -> Result<Option<Timestamp>, LogError> {
         let mut unreadable = Unreadable::default();
-        while let Some((line, part)) = self.cut.next(&mut self.buffer).map_err(|source| self.failed(source))? {
+        while let Some((line, part)) =
+            self.cut.next(&mut self.buffer).map_err(|source| self.failed(source))?
+        {
             let time = match part {
                 Part::Whole => self.head().and_then(|head| head.time().ok_or("the event has no time")),
                 Part::TooLong => Err(TOO_LONG),
@@ -142,7 +145,8 @@ impl LogFile {
         if !needles.are_in(&self.buffer) {
             return Ok(None);
         }
-        let text = String::from_utf8(std::mem::take(&mut self.buffer)).map_err(|_| "the event is not UTF-8")?;
+        let text =
+            String::from_utf8(std::mem::take(&mut self.buffer)).map_err(|_| "the event is not UTF-8")?;
         Ok(Some(text))
     }
 
@@ -203,9 +207,7 @@ fn beginning<R: BufRead>(mut reader: R, limit: u64, end: Option<u8>) -> io::Resu
     let mut limited = reader.by_ref().take(limit);
     match end {
         None => drop(limited.read_to_end(&mut start)?),
-        Some(end) => {
-            while start.trim_ascii().is_empty() && limited.read_until(end, &mut start)? > 0 {}
-        }
+        Some(end) => while start.trim_ascii().is_empty() && limited.read_until(end, &mut start)? > 0 {},
     }
     Ok((start, reader))
 }

@@ -45,7 +45,10 @@ const fn undecided_key(why: Undecided) -> &'static str {
 }
 
 fn counts(differences: &Differences) -> Value {
-    Difference::ALL.into_iter().map(|difference| (key(difference), json!(differences.of(difference)))).collect()
+    Difference::ALL
+        .into_iter()
+        .map(|difference| (key(difference), json!(differences.of(difference))))
+        .collect()
 }
 
 fn group_fields(group: &Group, limit: usize) -> Value {

@@ -40,9 +40,9 @@ fn counts(group: &Group, limit: usize) -> String {
     let (users, other_users) = largest(&group.users, limit);
     let users = users.into_iter().map(|(user, count)| format!("{} ({})", user_name(user), number(count)));
     let (objects, other_objects) = largest(&group.objects, limit);
-    let objects = objects.into_iter().map(|((kind, name), count)| {
-        format!("{}/{} ({})", kind.as_str(), printable(name), number(count))
-    });
+    let objects = objects
+        .into_iter()
+        .map(|((kind, name), count)| format!("{}/{} ({})", kind.as_str(), printable(name), number(count)));
     format!(
         "  users: {}\n  objects: {}\n",
         list(users.collect(), other_users),
@@ -51,7 +51,7 @@ fn counts(group: &Group, limit: usize) -> String {
 }
 
 fn user_name(user: &str) -> String {
-    if user.is_empty() { "an unknown user".to_owned() } else { printable(user).to_string() }
+    if user.is_empty() { "an unknown user".to_owned() } else { printable(user) }
 }
 
 fn line(example: &Example) -> String {
@@ -121,7 +121,9 @@ fn notes(tally: &Tally) -> Vec<String> {
         ));
     }
     if let Some(patches) = count(tally.patches, "patch was", "patches were") {
-        notes.push(format!("{patches} decided by the resulting object, which the webhook had already changed."));
+        notes.push(format!(
+            "{patches} decided by the resulting object, which the webhook had already changed."
+        ));
     }
     if let Some(references) = count(tally.not_judged, "reference was", "references were") {
         notes.push(format!("{references} not judged, because nothing says whether the target exists."));
