@@ -450,6 +450,7 @@ fn references_are_looked_up_in_the_log() {
     assert_eq!(ran.json()["groups"][0]["objects"], json!([{"kind": "Person", "name": "gone", "writes": 1}]));
     assert_eq!(ran.json()["summary"]["referencesNotJudged"], 1);
     let text = logs.replay(&["audit.log", "--against", "old.yaml"]);
+    text.says("Not decided: 1 request that failed, but not because of the webhook.");
     text.says("1 reference was not judged, because nothing says whether the target exists.");
 }
 

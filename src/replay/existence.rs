@@ -99,11 +99,16 @@ impl Answers {
         state.presence(target).or_else(|| self.resources.as_ref()?.presence(target))
     }
 
-    /// The dependents of a record, and whether there may be others.
-    pub(super) fn dependents(&self, question: &Dependents, state: &State) -> (Tally, bool) {
+    /// Whether the log and the manifests have everything that exists.
+    pub(super) fn knows_all(&self) -> bool {
+        self.resources.is_some()
+    }
+
+    /// The dependents of a record, as far as they are known.
+    pub(super) fn dependents(&self, question: &Dependents, state: &State) -> Tally {
         let (number, names) = state.dependents(question);
-        let are_all = self.resources.is_some();
-        let count = if are_all || number == 0 { Count::Exactly(number) } else { Count::AtLeast(number) };
-        (Tally { count, names, visibility: Visibility::Visible }, !are_all && number == 0)
+        let is_exact = self.knows_all() || number == 0;
+        let count = if is_exact { Count::Exactly(number) } else { Count::AtLeast(number) };
+        Tally { count, names, visibility: Visibility::Visible }
     }
 }

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use crm_core::api::CrmKind;
 use crm_core::catalog::RuleId;
 use crm_core::existence::Presence;
+use crm_core::links::Count;
 use crm_core::patch;
 use crm_core::rules::{Deletion, Operation, Record, Reference, Request};
 use jiff::Timestamp;
@@ -287,14 +288,15 @@ impl Run<'_> {
 
     fn decide_deletion(&mut self, write: &Write<'_>, name: &str) {
         let deletion = Deletion { kind: write.kind, name, requester: &write.user };
-        let mut is_open = false;
+        let (mut asks, mut knows_some) = (false, self.answers.knows_all());
         let count = |question: &_| {
-            let (tally, may_be_more) = self.answers.dependents(question, &self.state);
-            is_open |= may_be_more;
+            let tally = self.answers.dependents(question, &self.state);
+            asks = true;
+            knows_some |= tally.count != Count::Exactly(0);
             tally
         };
         let verdicts = self.policies.decide_deletion(&deletion, count, write.now);
-        self.tally.open_deletions += u64::from(is_open);
+        self.tally.open_deletions += u64::from(asks && !knows_some);
         self.add(write, name, &verdicts, true);
     }
 

@@ -106,7 +106,8 @@ fn notes(tally: &Tally) -> Vec<String> {
     let mut notes = Vec::new();
     for why in Undecided::ALL {
         if let Some(count) = tally.undecided.get(&why) {
-            notes.push(format!("Not decided: {} {}.", number(*count), reason(why)));
+            let (one, many, because) = reason(why);
+            notes.push(format!("Not decided: {}{because}.", counted(*count, one, many)));
         }
     }
     let count = |count: u64, one: &str, many: &str| (count > 0).then(|| counted(count, one, many));
@@ -137,10 +138,13 @@ fn notes(tally: &Tally) -> Vec<String> {
     notes
 }
 
-const fn reason(why: Undecided) -> &'static str {
+/// What was not decided, in the singular and in the plural, and why.
+const fn reason(why: Undecided) -> (&'static str, &'static str, &'static str) {
     match why {
-        Undecided::Patch => "patches without the resulting object, which the level RequestResponse logs",
-        Undecided::Refused => "requests that failed, but not because of the webhook",
-        Undecided::Collection => "deletions of several records at once",
+        Undecided::Patch => {
+            ("patch", "patches", " without the resulting object, which the level RequestResponse logs")
+        }
+        Undecided::Refused => ("request", "requests", " that failed, but not because of the webhook"),
+        Undecided::Collection => ("deletion", "deletions", " of several records at once"),
     }
 }
