@@ -5,7 +5,7 @@ use crate::program::run;
 use crate::support::control_plane::{self, Auditing, ControlPlane};
 use crate::support::installation::Installation;
 use futures::StreamExt;
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -29,9 +29,13 @@ spec:
   - {rule: domain, action: Warn}
   - {rule: delete-referenced, action: Deny}
   normalization: {linkedinProfile: RequireCanonical}
+  references: {onDryRunByFieldManager: [{manager: replay-agent, mode: Warn}]}
   exemptions:
   - {name: carol, users: [carol], groups: [], rules: [label-value], reason: a test, expires: "2099-01-01T00:00:00Z"}
 "#;
+
+/// The client of the writes, and a field manager in [`POLICY`].
+const AGENT: &str = "replay-agent";
 
 /// A write by one of the users.
 #[derive(Clone)]
@@ -44,6 +48,8 @@ struct Write {
     kind: &'static str,
     name: String,
     dry_run: bool,
+    /// The parameter of the request.
+    field_manager: Option<&'static str>,
     content: &'static str,
     body: Value,
 }
@@ -70,6 +76,7 @@ impl Write {
             kind,
             name: name.to_owned(),
             dry_run: false,
+            field_manager: Some("replay"),
             content: "application/json",
             body,
         }
@@ -109,6 +116,10 @@ impl Write {
         Self { dry_run: true, ..self }
     }
 
+    fn managed_by(self, field_manager: Option<&'static str>) -> Self {
+        Self { field_manager, ..self }
+    }
+
     fn merging(self) -> Self {
         Self { content: "application/merge-patch+json", ..self }
     }
@@ -130,7 +141,7 @@ fn series(index: usize) -> Vec<Write> {
     let name = format!("replay-{index}");
     let name = name.as_str();
     let other = format!("replay-{index}-person");
-    match index % 14 {
+    match index % 15 {
         0 => vec![Write::labelled("create", name).dry(), Write::labelled("create", name)],
         1 => vec![
             Write::company("create", name),
@@ -187,7 +198,14 @@ fn series(index: usize) -> Vec<Write> {
             ),
             Write::labelled("update", name).acting_as("alice"),
         ],
-        _ => vec![Write::company("create", name).with("/spec/displayName", json!(" "))],
+        13 => vec![Write::company("create", name).with("/spec/displayName", json!(" "))],
+        // Nobody may refer to a company that does not exist, except for this field manager. Without the parameter, the
+        // user agent, which has the same name, does not count.
+        _ => vec![
+            Write::company("delete", name),
+            Write::person(&other, name).dry().managed_by(None),
+            Write::person(name, name).dry().managed_by(Some(AGENT)),
+        ],
     }
 }
 
@@ -232,13 +250,16 @@ impl Sender {
             _ => (Method::DELETE, format!("/{}", write.name)),
         };
         let dry_run = if write.dry_run { "&dryRun=All" } else { "" };
-        let url = format!("{}/{plural}{object}?fieldManager=replay{dry_run}", self.server);
+        let manager =
+            write.field_manager.map(|manager| format!("&fieldManager={manager}")).unwrap_or_default();
+        let url = format!("{}/{plural}{object}?timeout=30s{manager}{dry_run}", self.server);
         let mut body = write.body.clone();
         if write.operation == "update" && body.pointer("/metadata/resourceVersion").is_none() {
             body["metadata"]["resourceVersion"] = self.version(&format!("{plural}{object}")).await;
         }
         let token = format!("Bearer {}", control_plane::token(write.user));
         let mut request = self.client.request(method, url).header(AUTHORIZATION, token);
+        request = request.header(USER_AGENT, format!("{AGENT}/v1.0"));
         if let Some(user) = write.acts_as {
             request = request.header("Impersonate-User", user).header("Impersonate-Group", "crm-editors");
         }
