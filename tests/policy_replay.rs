@@ -573,7 +573,7 @@ fn files_are_read_in_the_order_of_time() {
     // The second API server wrote the event in the middle.
     logs.policy("new.yaml", STRICTER)
         .write("1.log", lines(&[create.clone(), again.clone()]))
-        .write("2.log.gz", gzipped(&lines(&[update.clone()])))
+        .write("2.log.gz", gzipped(&lines(std::slice::from_ref(&update))))
         .write("all.log", lines(&[other(), create, update, again]));
     let names = |ran: &Ran| ran.json()["groups"][0]["examples"].as_array().unwrap().len();
     for args in [["2.log.gz", "1.log"], ["1.log", "2.log.gz"]] {
