@@ -15,6 +15,7 @@ pub mod kustomize;
 pub mod lsp;
 pub mod pki;
 pub mod policy_source;
+pub mod policy_tests;
 pub mod replay;
 pub mod server;
 pub mod telemetry;

@@ -1,4 +1,4 @@
-//! `policy`: validates a policy without a cluster, prints the effective policy, and tries a policy on writes.
+//! `policy`: validates, prints and tests policies without a cluster, and tries them on the writes in audit logs.
 
 use std::path::{Path, PathBuf};
 
@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 use crm_core::policy::{self, Policy};
 
 use super::policy_replay::Replay;
+use super::policy_test::PolicyTest;
 use super::{Outcome, print};
 use crate::policy_source::{self, PolicyFileError};
 use crm_core::characters::printable;
@@ -36,6 +37,11 @@ enum PolicyCommand {
         #[arg(short = 'f', long, value_name = "FILE", conflicts_with = "file")]
         filename: Option<PathBuf>,
     },
+    /// Run tests of a policy: files of kind AdmissionPolicyTest, with requests and what is expected of the webhook.
+    ///
+    /// Documents of other kinds are left aside. Exit codes: 0 all cases pass; 1 a case fails; 2 there is no test, or one
+    /// cannot be read or is invalid.
+    Test(PolicyTest),
     /// Try a policy on the writes in audit logs of the API server: which would newly be denied, or warned of?
     ///
     /// Decides each write of a Company, Person or Note under two policies. Exit codes: 0 nothing would newly be denied, 1
@@ -48,6 +54,7 @@ impl PolicyArgs {
     pub(super) fn run(self) -> anyhow::Result<Outcome> {
         match self.command {
             PolicyCommand::Check { file, filename } => check(&file.or(filename).unwrap_or_default()),
+            PolicyCommand::Test(test) => test.run(),
             PolicyCommand::Show { file, filename } => {
                 let policy = match file.or(filename) {
                     Some(file) => policy_source::read(&file)?,
