@@ -1,4 +1,4 @@
-//! `policy`: validates, prints and tests policies without a cluster.
+//! `policy`: validates, prints and tests policies without a cluster, and tries them on the writes in audit logs.
 
 use std::path::{Path, PathBuf};
 
@@ -6,6 +6,7 @@ use anyhow::Context;
 use clap::{Args, Subcommand};
 use crm_core::policy::{self, Policy};
 
+use super::policy_replay::Replay;
 use super::policy_test::PolicyTest;
 use super::{Outcome, print};
 use crate::policy_source::{self, PolicyFileError};
@@ -41,6 +42,12 @@ enum PolicyCommand {
     /// Documents of other kinds are left aside. Exit codes: 0 all cases pass; 1 a case fails; 2 there is no test, or one
     /// cannot be read or is invalid.
     Test(PolicyTest),
+    /// Try a policy on the writes in audit logs of the API server: which would newly be denied, or warned of?
+    ///
+    /// Decides each write of a Company, Person or Note under two policies. Exit codes: 0 nothing would newly be denied, 1
+    /// something would, 2 the logs could not be read, not even one write could be decided, or some events were unreadable
+    /// and nothing would newly be denied.
+    Replay(Box<Replay>),
 }
 
 impl PolicyArgs {
@@ -57,6 +64,7 @@ impl PolicyArgs {
                     .context("the policy cannot be written as YAML")?;
                 print(&yaml)
             }
+            PolicyCommand::Replay(replay) => replay.run(),
         }
     }
 }

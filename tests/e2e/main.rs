@@ -36,6 +36,7 @@ mod outage;
 mod policy;
 mod policy_schema;
 mod registration;
+mod replay;
 mod rights;
 mod rollout;
 mod strict;
