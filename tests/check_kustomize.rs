@@ -2,6 +2,7 @@
 //! `make kustomize` tests real builds.
 
 use std::fs;
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
@@ -286,6 +287,11 @@ fn is_running(pid: &str) -> bool {
     stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
 }
 
+fn signal(name: &str, process: u32) {
+    let status = Command::new("kill").args(["-s", name, &process.to_string()]).status().unwrap();
+    assert!(status.success());
+}
+
 #[rstest]
 #[case::interrupt("INT", 2)]
 #[case::terminate("TERM", 15)]
@@ -306,11 +312,34 @@ fn a_signal_during_a_build_leaves_no_process_and_no_file_behind(#[case] name: &s
     wait_until(|| started.exists());
     let files = |directory: &Path| fs::read_dir(directory).unwrap().count();
     assert_eq!(files(&temporary), 2);
-    Command::new("kill").args(["-s", name, &child.id().to_string()]).status().unwrap();
+    signal(name, child.id());
     assert_eq!(child.wait().unwrap().signal(), Some(number));
     assert_eq!(files(&temporary), 1);
     let pids = fs::read_to_string(started).unwrap();
     wait_until(|| !pids.split(' ').any(is_running));
+}
+
+#[test]
+fn a_signal_after_the_builds_ends_the_check_at_once() {
+    let repository = units();
+    let bin = bin(&repository, Some("exit 0"));
+    // The lookup of a company waits for this server.
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = server.local_addr().unwrap();
+    let kubeconfig = format!(
+        "apiVersion: v1\nkind: Config\ncurrent-context: a\nclusters: [{{name: a, cluster: {{server: 'http://{address}'}}}}]\n\
+         users: [{{name: a, user: {{}}}}]\ncontexts: [{{name: a, context: {{cluster: a, user: a}}}}]\n"
+    );
+    repository.write("kubeconfig", &kubeconfig);
+    let mut child = Command::new(env!("CARGO_BIN_EXE_crm-admission"))
+        .args(["check", "--no-config", "--cluster", "--kubeconfig", "kubeconfig", "."])
+        .current_dir(repository.path())
+        .env("PATH", &bin)
+        .spawn()
+        .unwrap();
+    let _waiting = server.accept().unwrap();
+    signal("INT", child.id());
+    assert_eq!(child.wait().unwrap().signal(), Some(2));
 }
 
 #[test]
