@@ -31,6 +31,8 @@ mod gitops_fixture;
 mod imports;
 mod lsp;
 mod manifests;
+#[cfg(target_arch = "x86_64")]
+mod memory;
 mod normalization;
 mod policies;
 mod policy_documents;
