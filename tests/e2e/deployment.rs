@@ -668,7 +668,7 @@ fn an_installation_can_be_changed_to_one_call() {
             .map(|webhook| webhook["name"].as_str().expect("a name").to_owned())
             .collect::<Vec<_>>()
     };
-    let both = ["validate.crm.milo.io", "delete.crm.milo.io"];
+    let both = ["validate.crm.milo.io", "delete.crm.milo.io", "validate.admissionpolicies.crm.milo.io"];
     assert_eq!(installed(&reachable(site, &kustomizations, Calls::Two)), both);
     assert_eq!(installed(&reachable(site, &kustomizations, Calls::One)), both[1..]);
     assert!(admin.has("validatingadmissionpolicybinding", "crm-admission-floor"));

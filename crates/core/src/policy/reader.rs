@@ -3,14 +3,40 @@
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use super::problem::Problem;
+use super::problem::{Problem, Problems};
+use crate::api::limits;
 use crate::api::names::{NEAR_MISS, nearest, parse_time};
+
+/// The maximum number of problems that are kept. The others are counted, so that an invalid document cannot take much
+/// more memory than its own size.
+const MAX_PROBLEMS: usize = 1000;
 
 /// The problems found so far.
 #[derive(Default)]
-pub(super) struct ProblemList(pub(super) Vec<Problem>);
+pub(super) struct ProblemList {
+    problems: Vec<Problem>,
+    left_out: usize,
+}
 
 impl ProblemList {
+    pub(super) fn is_empty(&self) -> bool {
+        self.problems.is_empty()
+    }
+
+    /// Whether there is a problem at this path or below.
+    pub(super) fn has_at(&self, path: &str) -> bool {
+        self.problems.iter().any(|problem| problem.field.starts_with(path))
+    }
+
+    /// All problems, and one that says how many were left out.
+    pub(super) fn into_problems(mut self) -> Problems {
+        if self.left_out > 0 {
+            let text = format!("Invalid value: and {} more problems", self.left_out);
+            self.problems.push(Problem { field: "spec".to_owned(), text });
+        }
+        Problems(self.problems)
+    }
+
     pub(super) fn invalid(&mut self, field: &str, value: &str, text: &str) {
         self.add(field, format!("Invalid value: {value:?}: {text}"));
     }
@@ -19,8 +45,17 @@ impl ProblemList {
         self.add(field, format!("Required value: {text}"));
     }
 
+    /// Counts a problem without keeping it; `false` if there is still room for it.
+    fn only_counts(&mut self) -> bool {
+        let is_full = self.problems.len() >= MAX_PROBLEMS;
+        self.left_out += usize::from(is_full);
+        is_full
+    }
+
     pub(super) fn add(&mut self, field: &str, text: String) {
-        self.0.push(Problem { field: field.to_owned(), text });
+        if !self.only_counts() {
+            self.problems.push(Problem { field: field.to_owned(), text });
+        }
     }
 }
 
@@ -141,13 +176,31 @@ impl<'a> Fields<'a> {
     }
 
     /// The entries of a list, each with its path; `None` for a missing list.
+    ///
+    /// The limit is that of the longest lists in the schema, which the API server enforces.
     pub(super) fn list(
         &mut self,
         name: &'static str,
         problems: &mut ProblemList,
     ) -> Option<Vec<(String, &'a Value)>> {
+        self.list_of(name, limits::POLICY_DOMAINS, problems)
+    }
+
+    /// The entries of a list with at most `max` entries. A longer list is one problem, and its entries are not read.
+    pub(super) fn list_of(
+        &mut self,
+        name: &'static str,
+        max: usize,
+        problems: &mut ProblemList,
+    ) -> Option<Vec<(String, &'a Value)>> {
         let path = self.at(name);
         match self.value(name)? {
+            Value::Array(entries) if entries.len() > max => {
+                let number = entries.len();
+                problems
+                    .add(&path, format!("Invalid value: has {number} entries; at most {max} are allowed"));
+                None
+            }
             Value::Array(entries) => {
                 let at = |(index, entry)| (format!("{path}[{index}]"), entry);
                 Some(entries.iter().enumerate().map(at).collect())
@@ -179,7 +232,8 @@ impl<'a> Fields<'a> {
     /// Reports every field that was not read, because a misspelled field would have no effect.
     pub(super) fn report_unknown(self, problems: &mut ProblemList) {
         for name in self.fields.into_iter().flat_map(Map::keys) {
-            if !self.known.contains(&name.as_str()) {
+            // Looking for what was meant takes time.
+            if !self.known.contains(&name.as_str()) && !problems.only_counts() {
                 let hint = did_you_mean(name, &self.known);
                 problems.add(&self.at(name), format!("Forbidden: unknown field{hint}"));
             }
