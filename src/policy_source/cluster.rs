@@ -235,7 +235,10 @@ impl Source {
                 self.current.accept(policy);
                 let last_accepted = version.kept();
                 *locked(&self.seen) = Some((object.metadata.uid.clone(), version));
-                let message = "The policy is in force.".to_owned();
+                let mut message = "The policy is in force.".to_owned();
+                if last_accepted.is_none() {
+                    message += " It is too large to be kept in status.lastAccepted.";
+                }
                 Judgement { status: "True", reason: "Accepted", message, last_accepted }
             }
             Err(problems) => {

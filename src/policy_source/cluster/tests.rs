@@ -165,7 +165,9 @@ async fn a_policy_that_is_too_large_to_keep_replaces_the_one_that_was_kept() {
     let mut large = object.clone();
     large.data["spec"] = json!({"labels": labels});
     let status = new_status(&large, &source.judge(&large), at("2026-11-23T12:00:00Z")).unwrap();
-    assert_eq!(status["conditions"][0]["status"], "True");
+    let condition = &status["conditions"][0];
+    assert_eq!(condition["status"], "True");
+    assert!(condition["message"].as_str().unwrap().contains("too large to be kept"), "{condition}");
     assert_eq!(status.get("lastAccepted"), None);
 }
 
