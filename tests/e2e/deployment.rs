@@ -907,7 +907,7 @@ fn helm_keeps_the_ca_of_the_program_and_uninstalls_the_registration_first() {
     let add = |webhook| json!({"op": "add", "path": format!("/webhooks/{webhook}/clientConfig/caBundle"), "value": bundle});
     for (configuration, patch) in [
         ("mutatingwebhookconfiguration", json!([add(0)])),
-        ("validatingwebhookconfiguration", json!([add(0), add(1)])),
+        ("validatingwebhookconfiguration", json!([add(0), add(1), add(2)])),
     ] {
         program
             .run(["patch", configuration, "crm-admission", "--type=json", "-p", &patch.to_string()])

@@ -462,7 +462,7 @@ fn one_call_for_each_write_is_fine_as_long_as_the_floor_is_there(patient: &mut P
     let examined = patient.examine();
     examined.finds_nothing();
     let checks = examined.report()["checks"].to_string();
-    assert!(checks.contains("as shipped, 2 webhooks: one call for each write, and the floor"), "{checks}");
+    assert!(checks.contains("as shipped, 3 webhooks: one call for each write, and the floor"), "{checks}");
 
     patient.remove_floor();
     let examined = patient.examine();
