@@ -578,11 +578,12 @@ fn reachable(site: &Installation, kustomizations: &Kustomizations, calls: Calls)
         patch("Service", &service),
         patch("MutatingWebhookConfiguration", &client(0)),
         patch("ValidatingWebhookConfiguration", &client(0)),
+        patch("ValidatingWebhookConfiguration", &client(1)),
     ];
     let mut components = Vec::new();
     match calls {
         Calls::One => components.push("../../components/one-call"),
-        Calls::Two => patches.push(patch("ValidatingWebhookConfiguration", &client(1))),
+        Calls::Two => patches.push(patch("ValidatingWebhookConfiguration", &client(2))),
     }
     let kustomization =
         json!({"resources": ["../own-certificate"], "components": components, "patches": patches});
