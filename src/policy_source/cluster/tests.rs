@@ -161,8 +161,7 @@ async fn a_policy_that_is_too_large_to_keep_replaces_the_one_that_was_kept() {
     let labels: Vec<Value> = (0..20)
         .map(|key| json!({"key": format!("k{key}"), "allowed": (0..500).map(value).collect::<Vec<_>>()}))
         .collect();
-    let object = keeping(2, (1, strict()));
-    let mut large = object.clone();
+    let mut large = keeping(2, (1, strict()));
     large.data["spec"] = json!({"labels": labels});
     let status = new_status(&large, &source.judge(&large), at("2026-11-23T12:00:00Z")).unwrap();
     let condition = &status["conditions"][0];
