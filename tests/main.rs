@@ -37,6 +37,7 @@ mod normalization;
 mod policies;
 mod policy_documents;
 mod policy_replay;
+mod policy_reviews;
 mod policy_tests;
 mod properties;
 mod repository;

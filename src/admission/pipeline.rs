@@ -10,12 +10,13 @@ use crm_core::api::CrmKind;
 use crm_core::catalog::RuleId;
 use crm_core::existence::{Fact, Presence};
 use crm_core::policy::{Consistency, Policy};
-use crm_core::rules::{self, Deletion, Facts, Operation, Reference, Request, Verdict};
+use crm_core::rules::{self, Deletion, Facts, Finding, Operation, Reference, Request, Verdict};
 use futures::future::join_all;
 use jiff::Timestamp;
 
 use super::answer::{self, Decision};
-use super::review::{self, Matter, Review, Unreadable, Write};
+use super::policy::PolicyJudge;
+use super::review::{self, Judged, Matter, Review, Unreadable, Write};
 use crate::directory::{Directory, LookupError};
 use crate::telemetry::Metrics;
 
@@ -70,12 +71,13 @@ pub struct Pipeline {
     policy: Arc<ArcSwap<Policy>>,
     metrics: Metrics,
     clock: Clock,
+    policies: PolicyJudge,
 }
 
 impl Pipeline {
     /// A pipeline with a directory and the policy in force, which is read for each request.
     pub fn new(directory: Arc<dyn Directory>, policy: Arc<ArcSwap<Policy>>, metrics: Metrics) -> Self {
-        Self { directory, policy, metrics, clock: Arc::new(Timestamp::now) }
+        Self { directory, policy, metrics, clock: Arc::new(Timestamp::now), policies: PolicyJudge::new() }
     }
 
     /// The same pipeline with another clock, for decisions about another time.
@@ -107,18 +109,27 @@ impl Pipeline {
         limit: Duration,
     ) -> Result<Reviewed, Unreadable> {
         let started = Instant::now();
-        let review = review::parse(body)?;
+        let mut review = review::parse(body)?;
         let policy = self.policy.load_full();
+        if let Matter::Policy { spec } = &mut review.matter {
+            let spec = spec.take();
+            let verdict = self.policies.judge(&review.name, spec, (self.clock)()).await;
+            self.record(endpoint, &review, Decision::of_policy(&verdict), &[], started);
+            let answer = answer::policy_decided(&review, &verdict, &policy);
+            return Ok(Reviewed { verdict: Verdict::default(), answer });
+        }
         let verdict = match &review.matter {
             Matter::Write(write) => self.decide(endpoint, &review, write, &policy, limit).await,
             Matter::Deletion(kind) => self.decide_deletion(&review, *kind, &policy, limit).await,
-            Matter::Nothing => {
+            Matter::Nothing | Matter::Policy { .. } => {
+                self.record(endpoint, &review, Decision::Allowed, &[], started);
                 let verdict = Verdict::default();
-                self.record(endpoint, &review, &verdict, started);
                 return Ok(Reviewed { verdict, answer: answer::untouched(&review) });
             }
         };
-        self.record(endpoint, &review, &verdict, started);
+        let decision = Decision::of(&verdict);
+        self.count(&verdict, decision);
+        self.record(endpoint, &review, decision, &verdict.findings, started);
         let answer = answer::decided(&review, &verdict, &policy);
         Ok(Reviewed { verdict, answer })
     }
@@ -199,18 +210,8 @@ impl Pipeline {
         join_all(each).await.into_iter().collect()
     }
 
-    /// Counts and logs the decision. Logs nothing of the object, and only the name of the user.
-    fn record(&self, endpoint: Endpoint, review: &Review<'_>, verdict: &Verdict, started: Instant) {
-        let decision = Decision::of(verdict);
-        let elapsed = started.elapsed();
-        let kind = review.kind.map_or("other", |kind| kind.as_str());
-        self.metrics.decisions().decided(
-            endpoint.as_str(),
-            kind,
-            review.verb.as_str(),
-            decision.as_str(),
-            elapsed,
-        );
+    /// Counts the findings and changes of a decision.
+    fn count(&self, verdict: &Verdict, decision: Decision) {
         for finding in &verdict.findings {
             self.metrics.decisions().finding(finding.rule.as_str(), finding.action.as_str());
         }
@@ -218,8 +219,28 @@ impl Pipeline {
         for change in verdict.changes.iter().filter(|_| decision == Decision::Allowed) {
             self.metrics.decisions().change(change.rule.as_str());
         }
+    }
+
+    /// Counts and logs the decision. Logs nothing of the object, and only the name of the user.
+    fn record(
+        &self,
+        endpoint: Endpoint,
+        review: &Review<'_>,
+        decision: Decision,
+        findings: &[Finding],
+        started: Instant,
+    ) {
+        let elapsed = started.elapsed();
+        let kind = review.kind.map_or("other", Judged::as_str);
+        self.metrics.decisions().decided(
+            endpoint.as_str(),
+            kind,
+            review.verb.as_str(),
+            decision.as_str(),
+            elapsed,
+        );
         let user = review.user.username.as_deref().unwrap_or_default();
-        let rules: BTreeSet<RuleId> = verdict.findings.iter().map(|finding| finding.rule).collect();
+        let rules: BTreeSet<RuleId> = findings.iter().map(|finding| finding.rule).collect();
         let rules: Vec<&str> = rules.into_iter().map(RuleId::as_str).collect();
         macro_rules! log {
             ($level:ident) => {

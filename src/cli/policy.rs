@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use crm_core::policy::{self, Policy};
+use jiff::Timestamp;
 
 use super::policy_replay::Replay;
 use super::policy_test::PolicyTest;
@@ -20,7 +21,8 @@ pub(super) struct PolicyArgs {
 
 #[derive(Debug, Subcommand)]
 enum PolicyCommand {
-    /// Validate a policy: print every problem with its field, and exit with 1 if there is one.
+    /// Validate a policy: print every problem with its field, and exit with 1 if there is one. For a valid policy,
+    /// print warnings about what has no effect; they do not change the exit code.
     Check {
         /// Policy file, YAML or JSON, or `-` for standard input.
         #[arg(required_unless_present = "filename")]
@@ -70,8 +72,13 @@ impl PolicyArgs {
 }
 
 fn check(file: &Path) -> anyhow::Result<Outcome> {
-    match policy_source::read(file) {
-        Ok(_) => print(&(printable(&format!("{}: accepted", file.display())) + "\n")),
+    match policy_source::read_with_document(file) {
+        Ok((policy, document)) => {
+            let warnings = policy::warnings(&document, &policy, Timestamp::now());
+            let warnings = warnings.iter().map(|warning| format!("warning: {warning}"));
+            let line = |text: String| printable(&format!("{}: {text}", file.display())) + "\n";
+            print(&warnings.chain(["accepted".to_owned()]).map(line).collect::<String>())
+        }
         Err(PolicyFileError::Invalid { path, problems }) => {
             let line =
                 |problem: &policy::Problem| printable(&format!("{}: {problem}", path.display())) + "\n";

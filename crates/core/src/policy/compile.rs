@@ -13,7 +13,7 @@ use super::settings::{
     Consistency, DryRunMode, Exemption, LabelRule, LookupErrorMode, NormalizationMode, Policy, RuleSetting,
 };
 use crate::api::names::{is_label, is_label_key, is_subdomain};
-use crate::api::{CrmKind, ResourceKind, policy as document_kind};
+use crate::api::{CrmKind, ResourceKind, limits, policy as document_kind};
 use crate::catalog::{Action, RuleId};
 use crate::normalize::{Field, domain_name};
 
@@ -60,7 +60,7 @@ pub fn compile(document: &Value, origin: impl Into<String>) -> Result<Policy, Pr
         spec.report_unknown(&mut problems);
     }
     top.report_unknown(&mut problems);
-    if problems.0.is_empty() { Ok(policy) } else { Err(Problems(problems.0)) }
+    if problems.is_empty() { Ok(policy) } else { Err(problems.into_problems()) }
 }
 
 fn header(top: &mut Fields<'_>, problems: &mut ProblemList) {
@@ -121,7 +121,7 @@ fn normalization(spec: &mut Fields<'_>, policy: &mut Policy, problems: &mut Prob
 
 fn creator(spec: &mut Fields<'_>, policy: &mut Policy, problems: &mut ProblemList) {
     let mut fields = spec.object("creator", problems);
-    if let Some(entries) = fields.list("sources", problems) {
+    if let Some(entries) = fields.list_of("sources", limits::CREATOR_SOURCES, problems) {
         let source = |(path, entry): (String, &Value)| creator_source(&path, entry, problems);
         policy.creator_sources = entries.into_iter().filter_map(source).collect();
     }
@@ -396,8 +396,7 @@ fn needed_kinds(policy: &Policy, problems: &mut ProblemList) {
     for (rule, kind, missing) in needed {
         // An invalid kind has a problem already.
         let path = format!("spec.references.kinds.{kind}");
-        let reported = problems.0.iter().any(|problem| problem.field.starts_with(&path));
-        if missing && !reported && policy.is_enabled(rule) {
+        if missing && !problems.has_at(&path) && policy.is_enabled(rule) {
             problems
                 .required(&path, &format!("the rule {rule} looks up this kind; set it, or disable the rule"));
         }
