@@ -81,7 +81,7 @@ fn rules_explains_what_a_message_shows_in_brackets() {
 fn rules_can_be_read_by_machines() {
     let (code, out, _) = run(&["rules", "--format", "json"]);
     let rules: serde_json::Value = serde_json::from_str(&out).unwrap();
-    assert_eq!((code, rules.as_array().unwrap().len()), (0, 19));
+    assert_eq!((code, rules.as_array().unwrap().len()), (0, 20));
     let (_, out, _) = run(&["rules", "domain", "--format", "json"]);
     let rule: serde_json::Value = serde_json::from_str(&out).unwrap();
     assert_eq!(rule["defaultAction"], "Deny");

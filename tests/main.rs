@@ -33,6 +33,7 @@ mod lsp;
 mod manifests;
 #[cfg(target_arch = "x86_64")]
 mod memory;
+mod milo;
 mod normalization;
 mod policies;
 mod policy_documents;

@@ -11,7 +11,7 @@ use crm_core::characters::push_truncated;
 use crm_core::patch;
 use crm_core::policy::{Policy, Problem};
 use crm_core::quote::quote;
-use crm_core::rules::{Finding, Reason, Verdict};
+use crm_core::rules::{Finding, OwnerReference, Reason, Verdict};
 use serde::Serialize;
 
 use super::message;
@@ -136,8 +136,11 @@ pub(super) fn decided(review: &Review<'_>, verdict: &Verdict, policy: &Policy) -
     };
     match (decision, &review.matter) {
         (Decision::Denied, _) => response.status = Some(status(review, verdict)),
-        (Decision::Allowed, Matter::Write(write)) if !verdict.changes.is_empty() => {
-            let patch = patch::patch(&write.object, &verdict.changes);
+        (Decision::Allowed, Matter::Write(write))
+            if !verdict.changes.is_empty() || verdict.owner.is_some() =>
+        {
+            let mut patch = patch::patch(&write.object, &verdict.changes);
+            patch.0.extend(verdict.owner.as_ref().map(|owner| patch::add_owner(&write.object, owner)));
             response.patch = serde_json::to_vec(&patch).ok().map(|json| STANDARD.encode(json));
             response.patch_type = Some("JSONPatch");
         }
@@ -198,11 +201,13 @@ fn annotations<'a>(verdict: &Verdict, decision: Decision, policy: &'a Policy) ->
     }
     let rules = actions.iter().map(|(rule, action)| format!("{rule}={action}"));
     // A denied request changes nothing.
-    let changes = verdict.changes.iter().filter(|_| decision == Decision::Allowed);
+    let owner = verdict.owner.as_ref().map(|_| OwnerReference::field());
+    let changes = verdict.changes.iter().map(|change| change.field.clone()).chain(owner);
+    let changes = changes.filter(|_| decision == Decision::Allowed);
     let exemptions: BTreeSet<&str> =
         verdict.exempted.iter().map(|exempted| exempted.exemption.as_str()).collect();
     Annotations {
-        changes: joined(changes.map(|change| &change.field)),
+        changes: joined(changes),
         decision: decision.as_str(),
         exempted_by: joined(exemptions),
         policy: &policy.origin,

@@ -6,19 +6,26 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use crm_core::api::CrmKind;
+use crm_core::api::{CrmKind, Target};
 use crm_core::catalog::RuleId;
 use crm_core::existence::{Fact, Presence};
 use crm_core::policy::{Consistency, Policy};
-use crm_core::rules::{self, Deletion, Facts, Finding, Operation, Reference, Request, Verdict};
-use futures::future::join_all;
+use crm_core::rules::{self, Deletion, Facts, Finding, Operation, Reference, ReferenceKey, Request, Verdict};
+use futures::future::{OptionFuture, join, join_all};
+use futures::{StreamExt, stream};
 use jiff::Timestamp;
 
 use super::answer::{self, Decision};
 use super::policy::PolicyJudge;
 use super::review::{self, Judged, Matter, Review, Unreadable, Write};
-use crate::directory::{Directory, LookupError};
+use crate::directory::{Directory, Found, LookupError};
 use crate::telemetry::Metrics;
+
+/// The maximum number of lookups of a request at the same time.
+const AT_A_TIME: usize = 16;
+
+/// The entries of a list for which a similar name is suggested: the first ones.
+const SUGGESTED: usize = 10;
 
 /// The webhook endpoints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -150,8 +157,25 @@ impl Pipeline {
             dry_run: review.dry_run,
             field_manager: review.field_manager.as_deref(),
         };
-        let references = rules::references(&request, policy);
-        let facts = self.look_up(references, review, policy, limit).await;
+        let mut references = rules::references(&request, policy);
+        // Only `/mutate` adds the owner. Its answer about the subject replaces the other one.
+        let owner = rules::owner(&request, policy).filter(|_| endpoint == Endpoint::Mutate);
+        if owner.is_some() {
+            references.retain(|reference| reference.key.rule != RuleId::SubjectExists);
+        }
+        let (facts, subject) = join(
+            self.look_up(references, review, policy, limit),
+            OptionFuture::from(owner.map(|owner| self.identify(owner, review, limit))),
+        )
+        .await;
+        let facts = match subject {
+            Some((fact, uid)) => facts
+                .into_iter()
+                .chain([(RuleId::SubjectExists.into(), fact)])
+                .collect::<Facts>()
+                .with_subject_uid(uid),
+            None => facts.into_iter().collect(),
+        };
         let now = (self.clock)();
         let verdict = rules::evaluate(&request, &facts, policy, now);
         match endpoint {
@@ -185,9 +209,9 @@ impl Pipeline {
         review: &Review<'_>,
         policy: &Policy,
         limit: Duration,
-    ) -> Facts {
+    ) -> Vec<(ReferenceKey, Fact)> {
         let consistency = policy.references.consistency;
-        let each = references.into_iter().map(|Reference { rule, target }| async move {
+        let each = references.into_iter().map(|Reference { key, target }| async move {
             let started = Instant::now();
             let known = match consistency {
                 Consistency::CacheThenLive => self.directory.recall(&target),
@@ -198,16 +222,43 @@ impl Pipeline {
                 None => self.directory.confirm(&target, limit).await,
             };
             let fact = match answer {
+                // A suggestion costs a search, so a long list of missing objects does not get one for each.
+                Ok(missing @ Presence::Missing) if key.entry.is_some_and(|entry| entry >= SUGGESTED) => {
+                    missing.into()
+                }
                 Ok(Presence::Missing) => {
                     let left = limit.saturating_sub(started.elapsed());
                     Fact::Missing { suggestion: self.directory.suggest(&target, &review.user, left).await }
                 }
                 Ok(present) => present.into(),
-                Err(error) => unchecked(rule, review, &error),
+                Err(error) => unchecked(key.rule, review, &error),
             };
-            (rule, fact)
+            (key, fact)
         });
-        join_all(each).await.into_iter().collect()
+        // Only a list can have more references than this.
+        stream::iter(each).buffered(AT_A_TIME).collect().await
+    }
+
+    /// Asks the API server for the subject of a Note and its uid.
+    async fn identify(
+        &self,
+        subject: Target,
+        review: &Review<'_>,
+        limit: Duration,
+    ) -> (Fact, Option<String>) {
+        let started = Instant::now();
+        match self.directory.identify(&subject, limit).await {
+            Ok(Found { presence: Presence::Missing, .. }) => {
+                let left = limit.saturating_sub(started.elapsed());
+                (
+                    Fact::Missing { suggestion: self.directory.suggest(&subject, &review.user, left).await },
+                    None,
+                )
+            }
+            Ok(Found { presence: Presence::Terminating, .. }) => (Fact::Terminating, None),
+            Ok(Found { presence: Presence::Exists, uid }) => (Fact::Exists, uid),
+            Err(error) => (unchecked(RuleId::SubjectExists, review, &error), None),
+        }
     }
 
     /// Counts the findings and changes of a decision.
@@ -218,6 +269,9 @@ impl Pipeline {
         // A denied request changes nothing.
         for change in verdict.changes.iter().filter(|_| decision == Decision::Allowed) {
             self.metrics.decisions().change(change.rule.as_str());
+        }
+        if verdict.owner.is_some() && decision == Decision::Allowed {
+            self.metrics.decisions().change(RuleId::SubjectExists.as_str());
         }
     }
 
@@ -231,7 +285,7 @@ impl Pipeline {
         started: Instant,
     ) {
         let elapsed = started.elapsed();
-        let kind = review.kind.map_or("other", Judged::as_str);
+        let kind = review.kind.map_or("other", Judged::label);
         self.metrics.decisions().decided(
             endpoint.as_str(),
             kind,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
 
-use crm_core::api::{CrmKind, GROUP, policy};
+use crm_core::api::{CrmKind, policy};
 use crm_core::rules::Record;
 use k8s_openapi::api::authentication::v1::UserInfo;
 use serde::de::value::MapAccessDeserializer;
@@ -220,7 +220,7 @@ impl Judged {
     /// The API group.
     pub(super) const fn group(self) -> &'static str {
         match self {
-            Self::Record(_) => GROUP,
+            Self::Record(kind) => kind.group(),
             Self::Policy => policy::GROUP,
         }
     }
@@ -229,6 +229,14 @@ impl Judged {
     pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Record(kind) => kind.as_str(),
+            Self::Policy => policy::KIND,
+        }
+    }
+
+    /// The kind as a label of metrics.
+    pub(super) const fn label(self) -> &'static str {
+        match self {
+            Self::Record(kind) => kind.label(),
             Self::Policy => policy::KIND,
         }
     }
@@ -291,7 +299,19 @@ struct Metadata<'a> {
     name: Option<Text<'a>>,
     #[serde(borrow)]
     generate_name: Option<Text<'a>>,
+    #[serde(borrow)]
+    namespace: Option<Text<'a>>,
     labels: Option<BTreeMap<String, String>>,
+    #[serde(borrow)]
+    owner_references: Option<Vec<Owner<'a>>>,
+}
+
+/// An entry of `metadata.ownerReferences`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Owner<'a> {
+    #[serde(borrow)]
+    uid: Option<Text<'a>>,
 }
 
 /// Parses a field that is an object or null: serde alone would accept a list for a struct.
@@ -400,7 +420,11 @@ impl<'a> ObjectParts<'a> {
     fn into_record(self) -> (Metadata<'a>, Record) {
         let mut metadata = self.metadata.unwrap_or_default();
         let labels = metadata.labels.take().unwrap_or_default();
-        (metadata, Record { labels, spec: self.spec })
+        let namespace = metadata.namespace.take().map(|namespace| namespace.0.into_owned());
+        let owners = metadata.owner_references.take().map(|owners| {
+            owners.into_iter().filter_map(|owner| owner.uid.map(|uid| uid.0.into_owned())).collect()
+        });
+        (metadata, Record { labels, spec: self.spec, namespace, owners })
     }
 }
 

@@ -34,7 +34,7 @@ pub enum Scope {
 /// The result for one record.
 #[derive(Clone, Debug)]
 pub struct Examined {
-    /// Its name.
+    /// Its name, after its namespace if it has one: `crm/call`.
     pub name: String,
     /// Its findings.
     pub findings: Vec<Finding>,
@@ -130,7 +130,7 @@ impl Examiner {
 
     fn targets<'s>(&'s self, subject: &'s Subject<'_>) -> impl Iterator<Item = Target> + 's {
         let references = self.conformances().flat_map(|conformance| conformance.references(subject));
-        let asked = references.filter(|reference| self.scope.holds(reference.rule));
+        let asked = references.filter(|reference| self.scope.holds(reference.key.rule));
         asked.map(|reference| reference.target)
     }
 
@@ -143,7 +143,7 @@ impl Examiner {
             compare(&before, &findings).map(|compared| compared.difference)
         });
         Examined {
-            name: object["metadata"]["name"].as_str().unwrap_or_default().to_owned(),
+            name: full_name(object),
             findings,
             changes: self.changes(subject),
             standing,
@@ -159,9 +159,18 @@ impl Examiner {
     ) -> Vec<Finding> {
         let references = conformance.references(subject).into_iter();
         let facts =
-            references.filter_map(|reference| Some((reference.rule, known.get(&reference.target)?.clone())));
+            references.filter_map(|reference| Some((reference.key, known.get(&reference.target)?.clone())));
         let mut findings = conformance.findings(subject, &facts.collect());
         findings.retain(|finding| self.scope.holds(finding.rule));
         findings
+    }
+}
+
+/// The name of an object, after its namespace if it has one.
+pub(super) fn full_name(object: &Value) -> String {
+    let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default();
+    match (text("namespace"), text("name")) {
+        ("", name) => name.to_owned(),
+        (namespace, name) => format!("{namespace}/{name}"),
     }
 }

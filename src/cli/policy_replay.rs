@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
+use crm_check::check::Bundle;
 use crm_check::report::Colour;
 use crm_core::policy::Policy;
 use kube::Client;
@@ -148,7 +149,7 @@ impl Replay {
     ) -> anyhow::Result<Tally> {
         let mut existing = Existing::in_log();
         if !self.resources.is_empty() {
-            existing = existing.with_resources(crm_manifest::read_objects(&self.resources)?);
+            existing = existing.with_resources(Bundle::existing(&self.resources)?);
         }
         if let Some(client) = client.filter(|_| self.cluster) {
             let reader = Reader::new(client);

@@ -1,5 +1,6 @@
 //! Checks whether the webhook configurations are as shipped, and finds out where the API server calls the webhook.
 
+use crm_core::api::MILO_NOTES_GROUP;
 use serde_json::{Value, json};
 
 use super::compare::{Extra, changed_spec, differences, name_some};
@@ -103,15 +104,36 @@ fn leaves_out_validation(live: &Value) -> bool {
         && webhooks.into_iter().all(|webhook| webhook["name"] != VALIDATE)
 }
 
-/// The expected configuration: the shipped one, without the webhook that is left out on purpose.
+/// The expected configuration: the shipped one, without the webhook that is left out on purpose, and with the rules of
+/// the component for Milo's notes if it is used.
 fn wanted(registration: Registration, live: &Value) -> Value {
     let mut shipped = shipped::registration(registration.kind());
+    if has_milo_notes(live) {
+        for webhook in shipped["webhooks"].as_array_mut().into_iter().flatten() {
+            if let Some(rules) = webhook["rules"].as_array_mut().filter(|rules| writes(rules)) {
+                rules.extend(shipped::milo_rules());
+            }
+        }
+    }
     if leaves_out_validation(live)
         && let Some(webhooks) = shipped["webhooks"].as_array_mut()
     {
         webhooks.retain(|webhook| webhook["name"] != VALIDATE);
     }
     shipped
+}
+
+/// Whether a webhook is called for Milo's notes.
+fn has_milo_notes(live: &Value) -> bool {
+    let webhooks = live["webhooks"].as_array().into_iter().flatten();
+    let mut rules = webhooks.flat_map(|webhook| webhook["rules"].as_array().into_iter().flatten());
+    rules.any(|rule| rule["apiGroups"] == json!([MILO_NOTES_GROUP]))
+}
+
+/// Whether these rules of a webhook are about writes and not about deletions.
+fn writes(rules: &[Value]) -> bool {
+    let operations = |rule: &Value| rule["operations"].as_array().cloned().unwrap_or_default();
+    rules.iter().any(|rule| operations(rule).contains(&json!("CREATE")))
 }
 
 /// The findings about the floor, for registrations that rely on it as the last check.
@@ -309,6 +331,23 @@ mod tests {
             }
         });
         assert_eq!(findings, []);
+    }
+
+    #[test]
+    fn the_rules_of_the_component_for_milos_notes_are_fine_and_changed_ones_are_not() {
+        let with_rules = |edit: fn(&mut Value)| {
+            findings(|snapshot| {
+                for answer in &mut snapshot.registrations {
+                    let rules = samples::found(answer)["webhooks"][0]["rules"].as_array_mut().unwrap();
+                    rules.extend(shipped::milo_rules());
+                    edit(rules.last_mut().unwrap());
+                }
+            })
+        };
+        assert_eq!(with_rules(|_| {}), []);
+        let changed = with_rules(|rule| rule["operations"] = json!(["CREATE"]));
+        assert_eq!(changed.len(), 2, "{changed:?}");
+        assert!(changed.iter().all(|finding| finding.id == Id::RegistrationChanged), "{changed:?}");
     }
 
     #[test]

@@ -4,10 +4,10 @@ use std::collections::{HashMap, HashSet};
 
 use crm_core::api::{CrmKind, Target, VERSION, group_of};
 use crm_core::existence::{Fact, Objects, Presence};
-use crm_core::links::{Count, Dependents, Tally, Visibility};
+use crm_core::links::{Count, Dependents, Tally};
 use serde_json::Value;
 
-use super::state::State;
+use super::state::{State, full_name};
 use crate::audit::{Existence, NoAnswer, Suggestions};
 use crate::directory::LookUp;
 
@@ -51,9 +51,11 @@ impl Answers {
         let Existing { resources, cluster } = existing;
         for manifest in resources.iter().flatten() {
             let text = |field: &Value| field.as_str().unwrap_or_default().to_owned();
-            let (version, name) = (text(&manifest["apiVersion"]), text(&manifest["metadata"]["name"]));
+            let metadata = &manifest["metadata"];
+            let name = full_name(&text(&metadata["namespace"]), &text(&metadata["name"]));
+            let version = text(&manifest["apiVersion"]);
             let kind = CrmKind::of(group_of(&version), VERSION, &text(&manifest["kind"]));
-            let is_leaving = !manifest["metadata"]["deletionTimestamp"].is_null();
+            let is_leaving = !metadata["deletionTimestamp"].is_null();
             if let (Some(kind), false, false) = (kind, name.is_empty(), is_leaving) {
                 state.refers(kind, &name, &manifest["spec"]);
             }
@@ -109,6 +111,7 @@ impl Answers {
         let (number, names) = state.dependents(question);
         let is_exact = self.knows_all() || number == 0;
         let count = if is_exact { Count::Exactly(number) } else { Count::AtLeast(number) };
-        Tally { count, names, visibility: Visibility::Visible }
+        // Nothing says whether the record owns its dependents, so all of them count.
+        Tally { count, names, ..Tally::none() }
     }
 }

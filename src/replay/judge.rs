@@ -55,7 +55,7 @@ impl Policies {
         now: Timestamp,
     ) -> Verdicts {
         let facts = |references: &[Reference]| -> Facts {
-            references.iter().filter_map(|reference| Some((reference.rule, fact(reference)?))).collect()
+            references.iter().filter_map(|reference| Some((reference.key, fact(reference)?))).collect()
         };
         let [asked_before, asked_after] = references;
         let before = rules::evaluate(request, &facts(asked_before), &self.before, now);

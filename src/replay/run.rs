@@ -77,8 +77,10 @@ struct Run<'r> {
 struct Write<'w> {
     kind: CrmKind,
     verb: Verb,
-    /// The name in the request; empty if the API server generates it.
+    /// The full name in the request; empty if the API server generates it.
     name: &'w str,
+    /// The namespace; empty for a cluster-scoped record.
+    namespace: &'w str,
     answer: Answer,
     dry_run: bool,
     now: Timestamp,
@@ -141,10 +143,12 @@ impl Run<'_> {
         match (kind, Verb::of(&event.verb)) {
             (Some(kind), Some(verb)) => {
                 let Some(now) = event.time() else { return Ok(Err(WITHOUT_A_TIME)) };
+                let name = state::full_name(&object.namespace, &object.name);
                 let write = Write {
                     kind,
                     verb,
-                    name: &object.name,
+                    name: &name,
+                    namespace: &object.namespace,
                     answer: event.answer(),
                     dry_run: event.is_dry_run(),
                     now,
@@ -183,7 +187,7 @@ impl Run<'_> {
         let given = match (write.verb, &stored) {
             (Verb::Patch, Some(stored)) => stored.record().map(|record| given(stored, record)),
             (Verb::Patch, None) => None,
-            (_, _) => match event.request_object.map(state::given) {
+            (_, _) => match event.request_object.map(|object| state::given(object, write.namespace)) {
                 Some(Some(given)) => Some(given),
                 Some(None) => return Ok(Err(UNREADABLE_OBJECT)),
                 None => stored.as_ref().and_then(|stored| Some(given(stored, stored.record()?))),

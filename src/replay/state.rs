@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-/// A record by its kind and name.
+/// A record by its kind and its full name.
 type Key = (CrmKind, Box<str>);
 
 /// What the log has said so far.
@@ -55,7 +55,14 @@ struct Object {
 struct Metadata {
     name: Option<String>,
     generate_name: Option<String>,
+    namespace: Option<String>,
     labels: Option<BTreeMap<String, String>>,
+    owner_references: Option<Vec<Owner>>,
+}
+
+#[derive(Deserialize)]
+struct Owner {
+    uid: Option<String>,
 }
 
 /// The same fields as text.
@@ -76,6 +83,8 @@ struct Raw<'a> {
 struct RawMetadata<'a> {
     #[serde(borrow, default)]
     name: Cow<'a, str>,
+    #[serde(borrow, default)]
+    namespace: Cow<'a, str>,
     #[serde(borrow)]
     labels: Option<&'a RawValue>,
 }
@@ -94,7 +103,7 @@ struct KeptMetadata<'a> {
 
 /// A record in a request or in an answer.
 pub(super) struct Given {
-    /// The name, or its prefix if the API server generates it.
+    /// The full name, or its prefix if the API server generates it.
     pub(super) name: String,
     /// Whether that is the whole name.
     pub(super) is_named: bool,
@@ -107,18 +116,27 @@ pub(super) struct Stored {
     json: String,
 }
 
-/// Reads an object; `None` if a field that rules read has a wrong type.
-pub(super) fn given(object: &RawValue) -> Option<Given> {
+/// The name of a record in reports: in a namespace, `NAMESPACE/NAME`. An empty name stays empty.
+pub(super) fn full_name(namespace: &str, name: &str) -> String {
+    if namespace.is_empty() || name.is_empty() { name.to_owned() } else { format!("{namespace}/{name}") }
+}
+
+/// Reads an object that is written in a namespace, which is empty for other objects; `None` if a field that rules read has
+/// a wrong type.
+pub(super) fn given(object: &RawValue, namespace: &str) -> Option<Given> {
     // Serde would accept a list for a struct.
     if !object.get().starts_with('{') {
         return None;
     }
-    let Object { metadata, spec } = serde_json::from_str(object.get()).ok()?;
-    let Metadata { name, generate_name, labels } = metadata.unwrap_or_default();
-    let name = name.filter(|name| !name.is_empty());
+    let mut object: Object = serde_json::from_str(object.get()).ok()?;
+    let metadata = object.metadata.get_or_insert_default();
+    if !namespace.is_empty() {
+        metadata.namespace = Some(namespace.to_owned());
+    }
+    let name = metadata.name.take().filter(|name| !name.is_empty());
     let is_named = name.is_some();
-    let record = Record { labels: labels.unwrap_or_default(), spec };
-    Some(Given { name: name.or(generate_name).unwrap_or_default(), is_named, record })
+    let name = name.or(metadata.generate_name.take()).unwrap_or_default();
+    Some(Given { name: full_name(namespace, &name), is_named, record: object.into_record() })
 }
 
 /// Reads the record in an answer; `None` if the answer is something else, such as a Status.
@@ -131,7 +149,7 @@ pub(super) fn stored(kind: CrmKind, object: &RawValue) -> Option<Stored> {
     let text = |raw: Option<&RawValue>| raw.map_or("null", RawValue::get).to_owned();
     let (labels, spec) = (text(metadata.labels), text(raw.spec));
     let json = format!(r#"{{"metadata":{{"labels":{labels}}},"spec":{spec}}}"#);
-    Some(Stored { name: metadata.name.into_owned(), json })
+    Some(Stored { name: full_name(&metadata.namespace, &metadata.name), json })
 }
 
 impl Stored {
@@ -141,13 +159,28 @@ impl Stored {
 
     /// The record; `None` if a field that rules read has a wrong type.
     pub(super) fn record(&self) -> Option<Record> {
-        record(&self.json)
+        record(&self.name, &self.json)
     }
 }
 
-fn record(json: &str) -> Option<Record> {
-    let Object { metadata, spec } = serde_json::from_str(json).ok()?;
-    Some(Record { labels: metadata.unwrap_or_default().labels.unwrap_or_default(), spec })
+impl Object {
+    fn into_record(self) -> Record {
+        let Metadata { labels, namespace, owner_references, .. } = self.metadata.unwrap_or_default();
+        let uids = |owners: Vec<Owner>| owners.into_iter().filter_map(|owner| owner.uid).collect();
+        Record {
+            labels: labels.unwrap_or_default(),
+            spec: self.spec,
+            namespace,
+            owners: owner_references.map(uids),
+        }
+    }
+}
+
+/// The record of this full name. Its owners matter only when it is created, so they are not kept.
+fn record(name: &str, json: &str) -> Option<Record> {
+    let object: Object = serde_json::from_str(json).ok()?;
+    let namespace = name.split_once('/').map(|(namespace, _)| namespace.to_owned());
+    Some(Record { namespace, ..object.into_record() })
 }
 
 impl Known {
@@ -198,10 +231,11 @@ impl State {
         }
     }
 
-    /// The same for a record.
+    /// The same for a record, by its full name.
     pub(super) fn observe_record(&mut self, kind: CrmKind, name: &str, presence: Presence) {
         if let Some(known) = self.kinds.iter().find(|known| known.record == Some(kind)) {
-            known.set("", name, presence);
+            let (namespace, name) = name.split_once('/').unwrap_or(("", name));
+            known.set(namespace, name, presence);
         }
     }
 
@@ -267,7 +301,7 @@ impl State {
 
     /// The last state of a record; `None` if the log does not have it.
     pub(super) fn last(&self, kind: CrmKind, name: &str) -> Option<Record> {
-        record(self.records.get(&(kind, name.into()))?.json.as_deref()?)
+        record(name, self.records.get(&(kind, name.into()))?.json.as_deref()?)
     }
 
     /// The number of dependents that the log shows, and the names of the first.
@@ -352,7 +386,7 @@ mod tests {
         let object = raw(&company(&json!({"displayName": "Acme"})));
         state.keep(CrmKind::Company, &stored(CrmKind::Company, &object).unwrap());
         let last = state.last(CrmKind::Company, "acme").unwrap();
-        assert_eq!(last, given(&object).unwrap().record);
+        assert_eq!(last, given(&object, "").unwrap().record);
         assert_eq!(last.labels["a"], "b");
         assert_eq!(presence(&state, CrmKind::Company, "acme"), Some(Presence::Exists));
         assert_eq!(presence(&state, CrmKind::Person, "acme"), None);
@@ -367,13 +401,13 @@ mod tests {
 
     #[test]
     fn a_patch_is_no_object() {
-        assert!(given(&raw(&json!([{"op": "remove", "path": "/spec"}]))).is_none());
-        assert!(given(&raw(&json!({"metadata": {"labels": {"a": 1}}}))).is_none());
+        assert!(given(&raw(&json!([{"op": "remove", "path": "/spec"}])), "").is_none());
+        assert!(given(&raw(&json!({"metadata": {"labels": {"a": 1}}})), "").is_none());
     }
 
     #[test]
     fn a_generated_name_is_shown_by_its_prefix() {
-        let object = given(&raw(&json!({"metadata": {"generateName": "acme-"}}))).unwrap();
+        let object = given(&raw(&json!({"metadata": {"generateName": "acme-"}})), "").unwrap();
         assert_eq!((object.name.as_str(), object.is_named), ("acme-", false));
     }
 
@@ -385,6 +419,30 @@ mod tests {
         assert_eq!(presence(&state, CrmKind::Person, "ada"), Some(Presence::Missing));
         assert_eq!(state.last(CrmKind::Person, "ada"), Some(person("acme")));
         assert_eq!(people_of(&state, "acme"), [""; 0]);
+    }
+
+    #[test]
+    fn records_of_two_namespaces_are_two_records() {
+        let note = |namespace: &str, content: &str| {
+            stored(
+                CrmKind::NamespacedNote,
+                &raw(&json!({"apiVersion": "notes.miloapis.com/v1alpha1", "kind": "Note",
+                    "metadata": {"name": "call", "namespace": namespace}, "spec": {"content": content}})),
+            )
+            .unwrap()
+        };
+        let mut state = State::new([]);
+        state.keep(CrmKind::NamespacedNote, &note("sales", "a"));
+        state.keep(CrmKind::NamespacedNote, &note("support", "b"));
+        state.delete(CrmKind::NamespacedNote, "support/call");
+        let last = state.last(CrmKind::NamespacedNote, "sales/call").unwrap();
+        assert_eq!((last.namespace.as_deref(), &last.spec["content"]), (Some("sales"), &json!("a")));
+        let presence = |namespace: &str| {
+            let kind = std::sync::Arc::new(CrmKind::NamespacedNote.resource());
+            state.presence(&Target { kind, namespace: Some(namespace.to_owned()), name: "call".to_owned() })
+        };
+        assert_eq!(presence("sales"), Some(Presence::Exists));
+        assert_eq!(presence("support"), Some(Presence::Missing));
     }
 
     #[test]

@@ -68,7 +68,7 @@ impl Kustomizations {
 
     /// Everything that can be installed besides the server.
     fn add_everything(&self) -> PathBuf {
-        let components = ["audit", "audit-metrics", "autoscaling", "monitoring"]
+        let components = ["audit", "audit-metrics", "autoscaling", "milo", "monitoring"]
             .map(|part| format!("../../components/{part}"));
         self.add(
             "everything",
@@ -163,6 +163,7 @@ const VALUES: [(&str, Option<&str>, &[&str]); 7] = [
         &[
             "--set=audit.enabled=true,audit.interval=6h",
             "--set=autoscaling.enabled=true",
+            "--set=milo.enabled=true",
             "--set=monitoring.enabled=true",
         ],
     ),

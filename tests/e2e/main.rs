@@ -31,6 +31,7 @@ mod guard;
 mod harness;
 mod kubeconfigs;
 mod memory;
+mod milo;
 mod one_call;
 mod outage;
 mod policy;

@@ -29,7 +29,7 @@ impl List {
         let not_fixed: Vec<Value> = totals
             .not_fixed
             .iter()
-            .map(|not| json!({"kind": not.kind.as_str(), "name": not.name, "message": not.reason}))
+            .map(|not| json!({"kind": not.kind.label(), "name": not.name, "message": not.reason}))
             .collect();
         writeln!(out, "],\n\"notFixed\": {},\n\"summary\": {}}}", Value::from(not_fixed), summary(totals))
     }
@@ -42,7 +42,7 @@ pub(super) fn summary(totals: &Totals) -> Value {
         let findings = tally.of(kind, rule);
         let dangling = tally.dangling.get(&(kind, rule)).copied().unwrap_or_default();
         let line = json!({
-            "kind": kind.as_str(), "rule": rule.as_str(), "findings": findings, "danglingReferences": dangling,
+            "kind": kind.label(), "rule": rule.as_str(), "findings": findings, "danglingReferences": dangling,
         });
         (findings > 0).then_some(line)
     };

@@ -39,7 +39,7 @@ fn not_fixed(totals: &Totals) -> String {
     }
     let mut text = format!("not fixed: {}\n", counted(totals.all_not_fixed, "record is", "records are"));
     for not in &totals.not_fixed {
-        text += &format!("  {}/{}: {}\n", not.kind.as_str(), printable(&not.name), printable(&not.reason));
+        text += &format!("  {}/{}: {}\n", not.kind.label(), printable(&not.name), printable(&not.reason));
     }
     match totals.all_not_fixed.saturating_sub(totals.not_fixed.len() as u64) {
         0 => {}

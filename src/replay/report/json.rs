@@ -57,7 +57,7 @@ fn group_fields(group: &Group, limit: usize) -> Value {
     let users = users.into_iter().map(|(name, writes)| json!({"name": name, "writes": writes}));
     let objects = objects
         .into_iter()
-        .map(|((kind, name), writes)| json!({"kind": kind.as_str(), "name": name, "writes": writes}));
+        .map(|((kind, name), writes)| json!({"kind": kind.label(), "name": name, "writes": writes}));
     json!({
         "writes": group.writes,
         "users": users.collect::<Vec<_>>(),
@@ -74,7 +74,7 @@ fn example(example: &Example) -> Value {
         "user": example.user,
         "operation": example.verb,
         "dryRun": example.dry_run,
-        "kind": example.kind.as_str(),
+        "kind": example.kind.label(),
         "name": example.name,
         "oldObjectKnown": example.old_is_known,
         "field": example.field,

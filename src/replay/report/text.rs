@@ -42,7 +42,7 @@ fn counts(group: &Group, limit: usize) -> String {
     let (objects, other_objects) = largest(&group.objects, limit);
     let objects = objects
         .into_iter()
-        .map(|((kind, name), count)| format!("{}/{} ({})", kind.as_str(), printable(name), number(count)));
+        .map(|((kind, name), count)| format!("{}/{} ({})", kind.label(), printable(name), number(count)));
     format!(
         "  users: {}\n  objects: {}\n",
         list(users.collect(), other_users),
@@ -61,7 +61,7 @@ fn line(example: &Example) -> String {
     format!(
         "{time} {}: {verb} {}/{}{dry_run}{unknown}: {}: {} ({})",
         user_name(user),
-        kind.as_str(),
+        kind.label(),
         printable(name),
         printable(field),
         printable(message),

@@ -132,6 +132,10 @@ pub struct AdmissionPolicySpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub domains: Option<Domains>,
 
+    /// What happens to Notes, besides the rules.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notes: Option<Notes>,
+
     /// How references to other objects are checked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub references: Option<References>,
@@ -312,6 +316,18 @@ pub struct Domains {
     pub mail_providers: Option<Vec<String>>,
 }
 
+/// What happens to Notes, besides the rules.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+#[schemars(transform = schema::unwrap_descriptions)]
+pub struct Notes {
+    /// Whether a new Note gets its subject as an owner reference, so that the garbage collector deletes it with its
+    /// subject. A Note that exists already stays as it is, and so does a Note about an object of another scope.
+    /// Defaults to false.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owned_by_subject: Option<bool>,
+}
+
 /// How references to other objects are checked.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
@@ -345,8 +361,8 @@ pub struct References {
     #[schemars(with = "String", extend("enum" = CONSISTENCIES))]
     pub consistency: Option<String>,
 
-    /// The kinds of users and organizations in the cluster, for the rules creator-exists, user-exists and
-    /// organization-exists. A rule that needs a kind cannot be enabled without it.
+    /// The kinds of users, organizations and contacts in the cluster, for the rules creator-exists, user-exists,
+    /// organization-exists and contact-exists. A rule that needs a kind cannot be enabled without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kinds: Option<Kinds>,
 
@@ -375,7 +391,7 @@ pub struct FieldManagerMode {
     pub mode: String,
 }
 
-/// The kinds of users and organizations in the cluster.
+/// The kinds of users, organizations and contacts in the cluster.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[schemars(transform = schema::unwrap_descriptions)]
 pub struct Kinds {
@@ -393,6 +409,12 @@ pub struct Kinds {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(merge_strategy = MapMerge::Atomic)]
     pub organization: Option<ClusterKind>,
+
+    /// The kind that a Person's contactRefs name, for the rule contact-exists. It is namespaced. For example, group
+    /// notification.miloapis.com, version v1alpha1, kind Contact and plural contacts. By default there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(merge_strategy = MapMerge::Atomic)]
+    pub contact: Option<NamespacedKind>,
 }
 
 /// A cluster-scoped kind. References to it have no namespace.
@@ -420,6 +442,37 @@ pub struct ClusterKind {
     #[serde(default)]
     #[schemars(!default, length(min = 1, max = limits::LABEL), regex(pattern = schema::LABEL_PATTERN))]
     pub plural: String,
+}
+
+/// A namespaced kind. References to it have a namespace.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[schemars(transform = schema::unwrap_descriptions)]
+pub struct NamespacedKind {
+    /// The API group, such as notification.miloapis.com, without the version. Empty means the core group. At most 253
+    /// characters.
+    #[serde(default)]
+    #[schemars(!default, length(max = limits::NAME), regex(pattern = schema::GROUP_PATTERN))]
+    pub group: String,
+
+    /// The API version, such as v1alpha1. At most 63 characters.
+    #[serde(default)]
+    #[schemars(!default, length(min = 1, max = limits::LABEL), regex(pattern = schema::LABEL_PATTERN))]
+    pub version: String,
+
+    /// The kind as it is written in manifests, such as Contact. At most 63 characters.
+    #[serde(default)]
+    #[schemars(!default, length(min = 1, max = limits::LABEL), regex(pattern = schema::KIND_PATTERN))]
+    pub kind: String,
+
+    /// The plural in lower case, as the command kubectl api-resources lists it, such as contacts. At most 63
+    /// characters.
+    #[serde(default)]
+    #[schemars(!default, length(min = 1, max = limits::LABEL), regex(pattern = schema::LABEL_PATTERN))]
+    pub plural: String,
+
+    /// Always true. It may be left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespaced: Option<bool>,
 }
 
 /// A kind of object that Notes may be about.
@@ -679,6 +732,7 @@ mod tests {
             ("references.onDryRunByFieldManager[]", json!(["manager", "mode"])),
             ("references.kinds.user", json!(["group", "kind", "plural", "version"])),
             ("references.kinds.organization", json!(["group", "kind", "plural", "version"])),
+            ("references.kinds.contact", json!(["group", "kind", "plural", "version"])),
             ("references.subjects[]", json!(["group", "kind", "plural", "version"])),
             ("exemptions[]", json!(["name", "rules"])),
         ] {
@@ -742,6 +796,7 @@ mod tests {
                 "key": "crm.milo.io/source", "kinds": ["Person"], "allowed": ["referral"], "required": true,
             }],
             "domains": { "owned": ["gov.uk"], "sharedHosts": [], "mailProviders": ["gmail.com"] },
+            "notes": { "ownedBySubject": true },
             "references": {
                 "onDryRun": "Enforce",
                 "onDryRunByFieldManager": [{ "manager": "kustomize-controller", "mode": "Warn" }],

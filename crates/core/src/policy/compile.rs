@@ -54,6 +54,7 @@ pub fn compile(document: &Value, origin: impl Into<String>) -> Result<Policy, Pr
         creator(&mut spec, &mut policy, &mut problems);
         labels(&mut spec, &mut policy, &mut problems);
         domains(&mut spec, &mut policy, &mut problems);
+        notes(&mut spec, &mut policy, &mut problems);
         references(&mut spec, &mut policy, &mut problems);
         exemptions(&mut spec, &mut policy, &mut problems);
         needed_kinds(&policy, &mut problems);
@@ -205,7 +206,7 @@ fn label_kinds(fields: &mut Fields<'_>, problems: &mut ProblemList) -> Option<Ve
     }
     let mut kinds = Vec::new();
     for (path, name) in entries {
-        match CrmKind::ALL.into_iter().find(|kind| kind.as_str() == name) {
+        match CrmKind::OWN.into_iter().find(|kind| kind.as_str() == name) {
             Some(kind) if kinds.contains(&kind) => {}
             Some(kind) => kinds.push(kind),
             None => problems.add(&path, unsupported(name, &document_kind::RECORD_KINDS)),
@@ -239,6 +240,12 @@ fn canonical(path: &str, text: &str, problems: &mut ProblemList) -> Option<Strin
     None
 }
 
+fn notes(spec: &mut Fields<'_>, policy: &mut Policy, problems: &mut ProblemList) {
+    let mut fields = spec.object("notes", problems);
+    policy.owned_by_subject = fields.flag("ownedBySubject", problems).unwrap_or_default();
+    fields.report_unknown(problems);
+}
+
 fn references(spec: &mut Fields<'_>, policy: &mut Policy, problems: &mut ProblemList) {
     let mut fields = spec.object("references", problems);
     let settings = &mut policy.references;
@@ -257,6 +264,7 @@ fn references(spec: &mut Fields<'_>, policy: &mut Policy, problems: &mut Problem
     let mut kinds = fields.object("kinds", problems);
     settings.user = cluster_kind(&mut kinds, "user", problems);
     settings.organization = cluster_kind(&mut kinds, "organization", problems);
+    settings.contact = namespaced_kind(&mut kinds, "contact", problems);
     kinds.report_unknown(problems);
     for (path, entry) in fields.list("subjects", problems).unwrap_or_default() {
         let Some(fields) = Fields::entry(&path, entry, problems) else { continue };
@@ -315,6 +323,24 @@ fn cluster_kind(
         );
     }
     Some(Arc::new(kind))
+}
+
+/// A namespaced kind, whether it says so or not.
+fn namespaced_kind(
+    kinds: &mut Fields<'_>,
+    name: &'static str,
+    problems: &mut ProblemList,
+) -> Option<Arc<ResourceKind>> {
+    let mut fields = kinds.object(name, problems);
+    if !fields.exists() {
+        return None;
+    }
+    if fields.value("namespaced") == Some(&Value::Bool(false)) {
+        let text = "must be a namespaced kind, because the reference has a namespace";
+        problems.invalid(&fields.at("namespaced"), "false", text);
+    }
+    let kind = resource_kind(fields, problems)?;
+    Some(Arc::new(ResourceKind { namespaced: true, ..kind }))
 }
 
 fn resource_kind(mut fields: Fields<'_>, problems: &mut ProblemList) -> Option<ResourceKind> {
@@ -392,6 +418,7 @@ fn needed_kinds(policy: &Policy, problems: &mut ProblemList) {
         (RuleId::UserExists, "user", policy.references.user.is_none()),
         (RuleId::CreatorExists, "user", policy.references.user.is_none()),
         (RuleId::OrganizationExists, "organization", policy.references.organization.is_none()),
+        (RuleId::ContactExists, "contact", policy.references.contact.is_none()),
     ];
     for (rule, kind, missing) in needed {
         // An invalid kind has a problem already.
@@ -417,6 +444,6 @@ mod tests {
         assert_eq!(words(DRY_RUN), document_kind::DRY_RUN_MODES);
         assert_eq!(words(LOOKUP_ERROR), document_kind::LOOKUP_ERROR_MODES);
         assert_eq!(words(CONSISTENCY), document_kind::CONSISTENCIES);
-        assert_eq!(CrmKind::ALL.map(CrmKind::as_str), document_kind::RECORD_KINDS);
+        assert_eq!(CrmKind::OWN.map(CrmKind::as_str), document_kind::RECORD_KINDS);
     }
 }
