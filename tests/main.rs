@@ -35,6 +35,7 @@ mod normalization;
 mod policies;
 mod policy_documents;
 mod policy_reviews;
+mod policy_tests;
 mod properties;
 mod repository;
 mod serving;

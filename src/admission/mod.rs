@@ -8,5 +8,5 @@ mod pipeline;
 mod policy;
 mod review;
 
-pub use pipeline::{Clock, Endpoint, Pipeline};
+pub use pipeline::{Endpoint, Pipeline, Reviewed};
 pub use review::Unreadable;
