@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::creator::{CreatorSource, SourceField};
 use super::problem::{Problem, Problems};
-use super::reader::{Fields, ProblemList, unsupported};
+use super::reader::{Fields, LONGEST_LIST, ProblemList, unsupported};
 use super::settings::{
     Consistency, DryRunMode, Exemption, LabelRule, LookupErrorMode, NormalizationMode, Policy, RuleSetting,
 };
@@ -84,7 +84,7 @@ fn header(top: &mut Fields<'_>, problems: &mut ProblemList) {
 
 fn rules(spec: &mut Fields<'_>, policy: &mut Policy, problems: &mut ProblemList) {
     let mut seen = HashSet::new();
-    for (path, entry) in spec.list("rules", problems).unwrap_or_default() {
+    for (path, entry) in spec.list_of("rules", LONGEST_LIST, problems).unwrap_or_default() {
         let Some(mut fields) = Fields::entry(&path, entry, problems) else { continue };
         let rule =
             fields.required_string("rule", problems).and_then(|id| rule_id(&fields.at("rule"), id, problems));
@@ -172,7 +172,7 @@ fn has_name(pattern: &Regex, source: &Fields<'_>, problems: &mut ProblemList) ->
 }
 
 fn labels(spec: &mut Fields<'_>, policy: &mut Policy, problems: &mut ProblemList) {
-    let Some(entries) = spec.list("labels", problems) else { return };
+    let Some(entries) = spec.list_of("labels", LONGEST_LIST, problems) else { return };
     policy.labels.clear();
     for (path, entry) in entries {
         let Some(mut fields) = Fields::entry(&path, entry, problems) else { continue };
@@ -252,7 +252,7 @@ fn references(spec: &mut Fields<'_>, policy: &mut Policy, problems: &mut Problem
     if let Some(mode) = fields.choice("onDryRun", &DRY_RUN, problems) {
         settings.on_dry_run = mode;
     }
-    if let Some(entries) = fields.list("onDryRunByFieldManager", problems) {
+    if let Some(entries) = fields.list_of("onDryRunByFieldManager", LONGEST_LIST, problems) {
         settings.on_dry_run_by_field_manager = dry_run_by_manager(entries, problems);
     }
     if let Some(mode) = fields.choice("onLookupError", &LOOKUP_ERROR, problems) {
@@ -266,7 +266,7 @@ fn references(spec: &mut Fields<'_>, policy: &mut Policy, problems: &mut Problem
     settings.organization = cluster_kind(&mut kinds, "organization", problems);
     settings.contact = namespaced_kind(&mut kinds, "contact", problems);
     kinds.report_unknown(problems);
-    for (path, entry) in fields.list("subjects", problems).unwrap_or_default() {
+    for (path, entry) in fields.list_of("subjects", LONGEST_LIST, problems).unwrap_or_default() {
         let Some(fields) = Fields::entry(&path, entry, problems) else { continue };
         let Some(kind) = resource_kind(fields, problems) else { continue };
         let known =
@@ -376,7 +376,7 @@ fn resource_kind(mut fields: Fields<'_>, problems: &mut ProblemList) -> Option<R
 }
 
 fn exemptions(spec: &mut Fields<'_>, policy: &mut Policy, problems: &mut ProblemList) {
-    for (path, entry) in spec.list("exemptions", problems).unwrap_or_default() {
+    for (path, entry) in spec.list_of("exemptions", LONGEST_LIST, problems).unwrap_or_default() {
         let Some(mut fields) = Fields::entry(&path, entry, problems) else { continue };
         let name = fields.required_string("name", problems);
         let users = owned(fields.strings("users", problems));
