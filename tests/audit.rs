@@ -64,7 +64,10 @@ fn the_exit_code_depends_on_the_flags() {
 fn a_policy_is_compared_with_the_built_in_one() {
     let (_, stdout, _) = audit(&["--policy", "stricter.yaml"]);
     let last = stdout.lines().last().unwrap();
-    assert_eq!(last, "Instead of built-in, which is in force, it would newly deny 1 of 2.");
+    assert_eq!(
+        last,
+        "Compared with built-in, which is in force: 1 would newly be denied, 0 no longer, 0 newly warned of."
+    );
 }
 
 #[test]
@@ -95,4 +98,38 @@ fn an_item_without_a_kind_has_the_kind_of_its_list() {
     let output = Command::new(env!("CARGO_BIN_EXE_crm-admission")).arg("audit").arg(&path).output().unwrap();
     let stdout = String::from_utf8(output.stdout).unwrap();
     assert!(stdout.contains("Company/acme: deny: spec.domains[0]: "), "{stdout}");
+}
+
+#[test]
+fn patches_of_kustomize_are_no_records() {
+    let directory = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| fs::write(directory.path().join(name), text).unwrap();
+    write("stored.yaml", STORED);
+    write("kustomization.yaml", "resources: [stored.yaml]\npatches: [{path: patch.yaml}]\n");
+    write("patch.yaml", &STORED.replace("name: acme,", "name: acne,").replace("name: ada", "name: eve"));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_crm-admission"));
+    let output = command.arg("audit").arg(directory.path()).arg("--summary").output().unwrap();
+    let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!([&summary["records"], &summary["refused"], &summary["danglingReferences"]], [2, 1, 1]);
+}
+
+#[test]
+fn variables_in_stored_records_are_no_variables() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("stored.yaml");
+    fs::write(&path, STORED.replace("Acme.com", "'${DOMAIN:=acme.com}'")).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_crm-admission")).arg("audit").arg(&path).output().unwrap();
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    assert!(stdout.contains("spec.domains[0]: Invalid value: \"${DOMAIN:=acme.com}\""), "{stdout}");
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_named_with_its_place() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("broken.yaml"), "a: [1\nb: 2\n").unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_crm-admission"));
+    let output = command.current_dir(directory.path()).args(["audit", "."]).output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{stderr}");
+    assert!(stderr.starts_with("error: broken.yaml:2:2: "), "{stderr}");
 }

@@ -2,7 +2,13 @@
 //! `make kustomize` tests real builds.
 
 use std::fs;
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread::sleep;
+use std::time::Duration;
 
 use rstest::rstest;
 
@@ -42,6 +48,12 @@ fn units() -> Repository {
 
 /// A check with this script as `kustomize`; without a script, with no program at all.
 fn check(repository: &Repository, script: Option<&str>, args: &[&str]) -> Ended {
+    let bin = bin(repository, script);
+    repository.check_in(".", &[("PATH", bin.to_str().unwrap())], args)
+}
+
+/// The directory with this script as `kustomize`.
+fn bin(repository: &Repository, script: Option<&str>) -> PathBuf {
     let bin = repository.path().join("bin");
     if let Some(script) = script {
         fs::create_dir_all(&bin).unwrap();
@@ -49,7 +61,7 @@ fn check(repository: &Repository, script: Option<&str>, args: &[&str]) -> Ended 
         fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
     }
-    repository.check_in(".", &[("PATH", bin.to_str().unwrap())], args)
+    bin
 }
 
 #[test]
@@ -257,6 +269,156 @@ fn units_that_refer_to_each_other_in_a_circle_are_left_to_the_tool() {
     let ended = check(&repository, Some("echo 'Error: cycle' >&2; exit 1"), &["--format", "json"]);
     assert!(
         ended.ends_with(2).err.contains("a/kustomization.yaml: kustomize build fails: cycle"),
+        "{}",
+        ended.err
+    );
+}
+
+/// Waits until something is true. The limit is that of the test runner.
+fn wait_until(is_true: impl Fn() -> bool) {
+    while !is_true() {
+        sleep(Duration::from_millis(5));
+    }
+}
+
+/// Whether a process runs, and has not only not been waited for.
+fn is_running(pid: &str) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
+}
+
+fn signal(name: &str, process: u32) {
+    let status = Command::new("kill").args(["-s", name, &process.to_string()]).status().unwrap();
+    assert!(status.success());
+}
+
+#[rstest]
+#[case::interrupt("INT", 2)]
+#[case::terminate("TERM", 15)]
+fn a_signal_during_a_build_leaves_no_process_and_no_file_behind(#[case] name: &str, #[case] number: i32) {
+    let repository = units();
+    repository.write("tmp/none", "");
+    // The second process is not the one that the check has started.
+    let bin = bin(&repository, Some("sleep 1000 & echo $$ $! > started.part; mv started.part started; wait"));
+    let temporary = repository.path().join("tmp");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_crm-admission"))
+        .args(["check", "--no-config", "."])
+        .current_dir(repository.path())
+        .env("PATH", format!("{}:/usr/bin:/bin", bin.display()))
+        .env("TMPDIR", &temporary)
+        .spawn()
+        .unwrap();
+    let started = repository.path().join("started");
+    wait_until(|| started.exists());
+    let files = |directory: &Path| fs::read_dir(directory).unwrap().count();
+    assert_eq!(files(&temporary), 2);
+    signal(name, child.id());
+    assert_eq!(child.wait().unwrap().signal(), Some(number));
+    assert_eq!(files(&temporary), 1);
+    let pids = fs::read_to_string(started).unwrap();
+    wait_until(|| !pids.split(' ').any(is_running));
+}
+
+#[test]
+fn a_signal_after_the_builds_ends_the_check_at_once() {
+    let repository = units();
+    let bin = bin(&repository, Some("exit 0"));
+    // The lookup of a company waits for this server.
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = server.local_addr().unwrap();
+    let kubeconfig = format!(
+        "apiVersion: v1\nkind: Config\ncurrent-context: a\nclusters: [{{name: a, cluster: {{server: 'http://{address}'}}}}]\n\
+         users: [{{name: a, user: {{}}}}]\ncontexts: [{{name: a, context: {{cluster: a, user: a}}}}]\n"
+    );
+    repository.write("kubeconfig", &kubeconfig);
+    let mut child = Command::new(env!("CARGO_BIN_EXE_crm-admission"))
+        .args(["check", "--no-config", "--cluster", "--kubeconfig", "kubeconfig", "."])
+        .current_dir(repository.path())
+        .env("PATH", &bin)
+        .spawn()
+        .unwrap();
+    let _waiting = server.accept().unwrap();
+    signal("INT", child.id());
+    assert_eq!(child.wait().unwrap().signal(), Some(2));
+}
+
+#[test]
+fn a_kustomization_file_that_cannot_be_read_is_one_error_and_its_files_are_no_records() {
+    let repository = units();
+    repository.write("base/kustomization.yml", "resources: [company.yaml\nx: y\n");
+    repository.write("base/patches/name.yaml", DENIED);
+    repository.write("other.yaml", &DENIED.replace("acme", "other"));
+    let script = Some("echo run >&2; exit 1");
+    for (script, mode) in [(script, "auto"), (script, "build"), (script, "skip"), (None, "auto")] {
+        let ended = check(&repository, script, &["--kustomize", mode, "--format", "json"]);
+        assert_eq!(ended.ends_with(2).findings(), [format!("other.yaml:{FOUND}")], "{mode}");
+        let errors = ended.json()["errors"].clone();
+        let errors = errors.as_array().unwrap();
+        let place = |key: &str| errors[0][key].clone();
+        assert_eq!(errors.len(), 1, "{mode}: {errors:?}");
+        assert_eq!((place("file"), place("line")), ("base/kustomization.yml".into(), 2.into()));
+    }
+    // Also if it is outside of the given paths, or named.
+    for paths in [&["dev"][..], &["dev", "base"], &["dev", "base/kustomization.yml"]] {
+        let ended = check(&repository, script, &[paths, &["--format", "json"]].concat());
+        let errors = ended.ends_with(2).json()["errors"].clone();
+        assert_eq!(errors.as_array().unwrap().len(), 1, "{paths:?}: {errors}");
+    }
+    // A unit below its directory is a unit of its own.
+    repository.write("base/own/kustomization.yaml", "resources: [company.yaml]\n");
+    repository.write("base/own/company.yaml", &DENIED.replace("acme", "own"));
+    let args = ["--kustomize", "skip", "--format", "json", "base"];
+    let found = check(&repository, None, &args).ends_with(2).findings();
+    assert_eq!(found, [format!("base/own/company.yaml:{FOUND}")]);
+}
+
+#[test]
+fn a_kustomization_file_that_is_a_list_cannot_be_read_either() {
+    let repository =
+        Repository::with(&[("kustomization.yaml", "- company.yaml\n"), ("company.yaml", DENIED)]);
+    let ended = check(&repository, None, &[]);
+    let said = "kustomization.yaml:1:1: error: no object: a manifest is a map with apiVersion and kind\n";
+    assert!(ended.ends_with(2).out.starts_with(said), "{}", ended.out);
+}
+
+#[test]
+fn what_exists_elsewhere_is_not_checked_if_a_build_renders_it() {
+    let repository = Repository::with(&[
+        ("base/kustomization.yaml", "resources: [c.yaml]\n"),
+        ("base/c.yaml", DENIED),
+        ("dev/kustomization.yaml", "resources: [../base, person.yaml]\n"),
+        (
+            "dev/person.yaml",
+            "apiVersion: crm.milo.io/v1alpha1\nkind: Person\nmetadata: {name: jane}\nspec: {displayName: '', companyRef: {name: acme}}\n",
+        ),
+    ]);
+    let origin = |path: &str, file: &str| {
+        let annotation =
+            format!("metadata: {{annotations: {{config.kubernetes.io/origin: 'path: {path}'}}, ");
+        let text = repository.read(file).replace("metadata: {", &annotation);
+        format!("cat <<'E'\n{text}---\nE\n")
+    };
+    let directory = repository.path().canonicalize().unwrap();
+    let of = |file: &str| origin(&format!("{}/{file}", directory.display()), file);
+    let script = format!("PATH=/usr/bin:/bin\n{}{}", of("base/c.yaml"), of("dev/person.yaml"));
+    let expected = ["dev/person.yaml:4:21 Deny spec.displayName [display-name]"];
+    for paths in [&["."][..], &["dev"]] {
+        let args = [paths, &["--resources", "base/c.yaml", "--format", "json"]].concat();
+        for script in [Some(script.as_str()), None] {
+            let ended = check(&repository, script, &args);
+            assert_eq!(ended.ends_with(1).findings(), expected, "{paths:?} {script:?}");
+        }
+    }
+    // Without the flag, it is.
+    assert_eq!(check(&repository, Some(&script), &["--format", "json"]).ends_with(1).findings().len(), 2);
+}
+
+#[test]
+fn the_command_in_an_error_names_the_directory_as_a_shell_reads_it() {
+    let repository = Repository::with(&[("my team/kustomization.yaml", "resources: []\n")]);
+    let ended = check(&repository, Some("exit 1"), &["--format", "json"]);
+    assert!(
+        ended.ends_with(2).err.contains(": kustomize build 'my team' … | crm-admission"),
         "{}",
         ended.err
     );

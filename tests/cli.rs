@@ -271,6 +271,26 @@ fn policy_check_accepts_a_valid_policy() {
 }
 
 #[test]
+fn policy_check_warns_of_what_is_surely_not_meant_and_exits_with_0() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("policy.yaml");
+    fs::write(&file, "apiVersion: admission.crm.milo.io/v1alpha1\nkind: AdmissionPolicy\nspec: {rules: [{rule: domain, action: Warn, enforceAfter: \"2027-01-15T00:00:00Z\"}], exemptions: [{name: x, users: [jane], rules: [domain], expires: \"2020-01-01T00:00:00Z\"}]}\n").unwrap();
+    let (code, out, err) = run(&["policy", "check", file.to_str().unwrap()]);
+    assert_eq!((code, err.as_str()), (0, ""));
+    let file = file.display();
+    let expected = [
+        format!(
+            "{file}: warning: spec.rules[0].enforceAfter: has no effect: the action of domain is Warn, and only Deny has a start date"
+        ),
+        format!(
+            "{file}: warning: spec.exemptions[0].expires: the exemption ended at 2020-01-01T00:00:00Z; remove it, or set a later time"
+        ),
+        format!("{file}: accepted"),
+    ];
+    assert_eq!(out.lines().collect::<Vec<_>>(), expected);
+}
+
+#[test]
 fn policy_check_lists_every_problem_and_exits_with_1() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("policy.yaml");
@@ -527,6 +547,30 @@ fn serve_continues_if_its_log_cannot_be_written() {
     assert_eq!(serve.wait().unwrap().code(), Some(0));
 }
 
+#[test]
+fn patches_of_kustomize_are_no_objects_of_a_directory_in_memory() {
+    let directory = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| fs::write(directory.path().join(name), text).unwrap();
+    let company = "apiVersion: crm.milo.io/v1alpha1\nkind: Company\nmetadata: {name: acme}\n";
+    write("kustomization.yaml", "resources: [acme.yaml]\npatches: [{path: patch.yaml}]\n");
+    write("acme.yaml", company);
+    write("patch.yaml", &company.replace("acme", "other"));
+    let serving = Serving::start("json", &["--resources", directory.path().to_str().unwrap()]);
+    let at = |company: &str| {
+        let mut request = hostile_requests().swap_remove(0);
+        request["kind"]["kind"] = "Person".into();
+        request["resource"]["resource"] = "people".into();
+        request["object"] = serde_json::json!({
+            "apiVersion": "crm.milo.io/v1alpha1", "kind": "Person", "metadata": {"name": "jane"},
+            "spec": {"displayName": "Jane", "companyRef": {"name": company}},
+        });
+        request
+    };
+    let [stored, patch] = serving.review(&[at("acme"), at("other")]).try_into().unwrap();
+    assert_eq!(stored["message"], serde_json::Value::Null);
+    assert!(patch["message"].as_str().unwrap().contains("no Company of that name"), "{patch}");
+}
+
 /// A `serve` process, which is killed at the end of the test.
 struct Serving {
     process: std::process::Child,
@@ -536,7 +580,7 @@ struct Serving {
 }
 
 impl Serving {
-    fn start(log_format: &str) -> Self {
+    fn start(log_format: &str, args: &[&str]) -> Self {
         let certificates = tempfile::tempdir().unwrap();
         let mut process = std::process::Command::new(env!("CARGO_BIN_EXE_crm-admission"))
             .args([
@@ -549,6 +593,7 @@ impl Serving {
                 "0s",
             ])
             .args(["--directory", "memory", "--log-format", log_format])
+            .args(args)
             .args(["--tls-dev", certificates.path().to_str().unwrap()])
             .env_remove("CRM_ADMISSION_LOG")
             .env_remove("RUST_LOG")
@@ -631,7 +676,7 @@ fn hostile_requests() -> Vec<serde_json::Value> {
 
 /// Sends the hostile requests to `serve`. Returns the log lines about their decisions.
 fn lines_of_hostile_requests(log_format: &str) -> Vec<String> {
-    let serving = Serving::start(log_format);
+    let serving = Serving::start(log_format, &[]);
     let answers = serving.review(&hostile_requests());
     assert!(answers.iter().all(|status| status["code"] == 422), "{answers:?}");
     let lines = serving.stop();

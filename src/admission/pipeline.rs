@@ -10,13 +10,14 @@ use crm_core::api::{CrmKind, Target};
 use crm_core::catalog::RuleId;
 use crm_core::existence::{Fact, Presence};
 use crm_core::policy::{Consistency, Policy};
-use crm_core::rules::{self, Deletion, Facts, Operation, Reference, ReferenceKey, Request, Verdict};
+use crm_core::rules::{self, Deletion, Facts, Finding, Operation, Reference, ReferenceKey, Request, Verdict};
 use futures::future::{OptionFuture, join, join_all};
 use futures::{StreamExt, stream};
 use jiff::Timestamp;
 
 use super::answer::{self, Decision};
-use super::review::{self, Matter, Review, Unreadable, Write};
+use super::policy::PolicyJudge;
+use super::review::{self, Judged, Matter, Review, Unreadable, Write};
 use crate::directory::{Directory, Found, LookupError};
 use crate::telemetry::Metrics;
 
@@ -77,12 +78,13 @@ pub struct Pipeline {
     policy: Arc<ArcSwap<Policy>>,
     metrics: Metrics,
     clock: Clock,
+    policies: PolicyJudge,
 }
 
 impl Pipeline {
     /// A pipeline with a directory and the policy in force, which is read for each request.
     pub fn new(directory: Arc<dyn Directory>, policy: Arc<ArcSwap<Policy>>, metrics: Metrics) -> Self {
-        Self { directory, policy, metrics, clock: Arc::new(Timestamp::now) }
+        Self { directory, policy, metrics, clock: Arc::new(Timestamp::now), policies: PolicyJudge::new() }
     }
 
     /// The same pipeline with another clock, for decisions about another time.
@@ -114,18 +116,27 @@ impl Pipeline {
         limit: Duration,
     ) -> Result<Reviewed, Unreadable> {
         let started = Instant::now();
-        let review = review::parse(body)?;
+        let mut review = review::parse(body)?;
         let policy = self.policy.load_full();
+        if let Matter::Policy { spec } = &mut review.matter {
+            let spec = spec.take();
+            let verdict = self.policies.judge(&review.name, spec, (self.clock)()).await;
+            self.record(endpoint, &review, Decision::of_policy(&verdict), &[], started);
+            let answer = answer::policy_decided(&review, &verdict, &policy);
+            return Ok(Reviewed { verdict: Verdict::default(), answer });
+        }
         let verdict = match &review.matter {
             Matter::Write(write) => self.decide(endpoint, &review, write, &policy, limit).await,
             Matter::Deletion(kind) => self.decide_deletion(&review, *kind, &policy, limit).await,
-            Matter::Nothing => {
+            Matter::Nothing | Matter::Policy { .. } => {
+                self.record(endpoint, &review, Decision::Allowed, &[], started);
                 let verdict = Verdict::default();
-                self.record(endpoint, &review, &verdict, started);
                 return Ok(Reviewed { verdict, answer: answer::untouched(&review) });
             }
         };
-        self.record(endpoint, &review, &verdict, started);
+        let decision = Decision::of(&verdict);
+        self.count(&verdict, decision);
+        self.record(endpoint, &review, decision, &verdict.findings, started);
         let answer = answer::decided(&review, &verdict, &policy);
         Ok(Reviewed { verdict, answer })
     }
@@ -250,18 +261,8 @@ impl Pipeline {
         }
     }
 
-    /// Counts and logs the decision. Logs nothing of the object, and only the name of the user.
-    fn record(&self, endpoint: Endpoint, review: &Review<'_>, verdict: &Verdict, started: Instant) {
-        let decision = Decision::of(verdict);
-        let elapsed = started.elapsed();
-        let kind = review.kind.map_or("other", CrmKind::label);
-        self.metrics.decisions().decided(
-            endpoint.as_str(),
-            kind,
-            review.verb.as_str(),
-            decision.as_str(),
-            elapsed,
-        );
+    /// Counts the findings and changes of a decision.
+    fn count(&self, verdict: &Verdict, decision: Decision) {
         for finding in &verdict.findings {
             self.metrics.decisions().finding(finding.rule.as_str(), finding.action.as_str());
         }
@@ -272,8 +273,28 @@ impl Pipeline {
         if verdict.owner.is_some() && decision == Decision::Allowed {
             self.metrics.decisions().change(RuleId::SubjectExists.as_str());
         }
+    }
+
+    /// Counts and logs the decision. Logs nothing of the object, and only the name of the user.
+    fn record(
+        &self,
+        endpoint: Endpoint,
+        review: &Review<'_>,
+        decision: Decision,
+        findings: &[Finding],
+        started: Instant,
+    ) {
+        let elapsed = started.elapsed();
+        let kind = review.kind.map_or("other", Judged::label);
+        self.metrics.decisions().decided(
+            endpoint.as_str(),
+            kind,
+            review.verb.as_str(),
+            decision.as_str(),
+            elapsed,
+        );
         let user = review.user.username.as_deref().unwrap_or_default();
-        let rules: BTreeSet<RuleId> = verdict.findings.iter().map(|finding| finding.rule).collect();
+        let rules: BTreeSet<RuleId> = findings.iter().map(|finding| finding.rule).collect();
         let rules: Vec<&str> = rules.into_iter().map(RuleId::as_str).collect();
         macro_rules! log {
             ($level:ident) => {

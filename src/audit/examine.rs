@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use crm_check::conformance::{Conformance, Subject, UnusableSchema};
 use crm_core::api::{CrmKind, Target};
 use crm_core::catalog::{Action, RuleId};
+use crm_core::comparison::{Difference, compare};
 use crm_core::existence::Fact;
 use crm_core::policy::Policy;
 use crm_core::rules::{Change, Finding};
@@ -41,6 +42,8 @@ pub struct Examined {
     pub changes: Vec<Change>,
     /// What would happen if it were written today.
     pub standing: Standing,
+    /// What the policy changes, compared with the one in force.
+    pub difference: Option<Difference>,
 }
 
 /// What would happen to a record if it were written today.
@@ -50,8 +53,6 @@ pub enum Standing {
     Admitted,
     /// It would be denied.
     Denied,
-    /// It would be denied, but not by the policy in force.
-    NewlyDenied,
 }
 
 impl Scope {
@@ -136,14 +137,18 @@ impl Examiner {
     fn judge(&self, object: &Value, subject: &Subject<'_>, known: &HashMap<Target, Fact>) -> Examined {
         let findings = self.findings(subject, known, &self.conformance);
         let denies = |findings: &[Finding]| findings.iter().any(|finding| finding.action == Action::Deny);
-        let standing = match (&self.in_force, denies(&findings)) {
-            (_, false) => Standing::Admitted,
-            (Some(in_force), true) if !denies(&self.findings(subject, known, in_force)) => {
-                Standing::NewlyDenied
-            }
-            (_, true) => Standing::Denied,
-        };
-        Examined { name: full_name(object), findings, changes: self.changes(subject), standing }
+        let standing = if denies(&findings) { Standing::Denied } else { Standing::Admitted };
+        let difference = self.in_force.as_ref().and_then(|in_force| {
+            let before = self.findings(subject, known, in_force);
+            compare(&before, &findings).map(|compared| compared.difference)
+        });
+        Examined {
+            name: full_name(object),
+            findings,
+            changes: self.changes(subject),
+            standing,
+            difference,
+        }
     }
 
     fn findings(

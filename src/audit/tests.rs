@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use crm_check::conformance::Subject;
 use crm_core::api::{CrmKind, Target};
 use crm_core::catalog::{Action, RuleId};
+use crm_core::comparison::Difference;
 use crm_core::existence::{Fact, Objects};
 use crm_core::policy::{Policy, RuleSetting};
 use http::{Request, Response};
@@ -256,9 +257,10 @@ async fn only_denials_that_the_policy_in_force_does_not_have_are_new() {
     stricter.labels[0].required = true;
     let examiner = examiner(stricter, Some(Policy::default()), Scope::All);
     let good = json!({"displayName": "Acme", "creatorRef": {"name": "zoe"}});
-    assert_eq!(examined(&examiner, CrmKind::Company, good).await.standing, Standing::NewlyDenied);
+    assert_eq!(examined(&examiner, CrmKind::Company, good).await.difference, Some(Difference::NewlyDenied));
     let bad = json!({"displayName": " ", "creatorRef": {"name": "zoe"}});
-    assert_eq!(examined(&examiner, CrmKind::Company, bad).await.standing, Standing::Denied);
+    let bad = examined(&examiner, CrmKind::Company, bad).await;
+    assert_eq!((bad.standing, bad.difference), (Standing::Denied, None));
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use clap::builder::FalseyValueParser;
 use clap::{Args, ValueEnum};
+use crm_check::check::Bundle;
 use crm_check::report::Colour;
 use crm_core::api::CrmKind;
 use crm_core::catalog::{Action, RuleId};
@@ -141,7 +142,7 @@ impl Audit {
     }
 
     async fn files(&self, paths: &[PathBuf]) -> anyhow::Result<Totals> {
-        let objects = crm_manifest::read_objects(paths)?;
+        let objects = Bundle::existing(paths)?;
         let (policy, in_force) = self.policies(None).await?;
         let examiner = self.examiner(policy, in_force)?;
         let directory = Files::new(&objects);

@@ -18,12 +18,12 @@ use crm_core::characters::printable;
 use crm_manifest::Walk;
 
 use super::baseline::BaselineFile;
-use super::configuration::{self, FailOn, FormatArg, KustomizeArg, Located};
+use super::configuration::{self, FailOn, FormatArg, Located};
 use super::judging::Judging;
 use super::progress::Progress;
 use super::variables;
 use super::{Outcome, block_on, joined, output_file, print, print_exactly};
-use crate::kustomize;
+use crate::kustomize::{self, Mode};
 
 #[derive(Debug, Args)]
 pub(super) struct Check {
@@ -45,7 +45,7 @@ pub(super) struct Check {
     /// What to do with a directory that has a kustomization.yaml: check what `kustomize build` or `kubectl kustomize`
     /// renders, or its resources as they stand. [default: auto]
     #[arg(long, value_enum, env = "CRM_ADMISSION_KUSTOMIZE", value_name = "MODE")]
-    kustomize: Option<KustomizeArg>,
+    kustomize: Option<Mode>,
     /// Format of the report. [default: full if it is printed on a terminal, else text]
     #[arg(short = 'o', long, value_enum, env = "CRM_ADMISSION_FORMAT")]
     format: Option<FormatArg>,
@@ -95,7 +95,7 @@ impl Check {
         let variables = self.judging.variables();
         let no_walk = Walk::default();
         let mut resources = Bundle::read(&self.judging.resources, &[], &no_walk, variables.clone(), &|| ())?;
-        let resources = Declared::existing(&mut resources).map_err(|error| anyhow::anyhow!("{error}"))?;
+        let resources = Declared::existing(&mut resources)?;
         let progress = Progress::new("files read", self.quiet);
         let walk = self.judging.walk()?;
         let mut bundle =
@@ -140,11 +140,7 @@ impl Check {
 
     /// Builds the directories with a kustomization file, and returns notes about those that are not built.
     fn build(&self, bundle: &mut Bundle) -> anyhow::Result<Vec<String>> {
-        let mode = match self.kustomize {
-            None | Some(KustomizeArg::Auto) => kustomize::Mode::Auto,
-            Some(KustomizeArg::Build) => kustomize::Mode::Build,
-            Some(KustomizeArg::Skip) => kustomize::Mode::Skip,
-        };
+        let mode = self.kustomize.unwrap_or_default();
         block_on(async { Ok(kustomize::build(bundle, mode).await?) })
     }
 

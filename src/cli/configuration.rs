@@ -13,6 +13,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::variables;
+use crate::kustomize::Mode;
 
 /// The name of the file.
 const NAME: &str = ".crm-admission.yaml";
@@ -43,7 +44,7 @@ pub(super) struct Configuration {
     /// The values of variables such as `${NAME}` in the files. --var replaces those that it gives.
     pub(super) variables: Option<BTreeMap<String, String>>,
     /// What to do with directories that have a kustomization file.
-    pub(super) kustomize: Option<KustomizeArg>,
+    pub(super) kustomize: Option<Mode>,
     /// The baseline, relative to this file.
     pub(super) baseline: Option<PathBuf>,
 }
@@ -79,18 +80,6 @@ pub(super) enum FailOn {
     Deny,
     /// Those, and warnings.
     Warn,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-#[schemars(inline)]
-pub(super) enum KustomizeArg {
-    /// Build it, if it can be built here; else skip.
-    Auto,
-    /// Build it. If it cannot be built, the command exits with 2.
-    Build,
-    /// Check its resources as they stand, without patches, components and generators.
-    Skip,
 }
 
 /// A configuration, and the directory to which its paths are relative.
@@ -220,7 +209,7 @@ fn advice(key: &str, value: &Value) -> String {
         "applier" => words::<ApplierArg>(),
         "format" => words::<FormatArg>(),
         "failOn" => words::<FailOn>(),
-        "kustomize" => words::<KustomizeArg>(),
+        "kustomize" => words::<Mode>(),
         _ => Vec::new(),
     };
     let meant = value.as_str().and_then(|text| nearest(words.iter().map(String::as_str), text, NEAR_MISS));

@@ -23,7 +23,7 @@ use super::block_on;
 use super::cluster::ClusterArgs;
 use super::configuration::{ApplierArg, Located};
 use super::progress::Progress;
-use super::variables::{self, Assignment};
+use super::variables::{self, Assignment, Assignments};
 use crate::cluster::Reader;
 use crate::directory::{Live, LookupError};
 use crate::policy_source;
@@ -70,12 +70,12 @@ pub(super) struct Judging {
     #[arg(
         long,
         num_args = 1,
-        env = variables::ENVIRONMENT,
+        env = "CRM_ADMISSION_VAR",
         hide_env_values = true,
-        value_parser = variables::parse,
+        value_parser = variables::Parser,
         value_name = "NAME=VALUE"
     )]
-    var: Vec<Assignment>,
+    var: Vec<Assignments>,
     /// The tool that applies the files: warn about references that it would apply before their targets.
     #[arg(long, value_enum, env = "CRM_ADMISSION_APPLIER")]
     pub(super) applier: Option<ApplierArg>,
@@ -129,8 +129,8 @@ impl Judging {
     }
 
     /// The variables that are given by flags.
-    pub(super) fn given(&self) -> Vec<Assignment> {
-        variables::separated(self.var.clone())
+    pub(super) fn given(&self) -> Vec<&Assignment> {
+        self.var.iter().flatten().collect()
     }
 
     /// The variables in the files.

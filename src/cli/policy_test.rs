@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
+use crm_check::check::Bundle;
 use crm_check::report::Colour;
 use crm_core::characters::printable;
 use crm_manifest::{Ignored, Walk};
@@ -111,7 +112,7 @@ impl PolicyTest {
 }
 
 fn scaffold(file: &Path) -> anyhow::Result<Outcome> {
-    let objects = crm_manifest::read_objects(&[file.to_owned()])?;
+    let objects = Bundle::existing(&[file.to_owned()])?;
     let written = block_on(policy_tests::scaffold(&objects, Timestamp::now()));
     print(&written.with_context(|| file.display().to_string())?)
 }

@@ -9,6 +9,7 @@ use anyhow::{Context, bail};
 use arc_swap::ArcSwap;
 use clap::builder::FalseyValueParser;
 use clap::{Args, ValueEnum};
+use crm_check::check::Bundle;
 use crm_core::api::{CrmKind, ResourceKind};
 use crm_core::existence::Objects;
 use crm_core::policy::Policy;
@@ -289,7 +290,7 @@ impl Serve {
     }
 
     fn memory(&self) -> anyhow::Result<Objects> {
-        let objects = crm_manifest::read_objects(&self.resources)?;
+        let objects = Bundle::existing(&self.resources)?;
         tracing::info!(objects = objects.len(), "looking up objects among those of --resources");
         Ok(Objects::new(&objects))
     }

@@ -1,13 +1,14 @@
-//! Reads the variables of `--var`, and of its environment variable.
+//! Reads the variables of `--var`, and of its environment variable, which can hold several.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 
+use clap::builder::TypedValueParser;
+use clap::parser::ValueSource;
+use clap::{Arg, Command};
 use crm_core::api::names::{NEAR_MISS, nearest};
 use crm_core::quote::quote;
 use crm_manifest::Variables;
-
-/// The environment variable of `--var`.
-pub(super) const ENVIRONMENT: &str = "CRM_ADMISSION_VAR";
 
 /// One `NAME=VALUE`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +16,9 @@ pub(super) struct Assignment {
     name: String,
     value: String,
 }
+
+/// Those of one flag, or of the environment variable.
+pub(super) type Assignments = Vec<Assignment>;
 
 /// Reads one `NAME=VALUE`.
 ///
@@ -48,7 +52,7 @@ pub(super) fn check_name(name: &str) -> Result<(), String> {
 }
 
 /// The variables of the configuration file, and those that are given, which replace them.
-pub(super) fn collect(of_file: &BTreeMap<String, String>, given: &[Assignment]) -> Variables {
+pub(super) fn collect(of_file: &BTreeMap<String, String>, given: &[&Assignment]) -> Variables {
     let mut variables = Variables::default();
     for (name, value) in of_file {
         variables.set(name, value);
@@ -59,19 +63,37 @@ pub(super) fn collect(of_file: &BTreeMap<String, String>, given: &[Assignment]) 
     variables
 }
 
-/// Several variables can be in one environment variable: a comma before another `NAME=` separates them.
-pub(super) fn separated(given: Vec<Assignment>) -> Vec<Assignment> {
-    let is_from_environment = |Assignment { name, value }: &Assignment| {
-        std::env::var(ENVIRONMENT).is_ok_and(|text| text == format!("{name}={value}"))
-    };
-    match &given[..] {
-        [one] if is_from_environment(one) => split(one),
-        _ => given,
+/// Reads the value of `--var` or of its environment variable. Only in the latter, a comma before another `NAME=` separates
+/// several.
+#[derive(Clone, Debug)]
+pub(super) struct Parser;
+
+impl TypedValueParser for Parser {
+    type Value = Assignments;
+
+    fn parse_ref(
+        &self,
+        command: &Command,
+        flag: Option<&Arg>,
+        value: &OsStr,
+    ) -> Result<Self::Value, clap::Error> {
+        parse.parse_ref(command, flag, value).map(|one| vec![one])
+    }
+
+    fn parse_ref_(
+        &self,
+        command: &Command,
+        flag: Option<&Arg>,
+        value: &OsStr,
+        source: ValueSource,
+    ) -> Result<Self::Value, clap::Error> {
+        let one = parse.parse_ref(command, flag, value)?;
+        Ok(if source == ValueSource::EnvVariable { split(&one) } else { vec![one] })
     }
 }
 
-fn split(one: &Assignment) -> Vec<Assignment> {
-    let mut split: Vec<Assignment> = Vec::new();
+fn split(one: &Assignment) -> Assignments {
+    let mut split: Assignments = Vec::new();
     for part in format!("{}={}", one.name, one.value).split(',') {
         match (parse(part), split.last_mut()) {
             (Ok(assignment), _) => split.push(assignment),
@@ -84,11 +106,11 @@ fn split(one: &Assignment) -> Vec<Assignment> {
 
 /// Notes about given variables that no value uses, but that are probably meant to be unknown ones.
 pub(super) fn misspelled<'n>(
-    given: &[Assignment],
+    given: &[&Assignment],
     used: impl Iterator<Item = &'n str> + Clone,
     unknown: impl Iterator<Item = &'n str> + Clone,
 ) -> Vec<String> {
-    let note = |Assignment { name, .. }: &Assignment| {
+    let note = |Assignment { name, .. }: &&Assignment| {
         if used.clone().any(|used| used == name) {
             return None;
         }

@@ -373,7 +373,11 @@ mod tests {
             |live| {
                 live["webhooks"].as_array_mut().unwrap().pop();
             },
-            "webhooks[delete.crm.milo.io]",
+            "webhooks[validate.admissionpolicies.crm.milo.io]",
+        );
+        changed(
+            |live| live["webhooks"][2]["failurePolicy"] = json!("Fail"),
+            "webhooks[validate.admissionpolicies.crm.milo.io].failurePolicy",
         );
         changed(
             |live| live["webhooks"][1]["clientConfig"]["service"]["path"] = json!("/"),
@@ -399,7 +403,7 @@ mod tests {
         remove_validation(&mut snapshot);
         let check = judge(&snapshot, &settings());
         assert_eq!(check.findings, []);
-        assert!(check.summary.ends_with("2 webhooks: one call for each write, and the floor"), "{check:?}");
+        assert!(check.summary.ends_with("3 webhooks: one call for each write, and the floor"), "{check:?}");
     }
 
     #[test]
@@ -451,7 +455,11 @@ mod tests {
         assert!(texts[0].contains("webhooks[mutate.crm.milo.io].reinvocationPolicy"), "{texts:?}");
         assert_eq!(
             (texts.len(), texts[1]),
-            (2, "it differs from the shipped one: webhooks[delete.crm.milo.io]")
+            (
+                2,
+                "it differs from the shipped one: webhooks[delete.crm.milo.io], \
+                 webhooks[validate.admissionpolicies.crm.milo.io]"
+            )
         );
     }
 

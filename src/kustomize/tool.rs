@@ -1,5 +1,6 @@
 //! Runs `kustomize build` or `kubectl kustomize` on one directory, with a time limit and limits of its output.
 
+use std::cell::Cell;
 use std::env;
 use std::ffi::OsStr;
 use std::fs;
@@ -10,10 +11,11 @@ use std::time::Duration;
 
 use crm_check::units::Root;
 use rustix::fs::{Access, access};
+use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
 /// The programs and their commands, best first.
@@ -105,13 +107,17 @@ impl Tool {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
+            .process_group(0)
             .kill_on_drop(true)
             .spawn()
             .map_err(failed)?;
+        let group = Group::of(&child);
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let work = async {
             let (output, errors) = tokio::try_join!(output(stdout), errors(stderr))?;
-            Ok((child.wait().await?, output, errors))
+            let status = child.wait().await?;
+            group.leave();
+            Ok((status, output, errors))
         };
         let ended = timeout(LIMIT, work).await.map_err(|_| BuildError::Late { tool: tool() })?;
         let (status, output, errors) = ended.map_err(|error: io::Error| match error.kind() {
@@ -124,6 +130,31 @@ impl Tool {
             return Err(BuildError::Failed { tool: tool(), errors });
         }
         String::from_utf8(output).map_err(|_| failed(io::Error::other("its output is not UTF-8 text")))
+    }
+}
+
+/// The processes that the tool has started, which are killed with the build.
+struct Group(Cell<Option<Pid>>);
+
+impl Group {
+    /// The group of a process that leads one.
+    fn of(leader: &Child) -> Self {
+        let id = leader.id().and_then(|id| i32::try_from(id).ok());
+        Self(Cell::new(id.and_then(Pid::from_raw)))
+    }
+
+    /// The leader has ended, so its id can soon be that of another process.
+    fn leave(&self) {
+        self.0.take();
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(id) = self.0.take() {
+            // It fails only if all have ended.
+            let _ = kill_process_group(id, Signal::KILL);
+        }
     }
 }
 

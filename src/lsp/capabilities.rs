@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crm_manifest::{EXTENSIONS, KUSTOMIZATIONS};
 use gen_lsp_types::{
     CodeActionKind, CodeActionOptions, CompletionOptions, InitializeResult, SaveOptions, ServerCapabilities,
     ServerInfo, TextDocumentSyncKind, TextDocumentSyncOptions, WorkspaceFoldersServerCapabilities,
@@ -86,7 +87,9 @@ pub(super) fn server(encoding: Encoding) -> InitializeResult {
 /// The parameters of the request to watch files.
 pub(super) fn watchers() -> Value {
     // Policies may have any name, but all are YAML or JSON.
-    let watchers = [json!({"globPattern": "**/*.{yaml,yml,json}"})];
+    let without_extension = KUSTOMIZATIONS.into_iter().filter(|name| !name.contains('.')).map(str::to_owned);
+    let globs = without_extension.chain([format!("*.{{{}}}", EXTENSIONS.join(","))]);
+    let watchers: Vec<Value> = globs.map(|glob| json!({"globPattern": format!("**/{glob}")})).collect();
     json!({"registrations": [{
         "id": "files",
         "method": "workspace/didChangeWatchedFiles",

@@ -5,10 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crm_check::check::{Bundle, Checked, Workspace};
-use crm_check::units::is_kustomization;
 use crm_core::api::Target;
 use crm_core::existence::Fact;
-use crm_manifest::Walk;
+use crm_manifest::{Walk, is_kustomization};
 use jiff::Timestamp;
 
 use super::documents::Documents;

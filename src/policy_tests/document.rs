@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crm_check::check::Bundle;
 use crm_check::report::InputError;
 use crm_core::api::policy as policy_kind;
 use crm_core::existence::Objects;
@@ -51,11 +52,11 @@ pub(super) fn read(placed: &Placed<'_>) -> Result<Suite, Vec<InputError>> {
     spec.report_unknown(&mut problems);
     top.report_unknown(&mut problems);
     match policy {
-        Some(policy) if problems.0.is_empty() => {
+        Some(policy) if problems.is_empty() => {
             let existing = Arc::new(Objects::new(&existing));
             Ok(Suite { file: placed.input.name.clone(), name, policy, existing, now, cases })
         }
-        _ => Err(problems.0.iter().map(|problem| placed.error(problem)).collect()),
+        _ => Err(problems.into_problems().0.iter().map(|problem| placed.error(problem)).collect()),
     }
 }
 
@@ -88,7 +89,7 @@ fn policy(spec: &mut Fields<'_>, base: &Path, problems: &mut ProblemList) -> Opt
     match policy_source::read(&file) {
         Ok(policy) => return Some(policy),
         Err(PolicyFileError::Unreadable(error)) => {
-            problems.add(&at, format!("Invalid value: {}", InputError::from(error)));
+            problems.add(&at, format!("Invalid value: {error}"));
         }
         Err(PolicyFileError::Invalid { path, problems: found }) => {
             for problem in &found.0 {
@@ -109,9 +110,9 @@ fn existing(spec: &mut Fields<'_>, base: &Path, problems: &mut ProblemList) -> V
         match entry {
             Value::String(text) => {
                 let Some(file) = path(&at, base, text, problems) else { continue };
-                match crm_manifest::read_objects(&[file]) {
+                match Bundle::existing(&[file]) {
                     Ok(found) => objects.extend(found),
-                    Err(error) => problems.add(&at, format!("Invalid value: {}", InputError::from(error))),
+                    Err(error) => problems.add(&at, format!("Invalid value: {error}")),
                 }
             }
             Value::Object(_) => {
@@ -145,13 +146,13 @@ fn missing_identity(object: &Value) -> Option<&'static str> {
 
 fn cases(spec: &mut Fields<'_>, placed: &Placed<'_>, problems: &mut ProblemList) -> Vec<Case> {
     let at = spec.at("cases");
-    let known = problems.0.len();
+    let known = problems.len();
     let entries = spec.list("cases", problems).unwrap_or_default();
     if entries.len() > MAX_CASES {
         problems.add(&at, format!("Invalid value: has more than {MAX_CASES} cases; use several files"));
         return Vec::new();
     }
-    if spec.exists() && entries.is_empty() && problems.0.len() == known {
+    if spec.exists() && entries.is_empty() && problems.len() == known {
         problems.required(&at, "list at least one case");
     }
     let mut names = HashSet::new();

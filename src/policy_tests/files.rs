@@ -34,7 +34,7 @@ pub struct Tests {
 /// # Errors
 /// The only path given cannot be read. If there are others, its error is part of the results.
 pub fn read(paths: &[PathBuf], walk: &Walk, on_file: &(dyn Fn() + Sync)) -> Result<Tests, ReadError> {
-    let Inputs { inputs, errors, left_out } = crm_manifest::read(paths, &[], walk, on_file)?;
+    let Inputs { inputs, errors, left_out, .. } = crm_manifest::read(paths, &[], walk, on_file)?;
     let errors = errors.into_iter().map(InputError::from).collect();
     let mut tests = Tests { errors, left_out, files: inputs.len(), ..Tests::default() };
     inputs.iter().for_each(|input| tests.add(input));

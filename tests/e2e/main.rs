@@ -37,6 +37,7 @@ mod outage;
 mod policy;
 mod policy_schema;
 mod registration;
+mod replay;
 mod rights;
 mod rollout;
 mod strict;

@@ -1,5 +1,6 @@
 //! Tests the protocol: start, end, and messages that nobody should send.
 
+use ignore::gitignore::GitignoreBuilder;
 use serde_json::{Value, json};
 
 use super::client::Client;
@@ -123,7 +124,19 @@ fn files_are_watched_if_the_client_can() {
     client.initialize(&json!({"capabilities": watches}));
     let request =
         client.wait_for("a registration", |message| message["method"] == "client/registerCapability");
-    assert_eq!(request["params"]["registrations"][0]["method"], "workspace/didChangeWatchedFiles");
+    let registration = &request["params"]["registrations"][0];
+    assert_eq!(registration["method"], "workspace/didChangeWatchedFiles");
+    let mut globs = GitignoreBuilder::new("/");
+    for watcher in registration["registerOptions"]["watchers"].as_array().unwrap() {
+        globs.add_line(None, watcher["globPattern"].as_str().unwrap()).unwrap();
+    }
+    let globs = globs.build().unwrap();
+    let is_watched = |name: &str| globs.matched(name, false).is_ignore();
+    for name in ["a.yaml", "a/.crm-admission.yaml", "b.yml", "c.json", "kustomization.yml", "a/Kustomization"]
+    {
+        assert!(is_watched(name), "{name}");
+    }
+    assert!(!is_watched("README.md") && !is_watched("a/NotKustomization"));
     client.send(&json!({"jsonrpc": "2.0", "id": request["id"], "result": null}));
     assert!(client.exit().success());
 }

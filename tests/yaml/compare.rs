@@ -7,6 +7,8 @@ use serde_json::{Number, Value};
 
 use super::kubectl::Read;
 
+/// What ends a line in YAML, but not for kubectl when it looks for separators.
+const LINE_BREAKS: [char; 4] = ['\r', '\u{85}', '\u{2028}', '\u{2029}'];
 /// The maximum number of levels, as documented.
 const MAX_DEPTH: u64 = 128;
 
@@ -42,6 +44,10 @@ fn is_meant(text: &str, error: &SyntaxError, theirs: &Read) -> bool {
     let is_duplicate = message.starts_with("duplicate key ") && theirs.has_duplicates;
     // Nobody means to write a document that is never sent.
     let is_left_out = message.starts_with("kubectl leaves out the text") && theirs.leaves_out;
+    // For kubectl, only a line feed ends the line of a separator, which it cuts off.
+    let is_on_a_separator = message
+        .starts_with("kubectl leaves out the text from here to the next line feed")
+        && text.split('\n').any(|line| line.starts_with("---") && line.contains(LINE_BREAKS));
     // A limit for attacks.
     let is_deep = (message.starts_with("nested deeper than")
         || message.ends_with("recursion limit exceeded"))
@@ -54,6 +60,7 @@ fn is_meant(text: &str, error: &SyntaxError, theirs: &Read) -> bool {
             && theirs.has_duplicates;
     is_duplicate
         || is_left_out
+        || is_on_a_separator
         || is_overridden
         || is_deep
         || is_half_a_pair(text, message, theirs)

@@ -3,9 +3,13 @@
 use std::ops::Range;
 
 use crate::fault::Fault;
+use crate::text::YAML_BREAKS;
 
 /// What a line between two documents starts with.
 pub(crate) const SEPARATOR: &str = "---";
+/// The error about text that kubectl cuts off with a separator.
+const LEFT_OUT: &str = "kubectl leaves out the text from here to the next line feed, as a part of the line of ---: end that \
+                        line with a line feed";
 /// The number of bytes in which kubectl looks for the bracket that JSON starts with.
 const LOOK_AHEAD: usize = 4096;
 
@@ -39,6 +43,10 @@ pub(crate) fn parts(text: &str, base: usize) -> (Vec<Part<'_>>, Vec<Fault>) {
                 faults.push(Fault { at, message });
             }
             if !is_separator || at > start {
+                faults.extend(left_out(content).filter(|_| is_separator).map(|behind| Fault {
+                    at: base + at + line.len() - content.len() + behind,
+                    message: LEFT_OUT.to_owned(),
+                }));
                 parts.extend(part(text, start..at, base, comment.take()).filter(|_| is_kept));
                 start = at + line.len();
                 is_kept = is_separator;
@@ -51,6 +59,20 @@ pub(crate) fn parts(text: &str, base: usize) -> (Vec<Part<'_>>, Vec<Fault>) {
     }
     parts.extend(part(text, start..text.len(), base, comment).filter(|_| is_kept));
     (parts, faults)
+}
+
+/// The first byte of a comment and what follows it that is behind the comment for YAML, in which more than a line feed ends a
+/// line. kubectl cuts it off with the comment.
+fn left_out(content: &str) -> Option<usize> {
+    let mut start = 0;
+    for line in content.split_inclusive(|c| c == '\r' || YAML_BREAKS.contains(&c)) {
+        let text = line.trim_start();
+        if !text.is_empty() && !text.starts_with('#') {
+            return Some(start + line.len() - text.len());
+        }
+        start += line.len();
+    }
+    None
 }
 
 fn part(text: &str, bytes: Range<usize>, base: usize, comment: Option<Range<usize>>) -> Option<Part<'_>> {

@@ -7,11 +7,9 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
-use serde_json::Value;
 
 use crate::documents::{self, Document, Syntax, SyntaxError};
 use crate::text::Text;
-use crate::unfold::unfold;
 use crate::walk::{Unreadable, Walk};
 
 /// The path that stands for standard input, and its name in reports.
@@ -128,6 +126,8 @@ pub struct Inputs {
     pub errors: Vec<ReadError>,
     /// The names of the directories given in which every manifest was left out.
     pub left_out: Vec<String>,
+    /// The files that are not read because of `except`, wherever they are, by their paths without links.
+    pub omitted: HashSet<PathBuf>,
 }
 
 /// Reads the files given and, recursively, those of the directories given, in parallel; `-` is standard input.
@@ -160,7 +160,8 @@ pub fn read(
     if let ([_], [], [_]) = (paths, files.as_slice(), errors.as_slice()) {
         return Err(errors.swap_remove(0));
     }
-    omit(&mut files, paths, except);
+    let omitted = omitted(paths, except);
+    files.retain(|file| !omitted.contains(file.key()));
     let results: Vec<Result<Input, ReadError>> = files.par_iter().map(read).collect();
     let mut inputs = Vec::with_capacity(results.len());
     for result in results {
@@ -169,58 +170,24 @@ pub fn read(
             Err(error) => errors.push(error),
         }
     }
-    Ok(Inputs { inputs, errors, left_out: left_out.iter().map(|path| name(path)).collect() })
+    Ok(Inputs { inputs, errors, left_out: left_out.iter().map(|path| name(path)).collect(), omitted })
 }
 
-fn omit(files: &mut Vec<Found>, given: &[PathBuf], except: &[PathBuf]) {
-    if except.is_empty() {
-        return;
-    }
+/// The files that `except` names, and those in its directories unless they are given themselves.
+fn omitted(given: &[PathBuf], except: &[PathBuf]) -> HashSet<PathBuf> {
     let canonical = |paths: &[PathBuf]| -> HashSet<PathBuf> {
         paths.iter().map(|path| real(path).unwrap_or_else(|| path.clone())).collect()
     };
-    let (given, named) = (canonical(given), canonical(except));
+    let (given, mut omitted) = (canonical(given), canonical(except));
     let everything = Walk::default();
-    let search = Search::new(except, &everything);
-    let found: HashSet<&Path> = search.files.iter().map(Found::key).collect();
-    files.retain(|file| {
-        let file = file.key();
-        !named.contains(file) && (given.contains(file) || !found.contains(file))
-    });
+    let found = Search::new(except, &everything).files.into_iter().map(|file| file.key().to_owned());
+    omitted.extend(found.filter(|file| !given.contains(file)));
+    omitted
 }
 
-/// All objects in the files given and, recursively, in the directories given, with each `List` replaced by its items.
-///
-/// # Errors
-/// The first file that cannot be read, or has a document that is not an object.
-pub fn read_objects(paths: &[PathBuf]) -> Result<Vec<Value>, ReadError> {
-    let mut objects = Vec::new();
-    let everything = Walk::default();
-    let search = Search::new(paths, &everything);
-    if let Some(error) = search.errors.into_iter().next() {
-        return Err(error);
-    }
-    for file in search.files {
-        let input = input(&file)?;
-        if let Some(fault) = input.errors.first().cloned() {
-            return Err(ReadError::Syntax { path: file.path, fault });
-        }
-        for document in &input.documents {
-            let (found, errors) = unfold(document);
-            if let Some(error) = errors.first() {
-                let (line, column) = input.text.line_and_column(error.at);
-                let fault = SyntaxError { line, column, message: error.message.to_owned() };
-                return Err(ReadError::Syntax { path: file.path, fault });
-            }
-            objects.extend(found.into_iter().map(|object| object.value));
-        }
-    }
-    Ok(objects)
-}
-
-/// The name of a file in reports: with `/` between its parts and without `./` at its start, so that CI servers find it
+/// The name of a file or directory in reports: with `/` between its parts and without `./` at its start, so that CI servers find it
 /// among the files of a repository.
-fn name(path: &Path) -> String {
+pub fn name(path: &Path) -> String {
     let path = path.strip_prefix(".").unwrap_or(path);
     let parts: Vec<_> = path.iter().map(|part| part.to_string_lossy()).collect();
     match parts.split_first() {
@@ -335,7 +302,13 @@ impl<'w> Search<'w> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
+
+    fn read_all(paths: &[PathBuf]) -> Result<Inputs, ReadError> {
+        read(paths, &[], &Walk::default(), &|| ())
+    }
 
     #[test]
     fn directories_are_searched_for_manifests_and_each_is_read_once() {
@@ -346,7 +319,7 @@ mod tests {
             fs::write(path, text).unwrap();
         };
         write("b.yaml", "kind: B\n---\nkind: C\n");
-        write("a/list.yml", "kind: List\nitems:\n- kind: A1\n- kind: XList\n  items: [{kind: A2}]\n");
+        write("a/list.yml", "kind: A\n");
         write("d.json", "{\"kind\": \"D\"}");
         write(".hidden.yaml", "kind: Hidden\n");
         write(".git/e.yaml", "kind: Hidden\n");
@@ -354,20 +327,38 @@ mod tests {
         #[cfg(unix)]
         std::os::unix::fs::symlink(root.path(), root.path().join("circle")).unwrap();
         let again = root.path().join("a/../b.yaml");
-        let objects = read_objects(&[root.path().to_owned(), again]).unwrap();
-        let kinds: Vec<&str> = objects.iter().filter_map(|object| object["kind"].as_str()).collect();
-        assert_eq!(kinds, ["A1", "A2", "B", "C", "D"]);
+        let inputs = read_all(&[root.path().to_owned(), again]).unwrap().inputs;
+        let documents = inputs.iter().flat_map(Input::documents);
+        let kinds: Vec<Value> =
+            documents.map(|document| document.tree.value(document.tree.root)["kind"].clone()).collect();
+        assert_eq!(kinds, ["A", "B", "C", "D"]);
     }
 
     #[test]
     fn unreadable_paths_are_reported() {
-        let error = read_objects(&["no/such/file.yaml".into()]).unwrap_err();
+        let error = read_all(&["no/such/file.yaml".into()]).unwrap_err();
         assert!(error.to_string().contains("no/such/file.yaml"), "{error}");
         let root = tempfile::tempdir().unwrap();
-        let file = root.path().join("broken.yaml");
-        fs::write(&file, "a: [1\nb: 2\n").unwrap();
-        let error = read_objects(&[file]).unwrap_err();
-        assert!(error.to_string().contains("broken.yaml:2:2: "), "{error}");
+        let errors = read_all(&[root.path().to_owned(), "no/such/file.yaml".into()]).unwrap().errors;
+        assert_eq!(errors.iter().map(ReadError::file).collect::<Vec<_>>(), ["no/such/file.yaml"]);
+    }
+
+    #[test]
+    fn exceptions_are_not_read_unless_they_are_only_in_a_directory_and_given() {
+        let root = tempfile::tempdir().unwrap();
+        let path = |name: &str| root.path().canonicalize().unwrap().join(name);
+        for name in ["a.yaml", "b.yaml", "c.yaml"] {
+            fs::write(path(name), "{}").unwrap();
+        }
+        let given = [root.path().to_owned(), path("a.yaml"), path("b.yaml")];
+        let except = [root.path().to_owned(), path("b.yaml"), path("absent.yaml")];
+        let Inputs { inputs, mut omitted, .. } = read(&given, &except, &Walk::default(), &|| ()).unwrap();
+        assert_eq!(
+            inputs.iter().map(|input| input.real.clone().unwrap()).collect::<Vec<_>>(),
+            [path("a.yaml")]
+        );
+        omitted.retain(|file| file.extension().is_some());
+        assert_eq!(omitted, HashSet::from(["absent.yaml", "b.yaml", "c.yaml"].map(path)));
     }
 
     #[test]

@@ -57,10 +57,10 @@ mod walk;
 
 pub use diff::{replacements, unified_diff};
 pub use documents::{Document, Syntax, SyntaxError, documents};
-pub use files::{Input, Inputs, ReadError, STANDARD_INPUT, read, read_objects};
+pub use files::{Input, Inputs, ReadError, STANDARD_INPUT, name, read};
 pub use replace::{create, put, replace};
 pub use text::Text;
 pub use tree::{Content, Entry, Found, Layout, Node, NodeId, Overridden, Pointed, Step, Style, Tree};
 pub use unfold::{NotAnObject, Object, unfold};
 pub use variables::{Expansion, Holder, Part, Variables, has_variables, reread};
-pub use walk::{BadGlob, Ignored, Walk};
+pub use walk::{BadGlob, EXTENSIONS, Ignored, KUSTOMIZATIONS, Walk, is_kustomization};

@@ -29,6 +29,8 @@ fn read(text: &str) -> Vec<Value> {
 #[case::two_carriage_returns("a: |\r\r\n  b\r\r\n  c\r\r\n", json!({"a": "b\nc\n"}))]
 #[case::no_line_end("a: |\n  b", json!({"a": "b\n"}))]
 #[case::no_line_end_but_a_carriage_return("a: |\n  b\r", json!({"a": "b\n"}))]
+#[case::separator_with_comments_only("a: 1\n--- # c\r# d\u{85} \r\n", json!({"a": 1}))]
+#[case::separator_that_is_not_cut("--- # c\ra: 1\n", json!({"a": 1}))]
 #[case::document_end("a: 1\n...\n...\n# c\n", json!({"a": 1}))]
 #[case::quote_escaped_in_double_quotes("a: \"it\\'s\"\n", json!({"a": "it's"}))]
 #[case::colon_before_a_comma("[a:, b]\n", json!(["a:", "b"]))]
@@ -88,6 +90,9 @@ fn what_kubectl_does_not_accept_is_an_error_at_its_place(#[case] text: &str, #[c
 #[case::after_the_end("a: b\n...\nc: d\n", (3, 1))]
 #[case::after_a_list("[a]\nb: c\n", (2, 1))]
 #[case::after_a_separator_that_is_not_cut("a: b\r---\rc: d\r", (2, 4))]
+#[case::after_a_comment_on_a_separator("a: b\n--- # é\r c: d\ne: f\n", (3, 2))]
+#[case::after_two_comments_on_a_separator("a: b\n--- # c\r# d\r\re: f\n", (5, 1))]
+#[case::after_another_line_break_on_a_separator("a: b\n--- # c\u{2028}d: e\r\n", (2, 9))]
 fn text_that_kubectl_leaves_out_is_an_error(#[case] text: &str, #[case] place: (usize, usize)) {
     let error = documents(text).unwrap_err();
     assert!(error.message.starts_with("kubectl leaves out the text"), "{error}");

@@ -17,7 +17,7 @@ pub struct Text {
 /// Editors may write it at the start of a file. It is not part of the first line.
 pub(crate) const BYTE_ORDER_MARK: char = '\u{feff}';
 /// The line breaks of YAML that are no line breaks elsewhere.
-const YAML_BREAKS: [char; 3] = ['\u{85}', '\u{2028}', '\u{2029}'];
+pub(crate) const YAML_BREAKS: [char; 3] = ['\u{85}', '\u{2028}', '\u{2029}'];
 
 impl Text {
     /// Indexes the lines of a text.

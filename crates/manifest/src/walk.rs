@@ -9,6 +9,11 @@ use std::sync::Arc;
 use ignore::WalkBuilder;
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 
+/// The extensions of the names of manifests.
+pub const EXTENSIONS: [&str; 3] = ["yaml", "yml", "json"];
+/// The names under which kustomize looks for the file that makes a directory a unit. They are manifests, too.
+pub const KUSTOMIZATIONS: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "Kustomization"];
+
 /// Which files of a directory are read. The default is all but hidden ones.
 #[derive(Clone, Debug)]
 pub struct Walk {
@@ -143,9 +148,12 @@ fn reason(error: ignore::Error) -> (Option<PathBuf>, String) {
     }
 }
 
+/// Whether kustomize reads a file of this name as the kustomization file of its directory.
+pub fn is_kustomization(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| KUSTOMIZATIONS.iter().any(|own| name == *own))
+}
+
 fn is_manifest(path: &Path) -> bool {
     let extension = path.extension().and_then(OsStr::to_str);
-    // kustomize reads its own file under this name, too.
-    matches!(extension, Some("yaml" | "yml" | "json"))
-        || path.file_name().is_some_and(|name| name == "Kustomization")
+    extension.is_some_and(|extension| EXTENSIONS.contains(&extension)) || is_kustomization(path)
 }

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use crm_check::report::{self, Diagnostic};
 use crm_core::api::CrmKind;
 use crm_core::catalog::{Action, RuleId};
+use crm_core::comparison::Difference;
 use serde_json::{Value, json};
 
 use super::Totals;
@@ -46,12 +47,15 @@ pub(super) fn summary(totals: &Totals) -> Value {
         (findings > 0).then_some(line)
     };
     let all = CrmKind::ALL.into_iter().flat_map(|kind| RuleId::ALL.into_iter().map(move |rule| (kind, rule)));
+    let different = |difference| totals.in_force.as_ref().map(|_| tally.differences.of(difference));
     json!({
         "policy": totals.policy,
         "policyInForce": totals.in_force,
         "records": tally.records,
         "refused": tally.denied,
-        "newlyRefused": totals.in_force.as_ref().map(|_| tally.newly_denied),
+        "newlyRefused": different(Difference::NewlyDenied),
+        "noLongerRefused": different(Difference::NoLongerDenied),
+        "newlyWarned": different(Difference::NewlyWarned),
         "deny": tally.count(Action::Deny),
         "warn": tally.count(Action::Warn),
         "audit": tally.count(Action::Audit),

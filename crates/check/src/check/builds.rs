@@ -1,6 +1,6 @@
 //! Replaces the files of units by what kustomize renders from them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,7 @@ use super::built::{Build, Built};
 use super::bundle::Bundle;
 use super::file::{File, Standing};
 use crate::report::{Access, InputError};
-use crate::units::{Members, Obstacle, Origin, Part, Rendered, Root, Units, rendered};
+use crate::units::{Cause, Members, Obstacle, Origin, Part, Rendered, Root, Units, rendered};
 
 /// What became of a unit.
 #[derive(Clone, Debug)]
@@ -24,15 +24,21 @@ pub enum Outcome {
     },
     /// The tool reported this problem.
     Failed(String),
-    /// It was not built, because its kustomization file, or that of a unit that it refers to, has a mistake or needs
-    /// something that is missing.
-    Refused(Obstacle),
+    /// The build was not started, because its kustomization file, or that of a unit that it refers to, has a mistake or
+    /// needs something that is missing.
+    Blocked(Obstacle),
     /// It was not built: its resources are checked as they stand.
     Skipped,
 }
 
-/// The indexes of the units that have the objects of a file as they stand, by its path without links.
-type Owners = BTreeMap<PathBuf, BTreeSet<usize>>;
+/// The indexes of the files of a bundle, so that each is found at once. It holds as long as no file is removed.
+#[derive(Default)]
+struct Index {
+    /// By their paths without links.
+    by_real: HashMap<PathBuf, usize>,
+    /// By the paths in origins. Thousands of objects can come from one file, whose links are resolved once.
+    by_origin: HashMap<PathBuf, Option<usize>>,
+}
 
 impl Bundle {
     /// Leaves aside what is no record in its own right: kustomization files, patches, and what generators read. Records of
@@ -40,33 +46,28 @@ impl Bundle {
     pub fn without_builds(&mut self, units: &Units) {
         let standings = units.members().parts.into_iter();
         self.settle(&standings.map(|(file, part)| (file, without_build(part))).collect());
-        let mut owners = Owners::new();
-        for (index, root) in units.roots().enumerate() {
-            self.add_as_they_stand(index, &root.members(), &mut owners);
+        let mut index = Index::of(&self.files);
+        for (unit, root) in units.roots().enumerate() {
+            self.add_as_they_stand(unit, &root.members(), &mut index);
         }
-        self.set_owners(&owners);
     }
 
     /// Takes the objects of a unit that is not built as they stand. Reads those of its files that are outside of the given
     /// paths, such as those of its base. A file below these paths that is missing was left out on purpose.
-    fn add_as_they_stand(&mut self, unit: usize, members: &Members, owners: &mut Owners) {
+    fn add_as_they_stand(&mut self, unit: usize, members: &Members, index: &mut Index) {
         for (real, part) in &members.parts {
             let Some(standing) = without_build(*part) else { continue };
-            owners.entry(real.clone()).or_default().insert(unit);
-            if !self.given.iter().any(|given| real.starts_with(given)) {
-                let file = self.file_at(real, members, standing);
-                if let Some(file) = file.and_then(|index| self.files.get_mut(index)) {
-                    // A build can have read it before.
-                    file.standing = file.standing.min(standing);
-                }
+            let is_given = self.given.iter().any(|given| real.starts_with(given));
+            let found = match is_given {
+                true => index.by_real.get(real).copied(),
+                false => self.file_at(real, members, standing, index),
+            };
+            let Some(file) = found.and_then(|found| self.files.get_mut(found)) else { continue };
+            file.units.insert(unit);
+            if !is_given {
+                // A build can have read it before.
+                file.standing = file.standing.min(standing);
             }
-        }
-    }
-
-    fn set_owners(&mut self, owners: &Owners) {
-        for file in &mut self.files {
-            let units = file.input.real.as_ref().and_then(|real| owners.get(real));
-            file.units = units.cloned().unwrap_or_default();
         }
     }
 
@@ -83,31 +84,32 @@ impl Bundle {
             }
         }
         self.settle(&standings);
-        let (mut resources, mut owners) = (Vec::new(), Owners::new());
-        for (index, ((root, members), outcome)) in roots.into_iter().zip(outcomes).enumerate() {
+        let mut index = Index::of(&self.files);
+        let mut resources = Vec::new();
+        for (unit, ((root, members), outcome)) in roots.into_iter().zip(outcomes).enumerate() {
             match outcome {
                 Outcome::Built { output, base } => match rendered(&output, &base) {
                     Ok(objects) => {
-                        self.add_build(root, &members, objects);
+                        self.add_build(root, &members, objects, &mut index);
                         resources.push(members);
                     }
                     Err(message) => self.fail(root, &message),
                 },
                 Outcome::Failed(message) => self.fail(root, &message),
-                Outcome::Refused(obstacle) => self.refuse(obstacle),
-                Outcome::Skipped => self.add_as_they_stand(index, &members, &mut owners),
+                Outcome::Blocked(obstacle) => self.block(obstacle, &members, &mut index),
+                Outcome::Skipped => self.add_as_they_stand(unit, &members, &mut index),
             }
         }
-        self.set_owners(&owners);
         self.find_variants(&resources);
     }
 
-    fn add_build(&mut self, root: Root<'_>, members: &Members, rendered: Vec<Rendered>) {
+    fn add_build(&mut self, root: Root<'_>, members: &Members, rendered: Vec<Rendered>, index: &mut Index) {
         let mut objects = Vec::with_capacity(rendered.len());
         for Rendered { value, origin } in rendered {
-            let file = origin.and_then(|origin| self.file_of(&origin, members));
-            let file = file
-                .or_else(|| self.file_at(root.file()?.real.as_deref()?, members, Standing::Kustomization));
+            let file = origin.and_then(|origin| self.file_of(origin, members, index));
+            let file = file.or_else(|| {
+                self.file_at(root.file()?.real.as_deref()?, members, Standing::Kustomization, index)
+            });
             objects.extend(
                 file.and_then(|index| Built::new(index, self.files.get(index)?, value, &self.variables)),
             );
@@ -116,26 +118,39 @@ impl Bundle {
     }
 
     /// The index of the file that an object comes from.
-    fn file_of(&mut self, origin: &Origin, members: &Members) -> Option<usize> {
-        match origin {
-            Origin::File(path) => self.file_at(&fs::canonicalize(path).ok()?, members, Standing::Source),
-            Origin::Generator(path) => {
-                self.file_at(&fs::canonicalize(path).ok()?, members, Standing::Kustomization)
-            }
+    fn file_of(&mut self, origin: Origin, members: &Members, index: &mut Index) -> Option<usize> {
+        let (path, standing) = match origin {
+            Origin::File(path) => (path, Standing::Source),
+            Origin::Generator(path) => (path, Standing::Kustomization),
+        };
+        if let Some(found) = index.by_origin.get(&path) {
+            return *found;
         }
+        let real = fs::canonicalize(&path).ok();
+        let found = real.and_then(|real| self.file_at(&real, members, standing, index));
+        index.by_origin.insert(path, found);
+        found
     }
 
     /// The index of a file, which is read if it is not in the bundle.
-    fn file_at(&mut self, real: &Path, members: &Members, standing: Standing) -> Option<usize> {
-        let is_it = |file: &File| file.input.real.as_deref() == Some(real);
-        if let Some(index) = self.files.iter().position(is_it) {
-            return Some(index);
+    fn file_at(
+        &mut self,
+        real: &Path,
+        members: &Members,
+        standing: Standing,
+        index: &mut Index,
+    ) -> Option<usize> {
+        if let Some(found) = index.by_real.get(real) {
+            return Some(*found);
         }
         let text = if real.is_file() { fs::read_to_string(real).ok()? } else { return None };
         let mut input = Input::new(&members.shown(real), text);
         input.real = Some(real.to_owned());
+        let standing = if self.excepted.contains(real) { Standing::Excepted } else { standing };
+        let found = self.files.len();
         self.files.push(File::extra(input, standing, &self.variables));
-        Some(self.files.len() - 1)
+        index.by_real.insert(real.to_owned(), found);
+        Some(found)
     }
 
     fn fail(&mut self, root: Root<'_>, message: &str) {
@@ -143,7 +158,15 @@ impl Bundle {
         self.add_error(&file, Access::Read, message);
     }
 
-    fn refuse(&mut self, Obstacle { file, position, message, .. }: Obstacle) {
+    /// Reports why a unit is not built. A file that cannot be read is reported as every other such file, once.
+    fn block(&mut self, obstacle: Obstacle, members: &Members, index: &mut Index) {
+        if obstacle.cause == Cause::Unreadable {
+            for file in members.with(Part::Broken) {
+                self.file_at(file, members, Standing::Unbuilt, index);
+            }
+            return;
+        }
+        let Obstacle { file, position, message, .. } = obstacle;
         let error =
             InputError { file, access: Access::Read, position: Some(position), message, excerpt: None };
         // Several units can refer to the one with the mistake.
@@ -160,7 +183,7 @@ impl Bundle {
             self.files.iter().filter(has_record).filter_map(|file| file.input.real.as_deref()).collect();
         let mut by_resource: BTreeMap<&Path, Vec<usize>> = BTreeMap::new();
         for (index, members) in members.iter().enumerate() {
-            let shared = members.resources().filter(|file| with_records.contains(*file));
+            let shared = members.with(Part::Resource).filter(|file| with_records.contains(*file));
             shared.for_each(|file| by_resource.entry(file).or_default().push(index));
         }
         for (build, index) in self.builds.iter_mut().zip(0..) {
@@ -170,15 +193,23 @@ impl Bundle {
     }
 }
 
+impl Index {
+    fn of(files: &[File]) -> Self {
+        let paths = files.iter().zip(0..).filter_map(|(file, index)| Some((file.input.real.clone()?, index)));
+        Self { by_real: paths.collect(), by_origin: HashMap::new() }
+    }
+}
+
 /// What a file is for a unit with this outcome; `None` if it has no objects.
 fn standing(outcome: &Outcome, part: Part) -> Option<Standing> {
     match (outcome, part) {
+        (_, Part::Broken | Part::Unknown) => without_build(part),
         (_, Part::Input) => None,
         (Outcome::Built { .. }, Part::Kustomization) => Some(Standing::Kustomization),
         (_, Part::Kustomization) => None,
         (Outcome::Built { .. }, _) => Some(Standing::Source),
         (Outcome::Skipped, part) => without_build(part),
-        (Outcome::Failed(_) | Outcome::Refused(_), _) => Some(Standing::Unbuilt),
+        (Outcome::Failed(_) | Outcome::Blocked(_), _) => Some(Standing::Unbuilt),
     }
 }
 
@@ -187,6 +218,8 @@ fn without_build(part: Part) -> Option<Standing> {
     match part {
         Part::Resource => Some(Standing::Checked),
         Part::Component => Some(Standing::Known),
+        Part::Broken => Some(Standing::Unbuilt),
+        Part::Unknown => Some(Standing::Unknown),
         Part::Kustomization | Part::Input => None,
     }
 }

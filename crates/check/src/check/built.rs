@@ -31,10 +31,10 @@ pub(super) struct Built {
 }
 
 impl Build {
-    /// Its objects. `index` is that of the build, and `files` are those of the bundle.
+    /// Its objects to check. `index` is that of the build, and `files` are those of the bundle.
     pub(super) fn objects<'b>(&'b self, index: usize, files: &'b [File]) -> impl Iterator<Item = Placed<'b>> {
         self.objects.iter().filter_map(move |built| {
-            let file = files.get(built.file)?;
+            let file = files.get(built.file).filter(|file| file.standing != Standing::Excepted)?;
             let rendering =
                 Rendering { build: index, name: &self.name, original: built.object_in(&file.objects) };
             let document = file.input.documents().get(built.document)?;
@@ -43,7 +43,7 @@ impl Build {
         })
     }
 
-    /// Its objects without their places.
+    /// All its objects, without their places.
     pub(super) fn objects_alone(&self) -> impl Iterator<Item = &Object> {
         self.objects.iter().map(|built| &built.object)
     }

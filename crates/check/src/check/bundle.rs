@@ -1,12 +1,13 @@
 //! The files of one check, with their objects.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::io;
 use std::path::PathBuf;
 
-use crm_manifest::{Input, Inputs, ReadError, Variables, Walk};
+use crm_manifest::{Input, Inputs, ReadError, Variables, Walk, unfold};
 use rayon::prelude::*;
+use serde_json::Value;
 
 use super::built::Build;
 use super::file::{File, Object, Placed, Standing};
@@ -25,6 +26,8 @@ pub struct Bundle {
     pub(super) errors: Vec<InputError>,
     /// The given paths, without links.
     pub(super) given: Vec<PathBuf>,
+    /// The files that were excepted, by their paths without links. They are not checked if kustomize renders them either.
+    pub(super) excepted: HashSet<PathBuf>,
     /// The names of the directories in which every manifest was left out.
     left_out: Vec<String>,
     /// The number of fixed values.
@@ -45,10 +48,10 @@ impl Bundle {
         variables: Variables,
         on_file: &(dyn Fn() + Sync),
     ) -> Result<Self, ReadError> {
-        let Inputs { inputs, errors, left_out } = crm_manifest::read(paths, except, walk, on_file)?;
+        let Inputs { inputs, errors, left_out, omitted } = crm_manifest::read(paths, except, walk, on_file)?;
         let errors = errors.into_iter().map(InputError::from).collect();
         let given = paths.iter().filter_map(|path| fs::canonicalize(path).ok()).collect();
-        Ok(Self { errors, left_out, given, ..Self::new(inputs, variables) })
+        Ok(Self { errors, left_out, given, excepted: omitted, ..Self::new(inputs, variables) })
     }
 
     /// The bundle of these files. `variables` are replaced in the objects.
@@ -82,7 +85,8 @@ impl Bundle {
 
     /// The number of files.
     pub(super) fn len(&self) -> usize {
-        self.files.iter().filter(|file| file.standing != Standing::Kustomization).count()
+        let is_none = |file: &&File| matches!(file.standing, Standing::Kustomization | Standing::Excepted);
+        self.files.iter().filter(|file| !is_none(file)).count()
     }
 
     /// Every object to check: first those that are checked as they stand, in the order of the files, then those of each
@@ -96,9 +100,40 @@ impl Bundle {
 
     /// The objects that exist without a build.
     pub(super) fn standing_objects(&self) -> impl Iterator<Item = &Object> {
-        let exist =
-            |file: &&File| matches!(file.standing, Standing::Checked | Standing::Known | Standing::Unbuilt);
-        self.files.iter().filter(exist).flat_map(File::objects).map(|placed| placed.object)
+        self.standing_files().flat_map(File::objects).map(|placed| placed.object)
+    }
+
+    /// The files with these objects.
+    fn standing_files(&self) -> impl Iterator<Item = &File> {
+        let exist = |file: &&File| match file.standing {
+            Standing::Checked | Standing::Known | Standing::Unbuilt | Standing::Unknown => true,
+            Standing::Excepted | Standing::Kustomization | Standing::Source | Standing::Named => false,
+        };
+        self.files.iter().filter(exist)
+    }
+
+    /// Leaves only what exists if the files stand for that. Of a unit, these are its resources as they stand: patches and
+    /// what generators read are no objects.
+    ///
+    /// # Errors
+    /// A file cannot be read.
+    pub(super) fn keep_existing(&mut self) -> Result<(), Box<InputError>> {
+        let units = self.units();
+        self.without_builds(&units);
+        self.errors().into_iter().next().map_or(Ok(()), |error| Err(Box::new(error)))
+    }
+
+    /// The objects of these files and directories, if they stand for what exists. Their variables are not replaced, because
+    /// what is stored holds none.
+    ///
+    /// # Errors
+    /// A file cannot be read.
+    pub fn existing(paths: &[PathBuf]) -> Result<Vec<Value>, Box<InputError>> {
+        let bundle = Self::read(paths, &[], &Walk::default(), Variables::default(), &|| ());
+        let mut bundle = bundle.map_err(InputError::from)?;
+        bundle.keep_existing()?;
+        let documents = bundle.standing_files().flat_map(|file| file.input.documents());
+        Ok(documents.flat_map(|document| unfold(document).0).map(|object| object.value).collect())
     }
 
     /// The names of the variables in the objects.

@@ -39,6 +39,8 @@ pub(super) struct File {
 /// What a file is for the check. If it is several for several units, the first of these counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Standing {
+    /// The user says that it is elsewhere: its objects exist, and are not checked, whoever renders them.
+    Excepted,
     /// A kustomization file of a unit that is built.
     Kustomization,
     /// Its objects are checked as they stand. If a unit that is built has them, too, they are also checked as rendered.
@@ -49,6 +51,9 @@ pub(super) enum Standing {
     Known,
     /// Its objects exist, but are not checked, because a unit could not be built.
     Unbuilt,
+    /// Nobody knows whether it has objects, because it is below a kustomization file that cannot be read. If it has, they
+    /// exist.
+    Unknown,
     /// They are checked as they stand, because the user has named the file. But it is a part of a unit, such as a patch, so
     /// its objects do not exist by themselves.
     Named,
@@ -128,7 +133,7 @@ impl File {
 
     /// Whether a comment in it can suppress something.
     pub(super) fn has_findings(&self) -> bool {
-        !matches!(self.standing, Standing::Known | Standing::Unbuilt)
+        !matches!(self.standing, Standing::Excepted | Standing::Known | Standing::Unbuilt | Standing::Unknown)
     }
 
     /// Replaces the text, and returns the objects of the former one.
@@ -201,6 +206,9 @@ impl File {
 
     /// The same with bytes.
     pub(super) fn faults(&self) -> Vec<Fault> {
+        if self.standing == Standing::Unknown {
+            return Vec::new();
+        }
         let text = self.input.text();
         let syntax = self.input.errors().iter().map(|error| Fault {
             at: text.byte(error.line, error.column),

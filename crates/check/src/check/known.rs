@@ -107,18 +107,13 @@ impl Known {
 }
 
 impl Declared {
-    /// The objects of files that stand for what exists. Of a unit, these are its resources as they stand: patches and what
-    /// generators read are no objects.
+    /// The objects of files that stand for what exists, as [`Bundle::existing`] returns them.
     ///
     /// # Errors
     /// A file cannot be read.
     pub fn existing(bundle: &mut Bundle) -> Result<Self, Box<InputError>> {
-        let units = bundle.units();
-        bundle.without_builds(&units);
-        match bundle.errors().into_iter().next() {
-            Some(error) => Err(Box::new(error)),
-            None => Ok(Self::of(bundle.standing_objects())),
-        }
+        bundle.keep_existing()?;
+        Ok(Self::of(bundle.standing_objects()))
     }
 
     /// These objects of a bundle.

@@ -123,7 +123,7 @@ impl Workspace {
         aside.retain(|path| !kept.contains(path));
         for file in &mut bundle.files {
             if let Some(relative) = file.input.path.as_ref().and_then(|path| path.strip_prefix(root).ok()) {
-                file.input.name = Input::new(relative, String::new()).name;
+                file.input.name = crm_manifest::name(relative);
             }
         }
         let mut workspace = Self {

@@ -188,6 +188,8 @@ impl fmt::Display for InputError {
     }
 }
 
+impl std::error::Error for InputError {}
+
 impl From<ReadError> for InputError {
     fn from(error: ReadError) -> Self {
         let file = error.file();

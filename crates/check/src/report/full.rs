@@ -2,7 +2,7 @@
 
 use annotate_snippets::{AnnotationKind, Element, Group, Level, Message, Renderer, Snippet};
 use anstyle::{AnsiColor, Style};
-use crm_core::catalog::{Action, DUPLICATE_OBJECT, MERGE_ORDER, NOT_CANONICAL, ORDER};
+use crm_core::catalog::{Action, NOT_CANONICAL};
 use crm_core::characters::printable;
 
 use super::diagnostic::{Diagnostic, InputError};
@@ -48,10 +48,7 @@ fn of_finding(finding: &Diagnostic, colour: Colour) -> String {
         Some(place) => group.element(snippet(place.line, &place.excerpt)),
         None => group,
     };
-    let group = match fix(finding) {
-        Some(fix) => group.element(fix),
-        None => group,
-    };
+    let group = group.element(fix(finding));
     rendered(group, &finding.position(), line, colour)
 }
 
@@ -87,15 +84,11 @@ fn snippet(line: usize, excerpt: &Excerpt) -> Element<'_> {
     Snippet::source(excerpt.text.as_str()).line_start(line).annotation(mark).into()
 }
 
-/// `--fix` cannot write what Helm renders. For some codes the fix of the rule would be the wrong one, and the message has
-/// the right one.
-fn fix(finding: &Diagnostic) -> Option<Message<'static>> {
-    if matches!(finding.code, Some(DUPLICATE_OBJECT | MERGE_ORDER | ORDER)) {
-        return None;
-    }
+/// `--fix` cannot write what Helm renders.
+fn fix(finding: &Diagnostic) -> Message<'static> {
     let is_rendered = finding.place.as_ref().is_some_and(|place| place.rendered_from.is_some());
     let is_written = finding.code == Some(NOT_CANONICAL) && !is_rendered;
-    Some(Level::HELP.message(if is_written { WRITE } else { finding.rule.fix() }))
+    Level::HELP.message(if is_written { WRITE } else { finding.rule.fix(finding.code) })
 }
 
 #[cfg(test)]

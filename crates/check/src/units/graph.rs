@@ -5,10 +5,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crm_core::quote::quote;
-use crm_manifest::{Input, Text};
+use crm_manifest::{Input, Text, is_kustomization};
 use serde_json::{Map, Value};
 
-use super::kustomization::{Kustomization, Mention, Role, files_in, is_kustomization};
+use super::kustomization::{Kustomization, Mention, Reading, Role, files_in};
 use super::paths::normalized;
 
 /// The units below some paths, and those that they refer to.
@@ -25,7 +25,9 @@ struct Unit {
     directory: PathBuf,
     /// Its kustomization file.
     input: Input,
+    /// Empty if the file cannot be read.
     kustomization: Kustomization,
+    is_unreadable: bool,
     /// Whether it is below the given paths. Otherwise another unit refers to it.
     is_given: bool,
     links: Vec<Link>,
@@ -62,12 +64,16 @@ pub struct Root<'u> {
 pub(crate) enum Part {
     /// Its kustomization file, or that of a unit that it refers to.
     Kustomization,
+    /// The same, if it cannot be read.
+    Broken,
     /// A file with objects.
     Resource,
     /// A file with objects of a component.
     Component,
     /// A patch, the data of a generator, or the like.
     Input,
+    /// A file of a unit whose kustomization file cannot be read.
+    Unknown,
 }
 
 /// A reason not to build a unit.
@@ -83,15 +89,17 @@ pub struct Obstacle {
     pub cause: Cause,
 }
 
-/// What is needed to build a unit that is not built.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What is needed to build a unit that is not built, most important first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Cause {
+    /// A correction of the kustomization file.
+    Mistake,
+    /// A kustomization file that can be read.
+    Unreadable,
     /// The network.
     Remote,
     /// Helm.
     Charts,
-    /// A correction of the kustomization file.
-    Mistake,
 }
 
 /// The files of some units, by their paths without links.
@@ -107,8 +115,9 @@ impl Units {
     pub fn find<'i>(inputs: impl Iterator<Item = &'i Input>) -> Self {
         let mut found = Self::default();
         let mut by_directory = HashMap::new();
-        for input in inputs.filter(|input| input.path.as_deref().is_some_and(is_kustomization)) {
-            found.add(input.clone(), true, &mut by_directory);
+        let inputs: Vec<&Input> = inputs.collect();
+        for input in inputs.iter().filter(|input| input.path.as_deref().is_some_and(is_kustomization)) {
+            found.add((*input).clone(), true, &mut by_directory);
         }
         let mut next = 0;
         // Each directory is added once, so this ends.
@@ -116,6 +125,7 @@ impl Units {
             found.follow(next, &mut by_directory);
             next += 1;
         }
+        found.add_unknown(&inputs, &by_directory);
         found.roots = found.choose_roots();
         found
     }
@@ -150,12 +160,37 @@ impl Units {
         if let Some(index) = by_directory.get(&directory) {
             return Some(*index);
         }
-        let kustomization = Kustomization::read(&input)?;
+        let mut obstacles = Vec::new();
+        let kustomization = match Kustomization::read(&input) {
+            Reading::Kustomization(kustomization) => kustomization,
+            Reading::Unreadable(at, message) => {
+                obstacles.push(Obstacle::new(&input, at, message, Cause::Unreadable));
+                Kustomization::default()
+            }
+            Reading::Other => return None,
+        };
         let index = self.units.len();
         by_directory.insert(directory.clone(), index);
-        let (links, obstacles) = (Vec::new(), Vec::new());
-        self.units.push(Unit { directory, input, kustomization, is_given, links, obstacles });
+        let (is_unreadable, links) = (!obstacles.is_empty(), Vec::new());
+        self.units.push(Unit { directory, input, kustomization, is_unreadable, is_given, links, obstacles });
         Some(index)
+    }
+
+    /// Adds to each unit whose kustomization file cannot be read what it may refer to: the files below its directory that
+    /// are not below that of another unit.
+    fn add_unknown(&mut self, inputs: &[&Input], by_directory: &HashMap<PathBuf, usize>) {
+        if !self.units.iter().any(|unit| unit.is_unreadable) {
+            return;
+        }
+        for input in inputs {
+            let (Some(real), Some(shown)) = (&input.real, &input.path) else { continue };
+            let nearest = real.ancestors().find_map(|directory| by_directory.get(directory));
+            let unit = nearest.and_then(|index| self.units.get_mut(*index));
+            if let Some(unit) = unit.filter(|unit| unit.is_unreadable) {
+                let to = Linked::File { real: real.clone(), shown: shown.clone() };
+                unit.links.push(Link { role: Role::Unknown, to });
+            }
+        }
     }
 
     /// Adds what a unit refers to.
@@ -190,7 +225,8 @@ impl Units {
         }
         if let Some(unit) = self.units.get_mut(index) {
             let obstacle = |(at, message, cause)| Obstacle::new(&unit.input, at, message, cause);
-            unit.obstacles = faults.into_iter().map(obstacle).collect();
+            let obstacles: Vec<Obstacle> = faults.into_iter().map(obstacle).collect();
+            unit.obstacles.extend(obstacles);
             unit.links = links;
         }
     }
@@ -256,7 +292,8 @@ impl Units {
         while let Some((index, part)) = pending.pop() {
             let Some(unit) = self.units.get(index).filter(|_| done.insert((index, part))) else { continue };
             if let (Some(real), Some(path)) = (&unit.input.real, &unit.input.path) {
-                members.add(real, path, Part::Kustomization);
+                let part = if unit.is_unreadable { Part::Broken } else { Part::Kustomization };
+                members.add(real, path, part);
             }
             for link in &unit.links {
                 let of_link = part.max(link.role.part());
@@ -295,14 +332,14 @@ impl<'u> Root<'u> {
         self.unit().map(|unit| unit.kustomization.only_at_root.clone()).unwrap_or_default()
     }
 
-    /// Why it, or a unit that it refers to, is not built. A mistake comes first.
+    /// Why it, or a unit that it refers to, is not built, most important first.
     pub fn obstacles(&self) -> Vec<&'u Obstacle> {
         let mut reached = HashSet::new();
         self.units.reach(self.index, &mut reached);
         let by_index: BTreeMap<usize, &Unit> =
             self.units.units.iter().enumerate().filter(|(index, _)| reached.contains(index)).collect();
         let mut obstacles: Vec<&Obstacle> = by_index.into_values().flat_map(|unit| &unit.obstacles).collect();
-        obstacles.sort_by_key(|obstacle| obstacle.cause != Cause::Mistake);
+        obstacles.sort_by_key(|obstacle| obstacle.cause);
         obstacles
     }
 
@@ -336,6 +373,7 @@ impl Role {
             Self::Resource => Part::Resource,
             Self::Component => Part::Component,
             Self::Input => Part::Input,
+            Self::Unknown => Part::Unknown,
         }
     }
 }
@@ -352,9 +390,9 @@ impl Members {
         self.shown.get(real).cloned().unwrap_or_else(|| real.to_owned())
     }
 
-    /// The files with objects, without those of components.
-    pub(crate) fn resources(&self) -> impl Iterator<Item = &Path> {
-        self.parts.iter().filter(|(_, part)| **part == Part::Resource).map(|(file, _)| file.as_path())
+    /// The files that are this part.
+    pub(crate) fn with(&self, part: Part) -> impl Iterator<Item = &Path> {
+        self.parts.iter().filter(move |(_, of_file)| **of_file == part).map(|(file, _)| file.as_path())
     }
 }
 

@@ -1,14 +1,14 @@
 //! Reads one kustomization file: which files and directories it names, and for what.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use crm_manifest::{Input, Step};
+use crm_manifest::{Input, KUSTOMIZATIONS, Step, SyntaxError, Tree};
 use serde_json::{Map, Value};
 
 /// The group of kustomization files. Others, such as that of Flux, have a kind of the same name.
 const GROUP: &str = "kustomize.config.k8s.io/";
-/// The names under which kustomize looks for its file.
-const NAMES: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "Kustomization"];
+/// Why a file with a list or a string cannot be a kustomization file.
+const NO_MAP: &str = "a kustomization file is a map";
 
 /// What a kustomization file says about other files.
 #[derive(Clone, Debug, Default)]
@@ -41,24 +41,41 @@ pub(super) enum Role {
     Component,
     /// It changes or generates objects, and has none: a patch, the data of a ConfigMap, a transformer.
     Input,
+    /// Nobody knows, because the kustomization file cannot be read.
+    Unknown,
 }
 
-/// Whether kustomize reads a file of this name as a kustomization file.
-pub fn is_kustomization(path: &Path) -> bool {
-    path.file_name().is_some_and(|name| NAMES.iter().any(|own| name == *own))
+/// What a file with the name of a kustomization file is.
+#[derive(Clone, Debug)]
+pub(super) enum Reading {
+    /// A kustomization file.
+    Kustomization(Kustomization),
+    /// Probably a kustomization file: it cannot be read for this reason, at this byte.
+    Unreadable(usize, String),
+    /// A file of another kind, or an empty one.
+    Other,
 }
 
 /// The kustomization files that a directory could have.
-pub(super) fn files_in(directory: &Path) -> impl Iterator<Item = std::path::PathBuf> {
-    NAMES.iter().map(|name| directory.join(name))
+pub(super) fn files_in(directory: &Path) -> impl Iterator<Item = PathBuf> {
+    KUSTOMIZATIONS.iter().map(|name| directory.join(name))
 }
 
 impl Kustomization {
-    /// `None` if it is a file of another kind, or cannot be read.
-    pub(super) fn read(input: &Input) -> Option<Self> {
-        let tree = &input.documents().first()?.tree;
-        let value = tree.value(tree.root);
-        let fields = value.as_object()?;
+    pub(super) fn read(input: &Input) -> Reading {
+        if let Some(SyntaxError { line, column, message }) = input.errors().first() {
+            return Reading::Unreadable(input.text().byte(*line, *column), message.clone());
+        }
+        let Some(document) = input.documents().first() else { return Reading::Other };
+        let tree = &document.tree;
+        match tree.value(tree.root).as_object() {
+            Some(fields) => Self::of(tree, fields).map_or(Reading::Other, Reading::Kustomization),
+            None => Reading::Unreadable(tree.node(tree.root).range.start, NO_MAP.to_owned()),
+        }
+    }
+
+    /// `None` if it is a file of another kind.
+    fn of(tree: &Tree, fields: &Map<String, Value>) -> Option<Self> {
         let text = |key: &str| fields.get(key).and_then(Value::as_str).unwrap_or_default();
         let is_ours = |version: &str| version.is_empty() || version.starts_with(GROUP);
         if !is_ours(text("apiVersion")) || !["", "Kustomization", "Component"].contains(&text("kind")) {
@@ -155,8 +172,15 @@ fn without_key<'p>(path: &[Step], written: &'p str) -> &'p str {
 mod tests {
     use super::*;
 
-    fn read(text: &str) -> Option<Kustomization> {
+    fn reading(text: &str) -> Reading {
         Kustomization::read(&Input::new(Path::new("kustomization.yaml"), text.to_owned()))
+    }
+
+    fn read(text: &str) -> Option<Kustomization> {
+        match reading(text) {
+            Reading::Kustomization(kustomization) => Some(kustomization),
+            Reading::Unreadable(..) | Reading::Other => None,
+        }
     }
 
     fn paths(text: &str) -> Vec<(String, Role)> {
@@ -193,12 +217,19 @@ mod tests {
     #[test]
     fn a_file_of_another_kind_is_no_kustomization_file() {
         assert!(read("apiVersion: kustomize.toolkit.fluxcd.io/v1\nkind: Kustomization\n").is_none());
-        assert!(read("kind: Company\n").is_none());
-        assert!(read("- a\n").is_none());
-        assert!(read("resources: [\n").is_none());
+        assert!(matches!(reading("kind: Company\n"), Reading::Other));
+        assert!(matches!(reading("# nothing\n"), Reading::Other));
         assert!(read("{}\n").is_some());
         let component = "apiVersion: kustomize.config.k8s.io/v1alpha1\nkind: Component\n";
         assert!(read(component).unwrap().is_component);
+    }
+
+    #[test]
+    fn a_file_that_is_no_map_cannot_be_read() {
+        for (text, place) in [("# c\n- a\n", 4), ("resources: [\n", 13), ("a: 1\n---\n]\n", 9)] {
+            let read = reading(text);
+            assert!(matches!(read, Reading::Unreadable(at, _) if at == place), "{text:?}: {read:?}");
+        }
     }
 
     #[test]

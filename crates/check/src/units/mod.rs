@@ -9,5 +9,4 @@ mod rendered;
 
 pub use graph::{Cause, Obstacle, Root, Units};
 pub(crate) use graph::{Members, Part};
-pub use kustomization::is_kustomization;
 pub(crate) use rendered::{Origin, Rendered, rendered};

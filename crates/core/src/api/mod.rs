@@ -124,7 +124,8 @@ mod tests {
             assert!(version.served && version.storage, "{kind}");
             assert!(version.subresources.as_ref().unwrap().status.is_some(), "{kind}");
             let columns = version.additional_printer_columns.as_ref().unwrap();
-            assert_eq!(columns.last().unwrap().name, "Age", "{kind}");
+            let shown = columns.iter().rfind(|column| column.priority.unwrap_or_default() == 0);
+            assert_eq!(shown.unwrap().name, "Age", "{kind}");
         }
     }
 

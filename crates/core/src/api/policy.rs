@@ -26,6 +26,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, CustomResourceExt, KubeSchema};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use std::borrow::Cow;
 
 use super::{limits, schema};
@@ -74,7 +75,8 @@ pub const CONSISTENCIES: [&str; 2] = ["CacheThenLive", "Live"];
     doc = "AdmissionPolicy configures the rules for CRM records. It says which rules deny, warn, only \
            record or are disabled, who is exempt, and how creators and references are looked up. Only the \
            AdmissionPolicy named default is used. A change takes effect within seconds. An invalid policy \
-           changes nothing, and the previous one stays in force; the condition Accepted then lists every \
+           is denied with every problem. If the webhook cannot be called, it is stored but changes nothing; \
+           the last valid one, status.lastAccepted, stays in force, and the condition Accepted lists every \
            problem. The command crm-admission policy check FILE reports the same problems before the \
            policy is applied.",
     printcolumn(
@@ -87,10 +89,16 @@ pub const CONSISTENCIES: [&str; 2] = ["CacheThenLive", "Live"];
         name = "Reason",
         type_ = "string",
         json_path = r#".status.conditions[?(@.type=="Accepted")].reason"#,
-        description = "Why the policy is in force or not.",
-        priority = 1
+        description = "Why the policy is in force or not."
     ),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Accepted")].message"#,
+        description = "Every problem of an invalid policy, with its field.",
+        priority = 1
+    )
 )]
 #[serde(rename_all = "camelCase")]
 #[schemars(transform = schema::unwrap_descriptions)]
@@ -501,6 +509,11 @@ pub struct SubjectKind {
 /// Users who are exempt from the same rules for the same reason.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[schemars(transform = schema::unwrap_descriptions)]
+#[x_kube(
+    validation = Rule::new("has(self.users) && size(self.users) > 0 || has(self.groups) && size(self.groups) > 0")
+        .message("list the users or groups that are exempt")
+        .reason(Reason::FieldValueRequired)
+)]
 pub struct Exemption {
     /// The name of the exemption in the audit log, such as migration. It consists of
     /// lower-case letters, digits and hyphens. At most 63 characters.
@@ -558,6 +571,26 @@ pub struct AdmissionPolicyStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,
+
+    /// The last valid version of the policy. It is in force while the current one is invalid, also in a program that
+    /// starts then. A policy of more than 256 KiB is not kept here.
+    // Atomic: one manager writes it, and a part of a policy means nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(merge_strategy = MapMerge::Atomic)]
+    pub last_accepted: Option<LastAccepted>,
+}
+
+/// The last valid version of a policy.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[schemars(transform = schema::unwrap_descriptions)]
+pub struct LastAccepted {
+    /// The metadata.generation of that version.
+    pub generation: i64,
+
+    /// The spec of that version.
+    // Any object, so that a stricter schema of a later release does not make the status invalid.
+    #[schemars(schema_with = "schema::any_object")]
+    pub spec: Map<String, Value>,
 }
 
 /// The schema of the kind of a record.
@@ -627,7 +660,7 @@ fn list_rule_ids(schema: &mut JSONSchemaProps, ids: &[JSON]) {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
 

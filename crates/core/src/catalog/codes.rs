@@ -27,6 +27,15 @@ pub struct ReasonCode {
     pub id: &'static str,
     /// The problem that it stands for.
     pub text: &'static str,
+    /// What the user should do about it, if the fix of the rule does not fit.
+    pub fix: Option<&'static str>,
+}
+
+impl ReasonCode {
+    /// A code whose problem the fix of its rule solves.
+    pub(super) const fn new(id: &'static str, text: &'static str) -> Self {
+        Self { id, text, fix: None }
+    }
 }
 
 /// An id or code that the catalogue does not have.
@@ -77,9 +86,7 @@ impl RuleId {
         let mut codes = match self {
             Self::Domain => values(Field::Domain),
             Self::LinkedinProfile => values(Field::LinkedinProfile(ProfileKind::Company)),
-            Self::DomainHint => {
-                Hint::ALL.map(|hint| ReasonCode { id: hint.as_str(), text: hint.text() }).to_vec()
-            }
+            Self::DomainHint => Hint::ALL.map(|hint| ReasonCode::new(hint.as_str(), hint.text())).to_vec(),
             _ => Vec::new(),
         };
         let others: &[ReasonCode] = match self {
@@ -98,32 +105,41 @@ impl RuleId {
     }
 }
 
-const CANONICAL: ReasonCode = ReasonCode {
-    id: NOT_CANONICAL,
-    text: "is valid, but not in the form in which it is stored, or a duplicate of an earlier entry; \
-           the message shows what to write",
-};
+const CANONICAL: ReasonCode = ReasonCode::new(
+    NOT_CANONICAL,
+    "is valid, but not in the form in which it is stored, or a duplicate of an earlier entry; \
+     the message shows what to write",
+);
 
 /// The codes of `check`, which reads files.
-const FILES: [ReasonCode; 2] = [
+pub(super) const FILES: [ReasonCode; 2] = [
     ReasonCode {
         id: MERGE_ORDER,
         text: "a merge key (<<) overrides a key before it, which other tools read differently; put << first",
+        fix: Some(
+            "Put `<<` before the other keys of its map, so that every tool lets the key win. If the value behind `<<` is the right one, remove the key instead.",
+        ),
     },
     ReasonCode {
         id: DUPLICATE_OBJECT,
         text: "an earlier document has the same kind, namespace and name; the message shows its place",
+        fix: Some(
+            "Remove one of the two documents, or give one of them another name. Which one the cluster would keep depends on the tool that applies them.",
+        ),
     },
 ];
 
 const REFERENCES: [ReasonCode; 2] = [
-    ReasonCode {
-        id: UNRESOLVED,
-        text: "the object is not in the checked files, and no cluster or other file was asked whether it exists",
-    },
+    ReasonCode::new(
+        UNRESOLVED,
+        "the object is not in the checked files, and no cluster or other file was asked whether it exists",
+    ),
     ReasonCode {
         id: ORDER,
         text: "the tool that applies the files would send the reference before its target",
+        fix: Some(
+            "Let the tool send the target first, as the message says: put it earlier in the files, into an earlier wave, or into a Kustomization that this one depends on.",
+        ),
     },
 ];
 
@@ -135,7 +151,7 @@ fn values(field: Field) -> Vec<ReasonCode> {
         Code::WrongKind => code.text(),
         code => code.text_for(field),
     };
-    of_field.map(|code| ReasonCode { id: code.as_str(), text: text(code) }).collect()
+    of_field.map(|code| ReasonCode::new(code.as_str(), text(code))).collect()
 }
 
 #[cfg(test)]

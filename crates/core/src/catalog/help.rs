@@ -8,9 +8,17 @@ use super::reported::SUPPRESSION;
 use super::rule::{Example, Rule};
 
 impl Rule {
-    /// The explanation, the fix and the manifests of the example, as plain text with indented manifests.
+    /// The explanation, the fixes and the manifests of the example, as plain text with indented manifests.
     pub fn help_text(&self) -> String {
-        let mut text = format!("{}\n\nFix: {}\n", self.explanation, self.fix);
+        self.text_about(None)
+    }
+
+    fn text_about(&self, code: Option<ReasonCode>) -> String {
+        let mut text = format!("{}\n", self.explanation);
+        for (of, fix) in self.fixes(code) {
+            let of = of.map_or(String::new(), |code| format!(" of {code}"));
+            text += &format!("\nFix{of}: {fix}\n");
+        }
         for (title, manifest) in self.example.titled() {
             text += &format!("\n{title}:\n\n");
             text.extend(manifest.lines().flat_map(|line| ["    ", line, "\n"]));
@@ -20,30 +28,50 @@ impl Rule {
 
     /// The same as Markdown, without a heading.
     pub fn help_markdown(&self) -> String {
-        let mut text = format!("{}\n\n**Fix.** {}\n", self.explanation, self.fix);
+        self.markdown_about(None)
+    }
+
+    fn markdown_about(&self, code: Option<ReasonCode>) -> String {
+        let mut text = format!("{}\n", self.explanation);
+        for (of, fix) in self.fixes(code) {
+            let of = of.map_or(String::new(), |code| format!(" of `{code}`"));
+            text += &format!("\n**Fix{of}.** {fix}\n");
+        }
         for (title, manifest) in self.example.titled() {
             text += &format!("\n{title}:\n\n```yaml\n{manifest}```\n");
         }
         text
     }
 
+    /// What the user should do about a finding with this code; without one, about every finding: first the fix of the
+    /// rule, then those of codes that need another one, with the code.
+    fn fixes(&self, code: Option<ReasonCode>) -> Vec<(Option<&'static str>, &'static str)> {
+        match code {
+            Some(code) => vec![(None, code.fix.unwrap_or(self.fix))],
+            None => {
+                let own = self.id.codes().into_iter().filter_map(|code| Some((Some(code.id), code.fix?)));
+                std::iter::once((None, self.fix)).chain(own).collect()
+            }
+        }
+    }
+
     /// The whole entry as plain text, with the text of one of its codes.
     pub fn page_text(&self, code: Option<ReasonCode>) -> String {
         let Self { id, title, default_action, .. } = self;
         let kinds = self.kind_list();
-        let code = code.map_or(String::new(), |ReasonCode { id, text }| format!("Code:    {id}: {text}\n"));
-        format!("{id}: {title}\n\nKinds:   {kinds}\nDefault: {default_action}\n{code}\n{}", self.help_text())
+        let line =
+            code.map_or(String::new(), |ReasonCode { id, text, .. }| format!("Code:    {id}: {text}\n"));
+        let help = self.text_about(code);
+        format!("{id}: {title}\n\nKinds:   {kinds}\nDefault: {default_action}\n{line}\n{help}")
     }
 
     /// The whole entry as a section in Markdown, with the text of one of its codes.
     pub fn section(&self, code: Option<ReasonCode>) -> String {
         let Self { id, title, default_action, .. } = self;
         let kinds = self.kind_list();
-        let code = code.map_or(String::new(), |ReasonCode { id, text }| format!("`{id}`: {text}\n\n"));
-        format!(
-            "## {id}\n\n{title}. Kinds: {kinds}. Default: {default_action}.\n\n{code}{}",
-            self.help_markdown()
-        )
+        let line = code.map_or(String::new(), |ReasonCode { id, text, .. }| format!("`{id}`: {text}\n\n"));
+        let help = self.markdown_about(code);
+        format!("## {id}\n\n{title}. Kinds: {kinds}. Default: {default_action}.\n\n{line}{help}")
     }
 
     /// The whole entry as JSON, with the text of one of its codes.
@@ -57,8 +85,8 @@ impl Rule {
             "fix": self.fix,
             "example": {"stored": self.example.stored, "bad": self.example.bad, "good": self.example.good},
         });
-        if let Some(ReasonCode { id, text }) = code {
-            entry["code"] = json!({"id": id, "text": text});
+        if let Some(ReasonCode { id, text, fix }) = code {
+            entry["code"] = json!({"id": id, "text": text, "fix": fix.unwrap_or(self.fix)});
         }
         entry
     }
@@ -110,12 +138,13 @@ impl Example {
 
 #[cfg(test)]
 mod tests {
+    use super::super::codes::FILES;
     use super::super::{Action, RuleId, rules};
     use super::*;
 
     fn rule(stored: Option<&'static str>) -> Rule {
         Rule {
-            id: RuleId::Schema,
+            id: RuleId::DisplayName,
             kinds: &[],
             default_action: Action::Deny,
             title: "Title",
@@ -140,13 +169,28 @@ mod tests {
 
     #[test]
     fn the_text_of_a_code_is_in_every_format() {
-        let code = ReasonCode { id: "bad", text: "is bad" };
+        let code = ReasonCode::new("bad", "is bad");
         let rule = rule(None);
-        let start = "schema: Title\n\nKinds:   \nDefault: Deny\nCode:    bad: is bad\n\nWhy.";
+        let start = "display-name: Title\n\nKinds:   \nDefault: Deny\nCode:    bad: is bad\n\nWhy.";
         assert!(rule.page_text(Some(code)).starts_with(start));
         assert!(rule.section(Some(code)).contains("Default: Deny.\n\n`bad`: is bad\n\nWhy."));
-        assert_eq!(rule.json(Some(code))["code"], json!({"id": "bad", "text": "is bad"}));
+        assert_eq!(rule.json(Some(code))["code"], json!({"id": "bad", "text": "is bad", "fix": "How."}));
         assert!(!rule.page_text(None).contains("Code") && rule.json(None).get("code").is_none());
+    }
+
+    #[test]
+    fn a_code_can_have_its_own_fix() {
+        let rule = Rule { id: RuleId::Schema, ..rule(None) };
+        let code = ReasonCode { fix: Some("Otherwise."), ..ReasonCode::new("bad", "is bad") };
+        assert!(rule.page_text(Some(code)).contains("Why.\n\nFix: Otherwise.\n\nBreaks"));
+        assert!(rule.section(Some(code)).contains("Why.\n\n**Fix.** Otherwise.\n\nBreaks"));
+        assert_eq!(rule.json(Some(code))["code"]["fix"], "Otherwise.");
+        // Without a code, all are listed.
+        let (merge, duplicate) = (FILES[0].fix.unwrap(), FILES[1].fix.unwrap());
+        let expected =
+            format!("Fix: How.\n\nFix of merge-order: {merge}\n\nFix of duplicate-object: {duplicate}\n");
+        assert!(rule.help_text().contains(&expected), "{}", rule.help_text());
+        assert!(rule.help_markdown().contains(&format!("**Fix of `merge-order`.** {merge}\n")));
     }
 
     #[test]

@@ -42,9 +42,9 @@ pub static SUPPRESSION: Suppression = Suppression {
     fix: "Give the reason after a colon, correct the id of the rule, or remove the comment.",
     example: "displayName: \" \"  # crm-admission: ignore display-name: the import fills it in\n",
     codes: &[
-        ReasonCode { id: NO_REASON, text: "the comment gives no reason after a colon" },
-        ReasonCode { id: UNKNOWN_RULE, text: "there is no such rule, or the rule has no such code" },
-        ReasonCode { id: UNUSED, text: "the comment suppresses no finding of this rule" },
+        ReasonCode::new(NO_REASON, "the comment gives no reason after a colon"),
+        ReasonCode::new(UNKNOWN_RULE, "there is no such rule, or the rule has no such code"),
+        ReasonCode::new(UNUSED, "the comment suppresses no finding of this rule"),
     ],
 };
 
@@ -57,10 +57,13 @@ impl ReportedRule {
         }
     }
 
-    /// What the user should do about a finding.
-    pub fn fix(self) -> &'static str {
+    /// What the user should do about a finding with this code.
+    pub fn fix(self, code: Option<&str>) -> &'static str {
         match self {
-            Self::Rule(rule) => rule.rule().fix,
+            Self::Rule(rule) => {
+                let known = rule.codes().into_iter().find(|known| Some(known.id) == code);
+                known.and_then(|known| known.fix).unwrap_or(rule.rule().fix)
+            }
             Self::Suppression => SUPPRESSION.fix,
         }
     }

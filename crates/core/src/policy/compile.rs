@@ -8,12 +8,12 @@ use serde_json::Value;
 
 use super::creator::{CreatorSource, SourceField};
 use super::problem::{Problem, Problems};
-use super::reader::{Fields, ProblemList, unsupported};
+use super::reader::{Fields, LONGEST_LIST, ProblemList, unsupported};
 use super::settings::{
     Consistency, DryRunMode, Exemption, LabelRule, LookupErrorMode, NormalizationMode, Policy, RuleSetting,
 };
 use crate::api::names::{is_label, is_label_key, is_subdomain};
-use crate::api::{CrmKind, ResourceKind, policy as document_kind};
+use crate::api::{CrmKind, ResourceKind, limits, policy as document_kind};
 use crate::catalog::{Action, RuleId};
 use crate::normalize::{Field, domain_name};
 
@@ -61,7 +61,7 @@ pub fn compile(document: &Value, origin: impl Into<String>) -> Result<Policy, Pr
         spec.report_unknown(&mut problems);
     }
     top.report_unknown(&mut problems);
-    if problems.0.is_empty() { Ok(policy) } else { Err(Problems(problems.0)) }
+    if problems.is_empty() { Ok(policy) } else { Err(problems.into_problems()) }
 }
 
 fn header(top: &mut Fields<'_>, problems: &mut ProblemList) {
@@ -84,7 +84,7 @@ fn header(top: &mut Fields<'_>, problems: &mut ProblemList) {
 
 fn rules(spec: &mut Fields<'_>, policy: &mut Policy, problems: &mut ProblemList) {
     let mut seen = HashSet::new();
-    for (path, entry) in spec.list("rules", problems).unwrap_or_default() {
+    for (path, entry) in spec.list_of("rules", LONGEST_LIST, problems).unwrap_or_default() {
         let Some(mut fields) = Fields::entry(&path, entry, problems) else { continue };
         let rule =
             fields.required_string("rule", problems).and_then(|id| rule_id(&fields.at("rule"), id, problems));
@@ -122,7 +122,7 @@ fn normalization(spec: &mut Fields<'_>, policy: &mut Policy, problems: &mut Prob
 
 fn creator(spec: &mut Fields<'_>, policy: &mut Policy, problems: &mut ProblemList) {
     let mut fields = spec.object("creator", problems);
-    if let Some(entries) = fields.list("sources", problems) {
+    if let Some(entries) = fields.list_of("sources", limits::CREATOR_SOURCES, problems) {
         let source = |(path, entry): (String, &Value)| creator_source(&path, entry, problems);
         policy.creator_sources = entries.into_iter().filter_map(source).collect();
     }
@@ -172,7 +172,7 @@ fn has_name(pattern: &Regex, source: &Fields<'_>, problems: &mut ProblemList) ->
 }
 
 fn labels(spec: &mut Fields<'_>, policy: &mut Policy, problems: &mut ProblemList) {
-    let Some(entries) = spec.list("labels", problems) else { return };
+    let Some(entries) = spec.list_of("labels", LONGEST_LIST, problems) else { return };
     policy.labels.clear();
     for (path, entry) in entries {
         let Some(mut fields) = Fields::entry(&path, entry, problems) else { continue };
@@ -252,7 +252,7 @@ fn references(spec: &mut Fields<'_>, policy: &mut Policy, problems: &mut Problem
     if let Some(mode) = fields.choice("onDryRun", &DRY_RUN, problems) {
         settings.on_dry_run = mode;
     }
-    if let Some(entries) = fields.list("onDryRunByFieldManager", problems) {
+    if let Some(entries) = fields.list_of("onDryRunByFieldManager", LONGEST_LIST, problems) {
         settings.on_dry_run_by_field_manager = dry_run_by_manager(entries, problems);
     }
     if let Some(mode) = fields.choice("onLookupError", &LOOKUP_ERROR, problems) {
@@ -266,7 +266,7 @@ fn references(spec: &mut Fields<'_>, policy: &mut Policy, problems: &mut Problem
     settings.organization = cluster_kind(&mut kinds, "organization", problems);
     settings.contact = namespaced_kind(&mut kinds, "contact", problems);
     kinds.report_unknown(problems);
-    for (path, entry) in fields.list("subjects", problems).unwrap_or_default() {
+    for (path, entry) in fields.list_of("subjects", LONGEST_LIST, problems).unwrap_or_default() {
         let Some(fields) = Fields::entry(&path, entry, problems) else { continue };
         let Some(kind) = resource_kind(fields, problems) else { continue };
         let known =
@@ -376,7 +376,7 @@ fn resource_kind(mut fields: Fields<'_>, problems: &mut ProblemList) -> Option<R
 }
 
 fn exemptions(spec: &mut Fields<'_>, policy: &mut Policy, problems: &mut ProblemList) {
-    for (path, entry) in spec.list("exemptions", problems).unwrap_or_default() {
+    for (path, entry) in spec.list_of("exemptions", LONGEST_LIST, problems).unwrap_or_default() {
         let Some(mut fields) = Fields::entry(&path, entry, problems) else { continue };
         let name = fields.required_string("name", problems);
         let users = owned(fields.strings("users", problems));
@@ -423,8 +423,7 @@ fn needed_kinds(policy: &Policy, problems: &mut ProblemList) {
     for (rule, kind, missing) in needed {
         // An invalid kind has a problem already.
         let path = format!("spec.references.kinds.{kind}");
-        let reported = problems.0.iter().any(|problem| problem.field.starts_with(&path));
-        if missing && !reported && policy.is_enabled(rule) {
+        if missing && !problems.has_at(&path) && policy.is_enabled(rule) {
             problems
                 .required(&path, &format!("the rule {rule} looks up this kind; set it, or disable the rule"));
         }
