@@ -205,7 +205,7 @@ fn a_deletion_says_which_notes_are_deleted_with_the_record() {
     let directory = |notes: &[Value]| pipeline_over(Arc::new(Objects::new(notes)), Policy::default());
     let owned = note("Note", "crm.milo.io", "n1", acme.clone());
     delete("Company")
-        .put_to(&directory(&[owned.clone()]))
+        .put_to(&directory(std::slice::from_ref(&owned)))
         .is_allowed_with(&[r#"metadata.name: "acme": 1 Note will be deleted with it [delete-referenced]"#]);
     let others =
         [owned, note("ClusterNote", GROUP, "n2", acme), note("ClusterNote", GROUP, "n3", Value::Null)];

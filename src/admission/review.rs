@@ -260,6 +260,7 @@ pub(super) struct Review<'a> {
 
 /// What to decide.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "each review has one, and most are writes")]
 pub(super) enum Matter {
     /// Nothing: the request is allowed unchanged.
     Nothing,
