@@ -1,6 +1,6 @@
 //! Checks whether the webhook configurations are as shipped, and finds out where the API server calls the webhook.
 
-use crm_core::api::MILO_NOTES_GROUP;
+use crm_core::api::{GROUP, MILO_NOTES_GROUP};
 use serde_json::{Value, json};
 
 use super::compare::{Extra, changed_spec, differences, name_some};
@@ -130,10 +130,10 @@ fn has_milo_notes(live: &Value) -> bool {
     rules.any(|rule| rule["apiGroups"] == json!([MILO_NOTES_GROUP]))
 }
 
-/// Whether these rules of a webhook are about writes and not about deletions.
+/// Whether these rules of a webhook are about writes of records, and not about deletions or policies.
 fn writes(rules: &[Value]) -> bool {
-    let operations = |rule: &Value| rule["operations"].as_array().cloned().unwrap_or_default();
-    rules.iter().any(|rule| operations(rule).contains(&json!("CREATE")))
+    let has = |list: &Value, entry: &str| list.as_array().is_some_and(|list| list.contains(&json!(entry)));
+    rules.iter().any(|rule| has(&rule["operations"], "CREATE") && has(&rule["apiGroups"], GROUP))
 }
 
 /// The findings about the floor, for registrations that rely on it as the last check.

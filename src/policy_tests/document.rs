@@ -89,7 +89,7 @@ fn policy(spec: &mut Fields<'_>, base: &Path, problems: &mut ProblemList) -> Opt
     match policy_source::read(&file) {
         Ok(policy) => return Some(policy),
         Err(PolicyFileError::Unreadable(error)) => {
-            problems.add(&at, format!("Invalid value: {error}"));
+            problems.add(&at, format!("Invalid value: {}", InputError::from(error)));
         }
         Err(PolicyFileError::Invalid { path, problems: found }) => {
             for problem in &found.0 {
