@@ -8,11 +8,13 @@ use crm_core::api::CrmKind;
 use futures::StreamExt;
 use serde_json::Value;
 
+use super::compliance::Compliance;
 use super::examine::{Examined, Examiner};
 use super::fix::{Fixed, Fixer, values};
 use super::lookup::{Existence, NoAnswer};
 use super::pages::{ListError, Pages};
-use super::report::{Report, Totals};
+use super::report::{Contradicted, Report, Totals};
+use super::stored::Record;
 use crate::cluster::{ReadError, Reader};
 
 /// The number of records in memory at a time.
@@ -64,6 +66,8 @@ pub struct Run<'r> {
     pub existence: Existence<'r>,
     /// The kinds to audit, in order.
     pub kinds: Vec<CrmKind>,
+    /// Whether the policy is the one in force in the cluster.
+    pub is_in_force: bool,
     /// Whether it fixes values.
     pub fixing: Fixing,
     /// Receives the findings.
@@ -85,9 +89,11 @@ impl Run<'_> {
         let fixer = Fixer::new(reader.clone(), self.examiner);
         for kind in self.kinds.clone() {
             let mut pages = Pages::new(reader.clone(), kind, PAGE, self.examiner.labels());
-            while let Some(objects) = pages.next().await? {
-                let mut examined = self.examiner.examine(kind, &objects, &self.existence).await?;
+            while let Some(records) = pages.next().await? {
+                let mut examined = self.examiner.examine(kind, &records, &self.existence).await?;
+                self.compare(kind, &records, &examined);
                 if self.fixing == Fixing::Written {
+                    let objects = records.into_iter().map(|record| record.object).collect();
                     examined = self.fix(kind, objects, examined, &fixer).await?;
                 }
                 self.take(kind, &examined)?;
@@ -110,6 +116,28 @@ impl Run<'_> {
             }
         }
         self.finish()
+    }
+
+    /// Counts the conditions that say something else about the same spec. They are about the policy in force and all of
+    /// its rules, so nothing else is compared with them.
+    fn compare(&mut self, kind: CrmKind, records: &[Record], examined: &[Examined]) {
+        if !self.is_in_force || !self.examiner.is_whole() {
+            return;
+        }
+        for (record, examined) in records.iter().zip(examined) {
+            let found = Compliance::of(&examined.findings);
+            let Some(condition) = &record.condition else { continue };
+            let is_current = condition.observed_generation == record.generation && !record.is_terminating();
+            if is_current && condition.status != found.status() {
+                let name = examined.name.clone();
+                self.totals.add_contradicted(Contradicted {
+                    kind,
+                    name,
+                    condition: condition.clone(),
+                    found,
+                });
+            }
+        }
     }
 
     /// Fixes the records of a page, and examines those that changed again.

@@ -155,6 +155,7 @@ impl Audit {
             examiner,
             existence: Existence::new(directory, Suggestions::Given),
             kinds: self.kinds(),
+            is_in_force: self.policy_file().is_none(),
             fixing: self.fixing(),
             report: self.report()?,
             totals: Totals { policy, in_force, fails_on: self.fail_on.least(), ..Totals::default() },

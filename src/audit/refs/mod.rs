@@ -115,6 +115,7 @@ pub async fn all_dangling(
         // No label is a reference.
         let mut pages = Pages::new(reader.clone(), kind, PAGE_OF_RECORDS, Labels::new());
         while let Some(objects) = pages.next().await? {
+            let objects: Vec<Value> = objects.into_iter().map(|record| record.object).collect();
             let edges = edges(kind, &objects, policy, existence).await?;
             dangling.extend(edges.into_iter().filter(|edge| edge.fact.is_dangling()));
             objects.iter().for_each(|_| on_record());
