@@ -34,6 +34,7 @@ mod manifests;
 mod normalization;
 mod policies;
 mod policy_documents;
+mod policy_tests;
 mod properties;
 mod repository;
 mod serving;
