@@ -8,6 +8,7 @@ pub mod audit;
 pub mod certificates;
 pub mod cli;
 pub mod cluster;
+pub mod conditions;
 pub mod directory;
 pub mod doctor;
 pub mod invocation;

@@ -126,6 +126,8 @@ fn usage_errors_exit_with_2_and_have_a_message() {
         (&["serve", "--tls-dev", "x", "--listen", "nowhere"], "nowhere"),
         (&["serve", "--tls-dev", "x", "--shutdown-delay", "soon"], "10s"),
         (&["serve", "--tls-dev", "x", "--directory", "paper"], "cluster, memory"),
+        (&["serve", "--tls-dev", "x", "--conditions", "--conditions-interval", "10ms"], "at least 1s"),
+        (&["serve", "--tls-dev", "x", "--conditions", "--conditions-rate", "0"], "1..=1000"),
         (&["no-such-command"], "no-such-command"),
         (&["certs", "dev"], "<DIR>"),
     ] {

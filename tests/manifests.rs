@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crm_admission::telemetry::metrics::{self, PREFIX, Type};
-use crm_admission::telemetry::{DirectoryKind, Metrics};
+use crm_admission::telemetry::{ConditionRecords, DirectoryKind, Metrics};
 use crm_core::rules::SKIPPED_USERS;
 use regex::Regex;
 use serde_json::Value;
@@ -215,6 +215,7 @@ fn the_program_accepts_the_flags_of_the_deployment() {
     for part in [
         "components/audit-metrics",
         "components/milo",
+        "components/conditions",
         "components/mounted-certificate",
         "overlays/development",
         "overlays/self-managed",
@@ -267,6 +268,10 @@ fn scraped() -> String {
     metrics.audit().found("Person", "company-exists", 1, 1);
     metrics.audit().finished(1, 1);
     metrics.audit().failed();
+    metrics.conditions().leads(|| ConditionRecords { judged: vec![("Company", "Compliant", 1)], waiting: 1 });
+    metrics.conditions().wrote("written");
+    metrics.conditions().restarted();
+    metrics.conditions().passed(1);
     metrics.text().unwrap()
 }
 

@@ -1,5 +1,6 @@
 //! Checks stored records with the engine and the schemas, and compares two policies.
 
+use std::borrow::Borrow;
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use crm_check::conformance::{Conformance, Subject, UnusableSchema};
@@ -44,6 +45,8 @@ pub struct Examined {
     pub standing: Standing,
     /// What the policy changes, compared with the one in force.
     pub difference: Option<Difference>,
+    /// The objects that were looked up for it.
+    pub targets: Vec<Target>,
 }
 
 /// What would happen to a record if it were written today.
@@ -80,6 +83,14 @@ impl Examiner {
         Ok(Self { conformance, in_force, scope })
     }
 
+    /// The same for this policy and time, without a comparison.
+    #[must_use]
+    pub fn renewed(&self, policy: Policy, now: Timestamp) -> Self {
+        let mut conformance = self.conformance.with_policy(policy);
+        conformance.set_now(now);
+        Self { conformance, in_force: None, scope: self.scope.clone() }
+    }
+
     /// The policy.
     pub fn policy(&self) -> &Policy {
         self.conformance.policy()
@@ -100,20 +111,26 @@ impl Examiner {
         self.policies().flat_map(|policy| &policy.labels).map(|label| label.key.clone()).collect()
     }
 
+    /// Whether everything is audited, and by one policy.
+    pub fn is_whole(&self) -> bool {
+        self.scope == Scope::All && self.in_force.is_none()
+    }
+
     /// The results for these records, in the same order.
     ///
     /// # Errors
     /// The API server did not answer a lookup.
-    pub async fn examine(
+    pub async fn examine<O: Borrow<Value>>(
         &self,
         kind: CrmKind,
-        objects: &[Value],
+        objects: &[O],
         existence: &Existence<'_>,
     ) -> Result<Vec<Examined>, NoAnswer> {
-        let subjects: Vec<Subject<'_>> = objects.iter().map(|object| Subject::stored(kind, object)).collect();
+        let objects = || objects.iter().map(|object| -> &Value { object.borrow() });
+        let subjects: Vec<Subject<'_>> = objects().map(|object| Subject::stored(kind, object)).collect();
         let targets: HashSet<Target> = subjects.iter().flat_map(|subject| self.targets(subject)).collect();
         let known = existence.facts(targets).await?;
-        let judged = objects.iter().zip(&subjects);
+        let judged = objects().zip(&subjects);
         Ok(judged.map(|(object, subject)| self.judge(object, subject, &known)).collect())
     }
 
@@ -148,6 +165,7 @@ impl Examiner {
             changes: self.changes(subject),
             standing,
             difference,
+            targets: self.targets(subject).collect(),
         }
     }
 

@@ -29,10 +29,21 @@ pub enum Suggestions {
     None,
 }
 
+/// What a lookup that keeps failing means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Failure {
+    /// There is no answer.
+    NoAnswer,
+    /// The answer is [`Fact::Unchecked`].
+    Unchecked,
+}
+
 /// The directory, and whether to ask it for suggestions.
 pub struct Existence<'d> {
     directory: &'d dyn LookUp,
     suggestions: Suggestions,
+    attempts: usize,
+    failure: Failure,
 }
 
 /// A lookup that failed after all attempts.
@@ -47,7 +58,13 @@ pub struct NoAnswer {
 impl<'d> Existence<'d> {
     /// Uses this directory.
     pub fn new(directory: &'d dyn LookUp, suggestions: Suggestions) -> Self {
-        Self { directory, suggestions }
+        Self { directory, suggestions, attempts: ATTEMPTS, failure: Failure::NoAnswer }
+    }
+
+    /// The same, but a lookup that fails so often gives [`Fact::Unchecked`].
+    #[must_use]
+    pub fn unchecked_after(self, attempts: usize) -> Self {
+        Self { attempts, failure: Failure::Unchecked, ..self }
     }
 
     /// Looks up each target.
@@ -77,12 +94,13 @@ impl<'d> Existence<'d> {
             Ok(Presence::Missing) => Ok(Fact::Missing { suggestion: self.suggestion(target).await }),
             Ok(present) => Ok(present.into()),
             Err(error) if is_denial(&error) => Ok(Fact::Unresolved { suggestion: None }),
+            Err(_) if self.failure == Failure::Unchecked => Ok(Fact::Unchecked),
             Err(source) => Err(NoAnswer { target: target.clone(), source }),
         }
     }
 
     async fn confirm(&self, target: &Target) -> Result<Presence, LookupError> {
-        (|| self.directory.confirm(target, LIMIT)).retry(pauses(ATTEMPTS)).when(passes).await
+        (|| self.directory.confirm(target, LIMIT)).retry(pauses(self.attempts)).when(passes).await
     }
 
     async fn suggestion(&self, target: &Target) -> Option<String> {
@@ -93,7 +111,7 @@ impl<'d> Existence<'d> {
     }
 }
 
-fn failure(error: &LookupError) -> Option<&RequestError> {
+fn request_error(error: &LookupError) -> Option<&RequestError> {
     match error {
         LookupError::Failed(cause) => cause.downcast_ref(),
         LookupError::Late(_) | LookupError::TooLarge(_) | LookupError::NoUid | LookupError::Busy => None,
@@ -106,10 +124,10 @@ fn is_denial(error: &LookupError) -> bool {
     {
         return true;
     }
-    matches!(failure(error).and_then(RequestError::code), Some(401 | 403))
+    matches!(request_error(error).and_then(RequestError::code), Some(401 | 403))
 }
 
 fn passes(error: &LookupError) -> bool {
     matches!(error, LookupError::Late(_) | LookupError::Busy)
-        || failure(error).is_some_and(RequestError::may_pass)
+        || request_error(error).is_some_and(RequestError::may_pass)
 }

@@ -4,6 +4,7 @@
 //! how a rule is decided.
 
 mod background;
+mod compliance;
 mod examine;
 pub mod files;
 mod fix;
@@ -19,10 +20,12 @@ mod targets;
 mod tests;
 
 pub use background::{Background, run as run_in_background};
+pub use compliance::{COMPLIANT, Compliance, Condition};
 pub use examine::{Examined, Examiner, Scope, Standing};
 pub use fix::NotFixed;
 pub use lookup::{Existence, NoAnswer, Suggestions};
 pub use pages::{ListError, Pages};
 pub use run::{AuditError, Fixing, Run};
+pub use stored::{Labels, Record, Stored, get, path};
 pub use tally::{Tally, TallyKey};
 pub use targets::{TargetsError, listed};

@@ -3,9 +3,8 @@
 use crm_core::api::{CrmKind, VERSION};
 use kube::api::GetParams;
 use kube::core::Request;
-use serde_json::Value;
 
-use super::stored::{Labels, Stored};
+use super::stored::{Labels, Record, Stored};
 use crate::cluster::{Content, Listing, Page, Pager, ReadError, Reader, next_page};
 
 /// The records of a kind could not be listed.
@@ -85,7 +84,7 @@ impl Pages {
     ///
     /// # Errors
     /// The API server denies the request or keeps failing.
-    pub async fn next(&mut self) -> Result<Option<Vec<Value>>, ListError> {
+    pub async fn next(&mut self) -> Result<Option<Vec<Record>>, ListError> {
         let mut answer = next_page(&mut self.pages, self.size).await;
         // A slow list outlives its snapshot. The API server then returns a token to continue in the current state.
         if let Some(token) = answer.as_ref().err().and_then(fresh_token) {
@@ -94,7 +93,7 @@ impl Pages {
         }
         let page = answer.map_err(|source| ListError { kind: self.kind, source })?;
         let kept = |page: Page<Stored>| {
-            page.items.into_iter().map(|record| record.into_value(&self.labels)).collect()
+            page.items.into_iter().map(|record| record.into_record(&self.labels)).collect()
         };
         Ok(page.map(kept))
     }

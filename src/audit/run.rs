@@ -8,11 +8,13 @@ use crm_core::api::CrmKind;
 use futures::StreamExt;
 use serde_json::Value;
 
+use super::compliance::Compliance;
 use super::examine::{Examined, Examiner};
 use super::fix::{Fixed, Fixer, values};
 use super::lookup::{Existence, NoAnswer};
 use super::pages::{ListError, Pages};
-use super::report::{Report, Totals};
+use super::report::{Contradicted, Report, Totals};
+use super::stored::Record;
 use crate::cluster::{ReadError, Reader};
 
 /// The number of records in memory at a time.
@@ -68,6 +70,8 @@ pub struct Run<'r> {
     pub needs_all_kinds: bool,
     /// Called with the reason if the user may not list a kind that is not needed.
     pub on_left_out: &'r dyn Fn(&ListError),
+    /// Whether the policy is the one in force in the cluster.
+    pub is_in_force: bool,
     /// Whether it fixes values.
     pub fixing: Fixing,
     /// Receives the findings.
@@ -89,9 +93,11 @@ impl Run<'_> {
         let fixer = Fixer::new(reader.clone(), self.examiner);
         for kind in self.kinds.clone() {
             let mut pages = Pages::new(reader.clone(), kind, PAGE, self.examiner.labels());
-            while let Some(objects) = self.page(&mut pages, reader).await? {
-                let mut examined = self.examiner.examine(kind, &objects, &self.existence).await?;
+            while let Some(records) = self.page(&mut pages, reader).await? {
+                let mut examined = self.examiner.examine(kind, &records, &self.existence).await?;
+                self.compare(kind, &records, &examined);
                 if self.fixing == Fixing::Written {
+                    let objects = records.into_iter().map(|record| record.object).collect();
                     examined = self.fix(kind, objects, examined, &fixer).await?;
                 }
                 self.take(kind, &examined)?;
@@ -101,7 +107,7 @@ impl Run<'_> {
     }
 
     /// The next page of a kind; `None` after the last one, and for a kind that is left out.
-    async fn page(&self, pages: &mut Pages, reader: &Reader) -> Result<Option<Vec<Value>>, ListError> {
+    async fn page(&self, pages: &mut Pages, reader: &Reader) -> Result<Option<Vec<Record>>, ListError> {
         match pages.next().await {
             Err(error) if !self.needs_all_kinds && error.can_be_left_out(reader, self.on_left_out).await => {
                 Ok(None)
@@ -124,6 +130,28 @@ impl Run<'_> {
             }
         }
         self.finish()
+    }
+
+    /// Counts the conditions that say something else about the same spec. They are about the policy in force and all of
+    /// its rules, so nothing else is compared with them.
+    fn compare(&mut self, kind: CrmKind, records: &[Record], examined: &[Examined]) {
+        if !self.is_in_force || !self.examiner.is_whole() {
+            return;
+        }
+        for (record, examined) in records.iter().zip(examined) {
+            let found = Compliance::of(&examined.findings);
+            let Some(condition) = &record.condition else { continue };
+            let is_current = condition.observed_generation == record.generation && !record.is_terminating();
+            if is_current && condition.status != found.status() {
+                let name = examined.name.clone();
+                self.totals.add_contradicted(Contradicted {
+                    kind,
+                    name,
+                    condition: condition.clone(),
+                    found,
+                });
+            }
+        }
     }
 
     /// Fixes the records of a page, and examines those that changed again.

@@ -1,5 +1,6 @@
 //! Reads those parts of a stored record that rules and schemas need.
 
+use std::borrow::Borrow;
 use std::collections::BTreeSet;
 use std::fmt;
 
@@ -12,21 +13,55 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
+use super::compliance::Condition;
 use crate::cluster::{ReadError, Reader, retried};
 
 /// The keys of the labels that are checked.
-pub(super) type Labels = BTreeSet<String>;
+pub type Labels = BTreeSet<String>;
+
+/// A stored record.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Record {
+    /// The fields for the engine.
+    pub object: Value,
+    /// Which object it is, of all that have had its name.
+    pub uid: Option<String>,
+    /// The number of its spec.
+    pub generation: Option<i64>,
+    /// Its condition `Compliant`.
+    pub condition: Option<Condition>,
+}
+
+impl Borrow<Value> for Record {
+    fn borrow(&self) -> &Value {
+        &self.object
+    }
+}
+
+impl Record {
+    /// Its name.
+    pub fn name(&self) -> &str {
+        self.object["metadata"]["name"].as_str().unwrap_or_default()
+    }
+
+    /// Whether it is being deleted.
+    pub fn is_terminating(&self) -> bool {
+        !self.object["metadata"]["deletionTimestamp"].is_null()
+    }
+}
 
 /// A record without the parts that nothing checks: finalizers, owner references, annotations and managed fields, which
-/// can be 1.4 MB of text and ten times that as values; and the status, which users do not write.
+/// can be 1.4 MB of text and ten times that as values; and the status, which users do not write, but for one condition.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Stored {
+pub struct Stored {
     api_version: Option<Value>,
     kind: Option<Value>,
     #[serde(default)]
     metadata: Metadata,
     spec: Option<Value>,
+    #[serde(default, rename = "status", deserialize_with = "Condition::of_status")]
+    condition: Option<Condition>,
 }
 
 #[derive(Default, Deserialize)]
@@ -34,6 +69,8 @@ pub(super) struct Stored {
 struct Metadata {
     name: Option<Value>,
     namespace: Option<Value>,
+    uid: Option<String>,
+    generation: Option<i64>,
     resource_version: Option<Value>,
     deletion_timestamp: Option<Value>,
     /// Unparsed, because nothing else limits their number.
@@ -41,9 +78,10 @@ struct Metadata {
 }
 
 impl Stored {
-    /// The record for the engine, with only the `wanted` labels.
-    pub(super) fn into_value(self, wanted: &Labels) -> Value {
-        let Metadata { name, namespace, resource_version, deletion_timestamp, labels } = self.metadata;
+    /// The record with only the `wanted` labels.
+    pub fn into_record(self, wanted: &Labels) -> Record {
+        let Metadata { name, namespace, uid, generation, resource_version, deletion_timestamp, labels } =
+            self.metadata;
         let labels = labels.and_then(|labels| {
             let mut text = serde_json::Deserializer::from_str(labels.get());
             Wanted(wanted).deserialize(&mut text).ok()
@@ -61,7 +99,12 @@ impl Stored {
             ("metadata", Some(present(metadata))),
             ("spec", self.spec),
         ];
-        present(object)
+        Record { object: present(object), uid, generation, condition: self.condition }
+    }
+
+    /// The same without what the engine does not need.
+    pub(super) fn into_value(self, wanted: &Labels) -> Value {
+        self.into_record(wanted).object
     }
 }
 
@@ -101,18 +144,23 @@ impl<'de> Visitor<'de> for Wanted<'_> {
     }
 }
 
-/// One stored record; `None` if it does not exist. The name of a namespaced one is after its namespace: `crm/call`.
+/// The request for one record. The name of a namespaced one is after its namespace: `crm/call`.
+///
+/// # Errors
+/// The name cannot be in a path.
+pub fn get(kind: CrmKind, name: &str) -> Result<http::Request<Vec<u8>>, ReadError> {
+    let (path, name) = path(kind, name);
+    Ok(Request::new(path).get(name, &GetParams::default())?)
+}
+
+/// One stored record by its name as for [`get`]; `None` if it does not exist.
 pub(super) async fn stored(
     reader: &Reader,
     kind: CrmKind,
     name: &str,
     labels: &Labels,
 ) -> Result<Option<Value>, ReadError> {
-    let get = || async {
-        let (path, name) = path(kind, name);
-        let request = Request::new(path).get(name, &GetParams::default())?;
-        reader.read(request).await?.parse::<Stored>()
-    };
+    let get = || async { reader.read(get(kind, name)?).await?.parse::<Stored>() };
     match retried(get).await {
         Ok(object) => Ok(Some(object.into_value(labels))),
         // Use the code: kube's `get_opt` checks the reason, which is missing for a kind that does not exist.
@@ -122,7 +170,7 @@ pub(super) async fn stored(
 }
 
 /// The URL path of the records beside this one, and its name alone.
-pub(super) fn path(kind: CrmKind, name: &str) -> (String, &str) {
+pub fn path(kind: CrmKind, name: &str) -> (String, &str) {
     let (namespace, name) = match name.split_once('/') {
         Some((namespace, name)) if kind.is_namespaced() => (Some(namespace), name),
         _ => (None, name),

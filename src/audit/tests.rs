@@ -189,7 +189,7 @@ async fn an_expired_list_continues_with_the_token_of_the_api_server() {
     let mut pages = Pages::new(reader, CrmKind::Company, 1, BTreeSet::new());
     let mut names = Vec::new();
     while let Some(page) = pages.next().await.unwrap() {
-        names.extend(page.iter().map(|object| object["metadata"]["name"].as_str().unwrap().to_owned()));
+        names.extend(page.iter().map(|record| record.name().to_owned()));
     }
     assert_eq!(names, ["a", "b"]);
     let asked = asked.lock().unwrap();

@@ -169,6 +169,7 @@ impl Audit {
             kinds: self.kinds(),
             needs_all_kinds: !self.kinds.is_empty(),
             on_left_out: &left_out,
+            is_in_force: self.policy_file().is_none(),
             fixing: self.fixing(),
             report: self.report()?,
             totals: Totals { policy, in_force, fails_on: self.fail_on.least(), ..Totals::default() },

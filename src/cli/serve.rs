@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use arc_swap::ArcSwap;
 use clap::builder::FalseyValueParser;
-use clap::{Args, ValueEnum};
+use clap::{Args, ValueEnum, value_parser};
 use crm_check::check::Bundle;
 use crm_core::api::{CrmKind, ResourceKind};
 use crm_core::existence::Objects;
@@ -23,7 +23,8 @@ use crate::admission::Pipeline;
 use crate::audit;
 use crate::certificates::{self, Keeper};
 use crate::cluster::{ReadBudget, Reader, Source};
-use crate::directory::{self, Cluster, Directory, Observed, Observer};
+use crate::conditions::{self, Conditions};
+use crate::directory::{self, Changes, Cluster, Directory, Observed, Observer};
 use crate::pki::Identity;
 use crate::policy_source::{self, Current};
 use crate::server::tls::{RELOAD_INTERVAL, watch};
@@ -83,6 +84,16 @@ pub(super) struct Serve {
     /// Person is deleted, and audit them in the background. Needs permission to list them.
     #[arg(long, env = "CRM_ADMISSION_MILO_NOTES", value_parser = FalseyValueParser::new())]
     milo_notes: bool,
+    /// Write into the status of each record whether it complies with the policy: the condition Compliant. One replica
+    /// does it at a time. Needs --directory cluster and the permissions of the component `conditions`.
+    #[arg(long, env = "CRM_ADMISSION_CONDITIONS", value_parser = FalseyValueParser::new())]
+    conditions: bool,
+    /// Time in which --conditions judges every record again, even if nothing has changed.
+    #[arg(long, default_value = "1h", env = "CRM_ADMISSION_CONDITIONS_INTERVAL", value_name = "DURATION", value_parser = conditions_interval)]
+    conditions_interval: Duration,
+    /// Maximum number of conditions that --conditions writes a second.
+    #[arg(long, default_value_t = 20, env = "CRM_ADMISSION_CONDITIONS_RATE", value_name = "NUMBER", value_parser = value_parser!(u32).range(1..=1000))]
+    conditions_rate: u32,
     /// Format of log lines.
     #[arg(long, value_enum, default_value_t = LogFormatArg::Text, env = "CRM_ADMISSION_LOG_FORMAT", value_name = "FORMAT")]
     log_format: LogFormatArg,
@@ -127,6 +138,11 @@ fn interval(text: &str) -> Result<Duration, &'static str> {
     if interval.is_zero() { Err("must be longer than 0; omit it to turn audits off") } else { Ok(interval) }
 }
 
+fn conditions_interval(text: &str) -> Result<Duration, &'static str> {
+    let interval = duration(text)?;
+    if interval < Duration::from_secs(1) { Err("must be at least 1s") } else { Ok(interval) }
+}
+
 impl Serve {
     pub(super) fn run(self) -> anyhow::Result<Outcome> {
         let format = match self.log_format {
@@ -151,7 +167,9 @@ impl Serve {
         let tasks = TaskTracker::new();
         let budget = ReadBudget::default();
         let reader = client.clone().map(|client| Reader::within(client, budget.clone()));
-        metrics.serving().count_read_bytes(move || budget.held());
+        let background = ReadBudget::for_background();
+        let budgets = (budget, background.clone());
+        metrics.serving().count_read_bytes(move || budgets.0.held() + budgets.1.held());
         let cluster = reader.clone().map(|reader| {
             Arc::new(Cluster::start(reader, &stop, &tasks).counting_milo_notes(self.milo_notes))
         });
@@ -160,6 +178,7 @@ impl Serve {
             None => Arc::new(self.memory()?),
         };
         show_directory(&directory, &parts);
+        let changes = cluster.as_ref().map(|cluster| cluster.changes());
         let current = Arc::new(Current::new(metrics.clone(), move |policy| {
             if let Some(cluster) = &cluster {
                 cluster.watch_only(&rules::looked_up(policy, &CrmKind::ALL));
@@ -167,6 +186,10 @@ impl Serve {
         }));
         self.follow_policy(&current, client, &mut parts)?;
         self.audit(reader, &directory, &current, &mut parts)?;
+        if let Some(conditions) = self.conditions(changes, background, &directory, &current, &metrics).await?
+        {
+            tasks.spawn(conditions::run(conditions, stop.clone()));
+        }
         let observed = Arc::new(Observed::new(directory, CountLookups::new(metrics.clone())));
         let pipeline = Arc::new(Pipeline::new(observed, current.policy(), metrics));
 
@@ -274,6 +297,39 @@ impl Serve {
         };
         parts.tasks.spawn("audit", audit::run_in_background(background));
         Ok(())
+    }
+
+    /// The conditions controller, if it is enabled. It has connections and a budget of its own, so that no review waits
+    /// for it.
+    async fn conditions(
+        &self,
+        changes: Option<Arc<Changes>>,
+        budget: ReadBudget,
+        directory: &Arc<dyn Directory>,
+        current: &Arc<Current>,
+        metrics: &Metrics,
+    ) -> anyhow::Result<Option<Conditions>> {
+        if !self.conditions {
+            return Ok(None);
+        }
+        let Some(changes) = changes else {
+            bail!("--conditions needs --directory cluster: it writes into the records of the cluster");
+        };
+        let client = Source::default().connect().await?.client;
+        let namespace = self.names.settings(client.default_namespace(), &[]).namespace;
+        let policy = current.policy();
+        let current = Arc::clone(current);
+        Ok(Some(Conditions {
+            reader: Reader::within(client, budget),
+            namespace,
+            directory: directory.clone(),
+            changes,
+            policy,
+            policy_is_known: Box::new(move || !matches!(current.state(), policy_source::State::Starting(_))),
+            metrics: metrics.clone(),
+            interval: self.conditions_interval,
+            rate: self.conditions_rate,
+        }))
     }
 
     /// A client of the cluster, if objects are looked up there.

@@ -22,6 +22,7 @@ mod reading;
 mod retry;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 pub use client::{ConnectError, Connection, SILENCE, WATCH_SECONDS, bounded};
 pub use credentials::CredentialError;
@@ -31,3 +32,4 @@ pub use pages::{Content, Listing, Page, Pager};
 pub use proxy::ProxyError;
 pub use reading::{Answer, Claim, ReadBudget, ReadError, Reader};
 pub use retry::{may_be_temporary, next_page, pauses, retried};
+pub use watch::{Change, WatchError, changes};

@@ -68,7 +68,8 @@ impl From<kube::core::request::Error> for ReadError {
 
 /// The memory budget of all answers of the API server. Clones share it.
 ///
-/// A process has one budget: `serve` passes it to all readers, and each command creates its own.
+/// `serve` has one for everything that reviews may wait for, and one for the conditions controller, so that no review
+/// waits for its lists. Each command creates its own.
 #[derive(Clone, Debug)]
 pub struct ReadBudget {
     held: Arc<AtomicUsize>,
@@ -82,6 +83,11 @@ impl Default for ReadBudget {
 }
 
 impl ReadBudget {
+    /// A budget for background work, which reads one large answer at a time.
+    pub fn for_background() -> Self {
+        Self { held: Arc::default(), slots: Arc::new(Semaphore::new(1)) }
+    }
+
     /// The number of bytes in use.
     pub fn held(&self) -> usize {
         self.held.load(Ordering::Relaxed)

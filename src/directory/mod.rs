@@ -3,6 +3,7 @@
 //! *Architecture invariant:* a directory knows kinds and names, but no rules and no HTTP serving. Names are validated
 //! before they reach it.
 
+mod changes;
 mod cluster;
 mod listed;
 mod lookup;
@@ -10,6 +11,7 @@ mod memory;
 mod observed;
 mod referrers;
 
+pub use changes::{Changed, Changes, Following, TargetId};
 pub use cluster::{Cluster, Live, Need};
 pub use listed::Listed;
 pub use lookup::{CountDependents, Directory, Found, LookUp, LookupError, PartStatus};

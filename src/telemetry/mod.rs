@@ -7,4 +7,4 @@ pub mod logs;
 pub mod metrics;
 
 pub use logs::{LogFormat, LogsError};
-pub use metrics::{BytesInFlight, DirectoryKind, InFlight, Metrics, OpenConnection};
+pub use metrics::{BytesInFlight, ConditionRecords, DirectoryKind, InFlight, Metrics, OpenConnection};

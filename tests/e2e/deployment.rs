@@ -68,7 +68,7 @@ impl Kustomizations {
 
     /// Everything that can be installed besides the server.
     fn add_everything(&self) -> PathBuf {
-        let components = ["audit", "audit-metrics", "autoscaling", "milo", "monitoring"]
+        let components = ["audit", "audit-metrics", "autoscaling", "conditions", "milo", "monitoring"]
             .map(|part| format!("../../components/{part}"));
         self.add(
             "everything",
@@ -164,6 +164,7 @@ const VALUES: [(&str, Option<&str>, &[&str]); 7] = [
             "--set=audit.enabled=true,audit.interval=6h",
             "--set=autoscaling.enabled=true",
             "--set=milo.enabled=true",
+            "--set=conditions.enabled=true",
             "--set=monitoring.enabled=true",
         ],
     ),
@@ -716,7 +717,7 @@ fn a_change_of_overlay_removes_what_only_the_old_one_had() {
     install(&plain);
     let few = optional(&admin);
 
-    let components = ["audit", "audit-metrics", "autoscaling", "monitoring"];
+    let components = ["audit", "audit-metrics", "autoscaling", "conditions", "monitoring"];
     let components = components.map(|part| format!("../../components/{part}"));
     let everything =
         kustomizations.add("more", &json!({"resources": ["../reachable"], "components": components}));

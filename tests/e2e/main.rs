@@ -22,6 +22,7 @@ mod audit;
 mod canonical_floor;
 mod certificates;
 mod chart;
+mod conditions;
 mod deletes;
 mod deployment;
 mod doctor;

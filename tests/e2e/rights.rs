@@ -18,7 +18,8 @@ fn right(verb: &Value, group: &Value, resource: &str) -> String {
 }
 
 /// The files with the roles that are compared.
-const SHIPPED: [&str; 2] = ["base/rbac.yaml", "overlays/self-managed/rbac.yaml"];
+const SHIPPED: [&str; 3] =
+    ["base/rbac.yaml", "overlays/self-managed/rbac.yaml", "components/conditions/rbac.yaml"];
 
 /// The permissions that the shipped roles grant.
 fn granted(plane: &ControlPlane) -> Rights {
@@ -61,7 +62,8 @@ fn every_permission_is_needed_and_none_is_missing() {
     plane.install_kinds(&manifest("crds"));
     plane.install_roles();
     plane.install_self_managed_permissions();
-    let webhook = Webhook::start_self_managed(plane);
+    plane.kubectl("admin").apply_path(&manifest("components/conditions/rbac.yaml")).succeeds();
+    let webhook = Webhook::start_self_managed_with(plane, &["--conditions"]);
     webhook.register();
     // Invalid content is created again.
     let broken = r#"{"data":{"tls.crt":"bm8="}}"#;
@@ -75,6 +77,9 @@ fn every_permission_is_needed_and_none_is_missing() {
         .fails()
         .prints_error(r#"did you mean "rights-acme"?"#);
     alice.apply(&note_about("rights-nobody", "rights-note")).fails().prints_error("[subject-exists]");
+    // Each gets a condition.
+    alice.apply(&person("rights-bob", "{displayName: Bob}")).succeeds();
+    alice.apply(&note_about("rights-bob", "rights-note")).succeeds();
     // Before a deletion, the dependents are counted.
     alice.run(["delete", "company", "rights-acme"]).succeeds();
     // A policy gets its status.

@@ -120,12 +120,13 @@ pub async fn all_dangling(
         // No label is a reference.
         let mut pages = Pages::new(reader.clone(), kind, PAGE_OF_RECORDS, Labels::new());
         loop {
-            let objects = match pages.next().await {
-                Ok(Some(objects)) => objects,
+            let records = match pages.next().await {
+                Ok(Some(records)) => records,
                 Ok(None) => break,
                 Err(error) if error.can_be_left_out(reader, on_left_out).await => break,
                 Err(error) => return Err(error.into()),
             };
+            let objects: Vec<Value> = records.into_iter().map(|record| record.object).collect();
             let edges = edges(kind, &objects, policy, existence).await?;
             dangling.extend(edges.into_iter().filter(|edge| edge.fact.is_dangling()));
             objects.iter().for_each(|_| on_record());

@@ -8,7 +8,7 @@ use crm_core::catalog::{Action, RuleId};
 use crm_core::comparison::Difference;
 use serde_json::{Value, json};
 
-use super::Totals;
+use super::{Contradicted, Totals};
 
 /// The list of findings, while it is written.
 #[derive(Debug, Default)]
@@ -31,8 +31,19 @@ impl List {
             .iter()
             .map(|not| json!({"kind": not.kind.label(), "name": not.name, "message": not.reason}))
             .collect();
-        writeln!(out, "],\n\"notFixed\": {},\n\"summary\": {}}}", Value::from(not_fixed), summary(totals))
+        let contradicted: Vec<Value> = totals.contradicted.iter().map(contradicted).collect();
+        let (not_fixed, contradicted) = (Value::from(not_fixed), Value::from(contradicted));
+        writeln!(out, "],\n\"notFixed\": {not_fixed},\n\"contradictedConditions\": {contradicted},")?;
+        writeln!(out, "\"summary\": {}}}", summary(totals))
     }
+}
+
+fn contradicted(record: &Contradicted) -> Value {
+    let Contradicted { kind, name, condition, found } = record;
+    json!({
+        "kind": kind.as_str(), "name": name, "condition": condition.status, "audit": found.status(),
+        "reason": found.reason(),
+    })
 }
 
 /// The summary.
@@ -65,6 +76,7 @@ pub(super) fn summary(totals: &Totals) -> Value {
         "fixed": totals.fixed,
         "recordsFixed": totals.records_fixed,
         "notFixed": totals.all_not_fixed,
+        "contradictedConditions": totals.all_contradicted,
         "rules": all.filter_map(|(kind, id)| rule(kind, id)).collect::<Vec<_>>(),
     })
 }

@@ -10,10 +10,11 @@ use crm_check::report::{Colour, Diagnostic, Results, Unlisted, junit, sarif};
 use crm_core::api::CrmKind;
 use crm_core::catalog::{Action, RuleId};
 
+use super::compliance::{Compliance, Condition};
 use super::fix::NotFixed;
 use super::tally::Tally;
 
-/// The maximum number of named records that could not be fixed.
+/// The maximum number of named records that could not be fixed, and of those whose condition is contradicted.
 const NAMED: usize = 100;
 
 /// The totals of an audit.
@@ -33,8 +34,25 @@ pub struct Totals {
     pub not_fixed: Vec<NotFixed>,
     /// The number of all records that could not be fixed.
     pub all_not_fixed: u64,
+    /// The first records whose condition says something else.
+    pub contradicted: Vec<Contradicted>,
+    /// The number of all records whose condition says something else.
+    pub all_contradicted: u64,
     /// The least action that makes the command fail; `None` if none does.
     pub fails_on: Option<Action>,
+}
+
+/// A record whose condition `Compliant` is about its spec, and says something else than the audit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Contradicted {
+    /// Its kind.
+    pub kind: CrmKind,
+    /// Its name.
+    pub name: String,
+    /// Its condition.
+    pub condition: Condition,
+    /// What the audit finds.
+    pub found: Compliance,
 }
 
 /// The format of a report.
@@ -89,6 +107,14 @@ impl Totals {
         self.all_not_fixed += 1;
         if self.not_fixed.len() < NAMED {
             self.not_fixed.push(not);
+        }
+    }
+
+    /// Counts a record whose condition says something else.
+    pub(super) fn add_contradicted(&mut self, contradicted: Contradicted) {
+        self.all_contradicted += 1;
+        if self.contradicted.len() < NAMED {
+            self.contradicted.push(contradicted);
         }
     }
 
@@ -222,6 +248,9 @@ mod tests {
         totals.add_fixed(2);
         let reason = "the API server denied it".to_owned();
         totals.add_not_fixed(NotFixed { kind: CrmKind::Company, name: "acme-1".to_owned(), reason });
+        let condition = Condition { status: "True".to_owned(), ..Condition::default() };
+        let (kind, name) = (CrmKind::Company, "acme-2".to_owned());
+        totals.add_contradicted(Contradicted { kind, name, condition, found: Compliance::Denied });
         let mut out = Vec::new();
         let mut report = Report::new(&mut out, format, Colour::Plain, 2);
         (0..5).for_each(|index| report.add(RuleId::Domain, finding(index)).unwrap());

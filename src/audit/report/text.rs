@@ -7,7 +7,8 @@ use crm_core::catalog::Action;
 use crm_core::characters::printable;
 use crm_core::counted::{counted, number};
 
-use super::{Shelf, Totals, unlisted};
+use super::super::compliance::COMPLIANT;
+use super::{Contradicted, Shelf, Totals, unlisted};
 
 pub(super) fn render(shelf: &Shelf, totals: &Totals, colour: Colour) -> String {
     findings(shelf, totals, colour) + &summary(totals)
@@ -30,7 +31,31 @@ pub(super) fn findings(shelf: &Shelf, totals: &Totals, colour: Colour) -> String
         }
         text.push('\n');
     }
-    text + &not_fixed(totals)
+    text + &not_fixed(totals) + &contradicted(totals)
+}
+
+/// The records whose condition says something else.
+fn contradicted(totals: &Totals) -> String {
+    if totals.all_contradicted == 0 {
+        return String::new();
+    }
+    let count = counted(totals.all_contradicted, "record says", "records say");
+    let mut text = format!("condition {COMPLIANT}: {count} something else than this audit\n");
+    for Contradicted { kind, name, condition, found } in &totals.contradicted {
+        let (name, status) = (printable(name), printable(&condition.status));
+        text += &format!(
+            "  {}/{name}: the condition is {status}, the audit finds {} ({})\n",
+            kind.as_str(),
+            found.status(),
+            found.reason()
+        );
+    }
+    match totals.all_contradicted.saturating_sub(totals.contradicted.len() as u64) {
+        0 => {}
+        more => text += &format!("  and {} more\n", number(more)),
+    }
+    text.push('\n');
+    text
 }
 
 fn not_fixed(totals: &Totals) -> String {

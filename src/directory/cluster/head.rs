@@ -65,10 +65,6 @@ impl ObjectHead {
         self.metadata.uid.as_deref()
     }
 
-    pub(super) fn resource_version(&self) -> Option<&str> {
-        self.metadata.resource_version.as_deref()
-    }
-
     pub(in crate::directory) fn presence(&self) -> Presence {
         match self.metadata.deletion_timestamp {
             Some(_) => Presence::Terminating,

@@ -29,6 +29,7 @@ use tokio_util::task::TaskTracker;
 
 use self::dependents::{Counted, Counting};
 use self::part::Part;
+use super::changes::Changes;
 use super::{CountDependents, Found, LookUp, LookupError, PartStatus};
 use crate::cluster::{ReadError, Reader};
 
@@ -51,6 +52,7 @@ pub struct Cluster {
     counts_milo_notes: bool,
     parts: RwLock<HashMap<Arc<ResourceKind>, Arc<Part>>>,
     searches: Arc<Semaphore>,
+    changes: Arc<Changes>,
     tasks: TaskTracker,
     runtime: Handle,
     stop: DropGuard,
@@ -86,10 +88,16 @@ impl Cluster {
             reader,
             parts: RwLock::default(),
             searches: Arc::new(Semaphore::new(1)),
+            changes: Arc::default(),
             tasks: tasks.clone(),
             runtime: Handle::current(),
             stop: stop.child_token().drop_guard(),
         }
+    }
+
+    /// The objects that appear and disappear among the stored names.
+    pub fn changes(&self) -> Arc<Changes> {
+        Arc::clone(&self.changes)
     }
 
     /// Stores the names of `kind` from now on. For a kind that is stored already, this can only make it required.
@@ -125,7 +133,7 @@ impl Cluster {
     }
 
     fn begin(&self, kind: Arc<ResourceKind>) -> Arc<Part> {
-        let part = Arc::new(Part::new(kind, self.stop.token().child_token()));
+        let part = Arc::new(Part::new(kind, self.stop.token().child_token(), Arc::clone(&self.changes)));
         let (task, reader) = (part.clone(), self.reader.clone());
         let task = async move {
             let work = watch::supervise(&task, || watch::follow(&task, &reader));

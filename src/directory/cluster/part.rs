@@ -8,8 +8,10 @@ use crm_core::existence::Presence;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::ObjectHead;
 use crate::cluster::ReadError;
 use crate::directory::PartStatus;
+use crate::directory::changes::{Changes, TargetId};
 use crm_core::existence::Names;
 
 /// How long names count after their watch has failed. For the first minutes, old names are better than none: an API
@@ -64,6 +66,7 @@ pub(super) struct Part {
     pub(super) names: Names,
     pub(super) stop: CancellationToken,
     state: Mutex<State>,
+    changes: Arc<Changes>,
 }
 
 #[derive(Default)]
@@ -75,8 +78,8 @@ struct State {
 }
 
 impl Part {
-    pub(super) fn new(kind: Arc<ResourceKind>, stop: CancellationToken) -> Self {
-        Self { kind, names: Names::default(), stop, state: Mutex::default() }
+    pub(super) fn new(kind: Arc<ResourceKind>, stop: CancellationToken, changes: Arc<Changes>) -> Self {
+        Self { kind, names: Names::default(), stop, state: Mutex::default(), changes }
     }
 
     pub(super) fn kind(&self) -> &ResourceKind {
@@ -115,6 +118,17 @@ impl Part {
         PartStatus { kind: self.kind.to_string(), objects, not_ready, required, restarts: state.restarts }
     }
 
+    /// Records what a watch says of an object, and tells followers if that is new.
+    pub(super) fn changed(&self, object: &ObjectHead, presence: Presence) {
+        let Some(name) = object.name() else { return };
+        let namespace = object.namespace();
+        let is_new = self.changes.are_followed() && self.names.get(namespace, name) != presence;
+        self.names.set(namespace, name, presence);
+        if is_new {
+            self.changes.report(TargetId::of(&self.kind, namespace, name));
+        }
+    }
+
     /// Replaces the known names by a complete list.
     pub(super) fn replace(&self, names: Names) {
         self.names.replace(names);
@@ -122,6 +136,10 @@ impl Part {
         let was_known = std::mem::replace(&mut state.is_known, true);
         let trouble = state.trouble.take();
         drop(state);
+        // Before the first list, nobody relied on these names.
+        if was_known {
+            self.changes.report_any();
+        }
         if !was_known || trouble.is_some() {
             tracing::info!(kind = %self.kind, objects = self.names.count(), "the names of a kind are known");
         }
@@ -140,6 +158,7 @@ impl Part {
         if trouble == Trouble::Absent {
             // None of its objects can exist, so there is nothing to wait for.
             self.names.replace(Names::default());
+            self.changes.report_any();
         }
         let mut state = self.state();
         state.is_known |= trouble == Trouble::Absent;

@@ -23,6 +23,7 @@ use tokio::time::{Instant, sleep};
 use tower_test::mock::{self, SendResponse};
 
 use super::*;
+use crate::directory::{Changed, TargetId};
 
 type Answer = Response<BoxBody<Bytes, io::Error>>;
 
@@ -286,6 +287,25 @@ async fn events_update_the_known_names() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn followers_hear_of_objects_that_appear_or_disappear() {
+    let (cluster, mut server, watch) = cluster_with(&["acme"]).await;
+    let changes = cluster.changes();
+    let following = changes.follow();
+    let id = |name: &str| TargetId::from(&company(name));
+    watch.send("MODIFIED", object("acme")).await;
+    watch.send("ADDED", object("globex")).await;
+    assert_eq!(following.next().await, Changed { targets: [id("globex")].into(), any: false });
+    watch.send("MODIFIED", terminating("globex")).await;
+    assert_eq!(following.next().await, Changed { targets: [id("globex")].into(), any: false });
+    watch.send("DELETED", object("acme")).await;
+    assert_eq!(following.next().await, Changed { targets: [id("acme")].into(), any: false });
+    // After a new list, nobody knows what has changed.
+    watch.send("ERROR", failure(410, "Expired")).await;
+    server.next().await.list(&["acme"], "20", None);
+    assert_eq!(following.next().await, Changed { targets: [].into(), any: true });
+}
+
+#[tokio::test(start_paused = true)]
 async fn namespaced_objects_are_watched_in_all_namespaces() {
     let (cluster, mut server) = cluster();
     cluster.watch(contact("sales", "bob").kind, Need::Optional);
@@ -496,7 +516,7 @@ async fn the_tasks_stop_with_the_directory() {
 
 #[tokio::test(start_paused = true)]
 async fn a_task_that_panics_is_restarted_and_reported() {
-    let part = Part::new(companies(), CancellationToken::new());
+    let part = Part::new(companies(), CancellationToken::new(), Arc::default());
     let runs = std::cell::Cell::new(0);
     let work = || async {
         runs.set(runs.get() + 1);

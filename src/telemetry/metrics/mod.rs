@@ -2,6 +2,7 @@
 
 mod audit;
 mod certificates;
+mod conditions;
 mod decisions;
 mod directory;
 mod scraped;
@@ -15,6 +16,7 @@ use prometheus_client::registry::Registry;
 
 pub use audit::Audit;
 pub use certificates::Certificates;
+pub use conditions::{ConditionRecords, Conditions};
 pub use decisions::Decisions;
 pub use directory::{Directory, DirectoryKind};
 pub use serving::{BytesInFlight, InFlight, OpenConnection, Serving};
@@ -38,6 +40,7 @@ struct Shared {
     certificates: Certificates,
     serving: Serving,
     audit: Audit,
+    conditions: Conditions,
 }
 
 impl Default for Metrics {
@@ -62,6 +65,7 @@ impl Metrics {
             certificates: Certificates::register(&mut registry),
             serving: Serving::register(&mut registry),
             audit: Audit::register(&mut registry),
+            conditions: Conditions::register(&mut registry),
             registry,
         };
         Self { shared: Arc::new(shared) }
@@ -90,6 +94,11 @@ impl Metrics {
     /// The metrics of background audits.
     pub fn audit(&self) -> &Audit {
         &self.shared.audit
+    }
+
+    /// The metrics of the conditions controller.
+    pub fn conditions(&self) -> &Conditions {
+        &self.shared.conditions
     }
 
     /// All metrics in the OpenMetrics text format, of media type [`CONTENT_TYPE`].

@@ -184,6 +184,29 @@ table! {
     )
     .in_seconds();
     AUDIT_FAILURES = Definition::counter("audit_failures", &[], "Failed audits");
+
+    CONDITIONS_LEADER =
+        Definition::gauge("conditions_leader", &[], "Whether this replica writes the conditions of records");
+    CONDITIONS_RECORDS = Definition::gauge(
+        "conditions_records",
+        &["kind", "reason"],
+        "Records by the reason of their condition; only from the replica that writes conditions",
+    );
+    CONDITIONS_WAITING = Definition::gauge(
+        "conditions_waiting_records",
+        &[],
+        "Records that wait to be judged; only from the replica that writes conditions",
+    );
+    CONDITIONS_WRITES =
+        Definition::counter("conditions_writes", &["result"], "Attempts to write the condition of a record");
+    CONDITIONS_LAST_PASS = Definition::gauge(
+        "conditions_last_pass_timestamp",
+        &[],
+        "When this replica last finished judging all records, in Unix time; 0 before the first",
+    )
+    .in_seconds();
+    CONDITIONS_RESTARTS =
+        Definition::counter("conditions_restarts", &[], "How often the conditions controller panicked and was started again");
 }
 
 /// Registers a metric, and returns it for counting.

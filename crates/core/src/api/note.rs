@@ -70,6 +70,12 @@ use super::{limits, schema};
         description = "The user who created the record.",
         priority = 1
     ),
+    printcolumn(
+        name = "Compliant",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Compliant")].status"#,
+        description = "Whether the record complies with the policy."
+    ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]

@@ -16,6 +16,14 @@ pub struct CreatorSource {
     pub pattern: Option<Regex>,
 }
 
+/// Two sources are equal if their expressions have the same text.
+impl PartialEq for CreatorSource {
+    fn eq(&self, other: &Self) -> bool {
+        let text = |source: &Self| source.pattern.as_ref().map(|pattern| pattern.as_str().to_owned());
+        self.from == other.from && self.strip_prefix == other.strip_prefix && text(self) == text(other)
+    }
+}
+
 /// A field of the requesting user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SourceField {

@@ -11,7 +11,7 @@ use crate::catalog::{Action, RuleId};
 use crate::normalize::DomainLists;
 
 /// A valid policy. It is replaced as a whole.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Policy {
     /// Its name in audit annotations, such as `default@3`.
     pub origin: String,

@@ -1,0 +1,385 @@
+//! Tests the controller with a simulated API server that stores records.
+//!
+//! The clock is paused and advances when all tasks wait, so the tests take no time.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use crm_core::existence::Objects;
+use futures::channel::mpsc::{UnboundedSender, unbounded};
+use http::{Method, Request, Response};
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::Frame;
+use kube::Client;
+use kube::client::Body;
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+
+use super::*;
+use crate::cluster::Reader;
+use crate::directory::Changes;
+
+type Answer = Response<BoxBody<Bytes, std::io::Error>>;
+
+/// An API server with records and watches.
+#[derive(Default)]
+struct Server {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    records: Vec<Value>,
+    version: u64,
+    watches: Vec<(String, UnboundedSender<std::io::Result<Frame<Bytes>>>)>,
+    /// The statuses with which the next requests for single records are answered.
+    failures: VecDeque<u16>,
+    reads: usize,
+    /// The names of the records whose status was written.
+    written: Vec<String>,
+    /// A change by somebody else before the next write.
+    meddle: Option<(String, Value)>,
+}
+
+impl State {
+    fn position(&self, plural: &str, name: &str) -> Option<usize> {
+        self.records.iter().position(|record| is(record, plural) && record["metadata"]["name"] == name)
+    }
+
+    fn put(&mut self, mut record: Value) -> Value {
+        self.version += 1;
+        record["metadata"]["resourceVersion"] = self.version.to_string().into();
+        let (plural, name) = (plural(&record), record["metadata"]["name"].as_str().unwrap().to_owned());
+        let event = match self.position(&plural, &name) {
+            Some(index) => {
+                self.records[index] = record.clone();
+                "MODIFIED"
+            }
+            None => {
+                self.records.push(record.clone());
+                "ADDED"
+            }
+        };
+        self.tell(&plural, event, &record);
+        record
+    }
+
+    fn tell(&mut self, plural: &str, event: &str, record: &Value) {
+        let line = format!("{}\n", json!({"type": event, "object": record}));
+        for (_, watch) in self.watches.iter().filter(|(of, _)| of == plural) {
+            let _ = watch.unbounded_send(Ok(Frame::data(Bytes::from(line.clone()))));
+        }
+    }
+}
+
+fn plural(record: &Value) -> String {
+    KINDS.into_iter().find(|kind| record["kind"] == kind.as_str()).unwrap().plural().to_owned()
+}
+
+fn is(record: &Value, of: &str) -> bool {
+    plural(record) == of
+}
+
+fn whole(code: u16, value: &Value) -> Answer {
+    let body = Full::new(Bytes::from(value.to_string())).map_err(|never| match never {}).boxed();
+    Response::builder().status(code).body(body).unwrap()
+}
+
+fn failure(code: u16) -> Answer {
+    let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+        "message": "a message", "reason": "AReason", "code": code});
+    whole(code, &status)
+}
+
+impl Server {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
+    fn answer(&self, method: &Method, uri: &http::Uri, body: &Bytes) -> Answer {
+        let mut state = self.state();
+        let path = uri.path().strip_prefix("/apis/crm.milo.io/v1alpha1/").unwrap().to_owned();
+        let mut parts = path.split('/');
+        let (plural, name) = (parts.next().unwrap().to_owned(), parts.next().map(str::to_owned));
+        let Some(name) = name else {
+            if uri.query().is_some_and(|query| query.contains("watch=true")) {
+                let (events, stream) = unbounded();
+                state.watches.push((plural, events));
+                return Response::new(BodyExt::boxed(StreamBody::new(stream)));
+            }
+            let items: Vec<&Value> = state.records.iter().filter(|record| is(record, &plural)).collect();
+            let version = state.version.to_string();
+            return whole(200, &json!({"metadata": {"resourceVersion": version}, "items": items}));
+        };
+        state.reads += usize::from(method == Method::GET);
+        if let Some(code) = state.failures.pop_front() {
+            return failure(code);
+        }
+        if method == Method::PATCH
+            && let Some((name, spec)) = state.meddle.take()
+        {
+            let index = state.position("companies", &name).unwrap();
+            let mut record = state.records[index].clone();
+            record["spec"] = spec;
+            record["metadata"]["generation"] = json!(record["metadata"]["generation"].as_i64().unwrap() + 1);
+            state.put(record);
+        }
+        let Some(index) = state.position(&plural, &name) else { return failure(404) };
+        let mut record = state.records[index].clone();
+        if method == Method::GET {
+            return whole(200, &record);
+        }
+        assert!(path.ends_with("/status") && method == Method::PATCH, "{method} {path}");
+        let applied: Value = serde_json::from_slice(body).unwrap();
+        for field in ["resourceVersion", "uid"] {
+            if applied["metadata"][field] != record["metadata"][field] {
+                return failure(409);
+            }
+        }
+        record["status"] = applied["status"].clone();
+        state.written.push(name);
+        whole(200, &state.put(record))
+    }
+
+    fn client(self: &Arc<Self>) -> Client {
+        let server = Arc::clone(self);
+        let answer = move |request: Request<Body>| {
+            let server = Arc::clone(&server);
+            async move {
+                let (head, body) = request.into_parts();
+                let body = body.collect().await.unwrap().to_bytes();
+                Ok::<_, std::convert::Infallible>(server.answer(&head.method, &head.uri, &body))
+            }
+        };
+        Client::new(tower::service_fn(answer), "default")
+    }
+
+    fn condition(&self, name: &str) -> Value {
+        let state = self.state();
+        let record = state.records.iter().find(|record| record["metadata"]["name"] == name).unwrap();
+        record["status"]["conditions"][0].clone()
+    }
+
+    fn put(&self, kind: CrmKind, name: &str, generation: i64, spec: Value) {
+        self.state().put(json!({
+            "apiVersion": "crm.milo.io/v1alpha1", "kind": kind.as_str(),
+            "metadata": {"name": name, "uid": format!("uid-{name}"), "generation": generation},
+            "spec": spec,
+        }));
+    }
+
+    /// A company that complies.
+    fn company(&self, name: &str, generation: i64) {
+        self.put(CrmKind::Company, name, generation, good());
+    }
+
+    fn written(&self) -> Vec<String> {
+        let mut written = self.state().written.clone();
+        written.sort();
+        written
+    }
+}
+
+fn good() -> Value {
+    json!({"displayName": "Acme", "creatorRef": {"name": "zoe"}})
+}
+
+fn bad() -> Value {
+    json!({"displayName": "Acme", "domains": ["no domain"], "creatorRef": {"name": "zoe"}})
+}
+
+/// A controller that is running.
+struct Running {
+    metrics: Metrics,
+    policy: Arc<ArcSwap<Policy>>,
+    task: JoinHandle<()>,
+    end: tokio::sync::watch::Sender<tokio::time::Instant>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn start(server: &Arc<Server>) -> Running {
+    let (metrics, policy) = (Metrics::new(), Arc::new(ArcSwap::from_pointee(Policy::default())));
+    let conditions = Conditions {
+        reader: Reader::new(server.client()),
+        namespace: "crm".to_owned(),
+        directory: Arc::new(Objects::default()),
+        changes: Arc::<Changes>::default(),
+        policy: Arc::clone(&policy),
+        policy_is_known: Box::new(|| true),
+        metrics: metrics.clone(),
+        interval: Duration::from_secs(3600),
+        rate: 20,
+    };
+    let (end, term) = Term::endless();
+    let task = tokio::spawn(async move { Controller::new(&conditions, term).unwrap().run().await });
+    Running { metrics, policy, task, end }
+}
+
+/// Lets everything happen that is to happen within so many seconds.
+async fn seconds(seconds: u64) {
+    sleep(Duration::from_secs(seconds)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn stored_records_and_changes_are_judged_and_each_result_is_written_once() {
+    let server = Arc::<Server>::default();
+    server.company("acme", 1);
+    server.put(CrmKind::Company, "globex", 4, bad());
+    let _running = start(&server);
+    seconds(5).await;
+    assert_eq!(server.condition("acme")["status"], "True");
+    let denied = server.condition("globex");
+    assert_eq!((&denied["reason"], &denied["observedGeneration"]), (&json!("Denied"), &json!(4)));
+    server.put(CrmKind::Company, "globex", 5, good());
+    server.put(CrmKind::Company, "initech", 1, bad());
+    seconds(5).await;
+    assert_eq!(server.condition("globex")["observedGeneration"], 5);
+    assert_eq!(server.condition("initech")["status"], "False");
+    assert_eq!(server.written(), ["acme", "globex", "globex", "initech"]);
+    // Nothing happens, but for the passes.
+    let reads = server.state().reads;
+    seconds(3 * 3600).await;
+    assert_eq!(server.written().len(), 4);
+    assert_eq!(server.state().reads, reads, "the own writes need no second look");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_condition_that_is_right_already_is_not_written() {
+    let server = Arc::<Server>::default();
+    server.company("acme", 1);
+    drop((start(&server), seconds(5).await));
+    let running = start(&server);
+    seconds(5).await;
+    assert_eq!(server.written(), ["acme"]);
+    drop(running);
+    let _again = start(&server);
+    seconds(3600).await;
+    assert_eq!(server.written(), ["acme"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn failures_and_conflicts_are_retried_until_the_condition_is_right() {
+    let server = Arc::<Server>::default();
+    server.company("acme", 1);
+    server.state().failures = [500, 503, 429, 504].into();
+    server.state().meddle = Some(("acme".to_owned(), bad()));
+    let running = start(&server);
+    seconds(120).await;
+    let condition = server.condition("acme");
+    assert_eq!((&condition["reason"], &condition["observedGeneration"]), (&json!("Denied"), &json!(2)));
+    assert_eq!(server.written(), ["acme"]);
+    let text = running.metrics.text().unwrap();
+    for line in [
+        r#"conditions_writes_total{result="conflict"} 1"#,
+        r#"conditions_writes_total{result="written"} 1"#,
+        "conditions_waiting_records 0",
+    ] {
+        assert!(text.contains(line), "no {line} in {text}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_denied_write_is_not_repeated_until_the_record_changes() {
+    let server = Arc::<Server>::default();
+    server.state().failures = [403].into();
+    server.company("acme", 1);
+    let _running = start(&server);
+    seconds(600).await;
+    assert_eq!(server.condition("acme"), Value::Null);
+    server.company("acme", 2);
+    seconds(5).await;
+    assert_eq!(server.condition("acme")["status"], "True");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_that_is_being_deleted_or_gone_is_forgotten() {
+    let server = Arc::<Server>::default();
+    let running = start(&server);
+    seconds(1).await;
+    server.company("acme", 1);
+    seconds(5).await;
+    assert!(
+        running
+            .metrics
+            .text()
+            .unwrap()
+            .contains(r#"conditions_records{kind="Company",reason="Compliant"} 1"#)
+    );
+    let mut record = server.state().records[0].clone();
+    record["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+    server.state().put(record);
+    seconds(5).await;
+    assert!(
+        running
+            .metrics
+            .text()
+            .unwrap()
+            .contains(r#"conditions_records{kind="Company",reason="Compliant"} 0"#)
+    );
+    assert_eq!(server.written(), ["acme"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_policy_turns_the_records_that_it_is_about() {
+    let server = Arc::<Server>::default();
+    server.company("acme", 1);
+    server.put(CrmKind::Company, "globex", 1, bad());
+    let running = start(&server);
+    seconds(5).await;
+    let document = json!({
+        "apiVersion": "admission.crm.milo.io/v1alpha1", "kind": "AdmissionPolicy", "metadata": {"name": "default"},
+        "spec": {"rules": [{"rule": "domain", "action": "Warn"}]},
+    });
+    let policy = crm_core::policy::compile(&document, "default@2".to_owned()).unwrap();
+    running.policy.store(Arc::new(policy.clone()));
+    seconds(5).await;
+    assert_eq!(server.condition("globex")["reason"], "Warned");
+    assert_eq!(server.written(), ["acme", "globex", "globex"]);
+    // The same policy in force again is no change.
+    running.policy.store(Arc::new(policy));
+    seconds(60).await;
+    assert_eq!(server.written().len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn writes_keep_the_rate() {
+    let server = Arc::<Server>::default();
+    for number in 0..200 {
+        server.company(&format!("c{number:03}"), 1);
+    }
+    let _running = start(&server);
+    seconds(5).await;
+    let after_five = server.written().len();
+    assert!((90..=101).contains(&after_five), "{after_five}");
+    seconds(6).await;
+    assert_eq!(server.written().len(), 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_written_after_the_term() {
+    let server = Arc::<Server>::default();
+    let running = start(&server);
+    seconds(1).await;
+    running.end.send_replace(tokio::time::Instant::now());
+    server.company("acme", 1);
+    seconds(60).await;
+    assert_eq!(server.written(), [] as [&str; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_metrics_of_a_replica_that_does_not_lead_show_no_records() {
+    let server = Arc::<Server>::default();
+    let running = start(&server);
+    seconds(1).await;
+    assert!(running.metrics.text().unwrap().contains("conditions_leader 1"));
+    running.task.abort();
+    seconds(1).await;
+    let text = running.metrics.text().unwrap();
+    assert!(text.contains("conditions_leader 0") && !text.contains("conditions_waiting_records"), "{text}");
+}
