@@ -211,15 +211,16 @@ impl Pipeline {
         limit: Duration,
     ) -> Vec<(ReferenceKey, Fact)> {
         let consistency = policy.references.consistency;
+        // For all of them, because the last ones wait for the first.
+        let started = Instant::now();
         let each = references.into_iter().map(|Reference { key, target }| async move {
-            let started = Instant::now();
             let known = match consistency {
                 Consistency::CacheThenLive => self.directory.recall(&target),
                 Consistency::Live => None,
             };
             let answer = match known {
                 Some(presence) => Ok(presence),
-                None => self.directory.confirm(&target, limit).await,
+                None => self.directory.confirm(&target, limit.saturating_sub(started.elapsed())).await,
             };
             let fact = match answer {
                 // A suggestion costs a search, so a long list of missing objects does not get one for each.

@@ -26,10 +26,13 @@ impl Version {
         }
     }
 
-    /// The last valid version, according to the status.
+    /// The last valid version, according to the status. A status that comes from elsewhere, such as a backup, may name a
+    /// version that the object has never had; it does not count.
     pub(super) fn last_accepted(object: &DynamicObject) -> Option<Self> {
         let kept = object.data.pointer("/status/lastAccepted")?;
-        Some(Self { generation: kept["generation"].as_i64()?, spec: kept.get("spec")?.clone() })
+        let generation = kept["generation"].as_i64()?;
+        let is_possible = object.metadata.generation.is_some_and(|current| generation <= current);
+        is_possible.then_some(Self { generation, spec: kept.get("spec")?.clone() })
     }
 
     /// The form in the status; `None` if it is too large.

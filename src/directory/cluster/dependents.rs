@@ -21,6 +21,9 @@ const PAGE: u32 = 250;
 /// within about a second.
 pub(super) const MOST: usize = 1000;
 
+/// The maximum number of dependents that are read, with those that will be deleted with the record.
+const MOST_READ: usize = 20 * MOST;
+
 /// The maximum number of counts at the same time. Of everything that users can trigger, counts cost the API server
 /// most, and deleting a company needs two.
 const AT_A_TIME: usize = 2;
@@ -73,9 +76,10 @@ impl Found {
         Counted { count: count(self.staying), owned: count(self.owned), names: self.names.clone() }
     }
 
-    /// The lower bound that an incomplete count gives.
+    /// The lower bound that an incomplete count gives. `None` if no dependent that stays was found, because then nobody
+    /// knows whether there is one.
     fn at_least(&self) -> Option<Counted> {
-        (self.all() > 0).then(|| self.as_counts(Count::AtLeast))
+        (self.staying > 0).then(|| self.as_counts(Count::AtLeast))
     }
 
     /// The count that was stopped above the maximum.
@@ -135,18 +139,21 @@ async fn count(reader: Reader, question: &Dependents, found: &Mutex<Found>) -> R
     loop {
         // One more than the maximum shows that there are more. A further page does not, because the API server does not
         // know whether the rest contains any matches.
-        let left = MOST + 1 - lock(found).all();
+        let left = MOST + 1 - lock(found).staying;
         let most = PAGE.min(u32::try_from(left).unwrap_or(PAGE));
         let page = pages.next::<Referrer>(most).await?;
         let is_end = page.is_none();
         let items = page.into_iter().flat_map(|page| page.items);
         let mut found = lock(found);
         items.filter_map(|item| item.counted(question)).for_each(|dependent| found.add(dependent));
-        if found.all() > MOST {
+        if found.staying > MOST {
             return Ok(found.at_most());
         }
         if is_end {
             return Ok(found.as_counts(Count::Exactly));
+        }
+        if found.all() > MOST_READ {
+            return found.at_least().ok_or(ReadError::TooLarge);
         }
     }
 }

@@ -219,6 +219,14 @@ async fn a_replica_follows_to_a_valid_version_that_it_missed() {
 }
 
 #[tokio::test]
+async fn a_version_that_the_policy_never_had_does_not_count() {
+    let (source, _server) = source();
+    source.judge(&policy("default", 1, json!({})));
+    source.judge(&keeping(3, (999, strict())));
+    assert_eq!(origin(&source), "default@1");
+}
+
+#[tokio::test]
 async fn a_version_of_a_deleted_policy_does_not_count() {
     let (source, _server) = source();
     let mut old = policy("default", 5, strict());

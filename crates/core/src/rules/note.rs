@@ -117,9 +117,16 @@ fn groups<'p>(subjects: &'p [Arc<ResourceKind>], kind: &str) -> impl Iterator<It
     subjects.iter().filter(move |known| known.kind == kind).map(|known| known.group.as_str())
 }
 
-/// The subject of a Note; `None` if the reference is invalid.
+/// The subject of a Note; `None` if the reference is invalid. An object that a note of this kind and namespace cannot be
+/// about is not looked up: the answer would tell the user whether it exists.
 pub(super) fn target(request: &Request<'_>, policy: &Policy) -> Option<Target> {
-    Subject::of(request, policy).target(policy)
+    let target = Subject::of(request, policy).target(policy)?;
+    let is_possible = match (request.kind, &target.namespace) {
+        (CrmKind::ClusterNote, Some(_)) | (CrmKind::NamespacedNote, None) => false,
+        (_, Some(namespace)) => own_namespace(request).is_none_or(|own| own == namespace),
+        (_, None) => true,
+    };
+    is_possible.then_some(target)
 }
 
 /// The reference to the subject of a Note, to be looked up.
@@ -268,7 +275,9 @@ fn subject_name(evaluation: &mut Evaluation<'_>, subject: &Subject<'_>, weight: 
     let path = subject_path().field("name");
     match subject.name {
         StringValue::Given(name) if is_subdomain(name) => {
-            if let Some(kind) = subject.accepted(evaluation.policy) {
+            if let Some(kind) = subject.accepted(evaluation.policy)
+                && target(evaluation.request, evaluation.policy).is_some()
+            {
                 existence(evaluation, RuleId::SubjectExists, path, name, kind, weight);
             }
         }

@@ -52,18 +52,21 @@ pub(super) fn add(evaluation: &mut Evaluation<'_>) {
     }
 }
 
-/// Reports a lookup that failed if no rule has, whatever the action of the rule and whoever is exempt: without the uid,
+/// Reports a lookup that failed, whatever the action of the rule and whoever is exempt: without the uid,
 /// the Note would stay when its subject is deleted.
 fn unchecked(evaluation: &mut Evaluation<'_>, subject: &Target) {
     let rule = RuleId::SubjectExists;
-    let is_reported = |finding: &Finding| finding.rule == rule && finding.reason == Reason::Unchecked;
-    if evaluation.verdict.findings.iter().any(is_reported) {
-        return;
-    }
     let action = match leniency(evaluation, Reason::Unchecked) {
         Weight::Full => Action::Deny,
         Weight::AtMostWarn | Weight::AtMostAudit => Action::Warn,
     };
+    let is_reported = |finding: &&mut Finding| finding.rule == rule && finding.reason == Reason::Unchecked;
+    if let Some(reported) = evaluation.verdict.findings.iter_mut().find(is_reported) {
+        if reported.action < action {
+            (reported.action, reported.denies_from) = (action, None);
+        }
+        return;
+    }
     evaluation.verdict.findings.push(Finding {
         rule,
         code: None,
@@ -199,6 +202,17 @@ mod tests {
         assert_eq!(denied(&disabled), (None, vec![format!("Deny {text}")]));
         disabled.references.on_lookup_error = LookupErrorMode::Allow;
         assert_eq!(denied(&disabled), (None, vec![format!("Warn {text}")]));
+    }
+
+    #[rstest]
+    #[case::warn(Action::Warn)]
+    #[case::audit(Action::Audit)]
+    fn a_lookup_that_fails_denies_even_if_the_rule_would_let_it_pass(#[case] action: Action) {
+        let mut lenient = policy();
+        lenient.set_rule(RuleId::SubjectExists, RuleSetting { action, enforce_after: None });
+        let found = verdict(CrmKind::Note, &note(company()), Fact::Unchecked, None, &lenient);
+        let actions: Vec<Action> = found.findings.iter().map(|finding| finding.action).collect();
+        assert_eq!(actions, [Action::Deny]);
     }
 
     #[test]
