@@ -606,7 +606,7 @@ fn unreadable_lines_are_counted_and_named_and_the_exit_code_is_not_green() {
         .write("denied.log", format!("{broken}{denied}"));
     let ran = logs.replay(&["audit.log"]);
     assert_eq!(ran.code, Some(2));
-    assert!(ran.stderr.contains("4 events could not be read"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("events that could not be read: 4"), "{}", ran.stderr);
     ran.says("not read: 4 events")
         .says("  audit.log:3: the line ends inside a JSON object")
         .says("  audit.log:4: the event is not JSON")
@@ -714,4 +714,64 @@ fn usage_errors_name_the_argument() {
     fails(&["-", "--against", "-"], "only one of --policy, --against and AUDITLOG can be `-`");
     fails(&["audit.log", "--against", "bad.yaml"], "spec.rules[0].rule");
     fails(&["audit.log", "--against", "no.yaml"], "no.yaml");
+}
+
+#[test]
+fn the_creator_that_an_apply_did_not_give_is_filled_in_by_each_policy() {
+    let apply = company("patch", "acme")
+        .with("/requestObject/spec", json!({"displayName": "Acme"}))
+        .with("/responseStatus/code", json!(201))
+        .by("pam@corp.example")
+        .resulting_in(
+            "Company",
+            "acme",
+            json!({"displayName": "Acme", "creatorRef": {"name": "pam@corp.example"}}),
+        );
+    let policy = "{rules: [{rule: creator-is-requester, action: Deny}], creator: {sources: \
+                  [{from: Username, pattern: '^(?<name>[^@]+)@corp\\.example$'}]}}";
+    let ran = replayed(policy, &[apply.clone()]);
+    assert_eq!(ran.code, Some(0), "{}{}", ran.stdout, ran.stderr);
+    let given = apply.with("/requestObject/spec/creatorRef", json!({"name": "pam@corp.example"}));
+    let ran = replayed(policy, &[given]);
+    assert_eq!(ran.code, Some(1), "{}{}", ran.stdout, ran.stderr);
+    assert_eq!(ran.json()["groups"][0]["rule"], "creator-is-requester");
+}
+
+#[test]
+fn after_the_deletion_of_a_collection_manifests_do_not_say_what_exists() {
+    let deleted = company("deletecollection", "").without("requestObject");
+    let logs = Logs::new();
+    logs.policy("new.yaml", "{}").policy("old.yaml", "{rules: [{rule: company-exists, action: Disabled}]}");
+    logs.write("audit.log", lines(&[company("create", "k"), deleted, person("ada", "k")]));
+    logs.write("resources.yaml", record("Company", "other", json!({"displayName": "Other"})).to_string());
+    let ran = logs.replay(&["audit.log", "--against", "old.yaml", "--resources", "resources.yaml", "-o", "json"]);
+    assert_eq!(ran.code, Some(0), "{}{}", ran.stdout, ran.stderr);
+    assert_eq!(ran.json()["summary"]["referencesNotJudged"], 1, "{}", ran.stdout);
+}
+
+#[test]
+fn a_deletion_of_a_collection_that_is_a_dry_run_deletes_nothing() {
+    let tried = company("deletecollection", "").with("/requestObject", json!({"dryRun": ["All"]}));
+    let deny = "{rules: [{rule: delete-referenced, action: Deny}]}";
+    let events =
+        [company("create", "k"), person("ada", "k"), tried, company("delete", "k").without("requestObject")];
+    let ran = replayed(deny, &events);
+    assert_eq!(ran.json()["groups"][0]["rule"], "delete-referenced", "{}", ran.stdout);
+}
+
+#[test]
+fn requests_that_were_forbidden_need_no_decision() {
+    let forbidden = company("create", "a").without("requestObject").answered(403, "forbidden");
+    let ran = replayed(STRICTER, &[forbidden]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    assert!(!ran.stdout.contains("audit policy"), "{}", ran.stdout);
+}
+
+#[test]
+fn an_input_is_not_overwritten() {
+    let logs = Logs::new();
+    logs.policy("new.yaml", STRICTER).write("audit.log", lines(&[company("create", "a")]));
+    let ran = logs.replay(&["audit.log", "--output", "audit.log"]);
+    assert_eq!(ran.code, Some(2));
+    assert!(ran.stderr.contains("audit.log: --output would overwrite an input"), "{}", ran.stderr);
 }

@@ -249,6 +249,23 @@ fn output_file(output: Option<&Path>) -> Option<&Path> {
     output.filter(|path| path.as_os_str() != crm_manifest::STANDARD_INPUT)
 }
 
+/// Fails if the file of `--output` is one of these files, which it would overwrite.
+fn keep_inputs<'p>(
+    output: Option<&Path>,
+    mut inputs: impl Iterator<Item = &'p PathBuf>,
+) -> anyhow::Result<()> {
+    let Some(output) = output_file(output) else { return Ok(()) };
+    // A file that does not exist cannot be overwritten.
+    let Ok(path) = output.canonicalize() else { return Ok(()) };
+    if inputs.any(|input| input.canonicalize().is_ok_and(|input| input == path)) {
+        anyhow::bail!(
+            "{}: --output would overwrite an input; give the report another name",
+            output.display()
+        );
+    }
+    Ok(())
+}
+
 fn duration(text: &str) -> Result<Duration, &'static str> {
     server::parse_duration(text).ok_or("not a duration such as 10s, 1m30s or 500ms")
 }

@@ -13,7 +13,7 @@ use kube::Client;
 
 use super::cluster::ClusterArgs;
 use super::progress::Progress;
-use super::{Outcome, block_on, joined, output_file, print};
+use super::{Outcome, block_on, joined, keep_inputs, output_file, print};
 use crate::audit;
 use crate::cluster::Reader;
 use crate::policy_source;
@@ -78,7 +78,7 @@ enum FormatArg {
 impl Replay {
     pub(super) fn run(self) -> anyhow::Result<Outcome> {
         let logs = joined(&self.logs, &self.files);
-        self.check_standard_input(&logs)?;
+        self.check_inputs(&logs)?;
         let after = policy_source::read(&self.policy)?;
         let heading = |before: &Policy| Heading {
             policy: self.policy.display().to_string(),
@@ -107,10 +107,11 @@ impl Replay {
         self.report(&tally, &heading)
     }
 
-    /// Standard input can be read only once.
-    fn check_standard_input(&self, logs: &[PathBuf]) -> anyhow::Result<()> {
+    /// Standard input can be read only once, and no input may be overwritten.
+    fn check_inputs(&self, logs: &[PathBuf]) -> anyhow::Result<()> {
         let is_input = |path: &&PathBuf| path.as_os_str() == crm_manifest::STANDARD_INPUT;
         let policies = [&self.policy, &self.against];
+        keep_inputs(self.output.as_deref(), logs.iter().chain(policies))?;
         if logs.iter().chain(policies).filter(is_input).count() > 1 {
             bail!(
                 "only one of --policy, --against and AUDITLOG can be `-`, because standard input can be read only once"
@@ -193,7 +194,7 @@ fn outcome(tally: &Tally) -> anyhow::Result<Outcome> {
         );
     }
     if tally.unreadable.count > 0 {
-        bail!("the log is not complete: {} events could not be read", tally.unreadable.count);
+        bail!("the log is not complete: events that could not be read: {}", tally.unreadable.count);
     }
     Ok(Outcome::Fine)
 }

@@ -14,7 +14,7 @@ use crm_manifest::{Ignored, Walk};
 use jiff::Timestamp;
 
 use super::progress::Progress;
-use super::{Outcome, block_on, joined, output_file, print};
+use super::{Outcome, block_on, joined, keep_inputs, output_file, print};
 use crate::policy_tests::{self, Results, Tests, report};
 
 #[derive(Debug, Args)]
@@ -66,6 +66,7 @@ impl PolicyTest {
         if let Some(file) = &self.scaffold {
             return scaffold(file);
         }
+        keep_inputs(self.output.as_deref(), self.paths.iter().chain(&self.files))?;
         let tests = self.read()?;
         let results = block_on(async { Ok(policy_tests::run(tests, Timestamp::now()).await) })?;
         self.write(&results)?;

@@ -190,7 +190,8 @@ impl Event<'_> {
         struct Options {
             dry_run: Option<Vec<String>>,
         }
-        let options = self.request_object.filter(|_| self.verb == "delete");
+        let options =
+            self.request_object.filter(|_| self.verb == "delete" || self.verb == "deletecollection");
         let options = options.and_then(|options| serde_json::from_str::<Options>(options.get()).ok());
         options
             .and_then(|options| options.dry_run)

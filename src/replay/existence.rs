@@ -92,13 +92,16 @@ impl Answers {
         match (self.here(target, state), &self.cluster) {
             (Some(presence), _) => Some(presence.into()),
             (None, Some(_)) => self.asked.get(target).cloned().flatten(),
+            // It may be one of those that were deleted, or it may never have existed.
+            (None, None) if state.has_forgotten(&target.kind) => None,
             (None, None) => self.resources.as_ref().map(|_| missing()),
         }
     }
 
     /// What the log and the manifests say. The log is more exact, because it says what existed at that time.
     fn here(&self, target: &Target, state: &State) -> Option<Presence> {
-        state.presence(target).or_else(|| self.resources.as_ref()?.presence(target))
+        let resources = self.resources.as_ref().filter(|_| !state.has_forgotten(&target.kind));
+        state.presence(target).or_else(|| resources?.presence(target))
     }
 
     /// Whether the log and the manifests have everything that exists.
@@ -109,7 +112,7 @@ impl Answers {
     /// The dependents of a record, as far as they are known.
     pub(super) fn dependents(&self, question: &Dependents, state: &State) -> Tally {
         let (number, names) = state.dependents(question);
-        let is_exact = self.knows_all() || number == 0;
+        let is_exact = number == 0 || (self.knows_all() && !state.has_forgotten(&question.kind.resource()));
         let count = if is_exact { Count::Exactly(number) } else { Count::AtLeast(number) };
         // Nothing says whether the record owns its dependents, so all of them count.
         Tally { count, names, ..Tally::none() }

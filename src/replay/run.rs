@@ -17,7 +17,7 @@ use super::event::{self, Answer, Event, ObjectRef};
 use super::existence::{Answers, Existing};
 use super::judge::{Policies, Verdicts};
 use super::log::{LogError, Logs, Needles, Text};
-use super::state::{self, Given, State, Stored};
+use super::state::{self, Given, Sign, State, Stored};
 use super::tally::{Decided, Listing, Tally, Undecided};
 use crate::audit::NoAnswer;
 
@@ -89,6 +89,13 @@ struct Write<'w> {
     place: &'w dyn std::fmt::Display,
 }
 
+impl Write<'_> {
+    /// Whether the record did not exist before.
+    fn creates(&self) -> bool {
+        self.verb == Verb::Create || self.answer == Answer::Done { created: true }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verb {
     Create,
@@ -118,6 +125,9 @@ impl Verb {
         }
     }
 }
+
+/// The field that the webhook fills in.
+const CREATOR: &str = "creatorRef";
 
 /// Why an event cannot be read.
 type Unread = &'static str;
@@ -179,13 +189,21 @@ impl Run<'_> {
         if write.answer == Answer::NotFound && write.verb != Verb::Create {
             self.see(write, Presence::Missing);
         }
+        if matches!(write.answer, Answer::Refused | Answer::NotFound) {
+            self.tally.read += 1;
+            (self.on_write)();
+            self.tally.add_undecided(Undecided::Refused);
+            return Ok(Ok(()));
+        }
         if event.request_object.is_none() && stored.is_none() {
             self.tally.without_object += 1;
             self.keep(write, stored.as_ref(), None);
             return Ok(Ok(()));
         }
         let given = match (write.verb, &stored) {
-            (Verb::Patch, Some(stored)) => stored.record().map(|record| given(stored, record)),
+            (Verb::Patch, Some(stored)) => {
+                stored.record().map(|record| given(stored, without_filled_in(record, write, event)))
+            }
             (Verb::Patch, None) => None,
             (_, _) => match event.request_object.map(|object| state::given(object, write.namespace)) {
                 Some(Some(given)) => Some(given),
@@ -195,13 +213,12 @@ impl Run<'_> {
         };
         self.tally.read += 1;
         (self.on_write)();
-        match (write.answer, given) {
-            (Answer::Refused | Answer::NotFound, _) => self.tally.add_undecided(Undecided::Refused),
-            (_, None) => {
+        match given {
+            None => {
                 self.tally.add_undecided(Undecided::Patch);
                 self.keep(write, stored.as_ref(), None);
             }
-            (_, Some(given)) => self.decide(write, &given, stored.as_ref()).await?,
+            Some(given) => self.decide(write, &given, stored.as_ref()).await?,
         }
         Ok(Ok(()))
     }
@@ -213,7 +230,7 @@ impl Run<'_> {
         given: &Given,
         stored: Option<&Stored>,
     ) -> Result<(), NoAnswer> {
-        let creates = write.verb == Verb::Create || write.answer == Answer::Done { created: true };
+        let creates = write.creates();
         let name = if given.is_named || write.name.is_empty() { &given.name } else { write.name };
         let last = if creates { None } else { self.state.last(write.kind, name) };
         let unknown = Record::default();
@@ -263,12 +280,13 @@ impl Run<'_> {
         if write.dry_run || !matches!(write.answer, Answer::Done { .. }) {
             return;
         }
+        let sign = if write.creates() { Sign::Creation } else { Sign::Change };
         match (stored, admitted) {
             (Some(stored), _) => self.state.keep(write.kind, stored),
             (None, Some((given, record))) if given.is_named => {
-                self.state.keep_record(write.kind, &given.name, &record);
+                self.state.keep_record(write.kind, &given.name, &record, sign);
             }
-            (None, _) => self.state.lose(write.kind, write.name),
+            (None, _) => self.state.lose(write.kind, write.name, sign),
         }
     }
 
@@ -342,6 +360,19 @@ impl Run<'_> {
     fn see(&mut self, write: &Write<'_>, presence: Presence) {
         self.state.observe_record(write.kind, write.name, presence);
     }
+}
+
+/// The result of a patch that has created a record, without the creator that the webhook has filled in: the new policy may
+/// fill in another one.
+fn without_filled_in(mut record: Record, write: &Write<'_>, event: &Event<'_>) -> Record {
+    let is_given = event.request_object.is_none_or(|body| body.get().contains(CREATOR));
+    if write.creates()
+        && !is_given
+        && let Some(spec) = record.spec.as_object_mut()
+    {
+        spec.remove(CREATOR);
+    }
+    record
 }
 
 fn given(stored: &Stored, record: Record) -> Given {

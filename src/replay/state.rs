@@ -31,6 +31,17 @@ struct Known {
     record: Option<CrmKind>,
     seen: Names,
     gone: Names,
+    /// Whether many of them were deleted, and the log does not say which.
+    is_forgotten: bool,
+}
+
+/// What a write of which the log has no result says about the existence of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sign {
+    /// It was created.
+    Creation,
+    /// It was changed. A record that is being deleted may be changed, too.
+    Change,
 }
 
 /// The last state of a record.
@@ -80,11 +91,14 @@ struct Raw<'a> {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct RawMetadata<'a> {
     #[serde(borrow, default)]
     name: Cow<'a, str>,
     #[serde(borrow, default)]
     namespace: Cow<'a, str>,
+    #[serde(borrow)]
+    deletion_timestamp: Option<&'a RawValue>,
     #[serde(borrow)]
     labels: Option<&'a RawValue>,
 }
@@ -113,6 +127,7 @@ pub(super) struct Given {
 /// A stored record in an answer.
 pub(super) struct Stored {
     name: String,
+    is_terminating: bool,
     json: String,
 }
 
@@ -149,7 +164,8 @@ pub(super) fn stored(kind: CrmKind, object: &RawValue) -> Option<Stored> {
     let text = |raw: Option<&RawValue>| raw.map_or("null", RawValue::get).to_owned();
     let (labels, spec) = (text(metadata.labels), text(raw.spec));
     let json = format!(r#"{{"metadata":{{"labels":{labels}}},"spec":{spec}}}"#);
-    Some(Stored { name: full_name(&metadata.namespace, &metadata.name), json })
+    let is_terminating = metadata.deletion_timestamp.is_some();
+    Some(Stored { name: full_name(&metadata.namespace, &metadata.name), is_terminating, json })
 }
 
 impl Stored {
@@ -202,7 +218,13 @@ impl State {
         let records = CrmKind::ALL.into_iter().map(|kind| (kind.resource(), Some(kind)));
         for (kind, record) in records.chain(kinds.into_iter().map(|kind| (kind.clone(), None))) {
             if state.known(&kind.group, &kind.plural).is_none() {
-                state.kinds.push(Known { kind, record, seen: Names::default(), gone: Names::default() });
+                state.kinds.push(Known {
+                    kind,
+                    record,
+                    seen: Names::default(),
+                    gone: Names::default(),
+                    is_forgotten: false,
+                });
             }
         }
         state
@@ -250,39 +272,61 @@ impl State {
         }
     }
 
-    /// Keeps the state of a record as the answer has it.
+    /// Whether many objects of a kind were deleted, and the log does not say which.
+    pub(super) fn has_forgotten(&self, kind: &ResourceKind) -> bool {
+        self.known(&kind.group, &kind.plural).is_some_and(|known| known.is_forgotten)
+    }
+
+    /// Keeps the state of a record as the answer has it. One that is being deleted does not count as existing.
     pub(super) fn keep(&mut self, kind: CrmKind, stored: &Stored) {
         let to = refers_to_records(kind).then(|| stored.record()).flatten();
         let to = to.and_then(|record| target(kind, &record.spec));
-        self.set(kind, &stored.name, Last { json: Some(stored.json.as_str().into()), to });
+        let presence = if stored.is_terminating { Presence::Missing } else { Presence::Exists };
+        self.set(kind, &stored.name, Last { json: Some(stored.json.as_str().into()), to }, presence);
     }
 
     /// Keeps the state of a record.
-    pub(super) fn keep_record(&mut self, kind: CrmKind, name: &str, record: &Record) {
+    pub(super) fn keep_record(&mut self, kind: CrmKind, name: &str, record: &Record, sign: Sign) {
         let kept = Kept { metadata: KeptMetadata { labels: &record.labels }, spec: &record.spec };
         // Strings, numbers and maps with string keys always have a JSON form.
         let json = serde_json::to_string(&kept).ok().map(Box::from);
-        self.set(kind, name, Last { json, to: target(kind, &record.spec) });
+        let presence = self.presence_after(kind, name, sign);
+        self.set(kind, name, Last { json, to: target(kind, &record.spec) }, presence);
     }
 
     /// A write changed a record in a way that the log does not show.
-    pub(super) fn lose(&mut self, kind: CrmKind, name: &str) {
-        self.set(kind, name, Last::default());
+    pub(super) fn lose(&mut self, kind: CrmKind, name: &str, sign: Sign) {
+        let presence = self.presence_after(kind, name, sign);
+        self.set(kind, name, Last::default(), presence);
+    }
+
+    /// A record that is known to be gone exists again only if it is created.
+    fn presence_after(&self, kind: CrmKind, name: &str, sign: Sign) -> Presence {
+        let known = self.kinds.iter().find(|known| known.record == Some(kind));
+        let is_gone = known.is_some_and(|known| {
+            let (namespace, name) = name.split_once('/').unwrap_or(("", name));
+            let namespace = Some(namespace).filter(|_| known.kind.namespaced);
+            known.gone.get(namespace, name) == Presence::Exists
+        });
+        if is_gone && sign == Sign::Change { Presence::Missing } else { Presence::Exists }
     }
 
     /// A record is deleted. It may be written until its finalizers are removed, so its state stays.
     pub(super) fn delete(&mut self, kind: CrmKind, name: &str) {
         if let Some(last) = self.records.get(&(kind, name.into())) {
             let json = last.json.clone();
-            self.set(kind, name, Last { json, to: None });
+            self.set(kind, name, Last { json, to: None }, Presence::Missing);
         }
         self.observe_record(kind, name, Presence::Missing);
     }
 
     /// Many records of a kind are deleted, and the log does not say which.
     pub(super) fn forget(&mut self, group: &str, plural: &str) {
-        let Some(known) = self.known(group, plural) else { return };
+        let mut kinds = self.kinds.iter_mut();
+        let known = kinds.find(|known| known.kind.plural == plural && known.kind.group == group);
+        let Some(known) = known else { return };
         known.seen.replace(Names::default());
+        known.is_forgotten = true;
         if let Some(kind) = known.record {
             self.records.retain(|(of, _), _| *of != kind);
             self.referring.retain(|_, referring| {
@@ -312,11 +356,15 @@ impl State {
         (of_kind.clone().count(), names.collect())
     }
 
-    fn set(&mut self, kind: CrmKind, name: &str, last: Last) {
+    fn set(&mut self, kind: CrmKind, name: &str, mut last: Last, presence: Presence) {
         if name.is_empty() {
             return;
         }
-        self.observe_record(kind, name, Presence::Exists);
+        self.observe_record(kind, name, presence);
+        if presence != Presence::Exists {
+            // Dependents that are being deleted do not count.
+            last.to = None;
+        }
         let key = (kind, Box::from(name));
         self.set_target(&key, last.to.clone());
         self.records.insert(key, last);
@@ -414,7 +462,7 @@ mod tests {
     #[test]
     fn a_deleted_record_is_gone_and_its_last_state_stays() {
         let mut state = State::new([]);
-        state.keep_record(CrmKind::Person, "ada", &person("acme"));
+        state.keep_record(CrmKind::Person, "ada", &person("acme"), Sign::Creation);
         state.delete(CrmKind::Person, "ada");
         assert_eq!(presence(&state, CrmKind::Person, "ada"), Some(Presence::Missing));
         assert_eq!(state.last(CrmKind::Person, "ada"), Some(person("acme")));
@@ -446,10 +494,34 @@ mod tests {
     }
 
     #[test]
+    fn a_change_of_a_deleted_record_does_not_bring_it_back() {
+        let mut state = State::new([]);
+        state.keep_record(CrmKind::Person, "ada", &person("acme"), Sign::Creation);
+        state.delete(CrmKind::Person, "ada");
+        state.lose(CrmKind::Person, "ada", Sign::Change);
+        assert_eq!(presence(&state, CrmKind::Person, "ada"), Some(Presence::Missing));
+        state.keep_record(CrmKind::Person, "ada", &person("acme"), Sign::Change);
+        assert_eq!(presence(&state, CrmKind::Person, "ada"), Some(Presence::Missing));
+        assert_eq!(people_of(&state, "acme"), [""; 0]);
+        state.keep_record(CrmKind::Person, "ada", &person("acme"), Sign::Creation);
+        assert_eq!(presence(&state, CrmKind::Person, "ada"), Some(Presence::Exists));
+        assert_eq!(people_of(&state, "acme"), ["ada"]);
+    }
+
+    #[test]
+    fn a_result_that_is_being_deleted_does_not_exist() {
+        let mut state = State::new([]);
+        let mut object = company(&json!({}));
+        object["metadata"]["deletionTimestamp"] = json!("2026-11-23T12:00:00Z");
+        state.keep(CrmKind::Company, &stored(CrmKind::Company, &raw(&object)).unwrap());
+        assert_eq!(presence(&state, CrmKind::Company, "acme"), Some(Presence::Missing));
+    }
+
+    #[test]
     fn an_unknown_change_loses_the_state_but_not_the_record() {
         let mut state = State::new([]);
-        state.keep_record(CrmKind::Person, "ada", &person("acme"));
-        state.lose(CrmKind::Person, "ada");
+        state.keep_record(CrmKind::Person, "ada", &person("acme"), Sign::Creation);
+        state.lose(CrmKind::Person, "ada", Sign::Change);
         assert_eq!(state.last(CrmKind::Person, "ada"), None);
         assert_eq!(presence(&state, CrmKind::Person, "ada"), Some(Presence::Exists));
         assert_eq!(people_of(&state, "acme"), [""; 0]);
@@ -459,9 +531,9 @@ mod tests {
     fn dependents_follow_their_references() {
         let mut state = State::new([]);
         for name in ["ada", "bob", "cem", "dan"] {
-            state.keep_record(CrmKind::Person, name, &person("acme"));
+            state.keep_record(CrmKind::Person, name, &person("acme"), Sign::Creation);
         }
-        state.keep_record(CrmKind::Person, "bob", &person("globex"));
+        state.keep_record(CrmKind::Person, "bob", &person("globex"), Sign::Creation);
         assert_eq!(people_of(&state, "acme"), ["ada", "cem", "dan"]);
         assert_eq!(people_of(&state, "globex"), ["bob"]);
     }
@@ -469,12 +541,14 @@ mod tests {
     #[test]
     fn after_the_deletion_of_a_collection_nothing_is_known_of_it() {
         let mut state = State::new([]);
-        state.keep_record(CrmKind::Person, "ada", &person("acme"));
-        state.keep_record(CrmKind::Company, "acme", &Record::default());
+        state.keep_record(CrmKind::Person, "ada", &person("acme"), Sign::Creation);
+        state.keep_record(CrmKind::Company, "acme", &Record::default(), Sign::Creation);
         state.forget("crm.milo.io", "people");
         assert_eq!(presence(&state, CrmKind::Person, "ada"), None);
         assert_eq!(state.last(CrmKind::Person, "ada"), None);
         assert_eq!(people_of(&state, "acme"), [""; 0]);
         assert_eq!(presence(&state, CrmKind::Company, "acme"), Some(Presence::Exists));
+        assert!(state.has_forgotten(&CrmKind::Person.resource()));
+        assert!(!state.has_forgotten(&CrmKind::Company.resource()));
     }
 }

@@ -131,9 +131,10 @@ impl Tally {
         self.differences.of(Difference::NewlyDenied) > 0
     }
 
-    /// Whether there are writes, but none of them could be decided.
+    /// Whether there are writes, but none of them could be decided. Those that failed for another reason need no decision.
     pub fn decides_nothing(&self) -> bool {
-        self.decided == 0 && self.read + self.without_object > 0
+        let failed = self.undecided.get(&Undecided::Refused).copied().unwrap_or_default();
+        self.decided == 0 && self.read + self.without_object > failed
     }
 
     /// Counts a write that was not decided.
