@@ -15,5 +15,6 @@ pub mod kustomize;
 pub mod lsp;
 pub mod pki;
 pub mod policy_source;
+pub mod policy_tests;
 pub mod server;
 pub mod telemetry;

@@ -55,6 +55,12 @@ fn the_schema_of_the_report_is_up_to_date() {
 }
 
 #[test]
+fn the_schema_of_the_report_of_tests_is_up_to_date() {
+    let schema = crm_admission::policy_tests::report::json::schema();
+    is_up_to_date("schemas/policy-test-report.json", &schema);
+}
+
+#[test]
 fn the_schema_of_the_baseline_is_up_to_date() {
     is_up_to_date("schemas/baseline.json", &crm_check::report::baseline::schema());
 }

@@ -36,6 +36,7 @@ mod memory;
 mod normalization;
 mod policies;
 mod policy_documents;
+mod policy_tests;
 mod properties;
 mod repository;
 mod serving;

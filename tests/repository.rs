@@ -1,4 +1,4 @@
-//! A directory in which `check` runs, and what it answered.
+//! A directory in which `check` and other commands run, and what they answered.
 
 use std::fs;
 use std::path::Path;
@@ -62,7 +62,18 @@ impl Repository {
         Ended::of(self.command().current_dir(directory).envs(variables.iter().copied()).args(args))
     }
 
+    /// Any command, with this standard input.
+    pub(crate) fn run(&self, input: &str, args: &[&str]) -> Ended {
+        Ended::of(self.program().args(args).write_stdin(input))
+    }
+
     fn command(&self) -> Command {
+        let mut command = self.program();
+        command.arg("check");
+        command
+    }
+
+    fn program(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_crm-admission"));
         // The developer's environment must not affect the test.
         let ours = std::env::vars().map(|(name, _)| name).filter(|name| name.starts_with("CRM_ADMISSION_"));
@@ -72,7 +83,7 @@ impl Repository {
         command.env_remove("KUBERNETES_SERVICE_HOST").env("KUBECONFIG", "/nonexistent/kubeconfig");
         // Nor may the global configuration of git.
         command.env("HOME", "/nonexistent").env_remove("XDG_CONFIG_HOME");
-        command.current_dir(self.path()).arg("check");
+        command.current_dir(self.path());
         command
     }
 

@@ -7,5 +7,5 @@ mod message;
 mod pipeline;
 mod review;
 
-pub use pipeline::{Clock, Endpoint, Pipeline};
+pub use pipeline::{Endpoint, Pipeline, Reviewed};
 pub use review::Unreadable;

@@ -52,8 +52,17 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// Returns the current time; tests use their own clock.
-pub type Clock = fn() -> Timestamp;
+/// Returns the current time.
+type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// A request that was decided.
+#[derive(Clone, Debug)]
+pub struct Reviewed {
+    /// The decision. Of a request that no rule checks, it is empty.
+    pub verdict: Verdict,
+    /// The AdmissionReview that answers it, as JSON.
+    pub answer: Vec<u8>,
+}
 
 /// Answers requests.
 pub struct Pipeline {
@@ -66,12 +75,12 @@ pub struct Pipeline {
 impl Pipeline {
     /// A pipeline with a directory and the policy in force, which is read for each request.
     pub fn new(directory: Arc<dyn Directory>, policy: Arc<ArcSwap<Policy>>, metrics: Metrics) -> Self {
-        Self { directory, policy, metrics, clock: Timestamp::now }
+        Self { directory, policy, metrics, clock: Arc::new(Timestamp::now) }
     }
 
-    /// The same pipeline with another clock.
-    pub fn with_clock(self, clock: Clock) -> Self {
-        Self { clock, ..self }
+    /// The same pipeline with another clock, for decisions about another time.
+    pub fn with_clock(self, clock: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
+        Self { clock: Arc::new(clock), ..self }
     }
 
     /// Answers the AdmissionReview in `body`; `limit` is the time for lookups.
@@ -84,6 +93,19 @@ impl Pipeline {
         body: &[u8],
         limit: Duration,
     ) -> Result<Vec<u8>, Unreadable> {
+        Ok(self.reviewed(endpoint, body, limit).await?.answer)
+    }
+
+    /// Answers as [`Self::review`] does, and returns the decision, too.
+    ///
+    /// # Errors
+    /// An unreadable body has no answer.
+    pub async fn reviewed(
+        &self,
+        endpoint: Endpoint,
+        body: &[u8],
+        limit: Duration,
+    ) -> Result<Reviewed, Unreadable> {
         let started = Instant::now();
         let review = review::parse(body)?;
         let policy = self.policy.load_full();
@@ -91,12 +113,14 @@ impl Pipeline {
             Matter::Write(write) => self.decide(endpoint, &review, write, &policy, limit).await,
             Matter::Deletion(kind) => self.decide_deletion(&review, *kind, &policy, limit).await,
             Matter::Nothing => {
-                self.record(endpoint, &review, &Verdict::default(), started);
-                return Ok(answer::untouched(&review));
+                let verdict = Verdict::default();
+                self.record(endpoint, &review, &verdict, started);
+                return Ok(Reviewed { verdict, answer: answer::untouched(&review) });
             }
         };
         self.record(endpoint, &review, &verdict, started);
-        Ok(answer::decided(&review, &verdict, &policy))
+        let answer = answer::decided(&review, &verdict, &policy);
+        Ok(Reviewed { verdict, answer })
     }
 
     async fn decide(

@@ -12,6 +12,7 @@ use crm_core::api::Target;
 use crm_core::existence::Fact;
 use crm_core::policy::Policy;
 use crm_core::quote::quote;
+use crm_core::rules::authenticated;
 use crm_manifest::{Ignored, Variables, Walk};
 use futures::StreamExt;
 use jiff::Timestamp;
@@ -31,8 +32,6 @@ use crate::policy_source;
 const CONCURRENT_LOOKUPS: usize = 16;
 /// The time limit of one lookup.
 const LOOKUP_LIMIT: Duration = Duration::from_secs(10);
-/// The API server adds every authenticated user to this group.
-const AUTHENTICATED: &str = "system:authenticated";
 
 #[derive(Clone, Debug, Args)]
 pub(super) struct Judging {
@@ -167,11 +166,8 @@ impl Judging {
 
     fn requester(&self) -> Option<UserInfo> {
         let username = self.as_user.clone()?;
-        let mut groups = self.as_group.clone();
-        if !groups.iter().any(|group| group == AUTHENTICATED) {
-            groups.push(AUTHENTICATED.to_owned());
-        }
-        Some(UserInfo { username: Some(username), groups: Some(groups), ..UserInfo::default() })
+        let groups = Some(self.as_group.clone());
+        Some(authenticated(UserInfo { username: Some(username), groups, ..UserInfo::default() }))
     }
 }
 

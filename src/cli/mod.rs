@@ -11,6 +11,7 @@ mod doctor;
 mod judging;
 mod lsp;
 mod policy;
+mod policy_test;
 mod progress;
 mod refs;
 mod rules;
@@ -65,7 +66,7 @@ enum Command {
     Refs(refs::Refs),
     /// List the rules, or explain one with an example and its fix.
     Rules(rules::Rules),
-    /// Validate a policy, or print the effective policy.
+    /// Validate, print or test a policy.
     #[command(arg_required_else_help = true)]
     Policy(policy::PolicyArgs),
     /// Print the CustomResourceDefinitions as YAML.

@@ -1,4 +1,4 @@
-//! `policy`: validates a policy without a cluster, and prints the effective policy.
+//! `policy`: validates, prints and tests policies without a cluster.
 
 use std::path::{Path, PathBuf};
 
@@ -6,6 +6,7 @@ use anyhow::Context;
 use clap::{Args, Subcommand};
 use crm_core::policy::{self, Policy};
 
+use super::policy_test::PolicyTest;
 use super::{Outcome, print};
 use crate::policy_source::{self, PolicyFileError};
 use crm_core::characters::printable;
@@ -35,12 +36,18 @@ enum PolicyCommand {
         #[arg(short = 'f', long, value_name = "FILE", conflicts_with = "file")]
         filename: Option<PathBuf>,
     },
+    /// Run tests of a policy: files of kind AdmissionPolicyTest, with requests and what is expected of the webhook.
+    ///
+    /// Documents of other kinds are left aside. Exit codes: 0 all cases pass; 1 a case fails; 2 there is no test, or one
+    /// cannot be read or is invalid.
+    Test(PolicyTest),
 }
 
 impl PolicyArgs {
     pub(super) fn run(self) -> anyhow::Result<Outcome> {
         match self.command {
             PolicyCommand::Check { file, filename } => check(&file.or(filename).unwrap_or_default()),
+            PolicyCommand::Test(test) => test.run(),
             PolicyCommand::Show { file, filename } => {
                 let policy = match file.or(filename) {
                     Some(file) => policy_source::read(&file)?,

@@ -8,6 +8,7 @@ use anyhow::{Context, bail};
 use crm_check::conformance::ManifestSchema;
 
 use super::{Outcome, crds};
+use crate::policy_tests::schema;
 
 /// One file that the command writes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,7 +28,8 @@ pub fn files() -> anyhow::Result<Vec<File>> {
         let ManifestSchema { path, schema } = ManifestSchema::of(&definition)?;
         Ok(File { path, text: crm_check::report::pretty(&schema) })
     });
-    schemas.collect()
+    let of_tests = File { path: schema::path(), text: crm_check::report::pretty(&schema::schema()) };
+    schemas.chain([Ok(of_tests)]).collect()
 }
 
 pub(super) fn write_to(directory: &Path) -> anyhow::Result<Outcome> {

@@ -73,7 +73,9 @@ fn console(stage: &Installation, directory: &Path, content: &str) -> String {
 fn output(stage: &Installation, directory: &Path, command: &str) -> String {
     let kubectl = stage.plane.kubectl("admin");
     let programs = kubectl.program().parent().expect("a directory");
-    let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap_or_default());
+    let ours = Path::new(env!("CARGO_BIN_EXE_crm-admission")).parent().expect("a directory");
+    let others = std::env::var("PATH").unwrap_or_default();
+    let path = format!("{}:{}:{others}", programs.display(), ours.display());
     let output = Command::new("sh")
         .args(["-c", &format!("({command}) 2>&1")])
         .current_dir(directory)

@@ -1,15 +1,18 @@
-//! A report as JUnit XML: a suite for each file or kind, and a test for each finding.
+//! A report as JUnit XML: a suite for each file or kind, and a test for each finding. Other reports add their tests to
+//! [`Suites`].
 
 use std::collections::HashMap;
 
 use crm_core::catalog::Action;
-use quick_junit::{NonSuccessKind, Report as Document, TestCase, TestCaseStatus, TestSuite};
+use quick_junit::{NonSuccessKind, Report as Document, TestSuite};
+pub use quick_junit::{TestCase, TestCaseStatus};
 
 use crm_core::characters::printable;
 use crm_manifest::STANDARD_INPUT;
 
 use super::diagnostic::{Diagnostic, InputError, plain_path};
-use super::results::{Results, UniqueNames, Unlisted};
+pub use super::results::UniqueNames;
+use super::results::{Results, Unlisted};
 
 /// The results as JUnit XML. A finding is a failed test if it makes the command fail.
 pub fn render(results: &Results<'_>) -> String {
@@ -31,21 +34,19 @@ pub fn render(results: &Results<'_>) -> String {
     for unlisted in &results.unlisted {
         suites.add(results.command, not_listed(unlisted, results));
     }
-    let mut document = Document::new(results.command);
-    document.add_test_suites(suites.suites);
-    // Writing into memory cannot fail.
-    document.to_string().unwrap_or_default()
+    suites.render(results.command)
 }
 
 /// One suite for each file or kind, in the order of their first use.
 #[derive(Default)]
-struct Suites<'r> {
+pub struct Suites<'r> {
     suites: Vec<TestSuite>,
     by_name: HashMap<&'r str, usize>,
 }
 
 impl<'r> Suites<'r> {
-    fn add(&mut self, name: &'r str, case: TestCase) {
+    /// Adds a test to the suite of this name.
+    pub fn add(&mut self, name: &'r str, case: TestCase) {
         let index = *self.by_name.entry(name).or_insert_with(|| {
             self.suites.push(TestSuite::new(printable(name)));
             self.suites.len() - 1
@@ -53,6 +54,14 @@ impl<'r> Suites<'r> {
         if let Some(suite) = self.suites.get_mut(index) {
             suite.add_test_case(case);
         }
+    }
+
+    /// The document as JUnit XML.
+    pub fn render(self, command: &str) -> String {
+        let mut document = Document::new(command);
+        document.add_test_suites(self.suites);
+        // Writing into memory cannot fail.
+        document.to_string().unwrap_or_default()
     }
 }
 
@@ -67,7 +76,7 @@ fn test_case(finding: &Diagnostic, results: &Results<'_>, names: &mut UniqueName
     let (status, output) = match finding.action {
         action if results.fails(action) => {
             let message = printable(&finding.message);
-            (non_success(NonSuccessKind::Failure, &finding.rule_and_code(), &message, &located), None)
+            (failed(&finding.rule_and_code(), &message, &located), None)
         }
         Action::Deny => (TestCaseStatus::success(), Some(format!("denied: {located}"))),
         Action::Warn => (TestCaseStatus::success(), Some(format!("warning: {located}"))),
@@ -100,7 +109,7 @@ fn not_listed(unlisted: &Unlisted, results: &Results<'_>) -> TestCase {
     let fails = results.fails(*action);
     let message = format!("{count} more findings of this rule are not listed; --format json lists all");
     let status = match fails {
-        true => non_success(NonSuccessKind::Failure, rule.as_str(), &message, &message),
+        true => failed(rule.as_str(), &message, &message),
         false => TestCaseStatus::success(),
     };
     let mut case = placed(format!("{rule}: {count} more"), rule.as_str(), status, None);
@@ -110,12 +119,18 @@ fn not_listed(unlisted: &Unlisted, results: &Results<'_>) -> TestCase {
     case
 }
 
-fn unreadable(error: &InputError, names: &mut UniqueNames) -> TestCase {
+/// A test that stands for an input that cannot be read.
+pub fn unreadable(error: &InputError, names: &mut UniqueNames) -> TestCase {
     let message = printable(&error.message);
     let located = format!("{}: {message}", error.position());
     let status = non_success(NonSuccessKind::Error, "unreadable", &message, &located);
     let name = names.unique("unreadable", printable(&error.file));
     placed(name, "unreadable", status, Some((&error.file, error.position.map(|(line, _)| line))))
+}
+
+/// The status of a failed test, with one line about it and the details.
+pub fn failed(of_type: &str, message: &str, body: &str) -> TestCaseStatus {
+    non_success(NonSuccessKind::Failure, of_type, message, body)
 }
 
 fn non_success(kind: NonSuccessKind, of_type: &str, message: &str, body: &str) -> TestCaseStatus {
@@ -124,7 +139,8 @@ fn non_success(kind: NonSuccessKind, of_type: &str, message: &str, body: &str) -
     status
 }
 
-fn placed(
+/// A test with its class and its place: a file, and a line from 1.
+pub fn placed(
     name: String,
     class: &str,
     status: TestCaseStatus,

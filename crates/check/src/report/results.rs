@@ -63,12 +63,12 @@ pub struct Unlisted {
 
 /// Makes names unique within a class.
 #[derive(Debug, Default)]
-pub(super) struct UniqueNames(HashMap<(&'static str, String), usize>);
+pub struct UniqueNames(HashMap<(String, String), usize>);
 
 impl UniqueNames {
     /// `name` for its first use in the class, `name (2)` for the second.
-    pub(super) fn unique(&mut self, class: &'static str, name: String) -> String {
-        let times = self.0.entry((class, name.clone())).or_default();
+    pub fn unique(&mut self, class: &str, name: String) -> String {
+        let times = self.0.entry((class.to_owned(), name.clone())).or_default();
         *times += 1;
         if *times == 1 { name } else { format!("{name} ({times})") }
     }

@@ -6,7 +6,7 @@
 mod compile;
 mod creator;
 mod problem;
-mod reader;
+pub mod reader;
 mod settings;
 mod show;
 

@@ -1,39 +1,53 @@
-//! Reads a document field by field and collects all problems with their paths.
+//! Reads a document field by field and collects all problems with their paths. Policies and their tests are read so.
+
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use regex::{Regex, RegexBuilder};
 use serde_json::{Map, Value};
 
 use super::problem::Problem;
 use crate::api::names::{NEAR_MISS, nearest, parse_time};
 
+/// The maximum memory of a compiled expression, in bytes. The time to match is at most linear in the string for every
+/// expression, so this limits the time too.
+const PATTERN_BYTES: usize = 1024 * 1024;
+/// The maximum length of an expression, in characters.
+const PATTERN_CHARS: usize = 1024;
+
 /// The problems found so far.
-#[derive(Default)]
-pub(super) struct ProblemList(pub(super) Vec<Problem>);
+#[derive(Debug, Default)]
+pub struct ProblemList(pub Vec<Problem>);
 
 impl ProblemList {
-    pub(super) fn invalid(&mut self, field: &str, value: &str, text: &str) {
+    /// Adds a problem with a value, which the message shows.
+    pub fn invalid(&mut self, field: &str, value: &str, text: &str) {
         self.add(field, format!("Invalid value: {value:?}: {text}"));
     }
 
-    pub(super) fn required(&mut self, field: &str, text: &str) {
+    /// Adds a problem with a missing value. `text` says what to do.
+    pub fn required(&mut self, field: &str, text: &str) {
         self.add(field, format!("Required value: {text}"));
     }
 
-    pub(super) fn add(&mut self, field: &str, text: String) {
+    /// Adds a problem. `text` starts with a prefix of the API machinery, such as `Invalid value: `.
+    pub fn add(&mut self, field: &str, text: String) {
         self.0.push(Problem { field: field.to_owned(), text });
     }
 }
 
 /// One object of the document. Each field is read once.
-pub(super) struct Fields<'a> {
-    pub(super) path: String,
+#[derive(Debug)]
+pub struct Fields<'a> {
+    /// The path of the object, such as `spec.rules[1]`; empty for the document.
+    pub path: String,
     fields: Option<&'a Map<String, Value>>,
     known: Vec<&'static str>,
 }
 
 impl<'a> Fields<'a> {
     /// The object at `path`. A null means a missing object.
-    pub(super) fn of(path: &str, value: Option<&'a Value>, problems: &mut ProblemList) -> Self {
+    pub fn of(path: &str, value: Option<&'a Value>, problems: &mut ProblemList) -> Self {
         let fields = match value {
             None | Some(Value::Null) => None,
             Some(Value::Object(fields)) => Some(fields),
@@ -46,7 +60,7 @@ impl<'a> Fields<'a> {
     }
 
     /// The object in a list entry.
-    pub(super) fn entry(path: &str, value: &'a Value, problems: &mut ProblemList) -> Option<Self> {
+    pub fn entry(path: &str, value: &'a Value, problems: &mut ProblemList) -> Option<Self> {
         if value.is_null() {
             problems.required(path, "must not be empty");
         }
@@ -55,27 +69,31 @@ impl<'a> Fields<'a> {
     }
 
     /// The path of a field of this object.
-    pub(super) fn at(&self, name: &str) -> String {
+    pub fn at(&self, name: &str) -> String {
         if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) }
     }
 
     /// Whether the object exists.
-    pub(super) fn exists(&self) -> bool {
+    pub fn exists(&self) -> bool {
         self.fields.is_some()
     }
 
     /// The value of a field. A null means a missing value.
-    pub(super) fn value(&mut self, name: &'static str) -> Option<&'a Value> {
-        self.known.push(name);
+    pub fn value(&mut self, name: &'static str) -> Option<&'a Value> {
+        if !self.known.contains(&name) {
+            self.known.push(name);
+        }
         self.fields?.get(name).filter(|value| !value.is_null())
     }
 
-    pub(super) fn object(&mut self, name: &'static str, problems: &mut ProblemList) -> Fields<'a> {
+    /// The object in a field. A null means a missing object.
+    pub fn object(&mut self, name: &'static str, problems: &mut ProblemList) -> Fields<'a> {
         let value = self.value(name);
         Fields::of(&self.at(name), value, problems)
     }
 
-    pub(super) fn string(&mut self, name: &'static str, problems: &mut ProblemList) -> Option<&'a str> {
+    /// The string in a field. A value of another type is a problem.
+    pub fn string(&mut self, name: &'static str, problems: &mut ProblemList) -> Option<&'a str> {
         match self.value(name)? {
             Value::String(string) => Some(string),
             other => {
@@ -86,11 +104,7 @@ impl<'a> Fields<'a> {
     }
 
     /// A string that must be set and not be empty.
-    pub(super) fn required_string(
-        &mut self,
-        name: &'static str,
-        problems: &mut ProblemList,
-    ) -> Option<&'a str> {
+    pub fn required_string(&mut self, name: &'static str, problems: &mut ProblemList) -> Option<&'a str> {
         let wrong_type = self.value(name).is_some_and(|value| !value.is_string());
         let text = self.string(name, problems).filter(|text| !text.is_empty());
         if text.is_none() && !wrong_type {
@@ -100,7 +114,7 @@ impl<'a> Fields<'a> {
     }
 
     /// One of a fixed set of values.
-    pub(super) fn choice<T: Copy>(
+    pub fn choice<T: Copy>(
         &mut self,
         name: &'static str,
         words: &[(&str, T)],
@@ -121,7 +135,8 @@ impl<'a> Fields<'a> {
         meant.map(|(_, value)| *value)
     }
 
-    pub(super) fn flag(&mut self, name: &'static str, problems: &mut ProblemList) -> Option<bool> {
+    /// The boolean in a field.
+    pub fn flag(&mut self, name: &'static str, problems: &mut ProblemList) -> Option<bool> {
         match self.value(name)? {
             Value::Bool(flag) => Some(*flag),
             other => {
@@ -131,7 +146,8 @@ impl<'a> Fields<'a> {
         }
     }
 
-    pub(super) fn time(&mut self, name: &'static str, problems: &mut ProblemList) -> Option<Timestamp> {
+    /// The time in a field.
+    pub fn time(&mut self, name: &'static str, problems: &mut ProblemList) -> Option<Timestamp> {
         let text = self.string(name, problems)?;
         let time = parse_time(text);
         if time.is_none() {
@@ -140,8 +156,35 @@ impl<'a> Fields<'a> {
         time
     }
 
+    /// The regular expression in a field. It is limited in length and memory.
+    pub fn pattern(&mut self, name: &'static str, problems: &mut ProblemList) -> Option<Regex> {
+        let text = self.string(name, problems)?;
+        let path = self.at(name);
+        if text.chars().count() > PATTERN_CHARS {
+            problems.add(&path, format!("Invalid value: longer than {PATTERN_CHARS} characters"));
+            return None;
+        }
+        let compiled =
+            RegexBuilder::new(text).size_limit(PATTERN_BYTES).dfa_size_limit(PATTERN_BYTES).build();
+        match compiled {
+            Ok(regex) => Some(regex),
+            Err(regex::Error::CompiledTooBig(_)) => {
+                problems.invalid(&path, text, "needs too much memory; use smaller repetitions");
+                None
+            }
+            Err(error) => {
+                // The error has several lines, and only the last one has the reason.
+                let error = error.to_string();
+                let reason =
+                    error.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
+                problems.invalid(&path, text, &format!("invalid regular expression: {reason}"));
+                None
+            }
+        }
+    }
+
     /// The entries of a list, each with its path; `None` for a missing list.
-    pub(super) fn list(
+    pub fn list(
         &mut self,
         name: &'static str,
         problems: &mut ProblemList,
@@ -160,7 +203,7 @@ impl<'a> Fields<'a> {
     }
 
     /// The entries of a list of strings, without those of other types.
-    pub(super) fn strings(
+    pub fn strings(
         &mut self,
         name: &'static str,
         problems: &mut ProblemList,
@@ -176,11 +219,39 @@ impl<'a> Fields<'a> {
         Some(entries.into_iter().filter_map(text).collect())
     }
 
+    /// The map in a field, from keys to lists of strings, where a string is a list of one; `None` for a missing map.
+    pub fn map_of_strings(
+        &mut self,
+        name: &'static str,
+        problems: &mut ProblemList,
+    ) -> Option<BTreeMap<String, Vec<String>>> {
+        let map = self.object(name, problems);
+        let mut values = BTreeMap::new();
+        for (key, value) in map.fields? {
+            let at = map.at(key);
+            let entries = match value {
+                Value::String(one) => Some(vec![one.as_str()]),
+                Value::Array(entries) => entries.iter().map(Value::as_str).collect::<Option<Vec<&str>>>(),
+                _ => None,
+            };
+            match entries {
+                Some(entries) => {
+                    values.insert(key.clone(), entries.into_iter().map(str::to_owned).collect());
+                }
+                None => problems.add(&at, "Invalid value: must be a list of strings".to_owned()),
+            }
+        }
+        Some(values)
+    }
+
     /// Reports every field that was not read, because a misspelled field would have no effect.
-    pub(super) fn report_unknown(self, problems: &mut ProblemList) {
+    pub fn report_unknown(self, problems: &mut ProblemList) {
         for name in self.fields.into_iter().flat_map(Map::keys) {
             if !self.known.contains(&name.as_str()) {
-                let hint = did_you_mean(name, &self.known);
+                let hint = match did_you_mean(name, &self.known) {
+                    none if none.is_empty() => format!("; the fields are {}", self.known.join(", ")),
+                    hint => hint,
+                };
                 problems.add(&self.at(name), format!("Forbidden: unknown field{hint}"));
             }
         }
@@ -188,7 +259,7 @@ impl<'a> Fields<'a> {
 }
 
 /// The message about an unknown word.
-pub(super) fn unsupported(word: &str, known: &[&str]) -> String {
+pub fn unsupported(word: &str, known: &[&str]) -> String {
     let hint = did_you_mean(word, known).replacen("; ", "", 1);
     let space = if hint.is_empty() { "" } else { " " };
     format!("Unsupported value: {word:?}: {hint}{space}{}", supported(known))

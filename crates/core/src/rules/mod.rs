@@ -31,7 +31,7 @@ pub use deletion::{Deletion, SKIPPED_USERS, dependents, evaluate_deletion};
 pub use finding::{Change, Effect, Exempted, Finding, Reason, Shown, Verdict};
 pub use path::{FieldPath, Segment};
 pub use references::looked_up;
-pub use request::{Facts, Operation, Record, Reference, Request};
+pub use request::{AUTHENTICATED, Facts, Operation, Record, Reference, Request, authenticated};
 
 /// The references to look up before [`evaluate`] can decide.
 pub fn references(request: &Request<'_>, policy: &Policy) -> Vec<Reference> {

@@ -27,6 +27,18 @@ pub struct Request<'a> {
     pub field_manager: Option<&'a str>,
 }
 
+/// The group to which the API server adds every authenticated user.
+pub const AUTHENTICATED: &str = "system:authenticated";
+
+/// A user as the API server describes an authenticated one.
+pub fn authenticated(mut user: UserInfo) -> UserInfo {
+    let groups = user.groups.get_or_insert_default();
+    if !groups.iter().any(|group| group == AUTHENTICATED) {
+        groups.push(AUTHENTICATED.to_owned());
+    }
+    user
+}
+
 /// The operation of a request.
 #[derive(Clone, Copy, Debug)]
 pub enum Operation<'a> {
