@@ -16,5 +16,6 @@ pub mod lsp;
 pub mod pki;
 pub mod policy_source;
 pub mod policy_tests;
+pub mod replay;
 pub mod server;
 pub mod telemetry;

@@ -64,7 +64,10 @@ fn the_exit_code_depends_on_the_flags() {
 fn a_policy_is_compared_with_the_built_in_one() {
     let (_, stdout, _) = audit(&["--policy", "stricter.yaml"]);
     let last = stdout.lines().last().unwrap();
-    assert_eq!(last, "Instead of built-in, which is in force, it would newly deny 1 of 2.");
+    assert_eq!(
+        last,
+        "Compared with built-in, which is in force: 1 would newly be denied, 0 no longer, 0 newly warned of."
+    );
 }
 
 #[test]

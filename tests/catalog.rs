@@ -25,6 +25,8 @@ fn policy(rule: RuleId) -> Policy {
     policy.set_rule(rule, RuleSetting { action: Action::Deny, enforce_after: None });
     policy.references.user = kind("iam.example.com", "User", "users");
     policy.references.organization = kind("orgs.example.com", "Organization", "organizations");
+    policy.references.contact = kind("contacts.example.com", "Contact", "contacts")
+        .map(|kind| Arc::new(ResourceKind { namespaced: true, ..(*kind).clone() }));
     policy
 }
 
@@ -36,6 +38,10 @@ fn directory() -> Objects {
         object("crm.milo.io", "Company", "acme-corp"),
         object("iam.example.com", "User", "alice"),
         object("orgs.example.com", "Organization", "acme"),
+        json!({
+            "apiVersion": "contacts.example.com/v1", "kind": "Contact",
+            "metadata": {"name": "fry-home", "namespace": "crm-contacts"},
+        }),
     ])
 }
 

@@ -81,7 +81,7 @@ fn rules_explains_what_a_message_shows_in_brackets() {
 fn rules_can_be_read_by_machines() {
     let (code, out, _) = run(&["rules", "--format", "json"]);
     let rules: serde_json::Value = serde_json::from_str(&out).unwrap();
-    assert_eq!((code, rules.as_array().unwrap().len()), (0, 19));
+    assert_eq!((code, rules.as_array().unwrap().len()), (0, 20));
     let (_, out, _) = run(&["rules", "domain", "--format", "json"]);
     let rule: serde_json::Value = serde_json::from_str(&out).unwrap();
     assert_eq!(rule["defaultAction"], "Deny");
@@ -268,6 +268,26 @@ fn a_closed_pipe_is_not_an_error() {
 fn policy_check_accepts_a_valid_policy() {
     let (code, out, err) = run(&["policy", "check", "manifests/policy/default.yaml"]);
     assert_eq!((code, out.as_str(), err.as_str()), (0, "manifests/policy/default.yaml: accepted\n", ""));
+}
+
+#[test]
+fn policy_check_warns_of_what_is_surely_not_meant_and_exits_with_0() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("policy.yaml");
+    fs::write(&file, "apiVersion: admission.crm.milo.io/v1alpha1\nkind: AdmissionPolicy\nspec: {rules: [{rule: domain, action: Warn, enforceAfter: \"2027-01-15T00:00:00Z\"}], exemptions: [{name: x, users: [jane], rules: [domain], expires: \"2020-01-01T00:00:00Z\"}]}\n").unwrap();
+    let (code, out, err) = run(&["policy", "check", file.to_str().unwrap()]);
+    assert_eq!((code, err.as_str()), (0, ""));
+    let file = file.display();
+    let expected = [
+        format!(
+            "{file}: warning: spec.rules[0].enforceAfter: has no effect: the action of domain is Warn, and only Deny has a start date"
+        ),
+        format!(
+            "{file}: warning: spec.exemptions[0].expires: the exemption ended at 2020-01-01T00:00:00Z; remove it, or set a later time"
+        ),
+        format!("{file}: accepted"),
+    ];
+    assert_eq!(out.lines().collect::<Vec<_>>(), expected);
 }
 
 #[test]

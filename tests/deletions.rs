@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::common::{Answer, Ask, delete, noon, pipeline_over};
-use crm_admission::directory::{CountDependents, LookUp, LookupError, PartStatus};
+use crm_admission::directory::{CountDependents, Found, LookUp, LookupError, PartStatus};
 use crm_core::api::Target;
 use crm_core::catalog::{Action, RuleId};
 use crm_core::existence::Objects;
@@ -135,6 +135,7 @@ impl Asked {
     fn hidden() -> Arc<Self> {
         Self::new(Ok(Tally {
             count: Count::Exactly(3),
+            owned: Count::Exactly(0),
             names: vec!["secret".into()],
             visibility: Visibility::Hidden,
         }))
@@ -147,6 +148,14 @@ impl LookUp for Asked {
     }
 
     fn confirm<'a>(&'a self, _: &'a Target, limit: Duration) -> BoxFuture<'a, Result<Presence, LookupError>> {
+        ready(Err(LookupError::Late(limit))).boxed()
+    }
+
+    fn identify<'a>(
+        &'a self,
+        _target: &'a Target,
+        limit: Duration,
+    ) -> BoxFuture<'a, Result<Found, LookupError>> {
         ready(Err(LookupError::Late(limit))).boxed()
     }
 
@@ -232,7 +241,7 @@ fn a_failed_count_is_a_warning_and_never_blocks() {
     for action in [Action::Warn, Action::Deny] {
         let late = Asked::new(Err(Duration::from_secs(1)));
         delete("Company").put_to(&pipeline_over(late, policy(action))).is_allowed_with(&[
-            r#"metadata.name: "acme": could not check whether People or Notes refer to it [delete-referenced]"#,
+            r#"metadata.name: "acme": could not check whether People or Notes or ClusterNotes refer to it [delete-referenced]"#,
         ]);
     }
 }

@@ -33,9 +33,12 @@ mod lsp;
 mod manifests;
 #[cfg(target_arch = "x86_64")]
 mod memory;
+mod milo;
 mod normalization;
 mod policies;
 mod policy_documents;
+mod policy_replay;
+mod policy_reviews;
 mod policy_tests;
 mod properties;
 mod repository;

@@ -214,6 +214,7 @@ fn the_program_accepts_the_flags_of_the_deployment() {
     let base: Vec<String> = container["args"].as_array().unwrap().iter().map(text).collect();
     for part in [
         "components/audit-metrics",
+        "components/milo",
         "components/mounted-certificate",
         "overlays/development",
         "overlays/self-managed",

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::common::{Ask, create, noon, pipeline_over, update};
-use crm_admission::directory::{CountDependents, LookUp, LookupError, PartStatus};
+use crm_admission::directory::{CountDependents, Found, LookUp, LookupError, PartStatus};
 use crm_core::api::{CrmKind, ResourceKind, Target};
 use crm_core::catalog::{Action, RuleId};
-use crm_core::existence::Presence;
+use crm_core::existence::{Objects, Presence};
 use crm_core::links::{Dependents, Tally};
 use crm_core::policy::{
     Consistency, CreatorSource, DryRunMode, Exemption, LabelRule, LookupErrorMode, NormalizationMode, Policy,
@@ -316,6 +316,34 @@ fn an_organization_is_looked_up_if_the_policy_defines_its_kind() {
     )]);
 }
 
+#[test]
+fn every_contact_is_looked_up_if_the_policy_defines_its_kind() {
+    let contact = |name: &str| json!({"name": name, "namespace": "crm"});
+    let object = |namespace: &str| {
+        json!({
+            "apiVersion": "notification.example.com/v1", "kind": "Contact",
+            "metadata": {"name": "jane-work", "namespace": namespace},
+        })
+    };
+    let policy = policy(|policy| {
+        policy.set_rule(RuleId::ContactExists, RuleSetting { action: Action::Deny, enforce_after: None });
+        policy.references.contact = Some(kind("notification.example.com", "Contact", "contacts", true));
+    });
+    let pipeline = pipeline_over(Arc::new(Objects::new(&[object("crm")])), policy);
+    let person = |contacts: Value| create("Person", json!({"displayName": "Jane", "contactRefs": contacts}));
+    person(json!([contact("jane-work")])).put_to(&pipeline).is_allowed_with(&[]);
+    person(json!([contact("jane-work"), contact("jane-wrok"), contact("boat")]))
+        .put_to(&pipeline)
+        .is_denied_for(&[
+            (
+                "NotFound spec.contactRefs[1].name",
+                r#""jane-wrok": no Contact of that name; did you mean "jane-work"? [contact-exists]"#,
+            ),
+            ("NotFound spec.contactRefs[2].name", "no Contact of that name [contact-exists]"),
+        ]);
+    person(json!([contact("boat")])).ask().is_allowed_with(&[]);
+}
+
 fn kind(group: &str, kind: &str, plural: &str, namespaced: bool) -> Arc<ResourceKind> {
     let owned = str::to_owned;
     Arc::new(ResourceKind {
@@ -461,6 +489,14 @@ impl LookUp for Broken {
 
     fn confirm<'a>(&'a self, _: &'a Target, limit: Duration) -> BoxFuture<'a, Result<Presence, LookupError>> {
         async move { Err(LookupError::Late(limit)) }.boxed()
+    }
+
+    fn identify<'a>(
+        &'a self,
+        _target: &'a Target,
+        limit: Duration,
+    ) -> BoxFuture<'a, Result<Found, LookupError>> {
+        std::future::ready(Err(LookupError::Late(limit))).boxed()
     }
 
     fn suggest<'a>(&'a self, _: &'a Target, _: &'a UserInfo, _: Duration) -> BoxFuture<'a, Option<String>> {

@@ -64,6 +64,7 @@ spec:
     kinds:
       user: {group: iam.miloapis.com, version: v1alpha1, kind: User, plural: users}
       organization: {group: resourcemanager.miloapis.com, version: v1alpha1, kind: Organization, plural: organizations}
+      contact: {group: notification.miloapis.com, version: v1alpha1, kind: Contact, plural: contacts, namespaced: true}
     subjects:
     - {group: notification.miloapis.com, version: v1alpha1, kind: Contact, plural: contacts, namespaced: true}
     - {group: crm.milo.io, version: v1alpha1, kind: Deal, plural: deals}
@@ -183,6 +184,8 @@ fn all_problems_are_reported_at_once_with_their_fields() {
 #[case::user_exists_without_a_kind(with_spec(json!({"rules": [{"rule": "user-exists", "action": "Warn"}]})), "spec.references.kinds.user: Required value: the rule user-exists")]
 #[case::creator_exists_without_a_kind(with_spec(json!({"rules": [{"rule": "creator-exists", "action": "Deny"}]})), "spec.references.kinds.user: Required value: the rule creator-exists")]
 #[case::organization_exists_without_a_kind(with_spec(json!({"rules": [{"rule": "organization-exists", "action": "Deny"}]})), "spec.references.kinds.organization: Required value")]
+#[case::contact_exists_without_a_kind(with_spec(json!({"rules": [{"rule": "contact-exists", "action": "Deny"}]})), "spec.references.kinds.contact: Required value: the rule contact-exists")]
+#[case::a_cluster_scoped_contact(with_spec(json!({"references": {"kinds": {"contact": {"group": "g.example.com", "version": "v1", "kind": "Contact", "plural": "contacts", "namespaced": false}}}})), "spec.references.kinds.contact.namespaced: Invalid value: \"false\": must be a namespaced kind")]
 #[case::a_kind_without_a_plural(with_spec(json!({"references": {"kinds": {"user": {"group": "g.example.com", "version": "v1", "kind": "User"}}}})), "spec.references.kinds.user.plural: Required value")]
 #[case::a_path_in_a_plural(with_spec(json!({"references": {"kinds": {"user": {"group": "g.example.com", "version": "v1", "kind": "User", "plural": "users/x"}}}})), "spec.references.kinds.user.plural: Invalid value")]
 #[case::a_path_in_a_group(with_spec(json!({"references": {"kinds": {"user": {"group": "../g", "version": "v1", "kind": "User", "plural": "users"}}}})), "spec.references.kinds.user.group: Invalid value")]

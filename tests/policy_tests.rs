@@ -638,8 +638,8 @@ fn recipes() -> BTreeMap<String, String> {
     let mut recipes = BTreeMap::new();
     for section in page.split("\n## ").skip(1) {
         let title = section.lines().next().unwrap();
-        // These show how policies and tests work.
-        if ["Actions", "Test a policy"].contains(&title) {
+        // These show how policies, tests and replays work.
+        if ["Actions", "Test a policy", "Try a policy on last week's writes"].contains(&title) {
             continue;
         }
         let policy = section.split("```yaml\n# policy.yaml\n").nth(1);

@@ -3,7 +3,7 @@
 //! - `direct`: only the webhook, compared with a minimal echo on the same stack and a webhook on controller-runtime;
 //! - `api`: creates through a real API server, also with native policies and without any webhook;
 //! - `scale`: start, memory and cost with up to a million objects in the directory;
-//! - `engine`, `check` and `lsp`: the benchmarks with these names.
+//! - `engine`, `check`, `lsp` and `replay`: the benchmarks with these names.
 //!
 //! A full run writes its results to `docs/performance.md`, which explains how to read them. `BENCH_ONLY` selects parts;
 //! `BENCH_ROUNDS` and `BENCH_SECONDS` make a run shorter, which then only prints.
@@ -44,7 +44,7 @@ fn main() {
             Part::Direct => direct::run(&settings),
             Part::Api => through_api::run(&settings),
             Part::Scale => scale::run(&settings),
-            Part::Engine | Part::Check | Part::Lsp => nested::run(*part, &settings),
+            Part::Engine | Part::Check | Part::Lsp | Part::Replay => nested::run(*part, &settings),
         }
     }
 }

@@ -23,10 +23,12 @@ pub(crate) enum Part {
     Engine,
     Check,
     Lsp,
+    Replay,
 }
 
 impl Part {
-    const ALL: [Self; 6] = [Self::Direct, Self::Api, Self::Scale, Self::Engine, Self::Check, Self::Lsp];
+    const ALL: [Self; 7] =
+        [Self::Direct, Self::Api, Self::Scale, Self::Engine, Self::Check, Self::Lsp, Self::Replay];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -36,6 +38,7 @@ impl Part {
             Self::Engine => "engine",
             Self::Check => "check",
             Self::Lsp => "lsp",
+            Self::Replay => "replay",
         }
     }
 }
@@ -116,7 +119,7 @@ fn parts() -> Vec<Part> {
     let part = |name: &str| {
         Part::ALL.into_iter().find(|part| part.name() == name).unwrap_or_else(|| {
             panic!(
-                "BENCH_ONLY={wanted}: no part {name:?}; the parts are direct, api, scale, engine, check and lsp"
+                "BENCH_ONLY={wanted}: no part {name:?}; the parts are direct, api, scale, engine, check, lsp and replay"
             )
         })
     };

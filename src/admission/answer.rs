@@ -5,15 +5,17 @@ use std::fmt::{self, Write};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use crm_core::api::{GROUP, limits};
+use crm_core::api::limits;
 use crm_core::catalog::{Action, RuleId};
+use crm_core::characters::push_truncated;
 use crm_core::patch;
-use crm_core::policy::Policy;
+use crm_core::policy::{Policy, Problem};
 use crm_core::quote::quote;
-use crm_core::rules::{Finding, Reason, Verdict};
+use crm_core::rules::{Finding, OwnerReference, Reason, Verdict};
 use serde::Serialize;
 
 use super::message;
+use super::policy::PolicyVerdict;
 use super::review::{Matter, Review};
 
 /// The initial size of the buffer; most answers fit.
@@ -24,6 +26,9 @@ const USUAL_PART_BYTES: usize = 32;
 
 /// The maximum number of causes, plus one that counts the rest.
 const MAX_CAUSES: usize = 50;
+
+/// The maximum length of the field and of the text of a policy's problem, in characters. Both can quote the policy.
+const MAX_PROBLEM_CHARS: usize = 1024;
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -101,6 +106,10 @@ impl Decision {
         if verdict.strictest() == Action::Deny { Self::Denied } else { Self::Allowed }
     }
 
+    pub(super) fn of_policy(verdict: &PolicyVerdict) -> Self {
+        if verdict.problems.is_empty() { Self::Allowed } else { Self::Denied }
+    }
+
     /// The name in metrics, logs and audit annotations.
     pub(super) const fn as_str(self) -> &'static str {
         match self {
@@ -127,13 +136,38 @@ pub(super) fn decided(review: &Review<'_>, verdict: &Verdict, policy: &Policy) -
     };
     match (decision, &review.matter) {
         (Decision::Denied, _) => response.status = Some(status(review, verdict)),
-        (Decision::Allowed, Matter::Write(write)) if !verdict.changes.is_empty() => {
-            let patch = patch::patch(&write.object, &verdict.changes);
+        (Decision::Allowed, Matter::Write(write))
+            if !verdict.changes.is_empty() || verdict.owner.is_some() =>
+        {
+            let mut patch = patch::patch(&write.object, &verdict.changes);
+            patch.0.extend(verdict.owner.as_ref().map(|owner| patch::add_owner(&write.object, owner)));
             response.patch = serde_json::to_vec(&patch).ok().map(|json| STANDARD.encode(json));
             response.patch_type = Some("JSONPatch");
         }
         _ => {}
     }
+    encode(review, response)
+}
+
+/// The answer to a request to store a policy. `in_force` is the policy until then.
+pub(super) fn policy_decided(review: &Review<'_>, verdict: &PolicyVerdict, in_force: &Policy) -> Vec<u8> {
+    let decision = Decision::of_policy(verdict);
+    let causes = limited(verdict.problems.iter().map(problem_cause), verdict.problems.len());
+    let why = format!("is invalid: {}", aggregate(&causes));
+    let response = Response {
+        uid: &review.uid,
+        allowed: decision == Decision::Allowed,
+        status: (decision == Decision::Denied).then(|| failure(review, 422, "Invalid", &why, causes)),
+        warnings: message::limited(verdict.warnings.clone()),
+        audit_annotations: Some(Annotations {
+            changes: None,
+            decision: decision.as_str(),
+            exempted_by: None,
+            policy: &in_force.origin,
+            rules: None,
+        }),
+        ..Response::default()
+    };
     encode(review, response)
 }
 
@@ -167,11 +201,13 @@ fn annotations<'a>(verdict: &Verdict, decision: Decision, policy: &'a Policy) ->
     }
     let rules = actions.iter().map(|(rule, action)| format!("{rule}={action}"));
     // A denied request changes nothing.
-    let changes = verdict.changes.iter().filter(|_| decision == Decision::Allowed);
+    let owner = verdict.owner.as_ref().map(|_| OwnerReference::field());
+    let changes = verdict.changes.iter().map(|change| change.field.clone()).chain(owner);
+    let changes = changes.filter(|_| decision == Decision::Allowed);
     let exemptions: BTreeSet<&str> =
         verdict.exempted.iter().map(|exempted| exempted.exemption.as_str()).collect();
     Annotations {
-        changes: joined(changes.map(|change| &change.field)),
+        changes: joined(changes),
         decision: decision.as_str(),
         exempted_by: joined(exemptions),
         policy: &policy.origin,
@@ -192,11 +228,9 @@ fn joined(parts: impl IntoIterator<Item = impl fmt::Display>) -> Option<String> 
 }
 
 fn status(review: &Review<'_>, verdict: &Verdict) -> Status {
-    let kind = review.kind.map_or("", |kind| kind.as_str());
     let denying: Vec<&Finding> =
         verdict.findings.iter().filter(|finding| finding.action == Action::Deny).collect();
-    let causes = causes(&denying);
-    let what = format!("{kind}.{} {}", GROUP, quote(&review.name));
+    let causes = limited(denying.iter().map(|finding| finding_cause(finding)), denying.len());
     let (code, reason, why) = match &review.matter {
         Matter::Deletion(_) => {
             let texts: Vec<String> = denying.iter().map(|finding| finding.rest()).collect();
@@ -208,20 +242,35 @@ fn status(review: &Review<'_>, verdict: &Verdict) -> Status {
         }
         _ => (422, "Invalid", format!("is invalid: {}", aggregate(&causes))),
     };
-    let message = format!("{what} {why}");
-    let details =
-        Details { name: review.name.chars().take(limits::NAME).collect(), group: GROUP, kind, causes };
-    Status { status: "Failure", code, reason, message, details }
+    failure(review, code, reason, &why, causes)
 }
 
-fn causes(denying: &[&Finding]) -> Vec<Cause> {
-    let cause = |finding: &&Finding| Cause {
-        reason: finding.reason.cause(),
-        field: finding.field.to_string(),
-        message: finding.message(),
-    };
-    let mut causes: Vec<Cause> = denying.iter().take(MAX_CAUSES).map(cause).collect();
-    let left_out = denying.len().saturating_sub(MAX_CAUSES);
+fn failure(review: &Review<'_>, code: u16, reason: &'static str, why: &str, causes: Vec<Cause>) -> Status {
+    let (group, kind) = review.kind.map_or(("", ""), |kind| (kind.group(), kind.as_str()));
+    let message = format!("{kind}.{group} {} {why}", quote(&review.name));
+    let name = review.name.chars().take(limits::NAME).collect();
+    Status { status: "Failure", code, reason, message, details: Details { name, group, kind, causes } }
+}
+
+fn finding_cause(finding: &Finding) -> Cause {
+    Cause { reason: finding.reason.cause(), field: finding.field.to_string(), message: finding.message() }
+}
+
+fn problem_cause(problem: &Problem) -> Cause {
+    let mut field = String::new();
+    push_truncated(&mut field, &problem.field, MAX_PROBLEM_CHARS, &[]);
+    let mut message = String::new();
+    push_truncated(&mut message, &problem.text, MAX_PROBLEM_CHARS, &[]);
+    // The text begins with the prefix.
+    let reasons = [Reason::Required, Reason::NotSupported, Reason::Forbidden];
+    let reason = reasons.into_iter().find(|reason| problem.text.starts_with(reason.prefix()));
+    Cause { reason: reason.unwrap_or(Reason::Invalid).cause(), field, message }
+}
+
+/// The first of `number` causes, and one that counts the others.
+fn limited(causes: impl Iterator<Item = Cause>, number: usize) -> Vec<Cause> {
+    let mut causes: Vec<Cause> = causes.take(MAX_CAUSES).collect();
+    let left_out = number.saturating_sub(MAX_CAUSES);
     if left_out > 0 {
         causes.push(Cause {
             reason: Reason::Invalid.cause(),

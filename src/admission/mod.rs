@@ -5,6 +5,7 @@
 mod answer;
 mod message;
 mod pipeline;
+mod policy;
 mod review;
 
 pub use pipeline::{Endpoint, Pipeline, Reviewed};

@@ -6,18 +6,26 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use crm_core::api::CrmKind;
+use crm_core::api::{CrmKind, Target};
 use crm_core::catalog::RuleId;
 use crm_core::existence::{Fact, Presence};
 use crm_core::policy::{Consistency, Policy};
-use crm_core::rules::{self, Deletion, Facts, Operation, Reference, Request, Verdict};
-use futures::future::join_all;
+use crm_core::rules::{self, Deletion, Facts, Finding, Operation, Reference, ReferenceKey, Request, Verdict};
+use futures::future::{OptionFuture, join, join_all};
+use futures::{StreamExt, stream};
 use jiff::Timestamp;
 
 use super::answer::{self, Decision};
-use super::review::{self, Matter, Review, Unreadable, Write};
-use crate::directory::{Directory, LookupError};
+use super::policy::PolicyJudge;
+use super::review::{self, Judged, Matter, Review, Unreadable, Write};
+use crate::directory::{Directory, Found, LookupError};
 use crate::telemetry::Metrics;
+
+/// The maximum number of lookups of a request at the same time.
+const AT_A_TIME: usize = 16;
+
+/// The entries of a list for which a similar name is suggested: the first ones.
+const SUGGESTED: usize = 10;
 
 /// The webhook endpoints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -70,12 +78,13 @@ pub struct Pipeline {
     policy: Arc<ArcSwap<Policy>>,
     metrics: Metrics,
     clock: Clock,
+    policies: PolicyJudge,
 }
 
 impl Pipeline {
     /// A pipeline with a directory and the policy in force, which is read for each request.
     pub fn new(directory: Arc<dyn Directory>, policy: Arc<ArcSwap<Policy>>, metrics: Metrics) -> Self {
-        Self { directory, policy, metrics, clock: Arc::new(Timestamp::now) }
+        Self { directory, policy, metrics, clock: Arc::new(Timestamp::now), policies: PolicyJudge::new() }
     }
 
     /// The same pipeline with another clock, for decisions about another time.
@@ -107,18 +116,27 @@ impl Pipeline {
         limit: Duration,
     ) -> Result<Reviewed, Unreadable> {
         let started = Instant::now();
-        let review = review::parse(body)?;
+        let mut review = review::parse(body)?;
         let policy = self.policy.load_full();
+        if let Matter::Policy { spec } = &mut review.matter {
+            let spec = spec.take();
+            let verdict = self.policies.judge(&review.name, spec, (self.clock)()).await;
+            self.record(endpoint, &review, Decision::of_policy(&verdict), &[], started);
+            let answer = answer::policy_decided(&review, &verdict, &policy);
+            return Ok(Reviewed { verdict: Verdict::default(), answer });
+        }
         let verdict = match &review.matter {
             Matter::Write(write) => self.decide(endpoint, &review, write, &policy, limit).await,
             Matter::Deletion(kind) => self.decide_deletion(&review, *kind, &policy, limit).await,
-            Matter::Nothing => {
+            Matter::Nothing | Matter::Policy { .. } => {
+                self.record(endpoint, &review, Decision::Allowed, &[], started);
                 let verdict = Verdict::default();
-                self.record(endpoint, &review, &verdict, started);
                 return Ok(Reviewed { verdict, answer: answer::untouched(&review) });
             }
         };
-        self.record(endpoint, &review, &verdict, started);
+        let decision = Decision::of(&verdict);
+        self.count(&verdict, decision);
+        self.record(endpoint, &review, decision, &verdict.findings, started);
         let answer = answer::decided(&review, &verdict, &policy);
         Ok(Reviewed { verdict, answer })
     }
@@ -139,8 +157,25 @@ impl Pipeline {
             dry_run: review.dry_run,
             field_manager: review.field_manager.as_deref(),
         };
-        let references = rules::references(&request, policy);
-        let facts = self.look_up(references, review, policy, limit).await;
+        let mut references = rules::references(&request, policy);
+        // Only `/mutate` adds the owner. Its answer about the subject replaces the other one.
+        let owner = rules::owner(&request, policy).filter(|_| endpoint == Endpoint::Mutate);
+        if owner.is_some() {
+            references.retain(|reference| reference.key.rule != RuleId::SubjectExists);
+        }
+        let (facts, subject) = join(
+            self.look_up(references, review, policy, limit),
+            OptionFuture::from(owner.map(|owner| self.identify(owner, review, limit))),
+        )
+        .await;
+        let facts = match subject {
+            Some((fact, uid)) => facts
+                .into_iter()
+                .chain([(RuleId::SubjectExists.into(), fact)])
+                .collect::<Facts>()
+                .with_subject_uid(uid),
+            None => facts.into_iter().collect(),
+        };
         let now = (self.clock)();
         let verdict = rules::evaluate(&request, &facts, policy, now);
         match endpoint {
@@ -174,9 +209,9 @@ impl Pipeline {
         review: &Review<'_>,
         policy: &Policy,
         limit: Duration,
-    ) -> Facts {
+    ) -> Vec<(ReferenceKey, Fact)> {
         let consistency = policy.references.consistency;
-        let each = references.into_iter().map(|Reference { rule, target }| async move {
+        let each = references.into_iter().map(|Reference { key, target }| async move {
             let started = Instant::now();
             let known = match consistency {
                 Consistency::CacheThenLive => self.directory.recall(&target),
@@ -187,30 +222,47 @@ impl Pipeline {
                 None => self.directory.confirm(&target, limit).await,
             };
             let fact = match answer {
+                // A suggestion costs a search, so a long list of missing objects does not get one for each.
+                Ok(missing @ Presence::Missing) if key.entry.is_some_and(|entry| entry >= SUGGESTED) => {
+                    missing.into()
+                }
                 Ok(Presence::Missing) => {
                     let left = limit.saturating_sub(started.elapsed());
                     Fact::Missing { suggestion: self.directory.suggest(&target, &review.user, left).await }
                 }
                 Ok(present) => present.into(),
-                Err(error) => unchecked(rule, review, &error),
+                Err(error) => unchecked(key.rule, review, &error),
             };
-            (rule, fact)
+            (key, fact)
         });
-        join_all(each).await.into_iter().collect()
+        // Only a list can have more references than this.
+        stream::iter(each).buffered(AT_A_TIME).collect().await
     }
 
-    /// Counts and logs the decision. Logs nothing of the object, and only the name of the user.
-    fn record(&self, endpoint: Endpoint, review: &Review<'_>, verdict: &Verdict, started: Instant) {
-        let decision = Decision::of(verdict);
-        let elapsed = started.elapsed();
-        let kind = review.kind.map_or("other", |kind| kind.as_str());
-        self.metrics.decisions().decided(
-            endpoint.as_str(),
-            kind,
-            review.verb.as_str(),
-            decision.as_str(),
-            elapsed,
-        );
+    /// Asks the API server for the subject of a Note and its uid.
+    async fn identify(
+        &self,
+        subject: Target,
+        review: &Review<'_>,
+        limit: Duration,
+    ) -> (Fact, Option<String>) {
+        let started = Instant::now();
+        match self.directory.identify(&subject, limit).await {
+            Ok(Found { presence: Presence::Missing, .. }) => {
+                let left = limit.saturating_sub(started.elapsed());
+                (
+                    Fact::Missing { suggestion: self.directory.suggest(&subject, &review.user, left).await },
+                    None,
+                )
+            }
+            Ok(Found { presence: Presence::Terminating, .. }) => (Fact::Terminating, None),
+            Ok(Found { presence: Presence::Exists, uid }) => (Fact::Exists, uid),
+            Err(error) => (unchecked(RuleId::SubjectExists, review, &error), None),
+        }
+    }
+
+    /// Counts the findings and changes of a decision.
+    fn count(&self, verdict: &Verdict, decision: Decision) {
         for finding in &verdict.findings {
             self.metrics.decisions().finding(finding.rule.as_str(), finding.action.as_str());
         }
@@ -218,8 +270,31 @@ impl Pipeline {
         for change in verdict.changes.iter().filter(|_| decision == Decision::Allowed) {
             self.metrics.decisions().change(change.rule.as_str());
         }
+        if verdict.owner.is_some() && decision == Decision::Allowed {
+            self.metrics.decisions().change(RuleId::SubjectExists.as_str());
+        }
+    }
+
+    /// Counts and logs the decision. Logs nothing of the object, and only the name of the user.
+    fn record(
+        &self,
+        endpoint: Endpoint,
+        review: &Review<'_>,
+        decision: Decision,
+        findings: &[Finding],
+        started: Instant,
+    ) {
+        let elapsed = started.elapsed();
+        let kind = review.kind.map_or("other", Judged::label);
+        self.metrics.decisions().decided(
+            endpoint.as_str(),
+            kind,
+            review.verb.as_str(),
+            decision.as_str(),
+            elapsed,
+        );
         let user = review.user.username.as_deref().unwrap_or_default();
-        let rules: BTreeSet<RuleId> = verdict.findings.iter().map(|finding| finding.rule).collect();
+        let rules: BTreeSet<RuleId> = findings.iter().map(|finding| finding.rule).collect();
         let rules: Vec<&str> = rules.into_iter().map(RuleId::as_str).collect();
         macro_rules! log {
             ($level:ident) => {

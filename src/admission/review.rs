@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
 
-use crm_core::api::CrmKind;
+use crm_core::api::{CrmKind, policy};
 use crm_core::rules::Record;
 use k8s_openapi::api::authentication::v1::UserInfo;
 use serde::de::value::MapAccessDeserializer;
@@ -198,6 +198,50 @@ impl Verb {
     }
 }
 
+/// A kind that the webhook decides about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Judged {
+    /// A kind of records.
+    Record(CrmKind),
+    /// The policy for them.
+    Policy,
+}
+
+impl Judged {
+    fn of(kind: &GroupVersionKind<'_>) -> Option<Self> {
+        let GroupVersionKind { group, version, kind } = kind;
+        if (group.as_ref(), version.as_ref(), kind.as_ref()) == (policy::GROUP, policy::VERSION, policy::KIND)
+        {
+            return Some(Self::Policy);
+        }
+        CrmKind::of(group, version, kind).map(Self::Record)
+    }
+
+    /// The API group.
+    pub(super) const fn group(self) -> &'static str {
+        match self {
+            Self::Record(kind) => kind.group(),
+            Self::Policy => policy::GROUP,
+        }
+    }
+
+    /// The kind as it is written in manifests.
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Record(kind) => kind.as_str(),
+            Self::Policy => policy::KIND,
+        }
+    }
+
+    /// The kind as a label of metrics.
+    pub(super) const fn label(self) -> &'static str {
+        match self {
+            Self::Record(kind) => kind.label(),
+            Self::Policy => policy::KIND,
+        }
+    }
+}
+
 /// A valid request. Its strings are borrowed from the body.
 #[derive(Debug)]
 pub(super) struct Review<'a> {
@@ -205,7 +249,7 @@ pub(super) struct Review<'a> {
     pub(super) uid: Cow<'a, str>,
     pub(super) verb: Verb,
     /// One of our kinds, if the request is about the object and not a subresource.
-    pub(super) kind: Option<CrmKind>,
+    pub(super) kind: Option<Judged>,
     /// The name, or its prefix if the API server will generate it.
     pub(super) name: Cow<'a, str>,
     pub(super) user: UserInfo,
@@ -216,6 +260,7 @@ pub(super) struct Review<'a> {
 
 /// What to decide.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "each review has one, and most are writes")]
 pub(super) enum Matter {
     /// Nothing: the request is allowed unchanged.
     Nothing,
@@ -223,6 +268,11 @@ pub(super) enum Matter {
     Write(Write),
     /// A record of this kind to delete.
     Deletion(CrmKind),
+    /// A policy to store, with another spec than before.
+    Policy {
+        /// The new spec.
+        spec: Value,
+    },
 }
 
 /// A create or update of one of our kinds.
@@ -250,7 +300,19 @@ struct Metadata<'a> {
     name: Option<Text<'a>>,
     #[serde(borrow)]
     generate_name: Option<Text<'a>>,
+    #[serde(borrow)]
+    namespace: Option<Text<'a>>,
     labels: Option<BTreeMap<String, String>>,
+    #[serde(borrow)]
+    owner_references: Option<Vec<Owner<'a>>>,
+}
+
+/// An entry of `metadata.ownerReferences`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Owner<'a> {
+    #[serde(borrow)]
+    uid: Option<Text<'a>>,
 }
 
 /// Parses a field that is an object or null: serde alone would accept a list for a struct.
@@ -310,9 +372,8 @@ fn review<'a, O: Object<'a>>(envelope: Envelope<'a, O>) -> Result<Review<'a>, Un
     }
     let user = request.user_info.ok_or(Unreadable::Missing("request.userInfo"))?.into();
     let verb = Verb::of(&request.operation.ok_or(Unreadable::Missing("request.operation"))?.0);
-    let GroupVersionKind { group, version, kind } = request.kind.unwrap_or_default();
     let about_subresource = request.sub_resource.is_some_and(|name| !name.0.is_empty());
-    let kind = CrmKind::of(&group, &version, &kind).filter(|_| !about_subresource);
+    let kind = Judged::of(&request.kind.unwrap_or_default()).filter(|_| !about_subresource);
     let mut name = request.name.map(|name| name.0).unwrap_or_default();
     let mut matter = Matter::Nothing;
     if let (Some(kind), Verb::Create | Verb::Update) = (kind, verb) {
@@ -329,8 +390,13 @@ fn review<'a, O: Object<'a>>(envelope: Envelope<'a, O>) -> Result<Review<'a>, Un
             }
             _ => None,
         };
-        matter = Matter::Write(Write { kind, object, stored });
-    } else if let (Some(kind), Verb::Delete) = (kind, verb) {
+        matter = match kind {
+            Judged::Record(kind) => Matter::Write(Write { kind, object, stored }),
+            // Also for those of an invalid policy, so that its finalizers can be removed.
+            Judged::Policy if stored.is_some_and(|stored| stored.spec == object.spec) => Matter::Nothing,
+            Judged::Policy => Matter::Policy { spec: object.spec },
+        };
+    } else if let (Some(Judged::Record(kind)), Verb::Delete) = (kind, verb) {
         // The request for a collection has no name, and comes once for every object in it.
         if let (true, Some(stored)) = (name.is_empty(), request.old_object) {
             let (metadata, _) = stored.parts("request.oldObject")?.into_record();
@@ -355,7 +421,11 @@ impl<'a> ObjectParts<'a> {
     fn into_record(self) -> (Metadata<'a>, Record) {
         let mut metadata = self.metadata.unwrap_or_default();
         let labels = metadata.labels.take().unwrap_or_default();
-        (metadata, Record { labels, spec: self.spec })
+        let namespace = metadata.namespace.take().map(|namespace| namespace.0.into_owned());
+        let owners = metadata.owner_references.take().map(|owners| {
+            owners.into_iter().filter_map(|owner| owner.uid.map(|uid| uid.0.into_owned())).collect()
+        });
+        (metadata, Record { labels, spec: self.spec, namespace, owners })
     }
 }
 

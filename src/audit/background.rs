@@ -41,6 +41,8 @@ pub struct Background {
     pub policy: Arc<ArcSwap<Policy>>,
     /// Receives the results.
     pub metrics: Metrics,
+    /// The kinds to audit.
+    pub kinds: Vec<CrmKind>,
     /// The time from one audit to the next.
     pub interval: Duration,
 }
@@ -88,7 +90,7 @@ impl Background {
         let examiner = Examiner::new(policy, None, Scope::All, Timestamp::now())?;
         let existence = Existence::new(&*self.directory, Suggestions::None);
         let mut tally = Tally::default();
-        for kind in CrmKind::ALL {
+        for kind in self.kinds.iter().copied() {
             let mut pages = Pages::new(self.reader.clone(), kind, PAGE, examiner.labels());
             loop {
                 self.give_way().await;
@@ -117,10 +119,10 @@ impl Background {
     /// shows nothing.
     fn show(&self, tally: &Tally) {
         for rule in crm_core::catalog::rules() {
-            for kind in rule.kinds {
-                let dangling = tally.dangling.get(&(*kind, rule.id)).copied().unwrap_or_default();
-                let findings = tally.of(*kind, rule.id);
-                self.metrics.audit().found(kind.as_str(), rule.id.as_str(), findings, dangling);
+            for kind in self.kinds.iter().copied().filter(|kind| rule.checks(*kind)) {
+                let dangling = tally.dangling.get(&(kind, rule.id)).copied().unwrap_or_default();
+                let findings = tally.of(kind, rule.id);
+                self.metrics.audit().found(kind.label(), rule.id.as_str(), findings, dangling);
             }
         }
         self.metrics.audit().finished(tally.records, Timestamp::now().as_second());

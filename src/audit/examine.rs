@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use crm_check::conformance::{Conformance, Subject, UnusableSchema};
 use crm_core::api::{CrmKind, Target};
 use crm_core::catalog::{Action, RuleId};
+use crm_core::comparison::{Difference, compare};
 use crm_core::existence::Fact;
 use crm_core::policy::Policy;
 use crm_core::rules::{Change, Finding};
@@ -33,7 +34,7 @@ pub enum Scope {
 /// The result for one record.
 #[derive(Clone, Debug)]
 pub struct Examined {
-    /// Its name.
+    /// Its name, after its namespace if it has one: `crm/call`.
     pub name: String,
     /// Its findings.
     pub findings: Vec<Finding>,
@@ -41,6 +42,8 @@ pub struct Examined {
     pub changes: Vec<Change>,
     /// What would happen if it were written today.
     pub standing: Standing,
+    /// What the policy changes, compared with the one in force.
+    pub difference: Option<Difference>,
 }
 
 /// What would happen to a record if it were written today.
@@ -50,8 +53,6 @@ pub enum Standing {
     Admitted,
     /// It would be denied.
     Denied,
-    /// It would be denied, but not by the policy in force.
-    NewlyDenied,
 }
 
 impl Scope {
@@ -129,25 +130,24 @@ impl Examiner {
 
     fn targets<'s>(&'s self, subject: &'s Subject<'_>) -> impl Iterator<Item = Target> + 's {
         let references = self.conformances().flat_map(|conformance| conformance.references(subject));
-        let asked = references.filter(|reference| self.scope.holds(reference.rule));
+        let asked = references.filter(|reference| self.scope.holds(reference.key.rule));
         asked.map(|reference| reference.target)
     }
 
     fn judge(&self, object: &Value, subject: &Subject<'_>, known: &HashMap<Target, Fact>) -> Examined {
         let findings = self.findings(subject, known, &self.conformance);
         let denies = |findings: &[Finding]| findings.iter().any(|finding| finding.action == Action::Deny);
-        let standing = match (&self.in_force, denies(&findings)) {
-            (_, false) => Standing::Admitted,
-            (Some(in_force), true) if !denies(&self.findings(subject, known, in_force)) => {
-                Standing::NewlyDenied
-            }
-            (_, true) => Standing::Denied,
-        };
+        let standing = if denies(&findings) { Standing::Denied } else { Standing::Admitted };
+        let difference = self.in_force.as_ref().and_then(|in_force| {
+            let before = self.findings(subject, known, in_force);
+            compare(&before, &findings).map(|compared| compared.difference)
+        });
         Examined {
-            name: object["metadata"]["name"].as_str().unwrap_or_default().to_owned(),
+            name: full_name(object),
             findings,
             changes: self.changes(subject),
             standing,
+            difference,
         }
     }
 
@@ -159,9 +159,18 @@ impl Examiner {
     ) -> Vec<Finding> {
         let references = conformance.references(subject).into_iter();
         let facts =
-            references.filter_map(|reference| Some((reference.rule, known.get(&reference.target)?.clone())));
+            references.filter_map(|reference| Some((reference.key, known.get(&reference.target)?.clone())));
         let mut findings = conformance.findings(subject, &facts.collect());
         findings.retain(|finding| self.scope.holds(finding.rule));
         findings
+    }
+}
+
+/// The name of an object, after its namespace if it has one.
+pub(super) fn full_name(object: &Value) -> String {
+    let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default();
+    match (text("namespace"), text("name")) {
+        ("", name) => name.to_owned(),
+        (namespace, name) => format!("{namespace}/{name}"),
     }
 }

@@ -11,7 +11,7 @@ use futures::future::{BoxFuture, ready};
 use k8s_openapi::api::authentication::v1::UserInfo;
 use serde_json::Value;
 
-use crate::directory::{LookUp, LookupError, PartStatus};
+use crate::directory::{Found, LookUp, LookupError, PartStatus};
 
 /// The objects of files as a directory. If the files have any object of a kind, they are assumed to have all of that
 /// kind; of other kinds nothing is known.
@@ -56,6 +56,14 @@ impl LookUp for Files {
             false => Err(LookupError::Failed(Arc::new(NotHeld))),
         };
         ready(answer).boxed()
+    }
+
+    fn identify<'a>(
+        &'a self,
+        target: &'a Target,
+        limit: Duration,
+    ) -> BoxFuture<'a, Result<Found, LookupError>> {
+        self.objects.identify(target, limit)
     }
 
     fn suggest<'a>(

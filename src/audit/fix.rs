@@ -12,7 +12,7 @@ use kube::api::{Patch, PatchParams};
 use kube::core::Request;
 use serde_json::Value;
 
-use super::examine::Examiner;
+use super::examine::{Examiner, full_name};
 use super::stored::{Labels, Stored, path, stored};
 use crate::cluster::{ReadError, Reader, may_be_temporary, retried};
 
@@ -75,7 +75,7 @@ impl<'e> Fixer<'e> {
     /// # Errors
     /// The API server keeps failing.
     pub(super) async fn fix(&self, kind: CrmKind, mut object: Value) -> Result<Fixed, ReadError> {
-        let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+        let name = full_name(&object);
         for _ in 0..ATTEMPTS {
             let changes = self.examiner.changes(&Subject::stored(kind, &object));
             if changes.is_empty() {
@@ -131,7 +131,8 @@ impl<'e> Fixer<'e> {
     async fn patch(&self, kind: CrmKind, name: &str, patch: &JsonPatch) -> Result<Stored, ReadError> {
         let patch: Patch<()> = Patch::Json(patch.clone());
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-        let request = Request::new(path(kind)).patch(name, &params, &patch)?;
+        let (path, name) = path(kind, name);
+        let request = Request::new(path).patch(name, &params, &patch)?;
         self.reader.read(request).await?.parse()
     }
 }
@@ -166,7 +167,7 @@ pub(super) fn values(kind: CrmKind, name: &str, changes: &[Change]) -> String {
             }
             (None, _) => "removed".to_owned(),
         };
-        format!("{}/{}: {}: {before} {after}\n", kind.as_str(), printable(name), change.field)
+        format!("{}/{}: {}: {before} {after}\n", kind.label(), printable(name), change.field)
     };
     changes.iter().map(line).collect()
 }

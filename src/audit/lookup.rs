@@ -96,7 +96,7 @@ impl<'d> Existence<'d> {
 fn failure(error: &LookupError) -> Option<&RequestError> {
     match error {
         LookupError::Failed(cause) => cause.downcast_ref(),
-        LookupError::Late(_) | LookupError::TooLarge(_) | LookupError::Busy => None,
+        LookupError::Late(_) | LookupError::TooLarge(_) | LookupError::NoUid | LookupError::Busy => None,
     }
 }
 

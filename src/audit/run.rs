@@ -41,7 +41,7 @@ pub enum AuditError {
     #[error(transparent)]
     NoAnswer(#[from] NoAnswer),
     /// The API server keeps failing while a record is fixed.
-    #[error("{}/{name} cannot be written", kind.as_str())]
+    #[error("{}/{name} cannot be written", kind.label())]
     Write {
         /// The kind of the record.
         kind: CrmKind,
@@ -64,6 +64,10 @@ pub struct Run<'r> {
     pub existence: Existence<'r>,
     /// The kinds to audit, in order.
     pub kinds: Vec<CrmKind>,
+    /// Whether a kind of Milo that the cluster does not have, or that the user may not list, is an error.
+    pub needs_all_kinds: bool,
+    /// Called with the reason if the user may not list a kind that is not needed.
+    pub on_left_out: &'r dyn Fn(&ListError),
     /// Whether it fixes values.
     pub fixing: Fixing,
     /// Receives the findings.
@@ -85,7 +89,7 @@ impl Run<'_> {
         let fixer = Fixer::new(reader.clone(), self.examiner);
         for kind in self.kinds.clone() {
             let mut pages = Pages::new(reader.clone(), kind, PAGE, self.examiner.labels());
-            while let Some(objects) = pages.next().await? {
+            while let Some(objects) = self.page(&mut pages, reader).await? {
                 let mut examined = self.examiner.examine(kind, &objects, &self.existence).await?;
                 if self.fixing == Fixing::Written {
                     examined = self.fix(kind, objects, examined, &fixer).await?;
@@ -94,6 +98,16 @@ impl Run<'_> {
             }
         }
         self.finish()
+    }
+
+    /// The next page of a kind; `None` after the last one, and for a kind that is left out.
+    async fn page(&self, pages: &mut Pages, reader: &Reader) -> Result<Option<Vec<Value>>, ListError> {
+        match pages.next().await {
+            Err(error) if !self.needs_all_kinds && error.can_be_left_out(reader, self.on_left_out).await => {
+                Ok(None)
+            }
+            answer => answer,
+        }
     }
 
     /// Audits the records among these objects, and finishes the report.
@@ -156,7 +170,7 @@ impl Run<'_> {
             self.totals.tally.add(kind, examined);
             (self.on_record)();
             for finding in &examined.findings {
-                let diagnostic = Diagnostic::new(None, kind.as_str(), &examined.name, finding);
+                let diagnostic = Diagnostic::new(None, kind.label(), &examined.name, finding);
                 written(self.report.add(finding.rule, diagnostic))?;
             }
             if self.fixing == Fixing::Shown {

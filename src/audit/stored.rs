@@ -33,6 +33,7 @@ pub(super) struct Stored {
 #[serde(default, rename_all = "camelCase")]
 struct Metadata {
     name: Option<Value>,
+    namespace: Option<Value>,
     resource_version: Option<Value>,
     deletion_timestamp: Option<Value>,
     /// Unparsed, because nothing else limits their number.
@@ -42,13 +43,14 @@ struct Metadata {
 impl Stored {
     /// The record for the engine, with only the `wanted` labels.
     pub(super) fn into_value(self, wanted: &Labels) -> Value {
-        let Metadata { name, resource_version, deletion_timestamp, labels } = self.metadata;
+        let Metadata { name, namespace, resource_version, deletion_timestamp, labels } = self.metadata;
         let labels = labels.and_then(|labels| {
             let mut text = serde_json::Deserializer::from_str(labels.get());
             Wanted(wanted).deserialize(&mut text).ok()
         });
         let metadata = [
             ("name", name),
+            ("namespace", namespace),
             ("resourceVersion", resource_version),
             ("deletionTimestamp", deletion_timestamp),
             ("labels", labels.map(Value::Object)),
@@ -99,7 +101,7 @@ impl<'de> Visitor<'de> for Wanted<'_> {
     }
 }
 
-/// One stored record; `None` if it does not exist.
+/// One stored record; `None` if it does not exist. The name of a namespaced one is after its namespace: `crm/call`.
 pub(super) async fn stored(
     reader: &Reader,
     kind: CrmKind,
@@ -107,7 +109,8 @@ pub(super) async fn stored(
     labels: &Labels,
 ) -> Result<Option<Value>, ReadError> {
     let get = || async {
-        let request = Request::new(path(kind)).get(name, &GetParams::default())?;
+        let (path, name) = path(kind, name);
+        let request = Request::new(path).get(name, &GetParams::default())?;
         reader.read(request).await?.parse::<Stored>()
     };
     match retried(get).await {
@@ -118,9 +121,13 @@ pub(super) async fn stored(
     }
 }
 
-/// The URL path of the records of a kind.
-pub(super) fn path(kind: CrmKind) -> String {
-    DynamicObject::url_path(&kind.resource().api_resource(), None)
+/// The URL path of the records beside this one, and its name alone.
+pub(super) fn path(kind: CrmKind, name: &str) -> (String, &str) {
+    let (namespace, name) = match name.split_once('/') {
+        Some((namespace, name)) if kind.is_namespaced() => (Some(namespace), name),
+        _ => (None, name),
+    };
+    (DynamicObject::url_path(&kind.resource().api_resource(), namespace), name)
 }
 
 #[cfg(test)]

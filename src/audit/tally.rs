@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crm_core::api::CrmKind;
 use crm_core::catalog::NOT_CANONICAL;
 use crm_core::catalog::{Action, RuleId};
+use crm_core::comparison::Differences;
 use crm_core::existence::UNRESOLVED;
 use crm_core::rules::{Finding, Reason};
 
@@ -28,8 +29,8 @@ pub struct Tally {
     pub records: u64,
     /// Records that would be denied if they were written today.
     pub denied: u64,
-    /// Records of these that the policy in force would not deny.
-    pub newly_denied: u64,
+    /// The differences to the policy in force, if there are two policies.
+    pub differences: Differences,
     /// Values that are valid but not canonical.
     pub not_canonical: u64,
     /// References that could not be looked up.
@@ -45,7 +46,9 @@ impl Tally {
     pub fn add(&mut self, kind: CrmKind, examined: &Examined) {
         self.records += 1;
         self.denied += u64::from(examined.standing != Standing::Admitted);
-        self.newly_denied += u64::from(examined.standing == Standing::NewlyDenied);
+        if let Some(difference) = examined.difference {
+            self.differences.add(difference);
+        }
         for finding in &examined.findings {
             let key = TallyKey { kind, rule: finding.rule, action: finding.action };
             *self.findings.entry(key).or_default() += 1;

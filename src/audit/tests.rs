@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use crm_check::conformance::Subject;
 use crm_core::api::{CrmKind, Target};
 use crm_core::catalog::{Action, RuleId};
+use crm_core::comparison::Difference;
 use crm_core::existence::{Fact, Objects};
 use crm_core::policy::{Policy, RuleSetting};
 use http::{Request, Response};
@@ -256,9 +257,10 @@ async fn only_denials_that_the_policy_in_force_does_not_have_are_new() {
     stricter.labels[0].required = true;
     let examiner = examiner(stricter, Some(Policy::default()), Scope::All);
     let good = json!({"displayName": "Acme", "creatorRef": {"name": "zoe"}});
-    assert_eq!(examined(&examiner, CrmKind::Company, good).await.standing, Standing::NewlyDenied);
+    assert_eq!(examined(&examiner, CrmKind::Company, good).await.difference, Some(Difference::NewlyDenied));
     let bad = json!({"displayName": " ", "creatorRef": {"name": "zoe"}});
-    assert_eq!(examined(&examiner, CrmKind::Company, bad).await.standing, Standing::Denied);
+    let bad = examined(&examiner, CrmKind::Company, bad).await;
+    assert_eq!((bad.standing, bad.difference), (Standing::Denied, None));
 }
 
 #[tokio::test]
@@ -301,12 +303,15 @@ async fn notes_about_another_group_and_records_being_deleted_are_not_dependents(
         (200, acme("7", "acme.com")),
         (200, json!({"metadata": {}, "items": people})),
         (200, json!({"metadata": {}, "items": notes})),
+        // The cluster does not have Milo's kinds.
+        denial(404, "no such kind"),
     ];
     let (reader, asked) = scripted(answers);
     let directory = Objects::default();
     let existence = Existence::new(&directory, Suggestions::None);
     let policy = Policy::default();
-    let relations = refs::of_record(&reader, CrmKind::Company, "acme", &policy, &existence).await.unwrap();
+    let relations =
+        refs::of_record(&reader, CrmKind::Company, "acme", &policy, &existence, &|_| {}).await.unwrap();
     let expected = [
         (CrmKind::Person, "ada".to_owned(), "spec.companyRef.name".to_owned()),
         (CrmKind::Note, "ours".to_owned(), "spec.subjectRef.name".to_owned()),
@@ -321,4 +326,33 @@ async fn notes_about_another_group_and_records_being_deleted_are_not_dependents(
     for ((call, _), selector) in calls.iter().zip(selectors) {
         assert!(call.contains(selector), "{call}");
     }
+}
+
+/// How often users are told that a kind of Milo is left out, after these answers about it.
+async fn times_told(about_milo: &[(u16, Value)]) -> usize {
+    let empty = || (200, json!({"metadata": {}, "items": []}));
+    let answers = [(200, acme("7", "acme.com")), empty(), empty()];
+    let (reader, asked) = scripted(answers.into_iter().chain(about_milo.iter().cloned()));
+    let directory = Objects::default();
+    let existence = Existence::new(&directory, Suggestions::None);
+    let told = std::cell::RefCell::new(Vec::new());
+    let tell = |error: &ListError| told.borrow_mut().push(error.note());
+    let policy = Policy::default();
+    let relations =
+        refs::of_record(&reader, CrmKind::Company, "acme", &policy, &existence, &tell).await.unwrap();
+    assert_eq!(relations.from, []);
+    assert_eq!(asked.lock().unwrap().len(), 3 + about_milo.len());
+    let told = told.into_inner();
+    let note = "note: clusternotes.notes.miloapis.com are left out, because you may not list them";
+    assert!(told.iter().all(|text| text == note), "{told:?}");
+    told.len()
+}
+
+#[tokio::test]
+async fn milos_notes_are_left_out_with_a_note_if_the_cluster_has_them_and_they_may_not_be_listed() {
+    let failure = |code| denial(code, "no");
+    let group = (200, json!({"kind": "APIResourceList"}));
+    assert_eq!(times_told(&[failure(403), group]).await, 1);
+    assert_eq!(times_told(&[failure(403), failure(404)]).await, 0);
+    assert_eq!(times_told(&[failure(404)]).await, 0);
 }

@@ -22,7 +22,7 @@ use super::progress::Progress;
 use super::{Outcome, block_on, joined, output_file};
 use crate::audit::files::Files;
 use crate::audit::report::{Format, Report, Totals};
-use crate::audit::{self, AuditError, Examiner, Existence, Fixing, Run, Scope, Suggestions};
+use crate::audit::{self, AuditError, Examiner, Existence, Fixing, ListError, Run, Scope, Suggestions};
 use crate::cluster::Reader;
 use crate::directory::LookUp;
 use crate::policy_source::{self, cluster::InForceError};
@@ -99,12 +99,23 @@ enum FailOn {
     Never,
 }
 
-/// Reads a kind as people type it.
+/// Reads a kind as people type it, with or without its group, as in kubectl. Without a group, a kind of ours comes first.
 pub(super) fn kind(text: &str) -> Result<CrmKind, String> {
     let text = text.to_ascii_lowercase();
-    let named = |kind: &CrmKind| kind.as_str().to_ascii_lowercase() == text || kind.plural() == text;
-    let unknown = || format!("not one of {}", CrmKind::ALL.map(CrmKind::as_str).join(", "));
+    let (name, group) =
+        text.split_once('.').map_or((text.as_str(), None), |(name, group)| (name, Some(group)));
+    let named = |kind: &CrmKind| {
+        (kind.as_str().to_ascii_lowercase() == name || kind.plural() == name)
+            && group.is_none_or(|group| group == kind.group())
+    };
+    let unknown = || format!("not one of {}", CrmKind::ALL.map(CrmKind::label).join(", "));
     CrmKind::ALL.into_iter().find(named).ok_or_else(unknown)
+}
+
+/// Says that a kind is left out.
+pub(super) fn left_out(error: &ListError) {
+    // Without standard error, there is nobody to tell.
+    let _ = writeln!(io::stderr(), "{}", error.note());
 }
 
 impl Audit {
@@ -156,6 +167,8 @@ impl Audit {
             examiner,
             existence: Existence::new(directory, Suggestions::Given),
             kinds: self.kinds(),
+            needs_all_kinds: !self.kinds.is_empty(),
+            on_left_out: &left_out,
             fixing: self.fixing(),
             report: self.report()?,
             totals: Totals { policy, in_force, fails_on: self.fail_on.least(), ..Totals::default() },

@@ -11,6 +11,7 @@ mod doctor;
 mod judging;
 mod lsp;
 mod policy;
+mod policy_replay;
 mod policy_test;
 mod progress;
 mod refs;
@@ -66,7 +67,7 @@ enum Command {
     Refs(refs::Refs),
     /// List the rules, or explain one with an example and its fix.
     Rules(rules::Rules),
-    /// Validate, print or test a policy.
+    /// Validate, print or test a policy, or try it on the writes in audit logs.
     #[command(arg_required_else_help = true)]
     Policy(policy::PolicyArgs),
     /// Print the CustomResourceDefinitions as YAML.

@@ -1,11 +1,13 @@
-//! `policy`: validates, prints and tests policies without a cluster.
+//! `policy`: validates, prints and tests policies without a cluster, and tries them on the writes in audit logs.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use crm_core::policy::{self, Policy};
+use jiff::Timestamp;
 
+use super::policy_replay::Replay;
 use super::policy_test::PolicyTest;
 use super::{Outcome, print};
 use crate::policy_source::{self, PolicyFileError};
@@ -19,7 +21,8 @@ pub(super) struct PolicyArgs {
 
 #[derive(Debug, Subcommand)]
 enum PolicyCommand {
-    /// Validate a policy: print every problem with its field, and exit with 1 if there is one.
+    /// Validate a policy: print every problem with its field, and exit with 1 if there is one. For a valid policy,
+    /// print warnings about what has no effect; they do not change the exit code.
     Check {
         /// Policy file, YAML or JSON, or `-` for standard input.
         #[arg(required_unless_present = "filename")]
@@ -41,6 +44,12 @@ enum PolicyCommand {
     /// Documents of other kinds are left aside. Exit codes: 0 all cases pass; 1 a case fails; 2 there is no test, or one
     /// cannot be read or is invalid.
     Test(PolicyTest),
+    /// Try a policy on the writes in audit logs of the API server: which would newly be denied, or warned of?
+    ///
+    /// Decides each write of a Company, Person or Note under two policies. Exit codes: 0 nothing would newly be denied, 1
+    /// something would, 2 the logs could not be read, not even one write could be decided, or some events were unreadable
+    /// and nothing would newly be denied.
+    Replay(Box<Replay>),
 }
 
 impl PolicyArgs {
@@ -57,13 +66,19 @@ impl PolicyArgs {
                     .context("the policy cannot be written as YAML")?;
                 print(&yaml)
             }
+            PolicyCommand::Replay(replay) => replay.run(),
         }
     }
 }
 
 fn check(file: &Path) -> anyhow::Result<Outcome> {
-    match policy_source::read(file) {
-        Ok(_) => print(&(printable(&format!("{}: accepted", file.display())) + "\n")),
+    match policy_source::read_with_document(file) {
+        Ok((policy, document)) => {
+            let warnings = policy::warnings(&document, &policy, Timestamp::now());
+            let warnings = warnings.iter().map(|warning| format!("warning: {warning}"));
+            let line = |text: String| printable(&format!("{}: {text}", file.display())) + "\n";
+            print(&warnings.chain(["accepted".to_owned()]).map(line).collect::<String>())
+        }
         Err(PolicyFileError::Invalid { path, problems }) => {
             let line =
                 |problem: &policy::Problem| printable(&format!("{}: {problem}", path.display())) + "\n";

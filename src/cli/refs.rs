@@ -3,12 +3,13 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 
+use anyhow::bail;
 use clap::{Args, ValueEnum};
 use crm_core::api::{CrmKind, names};
 use crm_core::policy::Policy;
 use kube::Client;
 
-use super::audit::kind;
+use super::audit::{kind, left_out};
 use super::cluster::ClusterArgs;
 use super::progress::Progress;
 use super::{Outcome, block_on, print};
@@ -20,10 +21,10 @@ use crate::policy_source;
 
 #[derive(Debug, Args)]
 pub(super) struct Refs {
-    /// The kind of the record: company, person or note.
+    /// The kind of the record: company, person, note, or one of Milo's, clusternote and note.notes.miloapis.com.
     #[arg(value_name = "KIND", value_parser = kind, required_unless_present = "dangling", requires = "name")]
     kind: Option<CrmKind>,
-    /// The name of the record.
+    /// The name of the record. A namespaced one is named with its namespace: NAMESPACE/NAME.
     #[arg(value_name = "NAME", value_parser = name)]
     name: Option<String>,
     /// List all references to objects that do not exist.
@@ -48,7 +49,20 @@ enum FormatArg {
 }
 
 fn name(text: &str) -> Result<String, &'static str> {
-    if names::is_subdomain(text) { Ok(text.to_owned()) } else { Err("not a name such as acme-corp") }
+    let is_name = match text.split_once('/') {
+        Some((namespace, name)) => names::is_label(namespace) && names::is_subdomain(name),
+        None => names::is_subdomain(text),
+    };
+    if is_name { Ok(text.to_owned()) } else { Err("not a name such as acme-corp") }
+}
+
+/// Records of some kinds have a namespace, and those of others have none.
+fn check_namespace(kind: CrmKind, name: &str) -> anyhow::Result<()> {
+    match (kind.is_namespaced(), name.contains('/')) {
+        (true, false) => bail!("{} {name:?} is in a namespace: write NAMESPACE/{name}", kind.label()),
+        (false, true) => bail!("{} is cluster-scoped: write the name without a namespace", kind.label()),
+        _ => Ok(()),
+    }
 }
 
 impl Refs {
@@ -82,9 +96,10 @@ impl Refs {
         };
         let found = match (self.kind, &self.name) {
             (Some(kind), Some(name)) => {
+                check_namespace(kind, name)?;
                 let directory = Listed::new(reader.clone());
                 let existence = Existence::new(&directory, Suggestions::None);
-                let relations = refs::of_record(&reader, kind, name, &policy, &existence).await?;
+                let relations = refs::of_record(&reader, kind, name, &policy, &existence, &left_out).await?;
                 print(&refs::relations(&relations, format))?;
                 relations.fact.is_dangling() || relations.to.iter().any(|edge| edge.fact.is_dangling())
             }
@@ -95,7 +110,8 @@ impl Refs {
                 drop(names);
                 let existence = Existence::new(&directory, Suggestions::None);
                 let progress = Progress::new("records read", false);
-                let dangling = refs::all_dangling(&reader, &policy, &existence, &|| progress.step()).await?;
+                let dangling =
+                    refs::all_dangling(&reader, &policy, &existence, &|| progress.step(), &left_out).await?;
                 drop(progress);
                 print(&refs::dangling(&dangling, format))?;
                 !dangling.is_empty()

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use arc_swap::ArcSwap;
+use clap::builder::FalseyValueParser;
 use clap::{Args, ValueEnum};
 use crm_check::check::Bundle;
 use crm_core::api::{CrmKind, ResourceKind};
@@ -78,6 +79,10 @@ pub(super) struct Serve {
     /// cluster and permission to list notes.
     #[arg(long, env = "CRM_ADMISSION_AUDIT_INTERVAL", value_name = "DURATION", value_parser = interval)]
     audit_interval: Option<Duration>,
+    /// Milo's notes (ClusterNote and Note of notes.miloapis.com) are registered, too: count them when a Company or a
+    /// Person is deleted, and audit them in the background. Needs permission to list them.
+    #[arg(long, env = "CRM_ADMISSION_MILO_NOTES", value_parser = FalseyValueParser::new())]
+    milo_notes: bool,
     /// Format of log lines.
     #[arg(long, value_enum, default_value_t = LogFormatArg::Text, env = "CRM_ADMISSION_LOG_FORMAT", value_name = "FORMAT")]
     log_format: LogFormatArg,
@@ -147,7 +152,9 @@ impl Serve {
         let budget = ReadBudget::default();
         let reader = client.clone().map(|client| Reader::within(client, budget.clone()));
         metrics.serving().count_read_bytes(move || budget.held());
-        let cluster = reader.clone().map(|reader| Arc::new(Cluster::start(reader, &stop, &tasks)));
+        let cluster = reader.clone().map(|reader| {
+            Arc::new(Cluster::start(reader, &stop, &tasks).counting_milo_notes(self.milo_notes))
+        });
         let directory: Arc<dyn Directory> = match &cluster {
             Some(cluster) => Arc::clone(cluster) as Arc<dyn Directory>,
             None => Arc::new(self.memory()?),
@@ -262,6 +269,7 @@ impl Serve {
             directory: directory.clone(),
             policy: current.policy(),
             metrics: parts.metrics.clone(),
+            kinds: if self.milo_notes { CrmKind::ALL.to_vec() } else { CrmKind::OWN.to_vec() },
             interval,
         };
         parts.tasks.spawn("audit", audit::run_in_background(background));

@@ -12,7 +12,7 @@ use k8s_openapi::api::authentication::v1::UserInfo;
 use tokio::time::timeout;
 
 use super::cluster::{Live, ObjectHead};
-use super::{LookUp, LookupError, PartStatus};
+use super::{Found, LookUp, LookupError, PartStatus};
 use crate::cluster::{Content, Listing, Pager, ReadError, Reader};
 
 /// The maximum size of a page. Only metadata is requested.
@@ -68,6 +68,15 @@ impl LookUp for Listed {
         limit: Duration,
     ) -> BoxFuture<'a, Result<Presence, LookupError>> {
         let answer = timeout(limit, self.live.presence(target));
+        async move { answer.await.unwrap_or(Err(LookupError::Late(limit))) }.boxed()
+    }
+
+    fn identify<'a>(
+        &'a self,
+        target: &'a Target,
+        limit: Duration,
+    ) -> BoxFuture<'a, Result<Found, LookupError>> {
+        let answer = timeout(limit, self.live.found(target));
         async move { answer.await.unwrap_or(Err(LookupError::Late(limit))) }.boxed()
     }
 

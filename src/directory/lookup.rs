@@ -25,6 +25,9 @@ pub enum LookupError {
     /// The answer is larger than allowed.
     #[error("{0}")]
     TooLarge(Arc<ReadError>),
+    /// The object is only in a file, and has no uid there.
+    #[error("the object has no uid in its file")]
+    NoUid,
     /// The maximum number of such questions is in progress.
     #[error("could not be counted: too many counts at the same time")]
     Busy,
@@ -65,6 +68,15 @@ pub struct PartStatus {
     pub restarts: u64,
 }
 
+/// What the API server says about an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Whether it exists.
+    pub presence: Presence,
+    /// Its uid; `None` if it is missing.
+    pub uid: Option<String>,
+}
+
 /// Says whether objects exist.
 pub trait LookUp: Send + Sync + 'static {
     /// The answer of the local copy, at once. `None` means "not known here": only [`LookUp::confirm`] may say
@@ -80,6 +92,14 @@ pub trait LookUp: Send + Sync + 'static {
         target: &'a Target,
         limit: Duration,
     ) -> BoxFuture<'a, Result<Presence, LookupError>>;
+
+    /// Asks the API server for the uid of an object, within `limit`. The answer is as fresh as that of
+    /// [`LookUp::confirm`], with which it shares calls.
+    fn identify<'a>(
+        &'a self,
+        target: &'a Target,
+        limit: Duration,
+    ) -> BoxFuture<'a, Result<Found, LookupError>>;
 
     /// A similar name that exists, if `user` may list that kind.
     ///
@@ -124,6 +144,14 @@ impl<D: LookUp + ?Sized> LookUp for Arc<D> {
         limit: Duration,
     ) -> BoxFuture<'a, Result<Presence, LookupError>> {
         (**self).confirm(target, limit)
+    }
+
+    fn identify<'a>(
+        &'a self,
+        target: &'a Target,
+        limit: Duration,
+    ) -> BoxFuture<'a, Result<Found, LookupError>> {
+        (**self).identify(target, limit)
     }
 
     fn suggest<'a>(

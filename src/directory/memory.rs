@@ -9,7 +9,7 @@ use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
 use k8s_openapi::api::authentication::v1::UserInfo;
 
-use super::{CountDependents, LookUp, LookupError, PartStatus};
+use super::{CountDependents, Found, LookUp, LookupError, PartStatus};
 
 impl LookUp for Objects {
     fn recall(&self, target: &Target) -> Option<Presence> {
@@ -22,6 +22,20 @@ impl LookUp for Objects {
         _limit: Duration,
     ) -> BoxFuture<'a, Result<Presence, LookupError>> {
         ready(Ok(self.presence(target).unwrap_or(Presence::Missing))).boxed()
+    }
+
+    fn identify<'a>(
+        &'a self,
+        target: &'a Target,
+        _limit: Duration,
+    ) -> BoxFuture<'a, Result<Found, LookupError>> {
+        let presence = self.presence(target).unwrap_or(Presence::Missing);
+        let uid = self.uid(target).map(str::to_owned);
+        let answer = match (presence, &uid) {
+            (Presence::Exists, None) => Err(LookupError::NoUid),
+            _ => Ok(Found { presence, uid }),
+        };
+        ready(answer).boxed()
     }
 
     fn suggest<'a>(

@@ -12,6 +12,6 @@ mod referrers;
 
 pub use cluster::{Cluster, Live, Need};
 pub use listed::Listed;
-pub use lookup::{CountDependents, Directory, LookUp, LookupError, PartStatus};
+pub use lookup::{CountDependents, Directory, Found, LookUp, LookupError, PartStatus};
 pub use observed::{Observed, Observer, Outcome};
 pub(crate) use referrers::Referrer;

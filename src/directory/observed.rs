@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use crm_core::api::{ResourceKind, Target};
 use crm_core::existence::Presence;
-use crm_core::links::{Count, Dependents, Tally};
+use crm_core::links::{Dependents, Tally};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use k8s_openapi::api::authentication::v1::UserInfo;
 
-use super::{CountDependents, LookUp, LookupError, PartStatus};
+use super::{CountDependents, Found, LookUp, LookupError, PartStatus};
 
 /// The outcome of a question about an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -45,12 +45,20 @@ impl Outcome {
     }
 }
 
+impl From<Presence> for Outcome {
+    fn from(presence: Presence) -> Self {
+        match presence {
+            Presence::Exists => Self::Found,
+            Presence::Terminating => Self::Terminating,
+            Presence::Missing => Self::Missing,
+        }
+    }
+}
+
 impl From<&Result<Presence, LookupError>> for Outcome {
     fn from(answer: &Result<Presence, LookupError>) -> Self {
         match answer {
-            Ok(Presence::Exists) => Self::Found,
-            Ok(Presence::Terminating) => Self::Terminating,
-            Ok(Presence::Missing) => Self::Missing,
+            Ok(presence) => (*presence).into(),
             Err(error) => error.into(),
         }
     }
@@ -59,7 +67,7 @@ impl From<&Result<Presence, LookupError>> for Outcome {
 impl From<&Result<Tally, LookupError>> for Outcome {
     fn from(answer: &Result<Tally, LookupError>) -> Self {
         match answer {
-            Ok(Tally { count: Count::Exactly(0), .. }) => Self::Missing,
+            Ok(tally) if tally.count.is_none() && tally.owned.is_none() => Self::Missing,
             Ok(_) => Self::Found,
             Err(error) => error.into(),
         }
@@ -69,7 +77,7 @@ impl From<&Result<Tally, LookupError>> for Outcome {
 impl From<&LookupError> for Outcome {
     fn from(error: &LookupError) -> Self {
         match error {
-            LookupError::Failed(_) | LookupError::TooLarge(_) => Self::Failed,
+            LookupError::Failed(_) | LookupError::TooLarge(_) | LookupError::NoUid => Self::Failed,
             LookupError::Late(_) => Self::Late,
             LookupError::Busy => Self::Busy,
         }
@@ -111,6 +119,19 @@ impl<D: LookUp, O: Observer> LookUp for Observed<D, O> {
     ) -> BoxFuture<'a, Result<Presence, LookupError>> {
         let answer = self.directory.confirm(target, limit);
         answer.inspect(|answer| self.observer.looked_up(&target.kind, answer.into())).boxed()
+    }
+
+    fn identify<'a>(
+        &'a self,
+        target: &'a Target,
+        limit: Duration,
+    ) -> BoxFuture<'a, Result<Found, LookupError>> {
+        let answer = self.directory.identify(target, limit);
+        let outcome = |answer: &Result<Found, LookupError>| match answer {
+            Ok(found) => found.presence.into(),
+            Err(error) => error.into(),
+        };
+        answer.inspect(move |answer| self.observer.looked_up(&target.kind, outcome(answer))).boxed()
     }
 
     fn suggest<'a>(
@@ -177,6 +198,14 @@ mod tests {
                 _ => Err(LookupError::Failed(Arc::new(std::fmt::Error))),
             };
             futures::future::ready(answer).boxed()
+        }
+
+        fn identify<'a>(
+            &'a self,
+            _target: &'a Target,
+            limit: Duration,
+        ) -> BoxFuture<'a, Result<Found, LookupError>> {
+            futures::future::ready(Err(LookupError::Late(limit))).boxed()
         }
 
         fn suggest<'a>(
@@ -249,7 +278,8 @@ mod tests {
         let failing = Observed::new(Failing, log.clone());
         let question = Dependents::of(crm_core::api::CrmKind::Person, "ada").remove(0);
         failing.dependents(&question, &nobody, Duration::from_secs(1)).await.unwrap_err();
-        let expected = [("Person", "found"), ("Note", "missing"), ("Note", "late")];
+        let expected =
+            [("Person", "found"), ("Note", "missing"), ("ClusterNote", "missing"), ("Note", "late")];
         assert_eq!(
             log.0.lock().unwrap().as_slice(),
             expected.map(|(kind, outcome)| (kind.to_owned(), outcome))

@@ -20,6 +20,16 @@ pub(crate) struct Referrer {
 struct Metadata {
     name: String,
     deletion_timestamp: Option<IgnoredAny>,
+    #[serde(default)]
+    owner_references: Option<Vec<Owner>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Owner {
+    api_version: String,
+    kind: String,
+    name: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -35,17 +45,27 @@ struct Subject {
 }
 
 impl Referrer {
-    /// The list of all possible dependents, which [`Self::name_if_counted`] filters.
+    /// The list of all possible dependents, which [`Self::counted`] filters.
     pub(crate) fn listing(question: &Dependents) -> Listing {
         let content = if question.selects_group() { Content::Metadata } else { Content::Whole };
         Listing::all(&question.kind.resource().api_resource(), content).selected(question.selector())
     }
 
-    /// The name of a listed record; `None` if it refers to an object of another group, or is being deleted.
-    pub(crate) fn name_if_counted(self, question: &Dependents) -> Option<String> {
+    /// A listed record; `None` if it refers to an object of another group, or is being deleted.
+    pub(crate) fn counted(self, question: &Dependents) -> Option<Dependent> {
         let group = || self.spec.as_ref()?.subject_ref.as_ref()?.api_group.as_deref();
         let counts = self.metadata.deletion_timestamp.is_none()
             && (question.selects_group() || group() == Some(GROUP));
-        counts.then_some(self.metadata.name)
+        let owners = self.metadata.owner_references.unwrap_or_default();
+        let is_owner = |owner: &Owner| question.is_owner(&owner.api_version, &owner.kind, &owner.name);
+        let is_owned = owners.iter().any(is_owner);
+        counts.then_some(Dependent { name: self.metadata.name, is_owned })
     }
+}
+
+/// A record that refers to another one.
+pub(crate) struct Dependent {
+    pub(crate) name: String,
+    /// Whether the other one is its owner, so that the garbage collector deletes it too.
+    pub(crate) is_owned: bool,
 }

@@ -225,7 +225,7 @@ mod tests {
         let mut snapshot = samples::snapshot_trusting(&authority);
         snapshot.secret = Answer::Found(secret);
         let summary = judge(&snapshot, &SERVICE, None, &settings()).summary;
-        let expected = "the certificate of secret crm-admission-system/crm-admission-tls is trusted by 3 webhooks \
+        let expected = "the certificate of secret crm-admission-system/crm-admission-tls is trusted by 4 webhooks \
                         and valid for 100 more days";
         assert_eq!(summary, expected);
     }
@@ -278,9 +278,13 @@ mod tests {
     fn a_bundle_that_does_not_trust_the_certificate_is_a_failure() {
         let (secret, _) = Authority::new(3650).secret(HOST, 100);
         let findings = found(Answer::Found(secret), &Authority::new(3650), None);
-        assert_eq!(ids(&findings), [(Id::CaBundleMismatch, Level::Failure); 3]);
+        assert_eq!(ids(&findings), [(Id::CaBundleMismatch, Level::Failure); 4]);
         assert!(findings[0].subject.ends_with("webhook mutate.crm.milo.io"), "{findings:?}");
         assert!(findings[2].subject.ends_with("webhook delete.crm.milo.io"), "{findings:?}");
+        assert!(
+            findings[3].subject.ends_with("webhook validate.admissionpolicies.crm.milo.io"),
+            "{findings:?}"
+        );
     }
 
     #[test]
@@ -310,7 +314,7 @@ mod tests {
         let authority = Authority::new(-1);
         let (secret, _) = authority.secret(HOST, 100);
         let findings = found(Answer::Found(secret), &authority, None);
-        assert_eq!(ids(&findings), [(Id::CertificateExpired, Level::Failure); 3]);
+        assert_eq!(ids(&findings), [(Id::CertificateExpired, Level::Failure); 4]);
         assert!(findings[0].subject.starts_with("the CA in the caBundle of"), "{findings:?}");
     }
 
@@ -345,7 +349,7 @@ mod tests {
         let (_, stranger) = Authority::new(3650).secret(HOST, 100);
         let findings = found(Answer::Found(secret), &authority, Some(&stranger));
         assert_eq!(findings[0].id, Id::ServedDiffers);
-        assert_eq!(ids(&findings[1..]), [(Id::CaBundleMismatch, Level::Failure); 3]);
+        assert_eq!(ids(&findings[1..]), [(Id::CaBundleMismatch, Level::Failure); 4]);
         assert!(findings[1].text.contains("does not trust the served certificate"), "{findings:?}");
     }
 }

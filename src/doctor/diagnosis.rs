@@ -203,7 +203,7 @@ ids! {
         "The service account may patch the webhook configurations, but the guard, which limits this permission to `caBundle`, differs from the shipped one, or its binding does not deny. The message names the fields."
         "Apply the guard, or revoke the permission."
     PolicyNotAccepted "policy-not-accepted"
-        "The AdmissionPolicy `default` is invalid; the last valid policy, or the built-in one, stays in force. The message names every problem."
+        "The AdmissionPolicy `default` is invalid, and was stored while the API server could not call the webhook. Its last valid version, or the built-in policy, stays in force. The message names every problem."
         "Correct the policy."
     PolicyNotUsed "policy-not-used"
         "An AdmissionPolicy has a name other than `default`, so it has no effect."

@@ -53,7 +53,11 @@ fn finding(policy: &Value) -> Option<Diagnosis> {
             let is_invalid = accepted["status"] != "True";
             is_invalid.then(|| {
                 let problems = accepted["message"].as_str().unwrap_or("its status does not say why");
-                let text = format!("it is invalid, and the last valid policy stays in force: {problems}");
+                let in_force = match policy["status"]["lastAccepted"]["generation"].as_i64() {
+                    Some(generation) => format!("{name}@{generation}"),
+                    None => "the last valid policy".to_owned(),
+                };
+                let text = format!("it is invalid, and {in_force} stays in force: {problems}");
                 Diagnosis::failure(
                     Id::PolicyNotAccepted,
                     subject,
@@ -103,6 +107,14 @@ mod tests {
         let findings = found(vec![policy("default", 2, "False", 2)]);
         assert_eq!((findings[0].id, findings[0].level), (Id::PolicyNotAccepted, Level::Failure));
         assert!(findings[0].text.ends_with("spec.rules[0].rule: no such rule"));
+    }
+
+    #[test]
+    fn the_last_valid_version_is_named() {
+        let mut policy = policy("default", 3, "False", 3);
+        policy["status"]["lastAccepted"] = json!({"generation": 2, "spec": {}});
+        let text = &found(vec![policy])[0].text;
+        assert!(text.starts_with("it is invalid, and default@2 stays in force: "), "{text}");
     }
 
     #[test]

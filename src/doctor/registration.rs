@@ -1,5 +1,6 @@
 //! Checks whether the webhook configurations are as shipped, and finds out where the API server calls the webhook.
 
+use crm_core::api::{GROUP, MILO_NOTES_GROUP};
 use serde_json::{Value, json};
 
 use super::compare::{Extra, changed_spec, differences, name_some};
@@ -103,15 +104,36 @@ fn leaves_out_validation(live: &Value) -> bool {
         && webhooks.into_iter().all(|webhook| webhook["name"] != VALIDATE)
 }
 
-/// The expected configuration: the shipped one, without the webhook that is left out on purpose.
+/// The expected configuration: the shipped one, without the webhook that is left out on purpose, and with the rules of
+/// the component for Milo's notes if it is used.
 fn wanted(registration: Registration, live: &Value) -> Value {
     let mut shipped = shipped::registration(registration.kind());
+    if has_milo_notes(live) {
+        for webhook in shipped["webhooks"].as_array_mut().into_iter().flatten() {
+            if let Some(rules) = webhook["rules"].as_array_mut().filter(|rules| writes(rules)) {
+                rules.extend(shipped::milo_rules());
+            }
+        }
+    }
     if leaves_out_validation(live)
         && let Some(webhooks) = shipped["webhooks"].as_array_mut()
     {
         webhooks.retain(|webhook| webhook["name"] != VALIDATE);
     }
     shipped
+}
+
+/// Whether a webhook is called for Milo's notes.
+fn has_milo_notes(live: &Value) -> bool {
+    let webhooks = live["webhooks"].as_array().into_iter().flatten();
+    let mut rules = webhooks.flat_map(|webhook| webhook["rules"].as_array().into_iter().flatten());
+    rules.any(|rule| rule["apiGroups"] == json!([MILO_NOTES_GROUP]))
+}
+
+/// Whether these rules of a webhook are about writes of records, and not about deletions or policies.
+fn writes(rules: &[Value]) -> bool {
+    let has = |list: &Value, entry: &str| list.as_array().is_some_and(|list| list.contains(&json!(entry)));
+    rules.iter().any(|rule| has(&rule["operations"], "CREATE") && has(&rule["apiGroups"], GROUP))
 }
 
 /// The findings about the floor, for registrations that rely on it as the last check.
@@ -312,6 +334,23 @@ mod tests {
     }
 
     #[test]
+    fn the_rules_of_the_component_for_milos_notes_are_fine_and_changed_ones_are_not() {
+        let with_rules = |edit: fn(&mut Value)| {
+            findings(|snapshot| {
+                for answer in &mut snapshot.registrations {
+                    let rules = samples::found(answer)["webhooks"][0]["rules"].as_array_mut().unwrap();
+                    rules.extend(shipped::milo_rules());
+                    edit(rules.last_mut().unwrap());
+                }
+            })
+        };
+        assert_eq!(with_rules(|_| {}), []);
+        let changed = with_rules(|rule| rule["operations"] = json!(["CREATE"]));
+        assert_eq!(changed.len(), 2, "{changed:?}");
+        assert!(changed.iter().all(|finding| finding.id == Id::RegistrationChanged), "{changed:?}");
+    }
+
+    #[test]
     fn a_missing_configuration_is_a_failure() {
         let findings =
             findings(|snapshot| snapshot.registrations[0] = super::super::questions::Answer::Absent);
@@ -334,7 +373,11 @@ mod tests {
             |live| {
                 live["webhooks"].as_array_mut().unwrap().pop();
             },
-            "webhooks[delete.crm.milo.io]",
+            "webhooks[validate.admissionpolicies.crm.milo.io]",
+        );
+        changed(
+            |live| live["webhooks"][2]["failurePolicy"] = json!("Fail"),
+            "webhooks[validate.admissionpolicies.crm.milo.io].failurePolicy",
         );
         changed(
             |live| live["webhooks"][1]["clientConfig"]["service"]["path"] = json!("/"),
@@ -360,7 +403,7 @@ mod tests {
         remove_validation(&mut snapshot);
         let check = judge(&snapshot, &settings());
         assert_eq!(check.findings, []);
-        assert!(check.summary.ends_with("2 webhooks: one call for each write, and the floor"), "{check:?}");
+        assert!(check.summary.ends_with("3 webhooks: one call for each write, and the floor"), "{check:?}");
     }
 
     #[test]
@@ -412,7 +455,11 @@ mod tests {
         assert!(texts[0].contains("webhooks[mutate.crm.milo.io].reinvocationPolicy"), "{texts:?}");
         assert_eq!(
             (texts.len(), texts[1]),
-            (2, "it differs from the shipped one: webhooks[delete.crm.milo.io]")
+            (
+                2,
+                "it differs from the shipped one: webhooks[delete.crm.milo.io], \
+                 webhooks[validate.admissionpolicies.crm.milo.io]"
+            )
         );
     }
 

@@ -2,7 +2,8 @@
 //! the API server evaluates.
 
 use crm_core::api::installation::{NAMESPACE, TLS_SECRET};
-use serde_json::Value;
+use crm_core::api::{CrmKind, VERSION};
+use serde_json::{Value, json};
 
 use crm_manifest::{SyntaxError, documents};
 
@@ -102,6 +103,20 @@ pub(super) fn registration(kind: &str) -> Value {
     objects(REGISTRATION).into_iter().find(|object| object["kind"] == kind).unwrap_or_default()
 }
 
+/// The rules of the component for Milo's notes, in both configurations.
+pub(super) fn milo_rules() -> [Value; 2] {
+    let kinds = [CrmKind::ClusterNote, CrmKind::NamespacedNote];
+    kinds.map(|kind| {
+        json!({
+            "apiGroups": [kind.group()],
+            "apiVersions": [VERSION],
+            "resources": [kind.plural()],
+            "operations": ["CREATE", "UPDATE"],
+            "scope": if kind.is_namespaced() { "Namespaced" } else { "Cluster" },
+        })
+    })
+}
+
 /// The shipped object of the floor of this kind.
 pub(super) fn floor(kind: &str) -> Value {
     objects(FLOOR).into_iter().find(|object| object["kind"] == kind).unwrap_or_default()
@@ -148,6 +163,22 @@ mod tests {
         }
         for permissions in Permissions::ALL {
             assert!(read(permissions.text()).is_ok() && !permissions.roles().is_empty(), "{permissions:?}");
+        }
+    }
+
+    #[test]
+    fn the_component_for_milos_notes_adds_these_rules_to_both_configurations() {
+        let component = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("manifests/components/milo/kustomization.yaml");
+        let component: Value = serde_saphyr::from_str(&std::fs::read_to_string(component).unwrap()).unwrap();
+        let patches = component["patches"].as_array().unwrap();
+        let of_kind = |kind: &str| {
+            let patch = patches.iter().find(|patch| patch["target"]["kind"] == kind).unwrap();
+            let patch: Vec<Value> = serde_saphyr::from_str(patch["patch"].as_str().unwrap()).unwrap();
+            patch.into_iter().map(|mut operation| operation["value"].take()).collect::<Vec<_>>()
+        };
+        for kind in ["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"] {
+            assert_eq!(of_kind(kind), milo_rules(), "{kind}");
         }
     }
 

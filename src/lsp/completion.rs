@@ -60,16 +60,17 @@ pub(super) fn at(
 
 fn proposals(cursor: &Cursor, fields: &Fields, workspace: &Workspace) -> Vec<Proposal> {
     let path = cursor.path.get(object_depth(&cursor.path)..).unwrap_or_default();
-    let is_other = cursor.object.get("apiVersion").is_some_and(|version| {
-        !version.is_empty() && !api::GROUP.starts_with(version.split('/').next().unwrap_or_default())
-    });
+    let version = cursor.object.get("apiVersion").map_or("", |version| version);
+    let written = version.split('/').next().unwrap_or_default();
+    let group = if written == api::MILO_NOTES_GROUP { api::MILO_NOTES_GROUP } else { api::GROUP };
+    let is_other = !group.starts_with(written);
     if is_other && !path.iter().any(|step| *step == Step::Name("apiVersion".to_owned())) {
         return Vec::new();
     }
-    let known = cursor.object.get("kind").and_then(|kind| CrmKind::of(api::GROUP, api::VERSION, kind));
+    let known = cursor.object.get("kind").and_then(|kind| CrmKind::of(group, api::VERSION, kind));
     match (known, path) {
         (_, [Step::Name(name)]) if cursor.slot == Slot::Value && (name == "kind" || name == "apiVersion") => {
-            heads(name)
+            heads(name, group)
         }
         (Some(kind), path) => of_kind(kind, path, cursor, fields, workspace),
         // What all kinds have in common.
@@ -79,10 +80,11 @@ fn proposals(cursor: &Cursor, fields: &Fields, workspace: &Workspace) -> Vec<Pro
 }
 
 /// The values of `apiVersion` and `kind`.
-fn heads(name: &str) -> Vec<Proposal> {
+fn heads(name: &str, group: &str) -> Vec<Proposal> {
     let value = |text: &str| Proposal::value(text.to_owned(), None);
     if name == "kind" {
-        CrmKind::ALL.iter().map(|kind| value(kind.as_str())).collect()
+        let kinds = CrmKind::ALL.into_iter().filter(|kind| kind.group() == group);
+        kinds.map(|kind| value(kind.as_str())).collect()
     } else {
         vec![value(&format!("{}/{}", api::GROUP, api::VERSION))]
     }

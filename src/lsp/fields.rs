@@ -27,7 +27,7 @@ impl Fields {
 
     /// The schema of a field; `None` if it does not exist.
     pub(super) fn at(&self, kind: CrmKind, path: &[Step]) -> Option<&Value> {
-        path.iter().try_fold(self.0.get(&kind)?, |schema, step| match step {
+        path.iter().try_fold(self.0.get(&kind.model())?, |schema, step| match step {
             Step::Index(_) => schema.get("items"),
             Step::Name(name) => {
                 let others = schema.get("additionalProperties").filter(|others| others.is_object());

@@ -37,6 +37,14 @@ pub enum PolicyFileError {
 /// # Errors
 /// The file cannot be read, is not YAML, or has an invalid policy; then with all problems.
 pub fn read(path: &Path) -> Result<Policy, PolicyFileError> {
+    read_with_document(path).map(|(policy, _)| policy)
+}
+
+/// Reads the policy in a file. Returns its document, too, for [`policy::warnings`].
+///
+/// # Errors
+/// As for [`read`].
+pub fn read_with_document(path: &Path) -> Result<(Policy, Value), PolicyFileError> {
     let content = content(path).map_err(|source| ReadError::Io { path: path.to_owned(), source })?;
     compile(path, &content)
 }
@@ -51,21 +59,20 @@ fn content(path: &Path) -> io::Result<Vec<u8>> {
     Ok(content)
 }
 
-fn compile(path: &Path, content: &[u8]) -> Result<Policy, PolicyFileError> {
+fn compile(path: &Path, content: &[u8]) -> Result<(Policy, Value), PolicyFileError> {
     let path = || path.to_owned();
     let text = std::str::from_utf8(content)
         .map_err(|error| ReadError::Io { path: path(), source: io::Error::other(error) })?;
-    let documents =
+    let mut documents =
         crm_manifest::documents(text).map_err(|fault| ReadError::Syntax { path: path(), fault })?;
-    let compiled = match documents.as_slice() {
-        [] => policy::compile(&Value::Null, origin(content)),
-        [(_, document)] => policy::compile(document, origin(content)),
-        several => {
-            let text = format!("a policy is one document, but the file has {}", several.len());
-            Err(Problems(vec![Problem { field: String::new(), text }]))
-        }
-    };
-    compiled.map_err(|problems| PolicyFileError::Invalid { path: path(), problems })
+    let invalid = |problems| PolicyFileError::Invalid { path: path(), problems };
+    if documents.len() > 1 {
+        let text = format!("a policy is one document, but the file has {}", documents.len());
+        return Err(invalid(Problems(vec![Problem { field: String::new(), text }])));
+    }
+    let document = documents.pop().map_or(Value::Null, |(_, document)| document);
+    let policy = policy::compile(&document, origin(content)).map_err(invalid)?;
+    Ok((policy, document))
 }
 
 /// The name of a file's policy: the start of its digest.
@@ -101,7 +108,7 @@ async fn look(path: &Path, current: &Current, seen: &mut Option<Vec<u8>>) {
         return;
     }
     match compile(path, &content) {
-        Ok(policy) => current.accept(policy),
+        Ok((policy, _)) => current.accept(policy),
         Err(PolicyFileError::Invalid { problems, .. }) => current.reject(&origin(&content), &problems),
         Err(error) => current.lose(&error.to_string()),
     }

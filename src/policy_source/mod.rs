@@ -6,6 +6,7 @@
 pub mod cluster;
 mod current;
 mod file;
+mod version;
 
 pub use current::{Current, State};
-pub use file::{PolicyFileError, RELOAD_INTERVAL, follow, read};
+pub use file::{PolicyFileError, RELOAD_INTERVAL, follow, read, read_with_document};

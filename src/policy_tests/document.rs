@@ -52,11 +52,11 @@ pub(super) fn read(placed: &Placed<'_>) -> Result<Suite, Vec<InputError>> {
     spec.report_unknown(&mut problems);
     top.report_unknown(&mut problems);
     match policy {
-        Some(policy) if problems.0.is_empty() => {
+        Some(policy) if problems.is_empty() => {
             let existing = Arc::new(Objects::new(&existing));
             Ok(Suite { file: placed.input.name.clone(), name, policy, existing, now, cases })
         }
-        _ => Err(problems.0.iter().map(|problem| placed.error(problem)).collect()),
+        _ => Err(problems.into_problems().0.iter().map(|problem| placed.error(problem)).collect()),
     }
 }
 
@@ -100,6 +100,9 @@ fn policy(spec: &mut Fields<'_>, base: &Path, problems: &mut ProblemList) -> Opt
     None
 }
 
+/// The uid of an object that has none in its file.
+const UID: &str = "00000000-0000-0000-0000-000000000000";
+
 /// The objects that exist.
 fn existing(spec: &mut Fields<'_>, base: &Path, problems: &mut ProblemList) -> Vec<Value> {
     let mut objects = Vec::new();
@@ -121,6 +124,12 @@ fn existing(spec: &mut Fields<'_>, base: &Path, problems: &mut ProblemList) -> V
             _ => problems.add(&at, "Invalid value: must be a path or an object".to_owned()),
         }
     }
+    // The uid of an object that exists becomes that of an owner.
+    for object in &mut objects {
+        if let Some(metadata) = object["metadata"].as_object_mut() {
+            metadata.entry("uid").or_insert_with(|| Value::from(UID));
+        }
+    }
     objects
 }
 
@@ -137,13 +146,13 @@ fn missing_identity(object: &Value) -> Option<&'static str> {
 
 fn cases(spec: &mut Fields<'_>, placed: &Placed<'_>, problems: &mut ProblemList) -> Vec<Case> {
     let at = spec.at("cases");
-    let known = problems.0.len();
+    let known = problems.len();
     let entries = spec.list("cases", problems).unwrap_or_default();
     if entries.len() > MAX_CASES {
         problems.add(&at, format!("Invalid value: has more than {MAX_CASES} cases; use several files"));
         return Vec::new();
     }
-    if spec.exists() && entries.is_empty() && problems.0.len() == known {
+    if spec.exists() && entries.is_empty() && problems.len() == known {
         problems.required(&at, "list at least one case");
     }
     let mut names = HashSet::new();

@@ -26,14 +26,14 @@ pub(super) fn expectation(case: &mut Fields<'_>, problems: &mut ProblemList) -> 
         }
         return None;
     }
-    let known = problems.0.len();
+    let known = problems.len();
     let allowed = fields.flag("allowed", problems);
     let findings = findings(&mut fields, problems);
     let changes = changes(&mut fields, problems);
     let message = message(&mut fields, problems);
     fields.report_unknown(problems);
     let expect = Expect { allowed, findings, changes, message };
-    if problems.0.len() == known && expect.is_empty() {
+    if problems.len() == known && expect.is_empty() {
         problems.required(&at, "name at least one of allowed, findings, changes, message");
     }
     Some(expect)

@@ -92,7 +92,7 @@ fn record(at: &str, object: &Value, operation: Operation, problems: &mut Problem
         Identity::Other | Identity::Encrypted | Identity::Hidden => "apiVersion",
     };
     let at = format!("{at}.{field}");
-    let kinds = CrmKind::ALL.map(CrmKind::as_str).join(", ");
+    let kinds = CrmKind::OWN.map(CrmKind::as_str).join(", ");
     let text =
         format!("the webhook sees only records: apiVersion {}/{}, kind {kinds}", api::GROUP, api::VERSION);
     match object[field].as_str() {

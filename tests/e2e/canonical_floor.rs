@@ -13,6 +13,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 use std::time::Duration;
 
+/// The first minor version with stable MutatingAdmissionPolicies (KEP-3962).
+const MUTATING_POLICIES: u32 = 36;
+
 /// A control plane with the floor, and records that were stored before it.
 fn plane() -> &'static ControlPlane {
     static PLANE: LazyLock<ControlPlane> = LazyLock::new(|| {
@@ -212,6 +215,94 @@ fn an_old_record_cannot_get_more_invalid_values() {
 fn the_api_server_adds_nothing_to_the_floor() {
     let admin = plane().kubectl("admin");
     for object in admin.read(&manifest("floor/floor.yaml")) {
+        let kind = object["kind"].as_str().expect("a kind");
+        let stored = admin.get(kind, "crm-admission-floor");
+        assert_eq!(stored["spec"], object["spec"], "GitOps tools would see drift in {kind}");
+    }
+}
+
+#[test]
+fn the_creator_of_a_stored_record_cannot_change() {
+    let alice = plane().kubectl("alice");
+    let name = "floor-creator";
+    alice.create(&company(name, &spec(json!({})))).succeeds();
+    let change = |fields: Value| alice.patch("company", name, &json!({"spec": fields}));
+    change(json!({"creatorRef": {"name": "eve"}}))
+        .fails()
+        .prints_error("crm-admission-floor")
+        .prints_error("spec.creatorRef.name: field is immutable: keep the creator of the stored record");
+    change(json!({"displayName": "Acme Corporation"})).succeeds();
+    // A record from before the floor, too.
+    alice.patch("company", "old-edited", &json!({"spec": {"creatorRef": {"name": "eve"}}})).fails();
+}
+
+#[test]
+fn the_subject_of_a_stored_note_cannot_change() {
+    let alice = plane().kubectl("alice");
+    let name = "floor-note";
+    let subject = json!({"apiGroup": "crm.milo.io", "kind": "Company", "name": "acme"});
+    let note = json!({"subjectRef": subject, "content": "called", "creatorRef": {"name": "zoe"}}).to_string();
+    alice.create(&record("Note", &format!("{{name: {name}}}"), &note)).succeeds();
+    let change = |subject: Value, content: &str| {
+        alice.patch("note", name, &json!({"spec": {"subjectRef": subject, "content": content}}))
+    };
+    for fields in [
+        json!({"name": "globex"}),
+        json!({"kind": "Person"}),
+        json!({"apiGroup": "example.com"}),
+        json!({"apiGroup": null}),
+        json!({"namespace": "crm"}),
+    ] {
+        change(fields, "called")
+            .fails()
+            .prints_error("crm-admission-floor")
+            .prints_error("spec.subjectRef: field is immutable: keep the subject of the stored note");
+    }
+    // An empty namespace is none.
+    change(json!({"namespace": ""}), "called twice").succeeds();
+    change(json!({"namespace": null}), "called again").succeeds();
+}
+
+#[test]
+fn a_missing_creator_is_filled_in_with_the_name_of_the_user() {
+    let (admin, alice) = (plane().kubectl("admin"), plane().kubectl("alice"));
+    let directory = manifest("floor/creator");
+    let applied = admin.run(["apply", "-k", directory.to_str().expect("a path in UTF-8")]);
+    if plane().minor() < MUTATING_POLICIES {
+        applied.fails().prints_error("no matches for kind \"MutatingAdmissionPolicy\"");
+        return;
+    }
+    applied.succeeds();
+    let shown = |user: &Kubectl, kind: &str, fields: Value, more: &[&str]| {
+        let show = ["create", "--dry-run=server", "-o", "json", "-f", "-"];
+        let record = record(kind, "{name: floor-filled}", &fields.to_string());
+        user.run_with(&record, show.into_iter().chain(more.iter().copied()))
+    };
+    let acme = || json!({"displayName": "Acme"});
+    poll::until("a creator from the floor", Duration::from_secs(60), || {
+        match shown(&alice, "Company", acme(), &[]) {
+            tried if tried.ok() => Seen::Ready(()),
+            tried => Seen::NotYet(tried.to_string()),
+        }
+    });
+    let creator = |outcome: Outcome| outcome.succeeds().json()["spec"]["creatorRef"].clone();
+    let note = json!({
+        "subjectRef": {"apiGroup": "crm.milo.io", "kind": "Company", "name": "acme"}, "content": "called",
+    });
+    for (kind, fields) in [("Company", acme()), ("Person", acme()), ("Note", note)] {
+        assert_eq!(creator(shown(&alice, kind, fields.clone(), &[])), json!({"name": "alice"}), "{kind}");
+        let mut given = fields;
+        given["creatorRef"] = json!({"name": "zoe"});
+        assert_eq!(creator(shown(&alice, kind, given, &[])), json!({"name": "zoe"}), "{kind}");
+    }
+    // No creator can have such a name.
+    for name in ["a/b", "a b", ".."] {
+        let user = format!("--as={name}");
+        shown(&admin, "Company", acme(), &[&user, "--as-group=crm-editors"])
+            .fails()
+            .prints_error("spec.creatorRef: Required value");
+    }
+    for object in admin.read(&manifest("floor/creator/creator.yaml")) {
         let kind = object["kind"].as_str().expect("a kind");
         let stored = admin.get(kind, "crm-admission-floor");
         assert_eq!(stored["spec"], object["spec"], "GitOps tools would see drift in {kind}");

@@ -28,6 +28,9 @@ const PATIENCE: Duration = Duration::from_secs(90);
 const NAMESPACE: &str = "crm-admission-system";
 const KINDS: [&str; 2] = ["mutatingwebhookconfiguration", "validatingwebhookconfiguration"];
 
+/// The webhooks in both configurations.
+const WEBHOOKS: usize = 4;
+
 /// A control plane with the kinds and the permissions, without Secret and registration. One test uses it at a time.
 struct Stage {
     _witness: Witness,
@@ -91,7 +94,8 @@ impl Stage {
             Some(secret) => {
                 let cas = secret.certificates("ca.crt");
                 let bundles = self.all_bundles();
-                if !cas.is_empty() && bundles.len() == 3 && bundles.iter().all(|bundle| *bundle == cas) {
+                if !cas.is_empty() && bundles.len() == WEBHOOKS && bundles.iter().all(|bundle| *bundle == cas)
+                {
                     Seen::Ready(secret)
                 } else {
                     Seen::NotYet(format!("{} CAs, trusted: {:?}", cas.len(), bundles.iter().map(Vec::len)))

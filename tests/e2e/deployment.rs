@@ -68,7 +68,7 @@ impl Kustomizations {
 
     /// Everything that can be installed besides the server.
     fn add_everything(&self) -> PathBuf {
-        let components = ["audit", "audit-metrics", "autoscaling", "monitoring"]
+        let components = ["audit", "audit-metrics", "autoscaling", "milo", "monitoring"]
             .map(|part| format!("../../components/{part}"));
         self.add(
             "everything",
@@ -163,6 +163,7 @@ const VALUES: [(&str, Option<&str>, &[&str]); 7] = [
         &[
             "--set=audit.enabled=true,audit.interval=6h",
             "--set=autoscaling.enabled=true",
+            "--set=milo.enabled=true",
             "--set=monitoring.enabled=true",
         ],
     ),
@@ -578,11 +579,12 @@ fn reachable(site: &Installation, kustomizations: &Kustomizations, calls: Calls)
         patch("Service", &service),
         patch("MutatingWebhookConfiguration", &client(0)),
         patch("ValidatingWebhookConfiguration", &client(0)),
+        patch("ValidatingWebhookConfiguration", &client(1)),
     ];
     let mut components = Vec::new();
     match calls {
         Calls::One => components.push("../../components/one-call"),
-        Calls::Two => patches.push(patch("ValidatingWebhookConfiguration", &client(1))),
+        Calls::Two => patches.push(patch("ValidatingWebhookConfiguration", &client(2))),
     }
     let kustomization =
         json!({"resources": ["../own-certificate"], "components": components, "patches": patches});
@@ -668,7 +670,7 @@ fn an_installation_can_be_changed_to_one_call() {
             .map(|webhook| webhook["name"].as_str().expect("a name").to_owned())
             .collect::<Vec<_>>()
     };
-    let both = ["validate.crm.milo.io", "delete.crm.milo.io"];
+    let both = ["validate.crm.milo.io", "delete.crm.milo.io", "validate.admissionpolicies.crm.milo.io"];
     assert_eq!(installed(&reachable(site, &kustomizations, Calls::Two)), both);
     assert_eq!(installed(&reachable(site, &kustomizations, Calls::One)), both[1..]);
     assert!(admin.has("validatingadmissionpolicybinding", "crm-admission-floor"));
@@ -907,7 +909,7 @@ fn helm_keeps_the_ca_of_the_program_and_uninstalls_the_registration_first() {
     let add = |webhook| json!({"op": "add", "path": format!("/webhooks/{webhook}/clientConfig/caBundle"), "value": bundle});
     for (configuration, patch) in [
         ("mutatingwebhookconfiguration", json!([add(0)])),
-        ("validatingwebhookconfiguration", json!([add(0), add(1)])),
+        ("validatingwebhookconfiguration", json!([add(0), add(1), add(2)])),
     ] {
         program
             .run(["patch", configuration, "crm-admission", "--type=json", "-p", &patch.to_string()])

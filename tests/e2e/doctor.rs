@@ -462,7 +462,7 @@ fn one_call_for_each_write_is_fine_as_long_as_the_floor_is_there(patient: &mut P
     let examined = patient.examine();
     examined.finds_nothing();
     let checks = examined.report()["checks"].to_string();
-    assert!(checks.contains("as shipped, 2 webhooks: one call for each write, and the floor"), "{checks}");
+    assert!(checks.contains("as shipped, 3 webhooks: one call for each write, and the floor"), "{checks}");
 
     patient.remove_floor();
     let examined = patient.examine();
@@ -744,7 +744,10 @@ fn the_right_to_patch_configurations_without_the_guard_is_found_and_fixed(patien
 fn policies_that_have_no_effect_are_found(patient: &mut Patient) {
     let admin = patient.admin();
     let broken = json!({"creator": {"sources": [{"from": "Username", "pattern": "(?<name>"}]}});
+    // The webhook would deny it.
+    patient.installation.webhook.kill();
     admin.apply(&policy("default", &broken)).succeeds();
+    patient.installation.webhook.restart();
     admin
         .run(["wait", "admissionpolicy", "default", "--for=condition=Accepted=False", "--timeout=60s"])
         .succeeds();

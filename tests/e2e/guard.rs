@@ -214,7 +214,7 @@ fn ca_bundles_can_be_set_replaced_and_removed() {
         let webhooks = admin.get(kind, "crm-admission")["webhooks"].as_array().expect("webhooks").clone();
         webhooks.iter().map(|webhook| webhook["clientConfig"]["caBundle"].clone()).collect::<Vec<_>>()
     };
-    for (kind, webhooks) in [(MUTATING, 1), (VALIDATING, 2)] {
+    for (kind, webhooks) in [(MUTATING, 1), (VALIDATING, 3)] {
         assert_eq!(bundles(kind), vec![Value::Null; webhooks], "it is registered without one");
         let path = |webhook| format!("/webhooks/{webhook}/clientConfig/caBundle");
         let names = admin.get(kind, "crm-admission")["webhooks"].clone();

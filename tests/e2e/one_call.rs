@@ -258,10 +258,12 @@ fn only_the_floor_checks_a_spec_that_a_later_webhook_changes_with_annotations() 
         .prints_error("spec.displayName");
     let missed = annotate("example.com/employer=none").succeeds().json();
     assert_eq!(missed["spec"]["companyRef"]["name"], "one-call-nowhere");
-    let missed = annotate("example.com/creator=none").succeeds().json();
-    assert_eq!(missed["spec"]["creatorRef"]["name"], "zoe");
+    annotate("example.com/creator=none")
+        .fails()
+        .prints_error("crm-admission-floor")
+        .prints_error("spec.creatorRef.name: field is immutable");
     // With two calls, it is checked.
     site.webhook.register();
     annotate("example.com/employer=none").fails().prints_error("[company-exists]");
-    annotate("example.com/creator=none").fails().prints_error("[creator-immutable]");
+    annotate("example.com/creator=none").fails().prints_error("spec.creatorRef.name: field is immutable");
 }

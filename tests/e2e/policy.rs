@@ -6,7 +6,7 @@ use crate::support::kubectl::Kubectl;
 use crate::support::poll::{self, Seen};
 use crate::support::records::{company, record};
 use crate::support::webhook::Webhook;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -107,33 +107,169 @@ fn a_policy_change_takes_effect_during_writes_and_no_call_fails() {
     admin.run(["get", "admissionpolicies"]).succeeds().prints("ACCEPTED").prints("True");
 }
 
+/// A spec that the schema accepts, with problems in two places.
+const BROKEN: &str = "{rules: [{rule: label-value, action: Audit}, {rule: user-exists, action: Deny}], \
+                      creator: {sources: [{from: Username, pattern: '('}]}}";
+/// The start of each problem.
+const PROBLEMS: [&str; 2] =
+    ["spec.creator.sources[0].pattern: Invalid value", "spec.references.kinds.user: Required value"];
+
+/// A spec that sets the action of `label-value`.
+fn label_value(action: &str) -> String {
+    format!("{{rules: [{{rule: label-value, action: {action}}}]}}")
+}
+
+/// The decision of one replica about a label with a value that is not allowed.
+fn verdict_of(webhook: &Webhook) -> Verdict {
+    let review = json!({
+        "apiVersion": "admission.k8s.io/v1",
+        "kind": "AdmissionReview",
+        "request": {
+            "uid": "policy-probe",
+            "kind": {"group": "crm.milo.io", "version": "v1alpha1", "kind": "Company"},
+            "name": "policy-probe",
+            "operation": "CREATE",
+            "userInfo": {"username": "alice"},
+            "object": {
+                "metadata": {"name": "policy-probe", "labels": {"crm.milo.io/source": "cold-call"}},
+                "spec": {"displayName": "Acme"},
+            },
+        },
+    });
+    let response = &webhook.review("/mutate", &review)["response"];
+    match (response["allowed"] == true, response["warnings"].is_array()) {
+        (false, _) => Verdict::Refused,
+        (true, true) => Verdict::Warned,
+        (true, false) => Verdict::Silent,
+    }
+}
+
+/// The policies that a replica shows in its metrics.
+fn in_force(webhook: &Webhook) -> Vec<String> {
+    let (_, page) = webhook.admin_page("/metrics").expect("the admin port answers");
+    let policies = page.lines().filter_map(|line| line.strip_prefix("crm_admission_policy_info{policy=\""));
+    policies.filter_map(|rest| Some(rest.split_once('"')?.0.to_owned())).collect()
+}
+
 #[test]
-fn an_invalid_policy_reports_every_problem_and_changes_nothing() {
+fn an_invalid_policy_is_denied_with_every_problem() {
+    let mut stage = stage::exclusive();
+    let admin = stand(&mut stage);
+    let denied = admin.apply(&policy("default", BROKEN)).fails();
+    let denied = denied.prints_error("The AdmissionPolicy \"default\" is invalid");
+    PROBLEMS.into_iter().fold(denied, |denied, problem| denied.prints_error(problem));
+    assert!(!admin.has("admissionpolicy", "default"));
+    // An update is denied, too, and the valid version stays.
+    admin.apply(&policy("default", &label_value("Deny"))).succeeds().without_warnings();
+    await_verdict(&stage.plane.kubectl("alice"), Verdict::Refused);
+    admin.apply(&policy("default", BROKEN)).fails().prints_error(PROBLEMS[0]);
+    assert_eq!(verdict(&stage.plane.kubectl("alice")), Verdict::Refused);
+    // A dry run is judged like a write.
+    let dry_run = ["apply", "--dry-run=server", "-f", "-"];
+    admin.run_with(&policy("default", BROKEN), dry_run).fails().prints_error(PROBLEMS[1]);
+}
+
+#[test]
+fn a_policy_that_is_surely_not_meant_is_stored_with_warnings() {
+    let mut stage = stage::exclusive();
+    let admin = stand(&mut stage);
+    let spec = "{rules: [{rule: label-value, action: Warn, enforceAfter: '2099-01-15T00:00:00Z'}], \
+                exemptions: [{name: importer, users: ['system:serviceaccounts:crm'], rules: [domain], \
+                expires: '2020-01-01T00:00:00Z'}]}";
+    admin
+        .apply(&policy("default", spec))
+        .succeeds()
+        .prints_error("Warning: spec.rules[0].enforceAfter: has no effect")
+        .prints_error(
+            "Warning: spec.exemptions[0].users[0]: \"system:serviceaccounts:crm\": nobody has this name",
+        )
+        .prints_error("Warning: spec.exemptions[0].expires: the exemption ended");
+    accepted(&admin, "default", "True", "Accepted");
+}
+
+#[test]
+fn an_invalid_policy_that_was_stored_without_the_webhook_changes_nothing_and_can_be_fixed() {
     let mut stage = stage::exclusive();
     let admin = stand(&mut stage);
     let alice = stage.plane.kubectl("alice");
-    admin.apply(&policy("default", "{rules: [{rule: label-value, action: Deny}]}")).succeeds();
-    await_verdict(&alice, Verdict::Refused);
-    let broken = "{rules: [{rule: label-value, action: Audit}, {rule: user-exists, action: Deny}], \
-                  creator: {sources: [{from: Username, pattern: '('}]}}";
-    admin.apply(&policy("default", broken)).succeeds();
+    admin.apply(&policy("default", &label_value("Deny"))).succeeds();
+    accepted(&admin, "default", "True", "Accepted");
+    // This replica sees the invalid policy while it runs, and the other one when it starts.
+    let running = Webhook::start(&stage.plane);
+    assert_eq!(verdict_of(&running), Verdict::Refused);
+    let valid = admin.get("admissionpolicy", "default")["metadata"]["generation"].clone();
+    stage.webhook.kill();
+    admin.apply(&policy("default", BROKEN)).succeeds();
     let condition = accepted(&admin, "default", "False", "Invalid");
     let message = condition["message"].as_str().unwrap();
-    for part in
-        ["spec.references.kinds.user: Required value", "spec.creator.sources[0].pattern: Invalid value"]
-    {
-        assert!(message.contains(part), "{message}");
+    assert!(PROBLEMS.iter().all(|problem| message.contains(problem)), "{message}");
+    let kept = admin.get("admissionpolicy", "default")["status"]["lastAccepted"].clone();
+    assert_eq!(kept["generation"], valid);
+    assert_eq!(kept["spec"], json!({"rules": [{"rule": "label-value", "action": "Deny"}]}));
+    stage.webhook.restart();
+    let expected = format!("default@{valid}");
+    for replica in [&running, &stage.webhook] {
+        assert_eq!(verdict_of(replica), Verdict::Refused);
+        assert_eq!(in_force(replica), [expected.as_str()]);
+        let (code, ready) = replica.admin_page("/readyz").expect("the admin port answers");
+        let stays =
+            format!("[!]policy: default@{} is invalid, {expected} stays in force", generation(&admin));
+        assert!(code == 200 && ready.contains(&stays), "{ready}");
     }
-    assert_eq!(verdict(&alice), Verdict::Refused, "the last valid policy stays in force");
+    assert_eq!(verdict(&alice), Verdict::Refused);
+    let columns = admin.run(["get", "admissionpolicies"]).succeeds();
+    columns.prints("NAME      ACCEPTED   REASON    AGE").prints("default   False      Invalid");
+    let wide = admin.run(["get", "admissionpolicies", "-o", "wide"]).succeeds();
+    wide.prints("MESSAGE").prints(PROBLEMS[0]);
+    // Its metadata can be changed although it is invalid, and a partial fix is denied with what is left.
+    admin.run(["annotate", "admissionpolicy", "default", "example.com/seen=yes"]).succeeds();
+    let half = "{rules: [{rule: user-exists, action: Deny}]}";
+    admin.apply(&policy("default", half)).fails().prints_error(PROBLEMS[1]);
+    // Without a webhook that could answer, it can be fixed.
+    stage.webhook.kill();
+    admin.apply(&policy("default", &label_value("Disabled"))).succeeds();
+    accepted(&admin, "default", "True", "Accepted");
+    stage.webhook.restart();
+    assert_eq!((verdict_of(&running), verdict_of(&stage.webhook)), (Verdict::Silent, Verdict::Silent));
+    // As a whole: nothing of the earlier version is left.
+    let status = &admin.get("admissionpolicy", "default")["status"];
+    assert_eq!(
+        status["lastAccepted"]["spec"],
+        json!({"rules": [{"rule": "label-value", "action": "Disabled"}]})
+    );
+}
+
+#[test]
+fn without_a_valid_version_a_replica_uses_the_built_in_policy_and_says_so() {
+    let mut stage = stage::exclusive();
+    let admin = stand(&mut stage);
+    stage.webhook.kill();
+    admin.apply(&policy("default", BROKEN)).succeeds();
+    stage.webhook.restart();
+    accepted(&admin, "default", "False", "Invalid");
+    assert_eq!(in_force(&stage.webhook), ["built-in"]);
+    assert_eq!(verdict(&stage.plane.kubectl("alice")), Verdict::Warned);
+    let (_, ready) = stage.webhook.admin_page("/readyz").expect("the admin port answers");
+    assert!(ready.contains("built-in stays in force"), "{ready}");
     admin.run(["delete", "admissionpolicy", "default"]).succeeds();
-    await_verdict(&alice, Verdict::Warned);
+    poll::until("a fine policy", PATIENCE, || match stage.webhook.admin_page("/readyz") {
+        Ok((200, ready)) if ready.contains("[+]policy ok") => Seen::Ready(()),
+        seen => Seen::NotYet(format!("{seen:?}")),
+    });
+    assert_eq!(in_force(&stage.webhook), ["built-in"]);
+}
+
+fn generation(admin: &Kubectl) -> Value {
+    admin.get("admissionpolicy", "default")["metadata"]["generation"].clone()
 }
 
 #[test]
 fn a_policy_of_another_name_is_reported_as_not_used() {
     let mut stage = stage::exclusive();
     let admin = stand(&mut stage);
-    admin.apply(&policy("strict", "{rules: [{rule: label-value, action: Deny}]}")).succeeds();
+    admin.apply(&policy("strict", &label_value("Deny"))).succeeds().prints_error(
+        "Warning: metadata.name: \"strict\": has no effect: only the AdmissionPolicy named default",
+    );
     let condition = accepted(&admin, "strict", "False", "NotUsed");
     assert!(condition["message"].as_str().unwrap().contains("default"), "{condition}");
     assert_eq!(verdict(&stage.plane.kubectl("alice")), Verdict::Warned);

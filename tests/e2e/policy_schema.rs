@@ -87,7 +87,7 @@ fn missing_fields_of_a_policy_are_not_defaulted() {
         kinds: {},
         subjects: [{group: "", version: v1, kind: Namespace, plural: namespaces}],
       },
-      exemptions: [{name: all, rules: [domain], reason: trial}],
+      exemptions: [{name: all, groups: [staff], rules: [domain], reason: trial}],
     }"#;
     assert_eq!(
         create(sparse).succeeds().json()["spec"],
@@ -101,7 +101,7 @@ fn missing_fields_of_a_policy_are_not_defaulted() {
                 "kinds": {},
                 "subjects": [{"group": "", "version": "v1", "kind": "Namespace", "plural": "namespaces", "namespaced": false}],
             },
-            "exemptions": [{"name": "all", "rules": ["domain"], "reason": "trial"}],
+            "exemptions": [{"name": "all", "groups": ["staff"], "rules": ["domain"], "reason": "trial"}],
         })
     );
 }
@@ -178,6 +178,18 @@ fn only_extra_sources_have_a_key() {
         create(&format!("{{creator: {{sources: [{{from: {from}, key: a}}]}}}}"))
             .fails()
             .prints_error("spec.creator.sources[0].key: Forbidden: only allowed if from is Extra");
+    }
+}
+
+#[test]
+fn an_exemption_needs_users_or_groups() {
+    for nobody in ["", "users: null, ", "users: [], groups: [], "] {
+        create(&format!("{{exemptions: [{{name: all, {nobody}rules: [domain]}}]}}"))
+            .fails()
+            .prints_error("spec.exemptions[0]: Required value: list the users or groups that are exempt");
+    }
+    for somebody in ["users: [eve]", "users: null, groups: [staff]"] {
+        create(&format!("{{exemptions: [{{name: all, {somebody}, rules: [domain]}}]}}")).succeeds();
     }
 }
 
@@ -261,7 +273,8 @@ fn several_managers_can_apply_entries_of_one_policy() {
 fn managers_with_different_values_get_a_conflict() {
     let admin = stage::shared().plane.kubectl("admin");
     let name = "policy-schema-conflict";
-    let exemption = |rule| format!("{{exemptions: [{{name: trial, rules: [{rule}], reason: trial}}]}}");
+    let exemption =
+        |rule| format!("{{exemptions: [{{name: trial, groups: [staff], rules: [{rule}], reason: trial}}]}}");
     apply_as("platform", &admin, name, "{rules: [{rule: domain, action: Deny}]}").succeeds();
     apply_as("sales", &admin, name, "{rules: [{rule: domain, action: Warn}]}")
         .fails()
@@ -323,11 +336,11 @@ fn the_list_of_policies_shows_which_is_accepted() {
         shown.lines().map(|line| line.split_whitespace().map(str::to_owned).collect()).collect()
     };
     let [heading, row] = columns(&[]).try_into().expect("a heading and a row");
-    assert_eq!(heading, ["NAME", "ACCEPTED", "AGE"]);
-    assert_eq!(row[..2], [name, "False"]);
-    let [heading, row] = columns(&["-o", "wide"]).try_into().expect("a heading and a row");
     assert_eq!(heading, ["NAME", "ACCEPTED", "REASON", "AGE"]);
     assert_eq!(row[..3], [name, "False", "NotUsed"]);
+    let [heading, row] = columns(&["-o", "wide"]).try_into().expect("a heading and a row");
+    assert_eq!(heading, ["NAME", "ACCEPTED", "REASON", "AGE", "MESSAGE"]);
+    assert_eq!(row[4..].join(" "), "only the policy named default is used");
 }
 
 #[test]

@@ -23,6 +23,7 @@ fn what_is_missing_is_shown_when_the_text_is_saved() {
     let repository = repository();
     let mut client = Client::new(repository.path(), &[]);
     client.open("bob.yaml", "");
+    assert_eq!(client.diagnostics_of("bob.yaml", 1), NONE);
     let texts = [
         "api",
         "apiVersion: crm.milo.io/v1alpha1\n",

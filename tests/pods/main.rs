@@ -16,6 +16,7 @@ mod changes;
 mod families;
 mod losses;
 mod matrix;
+mod milo;
 mod neighbours;
 mod places;
 mod publication;

@@ -19,7 +19,7 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_secs(180);
 /// The components that stand beside any source of certificates. `mounted-certificate` is a part of the overlays
 /// `own-certificate` and `cert-manager`, and `one-call` of the overlay of this name.
-const COMPONENTS: [&str; 5] = ["audit", "audit-metrics", "autoscaling", "monitoring", "host-network"];
+const COMPONENTS: [&str; 6] = ["audit", "audit-metrics", "autoscaling", "milo", "monitoring", "host-network"];
 
 #[test]
 fn scripts_with_ipv4() {
@@ -123,6 +123,7 @@ fn releases(family: Family) {
         ("audit.enabled=true", "audit.enabled=false"),
         ("audit.interval=6h", "audit.interval="),
         ("autoscaling.enabled=true", "autoscaling.enabled=false"),
+        ("milo.enabled=true", "milo.enabled=false"),
         ("monitoring.enabled=true", "monitoring.enabled=false"),
         ("hostNetwork=true", "hostNetwork=false"),
     ] {

@@ -1,4 +1,4 @@
-//! Attacks with slow, incomplete, large and heavy bodies, and with answers that nobody reads.
+//! Attacks with slow, incomplete, large and heavy bodies, with answers that nobody reads, and with expensive policies.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -76,6 +76,15 @@ async fn answers_that_nobody_reads_take_no_memory_from_others() {
     besiege_for(2 * time(), "unread-answers", |program| {
         let words = vec![requests::post(&requests::denied(DOMAINS))];
         Attack { words, ..Attack::silent(program.webhook(), 200, 14) }.start(ask_without_reading)
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn policies_that_take_long_to_compile_block_nobody() {
+    besiege("expensive-policies", |program| {
+        let words = vec![requests::post(&requests::expensive_policy())];
+        Attack { words, ..Attack::silent(program.webhook(), 100, 50) }.start(ask)
     })
     .await;
 }

@@ -62,3 +62,14 @@ pub(crate) fn heavy(objects: usize) -> Vec<u8> {
     review["request"]["object"]["spec"]["domains"] = json!(["LIST"]);
     review.to_string().replace(r#""LIST""#, &vec![r#"{"":0}"#; objects].join(",")).into_bytes()
 }
+
+/// A review of a policy whose expressions take long to compile.
+pub(crate) fn expensive_policy() -> Vec<u8> {
+    let mut review = review();
+    let request = &mut review["request"];
+    request["kind"] =
+        json!({"group": "admission.crm.milo.io", "version": "v1alpha1", "kind": "AdmissionPolicy"});
+    let source = json!({"from": "Username", "pattern": format!("(?<name>{})", r"\w".repeat(60))});
+    request["object"]["spec"] = json!({"creator": {"sources": vec![source; 20]}});
+    review.to_string().into_bytes()
+}

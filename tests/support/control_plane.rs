@@ -60,6 +60,8 @@ pub(crate) enum Auditing {
     Off,
     /// The requests of the webhook's user, and all deletions.
     On,
+    /// The writes of records, by the audit policy in `docs/policy.md`.
+    Writes,
 }
 
 /// The kubeconfig and the token of something else than the users of the tests, such as a node.
@@ -262,11 +264,16 @@ impl ControlPlane {
     /// The events in the audit log, in order.
     #[track_caller]
     pub(crate) fn audited(&self) -> Vec<Value> {
-        assert_eq!(self.setup.auditing, Auditing::On, "this control plane has no audit log");
-        let text = std::fs::read_to_string(self.workspace.file("audit", "log")).unwrap_or_default();
+        assert_ne!(self.setup.auditing, Auditing::Off, "this control plane has no audit log");
+        let text = std::fs::read_to_string(self.audit_log()).unwrap_or_default();
         // The last line may be half written.
         let whole = text.rfind('\n').map_or("", |end| &text[..end]);
         whole.lines().map(|line| serde_json::from_str(line).expect("an event in JSON")).collect()
+    }
+
+    /// The path of the audit log.
+    pub(crate) fn audit_log(&self) -> PathBuf {
+        self.workspace.file("audit", "log")
     }
 
     /// Grants the permissions of the users and of the webhook.
@@ -438,8 +445,13 @@ fn start_apiserver(
         .arg("--kubelet-client-key")
         .arg(file("kubelet-client.key"))
         .args(&setup.flags);
-    if setup.auditing == Auditing::On {
-        command.arg("--audit-policy-file").arg(workspace.write("audit", "policy.yaml", &audit_policy()));
+    let audit_policy = match setup.auditing {
+        Auditing::Off => None,
+        Auditing::On => Some(audit_policy()),
+        Auditing::Writes => Some(documented_audit_policy()),
+    };
+    if let Some(policy) = audit_policy {
+        command.arg("--audit-policy-file").arg(workspace.write("audit", "policy.yaml", &policy));
         command.arg("--audit-log-path").arg(workspace.file("audit", "log"));
         // Write each event at once, not in batches.
         command.args(["--audit-log-mode", "blocking"]);
@@ -462,6 +474,13 @@ fn audit_policy() -> String {
         "rules": [{"level": "Metadata", "users": [WEBHOOK_USER]}, {"level": "Metadata", "verbs": ["delete"]}, {"level": "None"}],
     })
     .to_string()
+}
+
+/// The audit policy that users are told to have for `policy replay`.
+fn documented_audit_policy() -> String {
+    let page = std::fs::read_to_string(repository().join("docs/policy.md")).expect("docs/policy.md");
+    let mut blocks = page.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
+    blocks.find(|block| block.starts_with("# audit-policy.yaml")).expect("an audit policy").to_owned()
 }
 
 /// Writes the certificates and tokens of kube-apiserver and its users.

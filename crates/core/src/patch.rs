@@ -1,10 +1,10 @@
-//! Turns changes into a JSON Patch (RFC 6902) that touches only the changed fields.
+//! Turns changes into a JSON Patch (RFC 6902) that touches only the changed fields, or makes them.
 
 use json_patch::jsonptr::{PointerBuf, Token};
 use json_patch::{AddOperation, Patch, PatchOperation, RemoveOperation, ReplaceOperation};
 use serde_json::{Value, json};
 
-use crate::rules::{Change, Effect, FieldPath, Record, Segment};
+use crate::rules::{Change, Effect, FieldPath, OwnerReference, Record, Segment};
 
 /// The patch that makes `changes` in `object`. It is valid for that object only.
 pub fn patch(object: &Record, changes: &[Change]) -> Patch {
@@ -30,6 +30,30 @@ pub fn patch(object: &Record, changes: &[Change]) -> Patch {
     }
     operations.extend(removals.into_iter().rev());
     Patch(operations)
+}
+
+/// The record after these changes, which must be changes of it.
+pub fn applied(record: &Record, changes: &[Change]) -> Record {
+    if changes.is_empty() {
+        return record.clone();
+    }
+    let mut object = json!({"metadata": {}, "spec": record.spec});
+    // If the changes are not those of this record, it stays as it is.
+    let is_changed = json_patch::patch(&mut object, &patch(record, changes)).is_ok();
+    let spec = if is_changed { object["spec"].take() } else { record.spec.clone() };
+    Record { spec, ..record.clone() }
+}
+
+/// The operation that adds an owner reference to the object.
+pub fn add_owner(object: &Record, owner: &OwnerReference) -> PatchOperation {
+    let list = OwnerReference::field();
+    let entry = json!(owner);
+    if object.owners.is_none() {
+        return add(list, json!([entry]));
+    }
+    let mut path = pointer(&list);
+    path.push_back(Token::new("-"));
+    PatchOperation::Add(AddOperation { path, value: entry })
 }
 
 /// Sets a field of a reference. A reference that is missing or null is created; an existing one keeps its other fields.

@@ -12,6 +12,7 @@ use crm_core::links::{LinkValue, values};
 use crm_core::policy::{Policy, RuleSetting};
 use serde_json::Value;
 
+use super::examine::full_name;
 use super::lookup::{Existence, NoAnswer};
 use super::pages::{ListError, Pages};
 use super::stored::{Labels, stored};
@@ -72,7 +73,8 @@ pub enum RefsError {
     NoAnswer(#[from] NoAnswer),
 }
 
-/// Reads a record's references and dependents.
+/// Reads a record's references and dependents. The name of a namespaced record is after its namespace: `crm/call`.
+/// `on_left_out` is called if the user may not list a kind of Milo, whose dependents are then left out.
 ///
 /// # Errors
 /// The API server denies the request or keeps failing.
@@ -82,10 +84,11 @@ pub async fn of_record(
     name: &str,
     policy: &Policy,
     existence: &Existence<'_>,
+    on_left_out: &dyn Fn(&ListError),
 ) -> Result<Relations, RefsError> {
     // No label is a reference.
     let object = stored(reader, kind, name, &Labels::new()).await.map_err(|source| {
-        let what = format!("{}/{name}", kind.as_str());
+        let what = format!("{}/{name}", kind.label());
         RefsError::Read { what, source }
     })?;
     let (fact, to) = match object {
@@ -96,11 +99,12 @@ pub async fn of_record(
             (fact, edges(kind, &[object], policy, existence).await?)
         }
     };
-    let from = referring(reader, kind, name).await?;
+    let from = referring(reader, kind, name, on_left_out).await?;
     Ok(Relations { kind, name: name.to_owned(), fact, to, from })
 }
 
-/// All references to missing objects. `on_record` is called for each record.
+/// All references to missing objects. `on_record` is called for each record, and `on_left_out` if the user may not list a
+/// kind of Milo.
 ///
 /// # Errors
 /// The API server denies the request or keeps failing.
@@ -109,12 +113,19 @@ pub async fn all_dangling(
     policy: &Policy,
     existence: &Existence<'_>,
     on_record: &dyn Fn(),
+    on_left_out: &dyn Fn(&ListError),
 ) -> Result<Vec<Edge>, RefsError> {
     let mut dangling = Vec::new();
     for kind in CrmKind::ALL {
         // No label is a reference.
         let mut pages = Pages::new(reader.clone(), kind, PAGE_OF_RECORDS, Labels::new());
-        while let Some(objects) = pages.next().await? {
+        loop {
+            let objects = match pages.next().await {
+                Ok(Some(objects)) => objects,
+                Ok(None) => break,
+                Err(error) if error.can_be_left_out(reader, on_left_out).await => break,
+                Err(error) => return Err(error.into()),
+            };
             let edges = edges(kind, &objects, policy, existence).await?;
             dangling.extend(edges.into_iter().filter(|edge| edge.fact.is_dangling()));
             objects.iter().for_each(|_| on_record());
@@ -129,6 +140,7 @@ pub fn with_all_references(policy: &Policy) -> Policy {
     for rule in [
         RuleId::CompanyExists,
         RuleId::SubjectExists,
+        RuleId::ContactExists,
         RuleId::UserExists,
         RuleId::CreatorExists,
         RuleId::OrganizationExists,
@@ -149,7 +161,7 @@ pub async fn edges(
     existence: &Existence<'_>,
 ) -> Result<Vec<Edge>, NoAnswer> {
     let of_object = |object: &Value| {
-        let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+        let name = full_name(object);
         let links = values(kind, &object["spec"], &policy.references).into_iter();
         links.map(move |link| (name.clone(), link)).collect::<Vec<_>>()
     };
@@ -173,10 +185,14 @@ async fn referring(
     reader: &Reader,
     kind: CrmKind,
     name: &str,
+    on_left_out: &dyn Fn(&ListError),
 ) -> Result<Vec<(CrmKind, String, String)>, RefsError> {
     let mut found = Vec::new();
     for question in Dependents::of(kind, name) {
-        let names = selected(reader, &question).await?;
+        let names = match selected(reader, &question).await {
+            Err(RefsError::List(error)) if error.can_be_left_out(reader, on_left_out).await => Vec::new(),
+            answer => answer?,
+        };
         found.extend(names.into_iter().map(|name| (question.kind, name, question.field())));
     }
     Ok(found)
@@ -185,12 +201,17 @@ async fn referring(
 async fn selected(reader: &Reader, question: &Dependents) -> Result<Vec<String>, RefsError> {
     let mut pages = Pager::new(reader.clone(), Referrer::listing(question));
     let failed = |source| {
+        if !question.kind.is_own() {
+            return RefsError::List(ListError::new(question.kind, source));
+        }
         let what = format!("the {} with {}", question.kind.plural(), question.selector());
         RefsError::Read { what, source }
     };
     let mut names = Vec::new();
     while let Some(page) = next_page::<Referrer>(&mut pages, PAGE).await.map_err(failed)? {
-        names.extend(page.items.into_iter().filter_map(|record| record.name_if_counted(question)));
+        names.extend(
+            page.items.into_iter().filter_map(|record| record.counted(question)).map(|record| record.name),
+        );
     }
     Ok(names)
 }

@@ -27,24 +27,24 @@ pub fn relations(relations: &Relations, format: Format) -> String {
         Format::Table => table_of(relations),
         Format::Json => pretty(&json!({
             "record": {
-                "kind": relations.kind.as_str(),
+                "kind": relations.kind.label(),
                 "name": relations.name,
                 "state": relations.fact.as_str(),
             },
             "refersTo": relations.to.iter().map(target_json).collect::<Vec<_>>(),
             "referredToBy": relations.from.iter().map(|(kind, name, field)| {
-                json!({"kind": kind.as_str(), "name": name, "field": field})
+                json!({"kind": kind.label(), "name": name, "field": field})
             }).collect::<Vec<_>>(),
         })),
         Format::Dot => {
             let mut graph = Graph::default();
-            let own = format!("{}/{}", relations.kind.as_str(), relations.name);
+            let own = format!("{}/{}", relations.kind.label(), relations.name);
             graph.node(&own, relations.fact.clone());
             for edge in &relations.to {
                 graph.edge(&own, edge);
             }
             for (kind, name, field) in &relations.from {
-                let from = format!("{}/{name}", kind.as_str());
+                let from = format!("{}/{name}", kind.label());
                 graph.node(&from, Fact::Exists);
                 graph.arrow(&from, &own, field);
             }
@@ -59,7 +59,7 @@ pub fn dangling(edges: &[Edge], format: Format) -> String {
         Format::Table if edges.is_empty() => "no references to missing objects\n".to_owned(),
         Format::Table => {
             let row = |edge: &Edge| {
-                let from = format!("{}/{}", edge.kind.as_str(), edge.name);
+                let from = format!("{}/{}", edge.kind.label(), edge.name);
                 [from, edge.link.field.clone(), target(edge), edge.fact.as_str().to_owned()]
             };
             table(["RECORD", "FIELD", "REFERS TO", "STATE"], edges.iter().map(row).collect())
@@ -67,7 +67,7 @@ pub fn dangling(edges: &[Edge], format: Format) -> String {
         Format::Json => {
             let edge = |edge: &Edge| {
                 let mut value = target_json(edge);
-                value["from"] = json!({"kind": edge.kind.as_str(), "name": edge.name});
+                value["from"] = json!({"kind": edge.kind.label(), "name": edge.name});
                 value
             };
             pretty(&json!({"dangling": edges.iter().map(edge).collect::<Vec<_>>()}))
@@ -75,7 +75,7 @@ pub fn dangling(edges: &[Edge], format: Format) -> String {
         Format::Dot => {
             let mut graph = Graph::default();
             for edge in edges {
-                let from = format!("{}/{}", edge.kind.as_str(), edge.name);
+                let from = format!("{}/{}", edge.kind.label(), edge.name);
                 graph.node(&from, Fact::Exists);
                 graph.edge(&from, edge);
             }
@@ -85,13 +85,13 @@ pub fn dangling(edges: &[Edge], format: Format) -> String {
 }
 
 fn table_of(relations: &Relations) -> String {
-    let own = format!("{}/{}", relations.kind.as_str(), printable(&relations.name));
+    let own = format!("{}/{}", relations.kind.label(), printable(&relations.name));
     let mut text = format!("{own}: {}\n", relations.fact.as_str());
     let to = relations.to.iter().map(|edge| {
         ["refers to".to_owned(), target(edge), edge.link.field.clone(), edge.fact.as_str().to_owned()]
     });
     let from = relations.from.iter().map(|(kind, name, field)| {
-        let from = format!("{}/{name}", kind.as_str());
+        let from = format!("{}/{name}", kind.label());
         ["referred to by".to_owned(), from, (*field).to_owned(), Fact::Exists.as_str().to_owned()]
     });
     let rows: Vec<_> = to.chain(from).collect();

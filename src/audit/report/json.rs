@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use crm_check::report::{self, Diagnostic};
 use crm_core::api::CrmKind;
 use crm_core::catalog::{Action, RuleId};
+use crm_core::comparison::Difference;
 use serde_json::{Value, json};
 
 use super::Totals;
@@ -28,7 +29,7 @@ impl List {
         let not_fixed: Vec<Value> = totals
             .not_fixed
             .iter()
-            .map(|not| json!({"kind": not.kind.as_str(), "name": not.name, "message": not.reason}))
+            .map(|not| json!({"kind": not.kind.label(), "name": not.name, "message": not.reason}))
             .collect();
         writeln!(out, "],\n\"notFixed\": {},\n\"summary\": {}}}", Value::from(not_fixed), summary(totals))
     }
@@ -41,17 +42,20 @@ pub(super) fn summary(totals: &Totals) -> Value {
         let findings = tally.of(kind, rule);
         let dangling = tally.dangling.get(&(kind, rule)).copied().unwrap_or_default();
         let line = json!({
-            "kind": kind.as_str(), "rule": rule.as_str(), "findings": findings, "danglingReferences": dangling,
+            "kind": kind.label(), "rule": rule.as_str(), "findings": findings, "danglingReferences": dangling,
         });
         (findings > 0).then_some(line)
     };
     let all = CrmKind::ALL.into_iter().flat_map(|kind| RuleId::ALL.into_iter().map(move |rule| (kind, rule)));
+    let different = |difference| totals.in_force.as_ref().map(|_| tally.differences.of(difference));
     json!({
         "policy": totals.policy,
         "policyInForce": totals.in_force,
         "records": tally.records,
         "refused": tally.denied,
-        "newlyRefused": totals.in_force.as_ref().map(|_| tally.newly_denied),
+        "newlyRefused": different(Difference::NewlyDenied),
+        "noLongerRefused": different(Difference::NoLongerDenied),
+        "newlyWarned": different(Difference::NewlyWarned),
         "deny": tally.count(Action::Deny),
         "warn": tally.count(Action::Warn),
         "audit": tally.count(Action::Audit),

@@ -5,6 +5,7 @@ use crm_check::report::Colour;
 use crm_check::report::text::word;
 use crm_core::catalog::Action;
 use crm_core::characters::printable;
+use crm_core::counted::{counted, number};
 
 use super::{Shelf, Totals, unlisted};
 
@@ -38,7 +39,7 @@ fn not_fixed(totals: &Totals) -> String {
     }
     let mut text = format!("not fixed: {}\n", counted(totals.all_not_fixed, "record is", "records are"));
     for not in &totals.not_fixed {
-        text += &format!("  {}/{}: {}\n", not.kind.as_str(), printable(&not.name), printable(&not.reason));
+        text += &format!("  {}/{}: {}\n", not.kind.label(), printable(&not.name), printable(&not.reason));
     }
     match totals.all_not_fixed.saturating_sub(totals.not_fixed.len() as u64) {
         0 => {}
@@ -73,40 +74,8 @@ pub(super) fn summary(totals: &Totals) -> String {
     let records = counted(tally.records, "record", "records");
     let mut text = format!("{records} audited, policy {}: {found}.\n", printable(&totals.policy));
     if let Some(in_force) = &totals.in_force {
-        text += &format!(
-            "Instead of {}, which is in force, it would newly deny {} of {}.\n",
-            printable(in_force),
-            number(tally.newly_denied),
-            number(tally.records)
-        );
+        text +=
+            &format!("Compared with {}, which is in force: {}.\n", printable(in_force), tally.differences);
     }
     text
-}
-
-fn counted(count: u64, one: &str, many: &str) -> String {
-    format!("{} {}", number(count), if count == 1 { one } else { many })
-}
-
-/// `12,310`
-fn number(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::number;
-
-    #[test]
-    fn numbers_have_thousands_separators() {
-        let shown = [0, 999, 1000, 12_310, 1_234_567].map(number);
-        assert_eq!(shown, ["0", "999", "1,000", "12,310", "1,234,567"]);
-    }
 }

@@ -11,7 +11,8 @@ use tokio::time::timeout;
 
 use super::flights::{Age, Flights};
 use crate::cluster::{Pager, ReadError, Reader};
-use crate::directory::{LookupError, Referrer};
+use crate::directory::LookupError;
+use crate::directory::referrers::{Dependent, Referrer};
 
 /// The maximum size of a page: a quarter of the maximum count.
 const PAGE: u32 = 250;
@@ -31,8 +32,11 @@ const TURN: Duration = Duration::from_millis(500);
 /// The dependents that were counted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Counted {
+    /// Those that stay.
     pub(super) count: Count,
-    /// The first few names.
+    /// Those that the garbage collector will delete.
+    pub(super) owned: Count,
+    /// The first few names of those that stay.
     pub(super) names: Vec<String>,
 }
 
@@ -43,25 +47,40 @@ type Progress = Arc<Mutex<Found>>;
 
 #[derive(Clone, Debug, Default)]
 struct Found {
-    records: usize,
+    /// Those that stay.
+    staying: usize,
+    owned: usize,
     names: Vec<String>,
 }
 
 impl Found {
-    fn add(&mut self, name: String) {
-        self.records += 1;
+    fn add(&mut self, dependent: Dependent) {
+        if dependent.is_owned {
+            self.owned += 1;
+            return;
+        }
+        self.staying += 1;
         if self.names.len() < NAMED {
-            self.names.push(name);
+            self.names.push(dependent.name);
         }
     }
 
-    fn as_count(&self, count: Count) -> Counted {
-        Counted { count, names: self.names.clone() }
+    fn all(&self) -> usize {
+        self.staying + self.owned
+    }
+
+    fn as_counts(&self, count: impl Fn(usize) -> Count) -> Counted {
+        Counted { count: count(self.staying), owned: count(self.owned), names: self.names.clone() }
     }
 
     /// The lower bound that an incomplete count gives.
     fn at_least(&self) -> Option<Counted> {
-        (self.records > 0).then(|| self.as_count(Count::AtLeast(self.records)))
+        (self.all() > 0).then(|| self.as_counts(Count::AtLeast))
+    }
+
+    /// The count that was stopped above the maximum.
+    fn at_most(&self) -> Counted {
+        self.as_counts(|number| if number > MOST { Count::MoreThan(MOST) } else { Count::AtLeast(number) })
     }
 }
 
@@ -81,7 +100,7 @@ impl Counting {
     /// for questions from before the count.
     pub(super) async fn count(&self, question: &Dependents, limit: Duration) -> Answer {
         let age = |answer: &Answer| match answer {
-            Ok(Counted { count: Count::Exactly(0), .. }) => Age::FreshOnly,
+            Ok(Counted { count: Count::Exactly(0), owned: Count::Exactly(0), .. }) => Age::FreshOnly,
             Ok(_) | Err(_) => Age::Any,
         };
         let mut progress = None;
@@ -116,18 +135,18 @@ async fn count(reader: Reader, question: &Dependents, found: &Mutex<Found>) -> R
     loop {
         // One more than the maximum shows that there are more. A further page does not, because the API server does not
         // know whether the rest contains any matches.
-        let left = MOST + 1 - lock(found).records;
+        let left = MOST + 1 - lock(found).all();
         let most = PAGE.min(u32::try_from(left).unwrap_or(PAGE));
         let page = pages.next::<Referrer>(most).await?;
         let is_end = page.is_none();
         let items = page.into_iter().flat_map(|page| page.items);
         let mut found = lock(found);
-        items.filter_map(|item| item.name_if_counted(question)).for_each(|name| found.add(name));
-        if found.records > MOST {
-            return Ok(found.as_count(Count::MoreThan(MOST)));
+        items.filter_map(|item| item.counted(question)).for_each(|dependent| found.add(dependent));
+        if found.all() > MOST {
+            return Ok(found.at_most());
         }
         if is_end {
-            return Ok(found.as_count(Count::Exactly(found.records)));
+            return Ok(found.as_counts(Count::Exactly));
         }
     }
 }

@@ -34,13 +34,20 @@ struct Metadata {
     /// A watch continues from there.
     resource_version: Option<String>,
     deletion_timestamp: Option<Time>,
+    uid: Option<String>,
 }
 
 impl From<Shown> for ObjectHead {
     fn from(shown: Shown) -> Self {
-        let Metadata { name, namespace, resource_version, deletion_timestamp } = shown.metadata;
-        let metadata =
-            ObjectMeta { name, namespace, resource_version, deletion_timestamp, ..ObjectMeta::default() };
+        let Metadata { name, namespace, resource_version, deletion_timestamp, uid } = shown.metadata;
+        let metadata = ObjectMeta {
+            name,
+            namespace,
+            resource_version,
+            deletion_timestamp,
+            uid,
+            ..ObjectMeta::default()
+        };
         Self { metadata }
     }
 }
@@ -52,6 +59,10 @@ impl ObjectHead {
 
     pub(in crate::directory) fn namespace(&self) -> Option<&str> {
         self.metadata.namespace.as_deref()
+    }
+
+    pub(super) fn uid(&self) -> Option<&str> {
+        self.metadata.uid.as_deref()
     }
 
     pub(super) fn resource_version(&self) -> Option<&str> {

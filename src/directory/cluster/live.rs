@@ -13,7 +13,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use super::ObjectHead;
 use super::flights::{Age, Flights};
 use crate::cluster::{ReadError, Reader};
-use crate::directory::LookupError;
+use crate::directory::{Found, LookupError};
 
 /// The characters to escape in a path segment: all but the unreserved characters of RFC 3986 and `:`, `@` and `+`. kube
 /// does not escape names, and the name of a user may contain `?`, which would end the path.
@@ -32,7 +32,7 @@ pub struct Live {
     flights: Flights<Target, Answer>,
 }
 
-type Answer = Result<Presence, LookupError>;
+type Answer = Result<Found, LookupError>;
 
 /// The answer is about another object.
 #[derive(Debug, thiserror::Error)]
@@ -53,13 +53,21 @@ impl Live {
     /// # Errors
     /// The call failed.
     pub async fn presence(&self, target: &Target) -> Result<Presence, LookupError> {
+        self.found(target).await.map(|found| found.presence)
+    }
+
+    /// The same with the uid of the target.
+    ///
+    /// # Errors
+    /// The call failed.
+    pub async fn found(&self, target: &Target) -> Result<Found, LookupError> {
         let call = || {
             let (reader, target) = (self.reader.clone(), target.clone());
             (async move { get(&reader, &target).await }.boxed(), ())
         };
         let age = |answer: &Answer| match answer {
-            Ok(Presence::Missing) => Age::FreshOnly,
-            Ok(Presence::Exists | Presence::Terminating) | Err(_) => Age::Any,
+            Ok(Found { presence: Presence::Missing, .. }) => Age::FreshOnly,
+            Ok(_) | Err(_) => Age::Any,
         };
         self.flights.ask(target, call, age, |()| {}).await
     }
@@ -70,10 +78,10 @@ async fn get(reader: &Reader, target: &Target) -> Answer {
     match head(reader, target).await {
         // An answer about another object does not come from the API server.
         Ok(object) if object.name() != Some(&target.name) => Err(LookupError::Failed(Arc::new(OtherObject))),
-        Ok(object) => Ok(object.presence()),
+        Ok(object) => Ok(Found { presence: object.presence(), uid: object.uid().map(str::to_owned) }),
         // Use the code: for a kind that the cluster does not have, the API server returns 404 without a reason, and
         // kube's `is_not_found` checks the reason. Objects of such a kind do not exist either.
-        Err(error) if error.code() == Some(404) => Ok(Presence::Missing),
+        Err(error) if error.code() == Some(404) => Ok(Found { presence: Presence::Missing, uid: None }),
         Err(error) => Err(error.into()),
     }
 }

@@ -15,11 +15,11 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use crm_core::api::{ResourceKind, Target};
+use crm_core::api::{CrmKind, ResourceKind, Target};
 use crm_core::existence::Presence;
 use crm_core::links::{Dependents, Tally, Visibility};
 use futures::FutureExt;
-use futures::future::{BoxFuture, join};
+use futures::future::{BoxFuture, join, ready};
 use k8s_openapi::api::authentication::v1::UserInfo;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
@@ -29,7 +29,7 @@ use tokio_util::task::TaskTracker;
 
 use self::dependents::{Counted, Counting};
 use self::part::Part;
-use super::{CountDependents, LookUp, LookupError, PartStatus};
+use super::{CountDependents, Found, LookUp, LookupError, PartStatus};
 use crate::cluster::{ReadError, Reader};
 
 pub(super) use self::head::ObjectHead;
@@ -48,6 +48,7 @@ pub struct Cluster {
     reader: Reader,
     live: Live,
     counting: Counting,
+    counts_milo_notes: bool,
     parts: RwLock<HashMap<Arc<ResourceKind>, Arc<Part>>>,
     searches: Arc<Semaphore>,
     tasks: TaskTracker,
@@ -71,10 +72,17 @@ impl Cluster {
         cluster
     }
 
+    /// The same directory, which also counts Milo's notes as dependents.
+    #[must_use]
+    pub fn counting_milo_notes(self, counts_milo_notes: bool) -> Self {
+        Self { counts_milo_notes, ..self }
+    }
+
     fn without_kinds(reader: Reader, stop: &CancellationToken, tasks: &TaskTracker) -> Self {
         Self {
             live: Live::new(reader.clone()),
             counting: Counting::new(reader.clone()),
+            counts_milo_notes: false,
             reader,
             parts: RwLock::default(),
             searches: Arc::new(Semaphore::new(1)),
@@ -142,6 +150,11 @@ impl Cluster {
         }
     }
 
+    /// Whether records of a kind are counted. Without permission to list Milo's notes, every deletion would get a warning.
+    fn counts(&self, kind: CrmKind) -> bool {
+        kind.is_own() || self.counts_milo_notes
+    }
+
     /// Counts and checks the permission at the same time, and checks the permission in any case: otherwise a failed
     /// check would reveal that there is something to count. Equal counts at the same time share calls; the permission
     /// is checked for each user.
@@ -154,10 +167,11 @@ impl Cluster {
         let kind = question.kind.resource();
         let permission = timeout(limit, access::may_list(&self.reader, user, &kind, None));
         let (counted, permission) = join(self.counting.count(question, limit), permission).await;
-        let Counted { count, names } = counted?;
+        let Counted { count, owned, names } = counted?;
         let may_list = permission.unwrap_or(Err(ReadError::Late(limit)))?;
         Ok(Tally {
             count,
+            owned,
             names,
             visibility: if may_list { Visibility::Visible } else { Visibility::Hidden },
         })
@@ -197,6 +211,18 @@ impl LookUp for Cluster {
         answer.boxed()
     }
 
+    fn identify<'a>(
+        &'a self,
+        target: &'a Target,
+        limit: Duration,
+    ) -> BoxFuture<'a, Result<Found, LookupError>> {
+        let answer = async move {
+            let answer = timeout(limit, self.live.found(target)).await;
+            answer.unwrap_or(Err(LookupError::Late(limit)))
+        };
+        answer.boxed()
+    }
+
     fn suggest<'a>(
         &'a self,
         target: &'a Target,
@@ -221,6 +247,9 @@ impl CountDependents for Cluster {
         user: &'a UserInfo,
         limit: Duration,
     ) -> BoxFuture<'a, Result<Tally, LookupError>> {
+        if !self.counts(question.kind) {
+            return ready(Ok(Tally::none())).boxed();
+        }
         self.tally(question, user, limit).boxed()
     }
 }

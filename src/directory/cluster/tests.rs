@@ -53,10 +53,15 @@ enum Reply {
 }
 
 fn cluster() -> (Arc<Cluster>, Server) {
+    cluster_counting(CrmKind::Note)
+}
+
+/// A cluster that counts records of this kind as dependents.
+fn cluster_counting(kind: CrmKind) -> (Arc<Cluster>, Server) {
     let (service, handle) = mock::pair();
     let reader = Reader::new(Client::new(service, "default"));
     let cluster = Cluster::without_kinds(reader, &CancellationToken::new(), &TaskTracker::new());
-    (Arc::new(cluster), Server(handle))
+    (Arc::new(cluster.counting_milo_notes(!kind.is_own())), Server(handle))
 }
 
 /// A cluster with these companies, and the watch that reports others.
@@ -632,6 +637,7 @@ async fn a_question_is_one_call(#[case] reply: Reply, #[case] expected: &str) {
         Err(LookupError::Failed(_)) => "Failed".to_owned(),
         Err(LookupError::TooLarge(_)) => "TooLarge".to_owned(),
         Err(LookupError::Busy) => "Busy".to_owned(),
+        Err(LookupError::NoUid) => "NoUid".to_owned(),
         Err(LookupError::Late(after)) => {
             assert_eq!(*after, limit());
             "Late".to_owned()
@@ -888,7 +894,7 @@ type Finding = JoinHandle<Result<Tally, LookupError>>;
 
 /// Counts the dependents of this kind of the company, and answers whether the user may list them.
 async fn find(kind: CrmKind, may_list: Reply) -> (Finding, Server, Call) {
-    let (cluster, mut server) = cluster();
+    let (cluster, mut server) = cluster_counting(kind);
     let question = Dependents::of(CrmKind::Company, "acme").into_iter().find(|found| found.kind == kind);
     let finding =
         tokio::spawn(
@@ -916,7 +922,8 @@ async fn people_are_counted_by_their_metadata() {
     let items = vec![object("ada"), object("bob"), terminating("cem"), object("dan"), object("eve")];
     list.reply(page(items, ""));
     let names = ["ada", "bob", "dan"].map(str::to_owned).to_vec();
-    let expected = Tally { count: Count::Exactly(4), names, visibility: Visibility::Visible };
+    let (count, owned) = (Count::Exactly(4), Count::Exactly(0));
+    let expected = Tally { count, owned, names, visibility: Visibility::Visible };
     assert_eq!(finding.await.unwrap().unwrap(), expected);
 }
 
@@ -934,9 +941,66 @@ async fn notes_about_a_kind_of_another_group_do_not_count() {
     let selector = "spec.subjectRef.kind=Company,spec.subjectRef.name=acme";
     assert_eq!(list.query("fieldSelector"), Some(selector));
     list.reply(page(vec![note("a", "example.com"), note("b", "crm.milo.io"), object("c")], ""));
-    let expected =
-        Tally { count: Count::Exactly(1), names: vec!["b".into()], visibility: Visibility::Hidden };
+    let (count, owned) = (Count::Exactly(1), Count::Exactly(0));
+    let expected = Tally { count, owned, names: vec!["b".into()], visibility: Visibility::Hidden };
     assert_eq!(finding.await.unwrap().unwrap(), expected);
+}
+
+fn owned(name: &str, kind: &str) -> Value {
+    let mut object = object(name);
+    object["metadata"]["ownerReferences"] =
+        json!([{"apiVersion": "crm.milo.io/v1alpha1", "kind": kind, "name": "acme", "uid": "u-1"}]);
+    object
+}
+
+#[tokio::test(start_paused = true)]
+async fn dependents_that_the_record_owns_are_counted_apart() {
+    let (finding, _server, list) = find(CrmKind::Person, allowed()).await;
+    list.reply(page(vec![owned("ada", "Company"), object("bob"), owned("cem", "Person")], ""));
+    let tally = finding.await.unwrap().unwrap();
+    assert_eq!((tally.count, tally.owned), (Count::Exactly(2), Count::Exactly(1)));
+    assert_eq!(tally.names, ["bob", "cem"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn milos_notes_are_counted_only_if_they_are_registered() {
+    let (cluster, server) = cluster();
+    let questions = Dependents::of(CrmKind::Company, "acme");
+    let question = questions.into_iter().find(|question| question.kind == CrmKind::ClusterNote).unwrap();
+    let tally = cluster.dependents(&question, &UserInfo::default(), limit()).await.unwrap();
+    assert_eq!(tally, Tally::none());
+    drop(cluster);
+    server.no_call_to_the_end().await;
+
+    let (finding, _server, list) = find(CrmKind::ClusterNote, allowed()).await;
+    assert_eq!(list.path, "/apis/notes.miloapis.com/v1alpha1/clusternotes");
+    let selector = "spec.subjectRef.kind=Company,spec.subjectRef.name=acme";
+    assert_eq!(list.query("fieldSelector"), Some(selector));
+    list.reply(page(vec![note("a", "crm.milo.io")], ""));
+    assert_eq!(finding.await.unwrap().unwrap().count, Count::Exactly(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_uid_comes_from_the_api_server_and_shares_the_call_of_equal_questions() {
+    let (cluster, mut server) = cluster();
+    let target =
+        || Target { kind: Arc::new(CrmKind::Company.resource()), namespace: None, name: "acme".into() };
+    let asking = |cluster: &Arc<Cluster>| {
+        let cluster = cluster.clone();
+        tokio::spawn(async move { cluster.identify(&target(), limit()).await })
+    };
+    let (first, second) = (asking(&cluster), asking(&cluster));
+    settle().await;
+    let mut acme = object("acme");
+    acme["metadata"]["uid"] = json!("u-1");
+    let call = server.next().await;
+    call.reply(Reply::Json(200, acme));
+    for finding in [first, second] {
+        let found = finding.await.unwrap().unwrap();
+        assert_eq!((found.presence, found.uid.as_deref()), (Presence::Exists, Some("u-1")));
+    }
+    drop(cluster);
+    server.no_call_to_the_end().await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -1034,7 +1098,7 @@ async fn equal_counts_are_shared_and_the_permission_of_each_user_is_checked() {
     list.reply(page(vec![object("ada")], ""));
     let mut visibilities = Vec::new();
     for finding in finding {
-        let Tally { count, names, visibility } = finding.await.unwrap().unwrap();
+        let Tally { count, names, visibility, .. } = finding.await.unwrap().unwrap();
         assert_eq!((count, names), (Count::Exactly(1), vec!["ada".to_owned()]));
         visibilities.push(visibility);
     }

@@ -60,11 +60,15 @@ impl Directory {
 
     /// Sets the policy in force, as `name@generation` or the digest of a file.
     pub fn policy_in_force(&self, policy: impl Into<String>) {
-        self.policy_refused.set(0);
         self.policy.current.store(Some(Arc::new(policy.into())));
     }
 
-    /// Counts an invalid policy; the last valid one stays in force, until the next call of `policy_in_force`.
+    /// Records that the current policy is valid.
+    pub fn policy_valid(&self) {
+        self.policy_refused.set(0);
+    }
+
+    /// Counts an invalid policy; an earlier one is in force, until the next call of `policy_valid`.
     pub fn policy_invalid(&self) {
         self.policy_refused.set(1);
         self.policy_refusals.inc();

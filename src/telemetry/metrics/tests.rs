@@ -82,12 +82,12 @@ fn certificates_show_their_expiry_dates_and_reloads() {
 }
 
 #[test]
-fn a_policy_is_refused_until_another_is_in_force() {
+fn a_policy_is_refused_until_another_is_valid() {
     let metrics = Metrics::new();
     assert_sample(&metrics, "crm_admission_policy_refused 0");
     metrics.directory().policy_invalid();
     assert_sample(&metrics, "crm_admission_policy_refused 1");
-    metrics.directory().policy_in_force("default@2");
+    metrics.directory().policy_valid();
     assert_sample(&metrics, "crm_admission_policy_refused 0");
     assert_sample(&metrics, "crm_admission_policy_refusals_total 1");
 }

@@ -177,7 +177,7 @@ impl Judge {
         for reference in self.references(object) {
             let fact = known.fact(&reference.target, build(placed));
             match fact.clone() {
-                Some(fact) => answered.push((reference.rule, fact)),
+                Some(fact) => answered.push((reference.key, fact)),
                 None => unanswered.push(reference.field()),
             }
             facts.push((reference.target, fact));

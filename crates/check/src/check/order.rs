@@ -164,7 +164,7 @@ impl<'o> Sequence<'o> {
         }
         let kind = text(&self.objects.get(index)?["kind"]);
         Some(Finding {
-            rule: reference.rule,
+            rule: reference.key.rule,
             code: Some(ORDER),
             field: reference.field(),
             reason: Reason::NotFound,

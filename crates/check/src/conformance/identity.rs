@@ -28,14 +28,16 @@ impl Identity {
     /// The identity of an object.
     pub fn of(object: &Value) -> Self {
         let kind = object["kind"].as_str();
-        let known = kind.and_then(|kind| CrmKind::of(api::GROUP, api::VERSION, kind));
+        let of = |group, version| kind.and_then(|kind| CrmKind::of(group, version, kind));
         let Some(api_version) = object["apiVersion"].as_str() else {
             // Without a group it could be of another one, but most likely it is ours.
-            return if known.is_some() { Self::Misfit("apiVersion") } else { Self::Other };
+            let is_ours = of(api::GROUP, api::VERSION).is_some();
+            return if is_ours { Self::Misfit("apiVersion") } else { Self::Other };
         };
         let (group, version) = api_version.split_once('/').unwrap_or((api_version, ""));
-        match (known, kind) {
-            _ if group != api::GROUP => Self::Other,
+        match (of(group, version), kind) {
+            // Of Milo's group, we know only these kinds in this version.
+            (known, _) if group != api::GROUP => known.map_or(Self::Other, Self::Record),
             _ if version != api::VERSION => Self::Misfit("apiVersion"),
             (Some(kind), _) => Self::Record(kind),
             (None, _) => Self::Misfit("kind"),
@@ -57,7 +59,7 @@ fn accepted_version() -> String {
 pub(super) fn violation(field: &'static str, object: &Value) -> Violation {
     let path = FieldPath::of(&[field]);
     let value = &object[field];
-    let kinds = CrmKind::ALL.map(CrmKind::as_str);
+    let kinds = CrmKind::OWN.map(CrmKind::as_str);
     let accepted = if field == "kind" { kinds.join(", ") } else { accepted_version() };
     if value.is_null() {
         let text =
@@ -76,4 +78,32 @@ pub(super) fn violation(field: &'static str, object: &Value) -> Violation {
         _ => Some(accepted_version()),
     };
     Violation { field: path, reason: Reason::NotSupported, value: Shown::of(value), text, suggestion }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+    use serde_json::json;
+
+    use super::*;
+
+    #[rstest]
+    #[case::ours("crm.milo.io/v1alpha1", "Note", Identity::Record(CrmKind::Note))]
+    #[case::milos("notes.miloapis.com/v1alpha1", "ClusterNote", Identity::Record(CrmKind::ClusterNote))]
+    #[case::of_the_same_kind(
+        "notes.miloapis.com/v1alpha1",
+        "Note",
+        Identity::Record(CrmKind::NamespacedNote)
+    )]
+    #[case::of_another_version("notes.miloapis.com/v1", "Note", Identity::Other)]
+    #[case::of_a_third_group("notification.miloapis.com/v1alpha1", "Note", Identity::Other)]
+    #[case::milos_kind_in_our_group("crm.milo.io/v1alpha1", "ClusterNote", Identity::Misfit("kind"))]
+    #[case::our_kind_in_milos_group("notes.miloapis.com/v1alpha1", "Company", Identity::Other)]
+    fn group_version_and_kind_identify_a_record(
+        #[case] api_version: &str,
+        #[case] kind: &str,
+        #[case] expected: Identity,
+    ) {
+        assert_eq!(Identity::of(&json!({"apiVersion": api_version, "kind": kind})), expected);
+    }
 }

@@ -192,7 +192,14 @@ fn fixing(policy: &Policy) -> Policy {
 pub fn record(object: &Value) -> Record {
     let labels = object["metadata"]["labels"].as_object().into_iter().flatten();
     let labels = labels.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())));
-    Record { labels: labels.collect::<BTreeMap<_, _>>(), spec: object["spec"].clone() }
+    // A file need not have the namespace, and nothing here depends on owners.
+    let namespace = object["metadata"]["namespace"].as_str().filter(|namespace| !namespace.is_empty());
+    Record {
+        labels: labels.collect::<BTreeMap<_, _>>(),
+        spec: object["spec"].clone(),
+        namespace: namespace.map(str::to_owned),
+        owners: None,
+    }
 }
 
 /// The findings of engine and schema. A finding of the engine replaces one of the schema about the same field, unless

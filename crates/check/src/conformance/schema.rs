@@ -39,6 +39,13 @@ impl UnusableSchema {
     }
 }
 
+impl Schema {
+    fn new(kind: CrmKind, document: Value) -> Result<Self, UnusableSchema> {
+        let validator = validator(&document).map_err(|error| UnusableSchema::new(kind.label(), error))?;
+        Ok(Self { document, validator })
+    }
+}
+
 impl Schemas {
     /// Compiles the schemas.
     pub(super) fn new() -> Result<Self, UnusableSchema> {
@@ -50,9 +57,14 @@ impl Schemas {
             let crd =
                 serde_json::to_value(&crd).map_err(|error| UnusableSchema::new(kind.as_str(), error))?;
             let document = object_schema(&crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]);
-            let validator =
-                validator(&document).map_err(|error| UnusableSchema::new(kind.as_str(), error))?;
-            schemas.insert(kind, Schema { document, validator });
+            if kind == CrmKind::Note {
+                for kind in
+                    CrmKind::ALL.into_iter().filter(|kind| !kind.is_own() && kind.model() == CrmKind::Note)
+                {
+                    schemas.insert(kind, Schema::new(kind, milo_note(document.clone()))?);
+                }
+            }
+            schemas.insert(kind, Schema::new(kind, document)?);
         }
         Ok(Self(schemas))
     }
@@ -114,6 +126,27 @@ pub(super) fn object_schema(definition: &Value) -> Value {
     schema["properties"]["status"] = json!(true);
     schema["required"] = json!(["metadata", "spec"]);
     schema
+}
+
+/// The schema of Milo's notes. It has the fields of a Note, but requires others, and of their sizes it limits only that
+/// of the content.
+fn milo_note(mut note: Value) -> Value {
+    let spec = &mut note["properties"]["spec"];
+    let content = spec["properties"]["content"]["maxLength"].take();
+    without_sizes(spec);
+    spec["properties"]["content"]["maxLength"] = content;
+    spec["required"] = json!(["content", "subjectRef"]);
+    spec["properties"]["subjectRef"]["required"] = json!(["apiGroup", "kind", "name"]);
+    note
+}
+
+/// Removes the sizes of all strings.
+fn without_sizes(schema: &mut Value) {
+    let Some(fields) = schema.as_object_mut() else { return };
+    fields.retain(|key, _| key != "maxLength" && key != "minLength");
+    if let Some(Value::Object(properties)) = fields.get_mut("properties") {
+        properties.values_mut().for_each(without_sizes);
+    }
 }
 
 /// Converts OpenAPI of a CustomResourceDefinition to JSON Schema.
@@ -354,6 +387,33 @@ mod tests {
         let (parent, key) = pointer.rsplit_once('/').unwrap();
         object.pointer_mut(parent).unwrap()[key] = value;
         assert_eq!(texts(CrmKind::Company, &object), [expected]);
+    }
+
+    #[test]
+    fn milos_notes_need_a_group_but_no_creator_and_only_the_content_has_a_size() {
+        let note = |subject: Value, content: String| {
+            json!({
+                "apiVersion": "notes.miloapis.com/v1alpha1", "kind": "ClusterNote", "metadata": {"name": "call"},
+                "spec": {"subjectRef": subject, "content": content, "nextAction": "x".repeat(2000)},
+            })
+        };
+        let subject = json!({"apiGroup": "crm.milo.io", "kind": "Company", "name": "acme"});
+        for kind in [CrmKind::ClusterNote, CrmKind::NamespacedNote] {
+            assert_eq!(texts(kind, &note(subject.clone(), "Called.".to_owned())), [] as [&str; 0]);
+            assert_eq!(
+                texts(kind, &note(subject.clone(), "x".repeat(1001))),
+                ["spec.content: Invalid: must be at most 1000 characters, has 1001"]
+            );
+            let missing = "spec.subjectRef.apiGroup: Required: set it";
+            assert_eq!(
+                texts(kind, &note(json!({"kind": "Company", "name": "acme"}), "Called.".to_owned())),
+                [missing]
+            );
+        }
+        let mut unknown = note(subject, "Called.".to_owned());
+        unknown["spec"]["contents"] = json!("typo");
+        let expected = "spec.contents: Forbidden: unknown field; did you mean \"content\"?";
+        assert_eq!(texts(CrmKind::NamespacedNote, &unknown), [expected]);
     }
 
     #[test]

@@ -18,6 +18,8 @@ use super::{limits, schema};
     status = "RecordStatus",
     derive = "Default",
     derive = "PartialEq",
+    selectable = ".spec.creatorRef.name",
+    selectable = ".spec.organizationRef.name",
     doc = "Company is a company in the CRM, such as a customer, a prospect or a partner. People refer \
            to it by name, and Notes can be about it. Use labels to categorize it. For example, \
            crm.milo.io/source says how it became a customer, and crm.milo.io/segment which market it belongs to.",

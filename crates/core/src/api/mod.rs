@@ -38,7 +38,7 @@ pub use note::{Note, NoteSpec, SubjectReference};
 pub use person::{CompanyReference, ContactReference, Person, PersonSpec, UserReference};
 pub use policy::{AdmissionPolicy, AdmissionPolicySpec, AdmissionPolicyStatus};
 pub use record::{CreatorReference, GROUP, RecordStatus, VERSION};
-pub use resource::{CrmKind, ResourceKind, Target};
+pub use resource::{CrmKind, MILO_NOTES_GROUP, ResourceKind, Target};
 
 /// The custom resource definitions of all kinds, ordered by group and name.
 ///
@@ -124,7 +124,8 @@ mod tests {
             assert!(version.served && version.storage, "{kind}");
             assert!(version.subresources.as_ref().unwrap().status.is_some(), "{kind}");
             let columns = version.additional_printer_columns.as_ref().unwrap();
-            assert_eq!(columns.last().unwrap().name, "Age", "{kind}");
+            let shown = columns.iter().rfind(|column| column.priority.unwrap_or_default() == 0);
+            assert_eq!(shown.unwrap().name, "Age", "{kind}");
         }
     }
 
@@ -227,13 +228,38 @@ mod tests {
     }
 
     #[test]
-    fn people_and_notes_are_selectable_by_what_they_refer_to() {
+    fn records_are_selectable_by_what_they_refer_to_and_notes_by_the_next_action() {
         let selectable = |crd: &CustomResourceDefinition| -> Vec<String> {
             let fields = crd.spec.versions[0].selectable_fields.iter().flatten();
             fields.map(|field| field.json_path.clone()).collect()
         };
-        assert_eq!(selectable(&Person::crd()), [".spec.companyRef.name"]);
-        assert_eq!(selectable(&Note::crd()), [".spec.subjectRef.kind", ".spec.subjectRef.name"]);
+        assert_eq!(selectable(&Company::crd()), [".spec.creatorRef.name", ".spec.organizationRef.name"]);
+        assert_eq!(
+            selectable(&Person::crd()),
+            [".spec.companyRef.name", ".spec.creatorRef.name", ".spec.userRef.name"]
+        );
+        assert_eq!(
+            selectable(&Note::crd()),
+            [
+                ".spec.subjectRef.apiGroup",
+                ".spec.subjectRef.kind",
+                ".spec.subjectRef.name",
+                ".spec.subjectRef.namespace",
+                ".spec.creatorRef.name",
+                ".spec.followUp",
+                ".spec.nextActionTime",
+            ]
+        );
+    }
+
+    #[test]
+    fn the_status_has_the_creator_of_milo() {
+        for (kind, schema) in schemas() {
+            if kind != "AdmissionPolicy" {
+                let field = &schema["properties"]["status"]["properties"]["createdBy"];
+                assert_eq!((&field["type"], &field["nullable"]), (&json!("string"), &json!(true)), "{kind}");
+            }
+        }
     }
 
     #[test]

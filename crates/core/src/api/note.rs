@@ -20,8 +20,13 @@ use super::{limits, schema};
     status = "RecordStatus",
     derive = "Default",
     derive = "PartialEq",
+    selectable = ".spec.subjectRef.apiGroup",
     selectable = ".spec.subjectRef.kind",
     selectable = ".spec.subjectRef.name",
+    selectable = ".spec.subjectRef.namespace",
+    selectable = ".spec.creatorRef.name",
+    selectable = ".spec.followUp",
+    selectable = ".spec.nextActionTime",
     doc = "Note is a note about a Company, a Person or another accepted kind of object, such as the \
            content of a call or a meeting, or the next action. The command kubectl get notes \
            --field-selector spec.subjectRef.kind=Company,spec.subjectRef.name=acme-corp lists the Notes \

@@ -19,6 +19,8 @@ use super::{limits, schema};
     derive = "Default",
     derive = "PartialEq",
     selectable = ".spec.companyRef.name",
+    selectable = ".spec.creatorRef.name",
+    selectable = ".spec.userRef.name",
     doc = "Person is a person in the CRM, such as a contact at a company or an independent consultant. \
            Notes can be about a Person. The command kubectl get people --field-selector \
            spec.companyRef.name=acme-corp lists everyone at a company. Use labels to categorize \

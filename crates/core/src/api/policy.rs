@@ -26,6 +26,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, CustomResourceExt, KubeSchema};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use std::borrow::Cow;
 
 use super::{limits, schema};
@@ -74,7 +75,8 @@ pub const CONSISTENCIES: [&str; 2] = ["CacheThenLive", "Live"];
     doc = "AdmissionPolicy configures the rules for CRM records. It says which rules deny, warn, only \
            record or are disabled, who is exempt, and how creators and references are looked up. Only the \
            AdmissionPolicy named default is used. A change takes effect within seconds. An invalid policy \
-           changes nothing, and the previous one stays in force; the condition Accepted then lists every \
+           is denied with every problem. If the webhook cannot be called, it is stored but changes nothing; \
+           the last valid one, status.lastAccepted, stays in force, and the condition Accepted lists every \
            problem. The command crm-admission policy check FILE reports the same problems before the \
            policy is applied.",
     printcolumn(
@@ -87,10 +89,16 @@ pub const CONSISTENCIES: [&str; 2] = ["CacheThenLive", "Live"];
         name = "Reason",
         type_ = "string",
         json_path = r#".status.conditions[?(@.type=="Accepted")].reason"#,
-        description = "Why the policy is in force or not.",
-        priority = 1
+        description = "Why the policy is in force or not."
     ),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Accepted")].message"#,
+        description = "Every problem of an invalid policy, with its field.",
+        priority = 1
+    )
 )]
 #[serde(rename_all = "camelCase")]
 #[schemars(transform = schema::unwrap_descriptions)]
@@ -123,6 +131,10 @@ pub struct AdmissionPolicySpec {
     /// The names of domains that are treated specially, for the rules domain and domain-hint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub domains: Option<Domains>,
+
+    /// What happens to Notes, besides the rules.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notes: Option<Notes>,
 
     /// How references to other objects are checked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -304,6 +316,18 @@ pub struct Domains {
     pub mail_providers: Option<Vec<String>>,
 }
 
+/// What happens to Notes, besides the rules.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+#[schemars(transform = schema::unwrap_descriptions)]
+pub struct Notes {
+    /// Whether a new Note gets its subject as an owner reference, so that the garbage collector deletes it with its
+    /// subject. A Note that exists already stays as it is, and so does a Note about an object of another scope.
+    /// Defaults to false.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owned_by_subject: Option<bool>,
+}
+
 /// How references to other objects are checked.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
@@ -337,8 +361,8 @@ pub struct References {
     #[schemars(with = "String", extend("enum" = CONSISTENCIES))]
     pub consistency: Option<String>,
 
-    /// The kinds of users and organizations in the cluster, for the rules creator-exists, user-exists and
-    /// organization-exists. A rule that needs a kind cannot be enabled without it.
+    /// The kinds of users, organizations and contacts in the cluster, for the rules creator-exists, user-exists,
+    /// organization-exists and contact-exists. A rule that needs a kind cannot be enabled without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kinds: Option<Kinds>,
 
@@ -367,7 +391,7 @@ pub struct FieldManagerMode {
     pub mode: String,
 }
 
-/// The kinds of users and organizations in the cluster.
+/// The kinds of users, organizations and contacts in the cluster.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[schemars(transform = schema::unwrap_descriptions)]
 pub struct Kinds {
@@ -385,6 +409,12 @@ pub struct Kinds {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(merge_strategy = MapMerge::Atomic)]
     pub organization: Option<ClusterKind>,
+
+    /// The kind that a Person's contactRefs name, for the rule contact-exists. It is namespaced. For example, group
+    /// notification.miloapis.com, version v1alpha1, kind Contact and plural contacts. By default there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(merge_strategy = MapMerge::Atomic)]
+    pub contact: Option<NamespacedKind>,
 }
 
 /// A cluster-scoped kind. References to it have no namespace.
@@ -412,6 +442,37 @@ pub struct ClusterKind {
     #[serde(default)]
     #[schemars(!default, length(min = 1, max = limits::LABEL), regex(pattern = schema::LABEL_PATTERN))]
     pub plural: String,
+}
+
+/// A namespaced kind. References to it have a namespace.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[schemars(transform = schema::unwrap_descriptions)]
+pub struct NamespacedKind {
+    /// The API group, such as notification.miloapis.com, without the version. Empty means the core group. At most 253
+    /// characters.
+    #[serde(default)]
+    #[schemars(!default, length(max = limits::NAME), regex(pattern = schema::GROUP_PATTERN))]
+    pub group: String,
+
+    /// The API version, such as v1alpha1. At most 63 characters.
+    #[serde(default)]
+    #[schemars(!default, length(min = 1, max = limits::LABEL), regex(pattern = schema::LABEL_PATTERN))]
+    pub version: String,
+
+    /// The kind as it is written in manifests, such as Contact. At most 63 characters.
+    #[serde(default)]
+    #[schemars(!default, length(min = 1, max = limits::LABEL), regex(pattern = schema::KIND_PATTERN))]
+    pub kind: String,
+
+    /// The plural in lower case, as the command kubectl api-resources lists it, such as contacts. At most 63
+    /// characters.
+    #[serde(default)]
+    #[schemars(!default, length(min = 1, max = limits::LABEL), regex(pattern = schema::LABEL_PATTERN))]
+    pub plural: String,
+
+    /// Always true. It may be left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespaced: Option<bool>,
 }
 
 /// A kind of object that Notes may be about.
@@ -448,6 +509,11 @@ pub struct SubjectKind {
 /// Users who are exempt from the same rules for the same reason.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[schemars(transform = schema::unwrap_descriptions)]
+#[x_kube(
+    validation = Rule::new("has(self.users) && size(self.users) > 0 || has(self.groups) && size(self.groups) > 0")
+        .message("list the users or groups that are exempt")
+        .reason(Reason::FieldValueRequired)
+)]
 pub struct Exemption {
     /// The name of the exemption in the audit log, such as migration. It consists of
     /// lower-case letters, digits and hyphens. At most 63 characters.
@@ -505,6 +571,26 @@ pub struct AdmissionPolicyStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,
+
+    /// The last valid version of the policy. It is in force while the current one is invalid, also in a program that
+    /// starts then. A policy of more than 256 KiB is not kept here.
+    // Atomic: one manager writes it, and a part of a policy means nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(merge_strategy = MapMerge::Atomic)]
+    pub last_accepted: Option<LastAccepted>,
+}
+
+/// The last valid version of a policy.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[schemars(transform = schema::unwrap_descriptions)]
+pub struct LastAccepted {
+    /// The metadata.generation of that version.
+    pub generation: i64,
+
+    /// The spec of that version.
+    // Any object, so that a stricter schema of a later release does not make the status invalid.
+    #[schemars(schema_with = "schema::any_object")]
+    pub spec: Map<String, Value>,
 }
 
 /// The schema of the kind of a record.
@@ -574,7 +660,7 @@ fn list_rule_ids(schema: &mut JSONSchemaProps, ids: &[JSON]) {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
 
@@ -646,6 +732,7 @@ mod tests {
             ("references.onDryRunByFieldManager[]", json!(["manager", "mode"])),
             ("references.kinds.user", json!(["group", "kind", "plural", "version"])),
             ("references.kinds.organization", json!(["group", "kind", "plural", "version"])),
+            ("references.kinds.contact", json!(["group", "kind", "plural", "version"])),
             ("references.subjects[]", json!(["group", "kind", "plural", "version"])),
             ("exemptions[]", json!(["name", "rules"])),
         ] {
@@ -709,6 +796,7 @@ mod tests {
                 "key": "crm.milo.io/source", "kinds": ["Person"], "allowed": ["referral"], "required": true,
             }],
             "domains": { "owned": ["gov.uk"], "sharedHosts": [], "mailProviders": ["gmail.com"] },
+            "notes": { "ownedBySubject": true },
             "references": {
                 "onDryRun": "Enforce",
                 "onDryRunByFieldManager": [{ "manager": "kustomize-controller", "mode": "Warn" }],

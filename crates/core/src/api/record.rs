@@ -24,8 +24,15 @@ pub struct CreatorReference {
 
 /// The state of the record as controllers observe it. Staff do not write it.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
 #[schemars(transform = schema::unwrap_descriptions)]
 pub struct RecordStatus {
+    /// The user who created the record, as the controllers of Milo write it. crm-admission never writes it. At most
+    /// 1024 characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = limits::IDENTITY))]
+    pub created_by: Option<String>,
+
     /// The current state of the record, one entry for each aspect. Wait for one with
     /// kubectl wait --for=condition=TYPE.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

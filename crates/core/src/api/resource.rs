@@ -72,18 +72,39 @@ pub enum CrmKind {
     Person,
     /// A note about another object.
     Note,
+    /// Milo's note about a cluster-scoped object. Its CRD is Milo's, as is the next one.
+    ClusterNote,
+    /// Milo's note about an object in its own namespace. Its kind is `Note`, too, in another group.
+    NamespacedNote,
 }
 
-impl CrmKind {
-    /// All kinds, in the order in which they are documented.
-    pub const ALL: [Self; 3] = [Self::Company, Self::Person, Self::Note];
+/// The API group of Milo's notes. Their version is that of the CRM records.
+pub const MILO_NOTES_GROUP: &str = "notes.miloapis.com";
 
-    /// The kind as it is written in manifests.
+impl CrmKind {
+    /// The kinds whose CRDs are ours, in the order in which they are documented.
+    pub const OWN: [Self; 3] = [Self::Company, Self::Person, Self::Note];
+
+    /// All kinds: ours, and then Milo's.
+    pub const ALL: [Self; 5] =
+        [Self::Company, Self::Person, Self::Note, Self::ClusterNote, Self::NamespacedNote];
+
+    /// The kind as it is written in manifests. Two kinds have the same, see [`Self::label`].
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Company => "Company",
             Self::Person => "Person",
-            Self::Note => "Note",
+            Self::Note | Self::NamespacedNote => "Note",
+            Self::ClusterNote => "ClusterNote",
+        }
+    }
+
+    /// A unique name for metrics and reports: the kind, and for Milo's kinds the group.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Company | Self::Person | Self::Note => self.as_str(),
+            Self::ClusterNote => "ClusterNote.notes.miloapis.com",
+            Self::NamespacedNote => "Note.notes.miloapis.com",
         }
     }
 
@@ -92,20 +113,71 @@ impl CrmKind {
         match self {
             Self::Company => "companies",
             Self::Person => "people",
-            Self::Note => "notes",
+            Self::Note | Self::NamespacedNote => "notes",
+            Self::ClusterNote => "clusternotes",
+        }
+    }
+
+    /// The API group.
+    pub const fn group(self) -> &'static str {
+        if self.is_own() { GROUP } else { MILO_NOTES_GROUP }
+    }
+
+    /// Whether the CRD of the kind is ours.
+    pub const fn is_own(self) -> bool {
+        matches!(self, Self::Company | Self::Person | Self::Note)
+    }
+
+    /// Whether the kind is namespaced.
+    pub const fn is_namespaced(self) -> bool {
+        matches!(self, Self::NamespacedNote)
+    }
+
+    /// The kind of ours whose rules, references and labels also hold for this kind.
+    pub const fn model(self) -> Self {
+        match self {
+            Self::ClusterNote | Self::NamespacedNote => Self::Note,
+            own => own,
         }
     }
 
     /// The CRM kind of that group, version and kind; `None` if there is no such CRM kind.
     pub fn of(group: &str, version: &str, kind: &str) -> Option<Self> {
-        if group != GROUP || version != VERSION {
-            return None;
-        }
-        Self::ALL.into_iter().find(|known| known.as_str() == kind)
+        let is = |known: &Self| known.group() == group && version == VERSION && known.as_str() == kind;
+        Self::ALL.into_iter().find(is)
     }
 
     /// The same with everything that an API path needs.
     pub fn resource(self) -> ResourceKind {
-        ResourceKind::crm(self.as_str(), self.plural())
+        ResourceKind {
+            group: self.group().to_owned(),
+            namespaced: self.is_namespaced(),
+            ..ResourceKind::crm(self.as_str(), self.plural())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn a_kind_is_found_by_group_version_and_kind() {
+        for kind in CrmKind::ALL {
+            let resource = kind.resource();
+            assert_eq!(CrmKind::of(&resource.group, &resource.version, &resource.kind), Some(kind));
+            assert_eq!(kind.is_own(), CrmKind::OWN.contains(&kind), "{kind:?}");
+        }
+        assert_eq!(CrmKind::of(GROUP, VERSION, "ClusterNote"), None);
+        assert_eq!(CrmKind::of(MILO_NOTES_GROUP, VERSION, "Company"), None);
+        assert_eq!(CrmKind::of(MILO_NOTES_GROUP, "v1", "Note"), None);
+    }
+
+    #[test]
+    fn labels_are_unique() {
+        let labels: HashSet<&str> = CrmKind::ALL.into_iter().map(CrmKind::label).collect();
+        assert_eq!(labels.len(), CrmKind::ALL.len());
     }
 }

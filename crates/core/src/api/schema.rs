@@ -33,6 +33,11 @@ fn unwrap_description(schema: Option<&mut Map<String, Value>>) {
     *description = paragraphs.join("\n\n");
 }
 
+/// The schema of an object whose fields the API server does not know.
+pub(super) fn any_object(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true })
+}
+
 /// The schema of `status.conditions`: a list map by `type` of `metav1.Condition`, with the lengths and patterns of
 /// Kubernetes. k8s-openapi has the Rust type, but not the schema.
 pub(super) fn conditions(_: &mut SchemaGenerator) -> Schema {

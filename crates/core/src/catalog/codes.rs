@@ -94,6 +94,7 @@ impl RuleId {
             Self::Schema => &FILES,
             Self::OrganizationExists
             | Self::CompanyExists
+            | Self::ContactExists
             | Self::UserExists
             | Self::CreatorExists
             | Self::SubjectExists => &REFERENCES,

@@ -3,7 +3,7 @@
 use super::rule::{Action, Example, Rule, RuleId};
 use crate::api::CrmKind::{self, Company, Note, Person};
 
-const ALL_KINDS: &[CrmKind] = &CrmKind::ALL;
+const ALL_KINDS: &[CrmKind] = &CrmKind::OWN;
 
 /// A manifest of a CRM kind from its own lines.
 macro_rules! manifest {
@@ -172,6 +172,19 @@ pub(super) static RULES: [Rule; RuleId::ALL.len()] = [
         },
     },
     Rule {
+        id: RuleId::ContactExists,
+        kinds: &[Person],
+        default_action: Action::Disabled,
+        title: "The contacts of a person exist",
+        explanation: "Every entry of spec.contactRefs must name an object of the kind that the policy gives in references.kinds.contact, such as a Contact of a notification service, by its name and namespace. A contact that was just created is found.",
+        fix: "Correct the name and the namespace, create the contact first, or remove the entry.",
+        example: Example {
+            stored: None,
+            bad: manifest!("Person", "philip-fry", "spec:" "  displayName: Philip J. Fry" "  contactRefs:" "  - name: fry-hom" "    namespace: crm-contacts"),
+            good: manifest!("Person", "philip-fry", "spec:" "  displayName: Philip J. Fry" "  contactRefs:" "  - name: fry-home" "    namespace: crm-contacts"),
+        },
+    },
+    Rule {
         id: RuleId::UserExists,
         kinds: &[Person],
         default_action: Action::Disabled,
@@ -189,7 +202,7 @@ pub(super) static RULES: [Rule; RuleId::ALL.len()] = [
         kinds: &[Note],
         default_action: Action::Deny,
         title: "A note is about an object of an accepted kind",
-        explanation: "spec.subjectRef.apiGroup and spec.subjectRef.kind must exactly match those of a Company, a Person, or a kind that the policy adds in references.subjects. A missing apiGroup is filled in if only one accepted kind has the name. Namespaced kinds need spec.subjectRef.namespace, and other kinds must not have it.",
+        explanation: "spec.subjectRef.apiGroup and spec.subjectRef.kind must exactly match those of a Company, a Person, or a kind that the policy adds in references.subjects. A missing apiGroup is filled in if only one accepted kind has the name. Namespaced kinds need spec.subjectRef.namespace, and other kinds must not have it. Of Milo's notes, a ClusterNote is about a cluster-scoped object, and a Note about one in its own namespace.",
         fix: "Set spec.subjectRef to apiGroup crm.milo.io, kind Company or Person, and the name.",
         example: Example {
             stored: None,
@@ -256,7 +269,7 @@ pub(super) static RULES: [Rule; RuleId::ALL.len()] = [
         kinds: &[Company, Person],
         default_action: Action::Warn,
         title: "No record refers to a deleted record",
-        explanation: "If a Company or a Person is deleted, the People and Notes that name it in spec.companyRef or spec.subjectRef refer to a missing object. The message counts these dependents, up to 1000 of each kind, and names up to three. Dependents that are being deleted do not count. Requesters learn only about kinds that they may list: a warning leaves out the others, and a denial that is based only on others does not count or name them. With Deny the answer is 409 Conflict. `kubectl delete --dry-run=server` shows it in advance. Deletions by the garbage collector, by the namespace controller and by exempt users are not checked. A failed lookup is a warning and never denies. The rule is best effort: while the webhook is down or overloaded, the API server deletes without asking it (`failurePolicy: Ignore`).",
+        explanation: "If a Company or a Person is deleted, the People and Notes that name it in spec.companyRef or spec.subjectRef refer to a missing object. The message counts these dependents, up to 1000 of each kind, and names up to three. Dependents that are being deleted do not count. Notes whose owner is the record are counted apart: the garbage collector deletes them with it, so they are no reason to deny. Requesters learn only about kinds that they may list: a warning leaves out the others, and a denial that is based only on others does not count or name them. With Deny the answer is 409 Conflict. `kubectl delete --dry-run=server` shows it in advance. Deletions by the garbage collector, by the namespace controller and by exempt users are not checked. A failed lookup is a warning and never denies. The rule is best effort: while the webhook is down or overloaded, the API server deletes without asking it (`failurePolicy: Ignore`).",
         fix: "Delete the records that refer to it first, or have the People refer to another Company. The subject of a Note cannot change, so a Note can only be deleted.",
         example: Example {
             stored: Some(

@@ -46,7 +46,7 @@ impl fmt::Display for Action {
 pub struct Rule {
     /// Its stable id.
     pub id: RuleId,
-    /// The kinds of records that it checks.
+    /// The kinds of records that it checks. A rule for Notes also checks Milo's notes.
     pub kinds: &'static [CrmKind],
     /// Its action in the built-in policy.
     pub default_action: Action,
@@ -58,6 +58,13 @@ pub struct Rule {
     pub fix: &'static str,
     /// A record that breaks it, and the same record fixed.
     pub example: Example,
+}
+
+impl Rule {
+    /// Whether it checks records of this kind.
+    pub fn checks(&self, kind: CrmKind) -> bool {
+        self.kinds.contains(&kind.model())
+    }
 }
 
 /// Manifests that show what a rule denies and what it allows.
@@ -118,6 +125,8 @@ rule_ids! {
     OrganizationExists = "organization-exists",
     /// The company that a person works for exists.
     CompanyExists = "company-exists",
+    /// The contacts of a person exist.
+    ContactExists = "contact-exists",
     /// The system User exists.
     UserExists = "user-exists",
     /// A note is about an object of an accepted kind.

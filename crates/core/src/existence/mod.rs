@@ -64,6 +64,9 @@ pub struct TargetProblem {
     pub suggestion: Option<String>,
 }
 
+/// The text about a lookup that failed.
+pub const UNCHECKED: &str = "could not be checked, try again";
+
 /// The code of a reference to an unknown object.
 pub const UNRESOLVED: &str = "unresolved";
 
@@ -112,7 +115,7 @@ impl Fact {
                 Origin::Stored => format!("could not check whether this {} exists", kind.kind),
                 Origin::Written => missing(kind, " in these files", suggestion.as_deref()),
             },
-            Self::Unchecked => "could not be checked, try again".to_owned(),
+            Self::Unchecked => UNCHECKED.to_owned(),
         };
         let code = matches!(self, Self::Unresolved { .. }).then_some(UNRESOLVED);
         Some(TargetProblem { code, text, suggestion: self.suggestion().map(str::to_owned) })

@@ -17,8 +17,19 @@ const DEFAULT_NAMESPACE: &str = "default";
 pub struct Objects {
     /// By group and kind. The version does not matter: an object exists in all versions of its kind.
     kinds: HashMap<String, HashMap<String, Kind>>,
-    /// The targets of CRM records, by kind and name of the record. Records that are being deleted are not included.
-    referrers: BTreeMap<(CrmKind, String), (CrmKind, String)>,
+    /// The targets of CRM records, by kind, namespace and name of the record. Records that are being deleted are not
+    /// included.
+    referrers: BTreeMap<(CrmKind, String, String), Referrer>,
+    /// The uids of objects that have one, by group, kind, namespace and name. They are stored both ways, too.
+    uids: HashMap<(String, String, Option<String>, String), String>,
+}
+
+/// The target of a record.
+struct Referrer {
+    of: CrmKind,
+    name: String,
+    /// Whether the target is an owner of the record.
+    is_owned: bool,
 }
 
 /// The objects of one kind.
@@ -84,30 +95,59 @@ impl Objects {
         let presence =
             if metadata["deletionTimestamp"].is_null() { Presence::Exists } else { Presence::Terminating };
         self.add(group, kind, namespace, name, presence);
+        if let Some(uid) = metadata["uid"].as_str().filter(|uid| !uid.is_empty()) {
+            for namespace in [None, Some(namespace.unwrap_or(DEFAULT_NAMESPACE).to_owned())] {
+                self.uids
+                    .insert((group.to_owned(), kind.to_owned(), namespace, name.to_owned()), uid.to_owned());
+            }
+        }
         if let Some(kind) = CrmKind::of(group, VERSION, kind) {
-            self.add_referrer(kind, name, presence, &object["spec"]);
+            self.add_referrer(kind, namespace, name, presence, object);
         }
     }
 
-    fn add_referrer(&mut self, kind: CrmKind, name: &str, presence: Presence, spec: &Value) {
-        let referrer = (kind, name.to_owned());
-        match Dependents::target(kind, spec) {
+    fn add_referrer(
+        &mut self,
+        kind: CrmKind,
+        namespace: Option<&str>,
+        name: &str,
+        presence: Presence,
+        object: &Value,
+    ) {
+        let namespace = namespace.filter(|_| kind.is_namespaced()).unwrap_or_default();
+        let key = (kind, namespace.to_owned(), name.to_owned());
+        match Dependents::target(kind, &object["spec"]) {
             Some((of, target)) if presence == Presence::Exists => {
-                self.referrers.insert(referrer, (of, target.to_owned()));
+                let owners = object["metadata"]["ownerReferences"].as_array().into_iter().flatten();
+                let is_target = |owner: &Value| {
+                    let text = |field: &str| owner[field].as_str().unwrap_or_default();
+                    Dependents::is_reference_to(of, target, text("apiVersion"), text("kind"), text("name"))
+                };
+                let is_owned = owners.into_iter().any(is_target);
+                self.referrers.insert(key, Referrer { of, name: target.to_owned(), is_owned });
             }
             _ => {
-                self.referrers.remove(&referrer);
+                self.referrers.remove(&key);
             }
         }
+    }
+
+    /// The uid of an object, if it is in the set and has one.
+    pub fn uid(&self, target: &Target) -> Option<&str> {
+        let ResourceKind { group, kind, .. } = &*target.kind;
+        let key = (group.clone(), kind.clone(), target.namespace.clone(), target.name.clone());
+        self.uids.get(&key).map(String::as_str)
     }
 
     /// The dependents of a record in the set.
     pub fn dependents(&self, question: &Dependents) -> Tally {
-        let refers = |(of, name): &(CrmKind, String)| *of == question.of && *name == question.name;
-        let referrers = self.referrers.iter().filter(|((kind, _), to)| *kind == question.kind && refers(to));
-        let names: Vec<&String> = referrers.map(|((_, name), _)| name).collect();
+        let refers = |to: &Referrer| to.of == question.of && to.name == question.name;
+        let referrers = self.referrers.iter().filter(|((kind, ..), to)| *kind == question.kind && refers(to));
+        let (owned, others): (Vec<_>, Vec<_>) = referrers.partition(|(_, to)| to.is_owned);
+        let names: Vec<&String> = others.into_iter().map(|((_, _, name), _)| name).collect();
         Tally {
             count: Count::Exactly(names.len()),
+            owned: Count::Exactly(owned.len()),
             names: names.into_iter().take(NAMED).cloned().collect(),
             visibility: Visibility::Visible,
         }
@@ -231,6 +271,11 @@ mod tests {
             note("of-company", "crm.milo.io", "Company", "acme"),
             note("of-person", "crm.milo.io", "Person", "acme"),
             note("of-another-group", "example.com", "Company", "acme"),
+            json!({"apiVersion": "notes.miloapis.com/v1alpha1", "kind": "ClusterNote", "metadata": {"name": "of-milo"},
+                "spec": {"subjectRef": {"apiGroup": "crm.milo.io", "kind": "Company", "name": "acme"}}}),
+            // About an object in its namespace, whatever it says.
+            json!({"apiVersion": "notes.miloapis.com/v1alpha1", "kind": "Note", "metadata": {"name": "in-a-namespace"},
+                "spec": {"subjectRef": {"apiGroup": "crm.milo.io", "kind": "Company", "name": "acme"}}}),
             // The last word counts, as for names.
             note("moved", "crm.milo.io", "Company", "acme"),
             note("moved", "crm.milo.io", "Company", "globex"),
@@ -244,13 +289,55 @@ mod tests {
         };
         let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
         let at_acme = (Count::Exactly(4), names(&["ada", "bob", "cem"]));
-        assert_eq!(found(CrmKind::Company, "acme"), [at_acme, (Count::Exactly(1), names(&["of-company"]))]);
-        assert_eq!(found(CrmKind::Person, "acme"), [(Count::Exactly(1), names(&["of-person"]))]);
+        let none = (Count::Exactly(0), vec![]);
         assert_eq!(
-            found(CrmKind::Company, "initech"),
-            [(Count::Exactly(0), vec![]), (Count::Exactly(0), vec![])]
+            found(CrmKind::Company, "acme"),
+            [at_acme, (Count::Exactly(1), names(&["of-company"])), (Count::Exactly(1), names(&["of-milo"]))]
         );
+        assert_eq!(
+            found(CrmKind::Person, "acme"),
+            [(Count::Exactly(1), names(&["of-person"])), none.clone()]
+        );
+        assert_eq!(found(CrmKind::Company, "initech"), [none.clone(), none.clone(), none]);
         assert_eq!(found(CrmKind::Note, "of-person"), []);
+    }
+
+    #[test]
+    fn those_that_the_record_owns_are_counted_apart() {
+        let owned_by = |mut note: Value, api_version: &str, kind: &str, name: &str| {
+            note["metadata"]["ownerReferences"] =
+                json!([{"apiVersion": api_version, "kind": kind, "name": name, "uid": "u-1"}]);
+            note
+        };
+        let about_acme = |name: &str| note(name, "crm.milo.io", "Company", "acme");
+        let objects = Objects::new(&[
+            about_acme("free"),
+            owned_by(about_acme("owned"), "crm.milo.io/v1alpha1", "Company", "acme"),
+            owned_by(about_acme("of-a-later-version"), "crm.milo.io/v1", "Company", "acme"),
+            owned_by(about_acme("of-another-group"), "example.com/v1", "Company", "acme"),
+            owned_by(about_acme("of-another-kind"), "crm.milo.io/v1alpha1", "Person", "acme"),
+            owned_by(about_acme("of-another-name"), "crm.milo.io/v1alpha1", "Company", "globex"),
+        ]);
+        let questions = Dependents::of(CrmKind::Company, "acme");
+        let notes = questions.iter().find(|question| question.kind == CrmKind::Note).unwrap();
+        let tally = objects.dependents(notes);
+        assert_eq!((tally.count, tally.owned), (Count::Exactly(4), Count::Exactly(2)));
+        assert_eq!(tally.names, ["free", "of-another-group", "of-another-kind"]);
+    }
+
+    #[test]
+    fn uids_are_known_if_the_manifests_have_them() {
+        let mut acme = person("ada", "acme");
+        acme["metadata"]["uid"] = json!("u-1");
+        let mut bob = json!({"apiVersion": "example.com/v1", "kind": "Contact", "metadata": {"name": "bob", "namespace": "sales"}});
+        bob["metadata"]["uid"] = json!("u-2");
+        let objects = Objects::new(&[acme, bob]);
+        let person =
+            Target { kind: Arc::new(CrmKind::Person.resource()), namespace: None, name: "ada".into() };
+        assert_eq!(objects.uid(&person), Some("u-1"));
+        assert_eq!(objects.uid(&contact("sales", "bob")), Some("u-2"));
+        assert_eq!(objects.uid(&contact("support", "bob")), None);
+        assert_eq!(objects.uid(&company("acme")), None);
     }
 
     #[test]

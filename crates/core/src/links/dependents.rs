@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::table::{LINKS, Link, ReferenceTarget};
-use crate::api::{CrmKind, VERSION};
+use crate::api::{CrmKind, VERSION, group_of};
 
 /// The records of one kind that refer to one record, as a question for the directory.
 ///
@@ -23,12 +23,22 @@ pub struct Dependents {
 /// The number and names of dependents. Those that are being deleted do not count.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tally {
-    /// The number.
+    /// The number of those that will stay.
     pub count: Count,
-    /// The names of the first [`NAMED`].
+    /// The number of those that the garbage collector will delete, because the record is their owner.
+    pub owned: Count,
+    /// The names of the first [`NAMED`] that will stay.
     pub names: Vec<String>,
     /// Whether the requester may list them.
     pub visibility: Visibility,
+}
+
+impl Tally {
+    /// No dependents.
+    pub const fn none() -> Self {
+        let (count, owned) = (Count::Exactly(0), Count::Exactly(0));
+        Self { count, owned, names: Vec::new(), visibility: Visibility::Visible }
+    }
 }
 
 /// The maximum number of dependents that a message names.
@@ -45,6 +55,13 @@ pub enum Count {
     MoreThan(usize),
 }
 
+impl Count {
+    /// Whether none were found.
+    pub const fn is_none(self) -> bool {
+        matches!(self, Self::Exactly(0) | Self::AtLeast(0))
+    }
+}
+
 /// Whether the requester may list the records of a kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Visibility {
@@ -58,8 +75,12 @@ impl Dependents {
     /// All possible dependents of the record of that kind and name. A Note has none.
     pub fn of(of: CrmKind, name: &str) -> Vec<Self> {
         let referring = LINKS.into_iter().filter(|link| link.to.records().contains(&of));
+        // A record is cluster-scoped, and a note in a namespace is about an object there.
+        let can_refer =
+            |link: Link| move |kind: &CrmKind| !kind.is_namespaced() && link.kinds.contains(&kind.model());
         let of_link = |link: Link| {
-            link.kinds.iter().map(move |kind| Self { kind: *kind, of, name: name.to_owned(), link })
+            let kinds = CrmKind::ALL.into_iter().filter(can_refer(link));
+            kinds.map(move |kind| Self { kind, of, name: name.to_owned(), link })
         };
         referring.flat_map(of_link).collect()
     }
@@ -71,7 +92,24 @@ impl Dependents {
             let value = if *field == "kind" { self.of.as_str() } else { &self.name };
             format!("spec.{}.{field}={value}", self.link.field)
         };
-        self.link.selectable().iter().map(is).collect::<Vec<_>>().join(",")
+        self.link.selector().iter().map(is).collect::<Vec<_>>().join(",")
+    }
+
+    /// Whether an owner reference is to the record. The uid is not compared: what has the same name, but another uid, is
+    /// gone, and the garbage collector removes such a reference.
+    pub fn is_owner(&self, api_version: &str, kind: &str, name: &str) -> bool {
+        Self::is_reference_to(self.of, &self.name, api_version, kind, name)
+    }
+
+    /// Whether an owner reference is to the record of that kind and name.
+    pub(crate) fn is_reference_to(
+        of: CrmKind,
+        of_name: &str,
+        api_version: &str,
+        kind: &str,
+        name: &str,
+    ) -> bool {
+        group_of(api_version) == of.group() && kind == of.as_str() && name == of_name
     }
 
     /// The field with the reference, such as `spec.companyRef.name`.
@@ -89,12 +127,14 @@ impl Dependents {
     pub fn target(kind: CrmKind, spec: &Value) -> Option<(CrmKind, &str)> {
         Link::of(kind).find_map(|link| {
             let reference = &spec[link.field];
-            let of = match link.to {
+            let to = link.to;
+            let of = match to {
                 ReferenceTarget::Subject => {
                     let group = reference["apiGroup"].as_str().unwrap_or_default();
-                    CrmKind::of(group, VERSION, reference["kind"].as_str()?)?
+                    let of = CrmKind::of(group, VERSION, reference["kind"].as_str()?)?;
+                    to.records().contains(&of).then_some(of)?
                 }
-                to => *to.records().first()?,
+                _ => *to.records().first()?,
             };
             Some((of, reference["name"].as_str()?))
         })

@@ -10,5 +10,5 @@ mod table;
 mod values;
 
 pub use dependents::{Count, Dependents, NAMED, Tally, Visibility};
-pub use table::{CREATOR, LINKS, Link, NameFormat, ReferenceTarget, SUBJECT};
+pub use table::{CONTACTS, CREATOR, LINKS, Link, NameFormat, ReferenceTarget, SUBJECT};
 pub use values::{LinkValue, subject_kind, target_in, values};

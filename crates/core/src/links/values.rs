@@ -73,14 +73,15 @@ fn subject(link: Link, spec: &Value, references: &References) -> Option<LinkValu
     Some(link_value(link.name_field(), kind, known, namespace, name))
 }
 
-/// The contacts of a Person. They can be looked up only if the policy accepts Contacts as subjects of Notes, because
-/// their kind is unknown otherwise.
+/// The contacts of a Person. They can be looked up only if the policy defines their kind or accepts it as a subject of
+/// Notes.
 fn contacts(link: Link, spec: &Value, references: &References) -> Vec<LinkValue> {
     let known = link.to.kinds(references).first();
     let of_contact = |(index, contact): (usize, &Value)| {
         let (name, namespace) = (non_empty(&contact["name"])?, non_empty(&contact["namespace"]));
         let field = format!("spec.{}[{index}].name", link.field);
-        Some(link_value(field, link.to.default_kind(), known, namespace, name))
+        let kind = known.map_or(link.to.default_kind(), |known| known.kind.as_str());
+        Some(link_value(field, kind, known, namespace, name))
     };
     spec[link.field].as_array().into_iter().flatten().enumerate().filter_map(of_contact).collect()
 }

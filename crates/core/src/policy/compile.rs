@@ -8,12 +8,12 @@ use serde_json::Value;
 
 use super::creator::{CreatorSource, SourceField};
 use super::problem::{Problem, Problems};
-use super::reader::{Fields, ProblemList, unsupported};
+use super::reader::{Fields, LONGEST_LIST, ProblemList, unsupported};
 use super::settings::{
     Consistency, DryRunMode, Exemption, LabelRule, LookupErrorMode, NormalizationMode, Policy, RuleSetting,
 };
 use crate::api::names::{is_label, is_label_key, is_subdomain};
-use crate::api::{CrmKind, ResourceKind, policy as document_kind};
+use crate::api::{CrmKind, ResourceKind, limits, policy as document_kind};
 use crate::catalog::{Action, RuleId};
 use crate::normalize::{Field, domain_name};
 
@@ -54,13 +54,14 @@ pub fn compile(document: &Value, origin: impl Into<String>) -> Result<Policy, Pr
         creator(&mut spec, &mut policy, &mut problems);
         labels(&mut spec, &mut policy, &mut problems);
         domains(&mut spec, &mut policy, &mut problems);
+        notes(&mut spec, &mut policy, &mut problems);
         references(&mut spec, &mut policy, &mut problems);
         exemptions(&mut spec, &mut policy, &mut problems);
         needed_kinds(&policy, &mut problems);
         spec.report_unknown(&mut problems);
     }
     top.report_unknown(&mut problems);
-    if problems.0.is_empty() { Ok(policy) } else { Err(Problems(problems.0)) }
+    if problems.is_empty() { Ok(policy) } else { Err(problems.into_problems()) }
 }
 
 fn header(top: &mut Fields<'_>, problems: &mut ProblemList) {
@@ -83,7 +84,7 @@ fn header(top: &mut Fields<'_>, problems: &mut ProblemList) {
 
 fn rules(spec: &mut Fields<'_>, policy: &mut Policy, problems: &mut ProblemList) {
     let mut seen = HashSet::new();
-    for (path, entry) in spec.list("rules", problems).unwrap_or_default() {
+    for (path, entry) in spec.list_of("rules", LONGEST_LIST, problems).unwrap_or_default() {
         let Some(mut fields) = Fields::entry(&path, entry, problems) else { continue };
         let rule =
             fields.required_string("rule", problems).and_then(|id| rule_id(&fields.at("rule"), id, problems));
@@ -121,7 +122,7 @@ fn normalization(spec: &mut Fields<'_>, policy: &mut Policy, problems: &mut Prob
 
 fn creator(spec: &mut Fields<'_>, policy: &mut Policy, problems: &mut ProblemList) {
     let mut fields = spec.object("creator", problems);
-    if let Some(entries) = fields.list("sources", problems) {
+    if let Some(entries) = fields.list_of("sources", limits::CREATOR_SOURCES, problems) {
         let source = |(path, entry): (String, &Value)| creator_source(&path, entry, problems);
         policy.creator_sources = entries.into_iter().filter_map(source).collect();
     }
@@ -171,7 +172,7 @@ fn has_name(pattern: &Regex, source: &Fields<'_>, problems: &mut ProblemList) ->
 }
 
 fn labels(spec: &mut Fields<'_>, policy: &mut Policy, problems: &mut ProblemList) {
-    let Some(entries) = spec.list("labels", problems) else { return };
+    let Some(entries) = spec.list_of("labels", LONGEST_LIST, problems) else { return };
     policy.labels.clear();
     for (path, entry) in entries {
         let Some(mut fields) = Fields::entry(&path, entry, problems) else { continue };
@@ -205,7 +206,7 @@ fn label_kinds(fields: &mut Fields<'_>, problems: &mut ProblemList) -> Option<Ve
     }
     let mut kinds = Vec::new();
     for (path, name) in entries {
-        match CrmKind::ALL.into_iter().find(|kind| kind.as_str() == name) {
+        match CrmKind::OWN.into_iter().find(|kind| kind.as_str() == name) {
             Some(kind) if kinds.contains(&kind) => {}
             Some(kind) => kinds.push(kind),
             None => problems.add(&path, unsupported(name, &document_kind::RECORD_KINDS)),
@@ -239,13 +240,19 @@ fn canonical(path: &str, text: &str, problems: &mut ProblemList) -> Option<Strin
     None
 }
 
+fn notes(spec: &mut Fields<'_>, policy: &mut Policy, problems: &mut ProblemList) {
+    let mut fields = spec.object("notes", problems);
+    policy.owned_by_subject = fields.flag("ownedBySubject", problems).unwrap_or_default();
+    fields.report_unknown(problems);
+}
+
 fn references(spec: &mut Fields<'_>, policy: &mut Policy, problems: &mut ProblemList) {
     let mut fields = spec.object("references", problems);
     let settings = &mut policy.references;
     if let Some(mode) = fields.choice("onDryRun", &DRY_RUN, problems) {
         settings.on_dry_run = mode;
     }
-    if let Some(entries) = fields.list("onDryRunByFieldManager", problems) {
+    if let Some(entries) = fields.list_of("onDryRunByFieldManager", LONGEST_LIST, problems) {
         settings.on_dry_run_by_field_manager = dry_run_by_manager(entries, problems);
     }
     if let Some(mode) = fields.choice("onLookupError", &LOOKUP_ERROR, problems) {
@@ -257,8 +264,9 @@ fn references(spec: &mut Fields<'_>, policy: &mut Policy, problems: &mut Problem
     let mut kinds = fields.object("kinds", problems);
     settings.user = cluster_kind(&mut kinds, "user", problems);
     settings.organization = cluster_kind(&mut kinds, "organization", problems);
+    settings.contact = namespaced_kind(&mut kinds, "contact", problems);
     kinds.report_unknown(problems);
-    for (path, entry) in fields.list("subjects", problems).unwrap_or_default() {
+    for (path, entry) in fields.list_of("subjects", LONGEST_LIST, problems).unwrap_or_default() {
         let Some(fields) = Fields::entry(&path, entry, problems) else { continue };
         let Some(kind) = resource_kind(fields, problems) else { continue };
         let known =
@@ -317,6 +325,24 @@ fn cluster_kind(
     Some(Arc::new(kind))
 }
 
+/// A namespaced kind, whether it says so or not.
+fn namespaced_kind(
+    kinds: &mut Fields<'_>,
+    name: &'static str,
+    problems: &mut ProblemList,
+) -> Option<Arc<ResourceKind>> {
+    let mut fields = kinds.object(name, problems);
+    if !fields.exists() {
+        return None;
+    }
+    if fields.value("namespaced") == Some(&Value::Bool(false)) {
+        let text = "must be a namespaced kind, because the reference has a namespace";
+        problems.invalid(&fields.at("namespaced"), "false", text);
+    }
+    let kind = resource_kind(fields, problems)?;
+    Some(Arc::new(ResourceKind { namespaced: true, ..kind }))
+}
+
 fn resource_kind(mut fields: Fields<'_>, problems: &mut ProblemList) -> Option<ResourceKind> {
     let group = fields.string("group", problems).unwrap_or_default();
     if !group.is_empty() && !is_subdomain(group) {
@@ -350,7 +376,7 @@ fn resource_kind(mut fields: Fields<'_>, problems: &mut ProblemList) -> Option<R
 }
 
 fn exemptions(spec: &mut Fields<'_>, policy: &mut Policy, problems: &mut ProblemList) {
-    for (path, entry) in spec.list("exemptions", problems).unwrap_or_default() {
+    for (path, entry) in spec.list_of("exemptions", LONGEST_LIST, problems).unwrap_or_default() {
         let Some(mut fields) = Fields::entry(&path, entry, problems) else { continue };
         let name = fields.required_string("name", problems);
         let users = owned(fields.strings("users", problems));
@@ -392,12 +418,12 @@ fn needed_kinds(policy: &Policy, problems: &mut ProblemList) {
         (RuleId::UserExists, "user", policy.references.user.is_none()),
         (RuleId::CreatorExists, "user", policy.references.user.is_none()),
         (RuleId::OrganizationExists, "organization", policy.references.organization.is_none()),
+        (RuleId::ContactExists, "contact", policy.references.contact.is_none()),
     ];
     for (rule, kind, missing) in needed {
         // An invalid kind has a problem already.
         let path = format!("spec.references.kinds.{kind}");
-        let reported = problems.0.iter().any(|problem| problem.field.starts_with(&path));
-        if missing && !reported && policy.is_enabled(rule) {
+        if missing && !problems.has_at(&path) && policy.is_enabled(rule) {
             problems
                 .required(&path, &format!("the rule {rule} looks up this kind; set it, or disable the rule"));
         }
@@ -418,6 +444,6 @@ mod tests {
         assert_eq!(words(DRY_RUN), document_kind::DRY_RUN_MODES);
         assert_eq!(words(LOOKUP_ERROR), document_kind::LOOKUP_ERROR_MODES);
         assert_eq!(words(CONSISTENCY), document_kind::CONSISTENCIES);
-        assert_eq!(CrmKind::ALL.map(CrmKind::as_str), document_kind::RECORD_KINDS);
+        assert_eq!(CrmKind::OWN.map(CrmKind::as_str), document_kind::RECORD_KINDS);
     }
 }

@@ -9,6 +9,7 @@ mod problem;
 pub mod reader;
 mod settings;
 mod show;
+mod warning;
 
 pub use compile::compile;
 pub use creator::{CreatorSource, SourceField};
@@ -18,3 +19,4 @@ pub use settings::{
     NormalizationMode, Policy, References, RuleSetting,
 };
 pub use show::document;
+pub use warning::{Warning, warnings};

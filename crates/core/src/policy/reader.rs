@@ -6,7 +6,8 @@ use jiff::Timestamp;
 use regex::{Regex, RegexBuilder};
 use serde_json::{Map, Value};
 
-use super::problem::Problem;
+use super::problem::{Problem, Problems};
+use crate::api::limits;
 use crate::api::names::{NEAR_MISS, nearest, parse_time};
 
 /// The maximum memory of a compiled expression, in bytes. The time to match is at most linear in the string for every
@@ -15,11 +16,45 @@ const PATTERN_BYTES: usize = 1024 * 1024;
 /// The maximum length of an expression, in characters.
 const PATTERN_CHARS: usize = 1024;
 
+/// The maximum number of entries of a list in a policy: that of the longest lists in the schema, which the API server
+/// enforces.
+pub const LONGEST_LIST: usize = limits::POLICY_DOMAINS;
+/// The maximum number of problems that are kept. The others are counted, so that an invalid document cannot take much
+/// more memory than its own size.
+const MAX_PROBLEMS: usize = 1000;
+
 /// The problems found so far.
 #[derive(Debug, Default)]
-pub struct ProblemList(pub Vec<Problem>);
+pub struct ProblemList {
+    problems: Vec<Problem>,
+    left_out: usize,
+}
 
 impl ProblemList {
+    /// The number of problems, including those that are not kept.
+    pub fn len(&self) -> usize {
+        self.problems.len() + self.left_out
+    }
+
+    /// Whether there is no problem.
+    pub fn is_empty(&self) -> bool {
+        self.problems.is_empty()
+    }
+
+    /// Whether there is a problem at this path or below.
+    pub fn has_at(&self, path: &str) -> bool {
+        self.problems.iter().any(|problem| problem.field.starts_with(path))
+    }
+
+    /// All problems, and one that says how many were left out.
+    pub fn into_problems(mut self) -> Problems {
+        if self.left_out > 0 {
+            let text = format!("Invalid value: and {} more problems", self.left_out);
+            self.problems.push(Problem { field: "spec".to_owned(), text });
+        }
+        Problems(self.problems)
+    }
+
     /// Adds a problem with a value, which the message shows.
     pub fn invalid(&mut self, field: &str, value: &str, text: &str) {
         self.add(field, format!("Invalid value: {value:?}: {text}"));
@@ -30,9 +65,18 @@ impl ProblemList {
         self.add(field, format!("Required value: {text}"));
     }
 
+    /// Counts a problem without keeping it; `false` if there is still room for it.
+    fn only_counts(&mut self) -> bool {
+        let is_full = self.problems.len() >= MAX_PROBLEMS;
+        self.left_out += usize::from(is_full);
+        is_full
+    }
+
     /// Adds a problem. `text` starts with a prefix of the API machinery, such as `Invalid value: `.
     pub fn add(&mut self, field: &str, text: String) {
-        self.0.push(Problem { field: field.to_owned(), text });
+        if !self.only_counts() {
+            self.problems.push(Problem { field: field.to_owned(), text });
+        }
     }
 }
 
@@ -189,8 +233,24 @@ impl<'a> Fields<'a> {
         name: &'static str,
         problems: &mut ProblemList,
     ) -> Option<Vec<(String, &'a Value)>> {
+        self.list_of(name, usize::MAX, problems)
+    }
+
+    /// The entries of a list with at most `max` entries. A longer list is one problem, and its entries are not read.
+    pub fn list_of(
+        &mut self,
+        name: &'static str,
+        max: usize,
+        problems: &mut ProblemList,
+    ) -> Option<Vec<(String, &'a Value)>> {
         let path = self.at(name);
         match self.value(name)? {
+            Value::Array(entries) if entries.len() > max => {
+                let number = entries.len();
+                problems
+                    .add(&path, format!("Invalid value: has {number} entries; at most {max} are allowed"));
+                None
+            }
             Value::Array(entries) => {
                 let at = |(index, entry)| (format!("{path}[{index}]"), entry);
                 Some(entries.iter().enumerate().map(at).collect())
@@ -202,13 +262,13 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// The entries of a list of strings, without those of other types.
+    /// The entries of a list of strings, without those of other types. There are at most [`LONGEST_LIST`].
     pub fn strings(
         &mut self,
         name: &'static str,
         problems: &mut ProblemList,
     ) -> Option<Vec<(String, &'a str)>> {
-        let entries = self.list(name, problems)?;
+        let entries = self.list_of(name, LONGEST_LIST, problems)?;
         let text = |(path, entry): (String, &'a Value)| match entry {
             Value::String(text) => Some((path, text.as_str())),
             other => {
@@ -247,7 +307,8 @@ impl<'a> Fields<'a> {
     /// Reports every field that was not read, because a misspelled field would have no effect.
     pub fn report_unknown(self, problems: &mut ProblemList) {
         for name in self.fields.into_iter().flat_map(Map::keys) {
-            if !self.known.contains(&name.as_str()) {
+            // Looking for what was meant takes time.
+            if !self.known.contains(&name.as_str()) && !problems.only_counts() {
                 let hint = match did_you_mean(name, &self.known) {
                     none if none.is_empty() => format!("; the fields are {}", self.known.join(", ")),
                     hint => hint,

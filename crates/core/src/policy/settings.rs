@@ -23,6 +23,8 @@ pub struct Policy {
     pub labels: Vec<LabelRule>,
     /// The names of domains that are treated specially.
     pub domains: DomainLists,
+    /// Whether a new Note gets its subject as an owner, so that it is deleted with it.
+    pub owned_by_subject: bool,
     /// How references are checked.
     pub references: References,
     /// Who is exempt from which rules.
@@ -95,6 +97,8 @@ pub struct References {
     pub user: Option<Arc<ResourceKind>>,
     /// The kind that `organization-exists` looks up.
     pub organization: Option<Arc<ResourceKind>>,
+    /// The kind that `contact-exists` looks up. It is namespaced.
+    pub contact: Option<Arc<ResourceKind>>,
     /// The kind of the `companyRef` of a Person.
     pub company: Arc<ResourceKind>,
     /// The kinds that Notes may be about: Company, Person and those that the policy adds.
@@ -187,7 +191,7 @@ impl Policy {
 impl LabelRule {
     /// Whether the label of records of this kind is restricted.
     pub fn applies_to(&self, kind: CrmKind) -> bool {
-        self.kinds.as_ref().is_none_or(|kinds| kinds.contains(&kind))
+        self.kinds.as_ref().is_none_or(|kinds| kinds.contains(&kind.model()))
     }
 }
 
@@ -226,6 +230,7 @@ impl Default for References {
             consistency: Consistency::CacheThenLive,
             user: None,
             organization: None,
+            contact: None,
             subjects: vec![Arc::clone(&company), person],
             company,
         }
@@ -264,6 +269,7 @@ impl Default for Policy {
                 required: false,
             }],
             domains: DomainLists::default(),
+            owned_by_subject: false,
             references: References::default(),
             exemptions: Vec::new(),
         }

@@ -34,6 +34,7 @@ pub fn document(policy: &Policy) -> Value {
                 "sharedHosts": policy.domains.shared_hosts,
                 "mailProviders": policy.domains.mail_providers,
             },
+            "notes": {"ownedBySubject": policy.owned_by_subject},
             "references": references(policy),
             "exemptions": exemptions(policy),
         },
@@ -88,6 +89,7 @@ fn references(policy: &Policy) -> Value {
         "kinds": without_nulls(json!({
             "user": references.user.as_deref().map(cluster_kind),
             "organization": references.organization.as_deref().map(cluster_kind),
+            "contact": references.contact.as_deref().map(resource_kind),
         })),
         "subjects": added.map(|kind| resource_kind(kind)).collect::<Vec<_>>(),
     })

@@ -52,7 +52,7 @@ pub fn dependents(deletion: &Deletion<'_>, policy: &Policy, now: Timestamp) -> V
 
 fn is_skipped(deletion: &Deletion<'_>, policy: &Policy) -> bool {
     let user = deletion.requester.username.as_deref().unwrap_or_default();
-    SKIPPED_USERS.contains(&user) || !policy.is_enabled(RULE) || !RULE.rule().kinds.contains(&deletion.kind)
+    SKIPPED_USERS.contains(&user) || !policy.is_enabled(RULE) || !RULE.rule().checks(deletion.kind)
 }
 
 /// Decides about a deletion.
@@ -75,8 +75,15 @@ pub fn evaluate_deletion(
         return verdict;
     }
     let action = policy.action(RULE, now).action;
-    if let Some((text, weight)) = referenced(deletion, found, action) {
-        judge.report(&mut verdict, problem(deletion, text), weight);
+    let owned = owned(found);
+    match (referenced(deletion, found, action), owned) {
+        (Some((text, weight)), owned) => {
+            let text = owned.into_iter().fold(text, |text, owned| text + "; " + &owned);
+            judge.report(&mut verdict, problem(deletion, text), weight);
+        }
+        // No reference dangles afterwards.
+        (None, Some(owned)) => judge.report(&mut verdict, problem(deletion, owned), Weight::AtMostWarn),
+        (None, None) => {}
     }
     if let Some(text) = unchecked(found) {
         judge.report(&mut verdict, problem(deletion, text), Weight::AtMostWarn);
@@ -98,7 +105,7 @@ fn referenced(
 ) -> Option<(String, Weight)> {
     let tallies = found.iter().filter_map(|(kind, tally)| Some((*kind, tally.as_ref()?)));
     let (listed, hidden): (Vec<_>, Vec<_>) = tallies
-        .filter(|(_, tally)| tally.count != Count::Exactly(0))
+        .filter(|(_, tally)| !tally.count.is_none())
         .partition(|(_, tally)| tally.visibility == Visibility::Visible);
     if !listed.is_empty() {
         let text = describe(&listed);
@@ -112,6 +119,16 @@ fn referenced(
     let text = "still referred to by records that you may not list; ask someone who may list them".to_owned();
     // A denial must say that there are dependents, but a warning must not reveal them.
     Some((text, if action == Action::Deny { Weight::Full } else { Weight::AtMostAudit }))
+}
+
+/// The text about the dependents that the garbage collector will delete, if the requester may list them.
+fn owned(found: &[(CrmKind, Option<Tally>)]) -> Option<String> {
+    let tallies = found.iter().filter_map(|(kind, tally)| Some((*kind, tally.as_ref()?)));
+    let owned = tallies
+        .filter(|(_, tally)| !tally.owned.is_none() && tally.visibility == Visibility::Visible)
+        .map(|(kind, tally)| count_and_names(kind, tally.owned, &[]));
+    let parts: Vec<String> = owned.collect();
+    (!parts.is_empty()).then(|| format!("{} will be deleted with it", parts.join(" and ")))
 }
 
 fn describe(listed: &[(CrmKind, &Tally)]) -> String {
@@ -151,7 +168,8 @@ fn plural(kind: CrmKind) -> &'static str {
     match kind {
         CrmKind::Company => "Companies",
         CrmKind::Person => "People",
-        CrmKind::Note => "Notes",
+        CrmKind::Note | CrmKind::NamespacedNote => "Notes",
+        CrmKind::ClusterNote => "ClusterNotes",
     }
 }
 
@@ -173,7 +191,8 @@ mod tests {
     }
 
     fn tally(count: Count, names: &[&str], visibility: Visibility) -> Option<Tally> {
-        Some(Tally { count, names: names.iter().map(|name| (*name).to_owned()).collect(), visibility })
+        let names = names.iter().map(|name| (*name).to_owned()).collect();
+        Some(Tally { count, owned: Count::Exactly(0), names, visibility })
     }
 
     fn listed(names: &[&str]) -> Option<Tally> {
@@ -247,6 +266,38 @@ mod tests {
         assert_eq!(found, [(Action::Deny, text.to_owned())]);
     }
 
+    fn owning(tally: Option<Tally>, owned: Count) -> Option<Tally> {
+        tally.map(|tally| Tally { owned, ..tally })
+    }
+
+    #[test]
+    fn dependents_that_are_deleted_with_the_record_never_deny() {
+        let one = owning(listed(&[]), Count::Exactly(1));
+        for action in [Action::Warn, Action::Deny] {
+            let found = findings(action, listed(&[]), one.clone());
+            assert_eq!(found, [(Action::Warn, "1 Note will be deleted with it".to_owned())]);
+        }
+        let found = findings(Action::Audit, listed(&[]), one);
+        assert_eq!(found, [(Action::Audit, "1 Note will be deleted with it".to_owned())]);
+        let many = owning(listed(&[]), Count::AtLeast(700));
+        let found = findings(Action::Warn, listed(&[]), many);
+        assert_eq!(found, [(Action::Warn, "at least 700 Notes will be deleted with it".to_owned())]);
+    }
+
+    #[test]
+    fn dependents_that_stay_come_before_those_that_are_deleted() {
+        let notes = owning(listed(&["n1"]), Count::Exactly(2));
+        let found = findings(Action::Deny, listed(&["ada"]), notes);
+        let text = r#"still referred to by 1 Person ("ada") and 1 Note ("n1"); delete or change them first; 2 Notes will be deleted with it"#;
+        assert_eq!(found, [(Action::Deny, text.to_owned())]);
+    }
+
+    #[test]
+    fn hidden_dependents_that_are_deleted_with_the_record_are_not_revealed() {
+        let found = findings(Action::Deny, listed(&[]), owning(hidden(0), Count::Exactly(2)));
+        assert_eq!(found, []);
+    }
+
     #[test]
     fn a_failed_count_warns_and_never_denies() {
         let found = findings(Action::Deny, None, None);
@@ -268,8 +319,8 @@ mod tests {
             dependents(&deletion, policy, Timestamp::UNIX_EPOCH).len()
         };
         let policy = Policy::default();
-        assert_eq!(asked(CrmKind::Company, "acme", "alice", &policy), 2);
-        assert_eq!(asked(CrmKind::Person, "ada", "alice", &policy), 1);
+        assert_eq!(asked(CrmKind::Company, "acme", "alice", &policy), 3);
+        assert_eq!(asked(CrmKind::Person, "ada", "alice", &policy), 2);
         assert_eq!(asked(CrmKind::Note, "n", "alice", &policy), 0);
         for cleaner in SKIPPED_USERS {
             assert_eq!(asked(CrmKind::Company, "acme", cleaner, &policy), 0);

@@ -1,6 +1,7 @@
 //! The result of the engine: a verdict with changes and findings.
 
 use jiff::Timestamp;
+use serde::Serialize;
 use serde_json::Value;
 
 use super::path::FieldPath;
@@ -16,6 +17,29 @@ pub struct Verdict {
     pub findings: Vec<Finding>,
     /// The findings that an exemption dropped.
     pub exempted: Vec<Exempted>,
+    /// The owner reference that `/mutate` adds.
+    pub owner: Option<OwnerReference>,
+}
+
+/// An entry of `metadata.ownerReferences`. It neither controls the object nor blocks the deletion of the owner.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OwnerReference {
+    /// Group and version of the owner.
+    pub api_version: String,
+    /// The kind of the owner.
+    pub kind: String,
+    /// The name of the owner.
+    pub name: String,
+    /// The uid of the owner.
+    pub uid: String,
+}
+
+impl OwnerReference {
+    /// The list with the reference.
+    pub fn field() -> FieldPath {
+        FieldPath::of(&["metadata", "ownerReferences"])
+    }
 }
 
 /// A finding that an exemption dropped.

@@ -5,12 +5,14 @@
 
 mod addresses;
 mod company;
+mod contacts;
 mod creator;
 mod deletion;
 mod evaluation;
 mod finding;
 mod labels;
 mod note;
+mod owner;
 mod path;
 mod person;
 mod references;
@@ -28,10 +30,11 @@ use evaluation::{Evaluation, Problem, Weight};
 
 pub use addresses::{canonical_form, shown};
 pub use deletion::{Deletion, SKIPPED_USERS, dependents, evaluate_deletion};
-pub use finding::{Change, Effect, Exempted, Finding, Reason, Shown, Verdict};
+pub use finding::{Change, Effect, Exempted, Finding, OwnerReference, Reason, Shown, Verdict};
+pub use owner::owner;
 pub use path::{FieldPath, Segment};
 pub use references::looked_up;
-pub use request::{AUTHENTICATED, Facts, Operation, Record, Reference, Request, authenticated};
+pub use request::{AUTHENTICATED, Facts, Operation, Record, Reference, ReferenceKey, Request, authenticated};
 
 /// The references to look up before [`evaluate`] can decide.
 pub fn references(request: &Request<'_>, policy: &Policy) -> Vec<Reference> {
@@ -39,7 +42,8 @@ pub fn references(request: &Request<'_>, policy: &Policy) -> Vec<Reference> {
         return Vec::new();
     }
     let mut questions = references::questions(request, policy);
-    if request.kind == CrmKind::Note {
+    questions.extend(contacts::questions(request, policy));
+    if request.kind.model() == CrmKind::Note {
         questions.extend(note::question(request, policy));
     }
     questions
@@ -63,10 +67,12 @@ fn evaluate_rules(evaluation: &mut Evaluation<'_>) {
         match evaluation.request.kind {
             CrmKind::Company => company::company(evaluation),
             CrmKind::Person => person::person(evaluation),
-            CrmKind::Note => note::note(evaluation),
+            CrmKind::Note | CrmKind::ClusterNote | CrmKind::NamespacedNote => note::note(evaluation),
         }
         creator::creator(evaluation);
         references::references(evaluation);
+        contacts::contacts(evaluation);
+        owner::add(evaluation);
     }
     labels::label_values(evaluation);
 }
@@ -79,8 +85,9 @@ pub fn changes_to_findings(
     policy: &Policy,
     now: Timestamp,
 ) -> Verdict {
-    let Verdict { changes, findings, exempted } = verdict;
-    let kept = Verdict { changes: Vec::new(), findings, exempted };
+    // An owner reference is not a part of the record, so it need not be there.
+    let Verdict { changes, findings, exempted, owner: _ } = verdict;
+    let kept = Verdict { findings, exempted, ..Verdict::default() };
     let facts = Facts::default();
     let mut evaluation = Evaluation::new(request, &facts, policy, now, kept);
     for change in &changes {
@@ -93,7 +100,7 @@ pub fn changes_to_findings(
 /// that the creator may be missing. A finding about a past `nextActionTime` is a warning at most, because the time may
 /// have been in the future when the record was written.
 pub fn without_write(verdict: Verdict) -> Verdict {
-    let Verdict { changes, mut findings, exempted } = verdict;
+    let Verdict { changes, mut findings, exempted, owner: _ } = verdict;
     for finding in findings.iter_mut().filter(|finding| finding.rule == RuleId::NextActionTime) {
         finding.action = finding.action.min(Action::Warn);
     }
@@ -104,7 +111,7 @@ pub fn without_write(verdict: Verdict) -> Verdict {
         let action = Action::Warn;
         Finding { rule, code, field, reason, value, text, suggestion, action, denies_from: None }
     }));
-    Verdict { changes: Vec::new(), findings, exempted }
+    Verdict { findings, exempted, ..Verdict::default() }
 }
 
 /// The problem that a change is missing.

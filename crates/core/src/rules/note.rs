@@ -9,11 +9,11 @@ use super::evaluation::{Evaluation, Problem, Weight};
 use super::finding::{Change, Effect, Reason};
 use super::labels::nearest;
 use super::path::FieldPath;
-use super::references::{SUBDOMAIN_FORM, existence};
+use super::references::{NAMESPACE_FORM, SUBDOMAIN_FORM, existence};
 use super::request::{Operation, Reference, Request, StringValue};
 use super::text;
 use crate::api::names::{is_label, is_subdomain, parse_time};
-use crate::api::{ResourceKind, Target};
+use crate::api::{CrmKind, ResourceKind, Target};
 use crate::catalog::RuleId;
 use crate::links::{SUBJECT, subject_kind, target_in};
 use crate::policy::Policy;
@@ -117,13 +117,18 @@ fn groups<'p>(subjects: &'p [Arc<ResourceKind>], kind: &str) -> impl Iterator<It
     subjects.iter().filter(move |known| known.kind == kind).map(|known| known.group.as_str())
 }
 
+/// The subject of a Note; `None` if the reference is invalid.
+pub(super) fn target(request: &Request<'_>, policy: &Policy) -> Option<Target> {
+    Subject::of(request, policy).target(policy)
+}
+
 /// The reference to the subject of a Note, to be looked up.
 pub(super) fn question(request: &Request<'_>, policy: &Policy) -> Option<Reference> {
     if !policy.is_enabled(RuleId::SubjectExists) {
         return None;
     }
-    let target = Subject::of(request, policy).target(policy)?;
-    Some(Reference { rule: RuleId::SubjectExists, target })
+    let target = target(request, policy)?;
+    Some(Reference { key: RuleId::SubjectExists.into(), target })
 }
 
 fn subject(evaluation: &mut Evaluation<'_>) {
@@ -148,7 +153,8 @@ fn subject(evaluation: &mut Evaluation<'_>) {
         });
     }
     match subject.accepted(evaluation.policy) {
-        Some(kind) => namespace(evaluation, &subject, kind, weight),
+        Some(kind) if scope(evaluation, kind, weight) => namespace(evaluation, &subject, kind, weight),
+        Some(_) => {}
         None => unaccepted(evaluation, &subject, weight),
     }
     subject_name(evaluation, &subject, weight);
@@ -210,6 +216,23 @@ fn listed(subjects: &[Arc<ResourceKind>]) -> String {
     kinds.join(", ")
 }
 
+/// Whether a note of this kind can be about an object of the scope of that kind. If not, it is reported.
+fn scope(evaluation: &mut Evaluation<'_>, kind: &ResourceKind, weight: Weight) -> bool {
+    let text = match (evaluation.request.kind, kind.namespaced) {
+        (CrmKind::ClusterNote, true) => {
+            "a ClusterNote is about a cluster-scoped object; write a Note in the namespace of the object"
+        }
+        (CrmKind::NamespacedNote, false) => {
+            "a Note of notes.miloapis.com is about an object in its own namespace; write a ClusterNote"
+        }
+        _ => return true,
+    };
+    let problem = Problem::invalid(RuleId::SubjectKind, subject_path().field("kind"), &kind.kind, text)
+        .with_reason(Reason::NotSupported);
+    evaluation.report(problem, weight);
+    false
+}
+
 fn namespace(evaluation: &mut Evaluation<'_>, subject: &Subject<'_>, kind: &ResourceKind, weight: Weight) {
     let path = subject_path().field("namespace");
     let problem = match (subject.namespace, kind.namespaced) {
@@ -222,11 +245,23 @@ fn namespace(evaluation: &mut Evaluation<'_>, subject: &Subject<'_>, kind: &Reso
             Problem::required(RuleId::SubjectKind, path, text)
         }
         (Some(name), true) if !is_label(name) => {
-            Problem::invalid(RuleId::SubjectKind, path, name, "must be the name of a namespace")
+            Problem::invalid(RuleId::SubjectKind, path, name, NAMESPACE_FORM)
         }
-        _ => return,
+        (Some(name), true) => match own_namespace(evaluation.request) {
+            Some(own) if own != name => {
+                let text = format!("must be the namespace of the Note, {}", quote(own));
+                Problem::invalid(RuleId::SubjectKind, path, name, text)
+            }
+            _ => return,
+        },
+        (None, false) => return,
     };
     evaluation.report(problem, weight);
+}
+
+/// The namespace of a note that is in one, if it is known. A file need not have it.
+fn own_namespace<'a>(request: &Request<'a>) -> Option<&'a str> {
+    request.object.namespace.as_deref().filter(|_| request.kind.is_namespaced())
 }
 
 fn subject_name(evaluation: &mut Evaluation<'_>, subject: &Subject<'_>, weight: Weight) {
@@ -311,5 +346,96 @@ fn next_action_time(evaluation: &mut Evaluation<'_>) {
     if time < latest_past {
         let text = "is in the past; set a future time, or leave it out";
         evaluation.report(Problem::invalid(RuleId::NextActionTime, path, written, text), Weight::Full);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+    use serde_json::json;
+
+    use super::super::{Facts, Record, evaluate};
+    use super::*;
+    use crate::quote::quote;
+
+    fn policy() -> Policy {
+        let mut policy = Policy::default();
+        policy.references.subjects.push(Arc::new(ResourceKind {
+            group: "notification.miloapis.com".to_owned(),
+            version: "v1alpha1".to_owned(),
+            kind: "Contact".to_owned(),
+            plural: "contacts".to_owned(),
+            namespaced: true,
+        }));
+        policy
+    }
+
+    /// The findings about a new note about such a subject; a note that is in a namespace is in `crm`.
+    fn findings(kind: CrmKind, subject: Value) -> Vec<String> {
+        let object = Record {
+            spec: json!({"subjectRef": subject, "content": "Called.", "creatorRef": {"name": "zoe"}}),
+            namespace: kind.is_namespaced().then(|| "crm".to_owned()),
+            ..Record::default()
+        };
+        let operation = Operation::Create;
+        let request = Request {
+            kind,
+            object: &object,
+            operation,
+            requester: None,
+            dry_run: false,
+            field_manager: None,
+        };
+        let verdict = evaluate(&request, &Facts::default(), &policy(), Timestamp::UNIX_EPOCH);
+        let line = |finding: &super::super::Finding| format!("{}: {}", finding.field, finding.message());
+        verdict.findings.iter().map(line).collect()
+    }
+
+    fn company() -> Value {
+        json!({"apiGroup": "crm.milo.io", "kind": "Company", "name": "acme"})
+    }
+
+    fn contact(namespace: &str) -> Value {
+        json!({"apiGroup": "notification.miloapis.com", "kind": "Contact", "name": "ada", "namespace": namespace})
+    }
+
+    #[rstest]
+    #[case::ours_about_a_company(CrmKind::Note, company())]
+    #[case::ours_about_a_contact(CrmKind::Note, contact("other"))]
+    #[case::milos_about_a_company(CrmKind::ClusterNote, company())]
+    #[case::milos_about_a_contact(CrmKind::NamespacedNote, contact("crm"))]
+    fn a_note_is_about_a_subject_of_its_scope(#[case] kind: CrmKind, #[case] subject: Value) {
+        assert_eq!(findings(kind, subject), [] as [&str; 0]);
+    }
+
+    #[test]
+    fn a_cluster_note_is_not_about_a_namespaced_object() {
+        let expected = "spec.subjectRef.kind: Unsupported value: \"Contact\": a ClusterNote is about a cluster-scoped \
+                        object; write a Note in the namespace of the object [subject-kind]";
+        assert_eq!(findings(CrmKind::ClusterNote, contact("crm")), [expected]);
+        let mut company = company();
+        company["namespace"] = json!("crm");
+        let expected = "spec.subjectRef.namespace: Forbidden: Company is a cluster-scoped kind; leave it out [subject-kind]";
+        assert_eq!(findings(CrmKind::ClusterNote, company.clone()), [expected]);
+        company["namespace"] = json!("");
+        assert_eq!(findings(CrmKind::ClusterNote, company), [] as [&str; 0]);
+    }
+
+    #[test]
+    fn a_namespaced_note_is_only_about_an_object_in_its_namespace() {
+        let expected = "spec.subjectRef.kind: Unsupported value: \"Company\": a Note of notes.miloapis.com is about an \
+                        object in its own namespace; write a ClusterNote [subject-kind]";
+        assert_eq!(findings(CrmKind::NamespacedNote, company()), [expected]);
+        for (namespace, problem) in [
+            (
+                "other",
+                format!("Invalid value: {}: must be the namespace of the Note, \"crm\"", quote("other")),
+            ),
+            ("a.b", format!("Invalid value: {}: must be the name of a namespace", quote("a.b"))),
+            ("", "Required value: Contact is a namespaced kind; set the namespace".to_owned()),
+        ] {
+            let expected = format!("spec.subjectRef.namespace: {problem} [subject-kind]");
+            assert_eq!(findings(CrmKind::NamespacedNote, contact(namespace)), [expected]);
+        }
     }
 }

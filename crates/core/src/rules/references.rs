@@ -7,7 +7,7 @@ use super::creator::{Creator, name_path, segment_problem, stored_creator};
 use super::evaluation::{Evaluation, ObjectValue, Problem, Weight};
 use super::finding::{Reason, Shown};
 use super::path::FieldPath;
-use super::request::{Operation, Reference, Request, StringValue};
+use super::request::{Operation, Reference, ReferenceKey, Request, StringValue};
 use crate::api::names::is_path_segment;
 use crate::api::{CrmKind, ResourceKind, Target};
 use crate::catalog::RuleId;
@@ -19,8 +19,11 @@ use crate::policy::{DryRunMode, LookupErrorMode, Policy};
 pub(super) const SUBDOMAIN_FORM: &str =
     "must consist of lower-case letters, digits, \"-\" and \".\", such as acme-corp";
 
-/// The references of a kind that consist of a name only and whose rules are enabled. The subject of a Note and the
-/// creator have their own files.
+/// The text about an invalid namespace.
+pub(super) const NAMESPACE_FORM: &str = "must be the name of a namespace";
+
+/// The references of a kind that consist of a name only and whose rules are enabled. The subject of a Note, contacts
+/// and the creator have their own files.
 fn plain_links(kind: CrmKind, policy: &Policy) -> impl Iterator<Item = (Link, RuleId)> {
     let is_plain =
         |rule| matches!(rule, RuleId::OrganizationExists | RuleId::CompanyExists | RuleId::UserExists);
@@ -44,8 +47,7 @@ pub(super) fn are_looked_up(request: &Request<'_>, policy: &Policy) -> bool {
 
 /// The kinds of targets that the enabled rules look up for records of these kinds.
 pub fn looked_up(policy: &Policy, kinds: &[CrmKind]) -> Vec<Arc<ResourceKind>> {
-    let asks =
-        |rule: RuleId| policy.is_enabled(rule) && rule.rule().kinds.iter().any(|kind| kinds.contains(kind));
+    let asks = |rule: RuleId| policy.is_enabled(rule) && kinds.iter().any(|kind| rule.rule().checks(*kind));
     let asked = LINKS.into_iter().filter(|link| link.rule.is_some_and(asks));
     let mut found: Vec<_> = asked.flat_map(|link| link.to.kinds(&policy.references)).cloned().collect();
     let mut seen = HashSet::new();
@@ -62,7 +64,7 @@ pub(super) fn questions(request: &Request<'_>, policy: &Policy) -> Vec<Reference
         };
         let kind = Arc::clone(link.to.kinds(&policy.references).first()?);
         let target = Target { kind, namespace: None, name: name.to_owned() };
-        link.to.name_format().accepts(name).then_some(Reference { rule, target })
+        link.to.name_format().accepts(name).then_some(Reference { key: rule.into(), target })
     };
     let mut questions: Vec<Reference> = plain_links(request.kind, policy).filter_map(of_link).collect();
     questions.extend(creator_question(request, policy));
@@ -77,15 +79,17 @@ fn creator_question(request: &Request<'_>, policy: &Policy) -> Option<Reference>
     let name = creator.name(policy).filter(|name| is_path_segment(name))?;
     let kind = Arc::clone(policy.references.user.as_ref()?);
     let target = Target { kind, namespace: None, name: name.to_owned() };
-    Some(Reference { rule: RuleId::CreatorExists, target })
+    Some(Reference { key: RuleId::CreatorExists.into(), target })
 }
 
 impl Reference {
     /// The field with the name of the target.
     pub fn field(&self) -> FieldPath {
         // Every rule that looks up a target is in the table.
-        let link = Link::of_rule(self.rule).unwrap_or(SUBJECT);
-        FieldPath::of(&["spec", link.field, "name"])
+        let link = Link::of_rule(self.key.rule).unwrap_or(SUBJECT);
+        let field = FieldPath::of(&["spec", link.field]);
+        let reference = self.key.entry.map_or_else(|| field.clone(), |entry| field.index(entry));
+        reference.field("name")
     }
 }
 
@@ -147,15 +151,17 @@ fn creator_exists(evaluation: &mut Evaluation<'_>) {
 /// update leaves the reference unchanged.
 pub(super) fn existence(
     evaluation: &mut Evaluation<'_>,
-    rule: RuleId,
+    key: impl Into<ReferenceKey>,
     path: FieldPath,
     name: &str,
     kind: &ResourceKind,
     weight: Weight,
 ) {
-    let Some(fact) = evaluation.facts.get(rule) else {
+    let key = key.into();
+    let Some(fact) = evaluation.facts.get(key) else {
         return;
     };
+    let rule = key.rule;
     let origin = match evaluation.request.operation {
         Operation::Stored => Origin::Stored,
         Operation::Create | Operation::Update(_) => Origin::Written,
@@ -175,7 +181,7 @@ pub(super) fn existence(
 }
 
 /// The weight that the policy allows for a problem with a reference in this request.
-fn leniency(evaluation: &Evaluation<'_>, reason: Reason) -> Weight {
+pub(super) fn leniency(evaluation: &Evaluation<'_>, reason: Reason) -> Weight {
     let references = &evaluation.policy.references;
     let request = evaluation.request;
     let lenient_dry_run =

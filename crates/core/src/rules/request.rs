@@ -57,31 +57,67 @@ pub struct Record {
     pub labels: BTreeMap<String, String>,
     /// `spec`; null if missing.
     pub spec: Value,
+    /// `metadata.namespace`; `None` if it is missing or not known yet.
+    pub namespace: Option<String>,
+    /// The uids in `metadata.ownerReferences`; `None` if there is no such list.
+    pub owners: Option<Vec<String>>,
 }
 
-/// One question for the directory: does the target of this rule's reference exist?
+/// Identifies a reference of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ReferenceKey {
+    /// The rule that looks up the target.
+    pub rule: RuleId,
+    /// The index of the reference, from 0, if the field is a list.
+    pub entry: Option<usize>,
+}
+
+impl From<RuleId> for ReferenceKey {
+    /// The only reference of a rule.
+    fn from(rule: RuleId) -> Self {
+        Self { rule, entry: None }
+    }
+}
+
+/// One question for the directory: does the target of this reference exist?
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reference {
-    /// The rule that asks.
-    pub rule: RuleId,
+    /// The reference.
+    pub key: ReferenceKey,
     /// The target to look up. Its name has been validated.
     pub target: Target,
 }
 
-/// The answers to a request's references. A record has at most one reference for each rule.
+/// The answers to a request's references.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Facts(Vec<(RuleId, Fact)>);
+pub struct Facts {
+    answers: Vec<(ReferenceKey, Fact)>,
+    /// The uid of the subject of a Note.
+    subject_uid: Option<String>,
+}
 
 impl Facts {
-    /// The answer to the reference of `rule`.
-    pub fn get(&self, rule: RuleId) -> Option<&Fact> {
-        self.0.iter().find(|(asked, _)| *asked == rule).map(|(_, fact)| fact)
+    /// The same facts, with the uid of the subject of a Note.
+    #[must_use]
+    pub fn with_subject_uid(self, subject_uid: Option<String>) -> Self {
+        Self { subject_uid, ..self }
+    }
+
+    /// The uid of the subject of a Note.
+    pub(super) fn subject_uid(&self) -> Option<&str> {
+        self.subject_uid.as_deref()
+    }
+
+    /// The answer to a reference.
+    pub fn get(&self, key: impl Into<ReferenceKey>) -> Option<&Fact> {
+        let key = key.into();
+        self.answers.iter().find(|(asked, _)| *asked == key).map(|(_, fact)| fact)
     }
 }
 
-impl FromIterator<(RuleId, Fact)> for Facts {
-    fn from_iter<I: IntoIterator<Item = (RuleId, Fact)>>(facts: I) -> Self {
-        Self(facts.into_iter().collect())
+impl FromIterator<(ReferenceKey, Fact)> for Facts {
+    fn from_iter<I: IntoIterator<Item = (ReferenceKey, Fact)>>(facts: I) -> Self {
+        Self { answers: facts.into_iter().collect(), subject_uid: None }
     }
 }
 
@@ -94,6 +130,11 @@ pub(super) enum StringValue<'a> {
 }
 
 impl<'a> StringValue<'a> {
+    /// The string, if there is one.
+    pub(super) fn given(self) -> Option<&'a str> {
+        if let Self::Given(text) = self { Some(text) } else { None }
+    }
+
     pub(super) fn of(value: Option<&'a Value>) -> Self {
         match value {
             None | Some(Value::Null) => Self::Missing,

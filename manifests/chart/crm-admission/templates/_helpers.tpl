@@ -49,3 +49,19 @@ annotations:
 {{- if or (hasPrefix "--listen=" .) (eq "--listen" .) -}}yes{{- end -}}
 {{- end -}}
 {{- end }}
+
+{{/* The rules for Milo's notes; empty without them. manifests/components/milo gives the reasons. */}}
+{{- define "crm-admission.milo-rules" -}}
+{{- if .Values.milo.enabled -}}
+- apiGroups: [notes.miloapis.com]
+  apiVersions: [v1alpha1]
+  resources: [clusternotes]
+  operations: [CREATE, UPDATE]
+  scope: Cluster
+- apiGroups: [notes.miloapis.com]
+  apiVersions: [v1alpha1]
+  resources: [notes]
+  operations: [CREATE, UPDATE]
+  scope: Namespaced
+{{- end -}}
+{{- end }}
