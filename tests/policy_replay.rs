@@ -744,7 +744,8 @@ fn after_the_deletion_of_a_collection_manifests_do_not_say_what_exists() {
     logs.policy("new.yaml", "{}").policy("old.yaml", "{rules: [{rule: company-exists, action: Disabled}]}");
     logs.write("audit.log", lines(&[company("create", "k"), deleted, person("ada", "k")]));
     logs.write("resources.yaml", record("Company", "other", json!({"displayName": "Other"})).to_string());
-    let ran = logs.replay(&["audit.log", "--against", "old.yaml", "--resources", "resources.yaml", "-o", "json"]);
+    let ran =
+        logs.replay(&["audit.log", "--against", "old.yaml", "--resources", "resources.yaml", "-o", "json"]);
     assert_eq!(ran.code, Some(0), "{}{}", ran.stdout, ran.stderr);
     assert_eq!(ran.json()["summary"]["referencesNotJudged"], 1, "{}", ran.stdout);
 }
