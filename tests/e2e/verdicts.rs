@@ -24,6 +24,7 @@ kind: AdmissionPolicy
 metadata: {name: default}
 spec:
   rules:
+  - {rule: contact-exists, action: Deny}
   - {rule: creator-is-requester, action: Deny}
   - {rule: creator-exists, action: Deny}
   - {rule: domain-hint, action: Deny}
@@ -34,6 +35,7 @@ spec:
     kinds:
       user: {group: iam.example.com, version: v1, kind: User, plural: users}
       organization: {group: orgs.example.com, version: v1, kind: Organization, plural: organizations}
+      contact: {group: people.example.com, version: v1, kind: Contact, plural: contacts, namespaced: true}
 ";
 
 /// The kinds that the strict policy looks up, and the permission to do so.
@@ -43,6 +45,7 @@ kind: ClusterRole
 metadata: {name: verdicts}
 rules:
 - {apiGroups: [iam.example.com, orgs.example.com], resources: [users, organizations], verbs: [get, list, watch]}
+- {apiGroups: [people.example.com], resources: [contacts], verbs: [get, list, watch]}
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRoleBinding
@@ -50,6 +53,9 @@ metadata: {name: verdicts}
 roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: verdicts}
 subjects: [{kind: ServiceAccount, name: crm-admission, namespace: crm-admission-system}]
 ";
+
+/// The namespace of the contact in the example of `contact-exists`.
+const CONTACTS: &str = "crm-contacts";
 
 /// The rules that an object breaks, each with its field.
 type Broken = BTreeSet<(String, String)>;
@@ -70,10 +76,13 @@ fn strict() -> Installation {
     stage.webhook.register();
     let admin = stage.plane.kubectl("admin");
     let kinds = [
-        definition("iam.example.com", "User", "users"),
-        definition("orgs.example.com", "Organization", "organizations"),
+        definition("iam.example.com", "User", "users", "Cluster"),
+        definition("orgs.example.com", "Organization", "organizations", "Cluster"),
+        definition("people.example.com", "Contact", "contacts", "Namespaced"),
     ];
-    admin.apply(&bundle([OTHERS.to_owned(), kinds[0].to_string(), kinds[1].to_string()])).succeeds();
+    let kinds = kinds.map(|kind| kind.to_string());
+    admin.apply(&bundle([OTHERS.to_owned()].into_iter().chain(kinds))).succeeds();
+    admin.run(["create", "namespace", CONTACTS]).succeeds();
     admin.run(["wait", "crd", "--all", "--for=condition=Established", "--timeout=60s"]).succeeds();
     let object = |group: &str, kind: &str, name: &str| {
         json!({"apiVersion": format!("{group}/v1"), "kind": kind, "metadata": {"name": name}}).to_string()
@@ -81,6 +90,9 @@ fn strict() -> Installation {
     let objects = bundle([
         object("iam.example.com", "User", "alice"),
         object("orgs.example.com", "Organization", "acme"),
+        json!({"apiVersion": "people.example.com/v1", "kind": "Contact",
+            "metadata": {"name": "fry-home", "namespace": CONTACTS}})
+        .to_string(),
         company("planet-express", "{displayName: Planet Express}"),
         company("acme-corp", "{displayName: Acme Corp}"),
     ]);
@@ -90,7 +102,12 @@ fn strict() -> Installation {
         let applied = admin.apply(&objects);
         let listed =
             program.run(["get", "users.iam.example.com/alice", "organizations.orgs.example.com/acme"]);
-        if applied.ok() && listed.ok() { Seen::Ready(()) } else { Seen::NotYet(format!("{applied}{listed}")) }
+        let contact = program.run(["get", "contacts.people.example.com/fry-home", "-n", CONTACTS]);
+        if applied.ok() && listed.ok() && contact.ok() {
+            Seen::Ready(())
+        } else {
+            Seen::NotYet(format!("{applied}{listed}{contact}"))
+        }
     });
     admin.apply(STRICT).succeeds();
     poll::until("the strict policy", PATIENCE, || {
@@ -98,7 +115,10 @@ fn strict() -> Installation {
         let shown: Vec<&str> = metrics.lines().filter(|line| line.contains("directory_ready{")).collect();
         let watched =
             |kind: &str| shown.contains(&&*format!(r#"crm_admission_directory_ready{{kind="{kind}"}} 1"#));
-        if watched("User.iam.example.com") && watched("Organization.orgs.example.com") {
+        if ["User.iam.example.com", "Organization.orgs.example.com", "Contact.people.example.com"]
+            .into_iter()
+            .all(watched)
+        {
             Seen::Ready(())
         } else {
             Seen::NotYet(format!("{shown:?}"))
@@ -107,13 +127,13 @@ fn strict() -> Installation {
     stage
 }
 
-fn definition(group: &str, kind: &str, plural: &str) -> Value {
+fn definition(group: &str, kind: &str, plural: &str, scope: &str) -> Value {
     json!({
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
         "metadata": {"name": format!("{plural}.{group}")},
         "spec": {
-            "group": group, "scope": "Cluster",
+            "group": group, "scope": scope,
             "names": {"kind": kind, "plural": plural, "singular": kind.to_lowercase()},
             "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {"type": "object"}}}],
         },
@@ -150,7 +170,7 @@ fn every_rule_has_the_same_result_for_files_reviews_and_the_cluster() {
         }
         compared += 1;
     }
-    assert!(compared >= 26, "only {compared} examples");
+    assert!(compared >= 28, "only {compared} examples");
 }
 
 #[test]
