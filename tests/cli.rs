@@ -276,11 +276,14 @@ fn policy_check_accepts_a_valid_policy() {
 fn policy_check_warns_of_what_is_surely_not_meant_and_exits_with_0() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("policy.yaml");
-    fs::write(&file, "apiVersion: admission.crm.milo.io/v1alpha1\nkind: AdmissionPolicy\nspec: {rules: [{rule: domain, action: Warn, enforceAfter: \"2027-01-15T00:00:00Z\"}], exemptions: [{name: x, users: [jane], rules: [domain], expires: \"2020-01-01T00:00:00Z\"}]}\n").unwrap();
+    fs::write(&file, "apiVersion: admission.crm.milo.io/v1alpha1\nkind: AdmissionPolicy\nmetadata: {name: strict}\nspec: {rules: [{rule: domain, action: Warn, enforceAfter: \"2027-01-15T00:00:00Z\"}], exemptions: [{name: x, users: [jane], rules: [domain], expires: \"2020-01-01T00:00:00Z\"}]}\n").unwrap();
     let (code, out, err) = run(&["policy", "check", file.to_str().unwrap()]);
     assert_eq!((code, err.as_str()), (0, ""));
     let file = file.display();
     let expected = [
+        format!(
+            "{file}: warning: metadata.name: \"strict\": has no effect: only the AdmissionPolicy named default is used [NotUsed]"
+        ),
         format!(
             "{file}: warning: spec.rules[0].enforceAfter: has no effect: the action of domain is Warn, and only Deny has a start date"
         ),

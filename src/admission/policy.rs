@@ -4,12 +4,9 @@ use std::sync::Arc;
 
 use crm_core::api::policy as document_kind;
 use crm_core::policy::{self, Problem};
-use crm_core::quote::quote;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
-
-use crate::policy_source::cluster::IN_FORCE;
 
 /// What is wrong with a policy. It is denied if there are problems.
 #[derive(Debug, Default)]
@@ -59,11 +56,7 @@ fn judge(name: &str, spec: Value, now: Timestamp) -> PolicyVerdict {
     // Moved, because it can be large.
     document["spec"] = spec;
     let mut verdict = PolicyVerdict::default();
-    if name != IN_FORCE {
-        let name = quote(name);
-        let text = format!("has no effect: only the AdmissionPolicy named {IN_FORCE} is used");
-        verdict.warnings.push(format!("metadata.name: {name}: {text} [NotUsed]"));
-    }
+    verdict.warnings.extend(policy::warning_about_name(name).map(|warning| warning.to_string()));
     match policy::compile(&document, name) {
         Ok(policy) => {
             let warnings = policy::warnings(&document, &policy, now);

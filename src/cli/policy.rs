@@ -74,8 +74,9 @@ impl PolicyArgs {
 fn check(file: &Path) -> anyhow::Result<Outcome> {
     match policy_source::read_with_document(file) {
         Ok((policy, document)) => {
+            let name = document["metadata"]["name"].as_str().and_then(policy::warning_about_name);
             let warnings = policy::warnings(&document, &policy, Timestamp::now());
-            let warnings = warnings.iter().map(|warning| format!("warning: {warning}"));
+            let warnings = name.iter().chain(&warnings).map(|warning| format!("warning: {warning}"));
             let line = |text: String| printable(&format!("{}: {text}", file.display())) + "\n";
             print(&warnings.chain(["accepted".to_owned()]).map(line).collect::<String>())
         }

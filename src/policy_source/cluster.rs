@@ -26,8 +26,7 @@ use super::Current;
 use super::version::Version;
 use crate::cluster::{RequestError, WATCH_SECONDS};
 
-/// The name of the policy that is used.
-pub const IN_FORCE: &str = "default";
+pub use crm_core::policy::IN_FORCE;
 /// The condition with the result.
 pub const ACCEPTED: &str = "Accepted";
 /// How long writing a status may take.

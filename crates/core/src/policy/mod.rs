@@ -19,4 +19,4 @@ pub use settings::{
     NormalizationMode, Policy, References, RuleSetting,
 };
 pub use show::document;
-pub use warning::{Warning, warnings};
+pub use warning::{IN_FORCE, Warning, warning_about_name, warnings};

@@ -30,6 +30,18 @@ impl fmt::Display for Warning {
     }
 }
 
+/// The name of the policy that a cluster uses.
+pub const IN_FORCE: &str = "default";
+
+/// The warning about a policy of this name, if a cluster does not use it.
+pub fn warning_about_name(name: &str) -> Option<Warning> {
+    let text = || {
+        let name = quote(name);
+        format!("{name}: has no effect: only the AdmissionPolicy named {IN_FORCE} is used [NotUsed]")
+    };
+    (name != IN_FORCE).then(|| Warning::new("metadata.name".to_owned(), text()))
+}
+
 /// The warnings about a document, in its order. `policy` is what the document compiles to.
 ///
 /// A start date in the past is no warning: every date of a rollout becomes one, and the policy stays as it is.
