@@ -11,7 +11,7 @@ use crm_core::catalog::RuleId;
 use crm_core::existence::{Fact, Presence};
 use crm_core::policy::{Consistency, Policy};
 use crm_core::rules::{self, Deletion, Facts, Finding, Operation, Reference, ReferenceKey, Request, Verdict};
-use futures::future::{OptionFuture, join, join_all};
+use futures::future::{OptionFuture, join};
 use futures::{StreamExt, stream};
 use jiff::Timestamp;
 
@@ -23,6 +23,10 @@ use crate::telemetry::Metrics;
 
 /// The maximum number of lookups of a request at the same time.
 const AT_A_TIME: usize = 16;
+
+/// The maximum number of counts for a deletion at the same time, so that they do not wait for each other's turn in the
+/// directory.
+const COUNTS_AT_A_TIME: usize = 2;
 
 /// The entries of a list for which a similar name is suggested: the first ones.
 const SUGGESTED: usize = 10;
@@ -194,12 +198,14 @@ impl Pipeline {
         let deletion = Deletion { kind, name: &review.name, requester: &review.user };
         let now = (self.clock)();
         let questions = rules::dependents(&deletion, policy, now);
-        let each = questions.iter().map(|question| async {
-            let answer = self.directory.dependents(question, &review.user, limit).await;
+        let started = Instant::now();
+        let each = questions.into_iter().map(|question| async move {
+            let left = limit.saturating_sub(started.elapsed());
+            let answer = self.directory.dependents(&question, &review.user, left).await;
             let tally = answer.inspect_err(|error| failed(RuleId::DeleteReferenced, review, error)).ok();
-            (question.kind, tally)
+            (question.kind, tally.map(|tally| if review.orphans { tally.orphaned() } else { tally }))
         });
-        let found = join_all(each).await;
+        let found: Vec<_> = stream::iter(each).buffered(COUNTS_AT_A_TIME).collect().await;
         rules::evaluate_deletion(&deletion, &found, policy, now)
     }
 

@@ -162,6 +162,19 @@ struct GroupVersionKind<'a> {
 struct Options<'a> {
     #[serde(borrow)]
     field_manager: Option<Text<'a>>,
+    /// Of a deletion.
+    #[serde(borrow)]
+    propagation_policy: Option<Text<'a>>,
+    /// Of a deletion by an older client.
+    orphan_dependents: Option<bool>,
+}
+
+impl Options<'_> {
+    /// Whether the objects that the deleted one owns stay.
+    fn orphan(&self) -> bool {
+        self.orphan_dependents == Some(true)
+            || self.propagation_policy.as_ref().is_some_and(|policy| policy.0 == "Orphan")
+    }
 }
 
 /// The operation of a request.
@@ -255,6 +268,8 @@ pub(super) struct Review<'a> {
     pub(super) user: UserInfo,
     pub(super) dry_run: bool,
     pub(super) field_manager: Option<Cow<'a, str>>,
+    /// Whether the request deletes a record, and what that record owns stays.
+    pub(super) orphans: bool,
     pub(super) matter: Matter,
 }
 
@@ -412,6 +427,7 @@ fn review<'a, O: Object<'a>>(envelope: Envelope<'a, O>) -> Result<Review<'a>, Un
         name,
         user,
         dry_run: request.dry_run.unwrap_or_default(),
+        orphans: request.options.as_ref().is_some_and(Options::orphan),
         field_manager: request.options.and_then(|options| options.field_manager).map(|manager| manager.0),
         matter,
     })

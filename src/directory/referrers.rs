@@ -58,7 +58,8 @@ impl Referrer {
             && (question.selects_group() || group() == Some(GROUP));
         let owners = self.metadata.owner_references.unwrap_or_default();
         let is_owner = |owner: &Owner| question.is_owner(&owner.api_version, &owner.kind, &owner.name);
-        let is_owned = owners.iter().any(is_owner);
+        // With another owner, it stays.
+        let is_owned = !owners.is_empty() && owners.iter().all(is_owner);
         counts.then_some(Dependent { name: self.metadata.name, is_owned })
     }
 }

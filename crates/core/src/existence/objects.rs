@@ -118,12 +118,13 @@ impl Objects {
         let key = (kind, namespace.to_owned(), name.to_owned());
         match Dependents::target(kind, &object["spec"]) {
             Some((of, target)) if presence == Presence::Exists => {
-                let owners = object["metadata"]["ownerReferences"].as_array().into_iter().flatten();
+                let owners = object["metadata"]["ownerReferences"].as_array();
                 let is_target = |owner: &Value| {
                     let text = |field: &str| owner[field].as_str().unwrap_or_default();
                     Dependents::is_reference_to(of, target, text("apiVersion"), text("kind"), text("name"))
                 };
-                let is_owned = owners.into_iter().any(is_target);
+                // With another owner, it stays.
+                let is_owned = owners.is_some_and(|all| !all.is_empty() && all.iter().all(is_target));
                 self.referrers.insert(key, Referrer { of, name: target.to_owned(), is_owned });
             }
             _ => {

@@ -39,6 +39,12 @@ impl Tally {
         let (count, owned) = (Count::Exactly(0), Count::Exactly(0));
         Self { count, owned, names: Vec::new(), visibility: Visibility::Visible }
     }
+
+    /// The same if the garbage collector deletes none of them, because the deletion orphans them.
+    #[must_use]
+    pub fn orphaned(self) -> Self {
+        Self { count: self.count.plus(self.owned), owned: Count::Exactly(0), ..self }
+    }
 }
 
 /// The maximum number of dependents that a message names.
@@ -56,6 +62,17 @@ pub enum Count {
 }
 
 impl Count {
+    /// The number of both.
+    const fn plus(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Exactly(one), Self::Exactly(two)) => Self::Exactly(one + two),
+            (Self::MoreThan(limit), _) | (_, Self::MoreThan(limit)) => Self::MoreThan(limit),
+            (Self::Exactly(one) | Self::AtLeast(one), Self::Exactly(two) | Self::AtLeast(two)) => {
+                Self::AtLeast(one + two)
+            }
+        }
+    }
+
     /// Whether none were found.
     pub const fn is_none(self) -> bool {
         matches!(self, Self::Exactly(0) | Self::AtLeast(0))

@@ -34,10 +34,14 @@ pub(super) fn add(evaluation: &mut Evaluation<'_>) {
     let Some(subject) = owner(evaluation.request, evaluation.policy) else {
         return;
     };
+    // Where the reference is not added, the uid is not asked for.
+    let Some(uid) = evaluation.facts.subject_uid() else {
+        return;
+    };
     if evaluation.facts.get(RuleId::SubjectExists) == Some(&Fact::Unchecked) {
         unchecked(evaluation, &subject);
     }
-    let Some(uid) = evaluation.facts.subject_uid() else {
+    let Some(uid) = uid else {
         return;
     };
     let owners = evaluation.request.object.owners.as_deref().unwrap_or_default();
@@ -213,6 +217,17 @@ mod tests {
         let found = verdict(CrmKind::Note, &note(company()), Fact::Unchecked, None, &lenient);
         let actions: Vec<Action> = found.findings.iter().map(|finding| finding.action).collect();
         assert_eq!(actions, [Action::Deny]);
+    }
+
+    #[test]
+    fn a_lookup_that_fails_is_left_to_the_rule_if_the_uid_was_not_asked_for() {
+        let mut disabled = policy();
+        let setting = RuleSetting { action: Action::Disabled, enforce_after: None };
+        disabled.set_rule(RuleId::SubjectExists, setting);
+        let object = note(company());
+        let facts: Facts = [(RuleId::SubjectExists.into(), Fact::Unchecked)].into_iter().collect();
+        let found = evaluate(&request(CrmKind::Note, &object), &facts, &disabled, Timestamp::UNIX_EPOCH);
+        assert_eq!((found.owner, found.findings), (None, vec![]));
     }
 
     #[test]

@@ -92,20 +92,20 @@ pub struct Reference {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
     answers: Vec<(ReferenceKey, Fact)>,
-    /// The uid of the subject of a Note.
-    subject_uid: Option<String>,
+    /// The uid of the subject of a Note; `None` if it was not asked for.
+    subject_uid: Option<Option<String>>,
 }
 
 impl Facts {
-    /// The same facts, with the uid of the subject of a Note.
+    /// The same facts, with the answer about the uid of the subject of a Note.
     #[must_use]
     pub fn with_subject_uid(self, subject_uid: Option<String>) -> Self {
-        Self { subject_uid, ..self }
+        Self { subject_uid: Some(subject_uid), ..self }
     }
 
-    /// The uid of the subject of a Note.
-    pub(super) fn subject_uid(&self) -> Option<&str> {
-        self.subject_uid.as_deref()
+    /// The answer about the uid of the subject of a Note; `None` if nobody asked for it.
+    pub(super) fn subject_uid(&self) -> Option<Option<&str>> {
+        self.subject_uid.as_ref().map(Option::as_deref)
     }
 
     /// The answer to a reference.
