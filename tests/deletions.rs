@@ -245,3 +245,37 @@ fn a_failed_count_is_a_warning_and_never_blocks() {
         ]);
     }
 }
+
+/// A note about the company, and its owners: the company and others.
+fn owned_note(others: &[&str]) -> Value {
+    let owner = |kind: &str, version: &str| json!({"apiVersion": version, "kind": kind, "name": "acme", "uid": "u-1"});
+    let company = owner("Company", "crm.milo.io/v1alpha1");
+    let owners: Vec<Value> =
+        std::iter::once(company).chain(others.iter().map(|kind| owner(kind, "v1"))).collect();
+    let mut note = note("n1", "Company");
+    note["metadata"]["ownerReferences"] = json!(owners);
+    note
+}
+
+fn deleted_with(note: Value, options: Value) -> Answer {
+    let objects = Arc::new(Objects::new(&[note]));
+    delete("Company").with("/options", options).put_to(&pipeline_over(objects, policy(Action::Deny)))
+}
+
+#[rstest]
+#[case::in_the_background(json!({"propagationPolicy": "Background"}))]
+#[case::by_an_older_client(json!({"orphanDependents": false}))]
+#[case::without_options(json!({}))]
+fn a_note_that_only_the_record_owns_is_deleted_with_it(#[case] options: Value) {
+    deleted_with(owned_note(&[]), options)
+        .is_allowed_with(&[r#"metadata.name: "acme": 1 Note will be deleted with it [delete-referenced]"#]);
+}
+
+#[rstest]
+#[case::orphaned(json!({"propagationPolicy": "Orphan"}), &[])]
+#[case::orphaned_by_an_older_client(json!({"orphanDependents": true}), &[])]
+#[case::of_another_owner_too(json!({}), &["Namespace"])]
+fn a_note_that_stays_is_a_dependent(#[case] options: Value, #[case] others: &[&str]) {
+    deleted_with(owned_note(others), options)
+        .is_denied_for(&[("Forbidden metadata.name", "still referred to by 1 Note")]);
+}

@@ -983,6 +983,23 @@ async fn dependents_that_the_record_owns_are_counted_apart() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_partial_count_of_only_owned_dependents_is_no_answer() {
+    let (finding, mut server, list) = find(CrmKind::Person, allowed()).await;
+    list.reply(page(vec![owned("ada", "Company")], "more"));
+    let _kept = server.next().await.reply(Reply::Json(410, failure(410, "Expired")));
+    assert!(finding.await.unwrap().is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn owned_dependents_do_not_end_the_count() {
+    let (finding, mut server, list) = find(CrmKind::Person, allowed()).await;
+    list.reply(page((0..1001).map(|index| owned(&format!("a{index}"), "Company")).collect(), "more"));
+    let _kept = server.next().await.reply(page(vec![object("zoe")], ""));
+    let tally = finding.await.unwrap().unwrap();
+    assert_eq!((tally.count, tally.owned), (Count::Exactly(1), Count::Exactly(1001)));
+}
+
+#[tokio::test(start_paused = true)]
 async fn milos_notes_are_counted_only_if_they_are_registered() {
     let (cluster, server) = cluster();
     let questions = Dependents::of(CrmKind::Company, "acme");
