@@ -729,7 +729,7 @@ fn the_creator_that_an_apply_did_not_give_is_filled_in_by_each_policy() {
         );
     let policy = "{rules: [{rule: creator-is-requester, action: Deny}], creator: {sources: \
                   [{from: Username, pattern: '^(?<name>[^@]+)@corp\\.example$'}]}}";
-    let ran = replayed(policy, &[apply.clone()]);
+    let ran = replayed(policy, std::slice::from_ref(&apply));
     assert_eq!(ran.code, Some(0), "{}{}", ran.stdout, ran.stderr);
     let given = apply.with("/requestObject/spec/creatorRef", json!({"name": "pam@corp.example"}));
     let ran = replayed(policy, &[given]);
