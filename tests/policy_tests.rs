@@ -683,3 +683,23 @@ fn the_page_shows_what_a_test_prints() {
     let ended = repository.run("", &args);
     assert_eq!(ended.out, output, "{}", ended.err);
 }
+
+#[test]
+fn a_first_test_is_written_into_a_new_file_only() {
+    let repository = Repository::with(&[("acme.yaml", ACME)]);
+    let scaffold = ["policy", "test", "--scaffold", "acme.yaml", "--output", "t.yaml"];
+    assert_eq!(repository.run("", &scaffold).ends_with(0).out, "");
+    repository.run("", &["policy", "test", "t.yaml"]).ends_with(0);
+    let again = repository.run("", &scaffold);
+    assert!(again.err.contains("t.yaml: the test cannot be created there"), "{}", again.err);
+    again.ends_with(2);
+}
+
+#[test]
+fn a_first_test_needs_a_record_with_a_name() {
+    let nameless = "apiVersion: crm.milo.io/v1alpha1\nkind: Company\nspec: {displayName: Acme}\n";
+    let ended =
+        Repository::with(&[("r.yaml", nameless)]).run("", &["policy", "test", "--scaffold", "r.yaml"]);
+    assert!(ended.err.contains("metadata.name: Required value: give the record a name"), "{}", ended.err);
+    ended.ends_with(2);
+}

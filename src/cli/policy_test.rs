@@ -64,7 +64,7 @@ impl From<Format> for report::Format {
 impl PolicyTest {
     pub(super) fn run(self) -> anyhow::Result<Outcome> {
         if let Some(file) = &self.scaffold {
-            return scaffold(file);
+            return self.scaffold(file);
         }
         keep_inputs(self.output.as_deref(), self.paths.iter().chain(&self.files))?;
         let tests = self.read()?;
@@ -77,6 +77,20 @@ impl PolicyTest {
         } else {
             Outcome::Fine
         })
+    }
+
+    /// Writes a first test. A test that somebody has written is not overwritten.
+    fn scaffold(&self, file: &Path) -> anyhow::Result<Outcome> {
+        let objects = Bundle::existing(&[file.to_owned()])?;
+        let written = block_on(policy_tests::scaffold(&objects, Timestamp::now()));
+        let written = written.with_context(|| file.display().to_string())?;
+        let Some(path) = output_file(self.output.as_deref()) else { return print(&written) };
+        let mut created = fs::File::create_new(path)
+            .with_context(|| format!("{}: the test cannot be created there", path.display()))?;
+        created
+            .write_all(written.as_bytes())
+            .with_context(|| format!("{}: cannot be written", path.display()))?;
+        Ok(Outcome::Fine)
     }
 
     fn read(&self) -> anyhow::Result<Tests> {
@@ -110,10 +124,4 @@ impl PolicyTest {
         }
         Ok(())
     }
-}
-
-fn scaffold(file: &Path) -> anyhow::Result<Outcome> {
-    let objects = Bundle::existing(&[file.to_owned()])?;
-    let written = block_on(policy_tests::scaffold(&objects, Timestamp::now()));
-    print(&written.with_context(|| file.display().to_string())?)
 }

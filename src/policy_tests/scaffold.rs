@@ -66,6 +66,9 @@ pub async fn scaffold(objects: &[Value], now: Timestamp) -> anyhow::Result<Strin
         if Identity::of(object).kind().is_none() {
             continue;
         }
+        if object["metadata"]["name"].as_str().is_none_or(str::is_empty) {
+            bail!("metadata.name: Required value: give the record a name");
+        }
         let request = request(object);
         let decision = decide(&pipeline, &request).await.with_context(|| name(object))?;
         let times: &mut usize = names.entry(name(object)).or_default();
