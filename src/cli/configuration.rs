@@ -248,3 +248,19 @@ impl Located {
         paths.into_iter().flatten().map(|path| self.path(path)).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_has_one_description() {
+        let schema = schema_for!(Configuration);
+        let properties = schema.get("properties").and_then(Value::as_object).unwrap();
+        for (key, schema) in properties {
+            assert!(schema["description"].is_string(), "{key} has no description");
+            let of_type = schema["anyOf"].as_array().into_iter().flatten();
+            assert!(of_type.clone().all(|part| part["description"].is_null()), "{key} has two descriptions");
+        }
+    }
+}

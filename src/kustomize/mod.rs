@@ -24,7 +24,8 @@ use tool::Tool;
 /// What to do with a directory that has a kustomization file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-#[schemars(inline)]
+// The key of the configuration file has its own description.
+#[schemars(inline, description = "")]
 pub enum Mode {
     /// Build it, if it can be built here; else skip.
     #[default]
