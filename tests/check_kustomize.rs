@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::net::TcpListener;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -370,6 +370,58 @@ fn a_kustomization_file_that_cannot_be_read_is_one_error_and_its_files_are_no_re
     let args = ["--kustomize", "skip", "--format", "json", "base"];
     let found = check(&repository, None, &args).ends_with(2).findings();
     assert_eq!(found, [format!("base/own/company.yaml:{FOUND}")]);
+}
+
+/// Makes a file one that cannot be read.
+type Break = fn(&Path);
+
+#[rstest]
+#[case::not_text(
+    |file: &Path| fs::write(file, b"resources: [company.yaml]\n# caf\xe9\n").unwrap(),
+    "base/kustomization.yml:2:6: cannot be read: not UTF-8 text"
+)]
+#[case::too_large(
+    |file: &Path| fs::File::create(file).unwrap().set_len((64 << 20) + 1).unwrap(),
+    "base/kustomization.yml: cannot be read: larger than 64 MiB"
+)]
+fn a_kustomization_file_without_a_text_is_one_error_and_its_files_are_no_records(
+    #[case] break_file: Break,
+    #[case] expected: &str,
+) {
+    let repository = units();
+    break_file(&repository.path().join("base/kustomization.yml"));
+    repository.write("base/patches/name.yaml", DENIED);
+    repository.write("other.yaml", &DENIED.replace("acme", "other"));
+    let script = Some("echo run >&2; exit 1");
+    for (script, mode) in [(script, "auto"), (script, "build"), (script, "skip"), (None, "auto")] {
+        // Also if the directory is outside of the given paths.
+        for paths in [&["."][..], &["dev", "other.yaml"]] {
+            let args = [paths, &["--kustomize", mode, "--format", "json"]].concat();
+            let ended = check(&repository, script, &args);
+            assert_eq!(ended.ends_with(2).findings(), [format!("other.yaml:{FOUND}")], "{mode} {paths:?}");
+            assert_eq!(ended.err, format!("error: {expected}\n"), "{mode} {paths:?}");
+        }
+    }
+}
+
+#[test]
+fn a_link_that_leads_nowhere_is_a_kustomization_file_that_cannot_be_read() {
+    let repository = units();
+    let file = repository.path().join("base/kustomization.yml");
+    fs::remove_file(&file).unwrap();
+    symlink("nowhere", file).unwrap();
+    let ended = check(&repository, None, &["--format", "json", "base"]);
+    assert!(ended.ends_with(2).findings().is_empty(), "{}", ended.out);
+    let said = "error: base/kustomization.yml: cannot be read: No such file or directory (os error 2)\n";
+    assert_eq!(ended.err, said);
+}
+
+#[test]
+fn a_file_of_a_unit_outside_of_the_paths_that_cannot_be_read_is_an_error() {
+    let repository = units();
+    fs::write(repository.path().join("base/company.yaml"), b"kind: \xff").unwrap();
+    let ended = check(&repository, None, &["--kustomize", "skip", "--format", "json", "dev"]);
+    assert_eq!(ended.ends_with(2).err, "error: base/company.yaml:1:7: cannot be read: not UTF-8 text\n");
 }
 
 #[test]

@@ -42,8 +42,13 @@ pub enum ReadError {
 impl ReadError {
     /// The name of the file or directory in reports.
     pub fn file(&self) -> String {
+        name(self.path())
+    }
+
+    /// The path of the file or directory, as given or found.
+    pub fn path(&self) -> &Path {
         let (Self::Io { path, .. } | Self::Syntax { path, .. }) = self;
-        name(path)
+        path
     }
 }
 
@@ -171,6 +176,14 @@ pub fn read(
         }
     }
     Ok(Inputs { inputs, errors, left_out: left_out.iter().map(|path| name(path)).collect(), omitted })
+}
+
+/// Reads one file by its path without links. `shown` is its path in reports.
+///
+/// # Errors
+/// It cannot be read, is larger than 64 MiB, or is not UTF-8.
+pub fn read_file(real: PathBuf, shown: &Path) -> Result<Input, ReadError> {
+    input(&Found { path: shown.to_owned(), real: Some(real) })
 }
 
 /// The files that `except` names, and those in its directories unless they are given themselves.

@@ -4,8 +4,6 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crm_manifest::Input;
-
 use super::built::{Build, Built};
 use super::bundle::Bundle;
 use super::file::{File, Standing};
@@ -132,7 +130,8 @@ impl Bundle {
         found
     }
 
-    /// The index of a file, which is read if it is not in the bundle.
+    /// The index of a file, which is read if it is not in the bundle. `None` if it does not exist, or if it cannot be read,
+    /// which is reported.
     fn file_at(
         &mut self,
         real: &Path,
@@ -143,9 +142,16 @@ impl Bundle {
         if let Some(found) = index.by_real.get(real) {
             return Some(*found);
         }
-        let text = if real.is_file() { fs::read_to_string(real).ok()? } else { return None };
-        let mut input = Input::new(&members.shown(real), text);
-        input.real = Some(real.to_owned());
+        if !real.is_file() {
+            return None;
+        }
+        let input = match crm_manifest::read_file(real.to_owned(), &members.shown(real)) {
+            Ok(input) => input,
+            Err(error) => {
+                self.add_once(error.into());
+                return None;
+            }
+        };
         let standing = if self.excepted.contains(real) { Standing::Excepted } else { standing };
         let found = self.files.len();
         self.files.push(File::extra(input, standing, &self.variables));
@@ -170,9 +176,7 @@ impl Bundle {
         let error =
             InputError { file, access: Access::Read, position: Some(position), message, excerpt: None };
         // Several units can refer to the one with the mistake.
-        if !self.errors.contains(&error) {
-            self.errors.push(error);
-        }
+        self.add_once(error);
     }
 
     /// Finds the builds that share files with records. `members` are those of each build. Builds of one deployment can share

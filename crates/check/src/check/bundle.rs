@@ -24,6 +24,8 @@ pub struct Bundle {
     /// What kustomize has rendered.
     pub(super) builds: Vec<Build>,
     pub(super) errors: Vec<InputError>,
+    /// The given paths, and the files below them, that cannot be read.
+    unreadable: Vec<PathBuf>,
     /// The given paths, without links.
     pub(super) given: Vec<PathBuf>,
     /// The files that were excepted, by their paths without links. They are not checked if kustomize renders them either.
@@ -49,9 +51,11 @@ impl Bundle {
         on_file: &(dyn Fn() + Sync),
     ) -> Result<Self, ReadError> {
         let Inputs { inputs, errors, left_out, omitted } = crm_manifest::read(paths, except, walk, on_file)?;
+        let unreadable = errors.iter().map(|error| error.path().to_owned()).collect();
         let errors = errors.into_iter().map(InputError::from).collect();
         let given = paths.iter().filter_map(|path| fs::canonicalize(path).ok()).collect();
-        Ok(Self { errors, left_out, given, excepted: omitted, ..Self::new(inputs, variables) })
+        let bundle = Self::new(inputs, variables);
+        Ok(Self { errors, unreadable, left_out, given, excepted: omitted, ..bundle })
     }
 
     /// The bundle of these files. `variables` are replaced in the objects.
@@ -63,7 +67,7 @@ impl Bundle {
     /// The directories with a kustomization file. All files are checked as they stand until [`Self::without_builds`] or
     /// [`Self::with_builds`] is called.
     pub fn units(&self) -> Units {
-        Units::find(self.files.iter().map(|file| &file.input))
+        Units::find(self.files.iter().map(|file| &file.input), &self.unreadable)
     }
 
     /// Gives the files of some units, by their paths without links, their standing. `None` removes a file, unless the user
@@ -157,6 +161,13 @@ impl Bundle {
     pub fn add_error(&mut self, file: &str, access: Access, message: &str) {
         let (file, message) = (file.to_owned(), message.to_owned());
         self.errors.push(InputError { file, access, position: None, message, excerpt: None });
+    }
+
+    /// Adds a problem that can be found in several ways once.
+    pub(super) fn add_once(&mut self, error: InputError) {
+        if !self.errors.contains(&error) {
+            self.errors.push(error);
+        }
     }
 
     /// The text of standard input, if it was read.

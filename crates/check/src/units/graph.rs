@@ -111,11 +111,17 @@ pub(crate) struct Members {
 }
 
 impl Units {
-    /// The units among these files, and those that they refer to, which are read from the disk.
-    pub fn find<'i>(inputs: impl Iterator<Item = &'i Input>) -> Self {
+    /// The units among these files, and those that they refer to, which are read from the disk. `unreadable` are the paths,
+    /// as given or found, that cannot be read.
+    pub fn find<'i>(inputs: impl Iterator<Item = &'i Input>, unreadable: &[PathBuf]) -> Self {
         let mut found = Self::default();
         let mut by_directory = HashMap::new();
         let inputs: Vec<&Input> = inputs.collect();
+        for path in unreadable.iter().filter(|path| is_kustomization(path) && !path.is_dir()) {
+            if let Some(real) = real_file(path) {
+                found.add_unreadable(real, path, true, &mut by_directory);
+            }
+        }
         for input in inputs.iter().filter(|input| input.path.as_deref().is_some_and(is_kustomization)) {
             found.add((*input).clone(), true, &mut by_directory);
         }
@@ -156,12 +162,36 @@ impl Units {
         is_given: bool,
         by_directory: &mut HashMap<PathBuf, usize>,
     ) -> Option<usize> {
+        let reading = Kustomization::read(&input);
+        self.insert(input, reading, is_given, by_directory)
+    }
+
+    /// Adds a unit whose kustomization file has no text: it is not UTF-8, or nobody may read it.
+    fn add_unreadable(
+        &mut self,
+        real: PathBuf,
+        shown: &Path,
+        is_given: bool,
+        by_directory: &mut HashMap<PathBuf, usize>,
+    ) -> Option<usize> {
+        let input = Input { real: Some(real), ..Input::new(shown, String::new()) };
+        let reading = Reading::Unreadable(0, "cannot be read".to_owned());
+        self.insert(input, reading, is_given, by_directory)
+    }
+
+    fn insert(
+        &mut self,
+        input: Input,
+        reading: Reading,
+        is_given: bool,
+        by_directory: &mut HashMap<PathBuf, usize>,
+    ) -> Option<usize> {
         let directory = input.real.as_deref()?.parent()?.to_owned();
         if let Some(index) = by_directory.get(&directory) {
             return Some(*index);
         }
         let mut obstacles = Vec::new();
-        let kustomization = match Kustomization::read(&input) {
+        let kustomization = match reading {
             Reading::Kustomization(kustomization) => kustomization,
             Reading::Unreadable(at, message) => {
                 obstacles.push(Obstacle::new(&input, at, message, Cause::Unreadable));
@@ -242,11 +272,11 @@ impl Units {
             return Some(*index);
         }
         let file = files_in(&real).find(|file| file.is_file())?;
-        let text = fs::read_to_string(&file).ok()?;
         let shown = shown.join(file.file_name()?);
-        let mut input = Input::new(&shown, text);
-        input.real = Some(file);
-        self.add(input, false, by_directory)
+        match crm_manifest::read_file(file.clone(), &shown) {
+            Ok(input) => self.add(input, false, by_directory),
+            Err(_) => self.add_unreadable(file, &shown, false, by_directory),
+        }
     }
 
     fn choose_roots(&self) -> Vec<usize> {
@@ -401,6 +431,15 @@ impl Obstacle {
         let text: &Text = input.text();
         Self { file: input.name.clone(), position: text.line_and_column(at), message, cause }
     }
+}
+
+/// The path of a file without links. A link that leads nowhere stays, in its directory without links.
+fn real_file(path: &Path) -> Option<PathBuf> {
+    let of_link = || {
+        let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty());
+        Some(fs::canonicalize(directory.unwrap_or(Path::new("."))).ok()?.join(path.file_name()?))
+    };
+    fs::canonicalize(path).ok().or_else(of_link)
 }
 
 fn not_local(path: &str) -> String {
