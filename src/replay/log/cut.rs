@@ -61,6 +61,20 @@ impl Scanner {
     }
 }
 
+impl Scanner {
+    /// Whether the next byte is in no string, object and list.
+    fn is_outside(&self) -> bool {
+        self.depth == 0 && !self.in_string
+    }
+}
+
+impl Within {
+    /// What follows the items of an `EventList`: the rest of its object.
+    fn after_items() -> Self {
+        Self::Rest(Scanner { depth: 1, ..Scanner::default() })
+    }
+}
+
 /// Finds the list `items` at the top of an object.
 #[derive(Debug, Default)]
 struct Items {
@@ -122,6 +136,8 @@ enum Within {
     Top,
     /// The items of an `EventList`.
     Items,
+    /// The rest of an item that is no object.
+    Item(Scanner),
     /// The rest of an `EventList` after its items.
     Rest(Scanner),
     /// The rest of a line with something else than JSON.
@@ -157,14 +173,25 @@ impl Position {
             }
             (Within::Line, b'\n') => self.within = Within::Top,
             (Within::Line, _) => {}
+            (Within::Item(item), b',') if item.is_outside() => self.within = Within::Items,
+            (Within::Item(item), b']') if item.is_outside() => self.within = Within::after_items(),
+            (Within::Item(item), _) => {
+                item.step(byte);
+            }
             (_, b'{') => {
                 *value = Value { begins: self.line, is_whole: true, ..Value::default() };
                 value.items.step(byte);
                 buffer.push(byte);
             }
-            (Within::Items, b']') => self.within = Within::Rest(Scanner { depth: 1, ..Scanner::default() }),
+            (Within::Items, b']') => self.within = Within::after_items(),
             (Within::Items, b',') => {}
             _ if byte.is_ascii_whitespace() => {}
+            (Within::Items, _) => {
+                let mut item = Scanner::default();
+                item.step(byte);
+                self.within = Within::Item(item);
+                return Some((self.line, Part::Fault("the item is no JSON object")));
+            }
             _ => {
                 self.within = Within::Line;
                 return Some((self.line, Part::Fault("the line is no JSON object")));
@@ -192,7 +219,7 @@ impl Position {
 
     /// What is wrong if the text ends here.
     fn end(&mut self, value: &Value) -> Option<(u64, Part)> {
-        let is_inside = value.begins > 0 || matches!(self.within, Within::Items | Within::Rest(_));
+        let is_inside = value.begins > 0 || !matches!(self.within, Within::Top | Within::Line);
         self.within = Within::Top;
         let line = if value.begins > 0 { value.begins } else { self.line };
         is_inside.then_some((line, Part::Fault("the file ends inside a JSON object")))
@@ -278,6 +305,17 @@ mod tests {
     fn a_list_that_is_cut_off_is_a_fault_where_its_last_object_begins() {
         assert_eq!(events("{\"items\":[\n{\"a\":1},\n{\"b\""), [event(2, "{\"a\":1}"), (3, None)]);
         assert_eq!(events("{\"items\":[\n{\"a\":1}"), [event(2, "{\"a\":1}"), (2, None)]);
+    }
+
+    #[test]
+    fn an_item_that_is_no_object_is_one_fault_and_the_others_are_read() {
+        for item in ["1", "null", r#""},{\"]""#, r#"[{"b":2},3]"#, "}", "x y"] {
+            let list = format!(r#"{{"items":[{{"a":1}},{item},{{"c":3}}],"kind":"EventList"}}"#);
+            let expected = [event(1, r#"{"a":1}"#), (1, None), event(1, r#"{"c":3}"#)];
+            assert_eq!(events(&list), expected, "{item}");
+            let last = format!("{{\"items\":[\n{item}]}}\n{{\"items\":[{{\"d\":4}}]}}");
+            assert_eq!(events(&last), [(2, None), event(3, r#"{"d":4}"#)], "{item}");
+        }
     }
 
     #[test]
