@@ -267,6 +267,17 @@ fn only_complete_requests_for_records_count_and_each_once() {
 }
 
 #[test]
+fn different_requests_with_the_same_id_are_different_writes() {
+    // A client can choose the id.
+    let write = |verb: &str, name: &str| {
+        company(verb, name).labelled("cold-call").with("/auditID", json!("mine"))
+    };
+    let later = write("update", "b").with("/requestReceivedTimestamp", json!("2026-11-23T12:00:01Z"));
+    let ran = replayed(STRICTER, &[write("create", "a"), write("create", "b"), later.clone(), later]);
+    assert_eq!(ran.counts(), [3, 2, 0, 0]);
+}
+
+#[test]
 fn the_impersonated_user_decides() {
     let exempt = "{rules: [{rule: label-value, action: Deny}], exemptions: [{name: m, users: [bob], groups: [], \
                   rules: [label-value], reason: r, expires: \"2027-01-01T00:00:00Z\"}]}";

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::hash::Hash;
 
 use crm_core::api::group_of;
 use jiff::Timestamp;
@@ -157,6 +158,15 @@ fn first_time(times: [&str; 2]) -> Option<Timestamp> {
 }
 
 impl Event<'_> {
+    /// What only copies of an event have in common, besides its object: the id, the request, and when it was at which
+    /// stage.
+    pub(super) fn identity(&self) -> impl Hash {
+        let request = (&*self.audit_id, &*self.verb, &*self.request_uri);
+        // Without a stage, it is about the answer, too.
+        let stage = if self.stage.is_empty() { COMPLETE } else { &*self.stage };
+        (request, stage, &*self.request_received_timestamp, &*self.stage_timestamp)
+    }
+
     /// Whether the answer is known. Other events are about the same request at an earlier stage.
     pub(super) fn is_complete(&self) -> bool {
         self.stage == COMPLETE || self.stage.is_empty()

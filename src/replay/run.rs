@@ -147,7 +147,7 @@ impl Run<'_> {
         let Some(kind) = known.filter(|_| object.subresource.is_empty() && event.is_complete()) else {
             return Ok(Ok(()));
         };
-        if !self.seen.is_new(&event.audit_id) {
+        if !self.seen.is_new(&event, &object) {
             return Ok(Ok(()));
         }
         match (kind, Verb::of(&event.verb)) {
@@ -385,7 +385,7 @@ fn distinct(references: &[&Reference]) -> u64 {
     (0..references.len()).filter(is_first).count() as u64
 }
 
-/// The last events, by their ids.
+/// The last events, by what identifies them.
 #[derive(Default)]
 struct Seen {
     hasher: RandomState,
@@ -394,12 +394,13 @@ struct Seen {
 }
 
 impl Seen {
-    /// Whether an event is not one of the last. An event without an id is new.
-    fn is_new(&mut self, id: &str) -> bool {
-        if id.is_empty() {
+    /// Whether an event is not one of the last. An event without an id is new. Several can have the same id, because a
+    /// client can choose it with the header `Audit-ID`.
+    fn is_new(&mut self, event: &Event<'_>, object: &ObjectRef<'_>) -> bool {
+        if event.audit_id.is_empty() {
             return true;
         }
-        let hash = self.hasher.hash_one(id);
+        let hash = self.hasher.hash_one((event.identity(), &*object.namespace, &*object.name));
         if !self.hashes.insert(hash) {
             return false;
         }
