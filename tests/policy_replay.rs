@@ -662,6 +662,68 @@ fn a_file_that_is_no_audit_log_is_an_error() {
 }
 
 #[test]
+fn a_log_that_cannot_be_read_does_not_hide_the_others() {
+    let denied = |name: &str| company("create", name).labelled("cold-call");
+    let logs = Logs::new();
+    let whole = gzipped(&lines(&[denied("first"), denied("second")]));
+    logs.policy("new.yaml", STRICTER)
+        .write("good.log", lines(&[company("create", "a")]))
+        .write("denied.log", lines(&[denied("b")]))
+        .write("text", "I am no log\n")
+        // The end of a compressed file is its length and checksum.
+        .write("cut.gz", &whole[..whole.len() - 4]);
+    let no_log = "text: not an audit log: give JSON lines or an EventList, as the API server writes them (text:1: the line \
+                  is no JSON object)";
+    let absent = "absent.log: the audit log cannot be read: No such file or directory (os error 2)";
+    let ran = logs.replay(&["absent.log", "good.log", "text"]);
+    assert_eq!(ran.code, Some(2));
+    assert_eq!(ran.stderr, format!("error: the report is not complete: {absent}; {no_log}\n"));
+    ran.says("not read: 2 audit logs")
+        .says(&format!("  {absent}"))
+        .says(&format!("  {no_log}"))
+        .says("1 write read, 1 decided; 0 would newly be denied, 0 no longer, 0 newly warned of.")
+        .says("2 audit logs could not be read, or not to the end.");
+    // Lines that are no log are no events.
+    assert!(!ran.stdout.contains("event"), "{}", ran.stdout);
+    // What was read before the fault counts, and the exit code says that the work is not done.
+    for args in [&["cut.gz"][..], &["cut.gz", "good.log"], &["-", "good.log"]] {
+        let output = logs.command(args).args(["-o", "json"]).write_stdin(&whole[..whole.len() - 4]).output();
+        let ran = Ran::of(output.unwrap());
+        assert_eq!((ran.code, ran.counts()[1]), (Some(2), 2), "{args:?}: {}", ran.stderr);
+        assert_eq!(ran.json()["summary"]["unreadableLogs"], 1);
+        let said = ": the audit log cannot be read: ";
+        assert!(ran.json()["unreadable"][0]["message"].as_str().unwrap().starts_with(&said[2..]));
+        assert!(ran.stderr.contains(said), "{}", ran.stderr);
+    }
+    let ran = logs.replay(&["denied.log", "text"]);
+    assert_eq!(ran.code, Some(2), "{}", ran.stdout);
+    ran.says("newly denied: label-value: 1 write");
+}
+
+#[test]
+fn if_no_log_can_be_read_there_is_no_report() {
+    let logs = Logs::new();
+    logs.policy("new.yaml", STRICTER).write("text", "I am no log\n");
+    let ran = logs.replay(&["absent.log", "text"]);
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), ""));
+    assert!(ran.stderr.starts_with("error: absent.log: the audit log cannot be read: "), "{}", ran.stderr);
+    assert!(ran.stderr.contains("; text: not an audit log: "), "{}", ran.stderr);
+}
+
+#[test]
+fn an_item_of_a_list_that_is_no_object_does_not_hide_the_others() {
+    let event = |name: &str| company("create", name).labelled("cold-call").0;
+    let items = json!([event("a"), 1, event("b")]);
+    let list = json!({"kind": "EventList", "apiVersion": "audit.k8s.io/v1", "items": items});
+    let logs = Logs::new();
+    logs.policy("new.yaml", STRICTER).write("audit.log", list.to_string());
+    let ran = logs.replay(&["audit.log", "-o", "json"]);
+    assert_eq!(ran.counts(), [2, 2, 0, 0]);
+    let place = json!([{"place": "audit.log:1", "message": "the item is no JSON object"}]);
+    assert_eq!(ran.json()["unreadable"], place);
+}
+
+#[test]
 fn writes_that_cannot_be_decided_are_no_success() {
     let ran = replayed(STRICTER, &[company("create", "a").without("requestObject")]);
     assert_eq!(ran.code, Some(2));

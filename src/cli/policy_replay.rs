@@ -17,7 +17,7 @@ use super::{Outcome, block_on, joined, keep_inputs, output_file, print};
 use crate::audit;
 use crate::cluster::Reader;
 use crate::policy_source;
-use crate::replay::{self, Existing, Format, Heading, Listing, Policies, Tally, Values};
+use crate::replay::{self, Existing, Format, Heading, Listing, Policies, Tally, Unreadable, Values};
 
 /// The names of the policies that are not files.
 const BUILT_IN: &str = "builtin";
@@ -104,7 +104,7 @@ impl Replay {
                 Ok((self.replayed(&logs, Policies { before, after }, None).await?, heading))
             }
         })?;
-        self.report(&tally, &heading)
+        self.report(&tally, &heading, logs.len())
     }
 
     /// Standard input can be read only once, and no input may be overwritten.
@@ -166,7 +166,10 @@ impl Replay {
         Ok(replay::replay(logs, &policies, existing, listing, &|| progress.step()).await?)
     }
 
-    fn report(&self, tally: &Tally, heading: &Heading) -> anyhow::Result<Outcome> {
+    fn report(&self, tally: &Tally, heading: &Heading, logs: usize) -> anyhow::Result<Outcome> {
+        if tally.is_without_logs(logs) {
+            bail!(broken(&tally.unreadable));
+        }
         let format = match self.format {
             FormatArg::Text if self.quiet => Format::Findings,
             FormatArg::Text => Format::Text,
@@ -182,8 +185,17 @@ impl Replay {
     }
 }
 
-/// A green exit code means that all that was read would be allowed.
+/// The logs that cannot be read, with the reasons.
+fn broken(unreadable: &Unreadable) -> String {
+    let each = unreadable.files.iter().map(|(file, why)| format!("{file}: {why}"));
+    each.collect::<Vec<_>>().join("; ")
+}
+
+/// A green exit code means that all that was given would be allowed. Without a whole log, the work is not done.
 fn outcome(tally: &Tally) -> anyhow::Result<Outcome> {
+    if !tally.unreadable.files.is_empty() {
+        bail!("the report is not complete: {}", broken(&tally.unreadable));
+    }
     if tally.denies_more() {
         return Ok(Outcome::Findings);
     }

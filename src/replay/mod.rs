@@ -17,7 +17,7 @@ mod tally;
 
 pub use existence::Existing;
 pub use judge::Policies;
-pub use log::{LogError, Unreadable};
+pub use log::Unreadable;
 pub use report::{Format, Heading, render};
-pub use run::{ReplayError, replay};
+pub use run::replay;
 pub use tally::{Listing, Tally, Undecided, Values};

@@ -16,7 +16,7 @@ use k8s_openapi::api::authentication::v1::UserInfo;
 use super::event::{self, Answer, Event, ObjectRef};
 use super::existence::{Answers, Existing};
 use super::judge::{Policies, Verdicts};
-use super::log::{LogError, Logs, Needles, Text};
+use super::log::{Logs, Needles, Text};
 use super::state::{self, Given, Sign, State, Stored};
 use super::tally::{Decided, Listing, Tally, Undecided};
 use crate::audit::NoAnswer;
@@ -24,36 +24,26 @@ use crate::audit::NoAnswer;
 /// How many events back an event is recognized that comes twice, as in overlapping copies of a log.
 const REMEMBERED: usize = 65_536;
 
-/// Why a replay failed.
-#[derive(Debug, thiserror::Error)]
-pub enum ReplayError {
-    /// A log cannot be read.
-    #[error(transparent)]
-    Log(#[from] LogError),
-    /// A lookup failed.
-    #[error(transparent)]
-    NoAnswer(#[from] NoAnswer),
-}
-
 /// Decides the writes in these logs under both policies. `-` is standard input. `on_write` is called for each write.
+/// A log that cannot be read is left out, and [`Tally::unreadable`] has it.
 ///
 /// # Errors
-/// A log cannot be read, or a lookup in the cluster keeps failing.
+/// A lookup in the cluster keeps failing.
 pub async fn replay(
     paths: &[PathBuf],
     policies: &Policies,
     existing: Existing,
     listing: Listing,
     on_write: &dyn Fn(),
-) -> Result<Tally, ReplayError> {
+) -> Result<Tally, NoAnswer> {
     let kinds = policies.looked_up();
     let mut state = State::new(kinds.iter().map(AsRef::as_ref));
     let answers = Answers::new(existing, &mut state);
     let needles = Needles::new(kinds.iter().map(AsRef::as_ref));
-    let mut logs = Logs::open(paths, needles)?;
+    let mut logs = Logs::open(paths, needles);
     let mut run =
         Run { policies, answers, state, seen: Seen::default(), tally: Tally::default(), listing, on_write };
-    while let Some(text) = logs.next()? {
+    while let Some(text) = logs.next() {
         if let Err(why) = run.take(&text).await? {
             logs.unreadable().add(&text.place, why);
         }

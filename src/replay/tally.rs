@@ -131,6 +131,12 @@ impl Tally {
         self.differences.of(Difference::NewlyDenied) > 0
     }
 
+    /// Whether none of this many logs could be read at all.
+    pub fn is_without_logs(&self, logs: usize) -> bool {
+        // The events before the fault of a log count.
+        self.read + self.without_object == 0 && self.unreadable.files.len() == logs
+    }
+
     /// Whether there are writes, but none of them could be decided. Those that failed for another reason need no decision.
     pub fn decides_nothing(&self) -> bool {
         let failed = self.undecided.get(&Undecided::Refused).copied().unwrap_or_default();

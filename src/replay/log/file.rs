@@ -24,28 +24,38 @@ const HEAD: u64 = 64 * 1024;
 const UNREADABLE_START: u64 = 1000;
 
 /// Why a log cannot be read.
-#[derive(Debug, thiserror::Error)]
-pub enum LogError {
+#[derive(Debug)]
+pub(super) enum LogError {
     /// Reading failed.
-    #[error("{}: the audit log cannot be read", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// The cause.
-        #[source]
-        source: io::Error,
-    },
-    /// It has no event that can be read.
-    #[error(
-        "{}: not an audit log: give JSON lines or an EventList, as the API server writes them ({first})",
-        path.display()
-    )]
-    NotALog {
-        /// The file.
-        path: PathBuf,
-        /// The first thing that is no event, and where.
-        first: String,
-    },
+    Io { path: PathBuf, source: io::Error },
+    /// It has no event that can be read. `first` is the first thing that is none, and where.
+    NotALog { path: PathBuf, first: String },
+}
+
+impl LogError {
+    /// The name of the file in reports.
+    pub(super) fn file(&self) -> String {
+        let (Self::Io { path, .. } | Self::NotALog { path, .. }) = self;
+        name(path)
+    }
+
+    /// The reason, without the name.
+    pub(super) fn reason(&self) -> String {
+        match self {
+            Self::Io { source, .. } => format!("the audit log cannot be read: {source}"),
+            Self::NotALog { first, .. } => format!(
+                "not an audit log: give JSON lines or an EventList, as the API server writes them ({first})"
+            ),
+        }
+    }
+}
+
+fn name(path: &Path) -> String {
+    if is_input(path) { "standard input".to_owned() } else { path.display().to_string() }
+}
+
+fn is_input(path: &Path) -> bool {
+    path.as_os_str() == crm_manifest::STANDARD_INPUT
 }
 
 /// One log while it is read.
@@ -56,18 +66,17 @@ pub(super) struct LogFile {
     buffer: Vec<u8>,
     /// Whether an event was read, so that this is an audit log.
     is_log: bool,
+    /// What could not be read before that.
     unreadable: Unreadable,
 }
 
 impl LogFile {
     /// Opens a log; `-` is standard input.
     pub(super) fn open(path: &Path) -> Result<Self, LogError> {
-        let is_input = path.as_os_str() == crm_manifest::STANDARD_INPUT;
-        let name = if is_input { "standard input".to_owned() } else { path.display().to_string() };
-        let cut = cutting(path, is_input).map_err(|source| LogError::Io { path: path.to_owned(), source })?;
+        let cut = cutting(path).map_err(|source| LogError::Io { path: path.to_owned(), source })?;
         Ok(Self {
             path: path.to_owned(),
-            name: name.into(),
+            name: name(path).into(),
             cut,
             buffer: Vec::new(),
             is_log: false,
@@ -91,15 +100,16 @@ impl LogFile {
                 return Ok(None);
             };
             let place = Place { file: Rc::clone(&self.name), line };
-            let text = match self.read(part, needles) {
-                Ok(Some(text)) => text,
-                Ok(None) => continue,
-                Err(why) => {
-                    self.skip(&place, why, unreadable)?;
-                    continue;
-                }
-            };
-            return Ok(Some(Text { json: text, place }));
+            let read = self.read(part, needles);
+            if self.is_log {
+                unreadable.append(std::mem::take(&mut self.unreadable));
+            }
+            match read {
+                Ok(Some(text)) => return Ok(Some(Text { json: text, place })),
+                Ok(None) => {}
+                Err(why) if self.is_log => unreadable.add(&place, why),
+                Err(why) => self.skip(&place, why)?,
+            }
         }
     }
 
@@ -108,7 +118,6 @@ impl LogFile {
     /// # Errors
     /// Reading failed, or this is no audit log.
     pub(super) fn first_time(mut self) -> Result<Option<Timestamp>, LogError> {
-        let mut unreadable = Unreadable::default();
         while let Some((line, part)) =
             self.cut.next(&mut self.buffer).map_err(|source| self.failed(source))?
         {
@@ -121,7 +130,7 @@ impl LogFile {
                 Ok(time) => return Ok(Some(time)),
                 Err(why) => {
                     let place = Place { file: Rc::clone(&self.name), line };
-                    self.skip(&place, why, &mut unreadable)?;
+                    self.skip(&place, why)?;
                 }
             }
         }
@@ -155,16 +164,10 @@ impl LogFile {
         event::head(text)
     }
 
-    /// Notes what cannot be read. Before the first event, it may mean that this is no audit log.
-    fn skip(&mut self, place: &Place, why: &str, unreadable: &mut Unreadable) -> Result<(), LogError> {
-        unreadable.add(place, why);
-        if !self.is_log {
-            self.unreadable.add(place, why);
-            if self.unreadable.count >= UNREADABLE_START {
-                return Err(self.not_a_log());
-            }
-        }
-        Ok(())
+    /// Notes what cannot be read before the first event, which may mean that this is no audit log.
+    fn skip(&mut self, place: &Place, why: &str) -> Result<(), LogError> {
+        self.unreadable.add(place, why);
+        if self.unreadable.count < UNREADABLE_START { Ok(()) } else { Err(self.not_a_log()) }
     }
 
     /// At the end: an empty file is a log without events, but a file with something else is none.
@@ -185,8 +188,8 @@ impl LogFile {
 const TOO_LONG: &str = "the event is longer than 16 MiB";
 const _: () = assert!(LONGEST_EVENT == 16 * 1024 * 1024, "the text names the limit");
 
-fn cutting(path: &Path, is_input: bool) -> io::Result<Box<dyn Cut>> {
-    let raw: Box<dyn Read> = if is_input { Box::new(io::stdin()) } else { Box::new(File::open(path)?) };
+fn cutting(path: &Path) -> io::Result<Box<dyn Cut>> {
+    let raw: Box<dyn Read> = if is_input(path) { Box::new(io::stdin()) } else { Box::new(File::open(path)?) };
     let (start, rest) = beginning(BufReader::with_capacity(BUFFER, raw), GZIP.len() as u64, None)?;
     let is_gzip = start == GZIP;
     let whole = Cursor::new(start).chain(rest);

@@ -1,7 +1,7 @@
 //! Reads several logs in the order of time: rotated ones one after the other, and those of several API servers in turns.
 
 use std::collections::VecDeque;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
@@ -31,11 +31,9 @@ struct Open {
 }
 
 impl Logs {
-    /// The logs in these files; `-` is standard input.
-    ///
-    /// # Errors
-    /// A file cannot be read, or is no audit log.
-    pub(in crate::replay) fn open(paths: &[PathBuf], needles: Needles) -> Result<Self, LogError> {
+    /// The logs in these files; `-` is standard input. A file that cannot be read, or is no audit log, is left out, and is
+    /// part of what could not be read.
+    pub(in crate::replay) fn open(paths: &[PathBuf], needles: Needles) -> Self {
         let mut logs = Self {
             needles,
             waiting: VecDeque::new(),
@@ -46,36 +44,35 @@ impl Logs {
         let mut waiting = Vec::new();
         for path in paths {
             let is_input = path.as_os_str() == crm_manifest::STANDARD_INPUT;
+            // Standard input can be read only once.
             if !logs.are_several || is_input {
-                // Standard input can be read only once.
-                logs.start(LogFile::open(path)?)?;
-            } else if let Some(time) = LogFile::open(path)?.first_time()? {
-                waiting.push((time, path.clone()));
+                logs.start(path);
+                continue;
+            }
+            match LogFile::open(path).and_then(LogFile::first_time) {
+                Ok(time) => waiting.extend(time.map(|time| (time, path.clone()))),
+                Err(error) => logs.unreadable.add_file(&error),
             }
         }
         waiting.sort_by_key(|(time, _)| *time);
         logs.waiting = waiting.into();
-        Ok(logs)
+        logs
     }
 
     /// The next event that may matter; `None` at the end.
-    ///
-    /// # Errors
-    /// A file cannot be read, or is no audit log.
-    pub(in crate::replay) fn next(&mut self) -> Result<Option<Text>, LogError> {
+    pub(in crate::replay) fn next(&mut self) -> Option<Text> {
         loop {
             let earliest = (0..self.open.len()).min_by_key(|index| self.open[*index].time);
             let is_due = |(time, _): &mut (Timestamp, PathBuf)| {
                 earliest.is_none_or(|index| *time <= self.open[index].time)
             };
             if let Some((_, path)) = self.waiting.pop_front_if(is_due) {
-                self.start(LogFile::open(&path)?)?;
+                self.start(&path);
                 continue;
             }
-            let Some(earliest) = earliest else { return Ok(None) };
-            let Open { file, next, .. } = self.open.remove(earliest);
-            self.start_at(earliest, file)?;
-            return Ok(Some(next));
+            let Open { file, next, .. } = self.open.remove(earliest?);
+            self.read_on(earliest?, file);
+            return Some(next);
         }
     }
 
@@ -84,12 +81,21 @@ impl Logs {
         &mut self.unreadable
     }
 
-    fn start(&mut self, file: LogFile) -> Result<(), LogError> {
-        self.start_at(self.open.len(), file)
+    fn start(&mut self, path: &Path) {
+        match LogFile::open(path) {
+            Ok(file) => self.read_on(self.open.len(), file),
+            Err(error) => self.unreadable.add_file(&error),
+        }
     }
 
-    /// Reads the next event of a log, which is closed if there is none.
-    fn start_at(&mut self, index: usize, mut file: LogFile) -> Result<(), LogError> {
+    /// Reads the next event of a log, which is closed if there is none, or if it cannot be read any further.
+    fn read_on(&mut self, index: usize, file: LogFile) {
+        if let Err(error) = self.open_at(index, file) {
+            self.unreadable.add_file(&error);
+        }
+    }
+
+    fn open_at(&mut self, index: usize, mut file: LogFile) -> Result<(), LogError> {
         while let Some(next) = file.next(&self.needles, &mut self.unreadable)? {
             let time = match self.are_several {
                 false => Some(Timestamp::MIN),

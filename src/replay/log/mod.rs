@@ -10,7 +10,7 @@ mod needles;
 
 use std::io;
 
-pub use file::LogError;
+use file::LogError;
 pub(super) use merge::Logs;
 pub(super) use needles::Needles;
 
@@ -44,13 +44,15 @@ impl std::fmt::Display for Place {
     }
 }
 
-/// The events that could not be read.
+/// What could not be read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Unreadable {
-    /// Their number.
+    /// The number of events.
     pub count: u64,
-    /// The first of them: where, such as `audit.log:17`, and why.
+    /// The first of these events: where, such as `audit.log:17`, and why.
     pub first: Vec<(String, String)>,
+    /// The files that cannot be read, or only up to some event: the name, and why.
+    pub files: Vec<(String, String)>,
 }
 
 impl Unreadable {
@@ -59,6 +61,17 @@ impl Unreadable {
         if self.first.len() < NAMED {
             self.first.push((place.to_string(), why.into()));
         }
+    }
+
+    fn add_file(&mut self, error: &LogError) {
+        self.files.push((error.file(), error.reason()));
+    }
+
+    /// Takes over the events of another one.
+    fn append(&mut self, mut other: Self) {
+        self.count += other.count;
+        other.first.truncate(NAMED.saturating_sub(self.first.len()));
+        self.first.append(&mut other.first);
     }
 }
 

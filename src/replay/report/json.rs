@@ -16,7 +16,7 @@ pub(super) fn render(tally: &Tally, heading: &Heading) -> String {
         fields["rule"] = json!(rule.as_str());
         fields
     });
-    let unreadable = tally.unreadable.first.iter();
+    let unreadable = tally.unreadable.files.iter().chain(&tally.unreadable.first);
     let report = json!({
         "version": VERSION,
         "policy": heading.policy,
@@ -96,6 +96,7 @@ fn summary(tally: &Tally) -> Value {
         "referencesNotJudged": tally.not_judged,
         "deletionsByLog": tally.open_deletions,
         "unreadable": tally.unreadable.count,
+        "unreadableLogs": tally.unreadable.files.len(),
     });
     for difference in Difference::ALL {
         summary[key(difference)] = json!(tally.differences.of(difference));

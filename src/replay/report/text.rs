@@ -7,6 +7,7 @@ use crm_core::comparison::Difference;
 use crm_core::counted::{counted, number};
 
 use super::{Heading, largest};
+use crate::replay::log::Unreadable;
 use crate::replay::tally::{Example, Group, Tally, Undecided};
 
 pub(super) fn render(tally: &Tally, heading: &Heading, colour: Colour) -> String {
@@ -70,19 +71,29 @@ fn line(example: &Example) -> String {
 }
 
 fn unreadable(tally: &Tally) -> String {
-    if tally.unreadable.count == 0 {
-        return String::new();
+    let Unreadable { count, first, files } = &tally.unreadable;
+    let mut text = String::new();
+    if !files.is_empty() {
+        text += &format!("not read: {}\n", counted(files.len() as u64, "audit log", "audit logs"));
+        text += &lines(files);
+        text.push('\n');
     }
-    let mut text = format!("not read: {}\n", counted(tally.unreadable.count, "event", "events"));
-    for (place, why) in &tally.unreadable.first {
-        text += &format!("  {}: {why}\n", printable(place));
+    if *count == 0 {
+        return text;
     }
-    match tally.unreadable.count.saturating_sub(tally.unreadable.first.len() as u64) {
+    text += &format!("not read: {}\n", counted(*count, "event", "events"));
+    text += &lines(first);
+    match count.saturating_sub(first.len() as u64) {
         0 => {}
         more => text += &format!("  and {} more\n", number(more)),
     }
     text.push('\n');
     text
+}
+
+/// Each place with the reason.
+fn lines(unreadable: &[(String, String)]) -> String {
+    unreadable.iter().map(|(place, why)| format!("  {}: {}\n", printable(place), printable(why))).collect()
 }
 
 /// The counts, one sentence for each.
@@ -132,7 +143,11 @@ fn notes(tally: &Tally) -> Vec<String> {
     if let Some(deletions) = count(tally.open_deletions, "deletion was", "deletions were") {
         notes.push(format!("{deletions} judged only by the dependents in the log."));
     }
-    if let Some(events) = count(tally.unreadable.count, "event", "events") {
+    let unreadable = &tally.unreadable;
+    if let Some(logs) = count(unreadable.files.len() as u64, "audit log", "audit logs") {
+        notes.push(format!("{logs} could not be read, or not to the end."));
+    }
+    if let Some(events) = count(unreadable.count, "event", "events") {
         notes.push(format!("{events} could not be read."));
     }
     notes
