@@ -161,6 +161,20 @@ fn existing_objects_can_be_in_units() {
 }
 
 #[test]
+fn a_path_of_resources_without_an_object_gets_a_warning() {
+    let repository = units();
+    repository.write("none/kustomization.yaml", "patches: [{path: merge.yaml}]\n");
+    repository.write("none/merge.yaml", DENIED);
+    let said = |resources| {
+        check(&repository, None, &["plain.yaml", "--resources", resources, "--format", "json"]).err
+    };
+    let warning = "warning: none: no object is in this path of --resources; nothing there exists\n";
+    assert_eq!(said("none"), warning);
+    // Its objects are those of its base.
+    assert_eq!(said("dev"), "");
+}
+
+#[test]
 fn an_unknown_mode_is_an_error() {
     let ended = check(&units(), None, &["--kustomize", "never"]);
     assert!(ended.ends_with(2).err.contains("[possible values: auto, build, skip]"), "{}", ended.err);

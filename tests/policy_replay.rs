@@ -479,6 +479,22 @@ fn references_are_looked_up_in_manifests() {
 }
 
 #[test]
+fn a_path_of_resources_without_an_object_gets_a_warning() {
+    let logs = Logs::new();
+    logs.policy("new.yaml", "{}").write("audit.log", lines(&[company("create", "a")]));
+    logs.write("empty.yaml", "# nothing\n");
+    logs.write("there.yaml", "apiVersion: crm.milo.io/v1alpha1\nkind: Company\nmetadata: {name: acme}\n");
+    fs::create_dir(logs.0.path().join("none")).unwrap();
+    let ran = logs.replay(&["audit.log", "--resources", "there.yaml,empty.yaml,none"]);
+    let warnings = ["empty.yaml", "none"].map(|path| {
+        format!("warning: {path}: no object is in this path of --resources; nothing there exists\n")
+    });
+    assert_eq!((ran.code, ran.stderr), (Some(0), warnings.concat()));
+    let ran = logs.replay(&["audit.log", "--resources", "there.yaml"]);
+    assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""));
+}
+
+#[test]
 fn kinds_of_other_groups_are_looked_up_in_the_log() {
     let kinds =
         "references: {kinds: {user: {group: iam.example.com, version: v1, kind: User, plural: users}}}";

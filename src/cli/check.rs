@@ -22,7 +22,7 @@ use super::configuration::{self, FailOn, FormatArg, Located};
 use super::judging::Judging;
 use super::progress::Progress;
 use super::variables;
-use super::{Outcome, block_on, joined, output_file, print, print_exactly};
+use super::{Outcome, block_on, joined, output_file, print, print_exactly, warn_of_empty};
 use crate::kustomize::{self, Mode};
 
 #[derive(Debug, Args)]
@@ -95,7 +95,8 @@ impl Check {
         let variables = self.judging.variables();
         let no_walk = Walk::default();
         let mut resources = Bundle::read(&self.judging.resources, &[], &no_walk, variables.clone(), &|| ())?;
-        let resources = Declared::existing(&mut resources)?;
+        let declared = Declared::existing(&mut resources)?;
+        warn_of_empty(&resources, &self.judging.resources)?;
         let progress = Progress::new("files read", self.quiet);
         let walk = self.judging.walk()?;
         let mut bundle =
@@ -104,7 +105,7 @@ impl Check {
         let not_built = self.build(&mut bundle)?;
 
         let fixes = self.fixes(&mut bundle, &judge);
-        let mut known = Known { resources, complete: self.judging.knows_all(), ..Known::default() };
+        let mut known = Known { resources: declared, complete: self.judging.knows_all(), ..Known::default() };
         let mut report = self.report(&bundle, &judge, &mut known)?;
         // Before the report: if the report cannot be written, the changes are not lost.
         if self.deliver(&mut bundle, &fixes.rewritten)? == Delivery::Partial {

@@ -31,6 +31,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::invocation::invocation;
 use crate::server;
+use crm_check::check::Bundle;
 use crm_core::characters::printable;
 
 /// There are findings, or the installation is not healthy.
@@ -262,6 +263,16 @@ fn keep_inputs<'p>(
             "{}: --output would overwrite an input; give the report another name",
             output.display()
         );
+    }
+    Ok(())
+}
+
+/// Warns of paths of `--resources` that have no object, probably because they are the wrong ones.
+fn warn_of_empty(resources: &Bundle, paths: &[PathBuf]) -> anyhow::Result<()> {
+    for path in resources.without_objects(paths) {
+        let path = printable(&path);
+        let text = format!("warning: {path}: no object is in this path of --resources; nothing there exists\n");
+        io::stderr().write_all(text.as_bytes())?;
     }
     Ok(())
 }

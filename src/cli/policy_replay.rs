@@ -13,7 +13,7 @@ use kube::Client;
 
 use super::cluster::ClusterArgs;
 use super::progress::Progress;
-use super::{Outcome, block_on, joined, keep_inputs, output_file, print};
+use super::{Outcome, block_on, joined, keep_inputs, output_file, print, warn_of_empty};
 use crate::audit;
 use crate::cluster::Reader;
 use crate::policy_source;
@@ -150,7 +150,9 @@ impl Replay {
     ) -> anyhow::Result<Tally> {
         let mut existing = Existing::in_log();
         if !self.resources.is_empty() {
-            existing = existing.with_resources(Bundle::existing(&self.resources)?);
+            let resources = Bundle::of_existing(&self.resources)?;
+            warn_of_empty(&resources, &self.resources)?;
+            existing = existing.with_resources(resources.existing_objects());
         }
         if let Some(client) = client.filter(|_| self.cluster) {
             let reader = Reader::new(client);

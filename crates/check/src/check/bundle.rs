@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::path::PathBuf;
 
-use crm_manifest::{Input, Inputs, ReadError, Variables, Walk, unfold};
+use crm_manifest::{Input, Inputs, ReadError, STANDARD_INPUT, Variables, Walk, unfold};
 use rayon::prelude::*;
 use serde_json::Value;
 
@@ -133,11 +133,39 @@ impl Bundle {
     /// # Errors
     /// A file cannot be read.
     pub fn existing(paths: &[PathBuf]) -> Result<Vec<Value>, Box<InputError>> {
+        Ok(Self::of_existing(paths)?.existing_objects())
+    }
+
+    /// The bundle of these files and directories, if they stand for what exists. [`Self::existing_objects`] has its objects.
+    ///
+    /// # Errors
+    /// A file cannot be read.
+    pub fn of_existing(paths: &[PathBuf]) -> Result<Self, Box<InputError>> {
         let bundle = Self::read(paths, &[], &Walk::default(), Variables::default(), &|| ());
         let mut bundle = bundle.map_err(InputError::from)?;
         bundle.keep_existing()?;
-        let documents = bundle.standing_files().flat_map(|file| file.input.documents());
-        Ok(documents.flat_map(|document| unfold(document).0).map(|object| object.value).collect())
+        Ok(bundle)
+    }
+
+    /// The objects that exist without a build. Their variables are not replaced.
+    pub fn existing_objects(&self) -> Vec<Value> {
+        let documents = self.standing_files().flat_map(|file| file.input.documents());
+        documents.flat_map(|document| unfold(document).0).map(|object| object.value).collect()
+    }
+
+    /// The names of those of the given paths that have no object which exists without a build.
+    pub fn without_objects(&self, paths: &[PathBuf]) -> Vec<String> {
+        let is_empty = |path: &&PathBuf| {
+            let real = fs::canonicalize(path).ok().filter(|_| path.as_os_str() != STANDARD_INPUT);
+            let is_below = |file: &File| match (&file.input.real, &real) {
+                // It belongs to a unit below one of the paths.
+                _ if file.is_extra => true,
+                (Some(file), Some(real)) => file.starts_with(real),
+                (file, real) => file.is_none() && real.is_none(),
+            };
+            !self.standing_files().any(|file| is_below(file) && file.objects().next().is_some())
+        };
+        paths.iter().filter(is_empty).map(|path| crm_manifest::name(path)).collect()
     }
 
     /// The names of the variables in the objects.
