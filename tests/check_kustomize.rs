@@ -168,7 +168,7 @@ fn a_path_of_resources_without_an_object_gets_a_warning() {
     let said = |resources| {
         check(&repository, None, &["plain.yaml", "--resources", resources, "--format", "json"]).err
     };
-    let warning = "warning: none: no object is in this path of --resources; nothing there exists\n";
+    let warning = "warning: none: this path of --resources has no object; check the path\n";
     assert_eq!(said("none"), warning);
     // Its objects are those of its base.
     assert_eq!(said("dev"), "");

@@ -487,7 +487,7 @@ fn a_path_of_resources_without_an_object_gets_a_warning() {
     fs::create_dir(logs.0.path().join("none")).unwrap();
     let ran = logs.replay(&["audit.log", "--resources", "there.yaml,empty.yaml,none"]);
     let warnings = ["empty.yaml", "none"].map(|path| {
-        format!("warning: {path}: no object is in this path of --resources; nothing there exists\n")
+        format!("warning: {path}: this path of --resources has no object; check the path\n")
     });
     assert_eq!((ran.code, ran.stderr), (Some(0), warnings.concat()));
     let ran = logs.replay(&["audit.log", "--resources", "there.yaml"]);

@@ -96,7 +96,9 @@ impl Check {
         let no_walk = Walk::default();
         let mut resources = Bundle::read(&self.judging.resources, &[], &no_walk, variables.clone(), &|| ())?;
         let declared = Declared::existing(&mut resources)?;
-        warn_of_empty(&resources, &self.judging.resources)?;
+        if !self.quiet {
+            warn_of_empty(&resources, &self.judging.resources)?;
+        }
         let progress = Progress::new("files read", self.quiet);
         let walk = self.judging.walk()?;
         let mut bundle =

@@ -267,11 +267,11 @@ fn keep_inputs<'p>(
     Ok(())
 }
 
-/// Warns of paths of `--resources` that have no object, probably because they are the wrong ones.
+/// Warns of paths of `--resources` that have no object: then references to everything that should be there are dangling.
 fn warn_of_empty(resources: &Bundle, paths: &[PathBuf]) -> anyhow::Result<()> {
     for path in resources.without_objects(paths) {
-        let path = printable(&path);
-        let text = format!("warning: {path}: no object is in this path of --resources; nothing there exists\n");
+        let text =
+            format!("warning: {}: this path of --resources has no object; check the path\n", printable(&path));
         io::stderr().write_all(text.as_bytes())?;
     }
     Ok(())

@@ -151,7 +151,9 @@ impl Replay {
         let mut existing = Existing::in_log();
         if !self.resources.is_empty() {
             let resources = Bundle::of_existing(&self.resources)?;
-            warn_of_empty(&resources, &self.resources)?;
+            if !self.quiet {
+                warn_of_empty(&resources, &self.resources)?;
+            }
             existing = existing.with_resources(resources.existing_objects());
         }
         if let Some(client) = client.filter(|_| self.cluster) {
