@@ -204,6 +204,8 @@ pub fn name(path: &Path) -> String {
     let path = path.strip_prefix(".").unwrap_or(path);
     let parts: Vec<_> = path.iter().map(|part| part.to_string_lossy()).collect();
     match parts.split_first() {
+        // The current directory.
+        None => ".".to_owned(),
         Some((root, rest)) if root == "/" => format!("/{}", rest.join("/")),
         _ => parts.join("/"),
     }
@@ -377,7 +379,7 @@ mod tests {
     #[test]
     fn names_in_reports_are_paths_in_the_repository() {
         for (path, expected) in
-            [("./a/b.yaml", "a/b.yaml"), ("a.yaml", "a.yaml"), ("/x/./y.json", "/x/y.json")]
+            [("./a/b.yaml", "a/b.yaml"), ("a.yaml", "a.yaml"), ("/x/./y.json", "/x/y.json"), (".", "."), ("./", ".")]
         {
             assert_eq!(name(Path::new(path)), expected);
         }
