@@ -717,3 +717,58 @@ fn a_name_cannot_forge_a_json_log_line_or_control_a_terminal() {
     assert_eq!(objects[2]["name"], format!("{}…", "é".repeat(253)));
     assert!(objects.iter().all(|object| object["duration_us"].is_u64() && object["decision"] == "denied"));
 }
+
+#[test]
+fn no_report_overwrites_an_input() {
+    const COMPANY: &str =
+        "apiVersion: crm.milo.io/v1alpha1\nkind: Company\nmetadata: {name: a}\nspec: {displayName: A}\n";
+    const POLICY: &str =
+        "apiVersion: admission.crm.milo.io/v1alpha1\nkind: AdmissionPolicy\nmetadata: {name: default}\n";
+    let test = format!(
+        "apiVersion: admission.crm.milo.io/v1alpha1\nkind: AdmissionPolicyTest\n\
+         spec: {{cases: [{{name: c, object: {{{}}}, expect: {{allowed: true}}}}]}}\n",
+        "apiVersion: crm.milo.io/v1alpha1, kind: Company, metadata: {name: a}, spec: {displayName: A}"
+    );
+    let files = [
+        ("crm/company.yaml", COMPANY),
+        ("other/company.yaml", &COMPANY.replace("name: a", "name: b")),
+        ("other/kustomization.yaml", "resources: [company.yaml]\n"),
+        ("policy.yaml", POLICY),
+        ("tests/test.yaml", &test),
+        (".crm-admission.yaml", "failOn: warn\n"),
+    ];
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    for (name, text) in files {
+        fs::create_dir_all(path(name).parent().unwrap()).unwrap();
+        fs::write(path(name), text).unwrap();
+    }
+    let run = |args: &[&str]| crm_admission().current_dir(directory.path()).args(args).output().unwrap();
+    for (args, output) in [
+        (&["check", "crm/company.yaml"][..], "crm/company.yaml"),
+        (&["check", "crm"], "./crm/company.yaml"),
+        (&["check"], "crm/company.yaml"),
+        (&["check", "crm", "--resources", "other"], "other/company.yaml"),
+        (&["check", "crm", "--resources", "other"], "other/kustomization.yaml"),
+        (&["check", "crm", "--policy", "policy.yaml"], "policy.yaml"),
+        (&["check", "crm"], ".crm-admission.yaml"),
+        (&["audit", "-f", "crm/company.yaml"], "crm/company.yaml"),
+        (&["audit", "crm"], "crm/company.yaml"),
+        (&["audit", "crm", "--policy", "policy.yaml"], "policy.yaml"),
+        (&["policy", "test", "tests"], "tests/test.yaml"),
+    ] {
+        let ended = run(&[args, &["--output", output]].concat());
+        let expected =
+            format!("error: {output}: --output would overwrite an input; give the report another name\n");
+        assert_eq!(String::from_utf8(ended.stderr).unwrap(), expected, "{args:?}");
+        assert_eq!(ended.status.code(), Some(2), "{args:?}");
+    }
+    for (name, text) in files {
+        assert_eq!(fs::read_to_string(path(name)).unwrap(), text, "{name}");
+    }
+    // A report in a directory that is read can be written again.
+    for _ in 0..2 {
+        let ended = run(&["check", "--format", "json", "--output", "crm/report.json"]);
+        assert_eq!(ended.status.code(), Some(0), "{}", String::from_utf8(ended.stderr).unwrap());
+    }
+}

@@ -19,7 +19,7 @@ use kube::Client;
 
 use super::cluster::ClusterArgs;
 use super::progress::Progress;
-use super::{Outcome, block_on, joined, output_file};
+use super::{Outcome, block_on, joined, keep, output_file};
 use crate::audit::files::Files;
 use crate::audit::report::{Format, Report, Totals};
 use crate::audit::{self, AuditError, Examiner, Existence, Fixing, ListError, Run, Scope, Suggestions};
@@ -122,6 +122,7 @@ impl Audit {
     pub(super) fn run(self) -> anyhow::Result<Outcome> {
         let totals = block_on(async {
             let paths = joined(&self.paths, &self.files);
+            keep("an input", paths.iter().chain(&self.policy), self.output.as_deref())?;
             if paths.is_empty() {
                 self.cluster.ask(async |client| self.stored(client).await).await
             } else {

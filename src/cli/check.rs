@@ -22,7 +22,7 @@ use super::configuration::{self, FailOn, FormatArg, Located};
 use super::judging::Judging;
 use super::progress::Progress;
 use super::variables;
-use super::{Outcome, block_on, joined, output_file, print, print_exactly, warn_of_empty};
+use super::{Outcome, block_on, joined, keep, output_file, print, print_exactly, warn_of_empty};
 use crate::kustomize::{self, Mode};
 
 #[derive(Debug, Args)]
@@ -87,9 +87,15 @@ enum Delivery {
 
 impl Check {
     pub(super) fn run(mut self) -> anyhow::Result<Outcome> {
-        if !self.judging.no_config {
-            self.add_configuration(&configuration::read(self.judging.config.as_deref())?);
-        }
+        let located = match self.judging.no_config {
+            true => Located::default(),
+            false => configuration::read(self.judging.config.as_deref())?,
+        };
+        self.add_configuration(&located);
+        let paths = self.paths();
+        let inputs = paths.iter().chain(&self.judging.resources);
+        let inputs = inputs.chain(&self.judging.policy).chain(&located.file);
+        keep("an input", inputs, self.output.as_deref())?;
         let mut baseline = self.baseline_file()?;
         let judge = self.judging.judge()?;
         let variables = self.judging.variables();
@@ -102,7 +108,7 @@ impl Check {
         let progress = Progress::new("files read", self.quiet);
         let walk = self.judging.walk()?;
         let mut bundle =
-            Bundle::read(&self.paths(), &self.not_checked(), &walk, variables, &|| progress.step())?;
+            Bundle::read(&paths, &self.not_checked(), &walk, variables, &|| progress.step())?;
         drop(progress);
         let not_built = self.build(&mut bundle)?;
 
@@ -161,13 +167,8 @@ impl Check {
         if self.write_baseline && self.diff {
             bail!("--diff writes nothing, so use it without --write-baseline");
         }
+        keep("the baseline", self.baseline.iter(), self.output.as_deref())?;
         match self.baseline.as_deref() {
-            Some(path) if self.output_file() == Some(path) => {
-                bail!(
-                    "{}: --output would overwrite the baseline; give the report another name",
-                    path.display()
-                )
-            }
             Some(path) => Ok(Some(BaselineFile::read(path, self.write_baseline)?)),
             None if self.write_baseline => {
                 bail!("--write-baseline needs --baseline <FILE> (baseline in the configuration file)")

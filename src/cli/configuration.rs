@@ -86,6 +86,8 @@ pub(super) enum FailOn {
 #[derive(Debug, Default)]
 pub(super) struct Located {
     pub(super) configuration: Configuration,
+    /// The file; `None` if there is none.
+    pub(super) file: Option<PathBuf>,
     /// Relative to the current directory; empty for the current directory itself.
     directory: PathBuf,
 }
@@ -114,7 +116,7 @@ fn read_if_found(file: Option<PathBuf>) -> anyhow::Result<Located> {
         .with_context(|| format!("{}: the configuration file cannot be read", file.display()))?;
     let configuration = parse(&Input::new(&file, text))?;
     let directory = file.parent().unwrap_or(Path::new("")).to_owned();
-    Ok(Located { configuration, directory })
+    Ok(Located { configuration, file: Some(file), directory })
 }
 
 fn nearest_file() -> Option<PathBuf> {

@@ -250,21 +250,43 @@ fn output_file(output: Option<&Path>) -> Option<&Path> {
     output.filter(|path| path.as_os_str() != crm_manifest::STANDARD_INPUT)
 }
 
-/// Fails if the file of `--output` is one of these files, which it would overwrite.
-fn keep_inputs<'p>(
+/// Fails if the file of `--output` is one of these files, or a manifest in one of these directories, which it would
+/// overwrite. `what` says in the error what they are, such as `an input`.
+fn keep<'p>(
+    what: &str,
+    mut files: impl Iterator<Item = &'p PathBuf>,
     output: Option<&Path>,
-    mut inputs: impl Iterator<Item = &'p PathBuf>,
 ) -> anyhow::Result<()> {
     let Some(output) = output_file(output) else { return Ok(()) };
-    // A file that does not exist cannot be overwritten.
-    let Ok(path) = output.canonicalize() else { return Ok(()) };
-    if inputs.any(|input| input.canonicalize().is_ok_and(|input| input == path)) {
-        anyhow::bail!(
-            "{}: --output would overwrite an input; give the report another name",
-            output.display()
-        );
+    let real = output.canonicalize().ok();
+    let is_overwritten = |file: &PathBuf| match (file.canonicalize(), &real) {
+        (Ok(directory), Some(real)) if directory.is_dir() => {
+            real.starts_with(directory) && has_objects(real)
+        }
+        (Ok(file), Some(real)) => file == *real,
+        // Neither of them exists, or only one.
+        _ => file == output,
+    };
+    if files.any(is_overwritten) {
+        anyhow::bail!("{}: --output would overwrite {what}; give the report another name", output.display());
     }
     Ok(())
+}
+
+/// Whether a file in a directory that is read has objects. A report of an earlier run has none.
+fn has_objects(file: &Path) -> bool {
+    let is_object = |object: crm_manifest::Object| {
+        ["apiVersion", "kind"].iter().all(|field| object.value[*field].is_string())
+    };
+    crm_manifest::is_kustomization(file)
+        || crm_manifest::is_manifest(file)
+            && crm_manifest::read_file(file.to_owned(), file).is_ok_and(|input| {
+                input
+                    .documents()
+                    .iter()
+                    .flat_map(|document| crm_manifest::unfold(document).0)
+                    .any(is_object)
+            })
 }
 
 /// Warns of paths of `--resources` that have no object: then references to everything that should be there are dangling.

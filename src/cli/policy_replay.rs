@@ -13,7 +13,7 @@ use kube::Client;
 
 use super::cluster::ClusterArgs;
 use super::progress::Progress;
-use super::{Outcome, block_on, joined, keep_inputs, output_file, print, warn_of_empty};
+use super::{Outcome, block_on, joined, keep, output_file, print, warn_of_empty};
 use crate::audit;
 use crate::cluster::Reader;
 use crate::policy_source;
@@ -111,7 +111,8 @@ impl Replay {
     fn check_inputs(&self, logs: &[PathBuf]) -> anyhow::Result<()> {
         let is_input = |path: &&PathBuf| path.as_os_str() == crm_manifest::STANDARD_INPUT;
         let policies = [&self.policy, &self.against];
-        keep_inputs(self.output.as_deref(), logs.iter().chain(policies))?;
+        let inputs = logs.iter().chain(policies).chain(&self.resources);
+        keep("an input", inputs, self.output.as_deref())?;
         if logs.iter().chain(policies).filter(is_input).count() > 1 {
             bail!(
                 "only one of --policy, --against and AUDITLOG can be `-`, because standard input can be read only once"

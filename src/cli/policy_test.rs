@@ -14,7 +14,7 @@ use crm_manifest::{Ignored, Walk};
 use jiff::Timestamp;
 
 use super::progress::Progress;
-use super::{Outcome, block_on, joined, keep_inputs, output_file, print};
+use super::{Outcome, block_on, joined, keep, output_file, print};
 use crate::policy_tests::{self, Results, Tests, report};
 
 #[derive(Debug, Args)]
@@ -66,8 +66,10 @@ impl PolicyTest {
         if let Some(file) = &self.scaffold {
             return self.scaffold(file);
         }
-        keep_inputs(self.output.as_deref(), self.paths.iter().chain(&self.files))?;
-        let tests = self.read()?;
+        let given = joined(&self.paths, &self.files);
+        let paths = if given.is_empty() { vec![PathBuf::from(".")] } else { given };
+        keep("an input", paths.iter(), self.output.as_deref())?;
+        let tests = self.read(&paths)?;
         let results = block_on(async { Ok(policy_tests::run(tests, Timestamp::now()).await) })?;
         self.write(&results)?;
         Ok(if !results.errors.is_empty() {
@@ -93,12 +95,10 @@ impl PolicyTest {
         Ok(Outcome::Fine)
     }
 
-    fn read(&self) -> anyhow::Result<Tests> {
-        let given = joined(&self.paths, &self.files);
-        let paths = if given.is_empty() { vec![PathBuf::from(".")] } else { given };
+    fn read(&self, paths: &[PathBuf]) -> anyhow::Result<Tests> {
         let progress = Progress::new("files read", self.quiet);
         let walk = Walk::new(Ignored::LeftOut, Path::new("."), &[])?;
-        let tests = policy_tests::read(&paths, &walk, &|| progress.step())?;
+        let tests = policy_tests::read(paths, &walk, &|| progress.step())?;
         drop(progress);
         for directory in tests.left_out.iter().filter(|_| !self.quiet) {
             let note = format!("note: git ignores all manifests in {}\n", printable(directory));

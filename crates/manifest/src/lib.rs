@@ -63,4 +63,4 @@ pub use text::Text;
 pub use tree::{Content, Entry, Found, Layout, Node, NodeId, Overridden, Pointed, Step, Style, Tree};
 pub use unfold::{NotAnObject, Object, unfold};
 pub use variables::{Expansion, Holder, Part, Variables, has_variables, reread};
-pub use walk::{BadGlob, EXTENSIONS, Ignored, KUSTOMIZATIONS, Walk, is_kustomization};
+pub use walk::{BadGlob, EXTENSIONS, Ignored, KUSTOMIZATIONS, Walk, is_kustomization, is_manifest};

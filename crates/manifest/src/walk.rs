@@ -153,7 +153,8 @@ pub fn is_kustomization(path: &Path) -> bool {
     path.file_name().is_some_and(|name| KUSTOMIZATIONS.iter().any(|own| name == *own))
 }
 
-fn is_manifest(path: &Path) -> bool {
+/// Whether the name of a file in a directory is that of a manifest.
+pub fn is_manifest(path: &Path) -> bool {
     let extension = path.extension().and_then(OsStr::to_str);
     extension.is_some_and(|extension| EXTENSIONS.contains(&extension)) || is_kustomization(path)
 }
