@@ -4,7 +4,7 @@ use std::borrow::Borrow;
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use crm_check::conformance::{Conformance, Subject, UnusableSchema};
-use crm_core::api::{CrmKind, Target};
+use crm_core::api::{CrmKind, Target, names};
 use crm_core::catalog::{Action, RuleId};
 use crm_core::comparison::{Difference, compare};
 use crm_core::existence::Fact;
@@ -187,8 +187,5 @@ impl Examiner {
 /// The name of an object, after its namespace if it has one.
 pub(super) fn full_name(object: &Value) -> String {
     let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default();
-    match (text("namespace"), text("name")) {
-        ("", name) => name.to_owned(),
-        (namespace, name) => format!("{namespace}/{name}"),
-    }
+    names::full_name(text("namespace"), text("name"))
 }

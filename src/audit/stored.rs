@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use crm_core::api::CrmKind;
+use crm_core::api::names::split_full_name;
 use kube::Resource;
 use kube::api::{DynamicObject, GetParams};
 use kube::core::Request;
@@ -171,10 +172,7 @@ pub(super) async fn stored(
 
 /// The URL path of the records beside this one, and its name alone.
 pub fn path(kind: CrmKind, name: &str) -> (String, &str) {
-    let (namespace, name) = match name.split_once('/') {
-        Some((namespace, name)) if kind.is_namespaced() => (Some(namespace), name),
-        _ => (None, name),
-    };
+    let (namespace, name) = if kind.is_namespaced() { split_full_name(name) } else { (None, name) };
     (DynamicObject::url_path(&kind.resource().api_resource(), namespace), name)
 }
 

@@ -2,12 +2,13 @@
 
 use std::collections::{HashMap, HashSet};
 
+use crm_core::api::names::full_name;
 use crm_core::api::{CrmKind, Target, VERSION, group_of};
 use crm_core::existence::{Fact, Objects, Presence};
 use crm_core::links::{Count, Dependents, Tally};
 use serde_json::Value;
 
-use super::state::{State, full_name};
+use super::state::State;
 use crate::audit::{Existence, NoAnswer, Suggestions};
 use crate::directory::LookUp;
 

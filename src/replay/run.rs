@@ -5,6 +5,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::path::PathBuf;
 
 use crm_core::api::CrmKind;
+use crm_core::api::names::full_name;
 use crm_core::catalog::RuleId;
 use crm_core::existence::Presence;
 use crm_core::links::Count;
@@ -143,7 +144,7 @@ impl Run<'_> {
         match (kind, Verb::of(&event.verb)) {
             (Some(kind), Some(verb)) => {
                 let Some(now) = event.time() else { return Ok(Err(WITHOUT_A_TIME)) };
-                let name = state::full_name(&object.namespace, &object.name);
+                let name = full_name(&object.namespace, &object.name);
                 let write = Write {
                     kind,
                     verb,
@@ -317,7 +318,8 @@ impl Run<'_> {
         let answer = event.answer();
         let is_done = matches!(answer, Answer::Done { .. });
         let see = |state: &mut State, presence| {
-            state.observe(&object.api_group, &object.resource, &object.namespace, &object.name, presence);
+            let name = full_name(&object.namespace, &object.name);
+            state.observe(&object.api_group, &object.resource, &name, presence);
         };
         match &*event.verb {
             "deletecollection" => {

@@ -5,6 +5,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use crm_core::api::names::{full_name, split_full_name};
 use crm_core::api::{CrmKind, ResourceKind, Target, VERSION, group_of};
 use crm_core::existence::{Names, Presence};
 use crm_core::links::{Dependents, Link, NAMED};
@@ -29,7 +30,13 @@ struct Known {
     kind: ResourceKind,
     /// The kind of record, if these are records.
     record: Option<CrmKind>,
-    seen: Names,
+    seen: Sightings,
+}
+
+/// What the log shows of the existence of objects. A name in neither set is one that the log says nothing about.
+#[derive(Default)]
+struct Sightings {
+    exist: Names,
     gone: Names,
     /// Whether many of them were deleted, and the log does not say which.
     is_forgotten: bool,
@@ -131,11 +138,6 @@ pub(super) struct Stored {
     json: String,
 }
 
-/// The name of a record in reports: in a namespace, `NAMESPACE/NAME`. An empty name stays empty.
-pub(super) fn full_name(namespace: &str, name: &str) -> String {
-    if namespace.is_empty() || name.is_empty() { name.to_owned() } else { format!("{namespace}/{name}") }
-}
-
 /// Reads an object that is written in a namespace, which is empty for other objects; `None` if a field that rules read has
 /// a wrong type.
 pub(super) fn given(object: &RawValue, namespace: &str) -> Option<Given> {
@@ -195,19 +197,52 @@ impl Object {
 /// The record of this full name. Its owners matter only when it is created, so they are not kept.
 fn record(name: &str, json: &str) -> Option<Record> {
     let object: Object = serde_json::from_str(json).ok()?;
-    let namespace = name.split_once('/').map(|(namespace, _)| namespace.to_owned());
+    let namespace = split_full_name(name).0.map(str::to_owned);
     Some(Record { namespace, ..object.into_record() })
 }
 
-impl Known {
-    fn set(&self, namespace: &str, name: &str, presence: Presence) {
-        if name.is_empty() {
-            return;
-        }
-        let namespace = Some(namespace).filter(|_| self.kind.namespaced);
+impl Sightings {
+    fn set(&self, namespace: Option<&str>, name: &str, presence: Presence) {
         let is_there = presence == Presence::Exists;
-        self.seen.set(namespace, name, if is_there { Presence::Exists } else { Presence::Missing });
+        self.exist.set(namespace, name, if is_there { Presence::Exists } else { Presence::Missing });
         self.gone.set(namespace, name, if is_there { Presence::Missing } else { Presence::Exists });
+    }
+
+    /// `None` if the log does not say.
+    fn get(&self, namespace: Option<&str>, name: &str) -> Option<Presence> {
+        let is_in = |names: &Names| names.get(namespace, name) == Presence::Exists;
+        match (is_in(&self.exist), is_in(&self.gone)) {
+            (true, _) => Some(Presence::Exists),
+            (false, true) => Some(Presence::Missing),
+            (false, false) => None,
+        }
+    }
+
+    /// Many objects are deleted, and the log does not say which.
+    fn forget(&mut self) {
+        self.exist.replace(Names::default());
+        self.is_forgotten = true;
+    }
+}
+
+impl Known {
+    /// Takes what the log shows of an object, by its full name.
+    fn set(&self, name: &str, presence: Presence) {
+        if !name.is_empty() {
+            let (namespace, name) = self.split(name);
+            self.seen.set(namespace, name, presence);
+        }
+    }
+
+    /// What the log shows of an object, by its full name.
+    fn get(&self, name: &str) -> Option<Presence> {
+        let (namespace, name) = self.split(name);
+        self.seen.get(namespace, name)
+    }
+
+    fn split<'n>(&self, name: &'n str) -> (Option<&'n str>, &'n str) {
+        let (namespace, name) = split_full_name(name);
+        (namespace.filter(|_| self.kind.namespaced), name)
     }
 }
 
@@ -218,13 +253,7 @@ impl State {
         let records = CrmKind::ALL.into_iter().map(|kind| (kind.resource(), Some(kind)));
         for (kind, record) in records.chain(kinds.into_iter().map(|kind| (kind.clone(), None))) {
             if state.known(&kind.group, &kind.plural).is_none() {
-                state.kinds.push(Known {
-                    kind,
-                    record,
-                    seen: Names::default(),
-                    gone: Names::default(),
-                    is_forgotten: false,
-                });
+                state.kinds.push(Known { kind, record, seen: Sightings::default() });
             }
         }
         state
@@ -239,42 +268,34 @@ impl State {
         self.kinds.iter().find(|known| known.kind.plural == plural && known.kind.group == group)
     }
 
-    /// The log shows that an object exists, or that there is none of that name.
-    pub(super) fn observe(
-        &mut self,
-        group: &str,
-        plural: &str,
-        namespace: &str,
-        name: &str,
-        presence: Presence,
-    ) {
+    /// What is known of the records of a kind.
+    fn records_of(&self, kind: CrmKind) -> Option<&Known> {
+        self.kinds.iter().find(|known| known.record == Some(kind))
+    }
+
+    /// The log shows that an object of this full name exists, or that there is none.
+    pub(super) fn observe(&mut self, group: &str, plural: &str, name: &str, presence: Presence) {
         if let Some(known) = self.known(group, plural) {
-            known.set(namespace, name, presence);
+            known.set(name, presence);
         }
     }
 
-    /// The same for a record, by its full name.
+    /// The same for a record.
     pub(super) fn observe_record(&mut self, kind: CrmKind, name: &str, presence: Presence) {
-        if let Some(known) = self.kinds.iter().find(|known| known.record == Some(kind)) {
-            let (namespace, name) = name.split_once('/').unwrap_or(("", name));
-            known.set(namespace, name, presence);
+        if let Some(known) = self.records_of(kind) {
+            known.set(name, presence);
         }
     }
 
     /// Whether an object exists; `None` if the log does not say.
     pub(super) fn presence(&self, target: &Target) -> Option<Presence> {
         let known = self.known(&target.kind.group, &target.kind.plural)?;
-        let is_in = |names: &Names| names.get(target.namespace.as_deref(), &target.name) == Presence::Exists;
-        match (is_in(&known.seen), is_in(&known.gone)) {
-            (true, _) => Some(Presence::Exists),
-            (false, true) => Some(Presence::Missing),
-            (false, false) => None,
-        }
+        known.seen.get(target.namespace.as_deref(), &target.name)
     }
 
     /// Whether many objects of a kind were deleted, and the log does not say which.
     pub(super) fn has_forgotten(&self, kind: &ResourceKind) -> bool {
-        self.known(&kind.group, &kind.plural).is_some_and(|known| known.is_forgotten)
+        self.known(&kind.group, &kind.plural).is_some_and(|known| known.seen.is_forgotten)
     }
 
     /// Keeps the state of a record as the answer has it. One that is being deleted does not count as existing.
@@ -302,12 +323,8 @@ impl State {
 
     /// A record that is known to be gone exists again only if it is created.
     fn presence_after(&self, kind: CrmKind, name: &str, sign: Sign) -> Presence {
-        let known = self.kinds.iter().find(|known| known.record == Some(kind));
-        let is_gone = known.is_some_and(|known| {
-            let (namespace, name) = name.split_once('/').unwrap_or(("", name));
-            let namespace = Some(namespace).filter(|_| known.kind.namespaced);
-            known.gone.get(namespace, name) == Presence::Exists
-        });
+        let known = self.records_of(kind).and_then(|known| known.get(name));
+        let is_gone = known == Some(Presence::Missing);
         if is_gone && sign == Sign::Change { Presence::Missing } else { Presence::Exists }
     }
 
@@ -325,8 +342,7 @@ impl State {
         let mut kinds = self.kinds.iter_mut();
         let known = kinds.find(|known| known.kind.plural == plural && known.kind.group == group);
         let Some(known) = known else { return };
-        known.seen.replace(Names::default());
-        known.is_forgotten = true;
+        known.seen.forget();
         if let Some(kind) = known.record {
             self.records.retain(|(of, _), _| *of != kind);
             self.referring.retain(|_, referring| {

@@ -49,6 +49,16 @@ fn is_label_name(name: &str) -> bool {
         && name.chars().all(|c| edge(c) || matches!(c, '-' | '_' | '.'))
 }
 
+/// The name of an object after its namespace, if it has one: `NAMESPACE/NAME`. An empty name stays empty.
+pub fn full_name(namespace: &str, name: &str) -> String {
+    if namespace.is_empty() || name.is_empty() { name.to_owned() } else { format!("{namespace}/{name}") }
+}
+
+/// The namespace and the name in a [full name](full_name).
+pub fn split_full_name(full_name: &str) -> (Option<&str>, &str) {
+    full_name.split_once('/').map_or((None, full_name), |(namespace, name)| (Some(namespace), name))
+}
+
 /// Whether a name of a creator or user is safe as one segment of an API path.
 ///
 /// The name has 1 to 253 characters, no `/` or `%`, no white space, no control or invisible characters, and is not `.`
@@ -123,6 +133,15 @@ mod tests {
             assert!(!is_subdomain(bad), "{bad}");
         }
         assert!(is_label(&"a".repeat(63)) && !is_label(&"a".repeat(64)) && !is_label("a.b"));
+    }
+
+    #[test]
+    fn a_full_name_has_the_namespace_first() {
+        for (namespace, name, full) in [(None, "acme", "acme"), (Some("sales"), "call", "sales/call")] {
+            assert_eq!(full_name(namespace.unwrap_or_default(), name), full);
+            assert_eq!(split_full_name(full), (namespace, name));
+        }
+        assert_eq!(full_name("sales", ""), "");
     }
 
     #[test]
