@@ -18,15 +18,11 @@ use jiff::Timestamp;
 use super::answer::{self, Decision};
 use super::policy::PolicyJudge;
 use super::review::{self, Judged, Matter, Review, Unreadable, Write};
-use crate::directory::{Directory, Found, LookupError};
+use crate::directory::{COUNTS_AT_A_TIME, Directory, Found, LookupError};
 use crate::telemetry::Metrics;
 
 /// The maximum number of lookups of a request at the same time.
 const AT_A_TIME: usize = 16;
-
-/// The maximum number of counts for a deletion at the same time, so that they do not wait for each other's turn in the
-/// directory.
-const COUNTS_AT_A_TIME: usize = 2;
 
 /// The entries of a list for which a similar name is suggested: the first ones.
 const SUGGESTED: usize = 10;
@@ -205,6 +201,7 @@ impl Pipeline {
             let tally = answer.inspect_err(|error| failed(RuleId::DeleteReferenced, review, error)).ok();
             (question.kind, tally.map(|tally| if review.orphans { tally.orphaned() } else { tally }))
         });
+        // More would wait for each other's turn in the directory.
         let found: Vec<_> = stream::iter(each).buffered(COUNTS_AT_A_TIME).collect().await;
         rules::evaluate_deletion(&deletion, &found, policy, now)
     }

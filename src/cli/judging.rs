@@ -25,7 +25,7 @@ use super::configuration::{ApplierArg, Located};
 use super::progress::Progress;
 use super::variables::{self, Assignment, Assignments};
 use crate::cluster::Reader;
-use crate::directory::{Live, LookupError};
+use crate::directory::Live;
 use crate::policy_source;
 
 /// The maximum number of lookups in the cluster at the same time.
@@ -182,9 +182,9 @@ async fn look_up(
     let answers = futures::stream::iter(targets).map(|target| {
         let (live, progress) = (&live, &progress);
         async move {
-            let answer = tokio::time::timeout(LOOKUP_LIMIT, live.presence(&target)).await;
+            let answer = live.presence(&target, LOOKUP_LIMIT).await;
             progress.step();
-            match answer.unwrap_or(Err(LookupError::Late(LOOKUP_LIMIT))) {
+            match answer {
                 Ok(presence) => Ok((target, presence.into())),
                 Err(error) => Err(anyhow::Error::new(error).context(lookup_failed(&target))),
             }

@@ -1,28 +1,24 @@
 //! The parts of a record that say whether it has to be judged again, as a watch reads them.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::Resource;
-use kube::api::DynamicObject;
-use kube::core::{ApiResource, ObjectMeta};
+use kube::core::ObjectMeta;
 use serde::Deserialize;
 
 use super::records::Mark;
 use crate::audit::{Condition, Labels};
+use crate::cluster::{Fields, Partial};
 
 /// A record in an event of a watch. The spec is not read: its number says whether it has changed.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(from = "Shown")]
-pub(super) struct Watched {
-    /// Has only the fields of [`Metadata`].
-    metadata: ObjectMeta,
-    condition: Option<Condition>,
-}
+pub(super) type Watched = Partial<Judged>;
+
+/// The condition of a record.
+#[derive(Clone, Debug)]
+pub(super) struct Judged(Option<Condition>);
 
 #[derive(Deserialize)]
-struct Shown {
+pub(super) struct Shown {
     #[serde(default)]
     metadata: Metadata,
     #[serde(default, rename = "status", deserialize_with = "Condition::of_status")]
@@ -41,8 +37,11 @@ struct Metadata {
     labels: Option<BTreeMap<String, String>>,
 }
 
-impl From<Shown> for Watched {
-    fn from(shown: Shown) -> Self {
+impl Fields for Judged {
+    const METADATA_ONLY: bool = false;
+    type Shown = Shown;
+
+    fn split(shown: Shown) -> (ObjectMeta, Self) {
         let Metadata { name, uid, generation, resource_version, deletion_timestamp, labels } = shown.metadata;
         let metadata = ObjectMeta {
             name,
@@ -53,7 +52,7 @@ impl From<Shown> for Watched {
             labels,
             ..ObjectMeta::default()
         };
-        Self { metadata, condition: shown.condition }
+        (metadata, Self(shown.condition))
     }
 }
 
@@ -72,36 +71,6 @@ impl Watched {
     pub(super) fn mark(&self, wanted: &Labels) -> Mark {
         let ObjectMeta { uid, generation, labels, .. } = &self.metadata;
         let labels = labels.iter().flatten().map(|(key, value)| (key.as_str(), value.as_str()));
-        Mark::of(uid.as_deref(), *generation, labels, wanted, self.condition.as_ref())
-    }
-}
-
-/// Like a [`DynamicObject`].
-impl Resource for Watched {
-    type DynamicType = ApiResource;
-    type Scope = <DynamicObject as Resource>::Scope;
-
-    fn kind(resource: &ApiResource) -> Cow<'_, str> {
-        DynamicObject::kind(resource)
-    }
-
-    fn group(resource: &ApiResource) -> Cow<'_, str> {
-        DynamicObject::group(resource)
-    }
-
-    fn version(resource: &ApiResource) -> Cow<'_, str> {
-        DynamicObject::version(resource)
-    }
-
-    fn plural(resource: &ApiResource) -> Cow<'_, str> {
-        DynamicObject::plural(resource)
-    }
-
-    fn meta(&self) -> &ObjectMeta {
-        &self.metadata
-    }
-
-    fn meta_mut(&mut self) -> &mut ObjectMeta {
-        &mut self.metadata
+        Mark::of(uid.as_deref(), *generation, labels, wanted, self.fields.0.as_ref())
     }
 }

@@ -9,7 +9,6 @@ use crm_core::existence::{Names, Presence};
 use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
 use k8s_openapi::api::authentication::v1::UserInfo;
-use tokio::time::timeout;
 
 use super::cluster::{Live, ObjectHead};
 use super::{Found, LookUp, LookupError, PartStatus};
@@ -67,8 +66,7 @@ impl LookUp for Listed {
         target: &'a Target,
         limit: Duration,
     ) -> BoxFuture<'a, Result<Presence, LookupError>> {
-        let answer = timeout(limit, self.live.presence(target));
-        async move { answer.await.unwrap_or(Err(LookupError::Late(limit))) }.boxed()
+        self.live.presence(target, limit).boxed()
     }
 
     fn identify<'a>(
@@ -76,8 +74,7 @@ impl LookUp for Listed {
         target: &'a Target,
         limit: Duration,
     ) -> BoxFuture<'a, Result<Found, LookupError>> {
-        let answer = timeout(limit, self.live.found(target));
-        async move { answer.await.unwrap_or(Err(LookupError::Late(limit))) }.boxed()
+        self.live.found(target, limit).boxed()
     }
 
     fn suggest<'a>(

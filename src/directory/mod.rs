@@ -12,7 +12,7 @@ mod observed;
 mod referrers;
 
 pub use changes::{Changed, Changes, Following, TargetId};
-pub use cluster::{Cluster, Live, Need};
+pub use cluster::{COUNTS_AT_A_TIME, Cluster, Live, Need};
 pub use listed::Listed;
 pub use lookup::{CountDependents, Directory, Found, LookUp, LookupError, PartStatus};
 pub use observed::{Observed, Observer, Outcome};

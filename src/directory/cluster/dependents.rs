@@ -26,7 +26,7 @@ const MOST_READ: usize = 20 * MOST;
 
 /// The maximum number of counts at the same time. Of everything that users can trigger, counts cost the API server
 /// most, and deleting a company needs two.
-const AT_A_TIME: usize = 2;
+pub const COUNTS_AT_A_TIME: usize = 2;
 
 /// How long a count waits for its turn. Usual counts take some milliseconds; one that waits longer is behind unusual
 /// ones and should fail while there is time left to decide.
@@ -97,7 +97,7 @@ pub(super) struct Counting {
 
 impl Counting {
     pub(super) fn new(reader: Reader) -> Self {
-        Self { reader, turns: Arc::new(Semaphore::new(AT_A_TIME)), flights: Flights::new() }
+        Self { reader, turns: Arc::new(Semaphore::new(COUNTS_AT_A_TIME)), flights: Flights::new() }
     }
 
     /// The number of dependents, within `limit`. Equal questions at the same time share a count, but zero is valid only

@@ -1,27 +1,21 @@
 //! The fields that are read of an object: its name, and whether it is being deleted.
 
-use std::borrow::Cow;
-
 use crm_core::existence::Presence;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::Resource;
-use kube::api::DynamicObject;
-use kube::core::{ApiResource, ObjectMeta};
+use kube::core::ObjectMeta;
 use serde::Deserialize;
 
+use crate::cluster::{Fields, Partial};
+
 /// The head of an object of any kind. Requests for it ask for metadata only.
-///
-/// kube's `PartialObjectMeta` parses all metadata, including managed fields and annotations, and buffers every field
-/// first: five times the work for each of a million objects.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(from = "Shown")]
-pub(in crate::directory) struct ObjectHead {
-    /// Has only the fields of [`Metadata`].
-    metadata: ObjectMeta,
-}
+pub(in crate::directory) type ObjectHead = Partial<Head>;
+
+/// Nothing but metadata.
+#[derive(Clone, Debug)]
+pub(in crate::directory) struct Head;
 
 #[derive(Deserialize)]
-struct Shown {
+pub(in crate::directory) struct Shown {
     #[serde(default)]
     metadata: Metadata,
 }
@@ -37,8 +31,11 @@ struct Metadata {
     uid: Option<String>,
 }
 
-impl From<Shown> for ObjectHead {
-    fn from(shown: Shown) -> Self {
+impl Fields for Head {
+    const METADATA_ONLY: bool = true;
+    type Shown = Shown;
+
+    fn split(shown: Shown) -> (ObjectMeta, Self) {
         let Metadata { name, namespace, resource_version, deletion_timestamp, uid } = shown.metadata;
         let metadata = ObjectMeta {
             name,
@@ -48,7 +45,7 @@ impl From<Shown> for ObjectHead {
             uid,
             ..ObjectMeta::default()
         };
-        Self { metadata }
+        (metadata, Self)
     }
 }
 
@@ -70,39 +67,5 @@ impl ObjectHead {
             Some(_) => Presence::Terminating,
             None => Presence::Exists,
         }
-    }
-}
-
-/// Like a [`DynamicObject`], but only the metadata is requested.
-impl Resource for ObjectHead {
-    type DynamicType = ApiResource;
-    type Scope = <DynamicObject as Resource>::Scope;
-
-    fn metadata_api() -> bool {
-        true
-    }
-
-    fn kind(resource: &ApiResource) -> Cow<'_, str> {
-        DynamicObject::kind(resource)
-    }
-
-    fn group(resource: &ApiResource) -> Cow<'_, str> {
-        DynamicObject::group(resource)
-    }
-
-    fn version(resource: &ApiResource) -> Cow<'_, str> {
-        DynamicObject::version(resource)
-    }
-
-    fn plural(resource: &ApiResource) -> Cow<'_, str> {
-        DynamicObject::plural(resource)
-    }
-
-    fn meta(&self) -> &ObjectMeta {
-        &self.metadata
-    }
-
-    fn meta_mut(&mut self) -> &mut ObjectMeta {
-        &mut self.metadata
     }
 }

@@ -1,6 +1,7 @@
 //! Asks the API server about single objects.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crm_core::api::Target;
 use crm_core::existence::Presence;
@@ -9,6 +10,7 @@ use kube::Resource;
 use kube::api::{DynamicObject, GetParams};
 use kube::core::Request;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use tokio::time::timeout;
 
 use super::ObjectHead;
 use super::flights::{Age, Flights};
@@ -45,22 +47,21 @@ impl Live {
         Self { reader, flights: Flights::new() }
     }
 
-    /// Whether the target exists, by one call that equal questions at the same time share. The caller sets the
-    /// deadline.
+    /// Whether the target exists, within `limit`, by one call that equal questions at the same time share.
     ///
     /// Failures are shared as well: repeating them for everyone would add load to an API server in trouble.
     ///
     /// # Errors
-    /// The call failed.
-    pub async fn presence(&self, target: &Target) -> Result<Presence, LookupError> {
-        self.found(target).await.map(|found| found.presence)
+    /// The call failed, or took longer.
+    pub async fn presence(&self, target: &Target, limit: Duration) -> Result<Presence, LookupError> {
+        self.found(target, limit).await.map(|found| found.presence)
     }
 
     /// The same with the uid of the target.
     ///
     /// # Errors
-    /// The call failed.
-    pub async fn found(&self, target: &Target) -> Result<Found, LookupError> {
+    /// The call failed, or took longer.
+    pub async fn found(&self, target: &Target, limit: Duration) -> Result<Found, LookupError> {
         let call = || {
             let (reader, target) = (self.reader.clone(), target.clone());
             (async move { get(&reader, &target).await }.boxed(), ())
@@ -69,7 +70,8 @@ impl Live {
             Ok(Found { presence: Presence::Missing, .. }) => Age::FreshOnly,
             Ok(_) | Err(_) => Age::Any,
         };
-        self.flights.ask(target, call, age, |()| {}).await
+        let answer = timeout(limit, self.flights.ask(target, call, age, |()| {})).await;
+        answer.unwrap_or(Err(LookupError::Late(limit)))
     }
 }
 

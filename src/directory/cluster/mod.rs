@@ -34,6 +34,7 @@ use super::{CountDependents, Found, LookUp, LookupError, PartStatus};
 use crate::cluster::{ReadError, Reader};
 
 pub(super) use self::head::ObjectHead;
+pub use self::dependents::COUNTS_AT_A_TIME;
 pub use self::live::Live;
 pub use self::part::Need;
 
@@ -212,11 +213,7 @@ impl LookUp for Cluster {
         target: &'a Target,
         limit: Duration,
     ) -> BoxFuture<'a, Result<Presence, LookupError>> {
-        let answer = async move {
-            let answer = timeout(limit, self.live.presence(target)).await;
-            answer.unwrap_or(Err(LookupError::Late(limit)))
-        };
-        answer.boxed()
+        self.live.presence(target, limit).boxed()
     }
 
     fn identify<'a>(
@@ -224,11 +221,7 @@ impl LookUp for Cluster {
         target: &'a Target,
         limit: Duration,
     ) -> BoxFuture<'a, Result<Found, LookupError>> {
-        let answer = async move {
-            let answer = timeout(limit, self.live.found(target)).await;
-            answer.unwrap_or(Err(LookupError::Late(limit)))
-        };
-        answer.boxed()
+        self.live.found(target, limit).boxed()
     }
 
     fn suggest<'a>(
