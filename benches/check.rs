@@ -9,13 +9,15 @@
 )]
 
 mod bundle;
+mod measured;
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use bundle::{DOCUMENTS_IN_A_FILE, write_bundle};
+use measured::{Sample, run};
 
 /// A directory below that of the benchmark, and the number of files in it.
 type Bundle = (&'static str, usize);
@@ -33,13 +35,6 @@ struct Contender {
     run: fn(&Path) -> Sample,
     rounds: usize,
     samples: Vec<Sample>,
-}
-
-#[derive(Clone, Copy)]
-struct Sample {
-    took: Duration,
-    /// The largest resident set, in KiB; 0 if it was not measured.
-    peak: u64,
 }
 
 fn main() {
@@ -100,32 +95,8 @@ fn check_one(directory: &Path) -> Sample {
 }
 
 fn check(path: &Path, args: &[&str]) -> Sample {
-    let start = Instant::now();
-    let mut child = Command::new(env!("CARGO_BIN_EXE_crm-admission"))
-        .arg("check")
-        .args(args)
-        .arg(path)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let mut peak = 0;
-    let status = loop {
-        peak = resident_peak(child.id()).unwrap_or(peak);
-        if let Some(status) = child.try_wait().unwrap() {
-            break status;
-        }
-        std::thread::sleep(GLANCE);
-    };
-    assert!(status.code() == Some(0), "the check exited with {status}");
-    Sample { took: start.elapsed(), peak }
-}
-
-/// The largest resident set of a process so far, in KiB; `None` after it has exited.
-fn resident_peak(pid: u32) -> Option<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    line.split_whitespace().next()?.parse().ok()
+    let command = |product: &mut Command| drop(product.arg("check").args(args).arg(path));
+    run(command, 0, GLANCE)
 }
 
 fn read_values(directory: &Path) -> Sample {

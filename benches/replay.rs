@@ -9,11 +9,15 @@
     reason = "a benchmark that cannot run should fail"
 )]
 
+mod measured;
+
 use std::fs::File;
 use std::io::{BufWriter, Read, Write};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
+
+use measured::{Sample, run};
 
 const MEGABYTES: u64 = 2000;
 const RECORDS: usize = 10_000;
@@ -39,9 +43,9 @@ fn main() {
             let start = Instant::now();
             assert_eq!(count_lines(&log), lines);
             reads.push(start.elapsed());
-            let (took, most) = replay(&policy, &log);
-            replays.push(took);
-            peak = most.max(peak);
+            let sample = replay(&policy, &log);
+            replays.push(sample.took);
+            peak = sample.peak.max(peak);
         }
         reads.sort();
         replays.sort();
@@ -123,33 +127,10 @@ fn count_lines(path: &Path) -> usize {
     }
 }
 
-/// The time of a replay, and the largest resident set in KiB.
-fn replay(policy: &Path, log: &Path) -> (Duration, u64) {
-    let start = Instant::now();
-    let mut child = Command::new(env!("CARGO_BIN_EXE_crm-admission"))
-        .args(["policy", "replay", "--policy"])
-        .arg(policy)
-        .arg(log)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let mut peak = 0;
-    let status = loop {
-        peak = resident_peak(child.id()).unwrap_or(peak);
-        if let Some(status) = child.try_wait().unwrap() {
-            break status;
-        }
-        std::thread::sleep(GLANCE);
+fn replay(policy: &Path, log: &Path) -> Sample {
+    let command = |product: &mut Command| {
+        product.args(["policy", "replay", "--policy"]).arg(policy).arg(log);
     };
     // Some writes would newly be denied.
-    assert!(status.code() == Some(1), "the replay exited with {status}");
-    (start.elapsed(), peak)
-}
-
-/// The largest resident set of a process so far, in KiB; `None` after it has exited.
-fn resident_peak(pid: u32) -> Option<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    line.split_whitespace().next()?.parse().ok()
+    run(command, 1, GLANCE)
 }

@@ -8,6 +8,9 @@
     reason = "a measurement that cannot continue should fail, and people read its output"
 )]
 
+#[path = "../tests/support/memory.rs"]
+mod memory;
+
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -87,18 +90,12 @@ impl Server {
 
     /// Its current memory.
     fn memory_kib(&self) -> u64 {
-        self.status_kib("VmRSS:")
+        memory::current(self.process.id()).unwrap()
     }
 
     /// Its peak memory.
     fn peak_kib(&self) -> u64 {
-        self.status_kib("VmHWM:")
-    }
-
-    fn status_kib(&self, field: &str) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
-        let value = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
-        value.trim().trim_end_matches("kB").trim().parse().unwrap()
+        memory::peak(self.process.id()).unwrap()
     }
 
     fn files(&self) -> usize {

@@ -7,9 +7,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::settings::Cores;
-use crate::support::net;
 use crate::support::process::{Log, Process};
 use crate::support::workspace::Workspace;
+use crate::support::{memory, net};
 
 /// Linux reports the time of processes in hundredths of a second.
 const TICK: Duration = Duration::from_millis(10);
@@ -31,9 +31,7 @@ impl Usage {
         // The second field is the name in parentheses, which may contain anything.
         let fields: Vec<&str> = stat[stat.rfind(')').unwrap() + 2..].split(' ').collect();
         let ticks: u32 = fields[11].parse::<u32>().unwrap() + fields[12].parse::<u32>().unwrap();
-        let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("a running process");
-        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-        let kib: u64 = resident.trim().trim_end_matches(" kB").parse().unwrap();
+        let kib = memory::current(pid).expect("a running process");
         Self { cpu: TICK * ticks, resident: kib * 1024 }
     }
 }

@@ -1,6 +1,7 @@
 //! Runs commands of the product and measures their memory.
 
 use crate::support::control_plane::ControlPlane;
+pub(crate) use crate::support::memory::peak as peak_memory;
 use crate::support::poll::{self, Seen};
 use crate::support::process;
 use crate::support::webhook;
@@ -76,13 +77,6 @@ pub(crate) fn run(plane: &ControlPlane, user: &str, args: &[&str]) -> Ran {
     });
     let [stdout, stderr] = [stdout, stderr].map(|text| text.join().expect("text"));
     Ran { stdout, stderr, code: status.code(), peak }
-}
-
-/// The peak of a process's memory in KiB; `None` if the system does not report it or the process has exited.
-pub(crate) fn peak_memory(pid: u32) -> Option<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    line.trim().strip_suffix("kB")?.trim().parse().ok()
 }
 
 /// Resets the peak of a process's memory to its current memory.

@@ -12,7 +12,7 @@ use crate::support::http::{Place, trust_as};
 use crate::support::pki::{Authority, Identity};
 use crate::support::process::{Log, Process, Witness};
 use crate::support::workspace::Workspace;
-use crate::support::{manifest, net};
+use crate::support::{manifest, memory, net};
 
 /// The environment variable with the path of another program to attack.
 const PROGRAM: &str = "SIEGE_PROGRAM";
@@ -105,10 +105,7 @@ impl Program {
     /// The peak of its resident memory, in MiB.
     pub(crate) fn peak_mib(&self) -> u64 {
         let id = self.process.id().expect("the id of a program that runs");
-        let status = fs::read_to_string(format!("/proc/{id}/status")).expect("a process that runs");
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("the peak");
-        let kib: u64 = peak.trim().trim_end_matches("kB").trim().parse().expect("a number");
-        kib / 1024
+        memory::peak(id).expect("the peak of a process that runs") / 1024
     }
 
     /// How many warnings and errors it has logged.

@@ -19,6 +19,7 @@ pub(crate) mod http;
 pub(crate) mod installation;
 pub(crate) mod janitor;
 pub(crate) mod kubectl;
+pub(crate) mod memory;
 pub(crate) mod net;
 pub(crate) mod pki;
 pub(crate) mod place;

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crm_check::report::{InputError, pretty};
+use crm_check::report::json::Error;
+use crm_check::report::pretty;
 use crm_core::catalog::Action;
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
@@ -92,19 +93,6 @@ struct Finding {
     message: String,
 }
 
-/// A problem with a file.
-#[derive(Serialize, JsonSchema)]
-struct Error<'r> {
-    /// The file.
-    file: &'r str,
-    /// From 1; null if the problem is with the whole file.
-    line: Option<usize>,
-    /// From 1, in Unicode characters.
-    column: Option<usize>,
-    /// The problem.
-    message: &'r str,
-}
-
 #[derive(Serialize, JsonSchema)]
 struct Totals {
     /// Files that were read.
@@ -181,12 +169,5 @@ impl From<&crm_core::rules::Finding> for Finding {
             field: finding.field.to_string(),
             message: finding.message(),
         }
-    }
-}
-
-impl<'r> From<&'r InputError> for Error<'r> {
-    fn from(error: &'r InputError) -> Self {
-        let (line, column) = error.position.unzip();
-        Self { file: &error.file, line, column, message: &error.message }
     }
 }

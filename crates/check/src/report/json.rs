@@ -84,7 +84,7 @@ struct Finding<'r> {
 
 /// A file, or a part of it, that could not be read or written.
 #[derive(Serialize, JsonSchema)]
-struct Error<'r> {
+pub struct Error<'r> {
     /// The file.
     file: &'r str,
     /// From 1; null if the problem is with the whole file.
