@@ -580,6 +580,8 @@ fn patches_of_kustomize_are_no_objects_of_a_directory_in_memory() {
 struct Serving {
     process: std::process::Child,
     log: BufReader<std::process::ChildStderr>,
+    /// What it has logged before it started to serve.
+    start: Vec<String>,
     address: String,
     certificates: tempfile::TempDir,
 }
@@ -606,6 +608,7 @@ impl Serving {
             .spawn()
             .unwrap();
         let mut log = BufReader::new(process.stderr.take().unwrap());
+        let mut start = Vec::new();
         let address = loop {
             let mut line = String::new();
             assert!(log.read_line(&mut line).unwrap() > 0, "the program has exited");
@@ -614,8 +617,9 @@ impl Serving {
                 let port: String = rest.chars().take_while(char::is_ascii_digit).collect();
                 break format!("localhost:{port}");
             }
+            start.push(line);
         };
-        Self { process, log, address, certificates }
+        Self { process, log, start, address, certificates }
     }
 
     /// Sends the requests. Returns the status in each answer, in the order of the requests.
@@ -655,6 +659,25 @@ impl Drop for Serving {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+#[test]
+fn serve_logs_the_warnings_about_its_policy_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("policy.yaml");
+    let policy = "apiVersion: admission.crm.milo.io/v1alpha1\nkind: AdmissionPolicy\nmetadata: {name: mine}\n\
+                  spec: {rules: [{rule: domain, action: Warn, enforceAfter: \"2027-01-15T00:00:00Z\"}]}\n";
+    fs::write(&file, policy).unwrap();
+    let serving = Serving::start("json", &["--policy", file.to_str().unwrap()]);
+    let lines = serving.start.iter().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let warnings: Vec<_> = lines.filter(|line| line["level"] == "WARN").collect();
+    // The name is no warning: the file is in force whatever its name is.
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    let expected = "spec.rules[0].enforceAfter: has no effect: the action of domain is Warn, and only Deny has a start date";
+    assert_eq!(warnings[0]["warning"], expected);
+    // It was read once, and has not changed since.
+    let later = serving.stop();
+    assert!(!later.iter().any(|line| line.contains("enforceAfter")), "{later:?}");
 }
 
 /// Requests to create companies without a display name, with names that no API server would accept.

@@ -263,9 +263,8 @@ impl Serve {
         match (&self.policy, client) {
             (Some(path), _) => {
                 // The first policy must be valid, because there is no earlier one to keep.
-                current.accept(policy_source::read(path)?);
-                let follow = policy_source::follow(path.clone(), current, policy_source::RELOAD_INTERVAL);
-                parts.tasks.spawn("policy", follow);
+                let followed = policy_source::Followed::start(path, current)?;
+                parts.tasks.spawn("policy", followed.follow(policy_source::RELOAD_INTERVAL));
             }
             (None, Some(client)) => {
                 parts.tasks.spawn("policy", policy_source::cluster::follow(client, current));

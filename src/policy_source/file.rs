@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crm_core::policy::{self, Policy, Problem, Problems};
 use crm_manifest::ReadError;
+use jiff::Timestamp;
 use ring::digest;
 use serde_json::Value;
 use tokio::time::MissedTickBehavior;
@@ -82,37 +83,68 @@ fn origin(content: &[u8]) -> String {
     format!("sha256:{hex}")
 }
 
-/// Reads the file at every interval, and puts its policy into force when it changes. Never returns.
-///
-/// Compares contents, because file system events miss the replaced link of a mounted ConfigMap.
-pub async fn follow(path: PathBuf, current: Arc<Current>, interval: Duration) {
-    let mut ticks = tokio::time::interval(interval);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut seen = None;
-    loop {
-        ticks.tick().await;
-        look(&path, &current, &mut seen).await;
+/// A file whose policy is in force.
+pub struct Followed {
+    path: PathBuf,
+    current: Arc<Current>,
+    /// The content of the last read; `None` if it failed.
+    seen: Option<Vec<u8>>,
+}
+
+impl Followed {
+    /// Puts the policy in a file into force.
+    ///
+    /// # Errors
+    /// As for [`read`].
+    pub fn start(path: &Path, current: Arc<Current>) -> Result<Self, PolicyFileError> {
+        let content = content(path).map_err(|source| ReadError::Io { path: path.to_owned(), source })?;
+        let (policy, document) = compile(path, &content)?;
+        accept(&current, policy, &document);
+        Ok(Self { path: path.to_owned(), current, seen: Some(content) })
+    }
+
+    /// Reads the file at every interval, and puts its policy into force when it changes. Never returns.
+    ///
+    /// Compares contents, because file system events miss the replaced link of a mounted ConfigMap.
+    pub async fn follow(mut self, interval: Duration) {
+        let mut ticks = tokio::time::interval(interval);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            self.look().await;
+        }
+    }
+
+    /// Reads the file once.
+    async fn look(&mut self) {
+        let Self { path, current, seen } = self;
+        let content = match tokio::fs::read(&*path).await {
+            Ok(content) => content,
+            Err(error) => {
+                *seen = None;
+                return current.lose(&format!("{}: {error}", path.display()));
+            }
+        };
+        if seen.as_deref() == Some(content.as_slice()) {
+            return;
+        }
+        match compile(path, &content) {
+            Ok((policy, document)) => accept(current, policy, &document),
+            Err(PolicyFileError::Invalid { problems, .. }) => current.reject(&origin(&content), &problems),
+            Err(error) => current.lose(&error.to_string()),
+        }
+        *seen = Some(content);
     }
 }
 
-/// Reads the file once; `seen` is the content of the last read.
-async fn look(path: &Path, current: &Current, seen: &mut Option<Vec<u8>>) {
-    let content = match tokio::fs::read(path).await {
-        Ok(content) => content,
-        Err(error) => {
-            *seen = None;
-            return current.lose(&format!("{}: {error}", path.display()));
-        }
-    };
-    if seen.as_deref() == Some(content.as_slice()) {
-        return;
+/// Puts a policy into force. Its warnings are those of an AdmissionPolicy that is applied: here, only the log has them.
+fn accept(current: &Current, policy: Policy, document: &Value) {
+    let warnings = policy::warnings(document, &policy, Timestamp::now());
+    let origin = policy.origin.clone();
+    current.accept(policy);
+    for warning in warnings {
+        tracing::warn!(policy = %origin, %warning, "the policy says something that has no effect");
     }
-    match compile(path, &content) {
-        Ok((policy, _)) => current.accept(policy),
-        Err(PolicyFileError::Invalid { problems, .. }) => current.reject(&origin(&content), &problems),
-        Err(error) => current.lose(&error.to_string()),
-    }
-    *seen = Some(content);
 }
 
 #[cfg(test)]
@@ -187,24 +219,24 @@ mod tests {
             std::os::unix::fs::symlink(dir.path().join(name), &new).unwrap();
             fs::rename(new, &link).unwrap();
         };
-        let mut seen = None;
+        let current = Arc::new(current);
         swap("1", STRICT);
-        look(&link, &current, &mut seen).await;
+        let mut followed = Followed::start(&link, Arc::clone(&current)).unwrap();
         assert_eq!((action(&current), current.state()), (Action::Deny, State::Fine));
-        look(&link, &current, &mut seen).await;
+        followed.look().await;
         assert_eq!(heard.lock().unwrap().len(), 1, "equal content is not a change");
 
         swap("2", BROKEN);
-        look(&link, &current, &mut seen).await;
+        followed.look().await;
         assert_eq!(action(&current), Action::Deny);
         let State::Impaired(why) = current.state() else { panic!("{:?}", current.state()) };
         assert!(why.contains("spec.rules[0].rule: Unsupported value: \"labels\""), "{why}");
 
         fs::remove_file(&link).unwrap();
-        look(&link, &current, &mut seen).await;
+        followed.look().await;
         assert!(matches!(current.state(), State::Impaired(_)));
         swap("3", &STRICT.replace("Deny", "Audit"));
-        look(&link, &current, &mut seen).await;
+        followed.look().await;
         assert_eq!((action(&current), current.state()), (Action::Audit, State::Fine));
     }
 }

@@ -9,4 +9,4 @@ mod file;
 mod version;
 
 pub use current::{Current, State};
-pub use file::{PolicyFileError, RELOAD_INTERVAL, follow, read, read_with_document};
+pub use file::{Followed, PolicyFileError, RELOAD_INTERVAL, read, read_with_document};
