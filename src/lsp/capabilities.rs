@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crm_manifest::{EXTENSIONS, KUSTOMIZATIONS};
 use gen_lsp_types::{
-    CodeActionKind, CodeActionOptions, CompletionOptions, InitializeResult, SaveOptions, ServerCapabilities,
+    CodeActionKind, CodeActionOptions, CompletionOptions, DiagnosticOptions, InitializeResult, SaveOptions, ServerCapabilities,
     ServerInfo, TextDocumentSyncKind, TextDocumentSyncOptions, WorkspaceFoldersServerCapabilities,
     WorkspaceOptions,
 };
@@ -12,6 +12,9 @@ use serde_json::{Value, json};
 
 use super::positions::Encoding;
 use super::uris;
+
+/// The name of the server.
+const NAME: &str = "crm-admission";
 
 /// What matters of the parameters of `initialize`. They are read one by one, because a client that describes itself in
 /// an unknown way elsewhere can be served all the same.
@@ -24,6 +27,10 @@ pub(super) struct Client {
     pub(super) has_versioned_edits: bool,
     /// Whether it can watch files for us.
     pub(super) can_watch: bool,
+    /// Whether it asks for diagnostics. Then none are sent without being asked.
+    pub(super) pulls: bool,
+    /// Whether it asks again if it is told to.
+    pub(super) can_refresh: bool,
 }
 
 impl Client {
@@ -44,12 +51,14 @@ impl Client {
             folders,
             has_versioned_edits: is("/workspace/workspaceEdit/documentChanges"),
             can_watch: is("/workspace/didChangeWatchedFiles/dynamicRegistration"),
+            pulls: capability("/textDocument/diagnostic").is_some_and(Value::is_object),
+            can_refresh: is("/workspace/diagnostics/refreshSupport"),
         }
     }
 }
 
-/// The answer to `initialize`.
-pub(super) fn server(encoding: Encoding) -> InitializeResult {
+/// The answer to `initialize` of this client.
+pub(super) fn server(client: &Client) -> InitializeResult {
     let sync = TextDocumentSyncOptions {
         open_close: Some(true),
         change: Some(TextDocumentSyncKind::Incremental),
@@ -67,9 +76,16 @@ pub(super) fn server(encoding: Encoding) -> InitializeResult {
     let folders =
         WorkspaceFoldersServerCapabilities { supported: Some(true), change_notifications: Some(true.into()) };
     let workspace = WorkspaceOptions { workspace_folders: Some(folders), ..WorkspaceOptions::default() };
+    let diagnostics = DiagnosticOptions {
+        identifier: Some(NAME.to_owned()),
+        inter_file_dependencies: true,
+        workspace_diagnostics: true,
+        ..DiagnosticOptions::default()
+    };
     InitializeResult {
         capabilities: ServerCapabilities {
-            position_encoding: Some(encoding.kind()),
+            position_encoding: Some(client.encoding.kind()),
+            diagnostic_provider: client.pulls.then(|| diagnostics.into()),
             text_document_sync: Some(sync.into()),
             completion_provider: Some(completion),
             hover_provider: Some(true.into()),
@@ -78,7 +94,7 @@ pub(super) fn server(encoding: Encoding) -> InitializeResult {
             ..ServerCapabilities::default()
         },
         server_info: Some(ServerInfo {
-            name: "crm-admission".to_owned(),
+            name: NAME.to_owned(),
             version: Some(env!("CARGO_PKG_VERSION").to_owned()),
         }),
     }
@@ -116,9 +132,12 @@ mod tests {
             "didChangeWatchedFiles": {"dynamicRegistration": true}});
         let general = json!({"positionEncodings": ["utf-8"]});
         let client = Client::new(&json!({"capabilities": {"workspace": workspace, "general": general}}));
-        assert!(client.has_versioned_edits && client.can_watch);
+        assert!(client.has_versioned_edits && client.can_watch && !client.pulls && !client.can_refresh);
         assert_eq!(client.encoding, Encoding::Utf8);
         let client = Client::new(&json!({"capabilities": []}));
         assert!(!client.has_versioned_edits && !client.can_watch);
+        let pulls = json!({"textDocument": {"diagnostic": {}}, "workspace": {"diagnostics": {"refreshSupport": true}}});
+        let client = Client::new(&json!({"capabilities": pulls}));
+        assert!(client.pulls && client.can_refresh);
     }
 }

@@ -66,6 +66,14 @@ impl Documents {
         self.0.get(path)
     }
 
+    /// How the client names a file, and its version if it is open.
+    pub(super) fn identity(&self, path: &Path) -> (String, Option<i32>) {
+        match self.get(path) {
+            Some(document) => (document.uri.clone(), Some(document.version)),
+            None => (uris::uri(path), None),
+        }
+    }
+
     /// Every open document with its text.
     pub(super) fn all(&self) -> impl Iterator<Item = (&Path, &str)> {
         self.0.iter().map(|(path, document)| (path.as_path(), document.text.as_str()))

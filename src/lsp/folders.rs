@@ -137,6 +137,11 @@ impl Folder {
         self.loaded.as_ref()?.results.get(path)
     }
 
+    /// The files that have a result.
+    pub(super) fn judged(&self) -> impl Iterator<Item = &Path> {
+        self.loaded.iter().flat_map(|loaded| loaded.results.keys()).map(PathBuf::as_path)
+    }
+
     /// The targets to ask a cluster about.
     pub(super) fn ask(&mut self) -> HashSet<Target> {
         self.loaded.as_mut().map(|loaded| loaded.workspace.ask()).unwrap_or_default()

@@ -21,6 +21,7 @@ mod hover;
 mod locate;
 mod positions;
 mod publishing;
+mod pulling;
 mod server;
 mod setup;
 mod transport;

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use gen_lsp_types::{Diagnostic, PublishDiagnosticsParams};
 
 use super::documents::Documents;
-use super::uris;
 
 /// The files that have diagnostics in the editor.
 #[derive(Debug, Default)]
@@ -21,14 +20,12 @@ impl Published {
         diagnostics: Vec<Diagnostic>,
         documents: &Documents,
     ) -> Option<PublishDiagnosticsParams> {
-        let document = documents.get(path);
+        let (uri, version) = documents.identity(path);
         let had_some =
             if diagnostics.is_empty() { self.0.remove(path) } else { !self.0.insert(path.to_owned()) };
-        if diagnostics.is_empty() && !had_some && document.is_none() {
+        if diagnostics.is_empty() && !had_some && version.is_none() {
             return None;
         }
-        let uri = document.map_or_else(|| uris::uri(path), |document| document.uri.clone());
-        let version = document.map(|document| document.version);
         Some(PublishDiagnosticsParams { uri: uri.into(), version, diagnostics })
     }
 

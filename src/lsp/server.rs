@@ -1,6 +1,6 @@
 //! The loop of the server: takes messages, keeps documents and folders up to date, answers, and publishes.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
@@ -8,16 +8,17 @@ use std::thread;
 use crm_core::api::Target;
 use crm_core::existence::Fact;
 use gen_lsp_types::{
-    CodeActionParams, CompletionParams, Contents, DidChangeTextDocumentParams, DidChangeWatchedFilesParams,
-    DidChangeWorkspaceFoldersParams, DidCloseTextDocumentParams, DidOpenTextDocumentParams,
-    DidSaveTextDocumentParams, FileChangeType, Hover, HoverParams, MarkupContent, MarkupKind, MessageType,
-    ShowMessageParams, TextDocumentPositionParams,
+    CodeActionParams, CompletionParams, Contents, Diagnostic, DidChangeTextDocumentParams,
+    DidChangeWatchedFilesParams, DidChangeWorkspaceFoldersParams, DidCloseTextDocumentParams,
+    DidOpenTextDocumentParams, DidSaveTextDocumentParams, DocumentDiagnosticParams, FileChangeType, Hover,
+    HoverParams, MarkupContent, MarkupKind, MessageType, ShowMessageParams, TextDocumentPositionParams,
+    WorkspaceDiagnosticParams,
 };
 use jiff::Timestamp;
 use lsp_server::{ErrorCode, Message, Notification, Request, RequestId, Response};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::actions::Subject;
 use super::capabilities::{self, Client};
@@ -25,6 +26,7 @@ use super::documents::Documents;
 use super::fields::Fields;
 use super::folders::Folder;
 use super::publishing::Published;
+use super::pulling::{Item, Pulled};
 use super::setup::{Exit, Host, LookUp, SetUp};
 use super::transport::{self, Incoming, Output};
 use super::{completion, diagnostics, hover, locate, uris};
@@ -59,9 +61,14 @@ struct Server {
     folders: Vec<Folder>,
     documents: Documents,
     published: Published,
+    pulled: Pulled,
     fields: Fields,
-    /// The files whose result may have changed since it was published.
+    /// The files whose result may have changed since it was published, or since the client was told to ask again.
     changed: HashSet<PathBuf>,
+    /// Whether results may have changed for another reason than a change of a text, after which a client asks again anyway.
+    is_news: bool,
+    /// How often the client was told to ask again.
+    refreshes: usize,
     /// Whether a failed lookup was shown. Others fail for the same reason.
     has_complained: bool,
 }
@@ -81,8 +88,11 @@ pub fn serve(host: Host) -> Exit {
         folders: Vec::new(),
         documents: Documents::default(),
         published: Published::default(),
+        pulled: Pulled::default(),
         fields: Fields::new(),
         changed: HashSet::new(),
+        is_news: false,
+        refreshes: 0,
         has_complained: false,
     };
     let exit = server.run(&events);
@@ -143,7 +153,7 @@ impl Server {
                 }
                 self.note(notification);
             }
-            // The answer to the request to watch files.
+            // The answer to a request of ours.
             Event::FromClient(Incoming::Message(Message::Response(_))) => {}
             Event::FromClient(Incoming::Malformed(problem)) => self.output.reject(&problem),
             Event::FromClient(Incoming::Closed(problem)) => {
@@ -190,7 +200,9 @@ impl Server {
             }
             (Phase::Running, "textDocument/codeAction") => self.actions(&read(params)?),
             (Phase::Running, "textDocument/completion") => self.completion(&read(params)?),
+            (Phase::Running, "textDocument/diagnostic") => self.diagnostics(&read(params)?),
             (Phase::Running, "textDocument/hover") => self.hover(&read(params)?),
+            (Phase::Running, "workspace/diagnostic") => self.all_diagnostics(&read(params)?),
             (Phase::Running, "initialize") => {
                 Err((ErrorCode::InvalidRequest, "the server is initialized".to_owned()))
             }
@@ -205,7 +217,7 @@ impl Server {
         if self.folders.is_empty() {
             self.folders.push(Folder::none(std::env::current_dir().unwrap_or_default()));
         }
-        serde_json::to_value(capabilities::server(self.client.encoding)).unwrap_or_default()
+        serde_json::to_value(capabilities::server(&self.client)).unwrap_or_default()
     }
 
     fn note(&mut self, notification: Notification) {
@@ -213,6 +225,7 @@ impl Server {
             return;
         }
         let Notification { method, params } = notification;
+        self.is_news |= method != "textDocument/didChange";
         let noted = match method.as_str() {
             "initialized" => {
                 self.begin();
@@ -251,7 +264,7 @@ impl Server {
         let loaded = folder.load(&self.set_up);
         folder.overlay(&self.documents, |path| mine.contains(path));
         // The files that are gone.
-        self.changed.extend(self.published.paths());
+        self.changed.extend(self.published.paths().into_iter().chain(self.pulled.paths()));
         if let Err(problem) = loaded {
             self.complain(problem);
         }
@@ -374,26 +387,78 @@ impl Server {
             targets.into_iter().map(|target| (target, Fact::Unresolved { suggestion: None })).collect()
         });
         self.folders.iter_mut().for_each(|folder| folder.answer(&answers));
+        self.is_news = true;
     }
 
+    /// Judges what has changed, and lets the client know.
     fn publish(&mut self) {
         if self.phase != Phase::Running {
             return;
         }
         self.settle();
         let mut paths: Vec<PathBuf> = self.changed.drain().collect();
+        let is_news = std::mem::take(&mut self.is_news);
+        if self.client.pulls {
+            let is_outdated = |path: &PathBuf| self.pulled.is_outdated(path, &self.found(path));
+            if self.client.can_refresh && is_news && paths.iter().any(is_outdated) {
+                self.refresh();
+            }
+            return;
+        }
         paths.sort();
         for path in paths {
-            let is_touched = self.documents.get(&path).is_some_and(|document| document.is_touched());
-            let found = self.folder(&path).and_then(|folder| {
-                let input = folder.workspace()?.input(&path)?;
-                Some(diagnostics::of(input, folder.result(&path)?, is_touched, self.client.encoding))
-            });
-            let message = self.published.message(&path, found.unwrap_or_default(), &self.documents);
-            if let Some(params) = message {
+            let found = self.found(&path);
+            if let Some(params) = self.published.message(&path, found, &self.documents) {
                 self.notify("textDocument/publishDiagnostics", params);
             }
         }
+    }
+
+    /// Tells the client to ask for diagnostics again.
+    fn refresh(&mut self) {
+        self.refreshes += 1;
+        let id = format!("refresh-{}", self.refreshes).into();
+        let method = "workspace/diagnostic/refresh".to_owned();
+        self.output.send(&Request { id, method, params: Value::Null }.into());
+    }
+
+    /// The diagnostics of a file; none if it does not exist or holds no records.
+    fn found(&self, path: &Path) -> Vec<Diagnostic> {
+        let is_touched = self.documents.get(path).is_some_and(|document| document.is_touched());
+        let found = self.folder(path).and_then(|folder| {
+            let input = folder.workspace()?.input(path)?;
+            Some(diagnostics::of(input, folder.result(path)?, is_touched, self.client.encoding))
+        });
+        found.unwrap_or_default()
+    }
+
+    fn diagnostics(&mut self, params: &DocumentDiagnosticParams) -> Answer {
+        self.settle();
+        let path = uris::path(&params.text_document.uri.0);
+        let found = self.found(&path);
+        written(&self.pulled.report(&path, found, params.previous_result_id.as_deref()))
+    }
+
+    /// The diagnostics of all files that have some, or of which the client has a result.
+    fn all_diagnostics(&mut self, params: &WorkspaceDiagnosticParams) -> Answer {
+        self.settle();
+        self.pulled.is_everything = true;
+        let previous: BTreeMap<PathBuf, &str> = params
+            .previous_result_ids
+            .iter()
+            .map(|result| (uris::path(&result.uri.0), result.value.as_str()))
+            .collect();
+        let judged = self.folders.iter().flat_map(Folder::judged).map(Path::to_owned);
+        let paths: BTreeSet<PathBuf> = judged.chain(previous.keys().cloned()).collect();
+        let mut items = Vec::new();
+        for path in paths {
+            let (found, previous) = (self.found(&path), previous.get(&path).copied());
+            if !found.is_empty() || previous.is_some() {
+                let (uri, version) = self.documents.identity(&path);
+                items.push(Item { uri, version, report: self.pulled.report(&path, found, previous) });
+            }
+        }
+        Ok(json!({"items": items}))
     }
 
     fn actions(&mut self, params: &CodeActionParams) -> Answer {

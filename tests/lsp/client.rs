@@ -126,6 +126,11 @@ impl Client {
         }
     }
 
+    /// How many messages of this method have arrived, and were not awaited.
+    pub(crate) fn arrived(&self, method: &str) -> usize {
+        self.early.iter().filter(|message| message["method"] == method).count()
+    }
+
     pub(crate) fn open(&mut self, name: &str, text: &str) {
         let item = json!({"uri": self.uri(name), "languageId": "yaml", "version": 1, "text": text});
         self.notify("textDocument/didOpen", json!({"textDocument": item}));

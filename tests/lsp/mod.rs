@@ -4,4 +4,5 @@ mod actions;
 pub(crate) mod client;
 mod files;
 mod protocol;
+mod pulling;
 mod typing;
