@@ -95,7 +95,9 @@ fn check_one(directory: &Path) -> Sample {
 }
 
 fn check(path: &Path, args: &[&str]) -> Sample {
-    let command = |product: &mut Command| drop(product.arg("check").args(args).arg(path));
+    let command = |product: &mut Command| {
+        product.arg("check").args(args).arg(path);
+    };
     run(command, 0, GLANCE)
 }
 

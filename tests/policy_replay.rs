@@ -269,9 +269,8 @@ fn only_complete_requests_for_records_count_and_each_once() {
 #[test]
 fn different_requests_with_the_same_id_are_different_writes() {
     // A client can choose the id.
-    let write = |verb: &str, name: &str| {
-        company(verb, name).labelled("cold-call").with("/auditID", json!("mine"))
-    };
+    let write =
+        |verb: &str, name: &str| company(verb, name).labelled("cold-call").with("/auditID", json!("mine"));
     let later = write("update", "b").with("/requestReceivedTimestamp", json!("2026-11-23T12:00:01Z"));
     let ran = replayed(STRICTER, &[write("create", "a"), write("create", "b"), later.clone(), later]);
     assert_eq!(ran.counts(), [3, 2, 0, 0]);
@@ -486,9 +485,8 @@ fn a_path_of_resources_without_an_object_gets_a_warning() {
     logs.write("there.yaml", "apiVersion: crm.milo.io/v1alpha1\nkind: Company\nmetadata: {name: acme}\n");
     fs::create_dir(logs.0.path().join("none")).unwrap();
     let ran = logs.replay(&["audit.log", "--resources", "there.yaml,empty.yaml,none"]);
-    let warnings = ["empty.yaml", "none"].map(|path| {
-        format!("warning: {path}: this path of --resources has no object; check the path\n")
-    });
+    let warnings = ["empty.yaml", "none"]
+        .map(|path| format!("warning: {path}: this path of --resources has no object; check the path\n"));
     assert_eq!((ran.code, ran.stderr), (Some(0), warnings.concat()));
     let ran = logs.replay(&["audit.log", "--resources", "there.yaml"]);
     assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""));

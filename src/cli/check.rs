@@ -107,8 +107,7 @@ impl Check {
         }
         let progress = Progress::new("files read", self.quiet);
         let walk = self.judging.walk()?;
-        let mut bundle =
-            Bundle::read(&paths, &self.not_checked(), &walk, variables, &|| progress.step())?;
+        let mut bundle = Bundle::read(&paths, &self.not_checked(), &walk, variables, &|| progress.step())?;
         drop(progress);
         let not_built = self.build(&mut bundle)?;
 

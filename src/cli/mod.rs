@@ -260,9 +260,7 @@ fn keep<'p>(
     let Some(output) = output_file(output) else { return Ok(()) };
     let real = output.canonicalize().ok();
     let is_overwritten = |file: &PathBuf| match (file.canonicalize(), &real) {
-        (Ok(directory), Some(real)) if directory.is_dir() => {
-            real.starts_with(directory) && has_objects(real)
-        }
+        (Ok(directory), Some(real)) if directory.is_dir() => real.starts_with(directory) && has_objects(real),
         (Ok(file), Some(real)) => file == *real,
         // Neither of them exists, or only one.
         _ => file == output,
@@ -281,19 +279,17 @@ fn has_objects(file: &Path) -> bool {
     crm_manifest::is_kustomization(file)
         || crm_manifest::is_manifest(file)
             && crm_manifest::read_file(file.to_owned(), file).is_ok_and(|input| {
-                input
-                    .documents()
-                    .iter()
-                    .flat_map(|document| crm_manifest::unfold(document).0)
-                    .any(is_object)
+                input.documents().iter().flat_map(|document| crm_manifest::unfold(document).0).any(is_object)
             })
 }
 
 /// Warns of paths of `--resources` that have no object: then references to everything that should be there are dangling.
 fn warn_of_empty(resources: &Bundle, paths: &[PathBuf]) -> anyhow::Result<()> {
     for path in resources.without_objects(paths) {
-        let text =
-            format!("warning: {}: this path of --resources has no object; check the path\n", printable(&path));
+        let text = format!(
+            "warning: {}: this path of --resources has no object; check the path\n",
+            printable(&path)
+        );
         io::stderr().write_all(text.as_bytes())?;
     }
     Ok(())

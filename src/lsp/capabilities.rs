@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use crm_manifest::{EXTENSIONS, KUSTOMIZATIONS};
 use gen_lsp_types::{
-    CodeActionKind, CodeActionOptions, CompletionOptions, DiagnosticOptions, InitializeResult, SaveOptions, ServerCapabilities,
-    ServerInfo, TextDocumentSyncKind, TextDocumentSyncOptions, WorkspaceFoldersServerCapabilities,
-    WorkspaceOptions,
+    CodeActionKind, CodeActionOptions, CompletionOptions, DiagnosticOptions, InitializeResult, SaveOptions,
+    ServerCapabilities, ServerInfo, TextDocumentSyncKind, TextDocumentSyncOptions,
+    WorkspaceFoldersServerCapabilities, WorkspaceOptions,
 };
 use serde_json::{Value, json};
 

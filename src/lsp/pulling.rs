@@ -116,9 +116,6 @@ mod tests {
             json!({"uri": "file:///a.yaml", "version": null, "kind": "full", "resultId": "1", "items": []});
         assert_eq!(serde_json::to_value(item).unwrap(), expected);
         let unchanged = Report::Unchanged { result_id: "1".to_owned() };
-        assert_eq!(
-            serde_json::to_value(unchanged).unwrap(),
-            json!({"kind": "unchanged", "resultId": "1"})
-        );
+        assert_eq!(serde_json::to_value(unchanged).unwrap(), json!({"kind": "unchanged", "resultId": "1"}));
     }
 }

@@ -71,16 +71,14 @@ fn told_to_ask_again(client: &mut Client) {
 fn a_client_that_asks_for_diagnostics_is_sent_none() {
     let repository = Repository::with(&[("jane.yaml", &person("acme"))]);
     let (mut client, offered) = pulling(&repository, true);
-    let expected = json!({"identifier": "crm-admission", "interFileDependencies": true, "workspaceDiagnostics": true});
+    let expected =
+        json!({"identifier": "crm-admission", "interFileDependencies": true, "workspaceDiagnostics": true});
     assert_eq!(offered, expected);
     client.open("jane.yaml", &person("acme"));
     let report = pull(&mut client, "jane.yaml", None);
     assert_eq!(codes(&report), [MISSING]);
     let id = report["resultId"].as_str().unwrap();
-    assert_eq!(
-        pull(&mut client, "jane.yaml", Some(id)),
-        json!({"kind": "unchanged", "resultId": id})
-    );
+    assert_eq!(pull(&mut client, "jane.yaml", Some(id)), json!({"kind": "unchanged", "resultId": id}));
     client.change("jane.yaml", 2, &PERSON.replace("jane", "joe"));
     assert_ne!(pull(&mut client, "jane.yaml", Some(id))["resultId"], id);
     has_not_sent(&mut client, "textDocument/publishDiagnostics");

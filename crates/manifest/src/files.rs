@@ -378,9 +378,13 @@ mod tests {
 
     #[test]
     fn names_in_reports_are_paths_in_the_repository() {
-        for (path, expected) in
-            [("./a/b.yaml", "a/b.yaml"), ("a.yaml", "a.yaml"), ("/x/./y.json", "/x/y.json"), (".", "."), ("./", ".")]
-        {
+        for (path, expected) in [
+            ("./a/b.yaml", "a/b.yaml"),
+            ("a.yaml", "a.yaml"),
+            ("/x/./y.json", "/x/y.json"),
+            (".", "."),
+            ("./", "."),
+        ] {
             assert_eq!(name(Path::new(path)), expected);
         }
     }

@@ -33,8 +33,8 @@ use super::changes::Changes;
 use super::{CountDependents, Found, LookUp, LookupError, PartStatus};
 use crate::cluster::{ReadError, Reader};
 
-pub(super) use self::head::ObjectHead;
 pub use self::dependents::COUNTS_AT_A_TIME;
+pub(super) use self::head::ObjectHead;
 pub use self::live::Live;
 pub use self::part::Need;
 

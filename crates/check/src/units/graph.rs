@@ -174,7 +174,8 @@ impl Units {
         is_given: bool,
         by_directory: &mut HashMap<PathBuf, usize>,
     ) -> Option<usize> {
-        let input = Input { real: Some(real), ..Input::new(shown, String::new()) };
+        let mut input = Input::new(shown, String::new());
+        input.real = Some(real);
         let reading = Reading::Unreadable(0, "cannot be read".to_owned());
         self.insert(input, reading, is_given, by_directory)
     }
