@@ -61,14 +61,6 @@ impl LookUp for Listed {
         }
     }
 
-    fn confirm<'a>(
-        &'a self,
-        target: &'a Target,
-        limit: Duration,
-    ) -> BoxFuture<'a, Result<Presence, LookupError>> {
-        self.live.presence(target, limit).boxed()
-    }
-
     fn identify<'a>(
         &'a self,
         target: &'a Target,

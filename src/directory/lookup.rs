@@ -7,6 +7,7 @@ use crm_core::api::Target;
 use crm_core::existence::Presence;
 use crm_core::links::{Dependents, Tally};
 use futures::future::BoxFuture;
+use futures::{FutureExt, TryFutureExt};
 use k8s_openapi::api::authentication::v1::UserInfo;
 
 use crate::cluster::{ReadError, RequestError};
@@ -91,7 +92,9 @@ pub trait LookUp: Send + Sync + 'static {
         &'a self,
         target: &'a Target,
         limit: Duration,
-    ) -> BoxFuture<'a, Result<Presence, LookupError>>;
+    ) -> BoxFuture<'a, Result<Presence, LookupError>> {
+        self.identify(target, limit).map_ok(|found| found.presence).boxed()
+    }
 
     /// Asks the API server for the uid of an object, within `limit`. The answer is as fresh as that of
     /// [`LookUp::confirm`], with which it shares calls.

@@ -208,14 +208,6 @@ impl LookUp for Cluster {
         self.part(&target.kind).recall(target)
     }
 
-    fn confirm<'a>(
-        &'a self,
-        target: &'a Target,
-        limit: Duration,
-    ) -> BoxFuture<'a, Result<Presence, LookupError>> {
-        self.live.presence(target, limit).boxed()
-    }
-
     fn identify<'a>(
         &'a self,
         target: &'a Target,
