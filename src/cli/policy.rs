@@ -47,7 +47,7 @@ enum PolicyCommand {
     /// Try a policy on the writes in audit logs of the API server: which would newly be denied, or warned of?
     ///
     /// Decides each write of a Company, Person or Note under two policies. Exit codes: 0 nothing would newly be denied, 1
-    /// something would, 2 the logs could not be read, not even one write could be decided, or some events were unreadable
+    /// something would, 2 a log could not be read, not even one write could be decided, or some events were unreadable
     /// and nothing would newly be denied.
     Replay(Box<Replay>),
 }
