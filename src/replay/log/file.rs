@@ -33,14 +33,13 @@ pub(super) enum LogError {
 }
 
 impl LogError {
-    /// The name of the file in reports.
-    pub(super) fn file(&self) -> String {
+    /// Adds the file to what cannot be read.
+    pub(super) fn note(&self, unreadable: &mut Unreadable) {
         let (Self::Io { path, .. } | Self::NotALog { path, .. }) = self;
-        name(path)
+        unreadable.files.push((name(path), self.reason()));
     }
 
-    /// The reason, without the name.
-    pub(super) fn reason(&self) -> String {
+    fn reason(&self) -> String {
         match self {
             Self::Io { source, .. } => format!("the audit log cannot be read: {source}"),
             Self::NotALog { first, .. } => format!(

@@ -51,7 +51,7 @@ impl Logs {
             }
             match LogFile::open(path).and_then(LogFile::first_time) {
                 Ok(time) => waiting.extend(time.map(|time| (time, path.clone()))),
-                Err(error) => logs.unreadable.add_file(&error),
+                Err(error) => error.note(&mut logs.unreadable),
             }
         }
         waiting.sort_by_key(|(time, _)| *time);
@@ -84,14 +84,14 @@ impl Logs {
     fn start(&mut self, path: &Path) {
         match LogFile::open(path) {
             Ok(file) => self.read_on(self.open.len(), file),
-            Err(error) => self.unreadable.add_file(&error),
+            Err(error) => error.note(&mut self.unreadable),
         }
     }
 
     /// Reads the next event of a log, which is closed if there is none, or if it cannot be read any further.
     fn read_on(&mut self, index: usize, file: LogFile) {
         if let Err(error) = self.open_at(index, file) {
-            self.unreadable.add_file(&error);
+            error.note(&mut self.unreadable);
         }
     }
 

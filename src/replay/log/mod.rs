@@ -10,7 +10,6 @@ mod needles;
 
 use std::io;
 
-use file::LogError;
 pub(super) use merge::Logs;
 pub(super) use needles::Needles;
 
@@ -61,10 +60,6 @@ impl Unreadable {
         if self.first.len() < NAMED {
             self.first.push((place.to_string(), why.into()));
         }
-    }
-
-    fn add_file(&mut self, error: &LogError) {
-        self.files.push((error.file(), error.reason()));
     }
 
     /// Takes over the events of another one.
