@@ -34,4 +34,4 @@ pub use partial::{Fields, Partial};
 pub use proxy::ProxyError;
 pub use reading::{Answer, Claim, ReadBudget, ReadError, Reader};
 pub use retry::{may_be_temporary, next_page, pauses, retried};
-pub use watch::{Change, WatchError, changes};
+pub use watch::{Change, Changes, WatchError, changes, list_by_watch};

@@ -1,12 +1,13 @@
-//! Watches the objects of a kind, call after call.
+//! Watches the objects of a kind, call after call, and lists them by a watch.
 
 use std::fmt::Debug;
 use std::time::Duration;
 
 use futures::stream::BoxStream;
-use futures::{Stream, StreamExt, stream};
+use futures::{StreamExt, stream};
 use kube::Resource;
 use kube::api::{Api, WatchEvent, WatchParams};
+use kube::core::watch::Bookmark;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
@@ -15,6 +16,13 @@ use super::reading::ReadError;
 
 /// How long a watch call may be silent before it is replaced.
 const IDLE: Duration = Duration::from_secs(WATCH_SECONDS as u64 + 5);
+
+/// How long a list by a watch may be silent.
+const PATIENCE: Duration = Duration::from_secs(70);
+
+/// The annotation of the event that ends a list:
+/// <https://kubernetes.io/docs/reference/using-api/api-concepts/#streaming-lists>.
+const END_OF_LIST: &str = "k8s.io/initial-events-end";
 
 // Otherwise the client would end watches.
 const _: () = assert!(IDLE.as_secs() < SILENCE.as_secs());
@@ -35,6 +43,8 @@ pub enum WatchError {
     Read(ReadError),
     /// An object or a list has no resource version from which a watch could continue.
     NoVersion,
+    /// A list by a watch ended too early.
+    Incomplete,
 }
 
 impl<E: Into<ReadError>> From<E> for WatchError {
@@ -48,7 +58,7 @@ impl WatchError {
     pub fn needs_a_list(&self) -> bool {
         match self {
             Self::Read(error) => matches!(error.code(), Some(404 | 410)),
-            Self::NoVersion => true,
+            Self::NoVersion | Self::Incomplete => true,
         }
     }
 }
@@ -57,17 +67,47 @@ impl WatchError {
 ///
 /// It holds one event at a time, as a line in a buffer that doubles, and copies it once to parse it. With metadata of
 /// the maximum size in etcd, 1.5 MiB, that takes up to 4 MiB for each watch.
-pub fn changes<K>(objects: Api<K>, version: String) -> impl Stream<Item = Result<Change<K>, WatchError>>
-where
-    K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
-{
-    let watch = Watch { objects, version, events: None };
-    // The future lives in the stream, so that nothing is lost if a caller stops waiting.
-    stream::unfold(watch, |mut watch| async {
-        let change = watch.next().await;
-        Some((change, watch))
-    })
+pub fn changes<K: Watchable>(objects: Api<K>, version: String) -> Changes<K> {
+    Watch { objects, version, events: None }.changes()
 }
+
+/// Lists `objects` by a watch, and returns their changes since then. `report` gets each object, and changes during the
+/// list.
+///
+/// The API server sends every object and marks the end of the list. Unlike pages, this list comes from the memory of the
+/// API server and not from etcd, and no more than one object is held.
+///
+/// # Errors
+/// The call fails, or ends before the list does. With status 400 or 422, the API server does not offer this; it is on by
+/// default in Kubernetes 1.32 and from 1.34.
+pub async fn list_by_watch<K: Watchable>(
+    objects: Api<K>,
+    mut report: impl FnMut(Change<K>),
+) -> Result<Changes<K>, WatchError> {
+    let parameters = WatchParams::default().timeout(WATCH_SECONDS).initial_events();
+    // Without a version, the list shows the latest state.
+    let mut events = objects.watch(&parameters, "").await?.boxed();
+    let mut watch = Watch { objects, version: String::new(), events: None };
+    loop {
+        let event = timeout(PATIENCE, events.next()).await.map_err(|_| ReadError::Late(PATIENCE))?;
+        match watch.read(event.ok_or(WatchError::Incomplete)?)? {
+            Event::Change(change) => report(change),
+            Event::Position => {}
+            Event::EndOfList => {
+                watch.events = Some(events);
+                return Ok(watch.changes());
+            }
+        }
+    }
+}
+
+/// The changes of objects, without an end.
+pub type Changes<K> = BoxStream<'static, Result<Change<K>, WatchError>>;
+
+/// What objects need so that they can be watched.
+pub trait Watchable: Resource + Clone + DeserializeOwned + Debug + Send + 'static {}
+
+impl<K: Resource + Clone + DeserializeOwned + Debug + Send + 'static> Watchable for K {}
 
 /// A watch that consists of many calls.
 struct Watch<K> {
@@ -77,7 +117,25 @@ struct Watch<K> {
     events: Option<BoxStream<'static, kube::Result<WatchEvent<K>>>>,
 }
 
-impl<K: Resource + Clone + DeserializeOwned + Debug + Send + 'static> Watch<K> {
+/// What an event of a watch says.
+enum Event<K> {
+    Change(Change<K>),
+    /// A later call can start from a later version.
+    Position,
+    /// All objects that existed when the call began have been sent.
+    EndOfList,
+}
+
+impl<K: Watchable> Watch<K> {
+    fn changes(self) -> Changes<K> {
+        // The future lives in the stream, so that nothing is lost if a caller stops waiting.
+        let changes = stream::unfold(self, |mut watch| async {
+            let change = watch.next().await;
+            Some((change, watch))
+        });
+        changes.boxed()
+    }
+
     async fn next(&mut self) -> Result<Change<K>, WatchError> {
         loop {
             let events = match &mut self.events {
@@ -88,30 +146,39 @@ impl<K: Resource + Clone + DeserializeOwned + Debug + Send + 'static> Watch<K> {
                     none.insert(events.boxed())
                 }
             };
-            match timeout(IDLE, events.next()).await {
-                Ok(Some(Ok(WatchEvent::Added(object) | WatchEvent::Modified(object)))) => {
-                    self.advance(&object)?;
-                    return Ok(Change::Stored(object));
-                }
-                Ok(Some(Ok(WatchEvent::Deleted(object)))) => {
-                    self.advance(&object)?;
-                    return Ok(Change::Deleted(object));
-                }
-                Ok(Some(Ok(WatchEvent::Bookmark(bookmark)))) => {
-                    self.version = bookmark.metadata.resource_version;
-                }
-                Ok(Some(Ok(WatchEvent::Error(status)))) => {
-                    return Err(kube::Error::Api(status.boxed()).into());
-                }
-                Ok(Some(Err(error))) => {
-                    // An event may be lost. The next call returns it again.
-                    self.events = None;
-                    return Err(error.into());
-                }
-                // The call has finished, or the connection is dead: the next call continues from there.
-                Ok(None) | Err(_) => self.events = None,
+            // Otherwise, the call has finished, or the connection is dead: the next call continues from there.
+            let Ok(Some(event)) = timeout(IDLE, events.next()).await else {
+                self.events = None;
+                continue;
+            };
+            if event.is_err() {
+                // An event may be lost. The next call returns it again.
+                self.events = None;
+            }
+            if let Event::Change(change) = self.read(event)? {
+                return Ok(change);
             }
         }
+    }
+
+    /// What an event says. The next call starts after it.
+    fn read(&mut self, event: kube::Result<WatchEvent<K>>) -> Result<Event<K>, WatchError> {
+        Ok(match event? {
+            WatchEvent::Added(object) | WatchEvent::Modified(object) => {
+                self.advance(&object)?;
+                Event::Change(Change::Stored(object))
+            }
+            WatchEvent::Deleted(object) => {
+                self.advance(&object)?;
+                Event::Change(Change::Deleted(object))
+            }
+            WatchEvent::Bookmark(Bookmark { metadata, .. }) => {
+                self.version = metadata.resource_version;
+                let is_end = metadata.annotations.get(END_OF_LIST).is_some_and(|value| value == "true");
+                if is_end { Event::EndOfList } else { Event::Position }
+            }
+            WatchEvent::Error(status) => return Err(kube::Error::Api(status.boxed()).into()),
+        })
     }
 
     fn advance(&mut self, object: &K) -> Result<(), WatchError> {

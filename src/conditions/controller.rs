@@ -216,7 +216,7 @@ impl<'c> Controller<'c> {
     async fn watch(&self, kind: CrmKind, version: String, pause: &mut DefaultBackoff) {
         let client = self.conditions.reader.client().clone();
         let objects = Api::<Watched>::all_with(client, &kind.resource().api_resource());
-        let mut changes = pin!(changes(objects, version));
+        let mut changes = changes(objects, version);
         while let Some(change) = changes.next().await {
             match change {
                 Ok(Change::Stored(record)) if !record.is_terminating() => self.see(kind, &record),
@@ -468,6 +468,7 @@ impl<'c> Controller<'c> {
         let text = match failure {
             WatchError::Read(error) => error.to_string(),
             WatchError::NoVersion => "the API server does not say which state it shows".to_owned(),
+            WatchError::Incomplete => "the list ended too early".to_owned(),
         };
         let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
         if trouble.as_ref() != Some(&text) {

@@ -133,7 +133,19 @@ fn only(status: Vec<PartStatus>) -> PartStatus {
 }
 
 impl Server {
+    /// The next call. This API server does not offer lists by a watch, so clients list pages.
     async fn next(&mut self) -> Call {
+        loop {
+            let call = self.any().await;
+            if !call.is_list_by_watch() {
+                return call;
+            }
+            call.fail(422, "Invalid");
+        }
+    }
+
+    /// The next call, which may be a list by a watch.
+    async fn any(&mut self) -> Call {
         let call = timeout(Duration::from_secs(3600), self.0.next_request()).await;
         let (request, respond) = call.expect("a call within an hour").expect("a client");
         Call::read(request, respond).await
@@ -208,6 +220,10 @@ impl Call {
 
     fn is_list(&self) -> bool {
         self.method == "GET" && self.query("limit").is_some() && self.query("watch").is_none()
+    }
+
+    fn is_list_by_watch(&self) -> bool {
+        self.query("sendInitialEvents") == Some("true")
     }
 
     fn watch(self) -> Watch {
@@ -303,6 +319,103 @@ async fn followers_hear_of_objects_that_appear_or_disappear() {
     watch.send("ERROR", failure(410, "Expired")).await;
     server.next().await.list(&["acme"], "20", None);
     assert_eq!(following.next().await, Changed { targets: [].into(), any: true });
+}
+
+/// The event that ends a list by a watch.
+fn end_of_list(version: &str) -> Value {
+    json!({
+        "apiVersion": "meta.k8s.io/v1",
+        "kind": "PartialObjectMetadata",
+        "metadata": {"resourceVersion": version, "annotations": {"k8s.io/initial-events-end": "true"}},
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn names_are_read_by_a_watch_that_goes_on_after_the_list() {
+    let (cluster, mut server) = cluster();
+    cluster.watch(companies(), Need::Required);
+    let call = server.any().await;
+    assert_eq!(call.path, "/apis/crm.milo.io/v1alpha1/companies");
+    assert_eq!(call.query("resourceVersionMatch"), Some("NotOlderThan"));
+    assert_eq!(call.query("resourceVersion").unwrap_or_default(), "", "the latest state");
+    assert_eq!(call.query("allowWatchBookmarks"), Some("true"));
+    assert!(call.accept.contains("PartialObjectMetadata"), "{}", call.accept);
+    let watch = call.watch();
+    watch.send("ADDED", object("acme")).await;
+    watch.send("ADDED", object("globex")).await;
+    watch.send("DELETED", object("globex")).await;
+    assert_eq!(only(cluster.status()).not_ready.as_deref(), Some("not read yet"));
+    assert_eq!(cluster.recall(&company("acme")), None, "a list counts when it is complete");
+    watch.send("BOOKMARK", end_of_list("9")).await;
+    assert_eq!(only(cluster.status()).not_ready, None);
+    assert_eq!(cluster.recall(&company("acme")), Some(Presence::Exists));
+    assert_eq!(cluster.recall(&company("globex")), None);
+    watch.send("ADDED", object("initech")).await;
+    assert_eq!(cluster.recall(&company("initech")), Some(Presence::Exists));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_listed_continues_after_the_list() {
+    let (cluster, mut server) = cluster();
+    cluster.watch(companies(), Need::Required);
+    let watch = server.any().await.watch();
+    watch.send("ADDED", object("acme")).await;
+    watch.send("BOOKMARK", end_of_list("9")).await;
+    drop(watch);
+    let call = server.any().await;
+    assert_eq!(call.query("resourceVersion"), Some("9"));
+    assert!(!call.is_list_by_watch());
+}
+
+/// What is wrong with a list by a watch.
+enum Broken {
+    Ends,
+    Resets,
+    IsSilent,
+    Fails(u16),
+}
+
+#[rstest]
+#[case::ends(Broken::Ends)]
+#[case::resets(Broken::Resets)]
+#[case::silent(Broken::IsSilent)]
+#[case::not_offered(Broken::Fails(422))]
+#[case::not_known(Broken::Fails(400))]
+#[case::not_now(Broken::Fails(504))]
+#[tokio::test(start_paused = true)]
+async fn pages_are_listed_if_a_list_by_a_watch_does_not_end(#[case] broken: Broken) {
+    let (cluster, mut server) = cluster();
+    cluster.watch(companies(), Need::Required);
+    let call = server.any().await;
+    assert!(call.is_list_by_watch());
+    let mut kept = None;
+    if let Broken::Fails(code) = broken {
+        call.fail(code, "AReason");
+    } else {
+        let watch = call.watch();
+        watch.send("ADDED", object("acme")).await;
+        match broken {
+            Broken::Ends => drop(watch),
+            Broken::Resets => watch.reset().await,
+            _ => kept = Some(watch),
+        }
+    }
+    server.any().await.list(&["globex"], "1", None);
+    let _watch = server.any().await.watch();
+    settle().await;
+    assert_eq!(cluster.recall(&company("acme")), None, "an incomplete list does not count");
+    assert_eq!(cluster.recall(&company("globex")), Some(Presence::Exists));
+    drop(kept);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_pages_of_a_missing_kind_are_not_listed() {
+    let (cluster, mut server) = cluster();
+    cluster.watch(companies(), Need::Required);
+    server.any().await.fail(404, "NotFound");
+    settle().await;
+    assert_eq!(only(cluster.status()).not_ready.as_deref(), Some("the cluster has no such kind"));
+    assert!(server.any().await.is_list_by_watch(), "it begins again");
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,7 +1,6 @@
 //! Keeps the names of a kind up to date: lists them, watches changes, and starts again after a failure.
 
 use std::panic::AssertUnwindSafe;
-use std::pin::pin;
 use std::time::Duration;
 
 use crm_core::existence::Presence;
@@ -13,7 +12,9 @@ use tokio::time::{sleep, timeout};
 
 use super::ObjectHead;
 use super::part::{Part, Trouble};
-use crate::cluster::{Change, Content, Listing, Pager, Reader, WATCH_SECONDS, WatchError, changes};
+use crate::cluster::{
+    Change, Changes, Content, Listing, Pager, Reader, WATCH_SECONDS, WatchError, changes, list_by_watch,
+};
 use crm_core::existence::Names;
 
 /// The maximum size of a page.
@@ -45,7 +46,7 @@ pub(super) async fn follow(part: &Part, reader: &Reader) {
     let mut pause = DefaultBackoff::default();
     loop {
         match list(part, reader).await {
-            Ok(version) => watch(part, reader, version, &mut pause).await,
+            Ok(changes) => watch(part, changes, &mut pause).await,
             Err(failure) => {
                 suffer(part, &failure, &mut pause);
             }
@@ -65,7 +66,7 @@ enum Next {
 fn suffer(part: &Part, failure: &WatchError, pause: &mut DefaultBackoff) -> Next {
     let (trouble, error) = match failure {
         WatchError::Read(error) => (Trouble::of(error), Some(error)),
-        WatchError::NoVersion => (Trouble::Unreachable, None),
+        WatchError::NoVersion | WatchError::Incomplete => (Trouble::Unreachable, None),
     };
     if trouble == Trouble::Expired {
         // The API server works and needs a new list.
@@ -75,18 +76,39 @@ fn suffer(part: &Part, failure: &WatchError, pause: &mut DefaultBackoff) -> Next
     if failure.needs_a_list() { Next::List } else { Next::Watch }
 }
 
-/// Lists the objects once; returns where a watch starts. The old names stay in use until the list is complete.
-async fn list(part: &Part, reader: &Reader) -> Result<String, WatchError> {
+/// Lists the objects once; returns their changes since then. The old names stay in use until the list is complete.
+async fn list(part: &Part, reader: &Reader) -> Result<Changes<ObjectHead>, WatchError> {
+    let objects = Api::all_with(reader.client().clone(), &part.kind().api_resource());
+    match list_at_once(part, objects.clone()).await {
+        // No object can exist, so there are no pages either.
+        Err(WatchError::Read(error)) if error.code() == Some(404) => Err(WatchError::Read(error)),
+        // The API server may not offer this, or not be able to do it now.
+        Err(_) => Ok(changes(objects, list_pages(part, reader).await?)),
+        listed => listed,
+    }
+}
+
+/// Lists the objects by a watch.
+async fn list_at_once(part: &Part, objects: Api<ObjectHead>) -> Result<Changes<ObjectHead>, WatchError> {
+    let names = Names::default();
+    let changes = list_by_watch(objects, |change| {
+        let (object, presence) = state(&change);
+        record(&names, object, presence);
+    });
+    let changes = changes.await?;
+    part.replace(names);
+    Ok(changes)
+}
+
+/// Lists the objects page by page. Returns the version from which a watch can start, which is that of the last page.
+async fn list_pages(part: &Part, reader: &Reader) -> Result<String, WatchError> {
     let listing = Listing::all(&part.kind().api_resource(), Content::Metadata);
     let mut pages = Pager::new(reader.clone(), listing);
     let names = Names::default();
-    // The version of the last page.
     let mut version = None;
     while let Some(page) = pages.next::<ObjectHead>(PAGE).await? {
         for object in &page.items {
-            if let Some(name) = object.name() {
-                names.set(object.namespace(), name, object.presence());
-            }
+            record(&names, object, object.presence());
         }
         version = page.resource_version;
     }
@@ -95,19 +117,29 @@ async fn list(part: &Part, reader: &Reader) -> Result<String, WatchError> {
     Ok(version)
 }
 
-/// Watches changes from `version` until a new list is needed.
-async fn watch(part: &Part, reader: &Reader, version: String, pause: &mut DefaultBackoff) {
-    let objects = Api::all_with(reader.client().clone(), &part.kind().api_resource());
-    let mut changes = pin!(changes::<ObjectHead>(objects, version));
+fn record(names: &Names, object: &ObjectHead, presence: Presence) {
+    if let Some(name) = object.name() {
+        names.set(object.namespace(), name, presence);
+    }
+}
+
+/// The object of a change, and whether it exists now.
+fn state(change: &Change<ObjectHead>) -> (&ObjectHead, Presence) {
+    match change {
+        Change::Stored(object) => (object, object.presence()),
+        Change::Deleted(object) => (object, Presence::Missing),
+    }
+}
+
+/// Follows changes until a new list is needed.
+async fn watch(part: &Part, mut changes: Changes<ObjectHead>, pause: &mut DefaultBackoff) {
     loop {
         match timeout(QUIET, changes.next()).await {
             Ok(Some(Ok(change))) => {
                 part.works();
                 pause.reset();
-                match change {
-                    Change::Stored(object) => part.changed(&object, object.presence()),
-                    Change::Deleted(object) => part.changed(&object, Presence::Missing),
-                }
+                let (object, presence) = state(&change);
+                part.changed(object, presence);
             }
             Ok(Some(Err(failure))) => match suffer(part, &failure, pause) {
                 Next::List => return,
