@@ -5,7 +5,6 @@
 //! over the interval. Lists judge the records that they read. Everything else only marks records: workers then read
 //! each record again, so that a condition is always about its current state.
 
-use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

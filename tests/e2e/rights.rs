@@ -1,4 +1,5 @@
-//! Tests that the shipped roles grant exactly the permissions that the program uses, verb by verb.
+//! Tests what the program asks the API server: with exactly the permissions of the shipped roles, verb by verb, and how it
+//! lists names.
 
 use crate::support::control_plane::{Auditing, ControlPlane, WEBHOOK_USER};
 use crate::support::manifest;
@@ -96,4 +97,44 @@ fn every_permission_is_needed_and_none_is_missing() {
             (true, false) => Seen::NotYet(format!("granted but not used: {idle:?}")),
         }
     });
+}
+
+/// Whether an API server of this minor version offers lists by a watch by default.
+fn offers_lists_by_watch(minor: u32) -> bool {
+    minor == 32 || minor >= 34
+}
+
+#[test]
+fn names_are_listed_by_a_watch_where_the_api_server_offers_it() {
+    let plane = &ControlPlane::start_with(Auditing::On);
+    plane.install_kinds(&manifest("crds"));
+    plane.install_roles();
+    plane
+        .kubectl("admin")
+        .apply(&company("listed-acme", "{displayName: Acme, creatorRef: {name: zoe}}"))
+        .succeeds();
+    let webhook = Webhook::start(plane);
+    let asked: Vec<(String, bool)> = plane
+        .audited()
+        .iter()
+        .filter(|event| {
+            event["user"]["username"] == WEBHOOK_USER && event["objectRef"]["resource"] == "companies"
+        })
+        .map(|event| {
+            let uri = event["requestURI"].as_str().expect("a path");
+            (event["verb"].as_str().expect("a verb").to_owned(), uri.contains("sendInitialEvents=true"))
+        })
+        .collect();
+    let by_watch = ("watch".to_owned(), true);
+    let pages = [by_watch.clone(), ("list".to_owned(), false), ("watch".to_owned(), false)];
+    let expected = if offers_lists_by_watch(plane.minor()) { &pages[..1] } else { &pages[..] };
+    assert_eq!(asked, expected);
+    // Only the list says that it exists: registered later, the webhook has seen no change of it.
+    let (_, metrics) = webhook.admin_page("/metrics").expect("the admin port answers");
+    let known = |line: &str| {
+        line.starts_with("crm_admission_directory_objects{")
+            && line.contains("Company")
+            && line.ends_with(" 1")
+    };
+    assert!(metrics.lines().any(known), "{metrics}");
 }
