@@ -86,6 +86,9 @@ fn record(files: &[File], path: String) -> File {
     File::data(path, text)
 }
 
+/// The level from which the zip library compresses with zopfli, once. Takes half a minute, and saves 2 %.
+const ZOPFLI: i64 = 10;
+
 fn zip(files: &[File], release: &Release) -> anyhow::Result<Vec<u8>> {
     let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
     // The format has no times before 1980.
@@ -100,7 +103,7 @@ fn zip(files: &[File], release: &Release) -> anyhow::Result<Vec<u8>> {
     )?;
     let options = SimpleFileOptions::default()
         .compression_method(CompressionMethod::Deflated)
-        .compression_level(Some(9))
+        .compression_level(Some(ZOPFLI))
         .last_modified_time(time);
     for file in files {
         writer.start_file(file.path.as_str(), options.unix_permissions(file.mode))?;
