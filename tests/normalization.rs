@@ -138,8 +138,7 @@ fn check_certain(input: &str) -> TestCaseResult {
     if is_certain_domain(input) {
         let mut owned = DomainLists::default();
         owned.owned.insert(input.to_owned());
-        let none =
-            DomainLists { owned: [].into(), shared_hosts: [].into(), mail_providers: [].into() };
+        let none = DomainLists { owned: [].into(), shared_hosts: [].into(), mail_providers: [].into() };
         for lists in [&LISTS, &owned, &none] {
             let result = normalize::domain(input, lists).map_err(Invalid::code);
             prop_assert!(result.is_err() || result.as_deref() == Ok(input), "{input:?}");

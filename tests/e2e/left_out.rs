@@ -86,12 +86,17 @@ fn send(site: &Installation, writes: &[Write]) {
                 .body(json!([{"op": "replace", "path": "/spec", "value": write.spec}]).to_string()),
         };
         let request = request.bearer_auth(control_plane::token("alice"));
+        let about = format!("{} {}: {}", write.kind, write.name, write.spec);
         async move {
             let answer = request.send().await.expect("an answer");
             let status = answer.status().as_u16();
             // A condition that cannot be evaluated is answered with 403.
-            let about = format!("{status} for {} {}: {}", write.kind, write.name, write.spec);
-            assert!([200, 201, 400, 422].contains(&status), "{about}\n{}", answer.text().await.unwrap_or_default());
+            let about = format!("{status} for {about}");
+            assert!(
+                [200, 201, 400, 422].contains(&status),
+                "{about}\n{}",
+                answer.text().await.unwrap_or_default()
+            );
         }
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
@@ -106,8 +111,7 @@ fn calls(site: &Installation) -> Vec<[String; 3]> {
         Some(rest.split('"').next()?.to_owned())
     };
     let log = String::from_utf8_lossy(&log);
-    let call =
-        |line: &str| Some([field(line, "endpoint")?, field(line, "operation")?, field(line, "name")?]);
+    let call = |line: &str| Some([field(line, "endpoint")?, field(line, "operation")?, field(line, "name")?]);
     log.lines().filter_map(call).collect()
 }
 
@@ -115,9 +119,8 @@ fn calls(site: &Installation) -> Vec<[String; 3]> {
 fn left_out<'w>(site: &Installation, writes: &'w [Write]) -> Vec<&'w Write> {
     send(site, writes);
     let calls: BTreeSet<[String; 3]> = calls(site).into_iter().collect();
-    let is_left_out = |write: &&Write| {
-        !calls.contains(&["mutate", write.operation(), &write.name].map(str::to_owned))
-    };
+    let is_left_out =
+        |write: &&Write| !calls.contains(&["mutate", write.operation(), &write.name].map(str::to_owned));
     let left_out: Vec<&Write> = writes.iter().filter(is_left_out).collect();
     for write in &left_out {
         for policy in &*POLICIES {
@@ -150,11 +153,8 @@ static POLICIES: LazyLock<[Policy; 2]> = LazyLock::new(|| {
 fn changes(write: &Write, policy: &Policy) -> Vec<String> {
     let of = |spec: &Value| Record { spec: spec.clone(), ..Record::default() };
     let (object, stored) = (of(&write.spec), write.stored.as_ref().map(of));
-    let user = UserInfo {
-        username: Some("alice".to_owned()),
-        uid: Some("u-1".to_owned()),
-        ..UserInfo::default()
-    };
+    let user =
+        UserInfo { username: Some("alice".to_owned()), uid: Some("u-1".to_owned()), ..UserInfo::default() };
     let request = Request {
         kind: CrmKind::of("crm.milo.io", "v1alpha1", write.kind).expect("a kind"),
         object: &object,
@@ -199,11 +199,9 @@ fn every_vector(file: &str, patterns: [&str; 2], with: fn(&mut Value, &str)) {
 
 #[test]
 fn the_domains_of_the_vectors_are_left_out_exactly_if_the_patterns_are_certain() {
-    every_vector(
-        "domains.jsonl",
-        [CANONICAL_DOMAIN_PATTERN, NOT_CERTAIN_DOMAIN_PATTERN],
-        |spec, text| spec["domains"] = json!([text]),
-    );
+    every_vector("domains.jsonl", [CANONICAL_DOMAIN_PATTERN, NOT_CERTAIN_DOMAIN_PATTERN], |spec, text| {
+        spec["domains"] = json!([text])
+    });
 }
 
 #[test]
@@ -263,7 +261,8 @@ fn of_any_updates_only_those_that_need_no_changes_are_left_out() {
 #[test]
 fn a_value_of_a_wrong_type_is_sent_and_no_error_of_the_condition() {
     let site = site();
-    let odd = [json!("x"), json!(7), json!(1.5), json!(true), json!([]), json!({}), json!(["x"]), json!({"x": 1})];
+    let odd =
+        [json!("x"), json!(7), json!(1.5), json!(true), json!([]), json!({}), json!(["x"]), json!({"x": 1})];
     let mut writes = Vec::new();
     for (kind, path) in [
         ("Company", "/displayName"),
@@ -290,8 +289,11 @@ fn a_value_of_a_wrong_type_is_sent_and_no_error_of_the_condition() {
         let spec = &write.spec;
         let is_fine = spec["displayName"].is_string()
             && spec["creatorRef"]["name"].is_string()
-            && (spec["domains"].is_null() || spec["domains"] == json!([]) || spec["domains"] == json!(["acme.com", "acme.io"]))
-            && (spec["linkedinProfile"].is_null() || spec["linkedinProfile"] == complete("Company")["linkedinProfile"]);
+            && (spec["domains"].is_null()
+                || spec["domains"] == json!([])
+                || spec["domains"] == json!(["acme.com", "acme.io"]))
+            && (spec["linkedinProfile"].is_null()
+                || spec["linkedinProfile"] == complete("Company")["linkedinProfile"]);
         assert!(is_fine, "{spec}");
     }
 }
@@ -301,7 +303,9 @@ fn a_record_of_the_largest_size_is_left_out_and_lists_that_are_longer_are_sent()
     let site = site();
     let label = "x".repeat(60);
     let domains = |number: usize| -> Vec<String> {
-        (0..number).map(|index| format!("d{index:03}.{label}.{label}.{label}.{}.example", "y".repeat(57))).collect()
+        (0..number)
+            .map(|index| format!("d{index:03}.{label}.{label}.{label}.{}.example", "y".repeat(57)))
+            .collect()
     };
     let company = |name: &str, number: usize| {
         let spec = json!({
@@ -353,7 +357,10 @@ fn a_complete_record_costs_one_call_and_a_messy_one_two() {
     assert_eq!(create("Company", "left-out-clean", |_| {}), [0, 1]);
     assert_eq!(create("Person", "left-out-clean-person", |_| {}), [0, 1]);
     assert_eq!(create("Company", "left-out-messy", |spec| spec["domains"] = json!(["Acme.com"])), [1, 1]);
-    assert_eq!(create("Company", "left-out-twice", |spec| spec["domains"] = json!(["acme.com", "acme.com"])), [1, 1]);
+    assert_eq!(
+        create("Company", "left-out-twice", |spec| spec["domains"] = json!(["acme.com", "acme.com"])),
+        [1, 1]
+    );
     assert_eq!(create("Company", "left-out-nobody", |spec| spec["creatorRef"] = Value::Null), [1, 1]);
     // Under another policy, the note could get an owner.
     assert_eq!(create("Note", "left-out-note", |_| {}), [1, 1]);
@@ -410,7 +417,8 @@ fn a_condition_that_leaves_out_too_much_denies_and_stores_nothing_unchecked() {
     stage.webhook.ensure_running();
     stage.webhook.register();
     let (admin, alice) = (stage.plane.kubectl("admin"), stage.plane.kubectl("alice"));
-    let patch = json!([{"op": "replace", "path": "/webhooks/0/matchConditions/1/expression", "value": "false"}]);
+    let patch =
+        json!([{"op": "replace", "path": "/webhooks/0/matchConditions/1/expression", "value": "false"}]);
     let run = ["patch", "mutatingwebhookconfiguration", "crm-admission", "--type=json", "-p"];
     admin.run(run.map(str::to_owned).into_iter().chain([patch.to_string()])).succeeds();
     let company = |edit: fn(&mut Value)| {
@@ -422,7 +430,8 @@ fn a_condition_that_leaves_out_too_much_denies_and_stores_nothing_unchecked() {
     await_refusal(&alice, &nobody, "spec.creatorRef");
     let create = |manifest: &str| alice.create(manifest).fails();
     create(&company(|spec| spec["domains"] = json!(["Acme.com"]))).prints_error("[domain/not-canonical]");
-    create(&company(|spec| spec["displayName"] = json!(" Acme"))).prints_error("[display-name/not-canonical]");
+    create(&company(|spec| spec["displayName"] = json!(" Acme")))
+        .prints_error("[display-name/not-canonical]");
     create(&company(|spec| spec["linkedinProfile"] = json!("linkedin.com/company/Acme")))
         .prints_error("[linkedin-profile/not-canonical]");
     create(&nobody).prints_error("spec.creatorRef");

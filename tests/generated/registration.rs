@@ -24,7 +24,8 @@ fn the_condition_of_the_registration_is_up_to_date() {
     for file in ["manifests/registration/webhooks.yaml", &format!("{CHART}/templates/webhooks.yaml")] {
         let stored = std::fs::read_to_string(path(file)).unwrap();
         let (before, rest) = stored.split_once(NAME).unwrap_or_else(|| panic!("{file} has no {NAME:?}"));
-        let old: usize = rest.split_inclusive('\n').take_while(|line| line.starts_with(INDENTATION)).map(str::len).sum();
+        let old: usize =
+            rest.split_inclusive('\n').take_while(|line| line.starts_with(INDENTATION)).map(str::len).sum();
         is_up_to_date(file, &format!("{before}{}{}", condition(), &rest[old..]));
     }
 }
