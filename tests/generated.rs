@@ -1,8 +1,10 @@
 //! Tests that generated files are up to date: pages and a table in `docs/`, `manifests/floor`, copies in the chart, and
-//! in files of their own, the metadata of the chart, and the version and the repository wherever a file names them.
+//! in files of their own, a condition of the registration, the metadata of the chart, and the version and the repository
+//! wherever a file names them.
 
 mod chart;
 mod copies;
+mod registration;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

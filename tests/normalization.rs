@@ -7,7 +7,7 @@ use std::thread;
 
 use crm_core::normalize::{
     self, CANONICAL_DOMAIN_PATTERN, CANONICAL_LINKEDIN_PATTERN, Code, DomainLists, Field, Invalid,
-    ProfileKind,
+    NOT_CERTAIN_DOMAIN_PATTERN, NOT_CERTAIN_LINKEDIN_PATTERN, ProfileKind,
 };
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseResult;
@@ -21,6 +21,10 @@ static LISTS: LazyLock<DomainLists> = LazyLock::new(DomainLists::default);
 static CANONICAL_DOMAIN: LazyLock<Regex> = LazyLock::new(|| Regex::new(CANONICAL_DOMAIN_PATTERN).unwrap());
 static CANONICAL_LINKEDIN: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(CANONICAL_LINKEDIN_PATTERN).unwrap());
+static NOT_CERTAIN_DOMAIN: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(NOT_CERTAIN_DOMAIN_PATTERN).unwrap());
+static NOT_CERTAIN_LINKEDIN: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(NOT_CERTAIN_LINKEDIN_PATTERN).unwrap());
 
 /// One line of a vector file: an input, and either its canonical value or its reason code.
 #[derive(Deserialize)]
@@ -110,6 +114,7 @@ fn every_vector_has_the_properties() {
 fn check_input(input: &str) -> TestCaseResult {
     check_determinism(input)?;
     check_shown(input)?;
+    check_certain(input)?;
     if let Ok(name) = domain(input) {
         check_canonical_domain(&name)?;
     }
@@ -125,6 +130,31 @@ fn check_input(input: &str) -> TestCaseResult {
         }
     }
     Ok(())
+}
+
+/// A value of which the patterns are certain is not changed, whatever the lists of a policy say. The registration leaves
+/// such values out.
+fn check_certain(input: &str) -> TestCaseResult {
+    if is_certain_domain(input) {
+        let mut owned = DomainLists::default();
+        owned.owned.insert(input.to_owned());
+        let none = DomainLists { owned: [].into(), shared_hosts: [].into(), mail_providers: [].into() };
+        for lists in [&LISTS, &owned, &none] {
+            let result = normalize::domain(input, lists).map_err(Invalid::code);
+            prop_assert!(result.is_err() || result.as_deref() == Ok(input), "{input:?}");
+        }
+    }
+    if CANONICAL_LINKEDIN.is_match(input) && !NOT_CERTAIN_LINKEDIN.is_match(input) {
+        for kind in KINDS {
+            let result = linkedin_profile(input, kind);
+            prop_assert!(result.is_err() || result.as_deref() == Ok(input), "{input:?}");
+        }
+    }
+    Ok(())
+}
+
+fn is_certain_domain(input: &str) -> bool {
+    CANONICAL_DOMAIN.is_match(input) && !NOT_CERTAIN_DOMAIN.is_match(input)
 }
 
 /// The text about an invalid value is one line without the character as it is.
@@ -420,6 +450,12 @@ fn near_profile() -> impl Strategy<Value = String> {
     (host, page, slug, hostile(3)).prop_map(|(host, page, slug, end)| format!("{host}{page}{slug}{end}"))
 }
 
+/// Strings that match a pattern from `^` to `$`.
+fn matching(pattern: &str) -> impl Strategy<Value = String> {
+    let whole = pattern.strip_prefix('^').and_then(|pattern| pattern.strip_suffix('$'));
+    prop::string::string_regex(whole.expect("a pattern of a whole string")).expect("a pattern")
+}
+
 proptest! {
     // Seeds of failures are not stored in files: write a named test for an input that fails.
     #![proptest_config(ProptestConfig { cases: 1500, failure_persistence: None, ..ProptestConfig::default() })]
@@ -448,6 +484,17 @@ proptest! {
     fn near_profiles_have_the_properties(input in near_profile()) {
         check_input(&input)?;
     }
+
+    #[test]
+    fn values_in_canonical_form_have_the_properties(
+        domain in matching(CANONICAL_DOMAIN_PATTERN),
+        address in matching(CANONICAL_LINKEDIN_PATTERN),
+    ) {
+        check_input(&domain)?;
+        check_input(&address)?;
+        // Most such addresses have a letter or an escape that is not certain.
+        check_input(&address.to_ascii_lowercase().replace('%', "-"))?;
+    }
 }
 
 #[test]
@@ -458,12 +505,16 @@ fn the_properties_are_checked_on_enough_results() {
     let mut runner = TestRunner::deterministic();
     let mut names = 0;
     let mut addresses = 0;
+    let mut certain = 0;
     for _ in 0..500 {
+        let input = matching(CANONICAL_DOMAIN_PATTERN).new_tree(&mut runner).unwrap().current();
+        certain += usize::from(is_certain_domain(&input) && domain(&input).is_ok());
         let input = near_domain().new_tree(&mut runner).unwrap().current();
         names += usize::from(domain(&input).is_ok());
         let input = near_profile().new_tree(&mut runner).unwrap().current();
         addresses += usize::from(KINDS.iter().any(|kind| linkedin_profile(&input, *kind).is_ok()));
     }
+    assert!(certain > 100, "{certain} of 500 domains in canonical form are certain and accepted");
     assert!(names > 100, "{names} of 500 near-domains are accepted");
     assert!(addresses > 100, "{addresses} of 500 near-profiles are accepted");
 }

@@ -6,8 +6,8 @@ use std::sync::LazyLock;
 
 use crm_core::characters::is_invisible;
 use crm_core::normalize::{
-    CANONICAL_DOMAIN_PATTERN, Code, DomainLists, Field, domain, domain_hint, domain_name, host_after_user,
-    unicode_form,
+    CANONICAL_DOMAIN_PATTERN, Code, DomainLists, Field, NOT_CERTAIN_DOMAIN_PATTERN, domain, domain_hint,
+    domain_name, host_after_user, unicode_form,
 };
 use libfuzzer_sys::{Corpus, fuzz_target};
 use regex::Regex;
@@ -15,6 +15,7 @@ use url::Url;
 
 static LISTS: LazyLock<DomainLists> = LazyLock::new(DomainLists::default);
 static CANONICAL: LazyLock<Regex> = LazyLock::new(|| Regex::new(CANONICAL_DOMAIN_PATTERN).unwrap());
+static NOT_CERTAIN: LazyLock<Regex> = LazyLock::new(|| Regex::new(NOT_CERTAIN_DOMAIN_PATTERN).unwrap());
 
 fuzz_target!(|text: &[u8]| -> Corpus {
     let Ok(text) = std::str::from_utf8(text) else { return Corpus::Reject };
@@ -23,6 +24,8 @@ fuzz_target!(|text: &[u8]| -> Corpus {
     }
     match domain(text, &LISTS) {
         Ok(name) => {
+            let is_certain = CANONICAL.is_match(text) && !NOT_CERTAIN.is_match(text);
+            assert!(!is_certain || name == text, "{text:?}");
             check(&name);
             assert_eq!(domain_name(text).as_deref(), Ok(name.as_ref()));
         }

@@ -5,12 +5,15 @@ use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use crm_core::characters::is_invisible;
-use crm_core::normalize::{CANONICAL_LINKEDIN_PATTERN, Code, Field, ProfileKind, linkedin_profile};
+use crm_core::normalize::{
+    CANONICAL_LINKEDIN_PATTERN, Code, Field, NOT_CERTAIN_LINKEDIN_PATTERN, ProfileKind, linkedin_profile,
+};
 use libfuzzer_sys::{Corpus, fuzz_target};
 use regex::Regex;
 use url::Url;
 
 static CANONICAL: LazyLock<Regex> = LazyLock::new(|| Regex::new(CANONICAL_LINKEDIN_PATTERN).unwrap());
+static NOT_CERTAIN: LazyLock<Regex> = LazyLock::new(|| Regex::new(NOT_CERTAIN_LINKEDIN_PATTERN).unwrap());
 
 fuzz_target!(|text: &[u8]| -> Corpus {
     let Ok(text) = std::str::from_utf8(text) else { return Corpus::Reject };
@@ -18,7 +21,11 @@ fuzz_target!(|text: &[u8]| -> Corpus {
         [(ProfileKind::Person, ProfileKind::Company), (ProfileKind::Company, ProfileKind::Person)]
     {
         match linkedin_profile(text, kind) {
-            Ok(address) => check(&address, kind, other),
+            Ok(address) => {
+                let is_certain = CANONICAL.is_match(text) && !NOT_CERTAIN.is_match(text);
+                assert!(!is_certain || address == text, "{text:?}");
+                check(&address, kind, other);
+            }
             Err(invalid) => {
                 let text = invalid.text(Field::LinkedinProfile(kind));
                 assert!(!text.contains(|c: char| c.is_control() || is_invisible(c)), "{text:?}");

@@ -6,7 +6,9 @@ use serde_json::{Value, json};
 use super::compare::{Extra, changed_spec, differences, name_some};
 use super::diagnosis::{Check, Diagnosis, Examination, Id, Level};
 use super::questions::Answer;
-use super::shipped::{self, FLOOR_NAME, FLOOR_PATH, MARK, NAME, REGISTRATION_PATH, VALIDATE};
+use super::shipped::{
+    self, FLOOR_NAME, FLOOR_PATH, MARK, MAY_NEED_CHANGES, MUTATE, NAME, REGISTRATION_PATH, VALIDATE,
+};
 use super::snapshot::{PolicyPart, Registration, Snapshot};
 use super::source::Source;
 use super::target::{Settings, Target};
@@ -80,6 +82,7 @@ pub(super) fn judge(snapshot: &Snapshot, settings: &Settings) -> Check {
     let mut summary =
         format!("both configurations are as shipped, {} webhooks", live_webhooks(snapshot).count());
     if is_one_call(snapshot) {
+        findings.extend(unchecked(snapshot));
         findings.extend(floor(snapshot, settings));
         summary += ": one call for each write, and the floor";
     }
@@ -104,10 +107,18 @@ fn leaves_out_validation(live: &Value) -> bool {
         && webhooks.into_iter().all(|webhook| webhook["name"] != VALIDATE)
 }
 
-/// The expected configuration: the shipped one, without the webhook that is left out on purpose, and with the rules of
-/// the component for Milo's notes if it is used.
-fn wanted(registration: Registration, live: &Value) -> Value {
+/// The expected configuration: the shipped one, without what one call for each write leaves out, and with the rules of the
+/// component for Milo's notes if it is used.
+fn wanted(registration: Registration, live: &Value, snapshot: &Snapshot) -> Value {
     let mut shipped = shipped::registration(registration.kind());
+    // If it is there, it has a finding of its own: `unchecked`.
+    if is_one_call(snapshot)
+        && condition(live).is_none()
+        && let Some((webhook, condition)) = condition(&shipped)
+        && let Some(conditions) = shipped["webhooks"][webhook]["matchConditions"].as_array_mut()
+    {
+        conditions.remove(condition);
+    }
     if has_milo_notes(live) {
         for webhook in shipped["webhooks"].as_array_mut().into_iter().flatten() {
             if let Some(rules) = webhook["rules"].as_array_mut().filter(|rules| writes(rules)) {
@@ -121,6 +132,31 @@ fn wanted(registration: Registration, live: &Value) -> Value {
         webhooks.retain(|webhook| webhook["name"] != VALIDATE);
     }
     shipped
+}
+
+/// Where a configuration leaves complete and canonical records to [`VALIDATE`]: the indexes of the webhook and of its
+/// condition.
+fn condition(configuration: &Value) -> Option<(usize, usize)> {
+    let index = |list: &Value, name: &str| list.as_array()?.iter().position(|entry| entry["name"] == name);
+    let webhooks = &configuration["webhooks"];
+    let webhook = index(webhooks, MUTATE)?;
+    Some((webhook, index(&webhooks[webhook]["matchConditions"], MAY_NEED_CHANGES)?))
+}
+
+/// The finding about records that no webhook gets, for registrations without [`VALIDATE`].
+fn unchecked(snapshot: &Snapshot) -> Option<Diagnosis> {
+    let registration = Registration::Mutating;
+    let (webhook, condition) = condition(snapshot.registration(registration).found()?)?;
+    let path = format!("/webhooks/{webhook}/matchConditions/{condition}");
+    let patch = json!([
+        {"op": "test", "path": format!("{path}/name"), "value": MAY_NEED_CHANGES},
+        {"op": "remove", "path": path},
+    ]);
+    let fix = format!("kubectl patch {} {NAME} --type=json -p '{patch}'", registration.singular());
+    let text = format!(
+        "the condition {MAY_NEED_CHANGES} of {MUTATE} leaves complete and canonical records to {VALIDATE}, which is not registered: only the floor checks them"
+    );
+    Some(Diagnosis::failure(Id::WritesUnchecked, subject(registration), text, fix))
 }
 
 /// Whether a webhook is called for Milo's notes.
@@ -170,7 +206,7 @@ fn changed(
     snapshot: &Snapshot,
     settings: &Settings,
 ) -> Option<Diagnosis> {
-    let shipped = wanted(registration, live);
+    let shipped = wanted(registration, live, snapshot);
     let wanted = without_target(&shipped["webhooks"]);
     let actual = without_target(&live["webhooks"]);
     let mut differing = differences("webhooks", &wanted, &actual, Extra::Differs);
@@ -394,6 +430,8 @@ mod tests {
         let live = samples::found(&mut snapshot.registrations[1]);
         live["metadata"]["annotations"] = json!({"admission.crm.milo.io/registration": "one-call"});
         live["webhooks"].as_array_mut().unwrap().retain(|webhook| webhook["name"] != "validate.crm.milo.io");
+        let mutating = samples::found(&mut snapshot.registrations[0]);
+        mutating["webhooks"][0]["matchConditions"].as_array_mut().unwrap().truncate(1);
         snapshot.floor = PolicyPart::ALL.map(|part| Answer::Found(shipped::floor(part.kind())));
     }
 
@@ -434,9 +472,44 @@ mod tests {
     }
 
     #[test]
+    fn one_call_that_leaves_out_records_is_a_failure() {
+        let findings = findings(|snapshot| {
+            let shipped = samples::snapshot().registrations[0].clone();
+            remove_validation(snapshot);
+            snapshot.registrations[0] = shipped;
+        });
+        assert_eq!(findings.len(), 1, "{findings:?}");
+        let Diagnosis { id, level, subject, text, fix } = &findings[0];
+        assert_eq!((*id, *level), (Id::WritesUnchecked, Level::Failure));
+        assert_eq!(subject, "mutatingwebhookconfiguration crm-admission");
+        assert!(text.contains("validate.crm.milo.io, which is not registered"), "{text}");
+        let expected = r#"kubectl patch mutatingwebhookconfiguration crm-admission --type=json -p '[{"op":"test","path":"/webhooks/0/matchConditions/1/name","value":"may-need-changes"},{"op":"remove","path":"/webhooks/0/matchConditions/1"}]'"#;
+        assert_eq!(fix, expected);
+    }
+
+    #[test]
+    fn a_missing_or_changed_condition_is_named() {
+        let changed = |edit: fn(&mut Value)| {
+            let findings = findings(|snapshot| {
+                let live = samples::found(&mut snapshot.registrations[0]);
+                edit(&mut live["webhooks"][0]["matchConditions"]);
+            });
+            assert_eq!((findings.len(), findings[0].id), (1, Id::RegistrationChanged), "{findings:?}");
+            findings[0].text.clone()
+        };
+        let path = "webhooks[mutate.crm.milo.io].matchConditions[may-need-changes]";
+        let missing = changed(|conditions| conditions.as_array_mut().unwrap().truncate(1));
+        assert!(missing.ends_with(path), "{missing}");
+        let other = changed(|conditions| conditions[1]["expression"] = json!("false"));
+        assert!(other.ends_with(&format!("{path}.expression")), "{other}");
+    }
+
+    #[test]
     fn missing_validation_is_a_failure_unless_it_is_intended() {
         let findings = findings(|snapshot| {
             remove_validation(snapshot);
+            // Without the annotation, the registration should be that for two calls.
+            snapshot.registrations[0] = samples::snapshot().registrations[0].clone();
             samples::found(&mut snapshot.registrations[1])["metadata"]["annotations"] = Value::Null;
         });
         assert_eq!((findings.len(), findings[0].id), (1, Id::RegistrationChanged));

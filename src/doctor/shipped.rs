@@ -30,6 +30,10 @@ pub(super) const CERTIFICATE_ROLES: &str = "crm-admission-certificates";
 pub(super) const MARK: (&str, &str) = ("admission.crm.milo.io/registration", "one-call");
 /// The webhook that is not registered if each write is one call.
 pub(super) const VALIDATE: &str = "validate.crm.milo.io";
+/// The other webhook for writes of records.
+pub(super) const MUTATE: &str = "mutate.crm.milo.io";
+/// The condition by which [`MUTATE`] leaves complete and canonical records to [`VALIDATE`].
+pub(super) const MAY_NEED_CHANGES: &str = "may-need-changes";
 
 /// The shipped RBAC permissions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -154,6 +158,9 @@ mod tests {
             assert_eq!(shipped["metadata"]["name"], NAME, "{kind}");
             assert!(!shipped["webhooks"].as_array().unwrap().is_empty(), "{kind}");
         }
+        let mutating = &registration("MutatingWebhookConfiguration")["webhooks"][0];
+        assert_eq!(mutating["name"], MUTATE);
+        assert_eq!(mutating["matchConditions"][1]["name"], MAY_NEED_CHANGES);
         assert!(read(FLOOR).is_ok());
         assert!(read(GUARD).is_ok());
         let settings = super::super::samples::settings();

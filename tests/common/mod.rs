@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used, reason = "a fixture that fails fails the test")]
 
 pub mod diff;
+pub mod specs;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -63,13 +63,13 @@ fn for_show(user: &Kubectl, manifests: &str) -> Outcome {
 
 /// One example: an input, and its stored value if it is valid.
 #[derive(Deserialize)]
-struct Vector {
-    kind: Option<String>,
-    input: String,
-    expect: Option<String>,
+pub(crate) struct Vector {
+    pub(crate) kind: Option<String>,
+    pub(crate) input: String,
+    pub(crate) expect: Option<String>,
 }
 
-fn vectors(file: &str) -> Vec<Vector> {
+pub(crate) fn vectors(file: &str) -> Vec<Vector> {
     let text = std::fs::read_to_string(repository().join("tests/vectors").join(file)).expect("vectors");
     let lines = text.lines().filter(|line| !line.trim().is_empty());
     lines.map(|line| serde_json::from_str(line).expect("a vector")).collect()

@@ -68,7 +68,7 @@ scenarios! {
     records_in_a_version_that_is_gone_are_warned_of: CrdStoredVersion;
     a_registration_that_is_absent_or_changed_is_found:
         RegistrationAbsent, RegistrationChanged, CanaryNotMutated;
-    one_call_for_each_write_is_fine_as_long_as_the_floor_is_there: FloorAbsent, FloorChanged;
+    one_call_for_each_write_is_fine_as_long_as_it_checks_everything: FloorAbsent, FloorChanged, WritesUnchecked;
     a_bundle_that_is_empty_or_no_certificate_or_anothers_is_found:
         CaBundleEmpty, CaBundleUnreadable, CaBundleMismatch, CanaryRefused;
     a_service_that_is_absent_or_leads_nowhere_is_found:
@@ -457,7 +457,7 @@ fn a_registration_that_is_absent_or_changed_is_found(patient: &mut Patient) {
     patient.examine().finds("failure", Id::RegistrationChanged, changed);
 }
 
-fn one_call_for_each_write_is_fine_as_long_as_the_floor_is_there(patient: &mut Patient) {
+fn one_call_for_each_write_is_fine_as_long_as_it_checks_everything(patient: &mut Patient) {
     patient.installation.webhook.register_for_one_call();
     let examined = patient.examine();
     examined.finds_nothing();
@@ -475,6 +475,13 @@ fn one_call_for_each_write_is_fine_as_long_as_the_floor_is_there(patient: &mut P
     let binding = "validatingadmissionpolicybinding";
     admin.patch(binding, FLOOR, &json!({"spec": {"validationActions": ["Audit"]}})).succeeds();
     let finding = patient.examine().finds("failure", Id::FloorChanged, "spec.validationActions[0]");
+    patient.mend(&finding);
+    patient.examine().finds_nothing();
+
+    let condition = json!({"name": "may-need-changes", "expression": "true"});
+    let leaves_out = json!([{"op": "add", "path": "/webhooks/0/matchConditions/-", "value": condition}]);
+    patient.patch_registration("mutatingwebhookconfiguration", &leaves_out);
+    let finding = patient.examine().finds("failure", Id::WritesUnchecked, "may-need-changes");
     patient.mend(&finding);
     patient.examine().finds_nothing();
 

@@ -9,6 +9,8 @@
     reason = "helpers of tests fail as tests do"
 )]
 
+#[path = "../common/specs.rs"]
+mod specs;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -31,6 +33,7 @@ mod floor;
 mod guard;
 mod harness;
 mod kubeconfigs;
+mod left_out;
 mod memory;
 mod milo;
 mod one_call;

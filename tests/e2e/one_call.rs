@@ -66,6 +66,23 @@ fn a_write_is_one_call_and_is_stored_completely() {
 }
 
 #[test]
+fn a_complete_record_is_checked_too() {
+    let site = site();
+    let (admin, alice) = (site.plane.kubectl("admin"), site.plane.kubectl("alice"));
+    let spec = |company: &str| {
+        format!("{{displayName: Ada, companyRef: {{name: {company}}}, creatorRef: {{name: zoe}}}}")
+    };
+    let refused = || {
+        let refused = alice.create(&person("one-call-complete", &spec("one-call-nowhere"))).fails();
+        refused.prints_error("[company-exists]");
+    };
+    assert_eq!(called(&admin, refused), [1, 0, 0]);
+    alice.create(&company("one-call-somewhere", "{displayName: Acme}")).succeeds();
+    let complete = person("one-call-complete", &spec("one-call-somewhere"));
+    assert_eq!(called(&admin, || drop(alice.create(&complete).succeeds())), [1, 0, 0]);
+}
+
+#[test]
 fn an_invalid_record_is_denied_by_one_call_with_every_cause() {
     let site = site();
     let (admin, alice) = (site.plane.kubectl("admin"), site.plane.kubectl("alice"));
@@ -193,6 +210,28 @@ fn changes_by_a_later_webhook_are_checked_by_reinvocation() {
     for_show(&alice, &person("once-wrong", "{displayName: Ada}")).fails().prints_error("[company-exists]");
     let _stubborn = Stranger::start(&site, "always-wrong", Turn::AfterAndAgain, nowhere);
     for_show(&alice, &person("always-wrong", "{displayName: Ada}")).fails().prints_error("[company-exists]");
+}
+
+#[test]
+fn with_two_calls_a_complete_record_that_a_later_webhook_changes_is_denied() {
+    let site = site();
+    site.webhook.register();
+    let (admin, alice) = (site.plane.kubectl("admin"), site.plane.kubectl("alice"));
+    let _messy = Stranger::start(&site, "complete-messy", Turn::After, |_| {
+        set(&[("domains", json!(["HTTPS://Acme.com/"]))])
+    });
+    // The API server has not called `mutate` in the first round, so it does not in the second.
+    let complete = "{displayName: Acme, creatorRef: {name: zoe}}";
+    let refused = || {
+        let refused = for_show(&alice, &company("complete-messy", complete)).fails();
+        refused.prints_error("spec.domains[0]").prints_error("[domain/not-canonical]");
+    };
+    assert_eq!(called(&admin, refused), [0, 1, 0]);
+    let written = || {
+        let stored = for_show(&alice, &company("complete-messy", "{displayName: Acme}")).succeeds().json();
+        assert_eq!(stored["spec"]["domains"], json!(["acme.com"]));
+    };
+    assert_eq!(called(&admin, written), [2, 1, 0]);
 }
 
 #[test]

@@ -8,8 +8,10 @@ use crate::support::webhook::{Reach, calls};
 use serde_json::json;
 use std::sync::MutexGuard;
 
-/// The error of kubectl if the API server called the webhook and got no answer.
+/// The errors of kubectl if the API server called the webhook and got no answer: before and after mutations. For records
+/// that are complete, it calls only the second.
 const ASKED: &str = r#"failed calling webhook "mutate.crm.milo.io""#;
+const ASKED_LAST: &str = r#"failed calling webhook "validate.crm.milo.io""#;
 
 /// An installation with a record of this name and spec, whose webhook is registered but does not run.
 fn unanswered(name: &str, spec: &str) -> (Witnessed<MutexGuard<'static, Installation>>, Kubectl) {
@@ -45,13 +47,14 @@ fn an_update_that_does_not_change_spec_or_labels_is_not_sent() {
 fn an_update_of_spec_or_labels_is_sent() {
     let name = "registration-changed";
     let (stage, alice) = unanswered(name, "{displayName: Acme, creatorRef: {name: zoe}}");
-    for change in [
-        json!({"spec": {"displayName": "Acme Ltd"}}),
-        json!({"spec": {"description": "Anvils"}}),
-        json!({"spec": {"creatorRef": null}}),
-        json!({"metadata": {"labels": {"crm.milo.io/source": "referral"}}}),
+    for (change, asked) in [
+        (json!({"spec": {"displayName": "Acme Ltd"}}), ASKED_LAST),
+        (json!({"spec": {"displayName": "Acme Ltd "}}), ASKED),
+        (json!({"spec": {"description": "Anvils"}}), ASKED_LAST),
+        (json!({"spec": {"creatorRef": null}}), ASKED),
+        (json!({"metadata": {"labels": {"crm.milo.io/source": "referral"}}}), ASKED_LAST),
     ] {
-        alice.patch("company", name, &change).fails().prints_error(ASKED);
+        alice.patch("company", name, &change).fails().prints_error(asked);
     }
     // A missing spec is not an error of the condition, which would have another message.
     let without = json!([{"op": "remove", "path": "/spec"}]).to_string();

@@ -33,3 +33,10 @@ pub const CANONICAL_DOMAIN_PATTERN: &str =
 /// 2048 characters, which the pattern does not check.
 pub const CANONICAL_LINKEDIN_PATTERN: &str =
     r"^https://linkedin\.com/(in|company|school|showcase)/[A-Za-z0-9._~%-]+$";
+
+/// The regular expression that finds, in a domain that matches [`CANONICAL_DOMAIN_PATTERN`], what normalization may still
+/// change. Without it, such a domain is either invalid or canonical, whatever the lists of a policy say.
+pub const NOT_CERTAIN_DOMAIN_PATTERN: &str = r"^www\.|xn--";
+
+/// The same for an address that matches [`CANONICAL_LINKEDIN_PATTERN`].
+pub const NOT_CERTAIN_LINKEDIN_PATTERN: &str = "[A-Z%]";
