@@ -140,7 +140,7 @@ fuzz: $(TOOLS)/bin/cargo-fuzz ## Try random input on each target of fuzz/ for SE
 $(TOOLS)/bin/cargo-fuzz:
 	$(CARGO) install --quiet --locked --root $(TOOLS) --version $(CARGO_FUZZ_VERSION) cargo-fuzz
 
-bench: ## Compare the program with others, and write docs/performance.md (BENCH_ONLY=direct,api,scale,engine,check,lsp,replay)
+bench: ## Compare the program with others, and write docs/performance.md (BENCH_ONLY=direct,api,scale,conditions,engine,check,lsp,replay)
 	CARGO="$(CARGO)" scripts/bench
 
 soak: ## Run the program under full load for SECONDS=180, and print its resource usage
