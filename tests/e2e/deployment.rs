@@ -68,8 +68,17 @@ impl Kustomizations {
 
     /// Everything that can be installed besides the server.
     fn add_everything(&self) -> PathBuf {
-        let components = ["audit", "audit-metrics", "autoscaling", "conditions", "milo", "monitoring"]
-            .map(|part| format!("../../components/{part}"));
+        let components = [
+            "audit",
+            "audit-metrics",
+            "autoscaling",
+            "conditions",
+            "milo",
+            "milo-audit",
+            "milo-audit-metrics",
+            "monitoring",
+        ]
+        .map(|part| format!("../../components/{part}"));
         self.add(
             "everything",
             &json!({
