@@ -699,12 +699,25 @@ fn an_installation_can_be_changed_to_one_call() {
 
 /// The objects that the scripts know as optional: those with our label that exist, as `resource name`.
 fn optional(admin: &Kubectl) -> Vec<String> {
-    let resources = "cronjobs,networkpolicies,serviceaccounts,horizontalpodautoscalers,servicemonitors,\
+    let resources = "leases,cronjobs,networkpolicies,serviceaccounts,horizontalpodautoscalers,servicemonitors,\
                      prometheusrules,configmaps,certificates,issuers,rolebindings,clusterrolebindings,\
                      validatingadmissionpolicies,validatingadmissionpolicybindings";
     let label = ["-l", "app.kubernetes.io/name=crm-admission", "-o", "name"];
     let found = admin.run(["-n", NAMESPACE, "get", resources].into_iter().chain(label)).succeeds().stdout;
     found.lines().map(str::to_owned).collect()
+}
+
+/// The Lease of the replica that writes conditions, as the program creates it.
+fn lease() -> String {
+    let lease = json!({
+        "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+        "metadata": {
+            "name": "crm-admission-conditions", "namespace": NAMESPACE,
+            "labels": {"app.kubernetes.io/name": "crm-admission"},
+        },
+        "spec": {},
+    });
+    lease.to_string()
 }
 
 #[test]
@@ -754,8 +767,10 @@ fn a_change_of_overlay_removes_what_only_the_old_one_had() {
     assert_eq!(sorted(optional(&admin)), sorted(expected));
     assert_eq!(replicas(), "2");
     admin.run(["-n", NAMESPACE, "delete", "configmap", "crm-admission-dashboard"]).succeeds();
-    // Whatever overlay is given, nothing of another one is left.
+    // Whatever overlay is given, nothing of another one is left. The program creates the Lease, and still uses it.
+    admin.apply(&lease()).succeeds();
     install(&everything);
+    assert!(optional(&admin).contains(&"lease.coordination.k8s.io/crm-admission-conditions".to_owned()));
     script(site, "uninstall", &["--overlay", text(&plain)]);
     assert_eq!(optional(&admin), Vec::<String>::new());
 }
