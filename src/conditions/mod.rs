@@ -25,7 +25,7 @@ use futures::FutureExt;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use self::controller::Controller;
+use self::controller::{Controller, results};
 use self::lease::Candidate;
 use self::settings::GLANCE;
 
@@ -36,6 +36,7 @@ const PAUSE: Duration = Duration::from_secs(10);
 
 /// Leads whenever it can, until `stop`. After a panic it starts again.
 pub async fn run(conditions: Conditions, stop: CancellationToken) {
+    conditions.metrics.conditions().enabled(&results::ALL);
     let client = conditions.reader.client().clone();
     let candidate = Candidate::new(client, &conditions.namespace, CONDITIONS_LEASE, identity());
     while !stop.is_cancelled() {
