@@ -203,6 +203,35 @@ fn the_chart_has_the_objects_of_every_kustomization() {
     }
 }
 
+#[test]
+fn milos_notes_and_one_call_stand_beside_each_other_in_any_order() {
+    let site = site();
+    let kustomizations = Kustomizations::copied();
+    let (kubectl, helm) = (site.plane.kubectl("admin"), helm(&site));
+    let rendered = [["milo", "one-call"], ["one-call", "milo"]].map(|order| {
+        let components = order.map(|part| format!("../../components/{part}"));
+        let kustomization = json!({"resources": ["../self-managed"], "components": components});
+        kustomized(&kubectl, &kustomizations.add(&order.join("-then-"), &kustomization))
+    });
+    let templated = templated(&helm, &["--set=registration.oneCall=true,milo.enabled=true"]);
+    for kustomized in &rendered {
+        same_objects("milo and one-call", kustomized, &templated);
+    }
+    let objects = objects(&rendered[0]);
+    let groups = |configuration: &str, webhook: &str| -> Option<Vec<String>> {
+        let webhooks = objects[configuration]["webhooks"].as_array().expect("webhooks");
+        let webhook = webhooks.iter().find(|it| it["name"] == webhook)?;
+        let rules = webhook["rules"].as_array().expect("rules").iter();
+        Some(rules.map(|rule| rule["apiGroups"].to_string()).collect())
+    };
+    let (crm, milo) = (r#"["crm.milo.io"]"#.to_owned(), r#"["notes.miloapis.com"]"#.to_owned());
+    let (mutating, validating) =
+        ("MutatingWebhookConfiguration  crm-admission", "ValidatingWebhookConfiguration  crm-admission");
+    assert_eq!(groups(mutating, "mutate.crm.milo.io"), Some(vec![crm.clone(), milo.clone(), milo]));
+    assert_eq!(groups(validating, "validate.crm.milo.io"), None);
+    assert_eq!(groups(validating, "delete.crm.milo.io"), Some(vec![crm]));
+}
+
 /// The service accounts to which the objects grant permission to change webhook configurations.
 fn may_change_configurations(objects: &BTreeMap<String, Value>) -> Vec<String> {
     let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
