@@ -56,7 +56,7 @@ alerts: ## Test with promtool when the alerts fire, and when they do not (needs 
 	$(TOOLS)/bin/promtool check rules target/alerts/rules.yaml
 	$(TOOLS)/bin/promtool test rules tests/alerts/*.yaml
 
-formats: build ## Validate records with kubeconform and the committed schemas, and reports in SARIF (needs Go and npm)
+formats: build ## Validate records with kubeconform and reports in SARIF, and run health checks for Argo CD and Flux (needs Go and npm)
 	tests/formats/build
 	tests/formats/run
 
