@@ -58,8 +58,8 @@ impl Conditions {
     /// first of each.
     pub fn enabled(&self, results: &[&'static str]) {
         self.enabled.set(1);
-        for result in results {
-            self.writes.get_or_create(&WriteLabels { result });
+        for &result in results {
+            drop(self.writes.get_or_create(&WriteLabels { result }));
         }
     }
 
