@@ -56,7 +56,7 @@ alerts: ## Test with promtool when the alerts fire, and when they do not (needs 
 	$(TOOLS)/bin/promtool check rules target/alerts/rules.yaml
 	$(TOOLS)/bin/promtool test rules tests/alerts/*.yaml
 
-formats: build ## Validate records with kubeconform and the committed schemas, and reports in SARIF (needs Go and npm)
+formats: build ## Validate records with kubeconform and reports in SARIF, and run health checks for Argo CD and Flux (needs Go and npm)
 	tests/formats/build
 	tests/formats/run
 
@@ -140,7 +140,7 @@ fuzz: $(TOOLS)/bin/cargo-fuzz ## Try random input on each target of fuzz/ for SE
 $(TOOLS)/bin/cargo-fuzz:
 	$(CARGO) install --quiet --locked --root $(TOOLS) --version $(CARGO_FUZZ_VERSION) cargo-fuzz
 
-bench: ## Compare the program with others, and write docs/performance.md (BENCH_ONLY=direct,api,scale,engine,check,lsp,replay)
+bench: ## Compare the program with others, and write docs/performance.md (BENCH_ONLY=direct,api,scale,conditions,engine,check,lsp,replay)
 	CARGO="$(CARGO)" scripts/bench
 
 soak: ## Run the program under full load for SECONDS=180, and print its resource usage

@@ -128,6 +128,38 @@ fn the_record_is_mutated_before_it_is_validated() {
 }
 
 #[test]
+fn an_owner_that_a_note_gets_is_a_change() {
+    let policy = format!("{POLICY}spec: {{notes: {{ownedBySubject: true}}}}\n");
+    let subject = "{apiGroup: crm.milo.io, kind: Company, name: acme}";
+    let note = format!(
+        "{{apiVersion: crm.milo.io/v1alpha1, kind: Note, metadata: {{name: call}}, spec: {{subjectRef: {subject}, content: c}}}}"
+    );
+    let given = "{apiVersion: v1, kind: ConfigMap, name: other, uid: u-2}";
+    let owned = note.replace("{name: call}", &format!("{{name: call, ownerReferences: [{given}]}}"));
+    let acme = "{apiVersion: crm.milo.io/v1alpha1, kind: Company, name: acme, uid: u-1}";
+    for (object, changes, passes) in [
+        (&note, format!("metadata.ownerReferences: [{acme}]"), true),
+        (&note, format!("\"metadata.ownerReferences[0]\": {acme}"), true),
+        (&note, "\"metadata.ownerReferences[0].name\": acme".to_owned(), true),
+        (&note, "\"metadata.ownerReferences[0].name\": globex".to_owned(), false),
+        (&note, "\"metadata.ownerReferences[1].name\": acme".to_owned(), false),
+        (&owned, "\"metadata.ownerReferences[1].uid\": u-1".to_owned(), true),
+        (&owned, format!("metadata.ownerReferences: [{given}, {acme}]"), true),
+        // It did not change.
+        (&owned, "\"metadata.ownerReferences[0].name\": other".to_owned(), false),
+        // It is the only change.
+        (&note.replace("content: c", "content: c, creatorRef: {name: bob}"), String::new(), false),
+    ] {
+        let existing = ACME.replace("name: acme", "name: acme, uid: u-1");
+        let test = case(&format!("object: {object}\nexpect: {{changes: {{{changes}}}}}"))
+            .replace("  cases:", &format!("  policy: p.yaml\n  existing: [{existing}]\n  cases:"));
+        let files = [("t.yaml", test.as_str()), ("p.yaml", policy.as_str())];
+        let ended = Repository::with(&files).run("", &["policy", "test", "t.yaml"]);
+        assert_eq!(ended.code, i32::from(!passes), "{changes}: {}{}", ended.out, ended.err);
+    }
+}
+
+#[test]
 fn a_deletion_sees_what_exists() {
     let person = "{apiVersion: crm.milo.io/v1alpha1, kind: Person, metadata: {name: jane}, spec: {companyRef: {name: acme}}}";
     let deleted = "operation: DELETE\noldObject: ACME\nexpect: {allowed: true, findings: [delete-referenced], changes: {}, message: '1 Person'}";

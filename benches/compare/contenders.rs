@@ -114,6 +114,11 @@ impl Stable {
     }
 
     pub(crate) fn start(&self, contender: Contender, kubeconfig: &Path) -> Running {
+        self.start_with(contender, kubeconfig, &[])
+    }
+
+    /// Starts it with additional flags.
+    pub(crate) fn start_with(&self, contender: Contender, kubeconfig: &Path, flags: &[String]) -> Running {
         let (server, port) = net::on_free_ports(|[port, admin]| {
             let own = std::env::current_exe().unwrap();
             let (path, args, ready) = match contender {
@@ -125,7 +130,7 @@ impl Stable {
             let program = Program {
                 name: contender.name(),
                 path: &path,
-                args,
+                args: args.into_iter().chain(flags.iter().cloned()).collect(),
                 kubeconfig: Some(kubeconfig),
                 ready,
                 core: self.cores.map(|cores| cores.server),

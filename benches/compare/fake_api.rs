@@ -1,4 +1,6 @@
-//! A fake API server with any number of Companies, which has paged lists, watches and delays.
+//! A fake API server with any number of Companies and People, which has paged lists, watches and delays.
+//!
+//! Whoever asks for whole records gets those of `records.rs`, and can write their conditions.
 
 use std::convert::Infallible;
 use std::fmt::Write;
@@ -11,21 +13,25 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, Query, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{get, patch, post};
 use axum_server::accept::NoDelayAcceptor;
 use futures::stream;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
-use tokio::time::{sleep, timeout_at};
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::time::{Interval, interval, sleep, timeout_at};
 
 use crate::http::Place;
 use crate::load::Client;
+use crate::records::{self, LISTED, Records};
 use crate::support::workspace::Workspace;
 
 const GROUP: &str = "/apis/crm.milo.io/v1alpha1";
+const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases";
 /// The time between two events of a watch, while there are changes.
 const CHANGE: Duration = Duration::from_millis(10);
 /// The duration of a watch without a timeout, in seconds.
@@ -43,6 +49,9 @@ struct Cluster {
     /// The number of Companies in lists: `company-00000000` and so on. A GET also finds every name `late-…`, as if it
     /// had just been created.
     companies: u64,
+    /// The number of People in lists: `person-00000000` and so on.
+    people: u64,
+    records: Records,
     delay: AtomicU64,
     gets: AtomicU64,
     changes: AtomicBool,
@@ -52,21 +61,21 @@ struct Cluster {
 
 impl FakeApi {
     pub(crate) fn start(client: &Client, workspace: &Workspace, companies: u64) -> Self {
+        Self::with_people(client, workspace, companies, 0)
+    }
+
+    pub(crate) fn with_people(client: &Client, workspace: &Workspace, companies: u64, people: u64) -> Self {
         let cluster = Arc::new(Cluster {
             companies,
+            people,
+            records: Records::default(),
             delay: AtomicU64::new(0),
             gets: AtomicU64::new(0),
             changes: AtomicBool::new(false),
             version: AtomicU64::new(1000),
             listing: Mutex::new(None),
         });
-        let router = Router::new()
-            .route(&format!("{GROUP}/companies"), get(companies_list))
-            .route(&format!("{GROUP}/people"), get(people_list))
-            .route(&format!("{GROUP}/{{plural}}/{{name}}"), get(by_name))
-            .route("/apis/authorization.k8s.io/v1/subjectaccessreviews", post(allow))
-            .fallback(async || not_found())
-            .with_state(Arc::clone(&cluster));
+        let router = router(Arc::clone(&cluster));
         let port = client.run(async move {
             let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await.unwrap();
             let port = listener.local_addr().unwrap().port();
@@ -117,11 +126,40 @@ impl FakeApi {
         listing.map_or(Duration::ZERO, |(start, end)| end - start)
     }
 
+    /// Forgets all conditions and the Lease. `judged` says whether all records have their condition from then on.
+    pub(crate) fn reset_conditions(&self, judged: bool) {
+        self.cluster.records.reset(judged);
+    }
+
+    /// The number of lists of whole records since [`Self::reset_conditions`].
+    pub(crate) fn lists_of_records(&self) -> usize {
+        self.cluster.records.lists.load(Relaxed)
+    }
+
+    /// The number of conditions that were written so far.
+    pub(crate) fn writes(&self) -> u64 {
+        self.cluster.records.writes()
+    }
+
     /// The path of a page of the list of Companies.
     pub(crate) fn page(&self, size: u64, start: u64) -> String {
         let next = if start == 0 { String::new() } else { format!("&continue={start}") };
         format!("{GROUP}/companies?limit={size}{next}")
     }
+}
+
+fn router(cluster: Arc<Cluster>) -> Router {
+    Router::new()
+        .route(&format!("{GROUP}/companies"), get(companies_list))
+        .route(&format!("{GROUP}/people"), get(people_list))
+        .route(&format!("{GROUP}/notes"), get(notes_list))
+        .route(&format!("{GROUP}/{{plural}}/{{name}}"), get(by_name))
+        .route(&format!("{GROUP}/{{plural}}/{{name}}/status"), patch(write_status))
+        .route(LEASES, post(hold_lease))
+        .route(&format!("{LEASES}/{{name}}"), get(lease).put(hold_lease))
+        .route("/apis/authorization.k8s.io/v1/subjectaccessreviews", post(allow))
+        .fallback(async || not_found())
+        .with_state(cluster)
 }
 
 /// The path of a Company.
@@ -139,46 +177,87 @@ struct Options {
     timeout_seconds: Option<u64>,
 }
 
-async fn companies_list(State(cluster): State<Arc<Cluster>>, Query(options): Query<Options>) -> Response {
+/// Whether an object is returned as a whole, and not only its metadata. A client that does not say what it accepts only
+/// reads bytes.
+fn wants_whole(headers: &HeaderMap) -> bool {
+    let accepted = headers.get(header::ACCEPT).and_then(|accepted| accepted.to_str().ok());
+    accepted.is_some_and(|accepted| !accepted.contains("as=PartialObjectMetadata"))
+}
+
+async fn companies_list(
+    State(cluster): State<Arc<Cluster>>,
+    Query(options): Query<Options>,
+    headers: HeaderMap,
+) -> Response {
     let companies = cluster.companies;
-    list_or_watch(&cluster, &options, "Company", companies)
+    list_or_watch(&cluster, &options, &headers, "Company", companies)
 }
 
-async fn people_list(State(cluster): State<Arc<Cluster>>, Query(options): Query<Options>) -> Response {
-    list_or_watch(&cluster, &options, "Person", 0)
+async fn people_list(
+    State(cluster): State<Arc<Cluster>>,
+    Query(options): Query<Options>,
+    headers: HeaderMap,
+) -> Response {
+    let people = cluster.people;
+    list_or_watch(&cluster, &options, &headers, "Person", people)
 }
 
-fn list_or_watch(cluster: &Arc<Cluster>, options: &Options, kind: &'static str, count: u64) -> Response {
+async fn notes_list(
+    State(cluster): State<Arc<Cluster>>,
+    Query(options): Query<Options>,
+    headers: HeaderMap,
+) -> Response {
+    list_or_watch(&cluster, &options, &headers, "Note", 0)
+}
+
+fn list_or_watch(
+    cluster: &Arc<Cluster>,
+    options: &Options,
+    headers: &HeaderMap,
+    kind: &'static str,
+    count: u64,
+) -> Response {
     if options.send_initial_events.is_some() {
         // Like an API server without this feature. Clients then list.
         return status(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", "sendInitialEvents is forbidden");
     }
+    let whole = wants_whole(headers);
     match options.watch.as_deref() {
-        Some("true" | "1") => watch(Arc::clone(cluster), options, kind),
-        _ => list(cluster, options, kind, count),
+        Some("true" | "1") => watch(Arc::clone(cluster), options, kind, whole),
+        _ => list(cluster, options, kind, whole, count),
     }
 }
 
-fn list(cluster: &Cluster, options: &Options, kind: &str, count: u64) -> Response {
+fn list(cluster: &Cluster, options: &Options, kind: &'static str, whole: bool, count: u64) -> Response {
     let called = Instant::now();
     let start = options.r#continue.unwrap_or(0);
     let end = options.limit.filter(|limit| *limit > 0).map_or(count, |limit| count.min(start + limit));
-    let mut metadata = json!({"resourceVersion": "1000"});
+    let mut metadata = json!({"resourceVersion": LISTED.to_string()});
     if end < count {
         metadata["continue"] = end.to_string().into();
         metadata["remainingItemCount"] = (count - end).into();
     }
-    let mut text = format!(
-        r#"{{"kind":"PartialObjectMetadataList","apiVersion":"meta.k8s.io/v1","metadata":{metadata},"items":["#
-    );
+    let (list_kind, version) = if whole {
+        (format!("{kind}List"), "crm.milo.io/v1alpha1")
+    } else {
+        ("PartialObjectMetadataList".to_owned(), "meta.k8s.io/v1")
+    };
+    let mut text =
+        format!(r#"{{"kind":"{list_kind}","apiVersion":"{version}","metadata":{metadata},"items":["#);
     for number in start..end {
         if number > start {
             text.push(',');
         }
-        write_object(&mut text, kind, &company_name(number), 1000);
+        if whole {
+            cluster.records.show(&mut text, (kind, number), cluster.companies);
+        } else {
+            write_object(&mut text, kind, &records::name((kind, number)), LISTED);
+        }
     }
     text.push_str("]}");
-    if kind == "Company" {
+    if whole {
+        cluster.records.lists.fetch_add(usize::from(end == count), Relaxed);
+    } else if kind == "Company" {
         let mut listing = cluster.listing.lock().unwrap();
         let began = if start == 0 { called } else { listing.map_or(called, |(began, _)| began) };
         *listing = Some((began, Instant::now()));
@@ -186,22 +265,62 @@ fn list(cluster: &Cluster, options: &Options, kind: &str, count: u64) -> Respons
     json_text(text)
 }
 
-fn watch(cluster: Arc<Cluster>, options: &Options, kind: &'static str) -> Response {
+/// What a watch sends next.
+struct Watching {
+    cluster: Arc<Cluster>,
+    kind: &'static str,
+    whole: bool,
+    ticks: Interval,
+    /// The records whose condition was written.
+    written: Receiver<records::Id>,
+    /// The number of changes so far.
+    number: u64,
+}
+
+fn watch(cluster: Arc<Cluster>, options: &Options, kind: &'static str, whole: bool) -> Response {
     let lasts = Duration::from_secs(options.timeout_seconds.unwrap_or(WATCH));
     let end = tokio::time::Instant::now() + lasts;
-    let events = stream::unfold((cluster, 0_u64), move |(cluster, number)| async move {
-        let change = async {
-            loop {
-                sleep(CHANGE).await;
-                if kind == "Company" && cluster.changes.load(Relaxed) {
-                    return change(&cluster, number);
-                }
-            }
-        };
-        let event = timeout_at(end, change).await.ok()?;
-        Some((Ok::<_, Infallible>(event), (cluster, number + 1)))
+    let written = cluster.records.changes.subscribe();
+    let watching = Watching { cluster, kind, whole, ticks: interval(CHANGE), written, number: 0 };
+    let events = stream::unfold(watching, move |mut watching| async move {
+        let event = timeout_at(end, watching.next()).await.ok()?;
+        Some((Ok::<_, Infallible>(event), watching))
     });
     ([(header::CONTENT_TYPE, "application/json")], Body::from_stream(events)).into_response()
+}
+
+impl Watching {
+    async fn next(&mut self) -> Bytes {
+        loop {
+            tokio::select! {
+                written = self.written.recv() => match written {
+                    Ok(id) if id.0 == self.kind => return self.written(id),
+                    // It misses events, as a watch that a real API server ends and that then continues.
+                    Ok(_) | Err(RecvError::Lagged(_)) => {}
+                    // The sender lives as long as the cluster.
+                    Err(RecvError::Closed) => std::future::pending().await,
+                },
+                _ = self.ticks.tick() => {
+                    if self.kind == "Company" && self.cluster.changes.load(Relaxed) {
+                        self.number += 1;
+                        return change(&self.cluster, self.number - 1);
+                    }
+                }
+            }
+        }
+    }
+
+    fn written(&self, id: records::Id) -> Bytes {
+        let records = &self.cluster.records;
+        let mut text = r#"{"type":"MODIFIED","object":"#.to_owned();
+        if self.whole {
+            records.show(&mut text, id, self.cluster.companies);
+        } else {
+            write_object(&mut text, id.0, &records::name(id), records.version(id));
+        }
+        text.push_str("}\n");
+        text.into()
+    }
 }
 
 fn change(cluster: &Cluster, number: u64) -> Bytes {
@@ -215,20 +334,64 @@ fn change(cluster: &Cluster, number: u64) -> Bytes {
 async fn by_name(
     State(cluster): State<Arc<Cluster>>,
     Path((plural, name)): Path<(String, String)>,
+    headers: HeaderMap,
 ) -> Response {
     cluster.gets.fetch_add(1, Relaxed);
     let delay = cluster.delay.load(Relaxed);
     if delay > 0 {
         sleep(Duration::from_micros(delay)).await;
     }
-    let number = name.strip_prefix("company-").and_then(|number| number.parse::<u64>().ok());
-    let exists = number.is_some_and(|number| number < cluster.companies) || name.starts_with("late-");
-    if plural != "companies" || !exists {
-        return not_found();
-    }
     let mut text = String::new();
-    write_object(&mut text, "Company", &name, 1000);
+    match cluster.stored(&plural, &name) {
+        Some(id) if wants_whole(&headers) => cluster.records.show(&mut text, id, cluster.companies),
+        Some(id) => write_object(&mut text, id.0, &name, LISTED),
+        None if plural == "companies" && name.starts_with("late-") => {
+            write_object(&mut text, "Company", &name, LISTED);
+        }
+        None => return not_found(),
+    }
     json_text(text)
+}
+
+/// A server-side apply of a condition.
+async fn write_status(
+    State(cluster): State<Arc<Cluster>>,
+    Path((plural, name)): Path<(String, String)>,
+    body: Bytes,
+) -> Response {
+    let Some(id) = cluster.stored(&plural, &name) else { return not_found() };
+    let applied: Value = serde_json::from_slice(&body).unwrap();
+    if applied["metadata"]["resourceVersion"] != cluster.records.version(id).to_string() {
+        return status(StatusCode::CONFLICT, "Conflict", "the object has been modified");
+    }
+    cluster.records.write(id, cluster.version.fetch_add(1, Relaxed) + 1, &applied);
+    let mut text = String::new();
+    cluster.records.show(&mut text, id, cluster.companies);
+    json_text(text)
+}
+
+async fn lease(State(cluster): State<Arc<Cluster>>) -> Response {
+    cluster.records.lease().map_or_else(not_found, |lease| json_text(lease.to_string()))
+}
+
+/// Creates or replaces the Lease.
+async fn hold_lease(State(cluster): State<Arc<Cluster>>, body: Bytes) -> Response {
+    let lease = serde_json::from_slice(&body).unwrap();
+    let version = cluster.version.fetch_add(1, Relaxed) + 1;
+    json_text(cluster.records.hold(lease, version).to_string())
+}
+
+impl Cluster {
+    /// The record of that name, if it is in a list.
+    fn stored(&self, plural: &str, name: &str) -> Option<records::Id> {
+        let id = records::id(plural, name)?;
+        let count = match id.0 {
+            "Company" => self.companies,
+            "Person" => self.people,
+            _ => 0,
+        };
+        (id.1 < count).then_some(id)
+    }
 }
 
 async fn allow() -> Response {
@@ -251,7 +414,7 @@ fn write_object(text: &mut String, kind: &str, name: &str, version: u64) {
 }
 
 pub(crate) fn company_name(number: u64) -> String {
-    format!("company-{number:08}")
+    records::name(("Company", number))
 }
 
 fn json_text(text: String) -> Response {

@@ -3,6 +3,7 @@
 //! - `direct`: only the webhook, compared with a minimal echo on the same stack and a webhook on controller-runtime;
 //! - `api`: creates through a real API server, also with native policies and without any webhook;
 //! - `scale`: start, memory and cost with up to a million objects in the directory;
+//! - `conditions`: memory, and latency of reviews, while conditions of 100,000 records are written;
 //! - `engine`, `check`, `lsp` and `replay`: the benchmarks with these names.
 //!
 //! A full run writes its results to `docs/performance.md`, which explains how to read them. `BENCH_ONLY` selects parts;
@@ -19,12 +20,14 @@
 mod support;
 
 mod cases;
+mod conditions;
 mod contenders;
 mod direct;
 mod fake_api;
 mod http;
 mod load;
 mod nested;
+mod records;
 mod report;
 mod scale;
 mod server;
@@ -44,6 +47,7 @@ fn main() {
             Part::Direct => direct::run(&settings),
             Part::Api => through_api::run(&settings),
             Part::Scale => scale::run(&settings),
+            Part::Conditions => conditions::run(&settings),
             Part::Engine | Part::Check | Part::Lsp | Part::Replay => nested::run(*part, &settings),
         }
     }

@@ -172,7 +172,7 @@ fn write_page(part: Part, text: &str) {
 /// The heading: command, machine, date and versions.
 fn heading(part: Part, settings: &Settings) -> String {
     let mut text = format!("`BENCH_ONLY={} make bench`", part.name());
-    if matches!(part, Part::Direct | Part::Api | Part::Scale) {
+    if matches!(part, Part::Direct | Part::Api | Part::Scale | Part::Conditions) {
         let _ = write!(text, ": {}", settings.shown(part));
     }
     text.push_str(".\n");

@@ -8,7 +8,7 @@ use crate::cases::Id;
 
 const ROUNDS: usize = 5;
 const SECONDS: f64 = 1.0;
-/// The number of starts in the scale part, where listing a million objects is slow.
+/// The number of starts in the parts with many objects, where listing them is slow.
 const STARTS: usize = 3;
 /// The number of turns of a measurement through an API server. With etcd and shared cores, its speed varies for
 /// seconds. With short turns, all contenders are affected alike.
@@ -20,6 +20,7 @@ pub(crate) enum Part {
     Direct,
     Api,
     Scale,
+    Conditions,
     Engine,
     Check,
     Lsp,
@@ -27,14 +28,23 @@ pub(crate) enum Part {
 }
 
 impl Part {
-    const ALL: [Self; 7] =
-        [Self::Direct, Self::Api, Self::Scale, Self::Engine, Self::Check, Self::Lsp, Self::Replay];
+    const ALL: [Self; 8] = [
+        Self::Direct,
+        Self::Api,
+        Self::Scale,
+        Self::Conditions,
+        Self::Engine,
+        Self::Check,
+        Self::Lsp,
+        Self::Replay,
+    ];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Direct => "direct",
             Self::Api => "api",
             Self::Scale => "scale",
+            Self::Conditions => "conditions",
             Self::Engine => "engine",
             Self::Check => "check",
             Self::Lsp => "lsp",
@@ -103,7 +113,7 @@ impl Settings {
             None => "not pinned to cores".to_owned(),
         };
         let (rounds, time) = match part {
-            Part::Scale => (self.starts(), self.time),
+            Part::Scale | Part::Conditions => (self.starts(), self.time),
             Part::Api => (self.turns(), self.turn()),
             _ => (self.rounds, self.time),
         };
@@ -118,9 +128,8 @@ fn parts() -> Vec<Part> {
     };
     let part = |name: &str| {
         Part::ALL.into_iter().find(|part| part.name() == name).unwrap_or_else(|| {
-            panic!(
-                "BENCH_ONLY={wanted}: no part {name:?}; the parts are direct, api, scale, engine, check, lsp and replay"
-            )
+            let names = Part::ALL.map(Part::name).join(", ");
+            panic!("BENCH_ONLY={wanted}: no part {name:?}; the parts are {names}")
         })
     };
     wanted.split(',').map(part).collect()

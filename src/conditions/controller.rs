@@ -48,6 +48,18 @@ const LONGEST_REST: Duration = Duration::from_secs(60);
 /// The pause if the backoff has none, which does not happen with its current definition.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
+/// The results of writing a condition, for the metrics.
+pub(super) mod results {
+    /// All of them.
+    pub(in super::super) const ALL: [&str; 5] = [WRITTEN, GONE, CONFLICT, DENIED, FAILED];
+    pub(super) const WRITTEN: &str = "written";
+    pub(super) const GONE: &str = "gone";
+    /// The record has changed.
+    pub(super) const CONFLICT: &str = "conflict";
+    pub(super) const DENIED: &str = "denied";
+    pub(super) const FAILED: &str = "failed";
+}
+
 /// The work of one term.
 pub(super) struct Controller<'c> {
     conditions: &'c Conditions,
@@ -437,11 +449,11 @@ impl<'c> Controller<'c> {
         let written = self.term.run(written).await.ok_or(Unsettled::Lost)?;
         let written = written.map_err(unsettled);
         self.conditions.metrics.conditions().wrote(match &written {
-            Ok(_) => "written",
-            Err(Unsettled::Gone) => "gone",
-            Err(Unsettled::Changed) => "conflict",
-            Err(Unsettled::Denied(_)) => "denied",
-            Err(Unsettled::Failed(_) | Unsettled::Lost) => "failed",
+            Ok(_) => results::WRITTEN,
+            Err(Unsettled::Gone) => results::GONE,
+            Err(Unsettled::Changed) => results::CONFLICT,
+            Err(Unsettled::Denied(_)) => results::DENIED,
+            Err(Unsettled::Failed(_) | Unsettled::Lost) => results::FAILED,
         });
         Ok(Judged { mark: judge.mark(&written?), ..judged })
     }

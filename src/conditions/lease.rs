@@ -7,6 +7,7 @@
 use std::pin::pin;
 use std::time::Duration;
 
+use crm_core::api::installation::NAME;
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
@@ -235,7 +236,12 @@ impl Candidate {
     }
 
     async fn create(&self) -> Result<Lease, Failure> {
-        let metadata = ObjectMeta { name: Some(self.name.clone()), ..ObjectMeta::default() };
+        let metadata = ObjectMeta {
+            name: Some(self.name.clone()),
+            // By this label, scripts know what they may delete.
+            labels: Some([("app.kubernetes.io/name".to_owned(), NAME.to_owned())].into()),
+            ..ObjectMeta::default()
+        };
         let mut lease = self.taken(Lease { metadata, spec: None });
         if let Some(spec) = &mut lease.spec {
             spec.lease_transitions = Some(0);

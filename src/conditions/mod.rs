@@ -20,25 +20,25 @@ use std::hash::{BuildHasher, RandomState};
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
+use crm_core::api::installation::CONDITIONS_LEASE;
 use futures::FutureExt;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use self::controller::Controller;
+use self::controller::{Controller, results};
 use self::lease::Candidate;
 use self::settings::GLANCE;
 
 pub use self::settings::Conditions;
 
-/// The Lease of the replica that writes conditions.
-const LEASE: &str = "crm-admission-conditions";
 /// The pause after a panic or another unexpected end.
 const PAUSE: Duration = Duration::from_secs(10);
 
 /// Leads whenever it can, until `stop`. After a panic it starts again.
 pub async fn run(conditions: Conditions, stop: CancellationToken) {
-    let candidate =
-        Candidate::new(conditions.reader.client().clone(), &conditions.namespace, LEASE, identity());
+    conditions.metrics.conditions().enabled(&results::ALL);
+    let client = conditions.reader.client().clone();
+    let candidate = Candidate::new(client, &conditions.namespace, CONDITIONS_LEASE, identity());
     while !stop.is_cancelled() {
         let term = term(&conditions, &candidate, &stop);
         if AssertUnwindSafe(term).catch_unwind().await.is_err() {

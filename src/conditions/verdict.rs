@@ -75,10 +75,14 @@ fn line(finding: &Finding) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use crm_core::catalog::RuleId;
     use crm_core::rules::{FieldPath, Reason, Shown};
+    use serde_json::Value;
 
     use super::*;
+    use crate::audit::COMPLIANT;
 
     fn finding(action: Action, text: &str) -> Finding {
         Finding {
@@ -139,6 +143,34 @@ mod tests {
             !message.contains(|character: char| character.is_control() || character == '\u{202e}'),
             "{message}"
         );
+    }
+
+    /// `make formats` runs the health checks for Argo CD and Flux on these records.
+    #[test]
+    fn the_records_of_the_health_checks_have_the_conditions_that_are_written() {
+        let file = include_str!("../../tests/health/records.yaml");
+        let records: Value = serde_saphyr::from_str(file).unwrap();
+        let conditions = records
+            .as_array()
+            .unwrap()
+            .iter()
+            .flat_map(|record| record["status"]["conditions"].as_array().cloned().unwrap_or_default())
+            .filter(|condition| condition["type"] == COMPLIANT);
+        let mut seen = Vec::new();
+        for mut written in conditions {
+            let compliance = Compliance::ALL.into_iter().find(|it| written["reason"] == it.reason()).unwrap();
+            assert_eq!(written["status"], compliance.status(), "{written}");
+            written.as_object_mut().unwrap().remove("type");
+            let fields = |condition: &Value| -> BTreeSet<String> {
+                condition.as_object().unwrap().keys().cloned().collect()
+            };
+            let ours = condition(&[], Some(3), None, Timestamp::from_second(1_800_000_000).unwrap());
+            assert_eq!(fields(&written), fields(&serde_json::to_value(ours).unwrap()));
+            seen.push(compliance);
+        }
+        seen.sort_unstable();
+        seen.dedup();
+        assert_eq!(seen, Compliance::ALL);
     }
 
     #[test]

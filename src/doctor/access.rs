@@ -61,23 +61,23 @@ impl fmt::Display for Object {
     }
 }
 
-/// All permissions that the shipped roles grant for a certificate from this source.
-pub(super) fn needs(source: &Source, settings: &Settings) -> Vec<Need> {
+/// All permissions that these shipped roles grant.
+pub(super) fn needs(permissions: &[Permissions], settings: &Settings) -> Vec<Need> {
     let of = |given_by: &Permissions| {
         let roles = given_by.roles();
-        roles.iter().flat_map(|role| permissions(*given_by, role, settings)).collect::<Vec<_>>()
+        roles.iter().flat_map(|role| of_role(*given_by, role, settings)).collect::<Vec<_>>()
     };
-    source.permissions().iter().flat_map(of).collect()
+    permissions.iter().flat_map(of).collect()
 }
 
 /// The permissions that the guard limits: those to change webhook configurations.
 pub(super) fn guarded(settings: &Settings) -> Vec<Need> {
-    let mut needs = needs(&Source::SelfManaged, settings);
+    let mut needs = needs(Source::SelfManaged.permissions(), settings);
     needs.retain(|need| need.on.group == REGISTRATION_GROUP && !READING.contains(&need.verb.as_str()));
     needs
 }
 
-fn permissions(given_by: Permissions, role: &Value, settings: &Settings) -> Vec<Need> {
+fn of_role(given_by: Permissions, role: &Value, settings: &Settings) -> Vec<Need> {
     let namespace = (role["kind"] == "Role")
         .then(|| shipped::namespace(role["metadata"]["namespace"].as_str(), settings));
     let mut needs = Vec::new();
@@ -189,7 +189,7 @@ pub(super) fn judge(account: &Answer<Value>, granted: &[(Need, Answer<bool>)], s
 fn grant(permissions: Permissions, settings: &Settings) -> String {
     let apply = shipped::apply(permissions.path(), settings);
     match permissions {
-        Permissions::Base => apply,
+        Permissions::Base | Permissions::Conditions => apply,
         // Apply the guard first, so that the permission is never unlimited.
         Permissions::SelfManaged => format!("{} && {apply}", shipped::apply(GUARD_PATH, settings)),
     }
@@ -234,7 +234,7 @@ mod tests {
 
     #[test]
     fn the_needs_match_the_shipped_roles() {
-        let needs = needs(&Source::Own, &settings());
+        let needs = needs(Source::Own.permissions(), &settings());
         for need in [
             named("watch", "crm.milo.io", "companies"),
             named("patch", "admission.crm.milo.io", "admissionpolicies/status"),
@@ -247,7 +247,7 @@ mod tests {
     #[test]
     fn self_managed_certificates_need_more_permissions_and_the_fix_names_their_file() {
         let settings = Settings { tls_secret: "tls".to_owned(), ..settings() };
-        let needs = needs(&Source::SelfManaged, &settings);
+        let needs = needs(Source::SelfManaged.permissions(), &settings);
         let own: Vec<_> = needs.iter().filter(|need| need.given_by == Permissions::SelfManaged).collect();
         let told: Vec<_> = own.iter().map(|need| format!("{} {}", need.verb, need.on)).collect();
         assert!(
@@ -270,13 +270,28 @@ mod tests {
             "apiGroups": [""], "resources": ["secrets"], "verbs": ["get"], "resourceNames": ["a", "b"],
         }]});
         let settings = Settings { namespace: "crm".to_owned(), ..settings() };
-        let needs = permissions(Permissions::Base, &role, &settings);
+        let needs = of_role(Permissions::Base, &role, &settings);
         let told: Vec<String> = needs.iter().map(|need| need.on.to_string()).collect();
         assert_eq!(told, ["secrets \"a\" in namespace crm", "secrets \"b\" in namespace crm"]);
         let review = review(&needs[1], &settings);
         let attributes = &review["spec"]["resourceAttributes"];
         assert_eq!((&attributes["name"], &attributes["namespace"]), (&json!("b"), &json!("crm")));
         assert_eq!(review["spec"]["user"], "system:serviceaccount:crm:crm-admission");
+    }
+
+    #[test]
+    fn conditions_need_the_status_of_records_and_a_lease_and_the_fix_names_their_file() {
+        let needs = needs(&[Permissions::Conditions], &settings());
+        let told: Vec<_> = needs.iter().map(|need| format!("{} {}", need.verb, need.on)).collect();
+        for expected in [
+            "patch people/status.crm.milo.io",
+            "create leases.coordination.k8s.io in namespace crm-admission-system",
+            "update leases.coordination.k8s.io \"crm-admission-conditions\" in namespace crm-admission-system",
+        ] {
+            assert!(told.contains(&expected.to_owned()), "{expected} is not in {told:?}");
+        }
+        let fix = grant(Permissions::Conditions, &settings());
+        assert_eq!(fix, "kubectl apply -f manifests/components/conditions/rbac.yaml");
     }
 
     #[test]

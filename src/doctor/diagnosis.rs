@@ -47,6 +47,8 @@ pub enum Examination {
     Access,
     /// The policies.
     Policy,
+    /// The replica that writes conditions.
+    Conditions,
     /// Objects of another overlay, component or source of certificates.
     Leftovers,
     /// Dry runs through the API server.
@@ -66,6 +68,7 @@ impl Examination {
             Self::Certificates => "certificates",
             Self::Access => "access",
             Self::Policy => "policy",
+            Self::Conditions => "conditions",
             Self::Leftovers => "leftovers",
             Self::Canary => "canary",
         }
@@ -214,8 +217,11 @@ ids! {
     PolicyNotTaken "policy-not-taken"
         "No replica has reported yet whether it accepts the current version of the policy."
         "If this lasts longer than a few seconds, read the logs of the replicas."
+    ConditionsNotWritten "conditions-not-written"
+        "The program runs with `--conditions`, but no replica holds the Lease `crm-admission-conditions`, or its holder has not renewed it for a minute. So nobody writes the conditions of records. Reviews are not affected."
+        "Read the log lines `the Lease cannot be acquired or renewed`. Usually a permission is missing."
     Leftover "leftover"
-        "An object is still there that only another overlay or component, or another source of certificates, needs: a Certificate or Issuer of cert-manager, a permission, or the floor."
+        "An object is still there that only another overlay or component, or another source of certificates, needs: a Certificate or Issuer of cert-manager, a permission, the floor, or the Lease of the replica that wrote conditions."
         "Delete it. `scripts/install` deletes what an earlier run of it has left."
     CanaryRefused "canary-refused"
         "The API server denied a valid Company, but not because of a rule of this webhook: it cannot call the webhook, or something else denied the request. The message is the API server's."

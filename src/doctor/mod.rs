@@ -10,6 +10,7 @@ mod access;
 mod canary;
 mod certificates;
 mod compare;
+mod conditions;
 mod contest;
 mod crds;
 mod diagnosis;
@@ -38,6 +39,7 @@ pub use self::report::{Format, Report, markdown};
 pub use self::target::{Place, Settings};
 
 use self::questions::Questions;
+use self::shipped::Permissions;
 use self::snapshot::Snapshot;
 use self::source::Source;
 
@@ -71,13 +73,16 @@ pub async fn examine(
     checks.push(certificates);
     progress("checking the permissions of the service account");
     let source = Source::of(&snapshot);
-    let granted = access::ask(&questions, &access::needs(&source, settings), settings).await;
+    let mut permissions = source.permissions().to_vec();
+    permissions.extend((conditions::are_on(&snapshot) == Some(true)).then_some(Permissions::Conditions));
+    let granted = access::ask(&questions, &access::needs(&permissions, settings), settings).await;
     let mut access = access::judge(&snapshot.service_account, &granted, settings);
     // The service account may have the permission even if it does not need it.
     let guarded = access::ask(&questions, &access::guarded(settings), settings).await;
     guard::judge(&snapshot, guard::permission(&guarded, &source), settings).add_to(&mut access);
     checks.push(access);
     checks.push(policy::judge(&snapshot.policies));
+    checks.push(conditions::judge(&snapshot, settings));
     checks.push(leftovers::judge(&snapshot, settings));
     progress("creating a Company as a dry run");
     checks.push(canary::try_out(&questions, &snapshot, settings).await);

@@ -59,6 +59,7 @@ pub(super) fn snapshot_trusting(authority: &Authority) -> Snapshot {
         certificates: Answer::Absent,
         issuers: Answer::Absent,
         bindings: [Answer::Absent, Answer::Absent],
+        lease: Answer::Absent,
     }
 }
 

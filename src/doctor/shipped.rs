@@ -42,17 +42,20 @@ pub(super) enum Permissions {
     Base,
     /// The additional permissions for self-managed certificates.
     SelfManaged,
+    /// The additional permissions to write conditions.
+    Conditions,
 }
 
 impl Permissions {
     #[cfg(test)]
-    const ALL: [Self; 2] = [Self::Base, Self::SelfManaged];
+    const ALL: [Self; 3] = [Self::Base, Self::SelfManaged, Self::Conditions];
 
     /// The path of their file in the repository, for fixes.
     pub(super) const fn path(self) -> &'static str {
         match self {
             Self::Base => "manifests/base/rbac.yaml",
             Self::SelfManaged => "manifests/overlays/self-managed/rbac.yaml",
+            Self::Conditions => "manifests/components/conditions/rbac.yaml",
         }
     }
 
@@ -60,6 +63,7 @@ impl Permissions {
         match self {
             Self::Base => include_str!("../../manifests/base/rbac.yaml"),
             Self::SelfManaged => include_str!("../../manifests/overlays/self-managed/rbac.yaml"),
+            Self::Conditions => include_str!("../../manifests/components/conditions/rbac.yaml"),
         }
     }
 

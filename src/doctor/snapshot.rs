@@ -1,5 +1,6 @@
 //! Reads everything from the cluster at once, so that the examinations need no further requests.
 
+use crm_core::api::installation::CONDITIONS_LEASE;
 use crm_core::api::policy;
 use futures::future::join_all;
 use kube::api::ListParams;
@@ -39,6 +40,8 @@ const ROLE_BINDINGS: Resource = Resource {
     kind: "RoleBinding",
     plural: "rolebindings",
 };
+const LEASES: Resource =
+    Resource { group: "coordination.k8s.io", version: "v1", kind: "Lease", plural: "leases" };
 const POLICIES: Resource = Resource {
     group: policy::GROUP,
     version: policy::VERSION,
@@ -123,6 +126,8 @@ pub(super) struct Snapshot {
     pub(super) issuers: Answer<Vec<Value>>,
     /// The ClusterRoleBinding and the RoleBinding for self-managed certificates.
     pub(super) bindings: [Answer<Value>; 2],
+    /// The Lease of the replica that writes conditions.
+    pub(super) lease: Answer<Value>,
 }
 
 impl Snapshot {
@@ -147,6 +152,7 @@ impl Snapshot {
             issuers,
             cluster_role_binding,
             role_binding,
+            lease,
         ) = futures::join!(
             definitions(questions, settings),
             shared(Registration::ALL.map(Registration::resource), NAME),
@@ -162,6 +168,7 @@ impl Snapshot {
             questions.list_of_others(ISSUERS, here, &all),
             questions.get(CLUSTER_ROLE_BINDINGS, Scope::Cluster, CERTIFICATE_ROLES),
             questions.get(ROLE_BINDINGS, here, CERTIFICATE_ROLES),
+            questions.get(LEASES, here, CONDITIONS_LEASE),
         );
         Self {
             definitions,
@@ -177,6 +184,7 @@ impl Snapshot {
             certificates,
             issuers,
             bindings: [cluster_role_binding, role_binding],
+            lease,
         }
     }
 

@@ -141,6 +141,18 @@ pub(super) fn setting<'d>(deployment: &'d Value, flag: &str, variable: &str) -> 
     of_flag.or_else(of_variable)
 }
 
+/// Whether a flag of the program without a value is in the Deployment, or its environment variable; `None` if the
+/// Deployment does not have the program. Words such as `false` turn the variable off.
+pub(super) fn is_on(deployment: &Value, flag: &str, variable: &str) -> Option<bool> {
+    const OFF: [&str; 7] = ["", "n", "no", "f", "false", "off", "0"];
+    let containers = deployment["spec"]["template"]["spec"]["containers"].as_array()?;
+    let container = containers.iter().find(|container| container["name"] == NAME)?;
+    let of = |field: &str| container[field].as_array().into_iter().flatten();
+    let is_given = of("command").chain(of("args")).any(|arg| arg == flag);
+    let value = of("env").find(|known| known["name"] == variable).and_then(|known| known["value"].as_str());
+    Some(is_given || value.is_some_and(|value| !OFF.contains(&value.to_lowercase().as_str())))
+}
+
 /// Whether the Deployment starts the program with a self-managed certificate; `None` if unknown.
 fn is_self_managed(deployment: &Value) -> Option<bool> {
     let containers = deployment["spec"]["template"]["spec"]["containers"].as_array()?;

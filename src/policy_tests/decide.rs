@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Context;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use crm_core::rules::{Change, Finding, Verdict};
+use crm_core::rules::{Change, FieldPath, Finding, OwnerReference, Verdict};
 use json_patch::Patch;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -23,13 +23,38 @@ pub(super) struct Decision {
     /// Those of `/mutate`, with indexes of the record as the user wrote it, and those that only `/validate` has.
     pub(super) findings: Vec<Finding>,
     /// The changes that are stored; none of a denied request.
-    pub(super) changes: Vec<Change>,
+    pub(super) changes: Vec<Changed>,
     /// The record as it would be stored; null for a deletion and a denied request.
     pub(super) stored: Value,
     /// Why the request is denied.
     pub(super) denial: Option<String>,
     /// The warnings for the user, each once.
     pub(super) warnings: Vec<String>,
+}
+
+/// A field with another value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Changed {
+    /// With indexes of the record as the user wrote it.
+    pub(super) field: FieldPath,
+    /// The new value; `None` if it is removed.
+    pub(super) after: Option<String>,
+}
+
+impl From<Change> for Changed {
+    fn from(change: Change) -> Self {
+        Self { field: change.field, after: change.after }
+    }
+}
+
+/// The fields of an owner reference that is added to the owners of this record.
+fn owned(object: &Value, owner: OwnerReference) -> [Changed; 4] {
+    let list = OwnerReference::field();
+    let before = list.resolve_below_root(&object["metadata"]).and_then(Value::as_array).map_or(0, Vec::len);
+    let entry = list.index(before);
+    let OwnerReference { api_version, kind, name, uid } = owner;
+    [("apiVersion", api_version), ("kind", kind), ("name", name), ("uid", uid)]
+        .map(|(field, value)| Changed { field: entry.field(field), after: Some(value) })
 }
 
 /// Why there is no decision.
@@ -73,7 +98,8 @@ pub(super) async fn decide(pipeline: &Pipeline, request: &Request) -> Result<Dec
         if !answer.allowed {
             return Ok(decision);
         }
-        decision.changes = verdict.changes;
+        decision.changes = verdict.changes.into_iter().map(Changed::from).collect();
+        decision.changes.extend(verdict.owner.into_iter().flat_map(|owner| owned(object, owner)));
         if let Some(patch) = &answer.patch {
             apply(patch, object)?;
         }

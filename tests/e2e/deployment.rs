@@ -68,8 +68,17 @@ impl Kustomizations {
 
     /// Everything that can be installed besides the server.
     fn add_everything(&self) -> PathBuf {
-        let components = ["audit", "audit-metrics", "autoscaling", "conditions", "milo", "monitoring"]
-            .map(|part| format!("../../components/{part}"));
+        let components = [
+            "audit",
+            "audit-metrics",
+            "autoscaling",
+            "conditions",
+            "milo",
+            "milo-audit",
+            "milo-audit-metrics",
+            "monitoring",
+        ]
+        .map(|part| format!("../../components/{part}"));
         self.add(
             "everything",
             &json!({
@@ -192,6 +201,35 @@ fn the_chart_has_the_objects_of_every_kustomization() {
     for (overlay, [kustomized, templated]) in rendered(&site()) {
         same_objects(overlay, &kustomized, &templated);
     }
+}
+
+#[test]
+fn milos_notes_and_one_call_stand_beside_each_other_in_any_order() {
+    let site = site();
+    let kustomizations = Kustomizations::copied();
+    let (kubectl, helm) = (site.plane.kubectl("admin"), helm(&site));
+    let rendered = [["milo", "one-call"], ["one-call", "milo"]].map(|order| {
+        let components = order.map(|part| format!("../../components/{part}"));
+        let kustomization = json!({"resources": ["../self-managed"], "components": components});
+        kustomized(&kubectl, &kustomizations.add(&order.join("-then-"), &kustomization))
+    });
+    let templated = templated(&helm, &["--set=registration.oneCall=true,milo.enabled=true"]);
+    for kustomized in &rendered {
+        same_objects("milo and one-call", kustomized, &templated);
+    }
+    let objects = objects(&rendered[0]);
+    let groups = |configuration: &str, webhook: &str| -> Option<Vec<String>> {
+        let webhooks = objects[configuration]["webhooks"].as_array().expect("webhooks");
+        let webhook = webhooks.iter().find(|it| it["name"] == webhook)?;
+        let rules = webhook["rules"].as_array().expect("rules").iter();
+        Some(rules.map(|rule| rule["apiGroups"].to_string()).collect())
+    };
+    let (crm, milo) = (r#"["crm.milo.io"]"#.to_owned(), r#"["notes.miloapis.com"]"#.to_owned());
+    let (mutating, validating) =
+        ("MutatingWebhookConfiguration  crm-admission", "ValidatingWebhookConfiguration  crm-admission");
+    assert_eq!(groups(mutating, "mutate.crm.milo.io"), Some(vec![crm.clone(), milo.clone(), milo]));
+    assert_eq!(groups(validating, "validate.crm.milo.io"), None);
+    assert_eq!(groups(validating, "delete.crm.milo.io"), Some(vec![crm]));
 }
 
 /// The service accounts to which the objects grant permission to change webhook configurations.
@@ -717,12 +755,25 @@ fn an_installation_can_be_changed_to_one_call() {
 
 /// The objects that the scripts know as optional: those with our label that exist, as `resource name`.
 fn optional(admin: &Kubectl) -> Vec<String> {
-    let resources = "cronjobs,networkpolicies,serviceaccounts,horizontalpodautoscalers,servicemonitors,\
+    let resources = "leases,cronjobs,networkpolicies,serviceaccounts,horizontalpodautoscalers,servicemonitors,\
                      prometheusrules,configmaps,certificates,issuers,rolebindings,clusterrolebindings,\
                      validatingadmissionpolicies,validatingadmissionpolicybindings";
     let label = ["-l", "app.kubernetes.io/name=crm-admission", "-o", "name"];
     let found = admin.run(["-n", NAMESPACE, "get", resources].into_iter().chain(label)).succeeds().stdout;
     found.lines().map(str::to_owned).collect()
+}
+
+/// The Lease of the replica that writes conditions, as the program creates it.
+fn lease() -> String {
+    let lease = json!({
+        "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+        "metadata": {
+            "name": "crm-admission-conditions", "namespace": NAMESPACE,
+            "labels": {"app.kubernetes.io/name": "crm-admission"},
+        },
+        "spec": {},
+    });
+    lease.to_string()
 }
 
 #[test]
@@ -772,8 +823,10 @@ fn a_change_of_overlay_removes_what_only_the_old_one_had() {
     assert_eq!(sorted(optional(&admin)), sorted(expected));
     assert_eq!(replicas(), "2");
     admin.run(["-n", NAMESPACE, "delete", "configmap", "crm-admission-dashboard"]).succeeds();
-    // Whatever overlay is given, nothing of another one is left.
+    // Whatever overlay is given, nothing of another one is left. The program creates the Lease, and still uses it.
+    admin.apply(&lease()).succeeds();
     install(&everything);
+    assert!(optional(&admin).contains(&"lease.coordination.k8s.io/crm-admission-conditions".to_owned()));
     script(site, "uninstall", &["--overlay", text(&plain)]);
     assert_eq!(optional(&admin), Vec::<String>::new());
 }

@@ -77,6 +77,7 @@ scenarios! {
         SecretAbsent, SecretForeign, SecretUnusable, CertificateWrongName, CertificateExpired, CertificateExpiresSoon,
         ServedDiffers;
     another_product_that_writes_the_certificate_is_found_and_stopped: CertificateContested;
+    conditions_that_nobody_writes_are_found_and_the_lease_is_deleted_afterwards: ConditionsNotWritten;
     objects_of_another_overlay_are_found_and_deleted: Leftover;
     a_webhook_that_does_not_run_is_found_by_its_port_and_by_the_canary: PortUnreachable;
     rights_that_the_service_account_lacks_are_found_and_mended: ServiceAccountAbsent, RbacMissing;
@@ -119,7 +120,11 @@ impl Patient {
         for kinds in ["deployments", "certificates.cert-manager.io", "issuers.cert-manager.io"] {
             admin.run(["-n", NAMESPACE, "delete", kinds, "--all"]).succeeds();
         }
-        admin.run(["-n", NAMESPACE, "delete", "secret,service,endpointslice", "--all"]).succeeds();
+        admin.run(["-n", NAMESPACE, "delete", "secret,service,endpointslice,lease", "--all"]).succeeds();
+        for (kind, scope) in [("rolebinding", NAMESPACE), ("clusterrolebinding", "")] {
+            let name = "crm-admission-conditions";
+            admin.run(["-n", scope, "delete", kind, name, "--ignore-not-found"]).succeeds();
+        }
         admin.apply(&service(443)).succeeds();
         admin.apply(&endpoints(true)).succeeds();
         patient.installation.webhook.unregister();
@@ -367,6 +372,7 @@ fn a_healthy_installation_is_healthy_in_every_examination() {
         "certificates",
         "access",
         "policy",
+        "conditions",
         "leftovers",
         "canary",
     ];
@@ -650,6 +656,29 @@ fn objects_of_another_overlay_are_found_and_deleted(patient: &mut Patient) {
     let expected = ["validatingadmissionpolicy", "validatingadmissionpolicybinding"]
         .map(|kind| format!("{kind} {FLOOR}"));
     assert_eq!(mend_all(), expected);
+}
+
+fn conditions_that_nobody_writes_are_found_and_the_lease_is_deleted_afterwards(patient: &mut Patient) {
+    let admin = patient.admin();
+    admin.apply(&deployment("--conditions")).succeeds();
+    let examined = patient.examine();
+    examined.finds("warning", Id::ConditionsNotWritten, "it does not exist");
+    let finding = examined.finds("failure", Id::RbacMissing, "it lacks permission to patch people/status");
+    examined.finds("failure", Id::RbacMissing, "it lacks permission to create leases.coordination.k8s.io");
+    patient.mend(&finding);
+    patient.installation.webhook.restart_with(&["--conditions", "--namespace", NAMESPACE]);
+    poll::until("a leader", PATIENCE, || {
+        let examined = patient.examine();
+        if examined.ids().is_empty() { Seen::Ready(()) } else { Seen::NotYet(examined.stdout) }
+    });
+
+    patient.installation.webhook.restart();
+    let released = patient.examine();
+    released.finds("warning", Id::ConditionsNotWritten, "no replica holds it");
+    admin.apply(&deployment("--tls-cert=/tls/tls.crt")).succeeds();
+    let finding = patient.examine().finds("warning", Id::Leftover, "crm-admission-conditions");
+    patient.mend(&finding);
+    patient.examine().finds_nothing();
 }
 
 fn a_webhook_that_does_not_run_is_found_by_its_port_and_by_the_canary(patient: &mut Patient) {

@@ -19,6 +19,7 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_secs(180);
 /// The components that stand beside any source of certificates. `mounted-certificate` is a part of the overlays
 /// `own-certificate` and `cert-manager`, and `one-call` of the overlay of this name.
+/// Those that belong to two others have only permissions, which `tests/e2e/rights.rs` tests.
 const COMPONENTS: [&str; 7] =
     ["audit", "audit-metrics", "autoscaling", "conditions", "milo", "monitoring", "host-network"];
 

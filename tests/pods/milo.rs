@@ -1,4 +1,4 @@
-//! Tests that Milo's notes are deleted with their subject, by the garbage collector of a real cluster.
+//! Tests what the garbage collector of a real cluster does with notes when their subject is deleted, in each way.
 
 use super::changes::overlay_with;
 use crate::support::foreign_kinds::{milo_kinds, milo_note_on, milo_objects};
@@ -12,7 +12,7 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_secs(120);
 
 #[test]
-fn notes_are_deleted_with_their_company() {
+fn notes_are_deleted_with_their_company_unless_they_are_orphaned() {
     let cluster = Cluster::start(Family::Ipv4);
     let admin = cluster.plane().kubectl("admin");
     admin.create(&milo_kinds()).succeeds();
@@ -33,15 +33,49 @@ fn notes_are_deleted_with_their_company() {
         );
         if shown.stdout.contains("user-7f3") { Seen::Ready(()) } else { Seen::NotYet(shown.to_string()) }
     });
-    let subject = "{apiGroup: crm.milo.io, kind: Company, name: acme}";
-    let records = bundle([acme, milo_note_on("call", None, subject, ""), note_on("acme", "mail")]);
-    admin.run_with(&records, ["create", "-f", "-"].into_iter().chain(as_alice)).succeeds();
-    let kinds = "clusternotes.notes.miloapis.com,notes.crm.milo.io";
-    admin.run(["delete", "company", "acme"].into_iter().chain(as_alice)).succeeds().warns(
-        "metadata.name: \"acme\": 1 Note and 1 ClusterNote will be deleted with it [delete-referenced]",
-    );
-    poll::until("no notes", PATIENCE, || match admin.run(["get", kinds, "-o", "name"]).succeeds().stdout {
+    let create = |name: &str| {
+        let subject = format!("{{apiGroup: crm.milo.io, kind: Company, name: {name}}}");
+        let call = milo_note_on(&format!("{name}-call"), None, &subject, "");
+        let mail = note_on(name, &format!("{name}-mail"));
+        let records = bundle([company(name, "{displayName: Noted}"), call, mail]);
+        admin.run_with(&records, ["create", "-f", "-"].into_iter().chain(as_alice)).succeeds();
+    };
+    let delete = |name: &str, cascade: &str| {
+        admin.run(["delete", "company", name, cascade].into_iter().chain(as_alice)).succeeds()
+    };
+    let notes = || {
+        let kinds = "clusternotes.notes.miloapis.com,notes.crm.milo.io";
+        admin.run(["get", kinds, "-o", "name"]).succeeds().stdout
+    };
+    let no_notes = || match notes() {
         left if left.is_empty() => Seen::Ready(()),
         left => Seen::NotYet(left),
-    });
+    };
+    // In the foreground, the garbage collector deletes first what blocks the deletion. Notes do not.
+    for (name, cascade) in [("acme", "--cascade=background"), ("globex", "--cascade=foreground")] {
+        create(name);
+        delete(name, cascade).warns(&format!(
+            "metadata.name: \"{name}\": 1 Note and 1 ClusterNote will be deleted with it [delete-referenced]"
+        ));
+        poll::until("no notes", PATIENCE, no_notes);
+        assert!(!admin.has("company", name), "{name}");
+    }
+
+    create("initech");
+    delete("initech", "--cascade=orphan").warns_about(
+        "metadata.name: \"initech\": still referred to by 1 Note (\"initech-mail\") and 1 ClusterNote",
+        "delete-referenced",
+    );
+    let gone = || match admin.has("company", "initech") {
+        false => Seen::Ready(()),
+        true => Seen::NotYet("it is still there".to_owned()),
+    };
+    poll::until("the end of the Company", PATIENCE, gone);
+    // The garbage collector has removed the references of both, although the policy keeps notes immutable.
+    for (kind, note) in
+        [("clusternotes.notes.miloapis.com", "initech-call"), ("notes.crm.milo.io", "initech-mail")]
+    {
+        let stored = admin.get(kind, note);
+        assert!(stored["metadata"]["ownerReferences"].is_null(), "{stored}");
+    }
 }

@@ -18,6 +18,9 @@ const START: Duration = Duration::from_secs(90);
 /// The user name of the webhook: the shipped service account, so that it has exactly the shipped permissions.
 pub(crate) const WEBHOOK_USER: &str = "system:serviceaccount:crm-admission-system:crm-admission";
 
+/// The user name of the daily audit: its shipped service account.
+pub(crate) const AUDIT_USER: &str = "system:serviceaccount:crm-admission-system:crm-admission-audit";
+
 /// The user name of the API server when it calls a kubelet or another API server.
 pub(crate) const API_SERVER: &str = "kube-apiserver";
 
@@ -40,7 +43,7 @@ impl User {
 }
 
 /// All users.
-pub(crate) const USERS: [User; 7] = [
+pub(crate) const USERS: [User; 8] = [
     User::person("admin", &["system:masters"]),
     User::person("alice", &["crm-editors"]),
     User::person("bob", &["crm-viewers"]),
@@ -52,13 +55,18 @@ pub(crate) const USERS: [User; 7] = [
         username: WEBHOOK_USER,
         groups: &["system:serviceaccounts", "system:serviceaccounts:crm-admission-system"],
     },
+    User {
+        name: "crm-admission-audit",
+        username: AUDIT_USER,
+        groups: &["system:serviceaccounts", "system:serviceaccounts:crm-admission-system"],
+    },
 ];
 
 /// Whether the API server writes an audit log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Auditing {
     Off,
-    /// The requests of the webhook's user, and all deletions.
+    /// The requests of the webhook's user and of the audit's, and all deletions.
     On,
     /// The writes of records, by the audit policy in `docs/policy.md`.
     Writes,
@@ -471,7 +479,7 @@ fn audit_policy() -> String {
         "apiVersion": "audit.k8s.io/v1",
         "kind": "Policy",
         "omitStages": ["ResponseStarted", "ResponseComplete", "Panic"],
-        "rules": [{"level": "Metadata", "users": [WEBHOOK_USER]}, {"level": "Metadata", "verbs": ["delete"]}, {"level": "None"}],
+        "rules": [{"level": "Metadata", "users": [WEBHOOK_USER, AUDIT_USER]}, {"level": "Metadata", "verbs": ["delete"]}, {"level": "None"}],
     })
     .to_string()
 }

@@ -21,6 +21,7 @@ struct WriteLabels {
 
 /// The metrics of the conditions controller.
 pub struct Conditions {
+    enabled: Gauge,
     leader: Gauge,
     writes: Family<WriteLabels, Counter>,
     restarts: Counter,
@@ -40,6 +41,7 @@ pub struct ConditionRecords {
 impl Conditions {
     pub(super) fn register(registry: &mut Registry) -> Self {
         let conditions = Self {
+            enabled: register(registry, table::CONDITIONS_ENABLED, Gauge::default()),
             leader: register(registry, table::CONDITIONS_LEADER, Gauge::default()),
             writes: register(registry, table::CONDITIONS_WRITES, Family::default()),
             restarts: register(registry, table::CONDITIONS_RESTARTS, Counter::default()),
@@ -52,6 +54,15 @@ impl Conditions {
 }
 
 impl Conditions {
+    /// This replica writes conditions if it leads. The series of all these results start at 0, so that a rate sees the
+    /// first of each.
+    pub fn enabled(&self, results: &[&'static str]) {
+        self.enabled.set(1);
+        for &result in results {
+            drop(self.writes.get_or_create(&WriteLabels { result }));
+        }
+    }
+
     /// This replica leads from now on, and `count` returns its records at each scrape.
     pub fn leads(&self, count: impl Fn() -> ConditionRecords + Send + Sync + 'static) {
         self.records.count.store(Some(Arc::new(Box::new(count))));

@@ -185,6 +185,8 @@ table! {
     .in_seconds();
     AUDIT_FAILURES = Definition::counter("audit_failures", &[], "Failed audits");
 
+    CONDITIONS_ENABLED =
+        Definition::gauge("conditions_enabled", &[], "Whether this replica writes conditions if it leads");
     CONDITIONS_LEADER =
         Definition::gauge("conditions_leader", &[], "Whether this replica writes the conditions of records");
     CONDITIONS_RECORDS = Definition::gauge(

@@ -10,6 +10,8 @@ pub const SERVICE: &str = NAME;
 pub const SERVICE_ACCOUNT: &str = NAME;
 /// The Secret with the certificate of the webhook.
 pub const TLS_SECRET: &str = "crm-admission-tls";
+/// The Lease of the replica that writes conditions. This name is fixed.
+pub const CONDITIONS_LEASE: &str = "crm-admission-conditions";
 /// Both webhook configurations. This name is fixed.
 pub const CONFIGURATION: &str = NAME;
 
