@@ -1,4 +1,5 @@
-//! A fake API server with any number of Companies and People, which has paged lists, watches and delays.
+//! A fake API server with any number of Companies and People, which has lists in pages and by
+//! watches, changes and delays.
 //!
 //! Whoever asks for whole records gets those of `records.rs`, and can write their conditions.
 
@@ -17,7 +18,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, patch, post};
 use axum_server::accept::NoDelayAcceptor;
-use futures::stream;
+use futures::{Stream, StreamExt, stream};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -34,6 +35,8 @@ const GROUP: &str = "/apis/crm.milo.io/v1alpha1";
 const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases";
 /// The time between two events of a watch, while there are changes.
 const CHANGE: Duration = Duration::from_millis(10);
+/// The number of events that are sent at once in a list by a watch.
+const EVENTS: usize = 100;
 /// The duration of a watch without a timeout, in seconds.
 const WATCH: u64 = 300;
 
@@ -217,13 +220,9 @@ fn list_or_watch(
     kind: &'static str,
     count: u64,
 ) -> Response {
-    if options.send_initial_events.is_some() {
-        // Like an API server without this feature. Clients then list.
-        return status(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", "sendInitialEvents is forbidden");
-    }
     let whole = wants_whole(headers);
     match options.watch.as_deref() {
-        Some("true" | "1") => watch(Arc::clone(cluster), options, kind, whole),
+        Some("true" | "1") => watch(Arc::clone(cluster), options, kind, whole, count),
         _ => list(cluster, options, kind, whole, count),
     }
 }
@@ -248,11 +247,7 @@ fn list(cluster: &Cluster, options: &Options, kind: &'static str, whole: bool, c
         if number > start {
             text.push(',');
         }
-        if whole {
-            cluster.records.show(&mut text, (kind, number), cluster.companies);
-        } else {
-            write_object(&mut text, kind, &records::name((kind, number)), LISTED);
-        }
+        cluster.write_listed(&mut text, (kind, number), whole);
     }
     text.push_str("]}");
     if whole {
@@ -263,6 +258,16 @@ fn list(cluster: &Cluster, options: &Options, kind: &'static str, whole: bool, c
         *listing = Some((began, Instant::now()));
     }
     json_text(text)
+}
+
+impl Cluster {
+    fn write_listed(&self, text: &mut String, id: records::Id, whole: bool) {
+        if whole {
+            self.records.show(text, id, self.companies);
+        } else {
+            write_object(text, id.0, &records::name(id), LISTED);
+        }
+    }
 }
 
 /// What a watch sends next.
@@ -277,7 +282,12 @@ struct Watching {
     number: u64,
 }
 
-fn watch(cluster: Arc<Cluster>, options: &Options, kind: &'static str, whole: bool) -> Response {
+fn watch(cluster: Arc<Cluster>, options: &Options, kind: &'static str, whole: bool, count: u64) -> Response {
+    let listed = if options.send_initial_events.as_deref() == Some("true") {
+        listed_by_watch(Arc::clone(&cluster), kind, whole, count).left_stream()
+    } else {
+        stream::empty().right_stream()
+    };
     let lasts = Duration::from_secs(options.timeout_seconds.unwrap_or(WATCH));
     let end = tokio::time::Instant::now() + lasts;
     let written = cluster.records.changes.subscribe();
@@ -286,7 +296,41 @@ fn watch(cluster: Arc<Cluster>, options: &Options, kind: &'static str, whole: bo
         let event = timeout_at(end, watching.next()).await.ok()?;
         Some((Ok::<_, Infallible>(event), watching))
     });
-    ([(header::CONTENT_TYPE, "application/json")], Body::from_stream(events)).into_response()
+    ([(header::CONTENT_TYPE, "application/json")], Body::from_stream(listed.chain(events))).into_response()
+}
+
+/// The events of a list by a watch, some hundred at a time, and the event that ends it.
+fn listed_by_watch(
+    cluster: Arc<Cluster>,
+    kind: &'static str,
+    whole: bool,
+    count: u64,
+) -> impl Stream<Item = Result<Bytes, Infallible>> {
+    let began = Instant::now();
+    let starts = (0..count).step_by(EVENTS).map(Some).chain([None]);
+    stream::iter(starts).map(move |start| {
+        let Some(start) = start else {
+            if kind == "Company" {
+                *cluster.listing.lock().unwrap() = Some((began, Instant::now()));
+            }
+            let end = json!({"type": "BOOKMARK", "object": {
+                "kind": "PartialObjectMetadata",
+                "apiVersion": "meta.k8s.io/v1",
+                "metadata": {
+                    "resourceVersion": LISTED.to_string(),
+                    "annotations": {"k8s.io/initial-events-end": "true"},
+                },
+            }});
+            return Ok(format!("{end}\n").into());
+        };
+        let mut text = String::new();
+        for number in start..count.min(start + EVENTS as u64) {
+            text.push_str(r#"{"type":"ADDED","object":"#);
+            cluster.write_listed(&mut text, (kind, number), whole);
+            text.push_str("}\n");
+        }
+        Ok(text.into())
+    })
 }
 
 impl Watching {
