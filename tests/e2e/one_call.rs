@@ -213,28 +213,6 @@ fn changes_by_a_later_webhook_are_checked_by_reinvocation() {
 }
 
 #[test]
-fn with_two_calls_a_complete_record_that_a_later_webhook_changes_is_denied() {
-    let site = site();
-    site.webhook.register();
-    let (admin, alice) = (site.plane.kubectl("admin"), site.plane.kubectl("alice"));
-    let _messy = Stranger::start(&site, "complete-messy", Turn::After, |_| {
-        set(&[("domains", json!(["HTTPS://Acme.com/"]))])
-    });
-    // The API server has not called `mutate` in the first round, so it does not in the second.
-    let complete = "{displayName: Acme, creatorRef: {name: zoe}}";
-    let refused = || {
-        let refused = for_show(&alice, &company("complete-messy", complete)).fails();
-        refused.prints_error("spec.domains[0]").prints_error("[domain/not-canonical]");
-    };
-    assert_eq!(called(&admin, refused), [0, 1, 0]);
-    let written = || {
-        let stored = for_show(&alice, &company("complete-messy", "{displayName: Acme}")).succeeds().json();
-        assert_eq!(stored["spec"]["domains"], json!(["acme.com"]));
-    };
-    assert_eq!(called(&admin, written), [2, 1, 0]);
-}
-
-#[test]
 fn the_floor_denies_values_that_a_later_webhook_changed_back() {
     let site = site();
     let alice = site.plane.kubectl("alice");
