@@ -65,6 +65,8 @@ control-plane: ## Build etcd, kube-apiserver, kubectl and helm from source, once
 	tests/control-plane/build
 
 e2e: control-plane ## Run the tests with a real API server and kubectl (KUBERNETES=1.31; E2E="floor:: verdicts::")
+	@# A collector of traces.
+	tests/collector/build
 	$(CARGO) test --locked --test e2e -- --skip rollout:: $(E2E)
 	@# Separately, because they need the whole machine.
 	$(if $(E2E),,$(CARGO) test --locked --test e2e -- rollout::)

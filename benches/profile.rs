@@ -12,7 +12,7 @@ use axum::http::Request;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use crm_admission::admission::Pipeline;
 use crm_admission::server::{Limits, router};
-use crm_admission::telemetry::{LogFormat, Metrics, logs};
+use crm_admission::telemetry::{LogFormat, Metrics, Traces, logs};
 use crm_core::existence::Objects;
 use crm_core::policy::Policy;
 use http_body_util::BodyExt;
@@ -40,7 +40,7 @@ async fn answer(body: Vec<u8>, times: u32) {
     let metrics = Metrics::new();
     let policy = Arc::new(ArcSwap::from_pointee(Policy::default()));
     let pipeline = Pipeline::new(Arc::new(Objects::new([&acme])), policy, metrics.clone());
-    let webhook = router(Arc::new(pipeline), &Limits::default(), metrics, Default::default());
+    let webhook = router(Arc::new(pipeline), &Limits::default(), metrics, Traces::off(), Default::default());
     let body = axum::body::Bytes::from(body);
     for _ in 0..times {
         let request = Request::post("/mutate?timeout=10s")

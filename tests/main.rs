@@ -43,4 +43,5 @@ mod policy_tests;
 mod properties;
 mod repository;
 mod serving;
+mod traces;
 mod workflows;

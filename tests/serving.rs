@@ -17,7 +17,7 @@ use crm_admission::server::{
     Addresses, ClientCaFile, ConnectionLimits, Parts, Readiness, Reviewer, ServeError, Server, ServerConfig,
     Signals, Tasks, Tls, TlsFiles, Unreadable, tls,
 };
-use crm_admission::telemetry::{self, Metrics};
+use crm_admission::telemetry::{self, Metrics, Span};
 use reqwest::header::CONNECTION;
 use reqwest::tls::TlsInfo;
 use reqwest::{Certificate, Client, Identity, StatusCode, Version};
@@ -40,7 +40,13 @@ struct StubReviewer {
 }
 
 impl Reviewer for StubReviewer {
-    async fn review(&self, endpoint: Endpoint, body: Bytes, _: Duration) -> Result<Vec<u8>, Unreadable> {
+    async fn review(
+        &self,
+        endpoint: Endpoint,
+        body: Bytes,
+        _: Duration,
+        _: &mut Span,
+    ) -> Result<Vec<u8>, Unreadable> {
         self.calls.fetch_add(1, Ordering::SeqCst);
         if body == "wait" {
             self.gate.acquire().await.unwrap().forget();

@@ -16,10 +16,11 @@ use futures::{StreamExt, stream};
 use jiff::Timestamp;
 
 use super::answer::{self, Decision};
+use super::lookups::Lookups;
 use super::policy::PolicyJudge;
 use super::review::{self, Judged, Matter, Review, Unreadable, Write};
 use crate::directory::{COUNTS_AT_A_TIME, Directory, Found, LookupError};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Span};
 
 /// The maximum number of lookups of a request at the same time.
 const AT_A_TIME: usize = 16;
@@ -115,28 +116,43 @@ impl Pipeline {
         body: &[u8],
         limit: Duration,
     ) -> Result<Reviewed, Unreadable> {
+        self.traced(endpoint, body, limit, &mut Span::none()).await
+    }
+
+    /// Answers as [`Self::reviewed`] does, and notes the decision and the lookups in `span`.
+    ///
+    /// # Errors
+    /// An unreadable body has no answer.
+    pub async fn traced(
+        &self,
+        endpoint: Endpoint,
+        body: &[u8],
+        limit: Duration,
+        span: &mut Span,
+    ) -> Result<Reviewed, Unreadable> {
         let started = Instant::now();
         let mut review = review::parse(body)?;
         let policy = self.policy.load_full();
         if let Matter::Policy { spec } = &mut review.matter {
             let spec = spec.take();
             let verdict = self.policies.judge(&review.name, spec, (self.clock)()).await;
-            self.record(endpoint, &review, Decision::of_policy(&verdict), &[], started);
+            self.record(endpoint, &review, Decision::of_policy(&verdict), &[], started, span);
             let answer = answer::policy_decided(&review, &verdict, &policy);
             return Ok(Reviewed { verdict: Verdict::default(), answer });
         }
+        let lookups = Lookups::new(&*self.directory, span, limit);
         let verdict = match &review.matter {
-            Matter::Write(write) => self.decide(endpoint, &review, write, &policy, limit).await,
-            Matter::Deletion(kind) => self.decide_deletion(&review, *kind, &policy, limit).await,
+            Matter::Write(write) => self.decide(endpoint, &review, write, &policy, &lookups).await,
+            Matter::Deletion(kind) => self.decide_deletion(&review, *kind, &policy, &lookups).await,
             Matter::Nothing | Matter::Policy { .. } => {
-                self.record(endpoint, &review, Decision::Allowed, &[], started);
+                self.record(endpoint, &review, Decision::Allowed, &[], started, span);
                 let verdict = Verdict::default();
                 return Ok(Reviewed { verdict, answer: answer::untouched(&review) });
             }
         };
         let decision = Decision::of(&verdict);
         self.count(&verdict, decision);
-        self.record(endpoint, &review, decision, &verdict.findings, started);
+        self.record(endpoint, &review, decision, &verdict.findings, started, span);
         let answer = answer::decided(&review, &verdict, &policy);
         Ok(Reviewed { verdict, answer })
     }
@@ -147,7 +163,7 @@ impl Pipeline {
         review: &Review<'_>,
         write: &Write,
         policy: &Policy,
-        limit: Duration,
+        lookups: &Lookups<'_>,
     ) -> Verdict {
         let request = Request {
             kind: write.kind,
@@ -164,8 +180,8 @@ impl Pipeline {
             references.retain(|reference| reference.key.rule != RuleId::SubjectExists);
         }
         let (facts, subject) = join(
-            self.look_up(references, review, policy, limit),
-            OptionFuture::from(owner.map(|owner| self.identify(owner, review, limit))),
+            look_up(references, review, policy, lookups),
+            OptionFuture::from(owner.map(|owner| identify(owner, review, lookups))),
         )
         .await;
         let facts = match subject {
@@ -189,80 +205,19 @@ impl Pipeline {
         review: &Review<'_>,
         kind: CrmKind,
         policy: &Policy,
-        limit: Duration,
+        lookups: &Lookups<'_>,
     ) -> Verdict {
         let deletion = Deletion { kind, name: &review.name, requester: &review.user };
         let now = (self.clock)();
         let questions = rules::dependents(&deletion, policy, now);
-        let started = Instant::now();
         let each = questions.into_iter().map(|question| async move {
-            let left = limit.saturating_sub(started.elapsed());
-            let answer = self.directory.dependents(&question, &review.user, left).await;
+            let answer = lookups.dependents(&question, &review.user).await;
             let tally = answer.inspect_err(|error| failed(RuleId::DeleteReferenced, review, error)).ok();
             (question.kind, tally.map(|tally| if review.orphans { tally.orphaned() } else { tally }))
         });
         // More would wait for each other's turn in the directory.
         let found: Vec<_> = stream::iter(each).buffered(COUNTS_AT_A_TIME).collect().await;
         rules::evaluate_deletion(&deletion, &found, policy, now)
-    }
-
-    async fn look_up(
-        &self,
-        references: Vec<Reference>,
-        review: &Review<'_>,
-        policy: &Policy,
-        limit: Duration,
-    ) -> Vec<(ReferenceKey, Fact)> {
-        let consistency = policy.references.consistency;
-        // For all of them, because the last ones wait for the first.
-        let started = Instant::now();
-        let each = references.into_iter().map(|Reference { key, target }| async move {
-            let known = match consistency {
-                Consistency::CacheThenLive => self.directory.recall(&target),
-                Consistency::Live => None,
-            };
-            let answer = match known {
-                Some(presence) => Ok(presence),
-                None => self.directory.confirm(&target, limit.saturating_sub(started.elapsed())).await,
-            };
-            let fact = match answer {
-                // A suggestion costs a search, so a long list of missing objects does not get one for each.
-                Ok(missing @ Presence::Missing) if key.entry.is_some_and(|entry| entry >= SUGGESTED) => {
-                    missing.into()
-                }
-                Ok(Presence::Missing) => {
-                    let left = limit.saturating_sub(started.elapsed());
-                    Fact::Missing { suggestion: self.directory.suggest(&target, &review.user, left).await }
-                }
-                Ok(present) => present.into(),
-                Err(error) => unchecked(key.rule, review, &error),
-            };
-            (key, fact)
-        });
-        // Only a list can have more references than this.
-        stream::iter(each).buffered(AT_A_TIME).collect().await
-    }
-
-    /// Asks the API server for the subject of a Note and its uid.
-    async fn identify(
-        &self,
-        subject: Target,
-        review: &Review<'_>,
-        limit: Duration,
-    ) -> (Fact, Option<String>) {
-        let started = Instant::now();
-        match self.directory.identify(&subject, limit).await {
-            Ok(Found { presence: Presence::Missing, .. }) => {
-                let left = limit.saturating_sub(started.elapsed());
-                (
-                    Fact::Missing { suggestion: self.directory.suggest(&subject, &review.user, left).await },
-                    None,
-                )
-            }
-            Ok(Found { presence: Presence::Terminating, .. }) => (Fact::Terminating, None),
-            Ok(Found { presence: Presence::Exists, uid }) => (Fact::Exists, uid),
-            Err(error) => (unchecked(RuleId::SubjectExists, review, &error), None),
-        }
     }
 
     /// Counts the findings and changes of a decision.
@@ -287,6 +242,7 @@ impl Pipeline {
         decision: Decision,
         findings: &[Finding],
         started: Instant,
+        span: &mut Span,
     ) {
         let elapsed = started.elapsed();
         let kind = review.kind.map_or("other", Judged::label);
@@ -299,7 +255,8 @@ impl Pipeline {
         );
         let user = review.user.username.as_deref().unwrap_or_default();
         let rules: BTreeSet<RuleId> = findings.iter().map(|finding| finding.rule).collect();
-        let rules: Vec<&str> = rules.into_iter().map(RuleId::as_str).collect();
+        let rules: Vec<&'static str> = rules.into_iter().map(RuleId::as_str).collect();
+        span.decided(kind, review.verb.as_str(), decision.as_str(), &rules);
         macro_rules! log {
             ($level:ident) => {
                 tracing::$level!(
@@ -320,6 +277,51 @@ impl Pipeline {
             Decision::Denied => log!(info),
             Decision::Allowed => log!(debug),
         }
+    }
+}
+
+async fn look_up(
+    references: Vec<Reference>,
+    review: &Review<'_>,
+    policy: &Policy,
+    lookups: &Lookups<'_>,
+) -> Vec<(ReferenceKey, Fact)> {
+    let consistency = policy.references.consistency;
+    let each = references.into_iter().map(|Reference { key, target }| async move {
+        let known = match consistency {
+            Consistency::CacheThenLive => lookups.recall(&target),
+            Consistency::Live => None,
+        };
+        let answer = match known {
+            Some(presence) => Ok(presence),
+            None => lookups.confirm(&target).await,
+        };
+        let fact = match answer {
+            // A suggestion costs a search, so a long list of missing objects does not get one for each.
+            Ok(missing @ Presence::Missing) if key.entry.is_some_and(|entry| entry >= SUGGESTED) => {
+                missing.into()
+            }
+            Ok(Presence::Missing) => {
+                Fact::Missing { suggestion: lookups.suggest(&target, &review.user).await }
+            }
+            Ok(present) => present.into(),
+            Err(error) => unchecked(key.rule, review, &error),
+        };
+        (key, fact)
+    });
+    // Only a list can have more references than this.
+    stream::iter(each).buffered(AT_A_TIME).collect().await
+}
+
+/// Asks the API server for the subject of a Note and its uid.
+async fn identify(subject: Target, review: &Review<'_>, lookups: &Lookups<'_>) -> (Fact, Option<String>) {
+    match lookups.identify(&subject).await {
+        Ok(Found { presence: Presence::Missing, .. }) => {
+            (Fact::Missing { suggestion: lookups.suggest(&subject, &review.user).await }, None)
+        }
+        Ok(Found { presence: Presence::Terminating, .. }) => (Fact::Terminating, None),
+        Ok(Found { presence: Presence::Exists, uid }) => (Fact::Exists, uid),
+        Err(error) => (unchecked(RuleId::SubjectExists, review, &error), None),
     }
 }
 

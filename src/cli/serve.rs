@@ -32,7 +32,11 @@ use crate::server::{
     self, ClientCaFile, PartReport, PartState, Parts, Pem, Server, ServerConfig, Signals, Tls, TlsFiles,
     TlsMaterial,
 };
-use crate::telemetry::{self, LogFormat, Metrics};
+use crate::telemetry::traces::{Delivery, Settings};
+use crate::telemetry::{self, LogFormat, Metrics, Traces};
+
+/// How long the last spans may take at the end, within the margin of the grace period of the pod.
+const LAST_SPANS: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Args)]
 pub(super) struct Serve {
@@ -94,6 +98,11 @@ pub(super) struct Serve {
     /// Maximum number of conditions that --conditions writes a second.
     #[arg(long, default_value_t = 20, env = "CRM_ADMISSION_CONDITIONS_RATE", value_name = "NUMBER", value_parser = value_parser!(u32).range(1..=1000))]
     conditions_rate: u32,
+    /// URL of a collector to which traces are sent by OTLP over HTTP, such as http://otel-collector.monitoring:4318; off by
+    /// default. /v1/traces is appended. Without the flag, OTEL_EXPORTER_OTLP_TRACES_ENDPOINT and
+    /// OTEL_EXPORTER_OTLP_ENDPOINT count.
+    #[arg(long, env = "CRM_ADMISSION_OTLP_ENDPOINT", value_name = "URL")]
+    otlp_endpoint: Option<String>,
     /// Format of log lines.
     #[arg(long, value_enum, default_value_t = LogFormatArg::Text, env = "CRM_ADMISSION_LOG_FORMAT", value_name = "FORMAT")]
     log_format: LogFormatArg,
@@ -158,10 +167,12 @@ impl Serve {
     async fn serve(self) -> anyhow::Result<()> {
         let signals = Signals::of_process().context("cannot listen for signals")?;
         let metrics = Metrics::new();
+        let (traces, delivery) = self.traces(&metrics)?;
         let runtime = tokio::runtime::Handle::current().metrics();
         metrics.serving().count_tasks(move || runtime.num_alive_tasks());
         let client = self.client().await?;
         let mut parts = self.certificate(client.as_ref(), metrics.clone(), signals).await?;
+        parts.traces = traces;
 
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
@@ -203,7 +214,21 @@ impl Serve {
         stop.cancel();
         tasks.close();
         tasks.wait().await;
+        if let (Ok(()), Some(delivery)) = (&served, delivery) {
+            deliver_last(delivery).await?;
+        }
         Ok(served?)
+    }
+
+    /// Where spans go, and the task that delivers them, if traces are on.
+    fn traces(&self, metrics: &Metrics) -> anyhow::Result<(Traces, Option<Delivery>)> {
+        let variable = |name: &str| std::env::var(name).ok();
+        let Some(settings) = Settings::read(self.otlp_endpoint.as_deref(), variable)? else {
+            return Ok((Traces::off(), None));
+        };
+        let (traces, delivery) = Traces::start(&settings, metrics)?;
+        tracing::info!(collector = settings.collector(), "traces are on");
+        Ok((traces, Some(delivery)))
     }
 
     /// Serves the certificate from files or a Secret, and keeps it up to date.
@@ -349,6 +374,16 @@ impl Serve {
         tracing::info!(objects = objects.len(), "looking up objects among those of --resources");
         Ok(Objects::new(&objects))
     }
+}
+
+/// Delivers the last spans. The server has stopped to listen to signals, so this does: a signal ends it at once.
+async fn deliver_last(delivery: Delivery) -> anyhow::Result<()> {
+    let mut signals = Signals::of_process().context("cannot listen for signals")?;
+    tokio::select! {
+        () = delivery.finish(LAST_SPANS) => {}
+        _ = signals.next() => {}
+    }
+    Ok(())
 }
 
 /// Shows the parts of the directory in `/readyz` and in the metrics.

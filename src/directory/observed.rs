@@ -64,6 +64,15 @@ impl From<&Result<Presence, LookupError>> for Outcome {
     }
 }
 
+impl From<&Result<Found, LookupError>> for Outcome {
+    fn from(answer: &Result<Found, LookupError>) -> Self {
+        match answer {
+            Ok(found) => found.presence.into(),
+            Err(error) => error.into(),
+        }
+    }
+}
+
 impl From<&Result<Tally, LookupError>> for Outcome {
     fn from(answer: &Result<Tally, LookupError>) -> Self {
         match answer {
@@ -127,11 +136,7 @@ impl<D: LookUp, O: Observer> LookUp for Observed<D, O> {
         limit: Duration,
     ) -> BoxFuture<'a, Result<Found, LookupError>> {
         let answer = self.directory.identify(target, limit);
-        let outcome = |answer: &Result<Found, LookupError>| match answer {
-            Ok(found) => found.presence.into(),
-            Err(error) => error.into(),
-        };
-        answer.inspect(move |answer| self.observer.looked_up(&target.kind, outcome(answer))).boxed()
+        answer.inspect(|answer| self.observer.looked_up(&target.kind, answer.into())).boxed()
     }
 
     fn suggest<'a>(

@@ -28,7 +28,10 @@ use super::limits::Limits;
 use super::shares::{Share, Shares, Short};
 use super::weight::weight;
 use crate::admission::Endpoint;
-use crate::telemetry::{BytesInFlight, Metrics};
+use crate::telemetry::{BytesInFlight, Metrics, Span, Traces};
+
+/// Names the span of the caller: <https://www.w3.org/TR/trace-context/>.
+const TRACEPARENT: &str = "traceparent";
 
 /// The routes of the webhook. Once `draining` is cancelled, every answer closes its connection, so that the caller
 /// opens a new one.
@@ -36,6 +39,7 @@ pub fn router<R: Reviewer>(
     reviewer: Arc<R>,
     limits: &Limits,
     metrics: Metrics,
+    traces: Traces,
     draining: CancellationToken,
 ) -> Router {
     let state = Arc::new(Webhook {
@@ -43,6 +47,7 @@ pub fn router<R: Reviewer>(
         limits: limits.clone(),
         shares: Shares::new(limits.concurrent_requests, limits.memory_bytes),
         metrics,
+        traces,
         draining,
     });
     let route = |endpoint| post(move |webhook, request| answer::<R>(webhook, endpoint, request));
@@ -65,6 +70,7 @@ struct Webhook<R> {
     limits: Limits,
     shares: Shares,
     metrics: Metrics,
+    traces: Traces,
     draining: CancellationToken,
 }
 
@@ -168,13 +174,18 @@ async fn answer<R: Reviewer>(
     mut request: Request,
 ) -> Response {
     let caller = request.extensions_mut().remove::<Caller>();
-    // Pinned here, because it would otherwise be moved from wrapper to wrapper.
-    let review = pin!(review(&webhook, endpoint, caller.as_ref(), request));
-    let rejection = match AssertUnwindSafe(review).catch_unwind().await {
+    let mut span =
+        webhook.traces.request(span_name(endpoint), endpoint.path(), || traceparent(request.headers()));
+    let reviewed = {
+        // Pinned here, because it would otherwise be moved from wrapper to wrapper.
+        let review = pin!(review(&webhook, endpoint, caller.as_ref(), request, &mut span));
+        AssertUnwindSafe(review).catch_unwind().await
+    };
+    let response = match reviewed {
         Ok(Ok(body)) => {
             let mut response = Response::new(Body::from(body));
             response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-            return webhook.closing(response, caller.as_ref());
+            webhook.closing(response, caller.as_ref())
         }
         Ok(Err(rejection)) => {
             // The reason is not logged, because it may quote the request.
@@ -183,7 +194,7 @@ async fn answer<R: Reviewer>(
                 status = rejection.status.as_u16(),
                 "call rejected"
             );
-            rejection
+            webhook.reject(rejection, caller.as_ref())
         }
         Err(_) => {
             webhook.metrics.decisions().panicked();
@@ -191,10 +202,26 @@ async fn answer<R: Reviewer>(
                 %endpoint,
                 "a review panicked and was answered with status 500"
             );
-            Rejection::PANIC
+            webhook.reject(Rejection::PANIC, caller.as_ref())
         }
     };
-    webhook.reject(rejection, caller.as_ref())
+    span.answered(response.status().as_u16());
+    response
+}
+
+/// Method and path, as the semantic conventions of OpenTelemetry name spans of HTTP servers.
+const fn span_name(endpoint: Endpoint) -> &'static str {
+    match endpoint {
+        Endpoint::Mutate => "POST /mutate",
+        Endpoint::Validate => "POST /validate",
+    }
+}
+
+/// The header `traceparent`. With two of them, neither counts.
+fn traceparent(headers: &HeaderMap) -> Option<&[u8]> {
+    let mut values = headers.get_all(TRACEPARENT).iter();
+    let value = values.next()?;
+    values.next().is_none().then(|| value.as_bytes())
 }
 
 /// Checks the limits and passes the body to the reviewer. Checks that do not need the body come first.
@@ -203,6 +230,7 @@ async fn review<R: Reviewer>(
     endpoint: Endpoint,
     caller: Option<&Caller>,
     request: Request,
+    span: &mut Span,
 ) -> Result<Vec<u8>, Rejection> {
     let deadline = Deadline::start(request.uri().query(), &webhook.limits);
     if !is_json(request.headers()) {
@@ -215,7 +243,7 @@ async fn review<R: Reviewer>(
     // Tests have no socket, so all their calls come from the same peer.
     let peer = caller.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), Caller::peer);
     let share = webhook.shares.enter(peer);
-    let shared = pin!(share_in(webhook, endpoint, &share, deadline, request.into_body()));
+    let shared = pin!(share_in(webhook, endpoint, &share, deadline, request.into_body(), span));
     let gives_way = pin!(share.has_to_give_way());
     match select(shared, gives_way).await {
         Either::Left((answer, _)) => answer,
@@ -231,6 +259,7 @@ async fn share_in<R: Reviewer>(
     share: &Share<'_>,
     deadline: Deadline,
     body: Body,
+    span: &mut Span,
 ) -> Result<Vec<u8>, Rejection> {
     let mut memory = Memory { share, counted: webhook.metrics.serving().bytes_in_flight() };
     let body = {
@@ -246,9 +275,10 @@ async fn share_in<R: Reviewer>(
         return Err(Rejection::TOO_MANY_VALUES);
     }
     memory.grow(weight - body.len()).await?;
+    span.body_read();
     let left = deadline.left().ok_or_else(|| Rejection::body_too_late(deadline.timeout()))?;
     // The reviewer respects `left`. The timeout is for the case that it does not.
-    let review = pin!(webhook.reviewer.review(endpoint, body, left));
+    let review = pin!(webhook.reviewer.review(endpoint, body, left, span));
     match timeout_at(deadline.end(), review).await {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(unreadable)) => Err(Rejection::unreadable(&unreadable.reason)),

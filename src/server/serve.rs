@@ -29,7 +29,7 @@ use super::router::router;
 use super::signals::Signals;
 use super::tasks::{Death, Tasks};
 use super::tls::Tls;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Traces};
 
 /// The maximum size of the request headers in bytes. The last read may exceed it by as much again.
 const HEADER_BYTES: usize = 64 * 1024;
@@ -89,6 +89,8 @@ pub struct Parts {
     pub readiness: Readiness,
     /// The metrics of `/metrics`.
     pub metrics: Metrics,
+    /// Where the spans of reviews go.
+    pub traces: Traces,
     /// The tasks that the server needs.
     pub tasks: Tasks,
     /// The signals that stop it.
@@ -96,12 +98,12 @@ pub struct Parts {
 }
 
 impl Parts {
-    /// Parts with the state of the certificate. Callers may add more to `readiness` and `tasks`.
+    /// Parts with the state of the certificate and without traces. Callers may add more to `readiness` and `tasks`.
     pub fn new(tls: Arc<Tls>, metrics: Metrics, signals: Signals) -> Self {
         let readiness = Readiness::default();
         let reported = Arc::clone(&tls);
         readiness.ask(move || vec![reported.report()]);
-        Self { tls, readiness, metrics, tasks: Tasks::default(), signals }
+        Self { tls, readiness, metrics, traces: Traces::off(), tasks: Tasks::default(), signals }
     }
 }
 
@@ -198,12 +200,12 @@ impl Server {
     /// `Connection: close`. Then the server accepts no new connections, and this returns after the last answer. A
     /// second signal, or the end of a listener or a background task, stops the server at once with an error.
     pub async fn run<R: Reviewer>(self, reviewer: Arc<R>, parts: Parts) -> Result<(), ServeError> {
-        let Parts { tls, readiness, metrics, mut tasks, mut signals } = parts;
+        let Parts { tls, readiness, metrics, traces, mut tasks, mut signals } = parts;
         let shutdown = readiness.part("shutdown");
         shutdown.ready();
 
         let draining = CancellationToken::new();
-        let reviews = router(reviewer, &self.config.limits, metrics.clone(), draining.clone());
+        let reviews = router(reviewer, &self.config.limits, metrics.clone(), traces, draining.clone());
         let mut webhook = serve_tls(self.webhook, &self.config, &tls, &metrics, reviews);
         let probes = admin_router(readiness, metrics.clone());
         let mut admin = serve_plain(self.admin, &metrics, probes);

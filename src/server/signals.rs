@@ -31,7 +31,7 @@ impl Signals {
     }
 
     /// Waits for the next signal and returns its name. Cancel safe.
-    pub(super) async fn next(&mut self) -> &'static str {
+    pub async fn next(&mut self) -> &'static str {
         match &mut self.0 {
             Source::Process { terminate, interrupt } => tokio::select! {
                 Some(()) = terminate.recv() => "SIGTERM",

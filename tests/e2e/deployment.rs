@@ -408,6 +408,26 @@ fn the_values_of_the_chart_have_their_effect() {
 }
 
 #[test]
+fn the_network_policy_of_the_chart_allows_the_collector_of_traces() {
+    let site = site();
+    for (endpoint, port) in [
+        ("http://otel-collector.monitoring:4318", 4318),
+        ("http://[fd00::1]:14318/otlp", 14318),
+        ("https://collector.example.com", 443),
+        ("http://collector.example.com/otlp", 80),
+    ] {
+        let objects = objects(&templated(&helm(&site), &[&format!("--set=traces.endpoint={endpoint}")]));
+        let deployment = &objects[&format!("Deployment {NAMESPACE} crm-admission")];
+        let args = &deployment["spec"]["template"]["spec"]["containers"][0]["args"];
+        let flag = json!(format!("--otlp-endpoint={endpoint}"));
+        assert!(args.as_array().expect("arguments").contains(&flag), "{args}");
+        let policy = &objects[&format!("NetworkPolicy {NAMESPACE} crm-admission")];
+        let egress = policy["spec"]["egress"].as_array().expect("rules");
+        assert_eq!(egress.last(), Some(&json!({"ports": [{"port": port, "protocol": "TCP"}]})), "{endpoint}");
+    }
+}
+
+#[test]
 fn a_flag_of_the_chart_is_not_given_twice() {
     let site = site();
     let values = ["--set=webhook.port=10250", "--set=extraArgs={--listen=0.0.0.0:10250}"];
@@ -483,6 +503,7 @@ fn invalid_values_are_rejected() {
         ("replicas=two", "/replicas"),
         ("registration.failurePolicy=fail", "/registration/failurePolicy"),
         ("extraEnv[0].value=x", "name"),
+        ("traces.endpoint=otel-collector:4318", "/traces/endpoint"),
     ] {
         let complaint = helm(&site).fails(["template", "crm-admission", &chart, "--set", value]);
         assert!(complaint.contains(told), "{value}: {complaint}");

@@ -45,6 +45,7 @@ mod replay;
 mod rights;
 mod rollout;
 mod strict;
+mod traces;
 mod two_api_servers;
 mod updates;
 mod verdicts;

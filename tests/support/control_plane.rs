@@ -139,6 +139,22 @@ impl ControlPlane {
         Self::start_as(Workspace::create(), Setup::alone(auditing))
     }
 
+    /// Like [`ControlPlane::start`]; the API server sends the spans of all requests to this collector, by OTLP over gRPC.
+    pub(crate) fn start_traced(collector: &str) -> Self {
+        let workspace = Workspace::create();
+        let configuration = json!({
+            // Version 1 exists since Kubernetes 1.34.
+            "apiVersion": "apiserver.config.k8s.io/v1beta1",
+            "kind": "TracingConfiguration",
+            "endpoint": collector,
+            "samplingRatePerMillion": 1_000_000,
+        });
+        let file = workspace.write("tracing", "configuration.yaml", &configuration.to_string());
+        let mut setup = Setup::alone(Auditing::Off);
+        setup.flags.push(format!("--tracing-config-file={}", file.display()));
+        Self::start_as(workspace, setup)
+    }
+
     /// Like [`ControlPlane::start`], with its files in `workspace`.
     pub(crate) fn start_as(workspace: Workspace, setup: Setup) -> Self {
         let programs = programs();

@@ -12,6 +12,7 @@
 )]
 
 pub(crate) mod balancer;
+pub(crate) mod collector;
 pub(crate) mod control_plane;
 pub(crate) mod foreign_kinds;
 pub(crate) mod helm;

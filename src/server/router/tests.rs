@@ -39,7 +39,13 @@ struct StubReviewer {
 }
 
 impl Reviewer for StubReviewer {
-    async fn review(&self, endpoint: Endpoint, body: Bytes, limit: Duration) -> Result<Vec<u8>, Unreadable> {
+    async fn review(
+        &self,
+        endpoint: Endpoint,
+        body: Bytes,
+        limit: Duration,
+        _span: &mut Span,
+    ) -> Result<Vec<u8>, Unreadable> {
         *self.last.lock().unwrap() = Some((endpoint, body, limit));
         self.calls.fetch_add(1, Ordering::SeqCst);
         match self.behaviour {
@@ -83,7 +89,7 @@ impl Fixture {
         let reviewer = Arc::new(StubReviewer { behaviour, ..StubReviewer::default() });
         let metrics = Metrics::new();
         let draining = CancellationToken::new();
-        let router = router(Arc::clone(&reviewer), limits, metrics.clone(), draining.clone());
+        let router = router(Arc::clone(&reviewer), limits, metrics.clone(), Traces::off(), draining.clone());
         Self { reviewer, metrics, draining, router }
     }
 

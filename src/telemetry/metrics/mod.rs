@@ -8,6 +8,7 @@ mod directory;
 mod scraped;
 mod serving;
 mod table;
+mod traces;
 
 use std::fmt;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ pub use decisions::Decisions;
 pub use directory::{Directory, DirectoryKind};
 pub use serving::{BytesInFlight, InFlight, OpenConnection, Serving};
 pub use table::{ALL, Definition, PREFIX, Type};
+pub use traces::Traces;
 
 /// The media type of [`Metrics::text`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -41,6 +43,7 @@ struct Shared {
     serving: Serving,
     audit: Audit,
     conditions: Conditions,
+    traces: Traces,
 }
 
 impl Default for Metrics {
@@ -66,6 +69,7 @@ impl Metrics {
             serving: Serving::register(&mut registry),
             audit: Audit::register(&mut registry),
             conditions: Conditions::register(&mut registry),
+            traces: Traces::register(&mut registry),
             registry,
         };
         Self { shared: Arc::new(shared) }
@@ -99,6 +103,11 @@ impl Metrics {
     /// The metrics of the conditions controller.
     pub fn conditions(&self) -> &Conditions {
         &self.shared.conditions
+    }
+
+    /// The metrics of traces.
+    pub fn traces(&self) -> &Traces {
+        &self.shared.traces
     }
 
     /// All metrics in the OpenMetrics text format, of media type [`CONTENT_TYPE`].

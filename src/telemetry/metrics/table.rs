@@ -167,6 +167,7 @@ table! {
     );
     TASK_RESTARTS =
         Definition::counter("task_restarts", &["task"], "Background tasks that failed and were started again");
+    TRACE_SPANS = Definition::counter("trace_spans", &["result"], "Spans of traces, by what became of them");
     BUILD = Definition::new(Type::Info, "build", &["version"], "The version of the program");
 
     AUDIT_FINDINGS =
