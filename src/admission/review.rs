@@ -14,6 +14,8 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::json;
+
 /// The API group of AdmissionReviews.
 const REVIEW_GROUP: &str = "admission.k8s.io/";
 /// The name of the body in messages.
@@ -363,12 +365,11 @@ where
 pub(super) fn parse(body: &[u8]) -> Result<Review<'_>, Unreadable> {
     // Checked once for the whole body. Otherwise, every string would be checked separately.
     let body = std::str::from_utf8(body).map_err(|_| not_utf8(body))?;
-    check_is_object(body, THE_BODY)?;
-    // Nearly every body is valid and parsed in one pass. For an invalid one, it matters which part is wrong and whether
-    // that part is needed.
-    match serde_json::from_str::<Envelope<'_, ObjectParts<'_>>>(body) {
-        Ok(envelope) => review(envelope),
-        Err(_) => review(read::<Envelope<'_, &RawValue>>(body, THE_BODY)?),
+    // Nearly every body is valid and read in one pass. For another one, it matters which part is wrong and whether that
+    // part is needed.
+    match json::read::<Envelope<'_, ObjectParts<'_>>>(body) {
+        Some(envelope) => review(envelope),
+        None => review(read::<Envelope<'_, &RawValue>>(body, THE_BODY)?),
     }
 }
 
@@ -501,3 +502,6 @@ fn named(place: &'static str, path: &str) -> String {
         (_, field, _) => format!("{place}.{field}"),
     }
 }
+
+#[cfg(test)]
+mod tests;
