@@ -7,12 +7,10 @@ use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, de, forward_to_deserialize_any};
+use wide::u8x16;
 
 /// The maximum depth of values, as many as the bits of [`Open`]. serde_json reads 127, and passes over any depth.
 const DEEPEST: u8 = 63;
-
-/// Eight bytes of which each is 1.
-const ONES: u64 = u64::MAX / 255;
 
 /// Reads a document. `None` if `serde_json::from_str` returns an error, and in rare cases if it does not: the document
 /// is nested deeper than 63 levels, or has a list where `T` has a struct.
@@ -102,9 +100,22 @@ impl<'de> Reader<'de> {
     /// Passes the rest of a string after its first quote. Returns whether it has escapes.
     #[inline]
     fn pass_string(&mut self) -> Result<bool, GivesUp> {
+        // Most strings are short, so a call would cost more than this.
+        if let Some(chunk) = self.rest().first_chunk() {
+            let end = self.at + plain_bytes(chunk);
+            if self.json.as_bytes().get(end) == Some(&b'"') {
+                self.at = end + 1;
+                return Ok(false);
+            }
+        }
+        self.pass_long_string()
+    }
+
+    #[inline(never)]
+    fn pass_long_string(&mut self) -> Result<bool, GivesUp> {
         let mut has_escapes = false;
         loop {
-            self.at = end_of_plain(self.json.as_bytes(), self.at);
+            self.at += plain_bytes_of(self.rest());
             match self.json.as_bytes().get(self.at) {
                 Some(b'"') => {
                     self.at += 1;
@@ -256,28 +267,31 @@ impl Open {
     }
 }
 
-/// The index of the first quote, backslash or control character from `at`, or the length.
+/// How many bytes come before the first quote, backslash or control character; 16 if there is none.
 #[inline]
-fn end_of_plain(bytes: &[u8], mut at: usize) -> usize {
-    while let Some(chunk) = bytes.get(at..).and_then(|rest| rest.first_chunk()) {
-        let special = special(u64::from_le_bytes(*chunk));
-        if special != 0 {
-            return at + special.trailing_zeros() as usize / 8;
-        }
-        at += 8;
-    }
-    let is_plain = |byte: &&u8| **byte >= b' ' && **byte != b'"' && **byte != b'\\';
-    at + bytes.get(at..).unwrap_or_default().iter().take_while(is_plain).count()
+fn plain_bytes(chunk: &[u8; 16]) -> usize {
+    let bytes = u8x16::new(*chunk);
+    let is_control = bytes.min(u8x16::splat(b' ' - 1)).simd_eq(bytes);
+    let is_quote = bytes.simd_eq(u8x16::splat(b'"'));
+    let is_backslash = bytes.simd_eq(u8x16::splat(b'\\'));
+    // The first byte is the last bit.
+    let specials = (is_control | is_quote | is_backslash).to_bitmask() | 1 << 16;
+    specials.trailing_zeros() as usize
 }
 
-/// Sets the highest bit of each quote, backslash and control character. Bits above the first one mean nothing.
-///
-/// The subtraction sets the bit of a byte that was less. Bytes from 128 have it before and are plain.
-fn special(bytes: u64) -> u64 {
-    let quote = (bytes ^ (ONES * u64::from(b'"'))).wrapping_sub(ONES);
-    let backslash = (bytes ^ (ONES * u64::from(b'\\'))).wrapping_sub(ONES);
-    let control = bytes.wrapping_sub(ONES * u64::from(b' '));
-    (quote | backslash | control) & !bytes & (ONES << 7)
+/// The same for any number of bytes.
+#[inline]
+fn plain_bytes_of(bytes: &[u8]) -> usize {
+    let mut rest = bytes;
+    while let Some((chunk, after)) = rest.split_first_chunk() {
+        let plain = plain_bytes(chunk);
+        if plain < 16 {
+            return bytes.len() - rest.len() + plain;
+        }
+        rest = after;
+    }
+    let is_plain = |byte: &&u8| **byte >= b' ' && **byte != b'"' && **byte != b'\\';
+    bytes.len() - rest.len() + rest.iter().take_while(is_plain).count()
 }
 
 /// Lets serde_json read one number or string.

@@ -131,7 +131,9 @@ fn nest(levels: usize) -> String {
 #[test]
 fn strings_end_where_they_end() {
     for length in 0..40 {
-        for end in ["\"", "\\\"\"", "\\\\\"", "\u{1f}\"", "\u{20}\"", "\u{7f}\"", "ü\"", "!\"", "#\"", "[\"", "]\""] {
+        for end in
+            ["\"", "\\\"\"", "\\\\\"", "\u{1f}\"", "\u{20}\"", "\u{7f}\"", "ü\"", "!\"", "#\"", "[\"", "]\""]
+        {
             for rest in ["", ",\"", "             "] {
                 let json = format!("[\"{}{end}{rest}]", "a".repeat(length));
                 assert_eq!(read::<Value>(&json), serde_json::from_str(&json).ok(), "{json:?}");

@@ -49,7 +49,8 @@ fn number() -> impl Strategy<Value = String> {
 }
 
 fn string() -> impl Strategy<Value = String> {
-    let usual = select(vec!["", "acme", "CREATE", "Company", "crm.milo.io", "0123456", "01234567", "ü€😀", "\u{7f}"]);
+    let usual =
+        select(vec!["", "acme", "CREATE", "Company", "crm.milo.io", "0123456", "01234567", "ü€😀", "\u{7f}"]);
     let escaped = select(vec!["\\n", "\\\"", "\\\\", "\\/", "\\u0061", "\\ud83d\\ude00", "{\\\"a\\\":1}"]);
     let wrong = select(vec!["\\ud800", "\\udc00", "\\u12", "\\x", "\\", "\t", "\u{0}", "\"", "\u{1f}"]);
     let part = prop_oneof![9 => usual, 4 => escaped, 1 => wrong];
@@ -59,12 +60,37 @@ fn string() -> impl Strategy<Value = String> {
 /// Keys of every object in a review, so that some appear twice or in the wrong place.
 fn key() -> impl Strategy<Value = String> {
     let known = select(vec![
-        "apiVersion", "kind", "request", "uid", "operation", "userInfo", "username", "groups", "extra", "object",
-        "oldObject", "options", "fieldManager", "dryRun", "metadata", "name", "generateName", "namespace", "labels",
-        "ownerReferences", "managedFields", "annotations", "spec", "status",
+        "apiVersion",
+        "kind",
+        "request",
+        "uid",
+        "operation",
+        "userInfo",
+        "username",
+        "groups",
+        "extra",
+        "object",
+        "oldObject",
+        "options",
+        "fieldManager",
+        "dryRun",
+        "metadata",
+        "name",
+        "generateName",
+        "namespace",
+        "labels",
+        "ownerReferences",
+        "managedFields",
+        "annotations",
+        "spec",
+        "status",
     ]);
     let unusual = select(vec![
-        "", "$serde_json::private::RawValue", "$serde_json::private::Number", "\\u0073pec", "k:{\\\"name\\\":1}",
+        "",
+        "$serde_json::private::RawValue",
+        "$serde_json::private::Number",
+        "\\u0073pec",
+        "k:{\\\"name\\\":1}",
     ]);
     prop_oneof![5 => known.prop_map(quoted), 2 => unusual.prop_map(quoted), 1 => string()]
 }
@@ -167,8 +193,32 @@ enum Change {
 
 fn change() -> impl Strategy<Value = Change> {
     let signs: Vec<&[u8]> = vec![
-        b"\"", b"\\", b"{", b"}", b"[", b"]", b",", b":", b" ", b"\n", b"\r\t", b"0", b"-", b".", b"e", b"\\u", b"null",
-        b"\0", b"\x1f", b"\xff", b"\xc3", b"\xc3\xbc", b"\xed\xa0\x80", b"\xef\xbb\xbf", b"\\\"", b"\"\"",
+        b"\"",
+        b"\\",
+        b"{",
+        b"}",
+        b"[",
+        b"]",
+        b",",
+        b":",
+        b" ",
+        b"\n",
+        b"\r\t",
+        b"0",
+        b"-",
+        b".",
+        b"e",
+        b"\\u",
+        b"null",
+        b"\0",
+        b"\x1f",
+        b"\xff",
+        b"\xc3",
+        b"\xc3\xbc",
+        b"\xed\xa0\x80",
+        b"\xef\xbb\xbf",
+        b"\\\"",
+        b"\"\"",
     ];
     prop_oneof![
         2 => (any::<Index>(), 1_usize..20).prop_map(|(at, bytes)| Change::Remove(at, bytes)),
@@ -186,7 +236,9 @@ impl Change {
         }
         let length = body.len();
         match self {
-            Self::Remove(at, bytes) => drop(body.drain(at.index(length)..(at.index(length) + bytes).min(length))),
+            Self::Remove(at, bytes) => {
+                drop(body.drain(at.index(length)..(at.index(length) + bytes).min(length)))
+            }
             Self::Insert(at, bytes) => {
                 let at = at.index(length);
                 body.splice(at..at, bytes.iter().copied());
