@@ -12,9 +12,10 @@ use crate::say;
 use crate::server::Pinned;
 use crate::settings::{Part, Settings};
 
-const COMPANIES: u64 = 20_000;
-const PEOPLE: u64 = 80_000;
-const RECORDS: u64 = COMPANIES + PEOPLE;
+/// The number of records of a full run, and of a short one.
+const RECORDS: [u64; 2] = [100_000, 20_000];
+/// One record of so many is a Company, and the others are People.
+const COMPANY_EVERY: u64 = 5;
 /// The number of reviews a second, far below what the program can do: a queue would hide what is added.
 const REVIEWS: f64 = 2000.0;
 const CONNECTIONS: usize = 16;
@@ -64,6 +65,7 @@ impl Mode {
 /// The results of one mode.
 #[derive(Default)]
 struct Results {
+    records: u64,
     /// Resident memory after the first list, in bytes, by start.
     idle: Vec<f64>,
     /// By turn.
@@ -76,8 +78,12 @@ pub(crate) fn run(settings: &Settings) {
     let _pinned = Pinned::to(settings.cores);
     let client = Client::start(settings.cores);
     let stable = Stable::new(settings.cores);
-    let api = FakeApi::with_people(&client, &stable.workspace, COMPANIES, PEOPLE);
+    let [full, short] = RECORDS;
+    let records = if settings.is_full() { full } else { short };
+    let companies = records / COMPANY_EVERY;
+    let api = FakeApi::with_people(&client, &stable.workspace, companies, records - companies);
     let mut results: [Results; MODES.len()] = Default::default();
+    results.iter_mut().for_each(|results| results.records = records);
     for round in 0..settings.starts() {
         // The order changes, so that no mode is always first or after the same one.
         for index in (0..MODES.len()).map(|step| (step + round) % MODES.len()) {
@@ -113,7 +119,7 @@ fn start(stable: &Stable, api: &FakeApi, mode: Mode) -> Running {
 
 fn load(settings: &Settings, client: &Client, api: &FakeApi, running: &Running, results: &mut Results) {
     let hit = Id::Hit.case();
-    let request = Arc::new(hit.request("/mutate", COMPANIES));
+    let request = Arc::new(hit.request("/mutate", api.companies()));
     let (_, body) = client.call(&running.place, &request);
     hit.check(running.contender.name(), &body);
     let (written, start) = (api.writes(), Instant::now());
@@ -141,9 +147,10 @@ fn check(mode: Mode, results: &Results) {
 
 fn tabulate(report: &mut Report, results: &[Results; MODES.len()]) {
     report.line(&format!(
-        "Medians with {COMPANIES} Companies and {PEOPLE} People. {REVIEWS} reviews a second, on {CONNECTIONS} \
-         connections, each of a Person whose Company is in the directory. Ratios are within a round, to the program \
-         without `--conditions`.",
+        "Medians with {} records, each fifth a Company and the others People. {REVIEWS} reviews a second, on \
+         {CONNECTIONS} connections, each of a Person whose Company is in the directory. Ratios are within a round, to the \
+         program without `--conditions`.",
+        results[0].records,
     ));
     let head = [
         "the controller",
@@ -189,7 +196,8 @@ fn compared(own: &Results, without: &Results, figure: fn(&Sample) -> f64) -> Spr
 
 /// The additional memory for each record.
 fn per_record(own: &Results, without: &Results) -> Spread {
-    Spread::of(own.idle.iter().zip(&without.idle).map(|(own, without)| (own - without) / RECORDS as f64))
+    let records = own.records as f64;
+    Spread::of(own.idle.iter().zip(&without.idle).map(|(own, without)| (own - without) / records))
 }
 
 /// The additional processor time for each condition. At the default rate, it is less than the noise.

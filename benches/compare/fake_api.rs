@@ -180,11 +180,10 @@ struct Options {
     timeout_seconds: Option<u64>,
 }
 
-/// Whether an object is returned as a whole, and not only its metadata. A client that does not say what it accepts only
-/// reads bytes.
+/// Whether an object is returned as a whole, and not only its metadata.
 fn wants_whole(headers: &HeaderMap) -> bool {
     let accepted = headers.get(header::ACCEPT).and_then(|accepted| accepted.to_str().ok());
-    accepted.is_some_and(|accepted| !accepted.contains("as=PartialObjectMetadata"))
+    accepted.is_none_or(|accepted| !accepted.contains("as=PartialObjectMetadata"))
 }
 
 async fn companies_list(
@@ -405,7 +404,8 @@ async fn write_status(
 ) -> Response {
     let Some(id) = cluster.stored(&plural, &name) else { return not_found() };
     let applied: Value = serde_json::from_slice(&body).unwrap();
-    if applied["metadata"]["resourceVersion"] != cluster.records.version(id).to_string() {
+    let current = cluster.records.version(id).to_string();
+    if applied["metadata"]["resourceVersion"] != current {
         return status(StatusCode::CONFLICT, "Conflict", "the object has been modified");
     }
     cluster.records.write(id, cluster.version.fetch_add(1, Relaxed) + 1, &applied);

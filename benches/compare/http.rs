@@ -34,8 +34,10 @@ impl Template {
         Self::new(&format!("POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{head}{body}"), numbers, status)
     }
 
+    /// A request for only the metadata of objects, like those of the webhooks.
     pub(crate) fn get(path: &str, numbers: Numbers, status: u16) -> Self {
-        Self::new(&format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"), numbers, status)
+        let accept = "Accept: application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
+        Self::new(&format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{accept}\r\n\r\n"), numbers, status)
     }
 
     fn new(text: &str, numbers: Numbers, status: u16) -> Self {
