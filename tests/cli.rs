@@ -11,8 +11,8 @@ use assert_cmd::Command;
 fn crm_admission() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_crm-admission"));
     // The developer's environment must not affect the test.
-    let ours = std::env::vars().map(|(name, _)| name).filter(|name| name.starts_with("CRM_ADMISSION_"));
-    for name in ours {
+    let names = std::env::vars().map(|(name, _)| name);
+    for name in names.filter(|name| name.starts_with("CRM_ADMISSION_") || name.starts_with("OTEL_")) {
         command.env_remove(name);
     }
     command.env_remove("KUBERNETES_SERVICE_HOST");
@@ -574,6 +574,35 @@ fn patches_of_kustomize_are_no_objects_of_a_directory_in_memory() {
     let [stored, patch] = serving.review(&[at("acme"), at("other")]).try_into().unwrap();
     assert_eq!(stored["message"], serde_json::Value::Null);
     assert!(patch["message"].as_str().unwrap().contains("no Company of that name"), "{patch}");
+}
+
+#[test]
+fn a_bad_endpoint_for_traces_is_an_error_at_the_start() {
+    let directory = tempfile::tempdir().unwrap();
+    let args = ["serve", "--directory", "memory", "--tls-dev", directory.path().to_str().unwrap()];
+    let (code, out, err) = run(&[&args[..], &["--otlp-endpoint", "collector:4318"]].concat());
+    assert_eq!((code, out.as_str()), (2, ""));
+    let expected =
+        r#"--otlp-endpoint: "collector:4318" does not begin with http:// or https://; give the URL"#;
+    assert!(err.contains(expected), "{err}");
+    let output = crm_admission().args(args).env("OTEL_EXPORTER_OTLP_ENDPOINT", "nonsense").output().unwrap();
+    let err = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{err}");
+    assert!(err.contains(r#"OTEL_EXPORTER_OTLP_ENDPOINT: "nonsense" does not begin"#), "{err}");
+}
+
+#[test]
+fn a_collector_of_traces_that_cannot_be_reached_does_not_stop_the_program() {
+    // Nobody listens on port 1.
+    let serving = Serving::start("json", &["--otlp-endpoint", "http://localhost:1"]);
+    let answers = serving.review(&hostile_requests());
+    assert!(answers.iter().all(|status| status["code"] == 422), "{answers:?}");
+    let lines = serving.stop();
+    let warnings = lines.iter().filter(|line| line.contains("spans could not be delivered")).count();
+    // Either the delivery has failed, or it was still retried when the time for the last spans was over.
+    let late = lines.iter().filter(|line| line.contains("the last spans could not be delivered")).count();
+    assert!(warnings + late >= 1, "{lines:#?}");
+    assert!(lines.iter().any(|line| line.contains(r#""message":"stopped""#)), "{lines:#?}");
 }
 
 /// A `serve` process, which is killed at the end of the test.

@@ -1,5 +1,7 @@
 //! Tests the traces of reviews as a collector receives them.
 
+use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -8,10 +10,11 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, Request, StatusCode};
 use axum::routing::post;
+use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use bytes::Bytes;
 use crm_admission::admission::{Endpoint, Pipeline};
 use crm_admission::directory::Directory;
-use crm_admission::server::{Limits, router};
+use crm_admission::server::{Limits, dev_certificate, router};
 use crm_admission::telemetry::traces::{Delivery, Settings};
 use crm_admission::telemetry::{Metrics, Traces};
 use crm_core::policy::Policy;
@@ -48,16 +51,36 @@ struct Received {
 }
 
 impl Collector {
-    async fn start() -> Self {
+    fn routes() -> (axum::Router, Arc<Received>) {
         let received = Arc::new(Received::default());
         let keep = async |State(received): State<Arc<Received>>, headers: HeaderMap, body: Bytes| {
             received.requests.lock().unwrap().push((headers, body));
             received.answer.lock().unwrap().unwrap_or(StatusCode::OK)
         };
-        let routes = axum::Router::new().route("/v1/traces", post(keep)).with_state(Arc::clone(&received));
+        (axum::Router::new().route("/v1/traces", post(keep)).with_state(Arc::clone(&received)), received)
+    }
+
+    async fn start() -> Self {
+        let (routes, received) = Self::routes();
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(async move { axum::serve(listener, routes).await });
+        Self { url, received }
+    }
+
+    /// With TLS, and a certificate of a new CA in this directory.
+    async fn start_with_tls(directory: &Path) -> Self {
+        // Another test of this process may have installed it already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let files = dev_certificate::ensure(directory).unwrap().tls_files();
+        let tls = RustlsConfig::from_pem_file(files.certificate, files.key).await.unwrap();
+        let (routes, received) = Self::routes();
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
+        let server = axum_server::Server::<SocketAddr>::from_listener(listener)
+            .acceptor(RustlsAcceptor::new(tls))
+            .serve(routes.into_make_service());
+        tokio::spawn(server);
         Self { url, received }
     }
 
@@ -362,6 +385,52 @@ async fn a_collector_that_refuses_or_cannot_be_reached_costs_spans_and_no_answer
         let text = metrics.text().unwrap();
         let sample = r#"crm_admission_trace_spans_total{result="failed"} 1"#;
         assert!(text.lines().any(|line| line == sample), "{url}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn an_https_collector_is_verified_with_the_ca_of_the_variable() {
+    let [own, other] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let collector = Collector::start_with_tls(own.path()).await;
+    dev_certificate::ensure(other.path()).unwrap();
+    for (directory, result) in [(&own, "delivered"), (&other, "failed")] {
+        let ca = directory.path().join("ca.crt");
+        let variables = [
+            ("OTEL_EXPORTER_OTLP_CERTIFICATE", ca.to_str().unwrap()),
+            ("OTEL_EXPORTER_OTLP_TIMEOUT", "1000"),
+        ];
+        let webhook = Webhook::start(&collector.url, &variables);
+        webhook.ask(create("Company", json!({"displayName": "Acme"})), &[]).await;
+        let metrics = webhook.metrics.clone();
+        webhook.finish().await;
+        let text = metrics.text().unwrap();
+        let sample = format!(r#"crm_admission_trace_spans_total{{result="{result}"}} 1"#);
+        assert!(text.lines().any(|line| line == sample), "{text}");
+    }
+    assert_eq!(collector.spans().len(), 1);
+}
+
+#[tokio::test]
+async fn a_bad_file_with_cas_is_refused_with_its_variable() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name: &str, content: &str| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    for (path, problem) in [
+        (file("empty.crt", ""), "has no certificate"),
+        (file("broken.crt", broken), "has an invalid certificate"),
+        (file("cut.crt", "-----BEGIN CERTIFICATE-----\nAA"), "is not PEM"),
+        (directory.path().join("absent.crt").to_str().unwrap().to_owned(), "cannot be read"),
+    ] {
+        let variable = |name: &str| (name == "OTEL_EXPORTER_OTLP_CERTIFICATE").then(|| path.clone());
+        let settings = Settings::read(Some("https://collector:4318"), variable).unwrap().unwrap();
+        let error = Traces::start(&settings, &Metrics::new()).unwrap_err().to_string();
+        let start = format!("OTEL_EXPORTER_OTLP_CERTIFICATE: {path} {problem}");
+        assert!(error.starts_with(&start), "{error}");
+        assert!(error.ends_with("give a PEM file with the CA of the collector"), "{error}");
     }
 }
 
