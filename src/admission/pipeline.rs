@@ -61,6 +61,12 @@ impl fmt::Display for Endpoint {
     }
 }
 
+/// Where and when a request has arrived.
+struct Arrival {
+    endpoint: Endpoint,
+    at: Instant,
+}
+
 /// Returns the current time.
 type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
@@ -130,13 +136,13 @@ impl Pipeline {
         limit: Duration,
         span: &mut Span,
     ) -> Result<Reviewed, Unreadable> {
-        let started = Instant::now();
+        let arrival = Arrival { endpoint, at: Instant::now() };
         let mut review = review::parse(body)?;
         let policy = self.policy.load_full();
         if let Matter::Policy { spec } = &mut review.matter {
             let spec = spec.take();
             let verdict = self.policies.judge(&review.name, spec, (self.clock)()).await;
-            self.record(endpoint, &review, Decision::of_policy(&verdict), &[], started, span);
+            self.record(&arrival, &review, Decision::of_policy(&verdict), &[], span);
             let answer = answer::policy_decided(&review, &verdict, &policy);
             return Ok(Reviewed { verdict: Verdict::default(), answer });
         }
@@ -145,14 +151,14 @@ impl Pipeline {
             Matter::Write(write) => self.decide(endpoint, &review, write, &policy, &lookups).await,
             Matter::Deletion(kind) => self.decide_deletion(&review, *kind, &policy, &lookups).await,
             Matter::Nothing | Matter::Policy { .. } => {
-                self.record(endpoint, &review, Decision::Allowed, &[], started, span);
+                self.record(&arrival, &review, Decision::Allowed, &[], span);
                 let verdict = Verdict::default();
                 return Ok(Reviewed { verdict, answer: answer::untouched(&review) });
             }
         };
         let decision = Decision::of(&verdict);
         self.count(&verdict, decision);
-        self.record(endpoint, &review, decision, &verdict.findings, started, span);
+        self.record(&arrival, &review, decision, &verdict.findings, span);
         let answer = answer::decided(&review, &verdict, &policy);
         Ok(Reviewed { verdict, answer })
     }
@@ -237,14 +243,13 @@ impl Pipeline {
     /// Counts and logs the decision. Logs nothing of the object, and only the name of the user.
     fn record(
         &self,
-        endpoint: Endpoint,
+        arrival: &Arrival,
         review: &Review<'_>,
         decision: Decision,
         findings: &[Finding],
-        started: Instant,
         span: &mut Span,
     ) {
-        let elapsed = started.elapsed();
+        let (endpoint, elapsed) = (arrival.endpoint, arrival.at.elapsed());
         let kind = review.kind.map_or("other", Judged::label);
         self.metrics.decisions().decided(
             endpoint.as_str(),
