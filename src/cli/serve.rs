@@ -101,6 +101,7 @@ pub(super) struct Serve {
     /// URL of a collector to which traces are sent by OTLP over HTTP, such as http://otel-collector.monitoring:4318; off by
     /// default. /v1/traces is appended. Without the flag, OTEL_EXPORTER_OTLP_TRACES_ENDPOINT and
     /// OTEL_EXPORTER_OTLP_ENDPOINT count.
+    #[allow(rustdoc::bare_urls, reason = "the help shows an address as users write it")]
     #[arg(long, env = "CRM_ADMISSION_OTLP_ENDPOINT", value_name = "URL")]
     otlp_endpoint: Option<String>,
     /// Format of log lines.

@@ -30,7 +30,10 @@ pub(super) fn request(case: &mut Fields<'_>, problems: &mut ProblemList) -> Opti
     if let (Operation::Update, Some(_), Some(_)) = (operation, kind, old_kind) {
         same_identity(&at, object.unwrap_or(&Value::Null), old.unwrap_or(&Value::Null), problems);
     }
-    let (object, old_object) = (object.cloned(), old.cloned());
+    let (object, old_object) = match operation {
+        Operation::Delete => (None, old.or(object).cloned()),
+        Operation::Create | Operation::Update => (object.cloned(), old.cloned()),
+    };
     Some(Request { operation, user, object, old_object, dry_run, field_manager })
 }
 
@@ -50,9 +53,8 @@ fn has_its_objects(
             problems.required(old_at, "set it to the stored record; an UPDATE changes one");
         }
         (Operation::Delete, None, None) => problems.required(old_at, "set it to the record that is deleted"),
-        (Operation::Delete, Some(_), old) => {
-            let fix = if old.is_some() { "remove it" } else { "rename it to oldObject" };
-            problems.add(at, format!("Forbidden: a DELETE has only an old object; {fix}"));
+        (Operation::Delete, Some(_), Some(_)) => {
+            problems.add(at, "Forbidden: a DELETE has only an old object; remove it".to_owned());
         }
         _ => {}
     }

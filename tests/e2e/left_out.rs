@@ -223,8 +223,11 @@ fn of_any_creates_only_those_that_need_no_changes_are_left_out() {
     let mut runner = TestRunner::deterministic();
     let mut create = |index: usize| {
         let kind = drawn(&mut runner, &kind());
-        let spec =
-            if index % 4 == 0 { drawn(&mut runner, &spec()) } else { drawn(&mut runner, &disturbed(kind)) };
+        let spec = if index.is_multiple_of(4) {
+            drawn(&mut runner, &spec())
+        } else {
+            drawn(&mut runner, &disturbed(kind))
+        };
         Write::create(kind, format!("left-out-any-{index}"), spec)
     };
     let writes: Vec<Write> = (0..CREATES).map(&mut create).collect();

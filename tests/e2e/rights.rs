@@ -245,7 +245,7 @@ fn names_are_listed_by_a_watch_where_the_api_server_offers_it() {
         })
         .collect();
     let by_watch = ("watch".to_owned(), true);
-    let pages = [by_watch.clone(), ("list".to_owned(), false), ("watch".to_owned(), false)];
+    let pages = [by_watch, ("list".to_owned(), false), ("watch".to_owned(), false)];
     let expected = if offers_lists_by_watch(plane.minor()) { &pages[..1] } else { &pages[..] };
     assert_eq!(asked, expected);
     // Only the list says that it exists: registered later, the webhook has seen no change of it.
