@@ -27,8 +27,11 @@ pub(super) fn judge(snapshot: &Snapshot, settings: &Settings) -> Check {
             Err(finding) => (String::new(), Some(finding)),
         },
         Some(false) => ("off".to_owned(), leftover(snapshot, settings)),
-        // The examination of leftovers says why.
-        None => ("the Deployment does not say whether they are on".to_owned(), None),
+        None => {
+            let deployment = format!("deployment {}/{NAME}", settings.namespace);
+            let summary = "the Deployment does not say whether they are on".to_owned();
+            (summary, snapshot.deployment.known(&deployment).err())
+        }
     };
     Check { examination: Examination::Conditions, summary, findings: finding.into_iter().collect() }
 }
@@ -135,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_that_cannot_be_read_is_a_finding_and_an_unknown_deployment_is_none() {
+    fn what_cannot_be_read_is_a_finding_and_an_absent_deployment_is_none() {
         let forbidden = Answer::Forbidden("cannot get leases".to_owned());
         for args in [&["serve", "--conditions"][..], &["serve"]] {
             assert_eq!(check(args, forbidden.clone()).level(), Level::Skipped, "{args:?}");
@@ -143,6 +146,9 @@ mod tests {
         let mut snapshot = samples::snapshot();
         snapshot.lease = lease("crm-admission-1", 2);
         assert_eq!(judge(&snapshot, &settings()).findings, []);
+        // Otherwise, the report of somebody who may read nothing would say something.
+        snapshot.deployment = Answer::Forbidden("cannot get deployments".to_owned());
+        assert_eq!(judge(&snapshot, &settings()).level(), Level::Skipped);
     }
 
     #[rstest]
