@@ -8,7 +8,7 @@ use crate::support::manifest;
 use crate::support::poll::{self, Seen};
 use crate::support::records::{bundle, company, note_about, person};
 use crate::support::webhook::Webhook;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -42,12 +42,13 @@ fn granted(plane: &ControlPlane, files: &[&str]) -> Rights {
     rights
 }
 
-/// The permissions that a user has used.
+/// The permissions that a user has used. A list by a watch counts as a list, too: where the API server does not offer it,
+/// the program lists pages.
 fn used(plane: &ControlPlane, user: &str) -> Rights {
     let events = plane.audited().into_iter().filter(|event| event["user"]["username"] == user);
     // Everybody may ask which groups the API server serves.
     let events = events.filter(|event| event["objectRef"].is_object() || !is_discovery(event));
-    let used = events.map(|event| {
+    let used = events.flat_map(|event| {
         let object = &event["objectRef"];
         assert!(object.is_object(), "a request without a resource: {event}");
         let resource = object["resource"].as_str().expect("a resource");
@@ -55,9 +56,14 @@ fn used(plane: &ControlPlane, user: &str) -> Rights {
             Some(subresource) => format!("{resource}/{subresource}"),
             None => resource.to_owned(),
         };
-        right(&event["verb"], &object["apiGroup"], &resource)
+        let lists = lists_by_watch(&event).then(|| right(&json!("list"), &object["apiGroup"], &resource));
+        lists.into_iter().chain([right(&event["verb"], &object["apiGroup"], &resource)])
     });
     used.collect()
+}
+
+fn lists_by_watch(event: &Value) -> bool {
+    event["requestURI"].as_str().expect("a path").contains("sendInitialEvents=true")
 }
 
 /// Whether a request reads the groups or the resources of the API server.
@@ -239,10 +245,7 @@ fn names_are_listed_by_a_watch_where_the_api_server_offers_it() {
         .filter(|event| {
             event["user"]["username"] == WEBHOOK_USER && event["objectRef"]["resource"] == "companies"
         })
-        .map(|event| {
-            let uri = event["requestURI"].as_str().expect("a path");
-            (event["verb"].as_str().expect("a verb").to_owned(), uri.contains("sendInitialEvents=true"))
-        })
+        .map(|event| (event["verb"].as_str().expect("a verb").to_owned(), lists_by_watch(event)))
         .collect();
     let by_watch = ("watch".to_owned(), true);
     let pages = [by_watch, ("list".to_owned(), false), ("watch".to_owned(), false)];
