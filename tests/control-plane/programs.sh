@@ -31,7 +31,7 @@ supported_versions() {
 # The modules of tests/e2e in which the API server decides: about schemas, expressions, permissions, and which webhook it
 # calls with what. The others take most of the time and are about our program under load, over time or with faults: audit,
 # certificates, chart, deployment, doctor, faults, kubeconfigs, memory, outage, rollout, traces and two_api_servers.
-decided_by_api_server="apply:: canonical_floor:: deletes:: floor:: guard:: harness:: one_call:: policy:: policy_schema::
+decided_by_api_server="apply:: canonical_floor:: deletes:: floor:: guard:: harness:: left_out:: one_call:: policy:: policy_schema::
     recipes:: registration:: rights:: strict:: updates:: verdicts::"
 
 # The directory with the Go module of a supported version.
