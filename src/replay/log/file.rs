@@ -28,7 +28,7 @@ const UNREADABLE_START: u64 = 1000;
 pub(super) enum LogError {
     /// Reading failed.
     Io { path: PathBuf, source: io::Error },
-    /// It has no event that can be read. `first` is the first thing that is none, and where.
+    /// It has no event that can be read. `first` is the first thing that is not an event, and where it is.
     NotALog { path: PathBuf, first: String },
 }
 

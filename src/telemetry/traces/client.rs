@@ -118,12 +118,12 @@ fn authorities(file: Option<&Authorities>) -> Result<RootCertStore, ClientError>
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         return if roots.is_empty() { Err(ClientError::NoSystemAuthorities) } else { Ok(roots) };
     };
-    let refused =
+    let unusable =
         |problem: String| ClientError::Authorities { variable, path: path.display().to_string(), problem };
-    let pem = std::fs::read(path).map_err(|error| refused(format!("cannot be read: {error}")))?;
+    let pem = std::fs::read(path).map_err(|error| unusable(format!("cannot be read: {error}")))?;
     for certificate in CertificateDer::pem_slice_iter(&pem) {
-        let certificate = certificate.map_err(|_| refused("is not PEM".to_owned()))?;
-        roots.add(certificate).map_err(|error| refused(format!("has an invalid certificate: {error}")))?;
+        let certificate = certificate.map_err(|_| unusable("is not PEM".to_owned()))?;
+        roots.add(certificate).map_err(|error| unusable(format!("has an invalid certificate: {error}")))?;
     }
-    if roots.is_empty() { Err(refused("has no certificate".to_owned())) } else { Ok(roots) }
+    if roots.is_empty() { Err(unusable("has no certificate".to_owned())) } else { Ok(roots) }
 }

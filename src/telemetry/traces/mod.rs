@@ -41,7 +41,7 @@ pub enum TracesError {
     /// The collector cannot be reached with these settings.
     #[error(transparent)]
     Client(#[from] ClientError),
-    /// The exporter refuses the settings.
+    /// The exporter does not accept the settings.
     #[error("traces cannot be exported with these variables OTEL_EXPORTER_OTLP_…: {0}")]
     Exporter(#[from] ExporterBuildError),
 }
