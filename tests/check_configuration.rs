@@ -1,5 +1,7 @@
 //! Tests the configuration file of `check`.
 
+use std::fs;
+
 use rstest::rstest;
 
 use crate::repository::Repository;
@@ -94,6 +96,22 @@ fn another_file_can_be_given_or_none_be_used() {
     let ended = repository.check(&["--config", "absent.yaml"]);
     let expected = "error: absent.yaml: the configuration file cannot be read: ";
     assert!(ended.ends_with(2).err.starts_with(expected), "{}", ended.err);
+    let ended = repository.check(&["--config", "-"]);
+    assert_eq!(ended.ends_with(2).err, "error: --config needs the name of a file, not -\n");
+}
+
+#[test]
+fn a_file_may_have_64_mib() {
+    let repository = configured("paths: [crm]\n");
+    repository.write("huge.yaml", "");
+    let huge = repository.path().join("huge.yaml");
+    fs::File::options().write(true).open(huge).unwrap().set_len((64 << 20) + 1).unwrap();
+    let ended = repository.check(&["--config", "huge.yaml"]);
+    let expected = "error: huge.yaml: the configuration file cannot be read: larger than 64 MiB\n";
+    assert_eq!(ended.ends_with(2).err, expected);
+    let ended = repository.check(&["--baseline", "huge.yaml"]);
+    let expected = "error: huge.yaml: the baseline cannot be read: larger than 64 MiB\n";
+    assert_eq!(ended.ends_with(2).err, expected);
 }
 
 #[rstest]

@@ -24,7 +24,7 @@ impl BaselineFile {
         if path.as_os_str() == crm_manifest::STANDARD_INPUT {
             bail!("--baseline needs the name of a file, not -");
         }
-        let before = match fs::read_to_string(path) {
+        let before = match crm_manifest::text(path) {
             Ok(text) => Some(text),
             Err(error) if error.kind() == ErrorKind::NotFound && path.is_symlink() => {
                 bail!(

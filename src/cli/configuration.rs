@@ -112,7 +112,10 @@ fn read_if_found(file: Option<PathBuf>) -> anyhow::Result<Located> {
     let Some(file) = file else {
         return Ok(Located::default());
     };
-    let text = std::fs::read_to_string(&file)
+    if file.as_os_str() == crm_manifest::STANDARD_INPUT {
+        bail!("--config needs the name of a file, not -");
+    }
+    let text = crm_manifest::text(&file)
         .with_context(|| format!("{}: the configuration file cannot be read", file.display()))?;
     let configuration = parse(&Input::new(&file, text))?;
     let directory = file.parent().unwrap_or(Path::new("")).to_owned();

@@ -1,7 +1,6 @@
 //! A folder of the workspace: its files as they are on disk, with open documents on top of them.
 
 use std::collections::{HashMap, HashSet};
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use crm_check::check::{Bundle, Checked, Workspace};
@@ -91,7 +90,7 @@ impl Folder {
     /// Takes over what is on disk, after a document was closed or a file has changed.
     pub(super) fn restore(&mut self, path: &Path) {
         let Some(loaded) = &mut self.loaded else { return };
-        match fs::read_to_string(path) {
+        match crm_manifest::text(path) {
             Ok(text) if loaded.on_disk.contains(path) => loaded.workspace.set(path, text),
             _ => {
                 loaded.workspace.remove(path);

@@ -1,12 +1,12 @@
 //! Reads the policy from a file, and again when its content changes.
 
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crm_core::policy::{self, Policy, Problem, Problems};
-use crm_manifest::ReadError;
+use crm_manifest::{ReadError, content};
 use jiff::Timestamp;
 use ring::digest;
 use serde_json::Value;
@@ -48,16 +48,6 @@ pub fn read(path: &Path) -> Result<Policy, PolicyFileError> {
 pub fn read_with_document(path: &Path) -> Result<(Policy, Value), PolicyFileError> {
     let content = content(path).map_err(|source| ReadError::Io { path: path.to_owned(), source })?;
     compile(path, &content)
-}
-
-/// The content of a file; `-` is standard input.
-fn content(path: &Path) -> io::Result<Vec<u8>> {
-    if path.as_os_str() != crm_manifest::STANDARD_INPUT {
-        return std::fs::read(path);
-    }
-    let mut content = Vec::new();
-    io::stdin().lock().read_to_end(&mut content)?;
-    Ok(content)
 }
 
 fn compile(path: &Path, content: &[u8]) -> Result<(Policy, Value), PolicyFileError> {
@@ -118,7 +108,9 @@ impl Followed {
     /// Reads the file once.
     async fn look(&mut self) {
         let Self { path, current, seen } = self;
-        let content = match tokio::fs::read(&*path).await {
+        let file = path.clone();
+        let read = tokio::task::spawn_blocking(move || content(&file)).await;
+        let content = match read.unwrap_or_else(|panic| Err(io::Error::other(panic))) {
             Ok(content) => content,
             Err(error) => {
                 *seen = None;
@@ -201,6 +193,15 @@ mod tests {
         let path = dir.path().join("policy.yaml");
         fs::write(&path, "a: [\n").unwrap();
         assert!(matches!(read(&path), Err(PolicyFileError::Unreadable(ReadError::Syntax { .. }))));
+    }
+
+    #[test]
+    fn a_file_may_have_64_mib() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("policy.yaml");
+        fs::File::create(&path).unwrap().set_len((64 << 20) + 1).unwrap();
+        let error = read(&path).unwrap_err().to_string();
+        assert!(error.ends_with("policy.yaml: cannot be read: larger than 64 MiB"), "{error}");
     }
 
     #[cfg(unix)]

@@ -227,7 +227,11 @@ fn not_text(bytes: &[u8]) -> SyntaxError {
     SyntaxError { line, column, message: "cannot be read: not UTF-8 text".to_owned() }
 }
 
-fn content(path: &Path) -> io::Result<Vec<u8>> {
+/// The content of a file; `-` is standard input.
+///
+/// # Errors
+/// The file cannot be read, or has more than 64 MiB.
+pub fn content(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let mut read = |from: &mut dyn Read| from.take(MAX_FILE + 1).read_to_end(&mut bytes);
     if path.as_os_str() == STANDARD_INPUT {
@@ -239,6 +243,14 @@ fn content(path: &Path) -> io::Result<Vec<u8>> {
         return Err(io::Error::other(format!("larger than {} MiB", MAX_FILE >> 20)));
     }
     Ok(bytes)
+}
+
+/// The text of a file; `-` is standard input.
+///
+/// # Errors
+/// As for [`content`], or it is not UTF-8.
+pub fn text(path: &Path) -> io::Result<String> {
+    String::from_utf8(content(path)?).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "not UTF-8 text"))
 }
 
 /// The path of a file or directory without links. Standard input has none, and neither has a path that cannot be

@@ -57,7 +57,7 @@ mod walk;
 
 pub use diff::{replacements, unified_diff};
 pub use documents::{Document, Syntax, SyntaxError, documents};
-pub use files::{Input, Inputs, ReadError, STANDARD_INPUT, name, read, read_file};
+pub use files::{Input, Inputs, ReadError, STANDARD_INPUT, content, name, read, read_file, text};
 pub use replace::{create, put, replace};
 pub use text::Text;
 pub use tree::{Content, Entry, Found, Layout, Node, NodeId, Overridden, Pointed, Step, Style, Tree};
