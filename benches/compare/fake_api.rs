@@ -153,9 +153,7 @@ impl FakeApi {
 
 fn router(cluster: Arc<Cluster>) -> Router {
     Router::new()
-        .route(&format!("{GROUP}/companies"), get(companies_list))
-        .route(&format!("{GROUP}/people"), get(people_list))
-        .route(&format!("{GROUP}/notes"), get(notes_list))
+        .route(&format!("{GROUP}/{{plural}}"), get(collection))
         .route(&format!("{GROUP}/{{plural}}/{{name}}"), get(by_name))
         .route(&format!("{GROUP}/{{plural}}/{{name}}/status"), patch(write_status))
         .route(LEASES, post(hold_lease))
@@ -186,43 +184,18 @@ fn wants_whole(headers: &HeaderMap) -> bool {
     accepted.is_none_or(|accepted| !accepted.contains("as=PartialObjectMetadata"))
 }
 
-async fn companies_list(
+/// A list or a watch of a kind.
+async fn collection(
     State(cluster): State<Arc<Cluster>>,
+    Path(plural): Path<String>,
     Query(options): Query<Options>,
     headers: HeaderMap,
 ) -> Response {
-    let companies = cluster.companies;
-    list_or_watch(&cluster, &options, &headers, "Company", companies)
-}
-
-async fn people_list(
-    State(cluster): State<Arc<Cluster>>,
-    Query(options): Query<Options>,
-    headers: HeaderMap,
-) -> Response {
-    let people = cluster.people;
-    list_or_watch(&cluster, &options, &headers, "Person", people)
-}
-
-async fn notes_list(
-    State(cluster): State<Arc<Cluster>>,
-    Query(options): Query<Options>,
-    headers: HeaderMap,
-) -> Response {
-    list_or_watch(&cluster, &options, &headers, "Note", 0)
-}
-
-fn list_or_watch(
-    cluster: &Arc<Cluster>,
-    options: &Options,
-    headers: &HeaderMap,
-    kind: &'static str,
-    count: u64,
-) -> Response {
-    let whole = wants_whole(headers);
+    let Some(kind) = records::kind(&plural) else { return not_found() };
+    let (whole, count) = (wants_whole(&headers), cluster.count(kind));
     match options.watch.as_deref() {
-        Some("true" | "1") => watch(Arc::clone(cluster), options, kind, whole, count),
-        _ => list(cluster, options, kind, whole, count),
+        Some("true" | "1") => watch(cluster, &options, kind, whole, count),
+        _ => list(&cluster, &options, kind, whole, count),
     }
 }
 
@@ -428,13 +401,16 @@ async fn hold_lease(State(cluster): State<Arc<Cluster>>, body: Bytes) -> Respons
 impl Cluster {
     /// The record of that name, if it is in a list.
     fn stored(&self, plural: &str, name: &str) -> Option<records::Id> {
-        let id = records::id(plural, name)?;
-        let count = match id.0 {
+        records::id(plural, name).filter(|id| id.1 < self.count(id.0))
+    }
+
+    /// The number of records of a kind in lists.
+    fn count(&self, kind: &str) -> u64 {
+        match kind {
             "Company" => self.companies,
             "Person" => self.people,
             _ => 0,
-        };
-        (id.1 < count).then_some(id)
+        }
     }
 }
 

@@ -58,8 +58,18 @@ impl Default for Records {
 
 /// The kind with this plural, and the number of the record in its name.
 pub(crate) fn id(plural: &str, name: &str) -> Option<Id> {
-    let (_, kind, prefix) = KINDS.into_iter().find(|(of_kind, ..)| *of_kind == plural)?;
+    let (kind, prefix) = with_plural(plural)?;
     Some((kind, name.strip_prefix(prefix)?.strip_prefix('-')?.parse().ok()?))
+}
+
+/// The kind with this plural.
+pub(crate) fn kind(plural: &str) -> Option<&'static str> {
+    with_plural(plural).map(|(kind, _)| kind)
+}
+
+/// The kind with this plural, and the start of its names.
+fn with_plural(plural: &str) -> Option<(&'static str, &'static str)> {
+    KINDS.into_iter().find(|(of_kind, ..)| *of_kind == plural).map(|(_, kind, prefix)| (kind, prefix))
 }
 
 pub(crate) fn name((kind, number): Id) -> String {
