@@ -11,6 +11,7 @@ use crm_admission::telemetry::metrics::{self, PREFIX, Type};
 use crm_admission::telemetry::{ConditionRecords, DirectoryKind, Metrics};
 use crm_core::api::installation::CONDITIONS_LEASE;
 use crm_core::rules::SKIPPED_USERS;
+use ignore::Walk;
 use regex::Regex;
 use serde_json::Value;
 
@@ -75,11 +76,35 @@ fn the_image_is_built_with_the_toolchain_of_this_repository() {
 #[test]
 fn the_image_is_built_from_every_package_of_the_workspace() {
     let [dockerfile, ignored] = [read("Dockerfile"), read(".dockerignore")];
-    for directory in ["crates", "src", "scripts"] {
-        assert!(path(directory).is_dir(), "{directory}");
+    let mut directories = BTreeSet::from(["crates", "src", "scripts"].map(str::to_owned));
+    directories.extend(included("src").iter().chain(&included("crates")).map(|file| top(file)));
+    assert!(directories.contains("manifests"), "the program contains the registration");
+    for directory in directories {
+        assert!(path(&directory).is_dir(), "{directory}");
         assert!(dockerfile.contains(&format!("\nCOPY {directory} ./{directory}\n")), "{directory}");
         assert!(ignored.contains(&format!("\n!{directory}\n")), "{directory}");
     }
+}
+
+/// The files that the sources below a directory include, as paths in the repository.
+fn included(directory: &str) -> Vec<PathBuf> {
+    let include = Regex::new(r#"include_(?:str|bytes)!\("([^"]+)"\)"#).unwrap();
+    let files = Walk::new(path(directory)).map(Result::unwrap);
+    let sources = files.filter(|file| file.path().extension().is_some_and(|extension| extension == "rs"));
+    let mut included = Vec::new();
+    for source in sources {
+        let text = std::fs::read_to_string(source.path()).unwrap();
+        for (_, [file]) in include.captures_iter(&text).map(|found| found.extract()) {
+            let file = source.path().parent().unwrap().join(file).canonicalize().unwrap();
+            included.push(file.strip_prefix(path("").canonicalize().unwrap()).unwrap().to_owned());
+        }
+    }
+    included
+}
+
+/// The first directory of a path.
+fn top(file: &Path) -> String {
+    file.iter().next().unwrap().to_string_lossy().into_owned()
 }
 
 #[test]
