@@ -80,14 +80,14 @@ fn hooks_run_this_program_on_all_files_whenever_a_manifest_changes() {
     let ids: Vec<&str> = hooks.as_array().unwrap().iter().map(|hook| hook["id"].as_str().unwrap()).collect();
     assert_eq!(ids, ["crm-admission-check", "crm-admission-fix"]);
     for hook in hooks.as_array().unwrap() {
-        assert_eq!(hook["language"], "rust");
+        assert_eq!(hook["language"], "script");
         assert_eq!(hook["pass_filenames"], false);
         assert_eq!(hook["require_serial"], true);
         assert_eq!(hook["types_or"], serde_json::json!(["yaml", "json"]));
         // Arguments would replace `paths` of the configuration.
         assert!(hook["args"].is_null(), "{hook}");
         let called: Vec<&str> = hook["entry"].as_str().unwrap().split(' ').collect();
-        assert_eq!(called[0], env!("CARGO_PKG_NAME"), "cargo installs the program under this name");
+        assert_eq!(called[0], "scripts/hook");
         is_accepted(&called[1..]);
     }
 }
@@ -349,18 +349,23 @@ struct Installed {
     prints: Option<String>,
 }
 
-/// Installs as the action at this ref of owner/fork does. `cargo` installs a program that prints "built".
-fn install(releases: &Releases, repository: &str, reference: &str) -> Installed {
-    let directory = tempfile::tempdir().unwrap();
-    let [tools, root] = ["tools", "root"].map(|name| directory.path().join(name));
-    fs::create_dir(&tools).unwrap();
+/// The PATH with a `cargo` in this directory that installs a program that prints "built".
+fn path_with_cargo(tools: &Path) -> String {
+    fs::create_dir(tools).unwrap();
     executable(&tools.join("rustup"), "true");
     // The last argument of `cargo install` is the directory.
     let cargo = "for root; do :; done; mkdir -p $root/bin; printf '#!/bin/sh\\necho built\\n' >$root/bin/crm-admission; chmod +x $root/bin/crm-admission";
     executable(&tools.join("cargo"), cargo);
+    format!("{}:{}", tools.display(), std::env::var("PATH").unwrap())
+}
+
+/// Installs as the action at this ref of owner/fork does.
+fn install(releases: &Releases, repository: &str, reference: &str) -> Installed {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path().join("root");
     let output = command(at_root("scripts/action"))
         .args(["install", root.to_str().unwrap()])
-        .env("PATH", format!("{}:{}", tools.display(), std::env::var("PATH").unwrap()))
+        .env("PATH", path_with_cargo(&directory.path().join("tools")))
         .env("GITHUB_SERVER_URL", &releases.address)
         .env("ACTION_REPOSITORY", repository)
         .env("ACTION_REF", reference)
@@ -443,7 +448,7 @@ fn the_action_does_not_take_an_error_of_the_server_for_an_absent_release() {
     "owner/fork", OTHER_COMMIT, 0,
     concat!("\"", "fedcba9876543210fedcba9876543210fedcba98", "\" is neither the tag v", env!("CARGO_PKG_VERSION"), " nor its commit")
 )]
-#[case::in_its_own_repository("", "", 0, "the action is a directory of this repository")]
+#[case::in_its_own_repository("", "", 0, "this copy has no address on GitHub")]
 fn the_action_builds(
     #[case] repository: &str,
     #[case] reference: &str,
@@ -461,6 +466,87 @@ fn the_action_builds(
     assert_eq!(releases.asked().into_iter().filter(downloads).count(), calls);
 }
 
+// The script of the hooks.
+
+/// A clone as pre-commit has it.
+struct Clone {
+    directory: TempDir,
+    path: String,
+}
+
+impl Clone {
+    fn create() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let path = path_with_cargo(&directory.path().join("tools"));
+        let clone = Self { directory, path };
+        fs::create_dir_all(clone.at("scripts/lib")).unwrap();
+        for file in ["scripts/hook", "scripts/action", "scripts/lib/version", "Cargo.toml"] {
+            fs::copy(at_root(file), clone.at(file)).unwrap();
+        }
+        clone.git(&["init", "--quiet"]);
+        clone.git(&["add", "scripts", "Cargo.toml"]);
+        let author = ["-c", "user.name=a", "-c", "user.email=a@example.com"];
+        clone.git(&[&author[..], &["commit", "--quiet", "--message=All"]].concat());
+        clone
+    }
+
+    fn at(&self, file: &str) -> PathBuf {
+        self.directory.path().join(file)
+    }
+
+    fn git(&self, args: &[&str]) -> String {
+        let output = command("git").args(args).current_dir(self.directory.path()).output().unwrap();
+        assert!(output.status.success(), "git {args:?}: {}", text(&output.stderr));
+        text(&output.stdout).trim().to_owned()
+    }
+
+    /// Runs the hook in another repository while git commits there: what it prints, and the last line of its messages.
+    fn hook(&self, releases: &Releases) -> (String, String) {
+        let committed = tempfile::tempdir().unwrap();
+        let output = command(self.at("scripts/hook"))
+            .arg("check")
+            .current_dir(&committed)
+            .env("GIT_DIR", committed.path().join(".git"))
+            .env("PATH", &self.path)
+            .env("GITHUB_SERVER_URL", &releases.address)
+            .env("no_proxy", "*")
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        let said = text(&output.stderr).lines().last().unwrap_or_default().to_owned();
+        (text(&output.stdout), said.replace(&releases.address, "SERVER"))
+    }
+}
+
+#[test]
+fn a_hook_downloads_the_release_of_its_commit_once() {
+    let clone = Clone::create();
+    let mut files = released("echo released $1");
+    files.extend([tagged(&clone.git(&["rev-parse", "HEAD"]))]);
+    let releases = Releases::serve(files, None);
+    clone.git(&["remote", "add", "origin", &format!("{}/owner/fork.git", releases.address)]);
+    let (base, _) = release();
+    let said = format!("downloaded crm-admission from SERVER{base}");
+    assert_eq!(clone.hook(&releases), ("released check\n".to_owned(), said));
+    let asked = releases.asked().len();
+    assert_eq!(clone.hook(&releases), ("released check\n".to_owned(), String::new()));
+    assert_eq!(releases.asked().len(), asked);
+}
+
+#[rstest]
+#[case::of_another_server("https://git.example.com/owner/fork", "this copy has no address on GitHub")]
+#[case::of_a_commit_without_a_release("SERVER/owner/fork", "is neither the tag v")]
+fn a_hook_builds(#[case] origin: &str, #[case] why: &str) {
+    let clone = Clone::create();
+    let mut files = released("echo released");
+    files.extend([tagged(OTHER_COMMIT)]);
+    let releases = Releases::serve(files, None);
+    clone.git(&["remote", "add", "origin", &origin.replace("SERVER", &releases.address)]);
+    let (printed, said) = clone.hook(&releases);
+    assert_eq!(printed, "built\n");
+    assert!(said.starts_with("building crm-admission, because ") && said.contains(why), "{said}");
+}
+
 // Examples.
 
 #[test]
@@ -474,7 +560,9 @@ fn the_example_with_a_wheel_is_the_hook_with_another_language() {
     let args = hook["args"].as_array().unwrap().iter().map(|arg| arg.as_str().unwrap());
     is_accepted(&std::iter::once("check").chain(args).collect::<Vec<_>>());
     // What users choose, and what differs.
-    for key in ["args", "files", "language", "additional_dependencies", "description"] {
+    let entry = offered["entry"].as_str().unwrap().replace("scripts/hook", env!("CARGO_PKG_NAME"));
+    assert_eq!(hook["entry"], entry);
+    for key in ["args", "files", "entry", "language", "additional_dependencies", "description"] {
         hook.as_object_mut().unwrap().remove(key);
     }
     for (key, value) in hook.as_object().unwrap() {
