@@ -9,6 +9,8 @@ use regex::Regex;
 use serde_json::Value;
 
 const WORKFLOWS: [&str; 3] = ["ci", "fuzz", "release"];
+/// The tag of a release of this version.
+const TAG: &str = concat!("v", env!("CARGO_PKG_VERSION"));
 
 fn at_root(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
@@ -89,25 +91,48 @@ fn every_target_that_a_workflow_makes_exists() {
     }
 }
 
-fn release_notes(tag: &str) -> Output {
-    Command::new(at_root("scripts/release-notes")).arg(tag).output().unwrap()
+/// The notes that a repository with this changelog gives a tag.
+fn release_notes(tag: &str, changelog: &str) -> Output {
+    let repository = tempfile::tempdir().unwrap();
+    let at = |file: &str| repository.path().join(file);
+    std::fs::create_dir_all(at("scripts/lib")).unwrap();
+    for file in ["scripts/release-notes", "scripts/lib/version", "Cargo.toml"] {
+        std::fs::copy(at_root(file), at(file)).unwrap();
+    }
+    std::fs::write(at("CHANGELOG.md"), changelog).unwrap();
+    Command::new(at("scripts/release-notes")).arg(tag).output().unwrap()
+}
+
+/// The changelog of this repository without what is in no release yet.
+fn released() -> String {
+    let changelog = read("CHANGELOG.md");
+    let (head, rest) = changelog.split_once("## [Unreleased]\n").unwrap();
+    format!("{head}## [Unreleased]\n\n## {}", rest.split_once("\n## ").unwrap().1)
 }
 
 #[test]
 fn a_release_has_the_notes_of_its_version() {
-    let output = release_notes(concat!("v", env!("CARGO_PKG_VERSION")));
+    let output = release_notes(TAG, &released());
     let notes = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success() && notes.contains("### "), "{notes}");
     assert!(!notes.contains("\n## "), "{notes}");
     let section = format!("## [{}] - ", env!("CARGO_PKG_VERSION"));
-    let changelog = read("CHANGELOG.md");
-    assert!(changelog.split_once(&section).unwrap().1.contains(&notes));
+    assert!(released().split_once(&section).unwrap().1.contains(&notes));
+}
+
+#[test]
+fn no_release_leaves_entries_behind() {
+    let changelog = released().replace("## [Unreleased]\n", "## [Unreleased]\n\n### Added\n\n- New.\n");
+    let output = release_notes(TAG, &changelog);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status.code(), output.stdout.is_empty()), (Some(1), true), "{said}");
+    assert!(said.contains("CHANGELOG.md has entries under \"Unreleased\""), "{said}");
 }
 
 #[test]
 fn no_release_has_another_tag_than_its_version() {
     for tag in ["v0.0.1", env!("CARGO_PKG_VERSION"), "main", ""] {
-        let output = release_notes(tag);
+        let output = release_notes(tag, &released());
         let said = String::from_utf8(output.stderr).unwrap();
         assert_eq!((output.status.code(), output.stdout.is_empty()), (Some(1), true), "{tag}: {said}");
         assert!(said.contains("the version in Cargo.toml"), "{tag}: {said}");

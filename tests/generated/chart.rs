@@ -29,6 +29,9 @@ fn the_chart_names_this_version_and_what_it_changes() {
     is_up_to_date(CHART_YAML, &chart_yaml());
 }
 
+/// The kinds of changes in <https://artifacthub.io/docs/topics/annotations/helm/>. A chart with another is not listed.
+const KINDS: [&str; 6] = ["added", "changed", "deprecated", "removed", "fixed", "security"];
+
 fn chart_yaml() -> String {
     let stored = read(CHART_YAML);
     let (head, _) = stored.split_once(MARK).unwrap();
@@ -61,7 +64,12 @@ fn changes() -> Vec<Value> {
     let mut changes = Vec::new();
     for part in section.split("\n### ").skip(1) {
         let (kind, entries) = part.split_once('\n').unwrap();
-        let kind = kind.to_lowercase();
+        // Artifact Hub does not know another kind.
+        let kind = match kind {
+            "Upgrading" => "changed".to_owned(),
+            kind => kind.to_lowercase(),
+        };
+        assert!(KINDS.contains(&kind.as_str()), "{kind}");
         for entry in entries.split("\n- ").skip(1) {
             changes.push(json!({"kind": kind, "description": two_sentences(&plain(entry))}));
         }
