@@ -86,8 +86,14 @@ fn has_the_files_that_helm_packs() {
     let metadata = |files: &mut BTreeMap<String, String>| -> Value {
         serde_saphyr::from_str(&files.remove("Chart.yaml").unwrap()).unwrap()
     };
-    assert_eq!(metadata(&mut ours), metadata(&mut theirs));
-    // In a release, these name its image.
+    let (our_metadata, mut their_metadata) = (metadata(&mut ours), metadata(&mut theirs));
+    let images = &mut their_metadata["annotations"]["artifacthub.io/images"];
+    *images = images.as_str().unwrap().replace(&format!("ghcr.io/example/{NAME}"), IMAGE).into();
+    assert_eq!(our_metadata, their_metadata);
+    assert!(!our_metadata.to_string().contains("ghcr.io"), "{our_metadata}");
+    // In a release, these name its image, and its registry.
+    let install = format!("oci://images.example.org/charts/{NAME} --version {VERSION}");
+    assert!(ours["README.md"].contains(&install) && !ours["README.md"].contains("manifests/chart"));
     for file in ["values.yaml", "README.md"] {
         let (ours, theirs) = (ours.remove(file).unwrap(), theirs.remove(file).unwrap());
         assert!(ours.contains(IMAGE) && !theirs.contains(IMAGE), "{file} does not name the image");

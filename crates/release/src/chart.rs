@@ -17,6 +17,18 @@ const PUBLISHED: &str = "The image of this release.";
 const REPOSITORY: &str = "\n  repository: crm-admission\n";
 /// The row of the chart's README with that name.
 const ROW: &str = "| `image.repository` | string | `\"crm-admission\"` |";
+/// How the README installs the chart from a clone.
+const FROM_CLONE: &str = ", and an image in a registry that your nodes can reach. From the root of the
+repository:
+
+```sh
+helm install crm-admission manifests/chart/crm-admission \\
+  --namespace crm-admission-system --create-namespace \\
+  --set image.repository=registry.example.com/crm-admission
+```
+";
+/// The annotation of `Chart.yaml` that names the image for Artifact Hub.
+const IMAGES: &str = "artifacthub.io/images";
 
 /// The `.tgz` of the chart in a directory, with the image of the release, and what `Chart.yaml` says.
 ///
@@ -28,13 +40,17 @@ pub fn pack(directory: &Path, release: &Release) -> anyhow::Result<(Vec<u8>, Val
     for file in &mut files {
         let text = String::from_utf8_lossy(&file.content);
         if file.path == format!("{NAME}/Chart.yaml") {
+            let image = format!("{}:{}", release.image, release.version);
+            let text = replaced(&text, &[(&listed_image(&text)?, &image)])?;
             metadata = serde_saphyr::from_str(&text).context("Chart.yaml")?;
+            file.content = text.into_bytes();
         } else if file.path == format!("{NAME}/values.yaml") {
             let line = format!("\n  repository: {}\n", release.image);
             file.content = replaced(&text, &[(UNPUBLISHED, PUBLISHED), (REPOSITORY, &line)])?.into_bytes();
         } else if file.path == format!("{NAME}/README.md") {
             let row = ROW.replace(NAME, &release.image);
-            file.content = replaced(&text, &[(UNPUBLISHED, PUBLISHED), (ROW, &row)])?.into_bytes();
+            let parts = [(UNPUBLISHED, PUBLISHED), (ROW, &row), (FROM_CLONE, &from_registry(release)?)];
+            file.content = replaced(&text, &parts)?.into_bytes();
         }
     }
     let version = &metadata["version"];
@@ -44,6 +60,24 @@ pub fn pack(directory: &Path, release: &Release) -> anyhow::Result<(Vec<u8>, Val
         release.version
     );
     Ok((archive::gzip(&archive::tar(files, release.time)?)?, metadata))
+}
+
+/// The image that `Chart.yaml` lists.
+fn listed_image(text: &str) -> anyhow::Result<String> {
+    let metadata: Value = serde_saphyr::from_str(text).context("Chart.yaml")?;
+    let listed = metadata["annotations"][IMAGES].as_str().unwrap_or_default();
+    let images: Value = serde_saphyr::from_str(listed).context(IMAGES)?;
+    images[0]["image"].as_str().map(str::to_owned).with_context(|| format!("Chart.yaml has no {IMAGES}"))
+}
+
+/// How the README installs the chart of a release, which is in the registry of its image.
+fn from_registry(release: &Release) -> anyhow::Result<String> {
+    let Release { image, version, .. } = release;
+    let (registry, _) = image.rsplit_once('/').with_context(|| format!("the image {image} has no registry"))?;
+    Ok(format!(
+        ":\n\n```sh\nhelm install crm-admission oci://{registry}/charts/{NAME} --version {version} \\\n  \
+         --namespace crm-admission-system --create-namespace\n```\n"
+    ))
 }
 
 fn replaced(text: &str, parts: &[(&str, &str)]) -> anyhow::Result<String> {
