@@ -151,7 +151,8 @@ soak: ## Run the program under full load for SECONDS=180, and print its resource
 image: ## Build the image for amd64 and arm64 without a container engine: target/image and target/image.tar (needs Python)
 	@CARGO="$(CARGO)" scripts/image
 
-release: ## Build everything that a release consists of, and check it: target/release-artifacts (needs Python and Go)
+release: ## Build everything that a release consists of, and check it: target/release-artifacts (needs Python, Go, qemu-user and skopeo)
+	@scripts/release-check tools
 	@CARGO="$(CARGO)" scripts/release
 	@scripts/release-check
 

@@ -25,7 +25,7 @@ const COPIES: [&str; 14] = [
     r#"org\.opencontainers\.image\.version="{version}"#,
     r#"newTag: "?{version}"#,
     r"\n(?:v|appV)ersion: {version}",
-    r"/crm-admission/(?:blob|raw)/v{version}",
+    r"/crm-admission/(?:blob|raw|releases/download)/v{version}",
     r"\bVERSION={version}",
     r"https://github\.com/{owner}/crm-admission",
     r"ghcr\.io/{owner}/(?:charts/)?crm-admission",

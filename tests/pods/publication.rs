@@ -22,6 +22,8 @@ const PORT: u16 = 5000;
 const REGISTRY: &str = "localhost:5000";
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
+const COMPANY: &str = "apiVersion: crm.milo.io/v1alpha1\nkind: Company\nmetadata: {name: acme-corp}\nspec: {displayName: Acme}\n";
+
 /// A cluster with a registry on its first node, which has the image and the chart of the release.
 struct Publication {
     cluster: Cluster,
@@ -49,11 +51,7 @@ impl Publication {
     /// The result and the output of cosign, whose key pair is in a directory of the test.
     fn cosign(&self, args: &[&str]) -> (bool, String) {
         let keys = self.cluster.plane().workspace().file("keys", "cosign.key");
-        let mut command = self.cluster.command(program("cosign"));
-        command.env("COSIGN_PASSWORD", "").current_dir(keys.parent().unwrap()).args(args);
-        let output = command.output().unwrap();
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        (output.status.success(), text(&output.stdout) + &text(&output.stderr))
+        cosign(self.cluster.command(program("cosign")), keys.parent().unwrap(), args)
     }
 
     /// Verifies the signature of what has this digest. The key is for the test, so no public log knows the signature.
@@ -90,6 +88,13 @@ impl Publication {
         let blobs = storage(&self.cluster).join("docker/registry/v2/blobs/sha256");
         blobs.join(&hash[..2]).join(hash).join("data")
     }
+}
+
+/// The result and the output of cosign in a directory with its keys.
+fn cosign(mut command: Command, directory: &Path, args: &[&str]) -> (bool, String) {
+    let output = command.env("COSIGN_PASSWORD", "").current_dir(directory).args(args).output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.success(), text(&output.stdout) + &text(&output.stderr))
 }
 
 /// A program that `tests/pods/publication/build` has built.
@@ -164,6 +169,10 @@ fn a_release_is_published_signed_pulled_by_digest_and_installed() {
     admin.apply_path(&manifest).succeeds();
     await_completion(cluster.plane());
     assert_healthy(cluster);
+    admin.apply(COMPANY).succeeds();
+    let uninstall = artifacts().join("uninstall-self-managed.yaml");
+    admin.run(["delete", "-f", uninstall.to_str().unwrap()]).succeeds();
+    admin.run(["get", "company", "acme-corp"]).succeeds();
     admin.run(["delete", "-f", manifest.to_str().unwrap(), "--ignore-not-found"]).succeeds();
 
     let chart = format!("oci://{REGISTRY}/example/charts/crm-admission");
@@ -173,6 +182,26 @@ fn a_release_is_published_signed_pulled_by_digest_and_installed() {
         .run(&Helm::program(), &[&install[..], &["--namespace", NAMESPACE, "--create-namespace"]].concat());
     await_completion(cluster.plane());
     assert_healthy(cluster);
+}
+
+#[test]
+fn the_signature_of_the_checksums_covers_every_byte() {
+    let workspace = Workspace::create();
+    let cosign = |args: &[&str]| cosign(Command::new(program("cosign")), workspace.path(), args);
+    let sums = workspace.path().join("SHA256SUMS");
+    fs::copy(artifacts().join("SHA256SUMS"), &sums).unwrap();
+    let bundle = "--bundle=SHA256SUMS.sigstore.json";
+    let sign = ["sign-blob", "--key=cosign.key", "--tlog-upload=false", "--use-signing-config=false", "--yes"];
+    for args in [&["generate-key-pair"][..], &[&sign[..], &[bundle, "SHA256SUMS"]].concat()] {
+        let (success, printed) = cosign(args);
+        assert!(success, "cosign {args:?} failed\n{printed}");
+    }
+    let verify = ["verify-blob", "--key=cosign.pub", "--insecure-ignore-tlog=true", bundle, "SHA256SUMS"];
+    let (success, printed) = cosign(&verify);
+    assert!(success, "{printed}");
+    alter(&sums);
+    let (success, printed) = cosign(&verify);
+    assert!(!success && printed.contains("signature"), "{printed}");
 }
 
 /// Changes the last byte of a file.
@@ -185,6 +214,7 @@ fn alter(file: &Path) {
 #[test]
 fn what_was_altered_in_the_registry_is_refused() {
     let publication = Publication::start();
+    publication.sign();
     let cluster = &publication.cluster;
     let read = |digest: &str| -> Value {
         serde_json::from_slice(&fs::read(publication.blob(digest)).unwrap()).unwrap()
@@ -198,6 +228,10 @@ fn what_was_altered_in_the_registry_is_refused() {
     }
     let error = cluster.nodes()[0].pull(&publication.image, &[]).unwrap_err();
     assert!(error.contains("digest"), "{error}");
+    // The signature covers the index.
+    alter(&publication.blob(&publication.image));
+    let (success, printed) = publication.verify(&publication.image);
+    assert!(!success && printed.contains("digest"), "{printed}");
 
     alter(&publication.blob(text(&read(&publication.chart)["layers"][0]["digest"])));
     let (repository, _) = publication.chart.split_once('@').unwrap();

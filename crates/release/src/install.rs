@@ -38,6 +38,7 @@ impl Manifests {
         Ok(Self {
             install: format!(
                 "{head} Install or upgrade with `kubectl apply -f`.\n\
+                 # Until the pods of a new installation are ready, the API server denies writes of CRM records.\n\
                  # `kubectl delete -f` of this file deletes ALL records: use uninstall-{overlay}.yaml.\n{}\n",
                 install.join("\n---\n")
             ),
