@@ -299,14 +299,23 @@ impl<'c> Controller<'c> {
     }
 
     /// Judges all records in each interval, and when it is needed.
+    ///
+    /// A pass that takes its time makes way for an urgent one. An urgent one always comes to its end, because what asks
+    /// for it could come more often than it takes: it goes on under the new policy, and another one follows for the
+    /// records that it had judged before. So every record is judged within the time of one pass after a change.
     async fn pass_again_and_again(&self) {
         let mut haste = self.next_pass().await;
         loop {
-            tokio::select! {
-                // A pass that is late by now begins again.
-                () = self.pass.notified() => haste = Haste::Urgent,
-                () = self.pass(haste) => haste = self.next_pass().await,
-            }
+            haste = match haste {
+                Haste::Urgent => {
+                    self.pass(haste).await;
+                    self.next_pass().await
+                }
+                Haste::Spread => tokio::select! {
+                    () = self.pass.notified() => Haste::Urgent,
+                    () = self.pass(haste) => self.next_pass().await,
+                },
+            };
         }
     }
 
@@ -325,11 +334,11 @@ impl<'c> Controller<'c> {
             Haste::Spread => self.rest_of_a_pass(),
         };
         for kind in KINDS {
-            let judge = self.judge.load_full();
-            let mut pages = Pages::new(self.conditions.reader.clone(), kind, PAGE, judge.labels.clone());
+            let labels = self.judge.load().labels.clone();
+            let mut pages = Pages::new(self.conditions.reader.clone(), kind, PAGE, labels);
             loop {
                 match pages.next().await {
-                    Ok(Some(page)) => self.compare(&judge, kind, page).await,
+                    Ok(Some(page)) => self.compare(kind, page).await,
                     Ok(None) => break,
                     Err(error) => {
                         tracing::warn!(
@@ -359,8 +368,9 @@ impl<'c> Controller<'c> {
         (self.conditions.interval / 2 / pages).min(LONGEST_REST)
     }
 
-    async fn compare(&self, judge: &Judge, kind: CrmKind, page: Vec<Record>) {
-        for verdict in self.judged(judge, kind, page).await {
+    async fn compare(&self, kind: CrmKind, page: Vec<Record>) {
+        let judge = self.judge.load_full();
+        for verdict in self.judged(&judge, kind, page).await {
             let mut known = self.records();
             let name = verdict.record.name();
             if verdict.differs() || !known.agrees(kind, name, &verdict.judged) {
