@@ -21,7 +21,7 @@ use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::DefaultBackoff;
 use tokio::sync::Notify;
 use tokio::task::yield_now;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::judge::{Judge, Verdict};
 use super::lease::Term;
@@ -304,26 +304,29 @@ impl<'c> Controller<'c> {
     /// for it could come more often than it takes: it goes on under the new policy, and another one follows for the
     /// records that it had judged before. So every record is judged within the time of one pass after a change.
     async fn pass_again_and_again(&self) {
-        let mut haste = self.next_pass().await;
+        // The first lists judge all records.
+        let mut due = self.after_a_quick_pass();
         loop {
-            haste = match haste {
-                Haste::Urgent => {
-                    self.pass(haste).await;
-                    self.next_pass().await
+            let is_urgent = timeout_at(due, self.pass.notified()).await.is_ok();
+            let next = Instant::now() + self.conditions.interval;
+            if !is_urgent {
+                tokio::select! {
+                    () = self.pass.notified() => {}
+                    () = self.pass(Haste::Spread) => {
+                        due = next;
+                        continue;
+                    }
                 }
-                Haste::Spread => tokio::select! {
-                    () = self.pass.notified() => Haste::Urgent,
-                    () = self.pass(haste) => self.next_pass().await,
-                },
-            };
+            }
+            due = self.after_a_quick_pass();
+            self.pass(Haste::Urgent).await;
         }
     }
 
-    async fn next_pass(&self) -> Haste {
-        match timeout(self.conditions.interval, self.pass.notified()).await {
-            Ok(()) => Haste::Urgent,
-            Err(_) => Haste::Spread,
-        }
+    /// When the next pass begins after one that begins now and judges all records at once: it takes half the interval, so
+    /// that its last record has waited for a whole one.
+    fn after_a_quick_pass(&self) -> Instant {
+        Instant::now() + self.conditions.interval / 2
     }
 
     /// Judges all records, and marks those that have to be written or that refer to other objects than known.
@@ -361,10 +364,12 @@ impl<'c> Controller<'c> {
         self.pass.notify_one();
     }
 
-    /// The pause between two pages, so that a pass takes half of the interval.
+    /// The pause after each page, so that a pass takes half of the interval.
     fn rest_of_a_pass(&self) -> Duration {
         let records: usize = self.records().counts().map(|(_, _, count)| count).sum();
-        let pages = u32::try_from(records / PAGE as usize).unwrap_or(u32::MAX).saturating_add(1);
+        // The last page of each kind may have fewer records.
+        let pages = records / PAGE as usize + KINDS.len();
+        let pages = u32::try_from(pages).unwrap_or(u32::MAX);
         (self.conditions.interval / 2 / pages).min(LONGEST_REST)
     }
 

@@ -15,7 +15,6 @@ use kube::Client;
 use kube::client::Body;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -461,4 +460,23 @@ async fn another_policy_does_not_wait_for_a_pass_that_takes_its_time() {
     running.policy.store(Arc::new(domains("Warn")));
     seconds(5).await;
     assert_eq!(server.condition("globex")["reason"], "Warned");
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_record_is_judged_again_in_each_interval() {
+    let interval = Duration::from_secs(60);
+    let server = Arc::<Server>::default();
+    server.company("acme", 1);
+    let running = start_with(&server, |conditions| conditions.interval = interval);
+    seconds(305).await;
+    // An urgent pass in between changes nothing about that.
+    running.policy.store(Arc::new(domains("Warn")));
+    seconds(300).await;
+    for kind in KINDS {
+        let lists = server.lists(kind.plural());
+        let pauses: Vec<u128> = lists.windows(2).map(|two| (two[1] - two[0]).as_millis()).collect();
+        // The timer of the runtime counts milliseconds.
+        assert!(pauses.iter().all(|pause| *pause <= interval.as_millis() + 10), "{kind:?}: {pauses:?}");
+        assert!((10..=14).contains(&lists.len()), "{kind:?}: {pauses:?}");
+    }
 }
