@@ -41,7 +41,7 @@ const PAGE: u32 = 100;
 const WORKERS: usize = 8;
 /// Changes of this time are searched for at once.
 const BATCH: Duration = Duration::from_millis(250);
-/// The time after which records are judged again whose lookups failed.
+/// The time after which records are judged again whose lookups failed, at first.
 const RECHECK: Duration = Duration::from_secs(60);
 /// The maximum pause between two pages of a pass. The API server forgets a list after some minutes.
 const LONGEST_REST: Duration = Duration::from_secs(60);
@@ -385,11 +385,36 @@ impl<'c> Controller<'c> {
         self.work.notify_one();
     }
 
-    /// Records whose lookups failed are judged again and again.
+    /// Judges records again whose lookups failed, ever more seldom while there are any: the cause can be a permission
+    /// that is missing for good.
     async fn check_again(&self) {
+        let mut pause = RECHECK;
         loop {
-            sleep(RECHECK).await;
-            self.search(|records, from| records.want_all(Compliance::NotChecked, from)).await;
+            sleep(pause).await;
+            pause = match self.recheck().await {
+                0 => RECHECK,
+                _ => (pause * 2).min(self.conditions.interval.max(RECHECK)),
+            };
+        }
+    }
+
+    /// Marks the records whose lookups failed, at the rate of writes, because each costs a read and its lookups. Returns
+    /// their number.
+    async fn recheck(&self) -> usize {
+        let rate = self.conditions.rate.max(1);
+        let (mut total, mut from) = (0, None);
+        loop {
+            let found;
+            (found, from) = self.records().want_all(Compliance::NotChecked, rate, from);
+            total += found as usize;
+            if found > 0 {
+                self.work.notify_one();
+                sleep(Duration::from_secs(1) * found / rate).await;
+            }
+            if from.is_none() {
+                return total;
+            }
+            yield_now().await;
         }
     }
 
@@ -429,9 +454,13 @@ impl<'c> Controller<'c> {
         let mut records = self.records();
         match settled {
             Ok(judged) => {
+                let was_checked = judged.compliance != Compliance::NotChecked;
                 records.settle(key, judged);
                 drop(records);
-                self.works();
+                // A failed lookup is no sign that the API server works.
+                if was_checked {
+                    self.works();
+                }
             }
             Err(Unsettled::Gone) => records.forget(key.kind, &key.name),
             Err(Unsettled::Changed) => records.give_back(key, Turn::Next),

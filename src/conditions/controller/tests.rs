@@ -3,14 +3,19 @@
 //! The clock is paused and advances when all tasks wait, so the tests take no time.
 
 use std::collections::VecDeque;
+use std::sync::atomic::AtomicBool;
 
 use bytes::Bytes;
-use crm_core::existence::Objects;
+use crm_core::api::Target;
+use crm_core::existence::{Objects, Presence};
+use futures::FutureExt;
 use futures::channel::mpsc::{UnboundedSender, unbounded};
+use futures::future::{BoxFuture, ready};
 use http::{Method, Request, Response};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::Frame;
+use k8s_openapi::api::authentication::v1::UserInfo;
 use kube::Client;
 use kube::client::Body;
 use serde_json::{Value, json};
@@ -20,7 +25,7 @@ use tokio_util::task::TaskTracker;
 
 use super::*;
 use crate::cluster::Reader;
-use crate::directory::{Changes, Cluster};
+use crate::directory::{Changes, Cluster, Found, LookUp, LookupError, PartStatus};
 
 type Answer = Response<BoxBody<Bytes, std::io::Error>>;
 
@@ -241,6 +246,30 @@ fn start_with(server: &Arc<Server>, set: impl FnOnce(&mut Conditions)) -> Runnin
     let (end, term) = Term::endless();
     let task = tokio::spawn(async move { Controller::new(&conditions, term).unwrap().run().await });
     Running { metrics, policy, task, end }
+}
+
+/// A directory that knows nothing, and gets no answers until it is allowed to.
+#[derive(Clone, Default)]
+struct Silent(Arc<AtomicBool>);
+
+impl LookUp for Silent {
+    fn recall(&self, _: &Target) -> Option<Presence> {
+        None
+    }
+
+    fn identify<'a>(&'a self, _: &'a Target, limit: Duration) -> BoxFuture<'a, Result<Found, LookupError>> {
+        let found = Found { presence: Presence::Exists, uid: None };
+        let answers = self.0.load(Ordering::Relaxed);
+        ready(if answers { Ok(found) } else { Err(LookupError::Late(limit)) }).boxed()
+    }
+
+    fn suggest<'a>(&'a self, _: &'a Target, _: &'a UserInfo, _: Duration) -> BoxFuture<'a, Option<String>> {
+        ready(None).boxed()
+    }
+
+    fn status(&self) -> Vec<PartStatus> {
+        Vec::new()
+    }
 }
 
 /// A policy that does this about a wrong domain.
@@ -479,4 +508,78 @@ async fn every_record_is_judged_again_in_each_interval() {
         assert!(pauses.iter().all(|pause| *pause <= interval.as_millis() + 10), "{kind:?}: {pauses:?}");
         assert!((10..=14).contains(&lists.len()), "{kind:?}: {pauses:?}");
     }
+}
+
+fn employee() -> Value {
+    json!({"displayName": "Ada", "companyRef": {"name": "acme"}, "creatorRef": {"name": "zoe"}})
+}
+
+/// A server with so many people, and a controller that cannot look up their company. All have their conditions.
+async fn unchecked(people: usize) -> (Arc<Server>, Silent, Running) {
+    let (server, directory) = (Arc::<Server>::default(), Silent::default());
+    for number in 0..people {
+        server.put(CrmKind::Person, &format!("p{number:03}"), 1, employee());
+    }
+    let silent = directory.clone();
+    let running = start_with(&server, |conditions| conditions.directory = Arc::new(silent));
+    seconds(50).await;
+    assert_eq!(server.condition("p000")["reason"], "NotChecked");
+    assert_eq!(server.written().len(), people);
+    server.state().reads = 0;
+    (server, directory, running)
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_that_could_not_be_checked_are_read_ever_more_seldom() {
+    let (server, _, _running) = unchecked(3).await;
+    let mut reads = Vec::new();
+    for _ in 0..4 {
+        seconds(3600).await;
+        reads.push(std::mem::take(&mut server.state().reads));
+    }
+    // After 1, 2, 4, 8, 16 and 32 minutes, and then once in the interval.
+    assert_eq!(reads, [5 * 3, 3, 3, 3]);
+    assert_eq!(server.written().len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_that_could_not_be_checked_are_read_at_the_rate_of_writes() {
+    let (server, _, _running) = unchecked(400).await;
+    let mut reads = Vec::new();
+    for _ in 0..60 {
+        seconds(1).await;
+        reads.push(std::mem::take(&mut server.state().reads));
+    }
+    assert!(reads.iter().all(|reads| *reads <= 20), "{reads:?}");
+    assert!(reads.iter().sum::<usize>() >= 400, "{reads:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_does_not_wait_for_records_that_could_not_be_checked() {
+    let (server, _, _running) = unchecked(400).await;
+    seconds(15).await;
+    assert!(server.state().reads > 0, "they are being read");
+    server.company("acme", 1);
+    seconds(3).await;
+    assert_eq!(server.condition("acme")["reason"], "Compliant");
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_are_checked_once_lookups_work_again() {
+    let (server, directory, _running) = unchecked(3).await;
+    seconds(5 * 60).await;
+    directory.0.store(true, Ordering::Relaxed);
+    seconds(5 * 60).await;
+    assert_eq!(server.condition("p002")["reason"], "Compliant");
+    let reads = server.state().reads;
+    seconds(3600).await;
+    assert_eq!(server.state().reads, reads, "nothing is left to be checked");
+    // The next failure is retried soon again.
+    directory.0.store(false, Ordering::Relaxed);
+    server.put(CrmKind::Person, "bob", 1, employee());
+    seconds(5).await;
+    assert_eq!(server.condition("bob")["reason"], "NotChecked");
+    directory.0.store(true, Ordering::Relaxed);
+    seconds(65).await;
+    assert_eq!(server.condition("bob")["reason"], "Compliant");
 }
