@@ -324,8 +324,8 @@ impl Serve {
         Ok(())
     }
 
-    /// The conditions controller, if it is enabled. It has connections and a budget of its own, so that no review waits
-    /// for it.
+    /// The conditions controller, if it is enabled. It has connections and a budget of its own, also for lookups, so that
+    /// no review waits for it.
     async fn conditions(
         &self,
         changes: Option<Arc<Changes>>,
@@ -344,10 +344,11 @@ impl Serve {
         let namespace = self.names.settings(client.default_namespace(), &[]).namespace;
         let policy = current.policy();
         let current = Arc::clone(current);
+        let reader = Reader::within(client, budget);
         Ok(Some(Conditions {
-            reader: Reader::within(client, budget),
+            directory: Arc::new(directory::Background::new(directory.clone(), reader.clone())),
+            reader,
             namespace,
-            directory: directory.clone(),
             changes,
             policy,
             policy_is_known: Box::new(move || !matches!(current.state(), policy_source::State::Starting(_))),

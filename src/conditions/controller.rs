@@ -21,7 +21,7 @@ use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::DefaultBackoff;
 use tokio::sync::Notify;
 use tokio::task::yield_now;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::judge::{Judge, Verdict};
 use super::lease::Term;
@@ -41,7 +41,7 @@ const PAGE: u32 = 100;
 const WORKERS: usize = 8;
 /// Changes of this time are searched for at once.
 const BATCH: Duration = Duration::from_millis(250);
-/// The time after which records are judged again whose lookups failed.
+/// The time after which records are judged again whose lookups failed, at first.
 const RECHECK: Duration = Duration::from_secs(60);
 /// The maximum pause between two pages of a pass. The API server forgets a list after some minutes.
 const LONGEST_REST: Duration = Duration::from_secs(60);
@@ -299,22 +299,34 @@ impl<'c> Controller<'c> {
     }
 
     /// Judges all records in each interval, and when it is needed.
+    ///
+    /// A pass that takes its time makes way for an urgent one. An urgent one always comes to its end, because what asks
+    /// for it could come more often than it takes: it goes on under the new policy, and another one follows for the
+    /// records that it had judged before. So every record is judged within the time of one pass after a change.
     async fn pass_again_and_again(&self) {
-        let mut haste = self.next_pass().await;
+        // The first lists judge all records.
+        let mut due = self.after_a_quick_pass();
         loop {
-            tokio::select! {
-                // A pass that is late by now begins again.
-                () = self.pass.notified() => haste = Haste::Urgent,
-                () = self.pass(haste) => haste = self.next_pass().await,
+            let is_urgent = timeout_at(due, self.pass.notified()).await.is_ok();
+            let next = Instant::now() + self.conditions.interval;
+            if !is_urgent {
+                tokio::select! {
+                    () = self.pass.notified() => {}
+                    () = self.pass(Haste::Spread) => {
+                        due = next;
+                        continue;
+                    }
+                }
             }
+            due = self.after_a_quick_pass();
+            self.pass(Haste::Urgent).await;
         }
     }
 
-    async fn next_pass(&self) -> Haste {
-        match timeout(self.conditions.interval, self.pass.notified()).await {
-            Ok(()) => Haste::Urgent,
-            Err(_) => Haste::Spread,
-        }
+    /// When the next pass begins after one that begins now and judges all records at once: it takes half the interval, so
+    /// that its last record has waited for a whole one.
+    fn after_a_quick_pass(&self) -> Instant {
+        Instant::now() + self.conditions.interval / 2
     }
 
     /// Judges all records, and marks those that have to be written or that refer to other objects than known.
@@ -325,11 +337,11 @@ impl<'c> Controller<'c> {
             Haste::Spread => self.rest_of_a_pass(),
         };
         for kind in KINDS {
-            let judge = self.judge.load_full();
-            let mut pages = Pages::new(self.conditions.reader.clone(), kind, PAGE, judge.labels.clone());
+            let labels = self.judge.load().labels.clone();
+            let mut pages = Pages::new(self.conditions.reader.clone(), kind, PAGE, labels);
             loop {
                 match pages.next().await {
-                    Ok(Some(page)) => self.compare(&judge, kind, page).await,
+                    Ok(Some(page)) => self.compare(kind, page).await,
                     Ok(None) => break,
                     Err(error) => {
                         tracing::warn!(
@@ -352,15 +364,18 @@ impl<'c> Controller<'c> {
         self.pass.notify_one();
     }
 
-    /// The pause between two pages, so that a pass takes half of the interval.
+    /// The pause after each page, so that a pass takes half of the interval.
     fn rest_of_a_pass(&self) -> Duration {
         let records: usize = self.records().counts().map(|(_, _, count)| count).sum();
-        let pages = u32::try_from(records / PAGE as usize).unwrap_or(u32::MAX).saturating_add(1);
+        // The last page of each kind may have fewer records.
+        let pages = records / PAGE as usize + KINDS.len();
+        let pages = u32::try_from(pages).unwrap_or(u32::MAX);
         (self.conditions.interval / 2 / pages).min(LONGEST_REST)
     }
 
-    async fn compare(&self, judge: &Judge, kind: CrmKind, page: Vec<Record>) {
-        for verdict in self.judged(judge, kind, page).await {
+    async fn compare(&self, kind: CrmKind, page: Vec<Record>) {
+        let judge = self.judge.load_full();
+        for verdict in self.judged(&judge, kind, page).await {
             let mut known = self.records();
             let name = verdict.record.name();
             if verdict.differs() || !known.agrees(kind, name, &verdict.judged) {
@@ -370,11 +385,36 @@ impl<'c> Controller<'c> {
         self.work.notify_one();
     }
 
-    /// Records whose lookups failed are judged again and again.
+    /// Judges records again whose lookups failed, ever more seldom while there are any: the cause can be a permission
+    /// that is missing for good.
     async fn check_again(&self) {
+        let mut pause = RECHECK;
         loop {
-            sleep(RECHECK).await;
-            self.search(|records, from| records.want_all(Compliance::NotChecked, from)).await;
+            sleep(pause).await;
+            pause = match self.recheck().await {
+                0 => RECHECK,
+                _ => (pause * 2).min(self.conditions.interval.max(RECHECK)),
+            };
+        }
+    }
+
+    /// Marks the records whose lookups failed, at the rate of writes, because each costs a read and its lookups. Returns
+    /// their number.
+    async fn recheck(&self) -> usize {
+        let rate = self.conditions.rate.max(1);
+        let (mut total, mut from) = (0, None);
+        loop {
+            let found;
+            (found, from) = self.records().want_all(Compliance::NotChecked, rate, from);
+            total += found as usize;
+            if found > 0 {
+                self.work.notify_one();
+                sleep(Duration::from_secs(1) * found / rate).await;
+            }
+            if from.is_none() {
+                return total;
+            }
+            yield_now().await;
         }
     }
 
@@ -414,9 +454,13 @@ impl<'c> Controller<'c> {
         let mut records = self.records();
         match settled {
             Ok(judged) => {
+                let was_checked = judged.compliance != Compliance::NotChecked;
                 records.settle(key, judged);
                 drop(records);
-                self.works();
+                // A failed lookup is no sign that the API server works.
+                if was_checked {
+                    self.works();
+                }
             }
             Err(Unsettled::Gone) => records.forget(key.kind, &key.name),
             Err(Unsettled::Changed) => records.give_back(key, Turn::Next),

@@ -1,4 +1,4 @@
-//! Judges records as `audit` does: the same engine, the policy in force, the directory of the webhook.
+//! Judges records as `audit` does: the same engine, the policy in force, the names that the webhook knows.
 
 use crm_check::conformance::UnusableSchema;
 use crm_core::api::CrmKind;

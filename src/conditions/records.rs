@@ -190,29 +190,47 @@ impl Records {
         // It is not known yet what a record refers to that is being judged, and the answer may be from before.
         let is_taken = |known: &Known| matches!(known.state, State::Taken | State::TakenAndChanged);
         let refers = |known: &Known| known.targets.iter().any(|target| changed.targets.contains(target));
-        self.want_some(from, |known| is_taken(known) || refers(known))
+        self.want_some(from, Turn::Next, u32::MAX, |known| is_taken(known) || refers(known)).1
     }
 
-    /// The records after `from` with that result have to be judged. Call it as [`Self::want_dependents`].
-    pub(super) fn want_all(&mut self, compliance: Compliance, from: Option<Key>) -> Option<Key> {
-        self.want_some(from, |known| known.compliance == Some(compliance))
+    /// At most `most` of the records after `from` with that result have to be judged, when no other waits. Returns how
+    /// many, and where to continue, as [`Self::want_dependents`].
+    pub(super) fn want_all(
+        &mut self,
+        compliance: Compliance,
+        most: u32,
+        from: Option<Key>,
+    ) -> (u32, Option<Key>) {
+        self.want_some(from, Turn::Later, most, |known| known.compliance == Some(compliance))
     }
 
-    fn want_some(&mut self, from: Option<Key>, wanted: impl Fn(&Known) -> bool) -> Option<Key> {
-        let mut found = Vec::new();
+    fn want_some(
+        &mut self,
+        from: Option<Key>,
+        turn: Turn,
+        most: u32,
+        wanted: impl Fn(&Known) -> bool,
+    ) -> (u32, Option<Key>) {
+        let (mut found, mut count) = (Vec::new(), 0);
         let last = self.visit(from, |kind, name, known| {
             if wanted(known) {
                 found.push(Key::new(kind, name));
+                count += 1;
             }
+            count < most
         });
         for Key { kind, name } in found {
-            self.want(kind, &name, Turn::Next);
+            self.want(kind, &name, turn);
         }
-        last
+        (count, last)
     }
 
-    /// Visits some records after `from`, and returns the last one; `None` at the end.
-    fn visit(&mut self, from: Option<Key>, mut visit: impl FnMut(CrmKind, &str, &mut Known)) -> Option<Key> {
+    /// Visits some records after `from`, while `visit` wants more, and returns the last one; `None` at the end.
+    fn visit(
+        &mut self,
+        from: Option<Key>,
+        mut visit: impl FnMut(CrmKind, &str, &mut Known) -> bool,
+    ) -> Option<Key> {
         let mut left = CHUNK;
         let start = from.as_ref().map(|key| key.kind);
         for (kind, of_kind) in
@@ -223,9 +241,9 @@ impl Records {
                 _ => Bound::Unbounded,
             };
             for (name, known) in of_kind.known.range_mut::<str, _>((after, Bound::Unbounded)) {
-                visit(*kind, name, known);
+                let wants_more = visit(*kind, name, known);
                 left -= 1;
-                if left == 0 {
+                if left == 0 || !wants_more {
                     return Some(Key::new(*kind, name));
                 }
             }
@@ -253,6 +271,7 @@ impl Records {
                 known.state = State::InOrder;
                 order.push_back(Key::new(kind, name));
             }
+            true
         });
         self.marked -= order.len();
         self.order = order;

@@ -22,7 +22,7 @@ pub struct Conditions {
     pub reader: Reader,
     /// The namespace of the Lease.
     pub namespace: String,
-    /// Answers lookups.
+    /// Answers lookups, with the same reader.
     pub directory: Arc<dyn LookUp>,
     /// What the directory learns.
     pub changes: Arc<Changes>,

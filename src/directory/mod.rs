@@ -3,6 +3,7 @@
 //! *Architecture invariant:* a directory knows kinds and names, but no rules and no HTTP serving. Names are validated
 //! before they reach it.
 
+mod background;
 mod changes;
 mod cluster;
 mod listed;
@@ -11,6 +12,7 @@ mod memory;
 mod observed;
 mod referrers;
 
+pub use background::Background;
 pub use changes::{Changed, Changes, Following, TargetId};
 pub use cluster::{COUNTS_AT_A_TIME, Cluster, Live, Need};
 pub use listed::Listed;

@@ -3,22 +3,29 @@
 //! The clock is paused and advances when all tasks wait, so the tests take no time.
 
 use std::collections::VecDeque;
+use std::sync::atomic::AtomicBool;
 
 use bytes::Bytes;
-use crm_core::existence::Objects;
+use crm_core::api::Target;
+use crm_core::existence::{Objects, Presence};
+use futures::FutureExt;
 use futures::channel::mpsc::{UnboundedSender, unbounded};
+use futures::future::{BoxFuture, ready};
 use http::{Method, Request, Response};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::Frame;
+use k8s_openapi::api::authentication::v1::UserInfo;
 use kube::Client;
 use kube::client::Body;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::*;
 use crate::cluster::Reader;
-use crate::directory::Changes;
+use crate::directory::{Changes, Cluster, Found, LookUp, LookupError, PartStatus};
 
 type Answer = Response<BoxBody<Bytes, std::io::Error>>;
 
@@ -36,6 +43,10 @@ struct State {
     /// The statuses with which the next requests for single records are answered.
     failures: VecDeque<u16>,
     reads: usize,
+    /// The kinds that were listed, and when.
+    lists: Vec<(String, Instant)>,
+    /// The time that a list takes.
+    list_takes: Duration,
     /// The names of the records whose status was written.
     written: Vec<String>,
     /// A change by somebody else before the next write.
@@ -108,6 +119,7 @@ impl Server {
                 state.watches.push((plural, events));
                 return Response::new(BodyExt::boxed(StreamBody::new(stream)));
             }
+            state.lists.push((plural.clone(), Instant::now()));
             let items: Vec<&Value> = state.records.iter().filter(|record| is(record, &plural)).collect();
             let version = state.version.to_string();
             return whole(200, &json!({"metadata": {"resourceVersion": version}, "items": items}));
@@ -149,6 +161,10 @@ impl Server {
             async move {
                 let (head, body) = request.into_parts();
                 let body = body.collect().await.unwrap().to_bytes();
+                if head.uri.query().is_some_and(|query| query.contains("limit=")) {
+                    let list_takes = server.state().list_takes;
+                    sleep(list_takes).await;
+                }
                 Ok::<_, std::convert::Infallible>(server.answer(&head.method, &head.uri, &body))
             }
         };
@@ -174,6 +190,11 @@ impl Server {
         self.put(CrmKind::Company, name, generation, good());
     }
 
+    /// When the records of a kind were listed.
+    fn lists(&self, plural: &str) -> Vec<Instant> {
+        self.state().lists.iter().filter(|(of, _)| of == plural).map(|(_, time)| *time).collect()
+    }
+
     fn written(&self) -> Vec<String> {
         let mut written = self.state().written.clone();
         written.sort();
@@ -194,7 +215,7 @@ struct Running {
     metrics: Metrics,
     policy: Arc<ArcSwap<Policy>>,
     task: JoinHandle<()>,
-    end: tokio::sync::watch::Sender<tokio::time::Instant>,
+    end: tokio::sync::watch::Sender<Instant>,
 }
 
 impl Drop for Running {
@@ -204,8 +225,13 @@ impl Drop for Running {
 }
 
 fn start(server: &Arc<Server>) -> Running {
+    start_with(server, |_| {})
+}
+
+/// The same with other settings.
+fn start_with(server: &Arc<Server>, set: impl FnOnce(&mut Conditions)) -> Running {
     let (metrics, policy) = (Metrics::new(), Arc::new(ArcSwap::from_pointee(Policy::default())));
-    let conditions = Conditions {
+    let mut conditions = Conditions {
         reader: Reader::new(server.client()),
         namespace: "crm".to_owned(),
         directory: Arc::new(Objects::default()),
@@ -216,9 +242,43 @@ fn start(server: &Arc<Server>) -> Running {
         interval: Duration::from_secs(3600),
         rate: 20,
     };
+    set(&mut conditions);
     let (end, term) = Term::endless();
     let task = tokio::spawn(async move { Controller::new(&conditions, term).unwrap().run().await });
     Running { metrics, policy, task, end }
+}
+
+/// A directory that knows nothing, and gets no answers until it is allowed to.
+#[derive(Clone, Default)]
+struct Silent(Arc<AtomicBool>);
+
+impl LookUp for Silent {
+    fn recall(&self, _: &Target) -> Option<Presence> {
+        None
+    }
+
+    fn identify<'a>(&'a self, _: &'a Target, limit: Duration) -> BoxFuture<'a, Result<Found, LookupError>> {
+        let found = Found { presence: Presence::Exists, uid: None };
+        let answers = self.0.load(Ordering::Relaxed);
+        ready(if answers { Ok(found) } else { Err(LookupError::Late(limit)) }).boxed()
+    }
+
+    fn suggest<'a>(&'a self, _: &'a Target, _: &'a UserInfo, _: Duration) -> BoxFuture<'a, Option<String>> {
+        ready(None).boxed()
+    }
+
+    fn status(&self) -> Vec<PartStatus> {
+        Vec::new()
+    }
+}
+
+/// A policy that does this about a wrong domain.
+fn domains(action: &str) -> Policy {
+    let document = json!({
+        "apiVersion": "admission.crm.milo.io/v1alpha1", "kind": "AdmissionPolicy", "metadata": {"name": "default"},
+        "spec": {"rules": [{"rule": "domain", "action": action}]},
+    });
+    crm_core::policy::compile(&document, "default@2".to_owned()).unwrap()
 }
 
 /// Lets everything happen that is to happen within so many seconds.
@@ -332,11 +392,7 @@ async fn another_policy_turns_the_records_that_it_is_about() {
     server.put(CrmKind::Company, "globex", 1, bad());
     let running = start(&server);
     seconds(5).await;
-    let document = json!({
-        "apiVersion": "admission.crm.milo.io/v1alpha1", "kind": "AdmissionPolicy", "metadata": {"name": "default"},
-        "spec": {"rules": [{"rule": "domain", "action": "Warn"}]},
-    });
-    let policy = crm_core::policy::compile(&document, "default@2".to_owned()).unwrap();
+    let policy = domains("Warn");
     running.policy.store(Arc::new(policy.clone()));
     seconds(5).await;
     assert_eq!(server.condition("globex")["reason"], "Warned");
@@ -366,7 +422,7 @@ async fn nothing_is_written_after_the_term() {
     let server = Arc::<Server>::default();
     let running = start(&server);
     seconds(1).await;
-    running.end.send_replace(tokio::time::Instant::now());
+    running.end.send_replace(Instant::now());
     server.company("acme", 1);
     seconds(60).await;
     assert_eq!(server.written(), [] as [&str; 0]);
@@ -382,4 +438,148 @@ async fn the_metrics_of_a_replica_that_does_not_lead_show_no_records() {
     seconds(1).await;
     let text = running.metrics.text().unwrap();
     assert!(text.contains("conditions_leader 0") && !text.contains("conditions_waiting_records"), "{text}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kind_that_the_cluster_does_not_have_causes_no_passes() {
+    let server = Arc::<Server>::default();
+    server.company("acme", 1);
+    let nothing = tower::service_fn(async |_: Request<Body>| Ok::<_, std::convert::Infallible>(failure(404)));
+    let reader = Reader::new(Client::new(nothing, "default"));
+    let cluster = Arc::new(Cluster::start(reader, &CancellationToken::new(), &TaskTracker::new()));
+    let _running = start_with(&server, |conditions| {
+        conditions.changes = cluster.changes();
+        conditions.directory = cluster;
+    });
+    seconds(1700).await;
+    // One because it is new that there is no such kind.
+    let lists = server.lists("notes").len();
+    assert!(lists <= 2, "{lists}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pass_comes_to_its_end_whatever_changes_meanwhile() {
+    let server = Arc::<Server>::default();
+    server.put(CrmKind::Company, "globex", 1, bad());
+    server.state().list_takes = Duration::from_secs(3);
+    let running = start(&server);
+    seconds(20).await;
+    let before = server.lists("notes").len();
+    for change in 0..30 {
+        running.policy.store(Arc::new(domains(if change % 2 == 0 { "Deny" } else { "Warn" })));
+        seconds(2).await;
+    }
+    let passes = server.lists("notes").len() - before;
+    assert!((5..=7).contains(&passes), "{passes}");
+    seconds(20).await;
+    assert_eq!(server.condition("globex")["reason"], "Warned");
+    let after = server.lists("notes").len();
+    seconds(600).await;
+    assert_eq!(server.lists("notes").len(), after, "one pass follows the last change, and no other");
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_policy_does_not_wait_for_a_pass_that_takes_its_time() {
+    let server = Arc::<Server>::default();
+    server.put(CrmKind::Company, "globex", 1, bad());
+    let running = start_with(&server, |conditions| conditions.interval = Duration::from_secs(600));
+    while server.lists("companies").len() < 2 {
+        seconds(1).await;
+    }
+    running.policy.store(Arc::new(domains("Warn")));
+    seconds(5).await;
+    assert_eq!(server.condition("globex")["reason"], "Warned");
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_record_is_judged_again_in_each_interval() {
+    let interval = Duration::from_secs(60);
+    let server = Arc::<Server>::default();
+    server.company("acme", 1);
+    let running = start_with(&server, |conditions| conditions.interval = interval);
+    seconds(305).await;
+    // An urgent pass in between changes nothing about that.
+    running.policy.store(Arc::new(domains("Warn")));
+    seconds(300).await;
+    for kind in KINDS {
+        let lists = server.lists(kind.plural());
+        let pauses: Vec<u128> = lists.windows(2).map(|two| (two[1] - two[0]).as_millis()).collect();
+        // The timer of the runtime counts milliseconds.
+        assert!(pauses.iter().all(|pause| *pause <= interval.as_millis() + 10), "{kind:?}: {pauses:?}");
+        assert!((10..=14).contains(&lists.len()), "{kind:?}: {pauses:?}");
+    }
+}
+
+fn employee() -> Value {
+    json!({"displayName": "Ada", "companyRef": {"name": "acme"}, "creatorRef": {"name": "zoe"}})
+}
+
+/// A server with so many people, and a controller that cannot look up their company. All have their conditions.
+async fn unchecked(people: usize) -> (Arc<Server>, Silent, Running) {
+    let (server, directory) = (Arc::<Server>::default(), Silent::default());
+    for number in 0..people {
+        server.put(CrmKind::Person, &format!("p{number:03}"), 1, employee());
+    }
+    let silent = directory.clone();
+    let running = start_with(&server, |conditions| conditions.directory = Arc::new(silent));
+    seconds(50).await;
+    assert_eq!(server.condition("p000")["reason"], "NotChecked");
+    assert_eq!(server.written().len(), people);
+    server.state().reads = 0;
+    (server, directory, running)
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_that_could_not_be_checked_are_read_ever_more_seldom() {
+    let (server, _, _running) = unchecked(3).await;
+    let mut reads = Vec::new();
+    for _ in 0..4 {
+        seconds(3600).await;
+        reads.push(std::mem::take(&mut server.state().reads));
+    }
+    // After 1, 2, 4, 8, 16 and 32 minutes, and then once in the interval.
+    assert_eq!(reads, [5 * 3, 3, 3, 3]);
+    assert_eq!(server.written().len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_that_could_not_be_checked_are_read_at_the_rate_of_writes() {
+    let (server, _, _running) = unchecked(400).await;
+    let mut reads = Vec::new();
+    for _ in 0..60 {
+        seconds(1).await;
+        reads.push(std::mem::take(&mut server.state().reads));
+    }
+    assert!(reads.iter().all(|reads| *reads <= 20), "{reads:?}");
+    assert!(reads.iter().sum::<usize>() >= 400, "{reads:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_does_not_wait_for_records_that_could_not_be_checked() {
+    let (server, _, _running) = unchecked(400).await;
+    seconds(15).await;
+    assert!(server.state().reads > 0, "they are being read");
+    server.company("acme", 1);
+    seconds(3).await;
+    assert_eq!(server.condition("acme")["reason"], "Compliant");
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_are_checked_once_lookups_work_again() {
+    let (server, directory, _running) = unchecked(3).await;
+    seconds(5 * 60).await;
+    directory.0.store(true, Ordering::Relaxed);
+    seconds(5 * 60).await;
+    assert_eq!(server.condition("p002")["reason"], "Compliant");
+    let reads = server.state().reads;
+    seconds(3600).await;
+    assert_eq!(server.state().reads, reads, "nothing is left to be checked");
+    // The next failure is retried soon again.
+    directory.0.store(false, Ordering::Relaxed);
+    server.put(CrmKind::Person, "bob", 1, employee());
+    seconds(5).await;
+    assert_eq!(server.condition("bob")["reason"], "NotChecked");
+    directory.0.store(true, Ordering::Relaxed);
+    seconds(65).await;
+    assert_eq!(server.condition("bob")["reason"], "Compliant");
 }

@@ -133,13 +133,22 @@ fn all_records_are_searched_some_at_a_time() {
     let mut from = None;
     let mut rounds = 0;
     loop {
-        from = records.want_all(Compliance::Compliant, from);
+        (_, from) = records.want_all(Compliance::Compliant, u32::MAX, from);
         rounds += 1;
         if from.is_none() {
             break;
         }
     }
     assert_eq!((rounds, records.waiting()), (3, names.len() + 1));
+}
+
+#[test]
+fn a_search_stops_after_as_many_records_as_are_wanted_and_continues_there() {
+    let mut records = settled(&["ada", "bob", "cem"]);
+    let (found, from) = records.want_all(Compliance::Compliant, 2, None);
+    assert_eq!((found, records.waiting()), (2, 2));
+    assert_eq!(records.want_all(Compliance::Compliant, 2, from), (1, None));
+    assert_eq!(taken(&mut records), ["ada", "bob", "cem"]);
 }
 
 #[test]

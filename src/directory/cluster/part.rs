@@ -158,7 +158,6 @@ impl Part {
         if trouble == Trouble::Absent {
             // None of its objects can exist, so there is nothing to wait for.
             self.names.replace(Names::default());
-            self.changes.report_any();
         }
         let mut state = self.state();
         state.is_known |= trouble == Trouble::Absent;
@@ -170,6 +169,10 @@ impl Part {
         let is_news = known.as_ref() != Some(&trouble);
         state.trouble = Some((trouble.clone(), since));
         drop(state);
+        // A kind that stays absent is listed again and again, and nothing has changed.
+        if is_news && trouble == Trouble::Absent {
+            self.changes.report_any();
+        }
         let error = error.map(tracing::field::display);
         match trouble {
             _ if !is_news => {}

@@ -321,6 +321,24 @@ async fn followers_hear_of_objects_that_appear_or_disappear() {
     assert_eq!(following.next().await, Changed { targets: [].into(), any: true });
 }
 
+#[tokio::test(start_paused = true)]
+async fn followers_hear_once_that_a_kind_does_not_exist() {
+    let (cluster, mut server) = cluster();
+    let changes = cluster.changes();
+    let following = changes.follow();
+    let any = Changed { targets: [].into(), any: true };
+    cluster.watch(companies(), Need::Required);
+    server.next().await.reply(Reply::Text(404, "404 page not found\n"));
+    assert_eq!(following.next().await, any);
+    for _ in 0..5 {
+        server.next().await.reply(Reply::Text(404, "404 page not found\n"));
+        settle().await;
+    }
+    assert_eq!(following.next().now_or_never(), None);
+    server.next().await.list(&["acme"], "1", None);
+    assert_eq!(following.next().await, any, "objects may exist now");
+}
+
 /// The event that ends a list by a watch.
 fn end_of_list(version: &str) -> Value {
     json!({
