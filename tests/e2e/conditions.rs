@@ -296,16 +296,21 @@ fn an_idle_cluster_sees_no_writes_and_no_condition_is_written_twice() {
 
     // Nobody corrects a condition now, and an audit tells.
     webhook.stop();
-    let wrong = json!({"status": {"conditions": [{
-        "type": "Compliant", "status": "True", "reason": "Compliant", "message": "", "observedGeneration": 1,
-        "lastTransitionTime": "2026-01-01T00:00:00Z",
-    }]}});
-    let patch =
-        ["patch", "company", "c0003", "--subresource=status", "--type=merge", "-p", &wrong.to_string()];
-    admin.run(patch).succeeds();
+    for (name, status, reason) in [("c0003", "True", "Compliant"), ("c0013", "False", "Denied")] {
+        let wrong = json!({"status": {"conditions": [{
+            "type": "Compliant", "status": status, "reason": reason, "message": "", "observedGeneration": 1,
+            "lastTransitionTime": "2026-01-01T00:00:00Z",
+        }]}});
+        let patch =
+            ["patch", "company", name, "--subresource=status", "--type=merge", "-p", &wrong.to_string()];
+        admin.run(patch).succeeds();
+    }
     let contradicted = |args: &[&str]| run(&plane, "admin", args).json()["contradictedConditions"].clone();
     let expected = json!([
-        {"kind": "Company", "name": "c0003", "condition": "True", "audit": "False", "reason": "Denied"},
+        {"kind": "Company", "name": "c0003", "condition": "True", "conditionReason": "Compliant",
+         "audit": "False", "reason": "Denied"},
+        {"kind": "Company", "name": "c0013", "condition": "False", "conditionReason": "Denied",
+         "audit": "False", "reason": "Warned"},
     ]);
     assert_eq!(contradicted(&["audit", "--format", "json"]), expected);
     assert_eq!(contradicted(&["audit", "--format", "json", "--rule", "domain"]), json!([]));
