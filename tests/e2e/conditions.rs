@@ -316,6 +316,10 @@ fn an_idle_cluster_sees_no_writes_and_no_condition_is_written_twice() {
     await_conditions(&admin, &planted.expected, PATIENCE);
     await_passes(&webhook);
     assert_written_once(&written(&plane), &planted.expected);
+    for result in ["gone", "conflict", "denied", "failed"] {
+        let writes = metric(&webhook, &format!("conditions_writes_total{{result=\"{result}\"}}"));
+        assert_eq!(writes, Some(0.0), "{result}");
+    }
     assert_eq!(metric(&webhook, "conditions_waiting_records"), Some(0.0));
     let counted = metric(&webhook, r#"conditions_records{kind="Company",reason="Denied"}"#);
     let denied =
