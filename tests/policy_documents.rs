@@ -34,6 +34,41 @@ fn an_empty_spec_is_the_built_in_policy() {
     assert_eq!(compiled.origin, "test");
 }
 
+/// The settings in the last column of the table about Milo's webhook, row by row: a rule with its action, or a field of
+/// the spec with its value.
+fn milo_recipes() -> Vec<Vec<(String, Value)>> {
+    let page = include_str!("../docs/milo.md");
+    let (_, section) = page.split_once("## Differences from Milo's webhook").expect("the section");
+    let rows = section.lines().skip_while(|line| !line.starts_with("| ---")).skip(1);
+    let of_row = |row: &str| {
+        let cell = row.trim_end_matches(" |").rsplit(" | ").next().expect("a cell").to_owned();
+        let spans = cell.split('`').skip(1).step_by(2).filter_map(|span| span.split_once(": "));
+        spans.map(|(key, value)| (key.to_owned(), yaml(value))).collect()
+    };
+    rows.take_while(|row| row.starts_with('|')).map(of_row).collect()
+}
+
+#[test]
+fn the_recipes_for_the_behaviour_of_milos_webhook_are_policies() {
+    let recipes = milo_recipes();
+    assert_eq!(recipes.iter().map(Vec::len).collect::<Vec<_>>(), [1, 3, 1, 0, 0, 0, 0, 0]);
+    for recipe in recipes {
+        let mut spec = json!({});
+        for (key, value) in &recipe {
+            if key.parse::<RuleId>().is_ok() {
+                let rules = &mut spec["rules"];
+                let before = rules.as_array().cloned().unwrap_or_default();
+                *rules = Value::from([before, vec![json!({"rule": key, "action": value})]].concat());
+            } else {
+                let fields = key.split('.');
+                *fields.fold(&mut spec, |place, field| &mut place[field]) = value.clone();
+            }
+        }
+        let compiled = compile(&with_spec(spec.clone()), "test");
+        assert!(compiled.is_ok(), "{spec}: {:?}", compiled.err().map(|Problems(problems)| problems));
+    }
+}
+
 /// A document with every field.
 fn full() -> Value {
     yaml(

@@ -58,6 +58,11 @@ impl Compliance {
             Self::NotChecked => "NotChecked",
         }
     }
+
+    /// Whether a condition says this. The status alone does not tell a warning from a denial.
+    pub fn is_said_by(self, condition: &Condition) -> bool {
+        condition.status == self.status() && condition.reason == self.reason()
+    }
 }
 
 /// Whether a finding only says that a lookup failed.
@@ -125,6 +130,20 @@ mod tests {
             action,
             denies_from: None,
         }
+    }
+
+    #[rstest]
+    #[case::the_same("False", "Denied", true)]
+    #[case::other_status("True", "Denied", false)]
+    #[case::other_reason("False", "Warned", false)]
+    fn a_condition_says_it_with_status_and_reason(
+        #[case] status: &str,
+        #[case] reason: &str,
+        #[case] says: bool,
+    ) {
+        let condition =
+            Condition { status: status.to_owned(), reason: reason.to_owned(), ..Condition::default() };
+        assert_eq!(Compliance::Denied.is_said_by(&condition), says);
     }
 
     #[rstest]

@@ -142,7 +142,7 @@ impl Run<'_> {
             let found = Compliance::of(&examined.findings);
             let Some(condition) = &record.condition else { continue };
             let is_current = condition.observed_generation == record.generation && !record.is_terminating();
-            if is_current && condition.status != found.status() {
+            if is_current && !found.is_said_by(condition) {
                 let name = examined.name.clone();
                 self.totals.add_contradicted(Contradicted {
                     kind,

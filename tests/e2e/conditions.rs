@@ -8,9 +8,11 @@ use crate::support::poll::{self, Seen};
 use crate::support::proxy::{Fault, Proxy, Scope};
 use crate::support::records::{bundle, company, person, record};
 use crate::support::webhook::Webhook;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -20,10 +22,19 @@ const SOON: Duration = Duration::from_secs(30);
 const COMPANIES: usize = 40;
 const PEOPLE: usize = 3;
 const NOTES: usize = 2;
-/// The number of records at which a test counts writes.
-const NUMBER_VARIABLE: &str = "CONDITIONS_COMPANIES";
-/// The number of workers of the controller: so many writes can be on their way when a replica is killed.
+/// The same in the test with 5,004 records.
+const MANY_COMPANIES: usize = 834;
+/// The rate there, in writes a second: 40 seconds for all records.
+const RATE: usize = 125;
+/// The longest time there.
+const MINUTE: Duration = Duration::from_secs(60);
+/// On a busy machine, a debug build and an API server write less than the rate. Then the records take longer, but at
+/// most so many times as long as their creation, which takes up to 12 seconds if the machine is free.
+const TIMES_THE_CREATION: u32 = 5;
+/// The number of workers of the controller: so many writes can be on their way, and late.
 const WORKERS: usize = 8;
+/// The number of records that kubectl creates before it limits its own rate.
+const UNLIMITED: usize = 250;
 /// The longest time until another replica takes over: the duration of the Lease, two attempts, and a start of the work.
 const TAKEOVER: Duration = Duration::from_secs(15 + 2 * 2 + 10);
 
@@ -155,20 +166,44 @@ fn await_conditions(admin: &Kubectl, expected: &Expected, within: Duration) -> D
     begin.elapsed()
 }
 
-/// How often the status of each record was written.
-fn writes(plane: &ControlPlane) -> BTreeMap<String, usize> {
-    let mut writes = BTreeMap::new();
-    for event in plane.audited() {
-        let object = &event["objectRef"];
-        let is_write = event["user"]["username"] == WEBHOOK_USER
+/// A condition that was written.
+struct Written {
+    record: String,
+    time: Timestamp,
+}
+
+/// The conditions that were written, in the order of the answers. A request that was denied, such as with an old
+/// resource version, has written nothing.
+fn written(plane: &ControlPlane) -> Vec<Written> {
+    let is_write = |event: &Value| {
+        event["user"]["username"] == WEBHOOK_USER
             && event["verb"] == "patch"
-            && object["apiGroup"] == "crm.milo.io"
-            && object["subresource"] == "status";
-        if is_write {
-            *writes.entry(format!("{}/{}", object["resource"], object["name"])).or_default() += 1;
+            && event["objectRef"]["apiGroup"] == "crm.milo.io"
+            && event["objectRef"]["subresource"] == "status"
+            && event["responseStatus"]["code"] == 200
+    };
+    let events = plane.audited().into_iter().filter(is_write);
+    let of = |event: Value| {
+        let object = &event["objectRef"];
+        let time = event["stageTimestamp"].as_str().expect("a time");
+        Written {
+            record: format!("{}/{}", object["resource"], object["name"]),
+            time: time.parse().expect("a time"),
         }
+    };
+    events.map(of).collect()
+}
+
+/// Each of these records has its condition, and none was written twice.
+#[track_caller]
+fn assert_written_once(written: &[Written], expected: &Expected) {
+    let mut times: BTreeMap<&str, usize> = BTreeMap::new();
+    for Written { record, .. } in written {
+        *times.entry(record).or_default() += 1;
     }
-    writes
+    let twice: Vec<_> = times.iter().filter(|(_, times)| **times > 1).collect();
+    assert!(twice.is_empty(), "{twice:?}");
+    assert_eq!(times.len(), expected.len());
 }
 
 fn metric(webhook: &Webhook, name: &str) -> Option<f64> {
@@ -272,22 +307,19 @@ fn records_tell_whether_they_comply_and_follow_every_change() {
 
 #[test]
 fn an_idle_cluster_sees_no_writes_and_no_condition_is_written_twice() {
-    let plane = plane(Auditing::On);
+    let plane = plane(Auditing::Answers);
     let admin = plane.kubectl("admin");
-    let companies = std::env::var(NUMBER_VARIABLE)
-        .map_or(COMPANIES, |number| number.parse().expect("a number of companies"));
-    let planted = Planted::of_all_kinds(companies);
+    let planted = Planted::of_all_kinds(COMPANIES);
     let mut webhook = Webhook::start(&plane);
-    for manifests in planted.manifests.chunks(2000) {
-        admin.apply_server_side(&bundle(manifests)).succeeds();
-    }
+    admin.apply_server_side(&bundle(&planted.manifests)).succeeds();
     webhook.restart_with(&[&WRITING[..], &["--conditions-interval", "2s"]].concat());
     await_conditions(&admin, &planted.expected, PATIENCE);
     await_passes(&webhook);
-    let writes = writes(&plane);
-    assert_eq!(writes.len(), planted.expected.len());
-    let twice: Vec<_> = writes.iter().filter(|(_, count)| **count > 1).collect();
-    assert!(twice.is_empty(), "{twice:?}");
+    assert_written_once(&written(&plane), &planted.expected);
+    for result in ["gone", "conflict", "denied", "failed"] {
+        let writes = metric(&webhook, &format!("conditions_writes_total{{result=\"{result}\"}}"));
+        assert_eq!(writes, Some(0.0), "{result}");
+    }
     assert_eq!(metric(&webhook, "conditions_waiting_records"), Some(0.0));
     let counted = metric(&webhook, r#"conditions_records{kind="Company",reason="Denied"}"#);
     let denied =
@@ -296,24 +328,96 @@ fn an_idle_cluster_sees_no_writes_and_no_condition_is_written_twice() {
 
     // Nobody corrects a condition now, and an audit tells.
     webhook.stop();
-    let wrong = json!({"status": {"conditions": [{
-        "type": "Compliant", "status": "True", "reason": "Compliant", "message": "", "observedGeneration": 1,
-        "lastTransitionTime": "2026-01-01T00:00:00Z",
-    }]}});
-    let patch =
-        ["patch", "company", "c0003", "--subresource=status", "--type=merge", "-p", &wrong.to_string()];
-    admin.run(patch).succeeds();
+    for (name, status, reason) in [("c0003", "True", "Compliant"), ("c0013", "False", "Denied")] {
+        let wrong = json!({"status": {"conditions": [{
+            "type": "Compliant", "status": status, "reason": reason, "message": "", "observedGeneration": 1,
+            "lastTransitionTime": "2026-01-01T00:00:00Z",
+        }]}});
+        let patch =
+            ["patch", "company", name, "--subresource=status", "--type=merge", "-p", &wrong.to_string()];
+        admin.run(patch).succeeds();
+    }
     let contradicted = |args: &[&str]| run(&plane, "admin", args).json()["contradictedConditions"].clone();
     let expected = json!([
-        {"kind": "Company", "name": "c0003", "condition": "True", "audit": "False", "reason": "Denied"},
+        {"kind": "Company", "name": "c0003", "condition": "True", "conditionReason": "Compliant",
+         "audit": "False", "reason": "Denied"},
+        {"kind": "Company", "name": "c0013", "condition": "False", "conditionReason": "Denied",
+         "audit": "False", "reason": "Warned"},
     ]);
     assert_eq!(contradicted(&["audit", "--format", "json"]), expected);
     assert_eq!(contradicted(&["audit", "--format", "json", "--rule", "domain"]), json!([]));
 }
 
+/// Creates records faster than one kubectl does.
+fn create_many(admin: &Kubectl, manifests: &[String]) {
+    let bundles: Vec<String> = manifests.chunks(UNLIMITED).map(bundle).collect();
+    let next = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while let Some(bundle) = bundles.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    admin.create(bundle).succeeds();
+                }
+            });
+        }
+    });
+}
+
+/// The most conditions that were written in any second.
+fn most_in_a_second(written: &[Written]) -> usize {
+    let mut times: Vec<Timestamp> = written.iter().map(|written| written.time).collect();
+    times.sort_unstable();
+    let second = SignedDuration::from_secs(1);
+    let from = |(index, begin): (usize, &Timestamp)| {
+        times[index..].partition_point(|time| time.duration_since(*begin) < second)
+    };
+    times.iter().enumerate().map(from).max().unwrap_or_default()
+}
+
+/// The time from the begin of the leader to the last write.
+fn time_of_all(admin: &Kubectl, written: &[Written]) -> Duration {
+    let lease = ["get", "lease", "-n", "crm-admission-system", "crm-admission-conditions", "-o", "json"];
+    let lease = admin.run(lease).succeeds().json();
+    let begin: Timestamp = lease["spec"]["acquireTime"].as_str().expect("a time").parse().expect("a time");
+    let end = written.iter().map(|written| written.time).max();
+    end.expect("a write").duration_since(begin).unsigned_abs()
+}
+
+#[test]
+fn five_thousand_records_tell_within_a_minute_at_the_given_rate() {
+    let plane = plane(Auditing::Answers);
+    let admin = plane.kubectl("admin");
+    let planted = Planted::of_all_kinds(MANY_COMPANIES);
+    assert_eq!(planted.expected.len(), 5004);
+    let begin = Instant::now();
+    create_many(&admin, &planted.manifests);
+    let limit = MINUTE.max(begin.elapsed() * TIMES_THE_CREATION);
+    let mut webhook = Webhook::start(&plane);
+    let rate = RATE.to_string();
+    webhook.restart_with(&[
+        "--conditions",
+        "--conditions-rate",
+        &rate,
+        "--namespace",
+        "crm-admission-system",
+    ]);
+    let count = || metric(&webhook, r#"conditions_writes_total{result="written"}"#).unwrap_or_default();
+    poll::until("a condition for each record", limit + SOON, || match count() {
+        all if all >= planted.expected.len() as f64 => Seen::Ready(()),
+        some => Seen::NotYet(some.to_string()),
+    });
+    let written = written(&plane);
+    assert_written_once(&written, &planted.expected);
+    assert_eq!(differences(&admin, &planted.expected), "");
+    let took = time_of_all(&admin, &written);
+    assert!(took <= limit, "{took:?} of {limit:?}");
+    let most = most_in_a_second(&written);
+    assert!(most <= RATE + 1 + WORKERS, "{most}");
+}
+
 #[test]
 fn another_replica_takes_over_and_writes_nothing_again() {
-    let plane = plane(Auditing::On);
+    let plane = plane(Auditing::Answers);
     let admin = plane.kubectl("admin");
     let planted = Planted::of_all_kinds(COMPANIES);
     admin.apply_server_side(&bundle(&planted.manifests)).succeeds();
@@ -330,7 +434,7 @@ fn another_replica_takes_over_and_writes_nothing_again() {
     };
     await_leader(&one);
     other.restart_with(&slow);
-    poll::until("some conditions", SOON, || match writes(&plane).len() {
+    poll::until("some conditions", SOON, || match written(&plane).len() {
         some if some > 40 => Seen::Ready(()),
         some => Seen::NotYet(some.to_string()),
     });
@@ -339,10 +443,12 @@ fn another_replica_takes_over_and_writes_nothing_again() {
     let took = await_leader(&other);
     assert!(took <= TAKEOVER, "{took:?}");
     await_conditions(&admin, &planted.expected, PATIENCE);
-    // A request of the process that was killed may have failed.
-    let writes = writes(&plane);
-    let twice = writes.values().filter(|count| **count > 1).count();
-    assert!(twice <= WORKERS && writes.values().all(|count| *count <= 2), "{writes:?}");
+    // A write that was on its way when its process was killed either came first, and the other replica has seen it, or
+    // fails: each write has the resource version of the record that was judged as a condition.
+    assert_written_once(&written(&plane), &planted.expected);
+    let spec = "{displayName: Acme, domains: [acme.example], creatorRef: {name: zoe}}";
+    let late = record("Company", r#"{name: c0000, resourceVersion: "1"}"#, spec);
+    admin.apply_server_side(&late).fails().prints_error("the object has been modified");
 
     // A replica that stops lets the other lead at once.
     one.restart_with(&slow);

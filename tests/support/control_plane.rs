@@ -66,8 +66,10 @@ pub(crate) const USERS: [User; 8] = [
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Auditing {
     Off,
-    /// The requests of the webhook's user and of the audit's, and all deletions.
+    /// The requests of the webhook's user and of the audit's, and all deletions, when they arrive.
     On,
+    /// The same with the status of the answer, when it has been sent.
+    Answers,
     /// The writes of records, by the audit policy in `docs/policy.md`.
     Writes,
 }
@@ -471,7 +473,8 @@ fn start_apiserver(
         .args(&setup.flags);
     let audit_policy = match setup.auditing {
         Auditing::Off => None,
-        Auditing::On => Some(audit_policy()),
+        Auditing::On => Some(audit_policy("ResponseComplete")),
+        Auditing::Answers => Some(audit_policy("RequestReceived")),
         Auditing::Writes => Some(documented_audit_policy()),
     };
     if let Some(policy) = audit_policy {
@@ -489,12 +492,13 @@ fn start_apiserver(
     Ok((apiserver, port))
 }
 
-/// The audit policy: verb and resource of each request, when it arrives.
-fn audit_policy() -> String {
+/// The audit policy: verb and resource of each request, either when it arrives or with its answer, whichever is not
+/// `omitted`.
+fn audit_policy(omitted: &str) -> String {
     json!({
         "apiVersion": "audit.k8s.io/v1",
         "kind": "Policy",
-        "omitStages": ["ResponseStarted", "ResponseComplete", "Panic"],
+        "omitStages": ["ResponseStarted", "Panic", omitted],
         "rules": [{"level": "Metadata", "users": [WEBHOOK_USER, AUDIT_USER]}, {"level": "Metadata", "verbs": ["delete"]}, {"level": "None"}],
     })
     .to_string()

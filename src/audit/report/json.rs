@@ -41,8 +41,8 @@ impl List {
 fn contradicted(record: &Contradicted) -> Value {
     let Contradicted { kind, name, condition, found } = record;
     json!({
-        "kind": kind.as_str(), "name": name, "condition": condition.status, "audit": found.status(),
-        "reason": found.reason(),
+        "kind": kind.as_str(), "name": name, "condition": condition.status, "conditionReason": condition.reason,
+        "audit": found.status(), "reason": found.reason(),
     })
 }
 

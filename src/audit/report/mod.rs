@@ -248,7 +248,8 @@ mod tests {
         totals.add_fixed(2);
         let reason = "the API server denied it".to_owned();
         totals.add_not_fixed(NotFixed { kind: CrmKind::Company, name: "acme-1".to_owned(), reason });
-        let condition = Condition { status: "True".to_owned(), ..Condition::default() };
+        let condition =
+            Condition { status: "True".to_owned(), reason: "Compliant".to_owned(), ..Condition::default() };
         let (kind, name) = (CrmKind::Company, "acme-2".to_owned());
         totals.add_contradicted(Contradicted { kind, name, condition, found: Compliance::Denied });
         let mut out = Vec::new();

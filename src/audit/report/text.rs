@@ -43,8 +43,9 @@ fn contradicted(totals: &Totals) -> String {
     let mut text = format!("condition {COMPLIANT}: {count} something else than this audit\n");
     for Contradicted { kind, name, condition, found } in &totals.contradicted {
         let (name, status) = (printable(name), printable(&condition.status));
+        let reason = printable(&condition.reason);
         text += &format!(
-            "  {}/{name}: the condition is {status}, the audit finds {} ({})\n",
+            "  {}/{name}: the condition is {status} ({reason}), the audit finds {} ({})\n",
             kind.as_str(),
             found.status(),
             found.reason()
