@@ -60,7 +60,7 @@ pub(super) enum Work {
 
 /// All records, and those that have to be judged. A record waits at most once.
 ///
-/// It holds the names and what [`Known`] has, nothing else of a record. A name of 22 letters takes about 150 bytes:
+/// It holds the names and what [`Known`] has, nothing else of a record. A name of 22 letters takes about 160 bytes:
 /// 72 for a slot of a tree that is half to wholly full, and a heap block for the name; and a heap block for the
 /// references if there are more than four.
 #[derive(Debug, Default)]
