@@ -200,8 +200,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("policy.yaml");
         fs::File::create(&path).unwrap().set_len((64 << 20) + 1).unwrap();
-        let error = read(&path).unwrap_err().to_string();
-        assert!(error.ends_with("policy.yaml: cannot be read: larger than 64 MiB"), "{error}");
+        let PolicyFileError::Unreadable(ReadError::Io { source, .. }) = read(&path).unwrap_err() else {
+            panic!("the file is read")
+        };
+        assert_eq!(source.to_string(), "larger than 64 MiB");
     }
 
     #[cfg(unix)]
