@@ -114,9 +114,9 @@ fn check_characters(host: &str) -> Result<(), Invalid> {
     if host.contains('*') {
         return Err(Code::Wildcard.into());
     }
-    let is_bad = |c: &char| c.is_ascii() && !c.is_ascii_alphanumeric() && !matches!(c, '.' | '-');
-    match host.chars().find(is_bad) {
-        Some(c) => Err(Invalid::character(Code::BadChar, c)),
+    let is_bad = |byte: &u8| byte.is_ascii() && !byte.is_ascii_alphanumeric() && !matches!(byte, b'.' | b'-');
+    match host.bytes().find(is_bad) {
+        Some(byte) => Err(Invalid::character(Code::BadChar, char::from(byte))),
         None => Ok(()),
     }
 }
@@ -135,33 +135,40 @@ fn name(ascii: &str) -> Result<&str, Code> {
     Ok(without_www(name))
 }
 
-/// Steps `D7` to `D11`. Each step checks all labels before the next step, because the first failing step determines the
-/// code.
+/// Steps `D7` to `D11`. The first failing step determines the code, and each looks at all labels, so what the later steps
+/// need is only noted while the labels are read.
 fn check_labels(name: &str) -> Result<(), Code> {
-    let labels = || name.split('.');
-    if labels().any(str::is_empty) {
-        return Err(Code::EmptyLabel); // D7
+    let (mut count, mut last) = (0, &[][..]);
+    let (mut has_outer_hyphen, mut has_long) = (false, false);
+    for label in name.as_bytes().split(|byte| *byte == b'.') {
+        if label.is_empty() {
+            return Err(Code::EmptyLabel); // D7
+        }
+        has_outer_hyphen |= label.starts_with(b"-") || label.ends_with(b"-");
+        has_long |= label.len() > MAX_LABEL;
+        count += 1;
+        last = label;
     }
-    if labels().any(|label| label.starts_with('-') || label.ends_with('-')) {
+    if has_outer_hyphen {
         return Err(Code::BadHyphen); // D8
     }
-    if name.len() > MAX_NAME || labels().any(|label| label.len() > MAX_LABEL) {
+    if has_long || name.len() > MAX_NAME {
         return Err(Code::TooLong); // D9
     }
-    if labels().next_back().is_some_and(is_number) {
+    if is_number(last) {
         return Err(Code::IpAddress); // D10
     }
-    if labels().count() < 2 {
+    if count < 2 {
         return Err(Code::SingleLabel); // D11
     }
     Ok(())
 }
 
 /// Whether URL parsers read a name that ends in `label` as an IPv4 address (`D10`).
-fn is_number(label: &str) -> bool {
-    match label.strip_prefix("0x") {
-        Some(digits) => digits.bytes().all(|byte| byte.is_ascii_hexdigit()),
-        None => label.bytes().all(|byte| byte.is_ascii_digit()),
+fn is_number(label: &[u8]) -> bool {
+    match label.strip_prefix(b"0x") {
+        Some(digits) => digits.iter().all(u8::is_ascii_hexdigit),
+        None => label.iter().all(u8::is_ascii_digit),
     }
 }
 

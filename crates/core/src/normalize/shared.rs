@@ -36,12 +36,14 @@ pub(super) fn read(input: &str) -> Result<Address<'_>, Invalid> {
     if value.is_empty() {
         return Err(Code::Empty.into());
     }
-    // S2
-    if value.chars().count() > MAX_INPUT_CHARS {
+    // S2: a text has no more characters than bytes.
+    if value.len() > MAX_INPUT_CHARS && value.chars().count() > MAX_INPUT_CHARS {
         return Err(Code::TooLong.into());
     }
-    // S3
-    if let Some(c) = value.chars().find(|c| c.is_control() || c.is_whitespace() || *c == '\\') {
+    // S3: nearly every value is visible ASCII, where only the backslash is bad, and bytes are faster than characters.
+    let is_fine = value.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
+    let is_bad = |c: &char| c.is_control() || c.is_whitespace() || *c == '\\';
+    if !is_fine && let Some(c) = value.chars().find(is_bad) {
         return Err(Invalid::character(Code::BadChar, c));
     }
     let (scheme, rest) = split_scheme(value)?;
