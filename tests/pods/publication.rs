@@ -191,7 +191,8 @@ fn the_signature_of_the_checksums_covers_every_byte() {
     let sums = workspace.path().join("SHA256SUMS");
     fs::copy(artifacts().join("SHA256SUMS"), &sums).unwrap();
     let bundle = "--bundle=SHA256SUMS.sigstore.json";
-    let sign = ["sign-blob", "--key=cosign.key", "--tlog-upload=false", "--use-signing-config=false", "--yes"];
+    let sign =
+        ["sign-blob", "--key=cosign.key", "--tlog-upload=false", "--use-signing-config=false", "--yes"];
     for args in [&["generate-key-pair"][..], &[&sign[..], &[bundle, "SHA256SUMS"]].concat()] {
         let (success, printed) = cosign(args);
         assert!(success, "cosign {args:?} failed\n{printed}");

@@ -250,7 +250,8 @@ pub fn content(path: &Path) -> io::Result<Vec<u8>> {
 /// # Errors
 /// As for [`content`], or it is not UTF-8.
 pub fn text(path: &Path) -> io::Result<String> {
-    String::from_utf8(content(path)?).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "not UTF-8 text"))
+    String::from_utf8(content(path)?)
+        .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "not UTF-8 text"))
 }
 
 /// The path of a file or directory without links. Standard input has none, and neither has a path that cannot be

@@ -73,7 +73,8 @@ fn listed_image(text: &str) -> anyhow::Result<String> {
 /// How the README installs the chart of a release, which is in the registry of its image.
 fn from_registry(release: &Release) -> anyhow::Result<String> {
     let Release { image, version, .. } = release;
-    let (registry, _) = image.rsplit_once('/').with_context(|| format!("the image {image} has no registry"))?;
+    let (registry, _) =
+        image.rsplit_once('/').with_context(|| format!("the image {image} has no registry"))?;
     Ok(format!(
         ":\n\n```sh\nhelm install crm-admission oci://{registry}/charts/{NAME} --version {version} \\\n  \
          --namespace crm-admission-system --create-namespace\n```\n"

@@ -102,7 +102,12 @@ mod tests {
     #[test]
     fn kinds_come_first_then_the_guard_and_the_registration_last() {
         let manifests = manifests(RENDERED).unwrap();
-        let body: String = manifests.install.lines().skip(2).map(|line| format!("{line}\n")).collect();
+        let body: String = manifests
+            .install
+            .lines()
+            .skip_while(|line| line.starts_with("# "))
+            .map(|line| format!("{line}\n"))
+            .collect();
         assert_eq!(
             body,
             concat!(
