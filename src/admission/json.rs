@@ -132,15 +132,15 @@ impl<'de> Reader<'de> {
             let quotes = signs.quotes.to_bitmask();
             let backslashes = signs.backslashes.to_bitmask();
             let controls = signs.controls.to_bitmask();
-            // A backslash before a quote needs no closer look. Whether one is escaped itself needs none either: the first
-            // place after a backslash without a quote ends the look at this chunk.
+            // Nearly always, a quote is what is escaped. The first other escape ends the look at this chunk, so before it,
+            // every backslash begins an escape.
             let after_backslashes = backslashes << 1;
             let other_escapes = after_backslashes & !quotes & CHUNK;
             let ends = quotes & !after_backslashes;
             let stops = ends | other_escapes | controls;
             if stops == 0 {
                 has_escapes |= backslashes != 0;
-                // The last backslash is the first of the next chunk, beside what it escapes.
+                // A backslash in the last place is the first of the next chunk, together with what it escapes.
                 self.at += chunk.len() - (backslashes >> 15) as usize;
                 continue;
             }
