@@ -59,13 +59,19 @@ impl<'de> Reader<'de> {
     /// The next byte that is no white space.
     #[inline]
     fn peek(&mut self) -> Result<u8, GivesUp> {
-        loop {
-            match self.json.as_bytes().get(self.at) {
-                Some(b' ' | b'\n' | b'\r' | b'\t') => self.at += 1,
-                Some(byte) => return Ok(*byte),
-                None => return Err(GivesUp),
-            }
+        match self.json.as_bytes().get(self.at) {
+            Some(byte) if *byte > b' ' => Ok(*byte),
+            _ => self.peek_after_space(),
         }
+    }
+
+    /// The API server writes no white space.
+    #[cold]
+    #[inline(never)]
+    fn peek_after_space(&mut self) -> Result<u8, GivesUp> {
+        let is_space = |byte: &&u8| matches!(byte, b' ' | b'\n' | b'\r' | b'\t');
+        self.at += self.rest().iter().take_while(is_space).count();
+        self.rest().first().copied().ok_or(GivesUp)
     }
 
     /// The same, and goes past it.
@@ -78,7 +84,11 @@ impl<'de> Reader<'de> {
 
     #[inline]
     fn expect(&mut self, byte: u8) -> Result<(), GivesUp> {
-        if self.take()? == byte { Ok(()) } else { Err(GivesUp) }
+        if self.json.as_bytes().get(self.at) != Some(&byte) && self.peek()? != byte {
+            return Err(GivesUp);
+        }
+        self.at += 1;
+        Ok(())
     }
 
     fn pass_word(&mut self, word: &str) -> Result<(), GivesUp> {
@@ -102,9 +112,12 @@ impl<'de> Reader<'de> {
     fn pass_string(&mut self) -> Result<bool, GivesUp> {
         // Most strings are short, so a call would cost more than this.
         if let Some(chunk) = self.rest().first_chunk() {
-            let end = self.at + plain_bytes(chunk);
-            if self.json.as_bytes().get(end) == Some(&b'"') {
-                self.at = end + 1;
+            let signs = Signs::of(chunk);
+            let quotes = signs.quotes.to_bitmask();
+            let others = (signs.backslashes | signs.controls).to_bitmask();
+            // None of the others comes before the first quote.
+            if quotes != 0 && others & (quotes - 1) == 0 {
+                self.at += quotes.trailing_zeros() as usize + 1;
                 return Ok(false);
             }
         }
@@ -114,18 +127,55 @@ impl<'de> Reader<'de> {
     #[inline(never)]
     fn pass_long_string(&mut self) -> Result<bool, GivesUp> {
         let mut has_escapes = false;
+        while let Some(chunk) = self.rest().first_chunk() {
+            let signs = Signs::of(chunk);
+            let quotes = signs.quotes.to_bitmask();
+            let backslashes = signs.backslashes.to_bitmask();
+            let controls = signs.controls.to_bitmask();
+            // Nearly always, a quote is what is escaped. The first other escape ends the look at this chunk, so before it,
+            // every backslash begins an escape.
+            let after_backslashes = backslashes << 1;
+            let other_escapes = after_backslashes & !quotes & CHUNK;
+            let ends = quotes & !after_backslashes;
+            let stops = ends | other_escapes | controls;
+            if stops == 0 {
+                has_escapes |= backslashes != 0;
+                // A backslash in the last place is the first of the next chunk, together with what it escapes.
+                self.at += chunk.len() - (backslashes >> 15) as usize;
+                continue;
+            }
+            let first = stops & stops.wrapping_neg();
+            let place = first.trailing_zeros() as usize;
+            if ends & first != 0 {
+                self.at += place + 1;
+                return Ok(has_escapes || backslashes & (first - 1) != 0);
+            }
+            if controls & first != 0 {
+                return Err(GivesUp);
+            }
+            self.at += place - 1;
+            self.pass_escape()?;
+            has_escapes = true;
+        }
+        self.pass_last_string(has_escapes)
+    }
+
+    /// Passes the rest of a string in the last bytes of the document.
+    fn pass_last_string(&mut self, mut has_escapes: bool) -> Result<bool, GivesUp> {
         loop {
-            self.at += plain_bytes_of(self.rest());
-            match self.json.as_bytes().get(self.at) {
+            match self.rest().first() {
                 Some(b'"') => {
                     self.at += 1;
                     return Ok(has_escapes);
                 }
-                Some(b'\\') => self.pass_escape()?,
+                Some(b'\\') => {
+                    self.pass_escape()?;
+                    has_escapes = true;
+                }
+                Some(b' '..) => self.at += 1,
                 // A control character, or the end of the document.
                 _ => return Err(GivesUp),
             }
-            has_escapes = true;
         }
     }
 
@@ -267,31 +317,26 @@ impl Open {
     }
 }
 
-/// How many bytes come before the first quote, backslash or control character; 16 if there is none.
-#[inline]
-fn plain_bytes(chunk: &[u8; 16]) -> usize {
-    let bytes = u8x16::new(*chunk);
-    let is_control = bytes.min(u8x16::splat(b' ' - 1)).simd_eq(bytes);
-    let is_quote = bytes.simd_eq(u8x16::splat(b'"'));
-    let is_backslash = bytes.simd_eq(u8x16::splat(b'\\'));
-    // The first byte is the last bit.
-    let specials = (is_control | is_quote | is_backslash).to_bitmask() | 1 << 16;
-    specials.trailing_zeros() as usize
+/// A bit for each byte of a chunk.
+const CHUNK: u32 = (1 << 16) - 1;
+
+/// Where a chunk has the bytes that may not be in a string as they are. In masks, the first byte is the last bit.
+struct Signs {
+    quotes: u8x16,
+    backslashes: u8x16,
+    controls: u8x16,
 }
 
-/// The same for any number of bytes.
-#[inline]
-fn plain_bytes_of(bytes: &[u8]) -> usize {
-    let mut rest = bytes;
-    while let Some((chunk, after)) = rest.split_first_chunk() {
-        let plain = plain_bytes(chunk);
-        if plain < 16 {
-            return bytes.len() - rest.len() + plain;
+impl Signs {
+    #[inline]
+    fn of(chunk: &[u8; 16]) -> Self {
+        let bytes = u8x16::new(*chunk);
+        Self {
+            quotes: bytes.simd_eq(u8x16::splat(b'"')),
+            backslashes: bytes.simd_eq(u8x16::splat(b'\\')),
+            controls: bytes.min(u8x16::splat(b' ' - 1)).simd_eq(bytes),
         }
-        rest = after;
     }
-    let is_plain = |byte: &&u8| **byte >= b' ' && **byte != b'"' && **byte != b'\\';
-    bytes.len() - rest.len() + rest.iter().take_while(is_plain).count()
 }
 
 /// Lets serde_json read one number or string.

@@ -136,16 +136,44 @@ struct User {
     username: Option<String>,
     uid: Option<String>,
     groups: Option<Vec<String>>,
-    extra: Option<BTreeMap<String, Option<Vec<String>>>>,
+    #[serde(deserialize_with = "extra")]
+    extra: Option<BTreeMap<String, Vec<String>>>,
 }
 
 impl From<User> for UserInfo {
     fn from(user: User) -> Self {
         let User { username, uid, groups, extra } = user;
-        let extra = extra
-            .map(|extra| extra.into_iter().map(|(key, values)| (key, values.unwrap_or_default())).collect());
         Self { username, uid, groups, extra }
     }
+}
+
+/// Parses `userInfo.extra` into the type of [`UserInfo`], so that no map has to be built again.
+fn extra<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<BTreeMap<String, Vec<String>>>, D::Error> {
+    struct Extra;
+
+    impl<'de> Visitor<'de> for Extra {
+        type Value = Option<BTreeMap<String, Vec<String>>>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object or null")
+        }
+
+        fn visit_unit<E>(self) -> Result<Self::Value, E> {
+            Ok(None)
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut extra = BTreeMap::new();
+            while let Some((key, values)) = map.next_entry::<String, Option<Vec<String>>>()? {
+                extra.insert(key, values.unwrap_or_default());
+            }
+            Ok(Some(extra))
+        }
+    }
+
+    deserializer.deserialize_any(Extra)
 }
 
 #[derive(Debug, Default, Deserialize)]

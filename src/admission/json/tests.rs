@@ -127,7 +127,7 @@ fn nest(levels: usize) -> String {
     format!("{}{{}}{}", "[".repeat(levels - 1), "]".repeat(levels - 1))
 }
 
-/// The end of a string is found eight bytes at a time, so the places before and after it matter.
+/// The end of a string is found sixteen bytes at a time, so the places before and after it matter.
 #[test]
 fn strings_end_where_they_end() {
     for length in 0..40 {
@@ -136,6 +136,24 @@ fn strings_end_where_they_end() {
         {
             for rest in ["", ",\"", "             "] {
                 let json = format!("[\"{}{end}{rest}]", "a".repeat(length));
+                assert_eq!(read::<Value>(&json), serde_json::from_str(&json).ok(), "{json:?}");
+            }
+        }
+    }
+}
+
+/// What comes first decides, so every order of these bytes matters, also across the end of sixteen bytes.
+#[test]
+fn escapes_end_where_they_end() {
+    let parts = ["a", "\"", "\\", "n", "\\u0041", "\u{1f}"];
+    let texts = (0..parts.len().pow(5)).map(|number| {
+        (0..5).map(|place| parts[number / parts.len().pow(place) % parts.len()]).collect::<String>()
+    });
+    for text in texts {
+        for before in [0, 11, 13, 14, 15, 31] {
+            // The last bytes of a document are read one by one.
+            for after in ["", ",\"0123456789abcdef\""] {
+                let json = format!("[\"{}{text}\"{after}]", "b".repeat(before));
                 assert_eq!(read::<Value>(&json), serde_json::from_str(&json).ok(), "{json:?}");
             }
         }
