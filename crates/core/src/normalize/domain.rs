@@ -135,8 +135,8 @@ fn name(ascii: &str) -> Result<&str, Code> {
     Ok(without_www(name))
 }
 
-/// Steps `D7` to `D11`. The first failing step determines the code, and each looks at all labels, so what the later steps
-/// need is only noted while the labels are read.
+/// Steps `D7` to `D11`. The first failing step determines the code, and each is about all labels. So what later steps
+/// need is noted while the labels are read.
 fn check_labels(name: &str) -> Result<(), Code> {
     let (mut count, mut last) = (0, &[][..]);
     let (mut has_outer_hyphen, mut has_long) = (false, false);
