@@ -12,6 +12,7 @@ pub mod conditions;
 pub mod directory;
 pub mod doctor;
 pub mod invocation;
+mod json;
 pub mod kustomize;
 pub mod lsp;
 pub mod pki;

@@ -3,7 +3,6 @@
 //! *Architecture invariant:* this room knows neither sockets nor HTTP; the server passes bodies and a time limit.
 
 mod answer;
-mod json;
 mod lookups;
 mod message;
 mod pipeline;

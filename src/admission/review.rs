@@ -14,7 +14,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::json;
+use crate::json;
 
 /// The API group of AdmissionReviews.
 const REVIEW_GROUP: &str = "admission.k8s.io/";

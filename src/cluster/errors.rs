@@ -218,7 +218,7 @@ fn certificates(error: &kube::client::RustlsTlsError) -> String {
 }
 
 /// An error and its causes, from the outermost to the innermost.
-fn chain<'e>(error: &'e (dyn Error + 'static)) -> Vec<&'e (dyn Error + 'static)> {
+pub(super) fn chain<'e>(error: &'e (dyn Error + 'static)) -> Vec<&'e (dyn Error + 'static)> {
     let mut chain = vec![error];
     let mut next = cause(error);
     while let Some(error) = next {

@@ -6,8 +6,8 @@
 //!
 //! Writers of records decide how large records are: the finalizers, owner references and labels of one object can be
 //! 1.4 MB. Everything that they can make large is read here: records, the targets of records, and access reviews, which
-//! repeat the user of a request. kube's client reads what only admins can write (policies, Secrets, webhook
-//! configurations, everything `doctor` reads), and also watches, one event at a time.
+//! repeat the user of a request. kube's client reads what only admins can write: policies, Secrets, webhook
+//! configurations, and everything `doctor` reads.
 //!
 //! *Architecture invariant:* this room knows paths, sizes and pages, but no kinds or rules.
 
@@ -15,6 +15,7 @@ mod client;
 mod credentials;
 mod environment;
 mod errors;
+mod events;
 mod kubeconfig;
 mod pages;
 mod partial;

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use super::errors::RequestError;
 use futures::AsyncBufReadExt;
 use kube::Client;
 use serde::Deserialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::errors::RequestError;
+use crate::json;
 
 /// The maximum size of an answer in bytes. The API server accepts requests of up to 3 MiB, and etcd stores 1.5 MiB, so
 /// any single object fits twice. A page of a list that is too large is requested again with fewer objects.
@@ -154,7 +156,7 @@ impl Answer {
     /// # Errors
     /// The body is not JSON of the expected type.
     pub fn parse<'a, T: Deserialize<'a>>(&'a self) -> Result<T, ReadError> {
-        Ok(serde_json::from_slice(&self.bytes).map_err(kube::Error::SerdeError)?)
+        Ok(json::from_slice(&self.bytes).map_err(kube::Error::SerdeError)?)
     }
 }
 
@@ -221,7 +223,7 @@ impl Reader {
 }
 
 /// Appends `more`. The buffer doubles, up to the maximum size of an answer.
-fn append(bytes: &mut Vec<u8>, more: &[u8]) {
+pub(super) fn append(bytes: &mut Vec<u8>, more: &[u8]) {
     let needed = bytes.len() + more.len();
     if needed > bytes.capacity() {
         let room = (bytes.capacity() * 2).min(LARGEST).max(needed);

@@ -9,9 +9,10 @@ use kube::Resource;
 use kube::api::{Api, WatchEvent, WatchParams};
 use kube::core::watch::Bookmark;
 use serde::de::DeserializeOwned;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::client::{SILENCE, WATCH_SECONDS};
+use super::events::Events;
 use super::reading::ReadError;
 
 /// How long a watch call may be silent before it is replaced.
@@ -19,6 +20,10 @@ const IDLE: Duration = Duration::from_secs(WATCH_SECONDS as u64 + 5);
 
 /// How long a list by a watch may be silent.
 const PATIENCE: Duration = Duration::from_secs(70);
+
+/// If a call ends earlier and without an event, the next one may too, so it must not follow at once. client-go has the
+/// same limit.
+const SHORT: Duration = Duration::from_secs(1);
 
 /// The annotation of the event that ends a list:
 /// <https://kubernetes.io/docs/reference/using-api/api-concepts/#streaming-lists>.
@@ -45,6 +50,8 @@ pub enum WatchError {
     NoVersion,
     /// A list by a watch ended too early.
     Incomplete,
+    /// A call ended at once, without an event.
+    Short,
 }
 
 impl<E: Into<ReadError>> From<E> for WatchError {
@@ -59,16 +66,14 @@ impl WatchError {
         match self {
             Self::Read(error) => matches!(error.code(), Some(404 | 410)),
             Self::NoVersion | Self::Incomplete => true,
+            Self::Short => false,
         }
     }
 }
 
 /// The changes of `objects` from `version`. The stream does not end; after a failure it continues where it was.
-///
-/// It holds one event at a time, as a line in a buffer that doubles, and copies it once to parse it. With metadata of
-/// the maximum size in etcd, 1.5 MiB, that takes up to 4 MiB for each watch.
 pub fn changes<K: Watchable>(objects: Api<K>, version: String) -> Changes<K> {
-    Watch { objects, version, events: None }.changes()
+    Watch { objects, version, call: None }.changes()
 }
 
 /// Lists `objects` by a watch, and returns their changes since then. `report` gets each object, and changes during the
@@ -86,15 +91,16 @@ pub async fn list_by_watch<K: Watchable>(
 ) -> Result<Changes<K>, WatchError> {
     let parameters = WatchParams::default().timeout(WATCH_SECONDS).initial_events();
     // Without a version, the list shows the latest state.
-    let mut events = objects.watch(&parameters, "").await?.boxed();
-    let mut watch = Watch { objects, version: String::new(), events: None };
+    let mut call = Call::new(Events::watch(&objects, &parameters, "").await?);
+    let mut watch = Watch { objects, version: String::new(), call: None };
     loop {
-        let event = timeout(PATIENCE, events.next()).await.map_err(|_| ReadError::Late(PATIENCE))?;
-        match watch.read(event.ok_or(WatchError::Incomplete)?)? {
+        let event = timeout(PATIENCE, call.events.next()).await.map_err(|_| ReadError::Late(PATIENCE))?;
+        match watch.read(event?.ok_or(WatchError::Incomplete)?)? {
             Event::Change(change) => report(change),
             Event::Position => {}
             Event::EndOfList => {
-                watch.events = Some(events);
+                call.is_empty = false;
+                watch.call = Some(call);
                 return Ok(watch.changes());
             }
         }
@@ -114,7 +120,20 @@ struct Watch<K> {
     objects: Api<K>,
     version: String,
     /// `None` between two calls.
-    events: Option<BoxStream<'static, kube::Result<WatchEvent<K>>>>,
+    call: Option<Call<K>>,
+}
+
+struct Call<K> {
+    events: Events<K>,
+    began: Instant,
+    /// Whether it has had no event.
+    is_empty: bool,
+}
+
+impl<K> Call<K> {
+    fn new(events: Events<K>) -> Self {
+        Self { events, began: Instant::now(), is_empty: true }
+    }
 }
 
 /// What an event of a watch says.
@@ -138,32 +157,41 @@ impl<K: Watchable> Watch<K> {
 
     async fn next(&mut self) -> Result<Change<K>, WatchError> {
         loop {
-            let events = match &mut self.events {
-                Some(events) => events,
+            let call = match &mut self.call {
+                Some(call) => call,
                 none => {
                     let parameters = WatchParams::default().timeout(WATCH_SECONDS);
-                    let events = self.objects.watch(&parameters, &self.version).await?;
-                    none.insert(events.boxed())
+                    none.insert(Call::new(Events::watch(&self.objects, &parameters, &self.version).await?))
                 }
             };
-            // Otherwise, the call has finished, or the connection is dead: the next call continues from there.
-            let Ok(Some(event)) = timeout(IDLE, events.next()).await else {
-                self.events = None;
-                continue;
-            };
-            if event.is_err() {
+            match timeout(IDLE, call.events.next()).await {
+                Ok(Ok(Some(event))) => {
+                    call.is_empty = false;
+                    if let Event::Change(change) = self.read(event)? {
+                        return Ok(change);
+                    }
+                }
+                Ok(Ok(None)) => {
+                    let is_short = call.is_empty && call.began.elapsed() < SHORT;
+                    self.call = None;
+                    if is_short {
+                        return Err(WatchError::Short);
+                    }
+                }
                 // An event may be lost. The next call returns it again.
-                self.events = None;
-            }
-            if let Event::Change(change) = self.read(event)? {
-                return Ok(change);
+                Ok(Err(error)) => {
+                    self.call = None;
+                    return Err(error.into());
+                }
+                // The connection is dead.
+                Err(_) => self.call = None,
             }
         }
     }
 
     /// What an event says. The next call starts after it.
-    fn read(&mut self, event: kube::Result<WatchEvent<K>>) -> Result<Event<K>, WatchError> {
-        Ok(match event? {
+    fn read(&mut self, event: WatchEvent<K>) -> Result<Event<K>, WatchError> {
+        Ok(match event {
             WatchEvent::Added(object) | WatchEvent::Modified(object) => {
                 self.advance(&object)?;
                 Event::Change(Change::Stored(object))
@@ -183,7 +211,7 @@ impl<K: Watchable> Watch<K> {
 
     fn advance(&mut self, object: &K) -> Result<(), WatchError> {
         let version = object.meta().resource_version.as_deref().filter(|version| !version.is_empty());
-        self.version = version.ok_or(WatchError::NoVersion)?.to_owned();
+        version.ok_or(WatchError::NoVersion)?.clone_into(&mut self.version);
         Ok(())
     }
 }

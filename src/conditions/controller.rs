@@ -524,6 +524,7 @@ impl<'c> Controller<'c> {
             WatchError::Read(error) => error.to_string(),
             WatchError::NoVersion => "the API server does not say which state it shows".to_owned(),
             WatchError::Incomplete => "the list ended too early".to_owned(),
+            WatchError::Short => "the watch ended at once".to_owned(),
         };
         let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
         if trouble.as_ref() != Some(&text) {

@@ -234,10 +234,18 @@ impl Call {
     }
 }
 
+/// An event as a watch sends it.
+fn line(event: &str, object: Value) -> String {
+    format!("{}\n", json!({"type": event, "object": object}))
+}
+
 impl Watch {
     async fn send(&self, event: &str, object: Value) {
-        let line = format!("{}\n", json!({"type": event, "object": object}));
-        self.0.unbounded_send(Ok(Frame::data(Bytes::from(line)))).unwrap();
+        self.send_text(line(event, object)).await;
+    }
+
+    async fn send_text(&self, text: impl Into<Bytes>) {
+        self.0.unbounded_send(Ok(Frame::data(text.into()))).unwrap();
         settle().await;
     }
 
@@ -720,6 +728,72 @@ async fn a_finished_watch_continues_at_once_from_the_last_bookmark() {
     assert_eq!(call.query("resourceVersion"), Some("42"));
     assert_eq!(begin.elapsed(), Duration::ZERO);
     let _watch = call.watch();
+    assert_eq!(only(cluster.status()).not_ready, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_ends_at_once_does_not_continue_at_once() {
+    let (cluster, mut server, watch) = cluster_with(&["acme"]).await;
+    let begin = Instant::now();
+    drop(watch);
+    let mut ends = vec![];
+    for _ in 0..3 {
+        drop(server.next().await.watch());
+        ends.push(begin.elapsed());
+    }
+    assert!(ends[0] > Duration::from_millis(100), "{ends:?}");
+    assert!(ends[2] - ends[1] > ends[0], "the pauses get longer: {ends:?}");
+    assert_eq!(only(cluster.status()).not_ready.as_deref(), Some("the API server cannot be reached"));
+    assert_eq!(cluster.recall(&company("acme")), Some(Presence::Exists));
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_arrive_in_pieces_and_together() {
+    let (cluster, _server, watch) = cluster_with(&[]).await;
+    let globex = line("ADDED", object("globex"));
+    for at in [1, 30, globex.len() - 1] {
+        watch.send_text(line("DELETED", object("globex"))).await;
+        let (begin, end) = globex.split_at(at);
+        watch.send_text(begin.to_owned()).await;
+        assert_eq!(cluster.recall(&company("globex")), None);
+        watch.send_text(end.to_owned()).await;
+        assert_eq!(cluster.recall(&company("globex")), Some(Presence::Exists), "after {begin}");
+    }
+    let together = line("DELETED", object("globex")) + &line("ADDED", object("hooli")) + &globex[..40];
+    watch.send_text(together).await;
+    assert_eq!(cluster.recall(&company("globex")), None);
+    assert_eq!(cluster.recall(&company("hooli")), Some(Presence::Exists));
+    watch.send_text(globex[40..].to_owned()).await;
+    assert_eq!(cluster.recall(&company("globex")), Some(Presence::Exists));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_without_its_end_does_not_count() {
+    let (cluster, mut server, watch) = cluster_with(&[]).await;
+    watch.send("ADDED", object("acme")).await;
+    let mut globex = object("globex");
+    globex["metadata"]["resourceVersion"] = json!("8");
+    watch.send_text(line("ADDED", globex).trim_end().to_owned()).await;
+    drop(watch);
+    let call = server.next().await;
+    assert_eq!(call.query("resourceVersion"), Some("7"), "the next call sends it again");
+    assert_eq!(cluster.recall(&company("globex")), None);
+}
+
+#[rstest]
+#[case::no_json("{\n".to_owned())]
+#[case::no_event("{\"kind\":\"Status\"}\n".to_owned())]
+#[case::another_type(line("CHANGED", object("globex")))]
+#[case::too_large(line("ADDED", large(object("globex"), 9 << 20)))]
+#[tokio::test(start_paused = true)]
+async fn a_watch_continues_after_an_event_that_cannot_be_read(#[case] event: String) {
+    let (cluster, mut server, watch) = cluster_with(&["acme"]).await;
+    watch.send_text(event).await;
+    assert!(watch.is_given_up());
+    assert!(only(cluster.status()).not_ready.is_some());
+    let watch = server.next().await.watch();
+    watch.send("ADDED", object("hooli")).await;
+    assert_eq!(cluster.recall(&company("hooli")), Some(Presence::Exists));
     assert_eq!(only(cluster.status()).not_ready, None);
 }
 

@@ -127,6 +127,55 @@ fn nest(levels: usize) -> String {
     format!("{}{{}}{}", "[".repeat(levels - 1), "]".repeat(levels - 1))
 }
 
+#[derive(Debug, Deserialize, PartialEq)]
+#[serde(tag = "type", content = "object", rename_all = "UPPERCASE")]
+enum Tagged {
+    Added(Value),
+    Deleted(Value),
+}
+
+#[derive(Debug, Deserialize, PartialEq)]
+enum Choice {
+    First,
+    Second(u8),
+}
+
+#[rstest]
+#[case::usual(r#"{"type":"ADDED","object":{"a":[1]}}"#, true)]
+#[case::spaces(r#"{ "type" : "DELETED" , "object" : 1 }"#, true)]
+#[case::the_other_order(r#"{"object":{"a":1},"type":"ADDED"}"#, true)]
+#[case::another_variant(r#"{"type":"CHANGED","object":1}"#, false)]
+#[case::no_variant(r#"{"object":1}"#, false)]
+#[case::not_a_string(r#"{"type":1,"object":1}"#, false)]
+fn the_type_of_an_event_is_read(#[case] json: &str, #[case] is_read: bool) {
+    assert_eq!(read::<Tagged>(json), serde_json::from_str(json).ok());
+    assert_eq!(read::<Tagged>(json).is_some(), is_read);
+}
+
+#[test]
+fn variants_without_content_are_read() {
+    assert_eq!(read::<Vec<Choice>>(r#"["First", "First"]"#), Some(vec![Choice::First, Choice::First]));
+    for json in ["\"Second\"", "\"Third\"", "1", "null"] {
+        assert!(serde_json::from_str::<Choice>(json).is_err(), "{json}");
+        assert_eq!(read::<Choice>(json), None, "{json}");
+    }
+    // serde_json reads these.
+    for json in [r#"{"Second":1}"#, r#""F\u0069rst""#] {
+        assert!(serde_json::from_str::<Choice>(json).is_ok(), "{json}");
+        assert_eq!(read::<Choice>(json), None, "{json}");
+        assert_eq!(from_slice::<Choice>(json.as_bytes()).ok(), serde_json::from_str(json).ok());
+    }
+}
+
+/// serde_json looks only into the strings that it returns.
+#[test]
+fn what_the_reader_leaves_is_read_from_bytes() {
+    let text = format!(r#"{{"kept":{}}}"#, nest(64));
+    assert_eq!(from_slice::<Document>(text.as_bytes()).ok(), serde_json::from_str(&text).ok());
+    assert!(from_slice::<Document>(b"{\"passed\":\"\xff\",\"kept\":1}").is_ok());
+    assert!(from_slice::<Document>(b"{\"kept\":\"\xff\"}").is_err());
+}
+
 /// The end of a string is found sixteen bytes at a time, so the places before and after it matter.
 #[test]
 fn strings_end_where_they_end() {

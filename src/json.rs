@@ -1,10 +1,11 @@
 //! Reads JSON as serde_json does, but faster; anything unusual it leaves to serde_json.
 //!
-//! Most of a review is passed over, such as `managedFields`. serde_json does so with the care that its error messages
-//! need. This reader has no messages: it returns the same value as serde_json, or it gives up.
+//! Most of what the API server sends is passed over, such as `managedFields`. serde_json does so with the care that its
+//! error messages need. This reader has no messages: it returns the same value as serde_json, or it gives up.
 
 use std::fmt;
 
+use serde::de::value::BorrowedStrDeserializer;
 use serde::de::{DeserializeSeed, Deserializer as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, de, forward_to_deserialize_any};
 use wide::u8x16;
@@ -12,9 +13,20 @@ use wide::u8x16;
 /// The maximum depth of values, as many as the bits of [`Open`]. serde_json reads 127, and passes over any depth.
 const DEEPEST: u8 = 63;
 
+/// Reads a document like `serde_json::from_slice`.
+///
+/// # Errors
+/// The document is not JSON, or does not fit the type: the error of serde_json.
+pub(crate) fn from_slice<'de, T: Deserialize<'de>>(json: &'de [u8]) -> serde_json::Result<T> {
+    match std::str::from_utf8(json).ok().and_then(read) {
+        Some(value) => Ok(value),
+        None => serde_json::from_slice(json),
+    }
+}
+
 /// Reads a document. `None` if `serde_json::from_str` returns an error, and in rare cases if it does not: the document
-/// is nested deeper than 63 levels, or has a list where `T` has a struct.
-pub(super) fn read<'de, T: Deserialize<'de>>(json: &'de str) -> Option<T> {
+/// is nested deeper than 63 levels, has a list where `T` has a struct, or has content where `T` has a variant of an enum.
+pub(crate) fn read<'de, T: Deserialize<'de>>(json: &'de str) -> Option<T> {
     let mut reader = Reader { json, at: 0, levels: DEEPEST };
     let value = T::deserialize(&mut reader).ok()?;
     // Something after the document.
@@ -393,6 +405,18 @@ impl<'de> de::Deserializer<'de> for &mut Reader<'de> {
         self.visit_map(visitor)
     }
 
+    /// Only variants without content, such as the type of a watch event.
+    #[inline]
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        _variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, GivesUp> {
+        self.peek()?;
+        visitor.visit_enum(BorrowedStrDeserializer::new(<&str>::deserialize(self)?))
+    }
+
     #[inline]
     fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, GivesUp> {
         self.peek()?;
@@ -417,7 +441,7 @@ impl<'de> de::Deserializer<'de> for &mut Reader<'de> {
 
     forward_to_deserialize_any! {
         bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char bytes byte_buf unit unit_struct seq tuple
-        tuple_struct map enum
+        tuple_struct map
     }
 }
 
