@@ -69,7 +69,7 @@ impl Watched {
 
     /// Its state.
     pub(super) fn mark(&self, wanted: &Labels) -> Mark {
-        let ObjectMeta { uid, generation, labels, .. } = &self.metadata;
+        let ObjectMeta { uid, generation, labels, .. } = &*self.metadata;
         let labels = labels.iter().flatten().map(|(key, value)| (key.as_str(), value.as_str()));
         Mark::of(uid.as_deref(), *generation, labels, wanted, self.fields.0.as_ref())
     }

@@ -1,17 +1,21 @@
 //! Stores the names of all objects of one kind, and nothing else.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
+use arc_swap::ArcSwap;
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
+
 use super::Presence;
 use super::nearest::Search;
-use arc_swap::ArcSwap;
 
 /// The number of parts of a set. Each has its own lock, so that reading a million names for a suggestion blocks a
 /// change, and the lookups behind it, no longer than one part takes.
 const SHARDS: usize = 64;
+/// The bits of a hash that choose the part. A table uses the lowest and the highest ones, which must differ within a part.
+const SHARD_SHIFT: u32 = 40;
 
 /// A set of names with many readers and one task that updates it.
 ///
@@ -28,12 +32,19 @@ struct Shards {
     list: Vec<RwLock<Shard>>,
 }
 
+/// A key with its hash, which is computed once: that is most of the work for a name.
+#[derive(Clone, Copy)]
+struct Hashed<'a> {
+    key: &'a str,
+    hash: u64,
+}
+
 /// A name is in one of the two sets. Few objects are being deleted, so a second set is cheaper than a flag for every
 /// name.
 #[derive(Default)]
 struct Shard {
-    present: HashSet<Box<str>>,
-    terminating: HashSet<Box<str>>,
+    present: HashTable<Box<str>>,
+    terminating: HashTable<Box<str>>,
 }
 
 impl Names {
@@ -41,15 +52,17 @@ impl Names {
     pub fn set(&self, namespace: Option<&str>, name: &str, presence: Presence) {
         let key = key(namespace, name);
         let shards = self.shards.load();
-        let mut shard = shards.of(&key).write().unwrap_or_else(PoisonError::into_inner);
-        shard.set(&key, presence);
+        let key = shards.hashed(&key);
+        let mut shard = shards.of(key).write().unwrap_or_else(PoisonError::into_inner);
+        shard.set(key, presence, &shards.hasher);
     }
 
     /// What is known of an object; `Missing` if its name is not in the set.
     pub fn get(&self, namespace: Option<&str>, name: &str) -> Presence {
         let key = key(namespace, name);
         let shards = self.shards.load();
-        read(shards.of(&key)).get(&key)
+        let key = shards.hashed(&key);
+        read(shards.of(key)).get(key)
     }
 
     /// Replaces the content by that of `other`.
@@ -68,7 +81,6 @@ impl Names {
     /// The name in the same namespace that `name` was probably meant to be.
     ///
     /// Objects that are being deleted are not suggested. `Search` defines similarity and bounds the work.
-    #[expect(clippy::iter_over_hash_type, reason = "the search prefers names in a fixed order")]
     pub fn nearest(&self, namespace: Option<&str>, name: &str) -> Option<String> {
         let mut search = Search::new(namespace, name);
         for shard in &self.shards.load().list {
@@ -89,35 +101,42 @@ impl Default for Shards {
 }
 
 impl Shards {
-    fn of(&self, key: &str) -> &RwLock<Shard> {
+    fn hashed<'a>(&self, key: &'a str) -> Hashed<'a> {
+        Hashed { key, hash: self.hasher.hash_one(key) }
+    }
+
+    fn of(&self, key: Hashed<'_>) -> &RwLock<Shard> {
         // The remainder is below SHARDS, so the cast loses nothing.
-        let index = self.hasher.hash_one(key) % SHARDS as u64;
+        let index = (key.hash >> SHARD_SHIFT) % SHARDS as u64;
         &self.list[index as usize]
     }
 }
 
 impl Shard {
-    fn set(&mut self, key: &str, presence: Presence) {
+    fn set(&mut self, key: Hashed<'_>, presence: Presence, hasher: &RandomState) {
         let (into, out_of) = match presence {
             Presence::Exists => (Some(&mut self.present), [Some(&mut self.terminating), None]),
             Presence::Terminating => (Some(&mut self.terminating), [Some(&mut self.present), None]),
             Presence::Missing => (None, [Some(&mut self.terminating), Some(&mut self.present)]),
         };
-        for set in out_of.into_iter().flatten() {
-            set.remove(key);
+        for table in out_of.into_iter().flatten() {
+            if let Ok(entry) = table.find_entry(key.hash, key.is()) {
+                entry.remove();
+            }
         }
         // Most events are about known objects: do not allocate for them.
-        if let Some(set) = into
-            && !set.contains(key)
+        if let Some(table) = into
+            && let Entry::Vacant(entry) = table.entry(key.hash, key.is(), |name| hasher.hash_one(&**name))
         {
-            set.insert(key.into());
+            entry.insert(key.key.into());
         }
     }
 
-    fn get(&self, key: &str) -> Presence {
-        if self.present.contains(key) {
+    fn get(&self, key: Hashed<'_>) -> Presence {
+        let has = |table: &HashTable<Box<str>>| table.find(key.hash, key.is()).is_some();
+        if has(&self.present) {
             Presence::Exists
-        } else if self.terminating.contains(key) {
+        } else if has(&self.terminating) {
             Presence::Terminating
         } else {
             Presence::Missing
@@ -126,6 +145,12 @@ impl Shard {
 
     fn len(&self) -> usize {
         self.present.len() + self.terminating.len()
+    }
+}
+
+impl Hashed<'_> {
+    fn is(&self) -> impl Fn(&Box<str>) -> bool {
+        |name| **name == *self.key
     }
 }
 
