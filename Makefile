@@ -19,7 +19,7 @@ E2E ?=
 VERSIONS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test smoke editor yaml kustomize alerts formats e2e versions e2e-pods neighbours publication matrix siege lint workflows deny fuzz bench soak image release release-check reproducible generate publish control-plane nodes cluster clean
+.PHONY: help build run test smoke editor yaml kustomize alerts formats e2e versions e2e-pods neighbours publication matrix siege lint workflows deny fuzz bench peers soak image release release-check reproducible generate publish control-plane nodes cluster clean
 
 help: ## List these targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '  make %-14s %s\n' "$$name" "$$text"; done
@@ -144,6 +144,9 @@ $(TOOLS)/bin/cargo-fuzz:
 
 bench: ## Compare the program with others, and write docs/performance.md (BENCH_ONLY=direct,api,scale,conditions,engine,check,lsp,replay)
 	CARGO="$(CARGO)" scripts/bench
+
+peers: ## Build Kyverno and Gatekeeper, once, and measure them beside the program (needs Go; docs/peers.md)
+	CARGO="$(CARGO)" benches/peers/run
 
 soak: ## Run the program under full load for SECONDS=180, and print its resource usage
 	SOAK_SECONDS=$(SECONDS) $(CARGO) bench --locked --bench soak

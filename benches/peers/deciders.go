@@ -82,22 +82,29 @@ func newAuthority(directory string) (*authority, error) {
 	)
 }
 
-// startDeciders starts and registers all of them. With an error, it returns those that it has started.
+// startDeciders starts and registers all of them. With an error, it also returns those that it has started.
 func startDeciders(p *plane, a *authority, s settings) ([]*decider, error) {
 	ours, err := startOurs(p, a, s)
 	if err != nil {
 		return nil, err
 	}
-	kyverno, err := startKyverno(p, s)
-	if err != nil {
-		return []*decider{ours}, err
+	deciders := []*decider{ours}
+	if s.kyverno != "" {
+		kyverno, err := startKyverno(p, s)
+		if err != nil {
+			return deciders, err
+		}
+		live := &decider{name: "kyverno-live", shown: "Kyverno, live", changes: true, process: kyverno.process}
+		deciders = append(deciders, kyverno, live)
 	}
-	live := &decider{name: "kyverno-live", shown: "Kyverno, live", changes: true, process: kyverno.process}
-	gatekeeper, err := startGatekeeper(p, a, s)
-	if err != nil {
-		return []*decider{ours, kyverno}, err
+	if s.gatekeeper != "" {
+		gatekeeper, err := startGatekeeper(p, a, s)
+		if err != nil {
+			return deciders, err
+		}
+		deciders = append(deciders, gatekeeper)
 	}
-	return []*decider{ours, kyverno, live, gatekeeper}, nil
+	return deciders, nil
 }
 
 func startOurs(p *plane, a *authority, s settings) (*decider, error) {
@@ -122,6 +129,9 @@ func startOurs(p *plane, a *authority, s settings) (*decider, error) {
 	if err == nil {
 		names := map[string]string{"mutate.crm.milo.io": "/mutate", "validate.crm.milo.io": "/validate"}
 		err = register(p, a, "crm-admission", ports[0], configurations, names, nil)
+	}
+	if err != nil {
+		program.stop()
 	}
 	return &decider{name: "crm-admission", shown: "crm-admission", changes: true, process: program}, err
 }

@@ -23,9 +23,9 @@ func main() {
 	var s settings
 	flag.StringVar(&s.controlPlane, "control-plane", "", "directory with etcd, kube-apiserver and kubectl")
 	flag.StringVar(&s.crmAdmission, "crm-admission", "", "the program crm-admission")
-	flag.StringVar(&s.kyverno, "kyverno", "", "Kyverno's admission controller")
+	flag.StringVar(&s.kyverno, "kyverno", "", "Kyverno's admission controller; without it, Kyverno is not measured")
 	flag.StringVar(&s.kyvernoSource, "kyverno-source", "", "directory of Kyverno's module")
-	flag.StringVar(&s.gatekeeper, "gatekeeper", "", "the program of Gatekeeper")
+	flag.StringVar(&s.gatekeeper, "gatekeeper", "", "the program of Gatekeeper; without it, Gatekeeper is not measured")
 	flag.StringVar(&s.gatekeeperSource, "gatekeeper-source", "", "directory of Gatekeeper's module")
 	flag.IntVar(&s.rounds, "rounds", 5, "number of rounds")
 	flag.Float64Var(&s.seconds, "seconds", 2, "duration of one measurement")
