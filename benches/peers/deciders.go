@@ -121,7 +121,7 @@ func startOurs(p *plane, a *authority, s settings) (*decider, error) {
 		return nil, err
 	}
 	ready := fmt.Sprintf("http://127.0.0.1:%d/readyz", ports[1])
-	if err := until("crm-admission", func() error { return get(http.DefaultClient, ready) }); err != nil {
+	if err := program.ready(func() error { return get(http.DefaultClient, ready) }); err != nil {
 		program.stop()
 		return nil, err
 	}
@@ -171,7 +171,7 @@ func startKyverno(p *plane, s settings) (*decider, error) {
 	// It creates its certificate itself, and only the API server knows its authority.
 	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
 	ready := fmt.Sprintf("https://127.0.0.1:%d/health/readiness", ports[0])
-	err = until("Kyverno", func() error { return get(client, ready) })
+	err = program.ready(func() error { return get(client, ready) })
 	if err == nil {
 		err = p.applyFile(filepath.Join("benches", "peers", "kyverno.yaml"))
 	}
@@ -217,7 +217,7 @@ func startGatekeeper(p *plane, a *authority, s settings) (*decider, error) {
 	}
 	ready := fmt.Sprintf("http://127.0.0.1:%d/readyz", ports[1])
 	for _, step := range []func() error{
-		func() error { return until("Gatekeeper", func() error { return get(http.DefaultClient, ready) }) },
+		func() error { return program.ready(func() error { return get(http.DefaultClient, ready) }) },
 		func() error { return p.applyFile(filepath.Join("benches", "peers", "gatekeeper-templates.yaml")) },
 		func() error { return p.applyFile(filepath.Join("benches", "peers", "gatekeeper-constraints.yaml")) },
 		func() error {

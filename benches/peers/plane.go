@@ -56,7 +56,7 @@ func startPlane(bin, directory string) (*plane, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = until("etcd", func() error { return get(http.DefaultClient, clients+"/health") })
+	err = p.etcd.ready(func() error { return get(http.DefaultClient, clients+"/health") })
 	if err == nil {
 		err = p.startAPIServer(filepath.Join(bin, "kube-apiserver"), clients, ports[2])
 	}
@@ -92,7 +92,7 @@ func (p *plane) startAPIServer(program, etcd string, port int) error {
 		return err
 	}
 	var authority []byte
-	err = until("the certificate of kube-apiserver", func() (err error) {
+	err = p.apiserver.ready(func() (err error) {
 		authority, err = os.ReadFile(filepath.Join(certificates, "apiserver.crt"))
 		return err
 	})
@@ -104,7 +104,7 @@ func (p *plane) startAPIServer(program, etcd string, port int) error {
 	if err := p.writeKubeconfig(authority); err != nil {
 		return err
 	}
-	return until("kube-apiserver", func() error { return get(p.client(), p.address+"/readyz") })
+	return p.apiserver.ready(func() error { return get(p.client(), p.address+"/readyz") })
 }
 
 func (p *plane) writeKubeconfig(authority []byte) error {
@@ -200,6 +200,8 @@ func (p *plane) installKinds(directory string) error {
 type process struct {
 	name    string
 	command *exec.Cmd
+	// ended is closed when the program has ended.
+	ended chan struct{}
 }
 
 // start starts a program. Its log is in `directory`, and it ends with this program.
@@ -216,16 +218,37 @@ func start(directory, name string, environment []string, program string, args ..
 	if err := command.Start(); err != nil {
 		return nil, fmt.Errorf("%s cannot be started: %w", name, err)
 	}
-	return &process{name: name, command: command}, nil
+	p := &process{name: name, command: command, ended: make(chan struct{})}
+	go func() {
+		// How it has ended is in its log.
+		_ = command.Wait()
+		close(p.ended)
+	}()
+	return p, nil
+}
+
+// ready tries something until it succeeds or the program has ended.
+func (p *process) ready(try func() error) error {
+	var ended error
+	err := until(p.name, func() error {
+		select {
+		case <-p.ended:
+			ended = fmt.Errorf("%s has ended", p.name)
+			return nil
+		default:
+			return try()
+		}
+	})
+	return errors.Join(ended, err)
 }
 
 func (p *process) stop() {
 	if p == nil {
 		return
 	}
-	// The files are deleted afterwards, so nothing is lost.
+	// It may have ended already. The files are deleted afterwards, so nothing is lost.
 	_ = p.command.Process.Kill()
-	_ = p.command.Wait()
+	<-p.ended
 }
 
 // cpu is the processor time of the process so far, in user and kernel mode. Linux counts it in hundredths of a second.
