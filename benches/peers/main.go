@@ -6,8 +6,9 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"os/signal"
 	"path/filepath"
-	"time"
+	"syscall"
 )
 
 // settings are the flags.
@@ -51,6 +52,13 @@ func run(s settings) error {
 	if err != nil {
 		return err
 	}
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	go func() {
+		// The programs end with this one.
+		say("%s: the logs of the programs are in %s", <-signals, directory)
+		os.Exit(130)
+	}()
 	if err := runIn(directory, s); err != nil {
 		return fmt.Errorf("%w\nthe logs of the programs are in %s", err, directory)
 	}
@@ -91,8 +99,12 @@ func runIn(directory string, s settings) error {
 	if err != nil {
 		return err
 	}
-	// What they still do because of the new policies and Companies must not count.
-	time.Sleep(5 * time.Second)
+	say("waiting until all of them are idle …")
+	for _, decider := range deciders {
+		if err := decider.settle(); err != nil {
+			return err
+		}
+	}
 	for _, decider := range deciders {
 		if decider.idle, err = decider.process.resident(); err != nil {
 			return err
