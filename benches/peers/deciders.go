@@ -121,7 +121,7 @@ func startOurs(p *plane, a *authority, s settings) (*decider, error) {
 		return nil, err
 	}
 	ready := fmt.Sprintf("http://127.0.0.1:%d/readyz", ports[1])
-	if err := program.ready(func() error { return get(http.DefaultClient, ready) }); err != nil {
+	if err := program.ready(func() error { return get(probes, ready) }); err != nil {
 		program.stop()
 		return nil, err
 	}
@@ -141,7 +141,11 @@ func startOurs(p *plane, a *authority, s settings) (*decider, error) {
 func startKyverno(p *plane, s settings) (*decider, error) {
 	say("starting Kyverno …")
 	// Its Deployment and configuration must exist; its pods do not run here.
-	if err := p.applyFile(filepath.Join(s.kyvernoSource, "config", "install-latest-testing.yaml")); err != nil {
+	install := filepath.Join(s.kyvernoSource, "config", "install-latest-testing.yaml")
+	if err := until("Kyverno's objects", func() error { return p.applyFile(install) }); err != nil {
+		return nil, err
+	}
+	if err := p.awaitKinds(); err != nil {
 		return nil, err
 	}
 	ports, err := freePorts(2)
@@ -162,18 +166,24 @@ func startKyverno(p *plane, s settings) (*decider, error) {
 		"--tlsSecretName=kyverno-svc.kyverno.svc.kyverno-tls-pair",
 		"--backgroundServiceAccountName=system:serviceaccount:kyverno:kyverno-background-controller",
 		"--reportsServiceAccountName=system:serviceaccount:kyverno:kyverno-reports-controller",
-		"--maxAPICallResponseLength=2000000", "--enableDeferredLoading=true",
+		"--maxAPICallResponseLength=2000000", "--maxAdmissionReports=1000", "--enableDeferredLoading=true",
 		"--generateValidatingAdmissionPolicy=true", "--omitEvents=PolicyApplied,PolicySkipped",
 		"--loggingFormat=text", "--v=2")
 	if err != nil {
 		return nil, err
 	}
 	// It creates its certificate itself, and only the API server knows its authority.
-	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
+	client := &http.Client{
+		Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}},
+		Timeout:   probes.Timeout,
+	}
+	defer client.CloseIdleConnections()
 	ready := fmt.Sprintf("https://127.0.0.1:%d/health/readiness", ports[0])
 	err = program.ready(func() error { return get(client, ready) })
 	if err == nil {
-		err = p.applyFile(filepath.Join("benches", "peers", "kyverno.yaml"))
+		// The webhook for its policies may be registered, but not answer yet.
+		policies := filepath.Join("benches", "peers", "kyverno.yaml")
+		err = program.ready(func() error { return p.applyFile(policies) })
 	}
 	if err != nil {
 		program.stop()
@@ -200,6 +210,9 @@ func startGatekeeper(p *plane, a *authority, s settings) (*decider, error) {
 	if err := until("Gatekeeper's objects", func() error { return p.apply(rest...) }); err != nil {
 		return nil, err
 	}
+	if err := p.awaitKinds(); err != nil {
+		return nil, err
+	}
 	ports, err := freePorts(2)
 	if err != nil {
 		return nil, err
@@ -216,10 +229,13 @@ func startGatekeeper(p *plane, a *authority, s settings) (*decider, error) {
 		return nil, err
 	}
 	ready := fmt.Sprintf("http://127.0.0.1:%d/readyz", ports[1])
+	templates := filepath.Join("benches", "peers", "gatekeeper-templates.yaml")
+	constraints := filepath.Join("benches", "peers", "gatekeeper-constraints.yaml")
 	for _, step := range []func() error{
-		func() error { return program.ready(func() error { return get(http.DefaultClient, ready) }) },
-		func() error { return p.applyFile(filepath.Join("benches", "peers", "gatekeeper-templates.yaml")) },
-		func() error { return p.applyFile(filepath.Join("benches", "peers", "gatekeeper-constraints.yaml")) },
+		func() error { return program.ready(func() error { return get(probes, ready) }) },
+		func() error { return program.ready(func() error { return p.applyFile(templates) }) },
+		// It creates the kinds of the constraints from the templates.
+		func() error { return program.ready(func() error { return p.applyFile(constraints) }) },
 		func() error {
 			rules := []any{object{"apiGroups": []string{"crm.milo.io"}, "apiVersions": []string{"v1alpha1"},
 				"resources": []string{"companies", "people"}, "operations": []string{"CREATE", "UPDATE"}}}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/tls"
@@ -27,6 +28,9 @@ const (
 	pause    = 200 * time.Millisecond
 	token    = "peers"
 )
+
+// probes asks whether a program is ready.
+var probes = &http.Client{Timeout: 5 * time.Second}
 
 // plane is a control plane without nodes and controllers: etcd and kube-apiserver.
 type plane struct {
@@ -56,7 +60,7 @@ func startPlane(bin, directory string) (*plane, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = p.etcd.ready(func() error { return get(http.DefaultClient, clients+"/health") })
+	err = p.etcd.ready(func() error { return get(probes, clients+"/health") })
 	if err == nil {
 		err = p.startAPIServer(filepath.Join(bin, "kube-apiserver"), clients, ports[2])
 	}
@@ -141,8 +145,11 @@ type object = map[string]any
 
 // run runs kubectl, and returns its output. The error has what kubectl printed.
 func (p *plane) run(input []byte, args ...string) ([]byte, error) {
-	command := exec.Command(p.kubectl, append([]string{"--kubeconfig=" + p.kubeconfig}, args...)...)
+	deadline, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	command := exec.CommandContext(deadline, p.kubectl, append([]string{"--kubeconfig=" + p.kubeconfig}, args...)...)
 	command.Stdin = bytes.NewReader(input)
+	command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	var output, problems bytes.Buffer
 	command.Stdout, command.Stderr = &output, &problems
 	if err := command.Run(); err != nil {
@@ -162,12 +169,9 @@ func (p *plane) apply(objects ...object) error {
 	return err
 }
 
-// applyFile applies a file until it succeeds: kinds and webhooks that it needs may not be ready yet.
 func (p *plane) applyFile(file string) error {
-	return until(file, func() error {
-		_, err := p.run(nil, "apply", "--server-side", "-f", file)
-		return err
-	})
+	_, err := p.run(nil, "apply", "--server-side", "-f", file)
+	return err
 }
 
 // read reads the objects of a file.
@@ -192,7 +196,12 @@ func (p *plane) installKinds(directory string) error {
 	if _, err := p.run(nil, "apply", "--server-side", "-f", directory); err != nil {
 		return err
 	}
-	_, err := p.run(nil, "wait", "--for=condition=Established", "--timeout=60s", "-f", directory)
+	return p.awaitKinds()
+}
+
+// awaitKinds waits until the API server serves all custom resources.
+func (p *plane) awaitKinds() error {
+	_, err := p.run(nil, "wait", "--for=condition=Established", "--timeout=60s", "customresourcedefinitions", "--all")
 	return err
 }
 
