@@ -168,7 +168,9 @@ func startKyverno(p *plane, s settings) (*decider, error) {
 		"--reportsServiceAccountName=system:serviceaccount:kyverno:kyverno-reports-controller",
 		"--maxAPICallResponseLength=2000000", "--maxAdmissionReports=1000", "--enableDeferredLoading=true",
 		"--generateValidatingAdmissionPolicy=true", "--omitEvents=PolicyApplied,PolicySkipped",
-		"--loggingFormat=text", "--v=2")
+		"--loggingFormat=text", "--v=2",
+		// By default, it sends 100 requests per second. The limit would be measured instead of live requests.
+		"--clientRateLimitQPS=100000", "--clientRateLimitBurst=100000")
 	if err != nil {
 		return nil, err
 	}
