@@ -202,7 +202,7 @@ fn judge(report: &mut Report, subjects: &[Subject], bare: &[Vec<f64>]) {
     report.target("idle RSS, 1 M objects", Bound::AtMost(120.0), " MB", million(&full.growth));
     report.target(
         "memory for each object, 1 M objects",
-        Bound::AtMost(100.0),
+        Bound::AtMost(75.0),
         " bytes",
         per_object(subjects, full).unwrap(),
     );
