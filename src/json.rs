@@ -36,6 +36,9 @@ pub(crate) fn read<'de, T: Deserialize<'de>>(json: &'de str) -> Option<T> {
     Some(value)
 }
 
+/// The name with which serde_json asks for a `RawValue`. If it had another one, this reader would give up.
+const RAW_VALUE: &str = "$serde_json::private::RawValue";
+
 /// The document is not JSON, does not fit the type, or is unusual.
 #[derive(Debug)]
 struct GivesUp;
@@ -209,6 +212,15 @@ impl<'de> Reader<'de> {
             return leave_to_serde_json(string, visitor);
         }
         visitor.visit_borrowed_str(self.json.get(quote + 1..self.at - 1).ok_or(GivesUp)?)
+    }
+
+    fn visit_raw_value<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, GivesUp> {
+        self.peek()?;
+        let start = self.at;
+        self.pass_value()?;
+        let json = self.json.get(start..self.at).ok_or(GivesUp)?;
+        let mut deserializer = serde_json::Deserializer::from_str(json);
+        deserializer.deserialize_newtype_struct(RAW_VALUE, visitor).map_err(|_| GivesUp)
     }
 
     fn visit_map<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, GivesUp> {
@@ -388,9 +400,12 @@ impl<'de> de::Deserializer<'de> for &mut Reader<'de> {
     #[inline]
     fn deserialize_newtype_struct<V: Visitor<'de>>(
         self,
-        _name: &'static str,
+        name: &'static str,
         visitor: V,
     ) -> Result<V::Value, GivesUp> {
+        if name == RAW_VALUE {
+            return self.visit_raw_value(visitor);
+        }
         visitor.visit_newtype_struct(self)
     }
 

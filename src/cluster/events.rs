@@ -9,7 +9,7 @@ use http::HeaderValue;
 use http::header::ACCEPT_ENCODING;
 use kube::Resource;
 use kube::api::{Api, WatchEvent, WatchParams};
-use kube::core::Request;
+use kube::core::{Request, Status};
 use serde::de::DeserializeOwned;
 
 use super::errors::chain;
@@ -83,16 +83,30 @@ impl<K: Resource + Clone + DeserializeOwned> Events<K> {
                 append(&mut self.line, part);
                 &self.line
             };
-            let event = is_end.then(|| json::from_slice(line).map_err(kube::Error::SerdeError));
+            let event = is_end.then(|| parse(line));
             let length = part.len() + usize::from(is_end);
             self.body.consume_unpin(length);
             if let Some(event) = event {
                 self.line.clear();
                 self.line.shrink_to(KEPT);
-                return Ok(Some(event?));
+                if let Some(event) = event? {
+                    return Ok(Some(event));
+                }
             }
         }
     }
+}
+
+/// The event of a line; `None` for an empty one.
+fn parse<K: DeserializeOwned>(line: &[u8]) -> kube::Result<Option<WatchEvent<K>>> {
+    if line.trim_ascii().is_empty() {
+        return Ok(None);
+    }
+    json::from_slice(line).map(Some).map_err(|error| match json::from_slice::<Status>(line) {
+        // Whatever is between may answer so. Every field of a Status is optional, but an error has a code.
+        Ok(status) if status.code > 0 => kube::Error::Api(status.boxed()),
+        _ => kube::Error::SerdeError(error),
+    })
 }
 
 /// Whether the connection ended within the answer. That is how a watch ends if a proxy or a restart of the API server ends

@@ -235,9 +235,12 @@ impl<'c> Controller<'c> {
                     self.records().forget(kind, record.name())
                 }
                 Err(failure) => {
-                    // Normal after a restart of the API server.
-                    let is_expired = matches!(&failure, WatchError::Read(error) if error.code() == Some(410));
-                    if !is_expired {
+                    // Normal after a restart of the API server. If watches always end at once, the directory reports it.
+                    let is_normal = match &failure {
+                        WatchError::Read(error) => error.code() == Some(410),
+                        failure => matches!(failure, WatchError::Short),
+                    };
+                    if !is_normal {
                         self.note(&failure);
                     }
                     if failure.needs_a_list() {

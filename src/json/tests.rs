@@ -3,6 +3,7 @@
 use rstest::rstest;
 use serde::Deserialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::*;
 
@@ -150,6 +151,32 @@ enum Choice {
 fn the_type_of_an_event_is_read(#[case] json: &str, #[case] is_read: bool) {
     assert_eq!(read::<Tagged>(json), serde_json::from_str(json).ok());
     assert_eq!(read::<Tagged>(json).is_some(), is_read);
+}
+
+#[derive(Debug, Deserialize)]
+struct Unparsed<'a> {
+    #[serde(borrow)]
+    borrowed: &'a RawValue,
+    owned: Option<Box<RawValue>>,
+}
+
+#[rstest]
+#[case::objects(r#"{"a":[1,"\u0041"]}"#)]
+#[case::numbers("-1.50e3")]
+#[case::texts(r#""a\"b""#)]
+#[case::no_value("null")]
+fn values_that_stay_text_are_read(#[case] json: &str) {
+    let document = format!(r#"{{"borrowed": {json} ,"owned": {json} }}"#);
+    let shown = |read: Option<Unparsed<'_>>| {
+        let Unparsed { borrowed, owned } = read?;
+        Some((borrowed.get().to_owned(), owned.map(|owned| owned.get().to_owned())))
+    };
+    let expected = shown(serde_json::from_str(&document).ok());
+    assert!(expected.is_some());
+    assert_eq!(shown(read(&document)), expected);
+    for wrong in [r#"{"borrowed":[1,],"owned":1}"#, r#"{"borrowed":1e,"owned":1}"#, r#"{"borrowed":}"#] {
+        assert!(read::<Unparsed<'_>>(wrong).is_none(), "{wrong}");
+    }
 }
 
 #[test]

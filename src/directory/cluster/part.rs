@@ -41,6 +41,8 @@ pub(super) enum Trouble {
     Unreachable,
     #[error("the API server does not answer")]
     Silent,
+    #[error("the API server ends watches at once")]
+    Ended,
     #[error("an object is too large to be read")]
     TooLarge,
     #[error("the watch panicked")]

@@ -461,19 +461,22 @@ async fn namespaced_objects_are_watched_in_all_namespaces() {
 
 #[derive(Debug, PartialEq)]
 enum Gone {
-    AsEvent,
-    AsStatus,
+    Event,
+    Status,
+    Line,
 }
 
 #[rstest]
-#[case(Gone::AsEvent)]
-#[case(Gone::AsStatus)]
+#[case(Gone::Event)]
+#[case(Gone::Status)]
+#[case(Gone::Line)]
 #[tokio::test(start_paused = true)]
 async fn an_expired_watch_lists_again_and_answers_meanwhile(#[case] gone: Gone) {
     let (cluster, mut server, watch) = cluster_with(&["acme", "globex"]).await;
     match gone {
-        Gone::AsEvent => watch.send("ERROR", failure(410, "Expired")).await,
-        Gone::AsStatus => {
+        Gone::Event => watch.send("ERROR", failure(410, "Expired")).await,
+        Gone::Line => watch.send_text(failure(410, "Expired").to_string() + "\n").await,
+        Gone::Status => {
             drop(watch);
             server.next().await.fail(410, "Expired");
         }
@@ -743,8 +746,18 @@ async fn a_watch_that_ends_at_once_does_not_continue_at_once() {
     }
     assert!(ends[0] > Duration::from_millis(100), "{ends:?}");
     assert!(ends[2] - ends[1] > ends[0], "the pauses get longer: {ends:?}");
-    assert_eq!(only(cluster.status()).not_ready.as_deref(), Some("the API server cannot be reached"));
+    assert_eq!(only(cluster.status()).not_ready.as_deref(), Some("the API server ends watches at once"));
     assert_eq!(cluster.recall(&company("acme")), Some(Presence::Exists));
+}
+
+#[tokio::test(start_paused = true)]
+async fn empty_lines_between_events_are_passed() {
+    let (cluster, _server, watch) = cluster_with(&[]).await;
+    watch.send_text("\n\r\n".to_owned() + &line("ADDED", object("globex")) + "\n").await;
+    watch.send("ADDED", object("hooli")).await;
+    for name in ["globex", "hooli"] {
+        assert_eq!(cluster.recall(&company(name)), Some(Presence::Exists), "{name}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

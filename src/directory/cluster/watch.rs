@@ -66,7 +66,8 @@ enum Next {
 fn suffer(part: &Part, failure: &WatchError, pause: &mut DefaultBackoff) -> Next {
     let (trouble, error) = match failure {
         WatchError::Read(error) => (Trouble::of(error), Some(error)),
-        WatchError::NoVersion | WatchError::Incomplete | WatchError::Short => (Trouble::Unreachable, None),
+        WatchError::NoVersion | WatchError::Incomplete => (Trouble::Unreachable, None),
+        WatchError::Short => (Trouble::Ended, None),
     };
     if trouble == Trouble::Expired {
         // The API server works and needs a new list.

@@ -6,7 +6,6 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 use arc_swap::ArcSwap;
 use hashbrown::HashTable;
-use hashbrown::hash_table::Entry;
 
 use super::Presence;
 use super::nearest::Search;
@@ -124,11 +123,11 @@ impl Shard {
                 entry.remove();
             }
         }
-        // Most events are about known objects: do not allocate for them.
+        // Most events are about known objects: do not allocate for them, and leave the table as large as it is.
         if let Some(table) = into
-            && let Entry::Vacant(entry) = table.entry(key.hash, key.is(), |name| hasher.hash_one(&**name))
+            && table.find(key.hash, key.is()).is_none()
         {
-            entry.insert(key.key.into());
+            table.insert_unique(key.hash, key.key.into(), |name| hasher.hash_one(&**name));
         }
     }
 
