@@ -142,10 +142,7 @@ func startKyverno(p *plane, s settings) (*decider, error) {
 	say("starting Kyverno …")
 	// Its Deployment and configuration must exist; its pods do not run here.
 	install := filepath.Join(s.kyvernoSource, "config", "install-latest-testing.yaml")
-	if err := until("Kyverno's objects", func() error { return p.applyFile(install) }); err != nil {
-		return nil, err
-	}
-	if err := p.awaitKinds(); err != nil {
+	if err := p.install("Kyverno's objects", func() error { return p.applyFile(install) }); err != nil {
 		return nil, err
 	}
 	ports, err := freePorts(2)
@@ -209,10 +206,7 @@ func startGatekeeper(p *plane, a *authority, s settings) (*decider, error) {
 			rest = append(rest, object)
 		}
 	}
-	if err := until("Gatekeeper's objects", func() error { return p.apply(rest...) }); err != nil {
-		return nil, err
-	}
-	if err := p.awaitKinds(); err != nil {
+	if err := p.install("Gatekeeper's objects", func() error { return p.apply(rest...) }); err != nil {
 		return nil, err
 	}
 	ports, err := freePorts(2)

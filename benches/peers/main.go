@@ -72,7 +72,8 @@ func runIn(directory string, s settings) error {
 		return err
 	}
 	defer plane.stop()
-	if err := plane.installKinds(filepath.Join("manifests", "crds")); err != nil {
+	kinds := filepath.Join("manifests", "crds")
+	if err := plane.install("the API server", func() error { return plane.applyFile(kinds) }); err != nil {
 		return err
 	}
 	if err := createCompanies(plane, s.companies); err != nil {

@@ -192,15 +192,11 @@ func (p *plane) read(file string) ([]object, error) {
 	}
 }
 
-func (p *plane) installKinds(directory string) error {
-	if _, err := p.run(nil, "apply", "--server-side", "-f", directory); err != nil {
+// install tries to apply something until it succeeds, and waits until the API server serves all custom resources.
+func (p *plane) install(what string, apply func() error) error {
+	if err := until(what, apply); err != nil {
 		return err
 	}
-	return p.awaitKinds()
-}
-
-// awaitKinds waits until the API server serves all custom resources.
-func (p *plane) awaitKinds() error {
 	_, err := p.run(nil, "wait", "--for=condition=Established", "--timeout=60s", "customresourcedefinitions", "--all")
 	return err
 }
