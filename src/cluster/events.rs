@@ -7,9 +7,9 @@ use std::pin::Pin;
 use futures::{AsyncBufRead, AsyncBufReadExt};
 use http::HeaderValue;
 use http::header::ACCEPT_ENCODING;
-use kube::Resource;
-use kube::api::{Api, WatchEvent, WatchParams};
-use kube::core::{Request, Status};
+use kube::Client;
+use kube::api::WatchEvent;
+use kube::core::Status;
 use serde::de::DeserializeOwned;
 
 use super::errors::chain;
@@ -30,26 +30,19 @@ pub(super) struct Events<K> {
     kind: PhantomData<fn() -> K>,
 }
 
-impl<K: Resource + Clone + DeserializeOwned> Events<K> {
-    /// Calls the API server.
+impl<K: DeserializeOwned> Events<K> {
+    /// Sends the request for a watch to the API server.
     ///
     /// # Errors
     /// The API server denies the call or cannot be reached.
     pub(super) async fn watch(
-        objects: &Api<K>,
-        parameters: &WatchParams,
-        version: &str,
+        client: &Client,
+        mut request: http::Request<Vec<u8>>,
     ) -> Result<Self, ReadError> {
-        let request = Request::new(objects.resource_url());
-        let mut request = if K::metadata_api() {
-            request.watch_metadata(parameters, version)
-        } else {
-            request.watch(parameters, version)
-        }?;
         // From 1.37, the API server compresses each event by itself, and kube's client reads only the first.
         request.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         // Not `Api::watch`, which copies each event, limits no size, and passes over metadata as slowly as serde_json.
-        let body = objects.clone().into_client().request_stream(request).await?;
+        let body = client.request_stream(request).await?;
         Ok(Self { body: Box::pin(body), line: Vec::new(), kind: PhantomData })
     }
 
@@ -77,7 +70,7 @@ impl<K: Resource + Clone + DeserializeOwned> Events<K> {
                 return Err(ReadError::TooLarge);
             }
             let line = if is_end && self.line.is_empty() {
-                // Usually, so usually nothing is copied.
+                // The usual case: the whole event has arrived at once, and is not copied.
                 part
             } else {
                 append(&mut self.line, part);

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use kube::Resource;
-use kube::api::{ApiResource, DynamicObject, ListParams};
-use kube::core::Request;
+use kube::api::{ApiResource, DynamicObject, ListParams, WatchParams};
+use kube::core::{Request, request};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use tokio::time::timeout;
@@ -21,7 +21,7 @@ const AIM: usize = LARGEST / 2;
 /// How long the API server may take for one page. It stops after 60 s itself.
 const PATIENCE: Duration = Duration::from_secs(70);
 
-/// What to list: the objects of a kind in all namespaces.
+/// What to list or watch: the objects of a kind in all namespaces.
 #[derive(Clone, Debug)]
 pub struct Listing {
     path: String,
@@ -42,10 +42,36 @@ impl Listing {
         }
     }
 
-    /// Lists only the objects that match a field selector.
+    /// Only the objects that match a field selector.
     #[must_use]
     pub fn selected(self, fields: String) -> Self {
         Self { fields: Some(fields), ..self }
+    }
+
+    /// The request for one page: the first one, or the one of a token.
+    fn page(&self, limit: u32, token: Option<&str>) -> Result<http::Request<Vec<u8>>, request::Error> {
+        let mut list = ListParams::default().limit(limit);
+        list.field_selector.clone_from(&self.fields);
+        list.continue_token = token.map(str::to_owned);
+        let request = Request::new(self.path.as_str());
+        match self.content {
+            Content::Metadata => request.list_metadata(&list),
+            Content::Whole => request.list(&list),
+        }
+    }
+
+    /// The request for the changes since a version.
+    pub(super) fn watch(
+        &self,
+        mut parameters: WatchParams,
+        version: &str,
+    ) -> Result<http::Request<Vec<u8>>, request::Error> {
+        parameters.field_selector.clone_from(&self.fields);
+        let request = Request::new(self.path.as_str());
+        match self.content {
+            Content::Metadata => request.watch_metadata(&parameters, version),
+            Content::Whole => request.watch(&parameters, version),
+        }
     }
 }
 
@@ -137,7 +163,8 @@ impl Pager {
     async fn ask(&mut self, most: u32) -> Result<(u32, Answer), ReadError> {
         loop {
             let asked = self.size.min(most).max(1);
-            match timeout(PATIENCE, self.reader.read(self.request(asked)?)).await {
+            let request = self.listing.page(asked, self.token.as_deref())?;
+            match timeout(PATIENCE, self.reader.read(request)).await {
                 Err(_) => return Err(ReadError::Late(PATIENCE)),
                 Ok(Err(ReadError::TooLarge)) if asked > 1 => self.size = asked / 2,
                 Ok(Err(ReadError::TooLarge)) => {
@@ -146,18 +173,6 @@ impl Pager {
                 Ok(answer) => return Ok((asked, answer?)),
             }
         }
-    }
-
-    fn request(&self, limit: u32) -> Result<http::Request<Vec<u8>>, ReadError> {
-        let Listing { path, content, fields, .. } = &self.listing;
-        let mut list = ListParams::default().limit(limit);
-        list.field_selector.clone_from(fields);
-        list.continue_token.clone_from(&self.token);
-        let request = Request::new(path.as_str());
-        Ok(match content {
-            Content::Metadata => request.list_metadata(&list),
-            Content::Whole => request.list(&list),
-        }?)
     }
 }
 

@@ -1,18 +1,18 @@
 //! Watches the objects of a kind, call after call, and lists them by a watch.
 
-use std::fmt::Debug;
 use std::time::Duration;
 
 use futures::stream::BoxStream;
 use futures::{StreamExt, stream};
-use kube::Resource;
-use kube::api::{Api, WatchEvent, WatchParams};
+use kube::Client;
+use kube::api::{WatchEvent, WatchParams};
 use kube::core::watch::Bookmark;
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout};
 
 use super::client::{SILENCE, WATCH_SECONDS};
 use super::events::Events;
+use super::pages::Listing;
 use super::reading::ReadError;
 
 /// How long a watch call may be silent before it is replaced.
@@ -31,6 +31,12 @@ const END_OF_LIST: &str = "k8s.io/initial-events-end";
 
 // Otherwise the client would end watches.
 const _: () = assert!(IDLE.as_secs() < SILENCE.as_secs());
+
+/// An object, with what is read of it.
+pub trait Watchable: DeserializeOwned + Send + 'static {
+    /// Its resource version, from which a watch can continue.
+    fn resource_version(&self) -> Option<&str>;
+}
 
 /// One change of an object.
 #[derive(Debug)]
@@ -71,12 +77,12 @@ impl WatchError {
     }
 }
 
-/// The changes of `objects` from `version`. The stream does not end; after a failure it continues where it was.
-pub fn changes<K: Watchable>(objects: Api<K>, version: String) -> Changes<K> {
-    Watch { objects, version, call: None }.changes()
+/// The changes of objects from `version`. The stream does not end; after a failure it continues where it was.
+pub fn changes<K: Watchable>(client: &Client, listing: Listing, version: String) -> Changes<K> {
+    Watch { client: client.clone(), listing, version, call: None }.changes()
 }
 
-/// Lists `objects` by a watch, and returns their changes since then. `report` gets each object, and changes during the
+/// Lists objects by a watch, and returns their changes since then. `report` gets each object, and changes during the
 /// list.
 ///
 /// The API server sends every object and marks the end of the list. Unlike pages, this list comes from the memory of the
@@ -86,13 +92,14 @@ pub fn changes<K: Watchable>(objects: Api<K>, version: String) -> Changes<K> {
 /// The call fails, or ends before the list does. With status 400 or 422, the API server does not offer this; it is on by
 /// default in Kubernetes 1.32 and from 1.34.
 pub async fn list_by_watch<K: Watchable>(
-    objects: Api<K>,
+    client: &Client,
+    listing: Listing,
     mut report: impl FnMut(Change<K>),
 ) -> Result<Changes<K>, WatchError> {
     let parameters = WatchParams::default().timeout(WATCH_SECONDS).initial_events();
     // Without a version, the list shows the latest state.
-    let mut call = Call::new(Events::watch(&objects, &parameters, "").await?);
-    let mut watch = Watch { objects, version: String::new(), call: None };
+    let mut call = Call::new(Events::watch(client, listing.watch(parameters, "")?).await?);
+    let mut watch = Watch { client: client.clone(), listing, version: String::new(), call: None };
     loop {
         let event = timeout(PATIENCE, call.events.next()).await.map_err(|_| ReadError::Late(PATIENCE))?;
         match watch.read(event?.ok_or(WatchError::Incomplete)?)? {
@@ -110,14 +117,10 @@ pub async fn list_by_watch<K: Watchable>(
 /// The changes of objects, without an end.
 pub type Changes<K> = BoxStream<'static, Result<Change<K>, WatchError>>;
 
-/// What objects need so that they can be watched.
-pub trait Watchable: Resource + Clone + DeserializeOwned + Debug + Send + 'static {}
-
-impl<K: Resource + Clone + DeserializeOwned + Debug + Send + 'static> Watchable for K {}
-
 /// A watch that consists of many calls.
 struct Watch<K> {
-    objects: Api<K>,
+    client: Client,
+    listing: Listing,
     version: String,
     /// `None` between two calls.
     call: Option<Call<K>>,
@@ -161,7 +164,8 @@ impl<K: Watchable> Watch<K> {
                 Some(call) => call,
                 none => {
                     let parameters = WatchParams::default().timeout(WATCH_SECONDS);
-                    none.insert(Call::new(Events::watch(&self.objects, &parameters, &self.version).await?))
+                    let request = self.listing.watch(parameters, &self.version)?;
+                    none.insert(Call::new(Events::watch(&self.client, request).await?))
                 }
             };
             match timeout(IDLE, call.events.next()).await {
@@ -210,7 +214,7 @@ impl<K: Watchable> Watch<K> {
     }
 
     fn advance(&mut self, object: &K) -> Result<(), WatchError> {
-        let version = object.meta().resource_version.as_deref().filter(|version| !version.is_empty());
+        let version = object.resource_version().filter(|version| !version.is_empty());
         version.ok_or(WatchError::NoVersion)?.clone_into(&mut self.version);
         Ok(())
     }

@@ -16,7 +16,6 @@ use crm_core::policy::Policy;
 use futures::future::join_all;
 use futures::{StreamExt, join};
 use jiff::Timestamp;
-use kube::api::Api;
 use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::DefaultBackoff;
 use tokio::sync::Notify;
@@ -225,9 +224,8 @@ impl<'c> Controller<'c> {
 
     /// Watches the records of a kind until a new list is needed.
     async fn watch(&self, kind: CrmKind, version: String, pause: &mut DefaultBackoff) {
-        let client = self.conditions.reader.client().clone();
-        let objects = Api::<Watched>::all_with(client, &kind.resource().api_resource());
-        let mut changes = changes(objects, version);
+        let listing = Listing::all(&kind.resource().api_resource(), Content::Whole);
+        let mut changes = changes::<Watched>(self.conditions.reader.client(), listing, version);
         while let Some(change) = changes.next().await {
             match change {
                 Ok(Change::Stored(record)) if !record.is_terminating() => self.see(kind, &record),

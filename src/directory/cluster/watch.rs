@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use crm_core::existence::Presence;
 use futures::{FutureExt, StreamExt};
-use kube::api::Api;
 use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::DefaultBackoff;
 use tokio::time::{sleep, timeout};
@@ -79,20 +78,27 @@ fn suffer(part: &Part, failure: &WatchError, pause: &mut DefaultBackoff) -> Next
 
 /// Lists the objects once; returns their changes since then. The old names stay in use until the list is complete.
 async fn list(part: &Part, reader: &Reader) -> Result<Changes<ObjectHead>, WatchError> {
-    let objects = Api::all_with(reader.client().clone(), &part.kind().api_resource());
-    match list_at_once(part, objects.clone()).await {
+    let listing = Listing::all(&part.kind().api_resource(), Content::Metadata);
+    match list_at_once(part, reader, listing.clone()).await {
         // No object can exist, so there are no pages either.
         Err(WatchError::Read(error)) if error.code() == Some(404) => Err(WatchError::Read(error)),
         // The API server may not offer this, or not be able to do it now.
-        Err(_) => Ok(changes(objects, list_pages(part, reader).await?)),
+        Err(_) => {
+            let version = list_pages(part, reader, listing.clone()).await?;
+            Ok(changes(reader.client(), listing, version))
+        }
         listed => listed,
     }
 }
 
 /// Lists the objects by a watch.
-async fn list_at_once(part: &Part, objects: Api<ObjectHead>) -> Result<Changes<ObjectHead>, WatchError> {
+async fn list_at_once(
+    part: &Part,
+    reader: &Reader,
+    listing: Listing,
+) -> Result<Changes<ObjectHead>, WatchError> {
     let names = Names::default();
-    let changes = list_by_watch(objects, |change| {
+    let changes = list_by_watch(reader.client(), listing, |change| {
         let (object, presence) = state(&change);
         record(&names, object, presence);
     });
@@ -102,8 +108,7 @@ async fn list_at_once(part: &Part, objects: Api<ObjectHead>) -> Result<Changes<O
 }
 
 /// Lists the objects page by page. Returns the version from which a watch can start, which is that of the last page.
-async fn list_pages(part: &Part, reader: &Reader) -> Result<String, WatchError> {
-    let listing = Listing::all(&part.kind().api_resource(), Content::Metadata);
+async fn list_pages(part: &Part, reader: &Reader, listing: Listing) -> Result<String, WatchError> {
     let mut pages = Pager::new(reader.clone(), listing);
     let names = Names::default();
     let mut version = None;
