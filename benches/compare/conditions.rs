@@ -130,6 +130,7 @@ fn load(settings: &Settings, client: &Client, api: &FakeApi, running: &Running, 
         pace: Pace::Open(REVIEWS),
         time: settings.time,
         process: Some(running.server.pid),
+        api_server: None,
     });
     results.samples.push(sample);
     results.writes.push((api.writes() - written) as f64 / start.elapsed().as_secs_f64());

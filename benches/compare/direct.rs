@@ -148,6 +148,7 @@ impl Lab<'_> {
                     pace,
                     time: self.settings.time,
                     process: Some(running.server.pid),
+                    api_server: None,
                 });
                 result.samples[index][contender].push(sample);
             }
@@ -177,6 +178,7 @@ impl Lab<'_> {
                 pace: Pace::Closed,
                 time: self.settings.time,
                 process: None,
+                api_server: None,
             }));
         }
         let echo = self.contender(Contender::Echo);
@@ -189,6 +191,7 @@ impl Lab<'_> {
                 pace: Pace::Closed,
                 time: self.settings.time,
                 process: Some(echo.server.pid),
+                api_server: None,
             }));
         }
         // Long enough for all of them to be sent before the first answer.

@@ -39,6 +39,8 @@ pub(crate) struct Load {
     pub(crate) time: Duration,
     /// The process whose processor time is measured.
     pub(crate) process: Option<u32>,
+    /// The API server, if it receives the requests.
+    pub(crate) api_server: Option<u32>,
 }
 
 /// The result of one measurement.
@@ -51,6 +53,8 @@ pub(crate) struct Sample {
     pub(crate) p99: f64,
     /// Microseconds of processor time for a request.
     pub(crate) cpu: f64,
+    /// The same of the API server.
+    pub(crate) api_server_cpu: f64,
     /// Resident memory at the end, in bytes.
     pub(crate) resident: f64,
 }
@@ -114,11 +118,12 @@ async fn measure(load: Load, has_a_core: bool) -> Sample {
         connections.push(connection.unwrap_or_else(|error| panic!("no connection: {error}")));
     }
     let (connections, _) = phase(&load, connections, load.time.mul_f64(WARM_UP)).await;
-    let before = load.process.map(Usage::of);
+    let usage = || [load.process, load.api_server].map(|process| process.map(Usage::of));
+    let before = usage();
     let start = Instant::now();
     let (connections, mut latencies) = phase(&load, connections, load.time).await;
     let elapsed = start.elapsed().as_secs_f64();
-    let after = load.process.map(Usage::of);
+    let after = usage();
     drop(connections);
     latencies.sort_unstable();
     let count = latencies.len() as f64;
@@ -127,14 +132,18 @@ async fn measure(load: Load, has_a_core: bool) -> Sample {
         let index = ((count * part) as usize).min(latencies.len() - 1);
         latencies[index] as f64 / 1000.0
     };
-    let cpu =
-        before.zip(after).map_or(0.0, |(before, after)| after.cpu.saturating_sub(before.cpu).as_secs_f64());
+    let cpu = |index: usize| {
+        let spent = before[index].zip(after[index]);
+        let spent = spent.map_or(Duration::ZERO, |(before, after)| after.cpu.saturating_sub(before.cpu));
+        spent.as_secs_f64() * 1e6 / count
+    };
     Sample {
         rate: count / elapsed,
         p50: percentile(0.5),
         p99: percentile(0.99),
-        cpu: cpu * 1e6 / count,
-        resident: after.map_or(0.0, |usage| usage.resident as f64),
+        cpu: cpu(0),
+        api_server_cpu: cpu(1),
+        resident: after[0].map_or(0.0, |usage| usage.resident as f64),
     }
 }
 

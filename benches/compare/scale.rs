@@ -120,6 +120,7 @@ fn load(settings: &Settings, client: &Client, api: &FakeApi, running: &Running, 
             pace: Pace::Closed,
             time: settings.time,
             process: Some(running.server.pid),
+            api_server: None,
         })
     };
     // In real clusters, objects change all the time.

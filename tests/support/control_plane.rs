@@ -246,6 +246,11 @@ impl ControlPlane {
         minor.trim_end_matches('+').parse().expect("a number")
     }
 
+    /// The id of the process of the API server.
+    pub(crate) fn process(&self) -> Option<u32> {
+        self.apiserver.as_ref()?.id()
+    }
+
     /// Where its programs run, and kubectl.
     pub(crate) fn place(&self) -> Place {
         self.setup.place
