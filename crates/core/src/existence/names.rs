@@ -18,7 +18,7 @@ const SHARD_SHIFT: u32 = 40;
 
 /// A set of names with many readers and one task that updates it.
 ///
-/// A name of 22 letters takes 65 to 80 bytes (measured with 100 000 and with a million: 17 bytes for each slot of a
+/// A name of 22 letters takes 60 to 70 bytes (measured with 100 000 and with a million: 17 bytes for each slot of a
 /// table that is half to seven eighths full, and a heap block for the string). A reflector's store takes more than 400
 /// for an object without its content. An empty set takes 8 KiB.
 #[derive(Default)]
