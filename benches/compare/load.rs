@@ -119,11 +119,11 @@ async fn measure(load: Load, has_a_core: bool) -> Sample {
     }
     let (connections, _) = phase(&load, connections, load.time.mul_f64(WARM_UP)).await;
     let usage = || [load.process, load.api_server].map(|process| process.map(Usage::of));
-    let before = usage();
+    let [before, api_server_before] = usage();
     let start = Instant::now();
     let (connections, mut latencies) = phase(&load, connections, load.time).await;
     let elapsed = start.elapsed().as_secs_f64();
-    let after = usage();
+    let [after, api_server_after] = usage();
     drop(connections);
     latencies.sort_unstable();
     let count = latencies.len() as f64;
@@ -132,18 +132,17 @@ async fn measure(load: Load, has_a_core: bool) -> Sample {
         let index = ((count * part) as usize).min(latencies.len() - 1);
         latencies[index] as f64 / 1000.0
     };
-    let cpu = |index: usize| {
-        let spent = before[index].zip(after[index]);
-        let spent = spent.map_or(Duration::ZERO, |(before, after)| after.cpu.saturating_sub(before.cpu));
-        spent.as_secs_f64() * 1e6 / count
+    let cpu = |before: Option<Usage>, after: Option<Usage>| {
+        let spent = before.zip(after).map(|(before, after)| after.cpu.saturating_sub(before.cpu));
+        spent.unwrap_or_default().as_secs_f64() * 1e6 / count
     };
     Sample {
         rate: count / elapsed,
         p50: percentile(0.5),
         p99: percentile(0.99),
-        cpu: cpu(0),
-        api_server_cpu: cpu(1),
-        resident: after[0].map_or(0.0, |usage| usage.resident as f64),
+        cpu: cpu(before, after),
+        api_server_cpu: cpu(api_server_before, api_server_after),
+        resident: after.map_or(0.0, |usage| usage.resident as f64),
     }
 }
 
